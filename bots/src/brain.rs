@@ -1,0 +1,343 @@
+//! A bot's pilot: from what it sees to what its hands do.
+//!
+//! Pure: same seed and same views, same flight. It knows no more than a player does.
+
+use bevy::math::DVec2;
+use rand::{Rng, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+use sidereal_client::view::{Other, OwnShip, WorldView};
+use sidereal_protocol::{
+    flight::{Controls, wrap_angle},
+    record::EntityKind,
+    sector::{BLOCK_SECTORS, SECTOR_SIZE},
+    shot::BULLET_SPEED,
+};
+use std::f64::consts::TAU;
+
+/// Side of a block, units: shards may change at its multiples.
+const BLOCK_UNITS: f64 = BLOCK_SECTORS as f64 * SECTOR_SIZE;
+
+/// A waypoint is reached within this distance, units.
+const ARRIVED_UNITS: f64 = 80.0;
+
+/// How near something must be to be attacked, units.
+const ATTACK_UNITS: f64 = 380.0;
+
+/// How long an attack lasts before the pilot flies on, seconds; and how long it then flies.
+const ATTACK_S: f64 = 6.0;
+const ROAM_S: f64 = 9.0;
+
+/// A waypoint that was not reached within this time, seconds, is given up: something is in the way.
+const LEG_S: f64 = 20.0;
+
+/// How long a pilot waits before it asks for a new ship, seconds.
+const RESPAWN_S: f64 = 1.5;
+
+/// What the fleet does.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Mission {
+    /// Fly across the borders round the nearest corner of blocks, and fight what comes near.
+    Roam,
+    /// Circle around this point, within 200 units, in sight of each other, without a shot.
+    Gather(DVec2),
+}
+
+/// What the hands do.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Decision {
+    /// For the ship.
+    pub controls: Controls,
+    /// Ask for a new ship.
+    pub respawn: bool,
+}
+
+/// One pilot.
+#[derive(Debug)]
+pub struct Brain {
+    random: Pcg64Mcg,
+    /// Where on its circle the pilot keeps itself when gathered, units from the middle.
+    circle_units: f64,
+    /// Corner of blocks that the pilot flies around.
+    pivot: Option<DVec2>,
+    waypoint: Option<DVec2>,
+    leg_until_s: f64,
+    quadrant: usize,
+    attack_until_s: f64,
+    roam_until_s: f64,
+    destroyed_at_s: Option<f64>,
+}
+
+impl Brain {
+    /// Pilot `index` of a fleet with this seed.
+    pub fn new(seed: u64, index: u32) -> Self {
+        let mut random = Pcg64Mcg::seed_from_u64(seed ^ (u64::from(index) << 32 | 0x9E37_79B9));
+        let circle_units = random.random_range(70.0..190.0);
+        let quadrant = random.random_range(0..4);
+        Self {
+            random,
+            circle_units,
+            pivot: None,
+            waypoint: None,
+            leg_until_s: 0.0,
+            quadrant,
+            attack_until_s: 0.0,
+            roam_until_s: 0.0,
+            destroyed_at_s: None,
+        }
+    }
+
+    /// Looks at the view and decides.
+    pub fn decide(&mut self, view: &WorldView, mission: Mission) -> Decision {
+        let now = view.time_s;
+        let Some(own) = &view.own else {
+            let since = *self.destroyed_at_s.get_or_insert(now);
+            return Decision { respawn: now - since >= RESPAWN_S, ..Default::default() };
+        };
+        self.destroyed_at_s = None;
+        let controls = match mission {
+            Mission::Gather(center) => self.circle(own, center),
+            Mission::Roam => self.roam(own, view, now),
+        };
+        Decision { controls, respawn: false }
+    }
+
+    fn roam(&mut self, own: &OwnShip, view: &WorldView, now: f64) -> Controls {
+        if let Some(target) = self.target(own, view, now) {
+            return attack(own, target);
+        }
+        let waypoint = self.waypoint(own, now);
+        let way = waypoint - own.state.position;
+        let mut controls = fly(own, way.normalize_or_zero() * 230.0);
+        // On long straights with the booster: fast crossings are wanted.
+        if way.length() > 500.0 && controls.thrust == 127 {
+            controls.buttons |= Controls::BOOST;
+        }
+        controls
+    }
+
+    /// Whom to attack: the nearest ship or drone within reach, for some seconds at a time.
+    fn target<'a>(&mut self, own: &OwnShip, view: &'a WorldView, now: f64) -> Option<&'a Other> {
+        if now < self.roam_until_s {
+            return None;
+        }
+        let nearest = view
+            .others
+            .values()
+            .filter(|other| matches!(other.kind, EntityKind::Ship | EntityKind::Drone))
+            .map(|other| (other.state.position.distance(own.state.position), other))
+            .filter(|(distance, _)| *distance < ATTACK_UNITS)
+            .min_by(|a, b| a.0.total_cmp(&b.0));
+        let (_, target) = nearest?;
+        if self.attack_until_s <= self.roam_until_s {
+            self.attack_until_s = now + ATTACK_S;
+        }
+        if now >= self.attack_until_s {
+            self.roam_until_s = now + ROAM_S;
+            return None;
+        }
+        Some(target)
+    }
+
+    /// Where to fly: each waypoint lies in the next quadrant round the pivot, so that each leg crosses
+    /// a border of blocks.
+    fn waypoint(&mut self, own: &OwnShip, now: f64) -> DVec2 {
+        let position = own.state.position;
+        let pivot = *self.pivot.get_or_insert_with(|| (position / BLOCK_UNITS).round() * BLOCK_UNITS);
+        if let Some(waypoint) = self.waypoint
+            && waypoint.distance(position) > ARRIVED_UNITS
+            && now < self.leg_until_s
+        {
+            return waypoint;
+        }
+        self.quadrant = (self.quadrant + self.random.random_range(1..4)) % 4;
+        let signs = [(1.0, 1.0), (-1.0, 1.0), (-1.0, -1.0), (1.0, -1.0)][self.quadrant];
+        let mut side = || self.random.random_range(120.0..750.0);
+        let waypoint = pivot + DVec2::new(signs.0 * side(), signs.1 * side());
+        self.waypoint = Some(waypoint);
+        self.leg_until_s = now + LEG_S;
+        waypoint
+    }
+
+    fn circle(&mut self, own: &OwnShip, center: DVec2) -> Controls {
+        let out = own.state.position - center;
+        let distance = out.length();
+        if distance > 260.0 {
+            // On the way: fast, but slow enough at the end to stay.
+            let speed = (distance * 0.8).clamp(60.0, 220.0);
+            return fly(own, -out.normalize_or_zero() * speed);
+        }
+        let outward = if distance > 1.0 { out / distance } else { DVec2::X };
+        let inward_speed = (distance - self.circle_units).clamp(-40.0, 40.0);
+        fly(own, outward.perp() * 60.0 - outward * inward_speed)
+    }
+}
+
+/// The hands that bring the ship to the velocity `wanted`.
+fn fly(own: &OwnShip, wanted: DVec2) -> Controls {
+    let change = wanted - own.state.velocity;
+    // Nearly there: look where it goes, and push only a little.
+    let (direction, push) = if change.length() < 12.0 {
+        (wanted, change.dot(own.state.heading()) / 12.0)
+    } else {
+        (change, 1.0)
+    };
+    let error = bearing_error(own, direction);
+    let thrust = if error.abs() < 0.6 { push.clamp(0.0, 1.0) } else { 0.0 };
+    let brakes = own.state.velocity.length() > 40.0 && error.abs() > 2.4;
+    Controls {
+        thrust: (thrust * 127.0) as i8,
+        turn: turn_for(error),
+        buttons: if brakes { Controls::BRAKE } else { 0 },
+    }
+}
+
+/// Chases and shoots with lead.
+fn attack(own: &OwnShip, target: &Other) -> Controls {
+    let way = target.state.position - own.state.position;
+    let distance = way.length();
+    let seconds = distance / BULLET_SPEED;
+    let aim = way + (target.state.velocity - own.state.velocity) * seconds;
+    let error = bearing_error(own, aim);
+    let closing = distance > 120.0 && error.abs() < 0.7;
+    let mut controls =
+        Controls { thrust: if closing { 90 } else { 0 }, turn: turn_for(error), buttons: 0 };
+    if error.abs() < 0.1 && distance < 360.0 {
+        controls.buttons |= Controls::FIRE;
+    }
+    controls
+}
+
+/// How far the ship must turn to look along `direction`, radians.
+fn bearing_error(own: &OwnShip, direction: DVec2) -> f64 {
+    if direction.length_squared() < 1e-9 {
+        return 0.0;
+    }
+    wrap_angle(direction.to_angle() - own.state.angle)
+}
+
+fn turn_for(error: f64) -> i8 {
+    ((error / (TAU / 16.0)).clamp(-1.0, 1.0) * 127.0) as i8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use sidereal_protocol::{
+        flight::{FlightState, HullKind, step},
+        ids::{EntityId, NetId},
+        motion::EngineGlow,
+        sector::SectorId,
+    };
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+
+    fn view_of(state: FlightState, time_s: f64) -> WorldView {
+        let mut view = WorldView { time_s, ..Default::default() };
+        view.own = Some(OwnShip {
+            net_id: NetId(1),
+            id: EntityId::from_halves(1, 1),
+            state,
+            confirmed: state,
+            glow: EngineGlow::default(),
+            hull_kind: HullKind::Scout,
+            hull: 100,
+            hull_max: 100,
+            radius: 9.0,
+            name: Arc::from("bot"),
+            stalled: false,
+        });
+        view
+    }
+
+    fn other(kind: EntityKind, position: DVec2) -> Other {
+        Other {
+            net_id: NetId(2),
+            id: EntityId::from_halves(2, 2),
+            kind,
+            hull_kind: None,
+            name: Arc::from(""),
+            owner: None,
+            state: FlightState { position, ..Default::default() },
+            glow: EngineGlow::default(),
+            hull: 1,
+            hull_max: 1,
+            radius: 8.0,
+            silent_s: 0.0,
+        }
+    }
+
+    /// Flies `seconds` alone; gives every state.
+    fn flight(brain: &mut Brain, mission: Mission, from: DVec2, seconds: usize) -> Vec<FlightState> {
+        let mut state = FlightState { position: from, ..Default::default() };
+        (0..seconds * 30)
+            .map(|tick| {
+                let decision = brain.decide(&view_of(state, tick as f64 / 30.0), mission);
+                state = step(&state, decision.controls, &HullKind::Scout.spec());
+                state
+            })
+            .collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        /// Wherever it starts, a roaming pilot is in several blocks within a minute.
+        #[test]
+        fn roaming_crosses_the_borders_of_blocks(
+            seed in any::<u64>(), x in -3000.0f64..3000.0, y in -3000.0f64..3000.0
+        ) {
+            let states = flight(&mut Brain::new(seed, 1), Mission::Roam, DVec2::new(x, y), 60);
+            let blocks: Vec<_> =
+                states.iter().map(|state| SectorId::containing(state.position).block()).collect();
+            let crossings = blocks.windows(2).filter(|pair| pair[0] != pair[1]).count();
+            let different: BTreeSet<_> = blocks.iter().collect();
+            prop_assert!(crossings >= 4 && different.len() >= 2, "{} {}", crossings, different.len());
+        }
+
+        /// Wherever it starts, a gathered pilot is at the spot after a while, and stays there in motion.
+        #[test]
+        fn gathering_pilots_stay_within_200_units(
+            seed in any::<u64>(), x in -900.0f64..900.0, y in -900.0f64..900.0
+        ) {
+            let center = DVec2::new(500.0, 500.0);
+            let from = center + DVec2::new(x, y);
+            let states = flight(&mut Brain::new(seed, 3), Mission::Gather(center), from, 60);
+            for state in &states[40 * 30..] {
+                prop_assert!(state.position.distance(center) < 215.0, "{:?}", state.position);
+            }
+            let way: f64 = states[40 * 30..]
+                .windows(2)
+                .map(|pair| pair[0].position.distance(pair[1].position))
+                .sum();
+            prop_assert!(way > 300.0, "{way}");
+        }
+    }
+
+    #[test]
+    fn same_seed_same_flight() {
+        let from = DVec2::new(10.0, 20.0);
+        let one = flight(&mut Brain::new(5, 2), Mission::Roam, from, 20);
+        assert_eq!(one, flight(&mut Brain::new(5, 2), Mission::Roam, from, 20));
+        assert_ne!(one, flight(&mut Brain::new(5, 3), Mission::Roam, from, 20));
+    }
+
+    #[test]
+    fn a_drone_ahead_is_shot_at_a_rock_is_not() {
+        for (kind, shoots) in [(EntityKind::Drone, true), (EntityKind::Asteroid, false)] {
+            let mut view = view_of(FlightState::default(), 100.0);
+            view.others.insert(NetId(2), other(kind, DVec2::new(200.0, 0.0)));
+            let decision = Brain::new(1, 1).decide(&view, Mission::Roam);
+            assert_eq!(decision.controls.holds(Controls::FIRE), shoots, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_destroyed_pilot_asks_for_a_new_ship_after_a_moment() {
+        let mut brain = Brain::new(1, 1);
+        let mut view = WorldView { time_s: 10.0, ..Default::default() };
+        assert!(!brain.decide(&view, Mission::Roam).respawn);
+        view.time_s += RESPAWN_S;
+        assert!(brain.decide(&view, Mission::Roam).respawn);
+    }
+}

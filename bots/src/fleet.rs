@@ -1,0 +1,287 @@
+//! The bots' common life: they join as their tickets come, play together, stop their hands, wait until
+//! every input is accounted for, and leave.
+
+use crate::{
+    brain::{Brain, Mission},
+    crew::{Crew, bot_name},
+    report::{BotAccount, BotsReport},
+};
+use anyhow::{Context, Result};
+use bevy::app::App;
+use sidereal_client::{
+    ClientConfig, FrameDelta,
+    account::{AccountApi, LoginTicket},
+    build_app, connect,
+    controls::PilotIntent,
+    piloting::Piloting,
+    run::{self, Pace, StopFlag},
+    session::{self, Session, SessionState},
+    stats::PlayStats,
+    view::WorldView,
+};
+use sidereal_protocol::{sector::SectorId, tick::TICK_DURATION};
+use sidereal_transport::{ClientHandle, ClientNetwork};
+use std::{collections::BTreeMap, path::PathBuf, time::Instant};
+
+/// How long the hands are still before inputs stop, seconds: the last inputs say that nobody pushes.
+const SETTLE_S: f64 = 0.3;
+
+/// How long the end waits for the last acknowledgements, seconds.
+const DRAIN_S: f64 = 3.0;
+
+/// How long the fleet waits for all of its bots to be in space, seconds; the run then starts without
+/// those that are missing.
+const JOIN_S: f64 = 90.0;
+
+/// What to do.
+#[derive(Debug, Clone)]
+pub struct BotsConfig {
+    /// The server's HTTP address.
+    pub http: String,
+    /// How many bots.
+    pub count: u32,
+    /// How long they play once all are in space, seconds; `None`: until stopped.
+    pub seconds: Option<f64>,
+    /// Names, passwords and flights follow from it.
+    pub seed: u64,
+    /// All gather at one spot instead of roaming.
+    pub gather: bool,
+    /// Written as soon as the first bot is in space.
+    pub ready_file: Option<PathBuf>,
+}
+
+/// Where the run is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Phase {
+    /// Tickets come, bots join.
+    Joining,
+    /// All that could are in space, since this moment.
+    Playing(f64),
+    /// The hands are still, since this moment.
+    Settling(f64),
+    /// No new inputs, since this moment.
+    Draining(f64),
+    Over,
+}
+
+/// One bot.
+struct Bot {
+    index: u32,
+    app: App,
+    brain: Brain,
+    was_in_space: bool,
+    dropped: bool,
+    /// Bytes received when play began and ended.
+    bytes_from: u64,
+    bytes_to: u64,
+}
+
+impl Bot {
+    fn new(network: &ClientNetwork, seed: u64, index: u32, login: LoginTicket) -> Self {
+        let (handle, socket) = connect(network, &login);
+        let app = build_app(ClientConfig { ticket: login.ticket }, handle, socket);
+        let brain = Brain::new(seed, index);
+        Self { index, app, brain, was_in_space: false, dropped: false, bytes_from: 0, bytes_to: 0 }
+    }
+
+    fn resource<T: bevy::prelude::Resource>(&self) -> &T {
+        self.app.world().resource::<T>()
+    }
+
+    fn is_over(&self) -> bool {
+        self.resource::<SessionState>().is_over()
+    }
+
+    fn update(&mut self, delta_s: f64, mission: Option<Mission>) {
+        let world = self.app.world_mut();
+        world.insert_resource(FrameDelta(delta_s));
+        let intent = match mission {
+            Some(mission) => {
+                let decision = self.brain.decide(world.resource::<WorldView>(), mission);
+                PilotIntent { controls: decision.controls, respawn: decision.respawn }
+            }
+            None => PilotIntent::default(),
+        };
+        world.insert_resource(intent);
+        self.app.update();
+        let state = self.resource::<SessionState>().clone();
+        if state == SessionState::InSpace {
+            self.was_in_space = true;
+        }
+        if let Some(reason) = state.failure()
+            && !self.dropped
+        {
+            tracing::error!(bot = self.index, reason, "a bot's session ended");
+            self.dropped = true;
+        }
+    }
+
+    fn handle(&self) -> ClientHandle {
+        self.resource::<Session>().handle().clone()
+    }
+
+    fn account(&self, seconds: f64) -> BotAccount {
+        let piloting = self.resource::<Piloting>();
+        let bytes = self.bytes_to.saturating_sub(self.bytes_from) as f64;
+        BotAccount {
+            was_in_space: self.was_in_space,
+            dropped: self.dropped && self.was_in_space,
+            inputs: piloting.queue.counts(),
+            inputs_unacknowledged: piloting.queue.len() as u64,
+            bytes_per_s: if seconds > 0.0 { bytes / seconds } else { 0.0 },
+            stats: self.resource::<PlayStats>().clone(),
+        }
+    }
+}
+
+/// All bots.
+struct Fleet<'a> {
+    config: &'a BotsConfig,
+    started: Instant,
+    network: ClientNetwork,
+    bots: BTreeMap<u32, Bot>,
+    /// Bots without a ticket, or whose session ended before they had a ship.
+    failed: u32,
+    mission: Option<Mission>,
+    phase: Phase,
+    now_s: f64,
+    played_s: f64,
+    first_in_space_ms: Option<u64>,
+}
+
+/// Runs the bots until their time is over or `stop` is set, and gives the account.
+///
+/// # Errors
+/// When the address makes no sense, the network cannot start, or the ready file cannot be written.
+/// Bots that fail are not errors but in the report.
+pub fn run(config: &BotsConfig, stop: &StopFlag) -> Result<BotsReport> {
+    let started = Instant::now();
+    let api = AccountApi::new(&config.http)?;
+    let network = ClientNetwork::new().context("cannot start the network")?;
+    let crew = Crew::hire(&api, config.seed, config.count);
+    let mut fleet = Fleet {
+        config,
+        started,
+        network,
+        bots: BTreeMap::new(),
+        failed: 0,
+        mission: (!config.gather).then_some(Mission::Roam),
+        phase: Phase::Joining,
+        now_s: 0.0,
+        played_s: 0.0,
+        first_in_space_ms: None,
+    };
+    // One frame a tick: bots have no eyes to please.
+    let mut pace = Pace::new(1.0 / TICK_DURATION.as_secs_f64());
+    while fleet.phase != Phase::Over {
+        let delta_s = pace.wait();
+        fleet.take_on(&crew);
+        fleet.update(delta_s)?;
+        fleet.go_on(stop.is_set());
+    }
+    drop(crew);
+    Ok(fleet.leave())
+}
+
+impl Fleet<'_> {
+    fn take_on(&mut self, crew: &Crew) {
+        while let Some((index, ticket)) = crew.next() {
+            match ticket {
+                Ok(login) => {
+                    let bot = Bot::new(&self.network, self.config.seed, index, login);
+                    self.bots.insert(index, bot);
+                }
+                Err(error) => {
+                    tracing::error!(bot = bot_name(self.config.seed, index), %error, "no ticket");
+                    self.failed += 1;
+                }
+            }
+        }
+    }
+
+    fn update(&mut self, delta_s: f64) -> Result<()> {
+        self.now_s += delta_s;
+        let hands = matches!(self.phase, Phase::Joining | Phase::Playing(_));
+        for bot in self.bots.values_mut() {
+            let was_in_space = bot.was_in_space;
+            bot.update(delta_s, if hands { self.mission } else { None });
+            if bot.was_in_space && !was_in_space {
+                if self.first_in_space_ms.is_none() {
+                    let ms = self.started.elapsed().as_millis() as u64;
+                    self.first_in_space_ms = Some(ms);
+                    tracing::info!(ms, "the first bot is in space");
+                    if let Some(path) = &self.config.ready_file {
+                        run::write_report(path, &serde_json::json!({ "first_bot_in_space_ms": ms }))?;
+                    }
+                }
+                if self.mission.is_none() {
+                    let center = SectorId::containing(bot.resource::<WorldView>().focus).center();
+                    self.mission = Some(Mission::Gather(center));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// From phase to phase.
+    fn go_on(&mut self, stopped: bool) {
+        match self.phase {
+            Phase::Joining => {
+                let lost = self.bots.values().filter(|bot| bot.is_over() && !bot.was_in_space).count();
+                let there = self.bots.values().filter(|bot| bot.was_in_space).count();
+                let all = there + lost + self.failed as usize >= self.config.count as usize;
+                if stopped || (all && there == 0) {
+                    self.phase = Phase::Settling(self.now_s);
+                } else if all || self.now_s > JOIN_S {
+                    tracing::info!(bots = there, after_s = self.now_s, "all are in space");
+                    self.phase = Phase::Playing(self.now_s);
+                    for bot in self.bots.values_mut() {
+                        bot.bytes_from = bot.resource::<PlayStats>().bytes_received();
+                    }
+                }
+            }
+            Phase::Playing(since) => {
+                self.played_s = self.now_s - since;
+                let is_done = self.config.seconds.is_some_and(|seconds| self.played_s >= seconds);
+                let is_alone = self.bots.values().all(Bot::is_over);
+                if stopped || is_done || is_alone {
+                    self.phase = Phase::Settling(self.now_s);
+                    for bot in self.bots.values_mut() {
+                        bot.bytes_to = bot.resource::<PlayStats>().bytes_received();
+                    }
+                }
+            }
+            Phase::Settling(since) if self.now_s - since >= SETTLE_S => {
+                self.phase = Phase::Draining(self.now_s);
+                for bot in self.bots.values_mut() {
+                    bot.app.world_mut().resource_mut::<Piloting>().pause(true);
+                }
+            }
+            Phase::Draining(since) => {
+                let is_drained = self
+                    .bots
+                    .values()
+                    .all(|bot| bot.is_over() || bot.resource::<Piloting>().queue.is_empty());
+                if is_drained || self.now_s - since > DRAIN_S {
+                    self.phase = Phase::Over;
+                }
+            }
+            Phase::Settling(_) | Phase::Over => {}
+        }
+    }
+
+    fn leave(mut self) -> BotsReport {
+        for bot in self.bots.values_mut() {
+            session::close(&mut bot.app);
+        }
+        let handles: Vec<ClientHandle> = self.bots.values().map(Bot::handle).collect();
+        run::wait_for_close(&handles);
+        let accounts: Vec<BotAccount> =
+            self.bots.values().map(|bot| bot.account(self.played_s)).collect();
+        let mut report = BotsReport::of(self.config.count, self.played_s, &accounts);
+        report.first_bot_in_space_ms = self.first_in_space_ms.unwrap_or(0);
+        report.cpu_ms = run::cpu_ms().unwrap_or(0);
+        report.max_rss_kb = run::max_rss_kb().unwrap_or(0);
+        report
+    }
+}

@@ -1,0 +1,93 @@
+//! Runs bots against a server.
+//!
+//! Exit status: 0 when all bots could play and nothing was wrong, 1 when not, 2 when the input is
+//! wrong.
+
+use clap::Parser;
+use sidereal_bots::BotsConfig;
+use sidereal_client::run::{self, StopFlag};
+use std::{path::PathBuf, process::ExitCode};
+
+/// Fill a Sidereal world with bots and see how they fare.
+#[derive(Parser, Debug)]
+#[command(name = "sidereal-bots", version)]
+struct Options {
+    /// The server's HTTP address
+    #[arg(long, env = "SIDEREAL_HTTP", default_value = "http://127.0.0.1:7779")]
+    http: String,
+    /// How many bots
+    #[arg(long, env = "SIDEREAL_COUNT", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    count: u32,
+    /// How long they play once all are in space; without it until stopped
+    #[arg(long, env = "SIDEREAL_SECONDS")]
+    seconds: Option<f64>,
+    /// Names, passwords and flights follow from it
+    #[arg(long, env = "SIDEREAL_SEED", default_value_t = 1)]
+    seed: u64,
+    /// All gather at one spot, in view of each other
+    #[arg(long, env = "SIDEREAL_GATHER")]
+    gather: bool,
+    /// Write what happened as JSON here
+    #[arg(long, env = "SIDEREAL_REPORT")]
+    report: Option<PathBuf>,
+    /// Written when the first bot is in space
+    #[arg(long, env = "SIDEREAL_READY_FILE")]
+    ready_file: Option<PathBuf>,
+    /// End when standard input ends
+    #[arg(long, env = "SIDEREAL_DIE_WITH_STDIN")]
+    die_with_stdin: bool,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    run::start_log();
+    match start(options) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("sidereal-bots: {error:#}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn start(options: Options) -> anyhow::Result<ExitCode> {
+    if let Err(error) = sidereal_client::account::AccountApi::new(&options.http) {
+        eprintln!("sidereal-bots: --http: {error}");
+        return Ok(ExitCode::from(2));
+    }
+    let stop = StopFlag::on_signals()?;
+    if options.die_with_stdin {
+        stop.on_stdin_end();
+    }
+    let config = BotsConfig {
+        http: options.http,
+        count: options.count,
+        seconds: options.seconds,
+        seed: options.seed,
+        gather: options.gather,
+        ready_file: options.ready_file,
+    };
+    let report = sidereal_bots::run(&config, &stop)?;
+    if let Some(path) = &options.report {
+        run::write_report(path, &report)?;
+    }
+    println!(
+        "{} of {} bots played {:.0} s: {:.0} units flown in {} sectors, {} inputs sent, {} applied, {:.1} corrections/min, {:.0} B/s each",
+        report.bots_played,
+        report.bots_wanted,
+        report.seconds,
+        report.distance_flown,
+        report.sectors_visited,
+        report.inputs_sent,
+        report.inputs_applied,
+        report.corrections_per_min,
+        report.bytes_per_s_per_player.mean,
+    );
+    match report.fault() {
+        None => Ok(ExitCode::SUCCESS),
+        Some(fault) => {
+            eprintln!("sidereal-bots: {fault}");
+            Ok(ExitCode::from(1))
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! What a run of bots was like, as one JSON object. Every field is a number with its unit in its name
+//! or in its comment.
+
+use serde::Serialize;
+use sidereal_client::{
+    inputs::InputCounts,
+    stats::{CorrectionUnits, PlayStats},
+};
+use std::collections::BTreeSet;
+
+/// Bytes per second that players received.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct BytesPerPlayer {
+    /// Over all bots that played.
+    pub mean: f64,
+    /// Of the bot that received most.
+    pub max: f64,
+}
+
+/// One bot's account of its session.
+#[derive(Debug, Clone, Default)]
+pub struct BotAccount {
+    /// It had a ship.
+    pub was_in_space: bool,
+    /// Its session ended without its doing, after it had a ship.
+    pub dropped: bool,
+    /// Inputs of all its ships.
+    pub inputs: InputCounts,
+    /// Inputs that were still unacknowledged at the end.
+    pub inputs_unacknowledged: u64,
+    /// Bytes received per second while it played.
+    pub bytes_per_s: f64,
+    /// Its counters.
+    pub stats: PlayStats,
+}
+
+impl BotAccount {
+    /// Was in space, flew, and saw others move.
+    pub fn played(&self) -> bool {
+        self.was_in_space && self.stats.distance_flown > 100.0 && self.stats.motions_delivered > 0
+    }
+}
+
+/// The whole run.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct BotsReport {
+    /// Bots asked for.
+    pub bots_wanted: u64,
+    /// Bots that were in space, flew more than 100 units and were told of motion.
+    pub bots_played: u64,
+    /// Inputs stamped and sent, once each.
+    pub inputs_sent: u64,
+    /// Inputs that a shard has applied, as it counts them to the client.
+    pub inputs_applied: u64,
+    /// Inputs applied more than once.
+    pub inputs_doubled: u64,
+    /// Inputs acknowledged but not applied.
+    pub inputs_lost: u64,
+    /// Inputs on their way when their ship was destroyed: nothing is left to apply them to.
+    pub inputs_void: u64,
+    /// Inputs given up after two seconds without an acknowledgement.
+    pub inputs_given_up: u64,
+    /// Inputs not acknowledged at the end of the run.
+    pub inputs_unacknowledged: u64,
+    /// Corrections of more than 0.05 units, per minute of one bot.
+    pub corrections_per_min: f64,
+    /// Their sizes, units.
+    pub correction_units: CorrectionUnits,
+    /// Bytes received per second and bot, naia's and the lane's, without QUIC's and IP's.
+    pub bytes_per_s_per_player: BytesPerPlayer,
+    /// Motions of single entities that arrived, over all bots.
+    pub motions_delivered: u64,
+    /// Sessions that ended without the bot's doing.
+    pub sessions_dropped: u64,
+    /// Others that moved impossibly far between two samples.
+    pub jumps: u64,
+    /// Own ships put elsewhere: corrections of more than 200 units.
+    pub teleports: u64,
+    /// Unreadable packets, jumps, motion of what was never announced.
+    pub violations: u64,
+    /// Ships destroyed.
+    pub deaths: u64,
+    /// New ships given after that.
+    pub respawns: u64,
+    /// Way of all ships, units.
+    pub distance_flown: f64,
+    /// Different sectors that any bot was in.
+    pub sectors_visited: u64,
+    /// Seconds for which all bots played.
+    pub seconds: f64,
+    /// CPU time of the process, milliseconds; 0 where the system does not tell.
+    pub cpu_ms: u64,
+    /// The most memory that it had, KiB; 0 where the system does not tell.
+    pub max_rss_kb: u64,
+    /// From the start of the process until the first bot had a ship, milliseconds; 0 when none had.
+    pub first_bot_in_space_ms: u64,
+}
+
+impl BotsReport {
+    /// Adds up the bots' accounts.
+    pub fn of(wanted: u32, seconds: f64, accounts: &[BotAccount]) -> Self {
+        let mut report = Self { bots_wanted: u64::from(wanted), seconds, ..Default::default() };
+        let mut sizes = Vec::new();
+        let mut sectors = BTreeSet::new();
+        let (mut corrections, mut seconds_in_space, mut bytes) = (0u64, 0.0, Vec::new());
+        for account in accounts {
+            let (inputs, stats) = (&account.inputs, &account.stats);
+            report.inputs_sent += inputs.sent;
+            report.inputs_applied += inputs.applied;
+            report.inputs_doubled += inputs.doubled;
+            report.inputs_lost += inputs.lost;
+            report.inputs_void += inputs.void;
+            report.inputs_given_up += inputs.given_up;
+            report.inputs_unacknowledged += account.inputs_unacknowledged;
+            report.motions_delivered += stats.motions_delivered;
+            report.sessions_dropped += u64::from(account.dropped);
+            report.jumps += stats.jumps;
+            report.teleports += stats.teleports;
+            report.violations += stats.violations();
+            report.deaths += stats.deaths;
+            report.respawns += stats.respawns;
+            report.distance_flown += stats.distance_flown;
+            corrections += stats.corrections;
+            seconds_in_space += stats.seconds_in_space;
+            sizes.extend_from_slice(stats.correction_sizes());
+            sectors.extend(stats.sectors.iter().copied());
+            if account.played() {
+                report.bots_played += 1;
+                bytes.push(account.bytes_per_s);
+            }
+        }
+        if seconds_in_space > 0.0 {
+            report.corrections_per_min = corrections as f64 * 60.0 / seconds_in_space;
+        }
+        report.correction_units = CorrectionUnits::of(sizes);
+        report.sectors_visited = sectors.len() as u64;
+        if !bytes.is_empty() {
+            report.bytes_per_s_per_player = BytesPerPlayer {
+                mean: bytes.iter().sum::<f64>() / bytes.len() as f64,
+                max: bytes.iter().copied().fold(0.0, f64::max),
+            };
+        }
+        report
+    }
+
+    /// What was wrong with the run, if anything was: one line.
+    pub fn fault(&self) -> Option<String> {
+        let mut faults = Vec::new();
+        if self.bots_played < self.bots_wanted {
+            faults.push(format!("{} of {} bots could not play", self.bots_wanted - self.bots_played, self.bots_wanted));
+        }
+        for (count, what) in [
+            (self.violations, "violations"),
+            (self.inputs_lost, "inputs lost"),
+            (self.inputs_doubled, "inputs applied twice"),
+            (self.sessions_dropped, "sessions dropped"),
+        ] {
+            if count > 0 {
+                faults.push(format!("{count} {what}"));
+            }
+        }
+        (!faults.is_empty()).then(|| faults.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account() -> BotAccount {
+        let mut account = BotAccount { was_in_space: true, bytes_per_s: 100.0, ..Default::default() };
+        account.stats.distance_flown = 500.0;
+        account.stats.motions_delivered = 10;
+        account.stats.seconds_in_space = 30.0;
+        account.stats.visit(0, 0);
+        account
+    }
+
+    #[test]
+    fn a_good_run_has_no_fault_and_a_bad_one_names_all() {
+        let good = BotsReport::of(2, 30.0, &[account(), account()]);
+        assert_eq!(good.fault(), None);
+        assert_eq!((good.bots_played, good.sectors_visited), (2, 1));
+        let mut idle = account();
+        idle.stats.distance_flown = 0.0;
+        idle.stats.jumps = 3;
+        idle.inputs.lost = 1;
+        let bad = BotsReport::of(2, 30.0, &[account(), idle]);
+        assert_eq!(
+            bad.fault().unwrap(),
+            "1 of 2 bots could not play, 3 violations, 1 inputs lost"
+        );
+    }
+
+    #[test]
+    fn bytes_are_of_those_who_played() {
+        let mut more = account();
+        more.bytes_per_s = 300.0;
+        let report = BotsReport::of(3, 30.0, &[account(), more, BotAccount::default()]);
+        assert_eq!(report.bytes_per_s_per_player, BytesPerPlayer { mean: 200.0, max: 300.0 });
+    }
+}

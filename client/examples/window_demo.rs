@@ -1,0 +1,249 @@
+//! The window without a server: a scripted scene, for looking at the picture.
+//!
+//! `cargo run -p sidereal-client --example window_demo -- --screenshot /tmp/scene.png`
+
+use bevy::{app::AppExit, math::DVec2, prelude::*};
+use clap::{Parser, ValueEnum};
+use sidereal_client::{
+    schedule::ClientSystems,
+    session::SessionState,
+    view::{
+        BLAST_SECONDS, BlastEffect, HIT_SECONDS, HitEffect, LinkQuality, Notice, NoticeKind, Other, OwnShip,
+        ShotInFlight, WorldView,
+    },
+    window::{Polish, WindowPlugin, default_plugins},
+};
+use sidereal_protocol::{
+    flight::{FlightState, HullKind, wrap_angle},
+    ids::{AccountId, EntityId, NetId},
+    motion::EngineGlow,
+    record::EntityKind,
+    sector::SectorId,
+    shot::{BULLET_SPEED, Shot, ShotId},
+    tick::{SimTick, TICK_SECONDS},
+};
+use std::path::PathBuf;
+
+/// Looks at a scripted scene.
+#[derive(Parser, Resource, Clone)]
+struct Options {
+    /// Save a picture here and end
+    #[arg(long)]
+    screenshot: Option<PathBuf>,
+    /// When to take the picture, seconds
+    #[arg(long, default_value_t = 4.0)]
+    after: f64,
+    /// Units per pixel
+    #[arg(long)]
+    scale: Option<f32>,
+    /// Show the sector grid
+    #[arg(long)]
+    grid: bool,
+    /// Where the scene is, units from the origin in x and y
+    #[arg(long, default_value_t = 520.0, allow_hyphen_values = true)]
+    at: f64,
+    /// Smooth edges and all clouds, whatever draws
+    #[arg(long)]
+    full: bool,
+    /// Seed of the sky
+    #[arg(long, default_value_t = 7)]
+    seed: u64,
+    /// What the session does
+    #[arg(long, value_enum, default_value_t = Session::InSpace)]
+    session: Session,
+}
+
+#[derive(Clone, Copy, ValueEnum, PartialEq)]
+enum Session {
+    Connecting,
+    InSpace,
+    Destroyed,
+    Lost,
+}
+
+fn main() -> AppExit {
+    let options = Options::parse();
+    let mut app = App::new();
+    app.add_plugins((
+        default_plugins(),
+        WindowPlugin {
+            screenshot: options.screenshot.clone(),
+            screenshot_after_s: options.after,
+            scale: options.scale,
+            grid: options.grid,
+            polish: if options.full { Polish::Full } else { Polish::Adapter },
+            ..default()
+        },
+    ));
+    app.insert_resource(match options.session {
+        Session::Connecting => SessionState::Connecting,
+        Session::InSpace => SessionState::InSpace,
+        Session::Destroyed => SessionState::Destroyed,
+        Session::Lost => SessionState::Lost("the server did not answer for 10 s".to_owned()),
+    })
+    .insert_resource(options)
+    .add_systems(Update, play_scene.in_set(ClientSystems::Compose))
+    .run()
+}
+
+/// A circular course: where, and how one moves there.
+fn circle(middle: DVec2, radius: f64, speed: f64, phase: f64, now_s: f64) -> FlightState {
+    let turn = speed / radius;
+    let angle = phase + turn * now_s;
+    let spoke = DVec2::from_angle(angle);
+    let velocity = spoke.perp() * speed;
+    FlightState {
+        position: middle + spoke * radius,
+        velocity,
+        angle: wrap_angle(velocity.to_angle() + 0.25 * turn.signum()),
+        angular_velocity: turn,
+    }
+}
+
+fn other(net_id: u32, kind: EntityKind, name: &str, state: FlightState, radius: f64) -> Other {
+    let hull_kind = match kind {
+        EntityKind::Ship => Some(HullKind::Scout),
+        EntityKind::Drone => Some(HullKind::Drone),
+        EntityKind::Asteroid => None,
+    };
+    let hull_max = hull_kind.map_or(400, |kind| kind.spec().hull);
+    Other {
+        net_id: NetId(net_id),
+        id: EntityId::default(),
+        kind,
+        hull_kind,
+        name: name.into(),
+        owner: None,
+        state,
+        glow: EngineGlow::default(),
+        hull: hull_max,
+        hull_max,
+        radius,
+        silent_s: 0.0,
+    }
+}
+
+fn fire(view: &mut WorldView, shooter: u32, own: bool, state: FlightState, now_s: f64, every_s: f64, toward: DVec2) {
+    let newest = (now_s / every_s).floor() as i64;
+    for back in 0..7 {
+        let fired_s = (newest - back) as f64 * every_s;
+        if fired_s < 0.0 || back as f64 * every_s > 1.4 {
+            continue;
+        }
+        let age_s = now_s - fired_s;
+        let aim = toward.normalize_or(state.heading());
+        let velocity = state.velocity + aim * BULLET_SPEED;
+        let origin = state.coast(-age_s).position + aim * 14.0;
+        let tick = SimTick((fired_s / TICK_SECONDS) as u64);
+        let id = ShotId { shooter: NetId(shooter), tick };
+        let shot = Shot { id, sector: SectorId::containing(origin), origin, velocity };
+        let position = origin + velocity * age_s;
+        view.shots.push(ShotInFlight { shot, own, predicted: false, position, age_s });
+    }
+}
+
+fn play_scene(time: Res<'_, Time<Real>>, options: Res<'_, Options>, mut view: ResMut<'_, WorldView>) {
+    let now_s = time.elapsed_secs_f64();
+    let home = DVec2::new(options.at, options.at * 0.7);
+    *view = WorldView { world_seed: options.seed, time_s: now_s, ..default() };
+    if options.session == Session::Connecting {
+        return;
+    }
+    view.account = Some(AccountId(uuid::Uuid::nil()));
+    let own = circle(home + DVec2::new(0.0, -330.0), 330.0, 250.0, 1.25, now_s - options.after);
+    let flies = options.session == Session::InSpace;
+    view.focus = own.position;
+    view.sector = SectorId::containing(own.position);
+    if flies {
+        view.own = Some(OwnShip {
+            net_id: NetId(1),
+            id: EntityId::default(),
+            state: own,
+            confirmed: own,
+            glow: EngineGlow { thrust: true, boost: false },
+            hull_kind: HullKind::Scout,
+            hull: 72,
+            hull_max: 100,
+            radius: 9.0,
+            name: "you".into(),
+            stalled: false,
+        });
+    }
+
+    let players = [
+        ("Ada", 140.0, 190.0, 0.4, 100),
+        ("Linus", 250.0, -215.0, 2.6, 64),
+        ("Grace Hopper", 190.0, 170.0, 4.2, 22),
+        ("far_away", 1150.0, 210.0, 0.1, 88),
+    ];
+    for (index, (name, radius, speed, phase, hull)) in players.into_iter().enumerate() {
+        let net_id = 10 + index as u32;
+        let state = circle(home + DVec2::new(40.0, 20.0), radius, speed, phase, now_s);
+        let mut player = other(net_id, EntityKind::Ship, name, state, 9.0);
+        player.hull = hull;
+        player.glow = EngineGlow { thrust: index != 2, boost: index == 1 };
+        view.others.insert(NetId(net_id), player);
+    }
+    for index in 0..5u32 {
+        let net_id = 30 + index;
+        let phase = f64::from(index) * 1.3;
+        let middle = home + DVec2::from_angle(phase * 1.7) * 230.0;
+        let state = circle(middle, 70.0 + 9.0 * f64::from(index), 90.0, phase, now_s);
+        let mut drone = other(net_id, EntityKind::Drone, "Drone", state, 8.0);
+        drone.glow.thrust = index % 2 == 0;
+        drone.hull = if index == 1 { 20 } else { 40 };
+        view.others.insert(NetId(net_id), drone);
+    }
+    for index in 0..46u32 {
+        let net_id = 100 + index;
+        let spot = DVec2::from_angle(f64::from(index) * 2.4) * (110.0 + 29.0 * f64::from(index));
+        let radius = [14.0, 26.0, 62.0, 18.0, 38.0][index as usize % 5];
+        let spin = 0.1 * (f64::from(index % 7) - 3.0);
+        let state = FlightState {
+            position: home + spot + DVec2::new(60.0, -40.0),
+            angle: wrap_angle(f64::from(index) + spin * now_s),
+            ..default()
+        };
+        view.others.insert(NetId(net_id), other(net_id, EntityKind::Asteroid, "", state, radius));
+    }
+    view.players_near = players.len();
+
+    let target = view.others[&NetId(31)].state.position;
+    if flies {
+        fire(&mut view, 1, true, own, now_s, 0.2, own.heading());
+    }
+    let ada = view.others[&NetId(10)].state;
+    fire(&mut view, 10, false, ada, now_s, 0.3, target - ada.position);
+    let drone = view.others[&NetId(32)].state;
+    fire(&mut view, 32, false, drone, now_s, 0.5, own.position - drone.position);
+
+    // A hit and an explosion, over and over; each with an id of its own.
+    let hit_turn = (now_s / HIT_SECONDS).floor();
+    view.hits.push_back(HitEffect {
+        id: ShotId { shooter: NetId(10), tick: SimTick(hit_turn as u64) },
+        target: NetId(31),
+        position: target + DVec2::new(-6.0, 3.0),
+        by_own: false,
+        on_own: false,
+        age_s: now_s - hit_turn * HIT_SECONDS,
+    });
+    for (offset, place) in [(0.0, DVec2::new(-190.0, 90.0)), (1.02, DVec2::new(260.0, -70.0))] {
+        let turn = ((now_s + offset) / BLAST_SECONDS).floor();
+        view.blasts.push_back(BlastEffect {
+            victim: NetId(500 + turn as u32 % 50),
+            position: home + place,
+            velocity: DVec2::ZERO,
+            radius: 9.0,
+            age_s: now_s + offset - turn * BLAST_SECONDS,
+        });
+    }
+    for (number, kind, text) in [
+        (1, NoticeKind::Info, "Welcome to Sidereal"),
+        (2, NoticeKind::Kill, "Drone was destroyed by Ada"),
+        (3, NoticeKind::Kill, "Katherine was destroyed by Linus"),
+    ] {
+        let age_s = (4.0 - number as f64).max(0.0);
+        view.notices.push_back(Notice { number, kind, text: text.to_owned(), age_s });
+    }
+    view.link = LinkQuality { ping_ms: 38.0, jitter_ms: 4.0, ..default() };
+}

@@ -1,0 +1,239 @@
+//! The client's two clocks in ticks of the world: one for the own ship, one for everything else.
+//!
+//! Pure; time comes in as frame deltas and as the ticks of packets that arrive. [`PlaybackClock`]
+//! says at which moment of the past others are drawn, [`OwnClock`] at which fraction of its own tick
+//! the pilot's ship is.
+
+use bevy::prelude::Resource;
+use sidereal_protocol::tick::{SimTick, TICK_DURATION};
+use std::collections::VecDeque;
+
+/// Ticks of wall time in a second: naia's ticks are whole milliseconds long.
+pub fn ticks_in(seconds: f64) -> f64 {
+    seconds / TICK_DURATION.as_secs_f64()
+}
+
+/// Delay of the playback before anything was measured, ticks.
+pub const START_DELAY_TICKS: f64 = 3.0;
+/// The least delay, ticks: one sample to go to, and one that may be late.
+pub const MIN_DELAY_TICKS: f64 = 2.0;
+/// The most delay, ticks: 0.4 s. A worse link is extrapolated and smoothed instead.
+pub const MAX_DELAY_TICKS: f64 = 12.0;
+
+/// What stays between the latest ordinary arrival and the moment that is drawn, ticks.
+const DELAY_MARGIN_TICKS: f64 = 1.5;
+/// Arrivals that the delay follows: about two seconds.
+const WINDOW: usize = 64;
+/// The delay is computed anew at every so many arrivals: it changes slowly, sorting costs.
+const MEASURE_EVERY: usize = 8;
+/// The clock runs at most this much faster or slower to get to where it should be: not seen.
+const RATE_SPAN: f64 = 0.1;
+/// Further off than this, ticks, the clock jumps.
+const JUMP_TICKS: f64 = 20.0;
+
+/// Seconds that the client has run.
+#[derive(Resource, Debug, Clone, Copy, Default)]
+pub struct ClientClock {
+    /// Sum of all frame deltas, seconds.
+    pub now_s: f64,
+    /// The last frame delta, seconds.
+    pub delta_s: f64,
+}
+
+/// The moment of the past at which others are drawn.
+#[derive(Debug, Clone)]
+pub struct PlaybackClock {
+    /// Packet tick minus arrival time (ticks), for the latest first arrivals of a tick.
+    offsets: VecDeque<f64>,
+    /// The best of them: what an undelayed packet would have.
+    best: f64,
+    newest: Option<SimTick>,
+    since_measure: usize,
+    delay: f64,
+    play: Option<f64>,
+}
+
+impl Default for PlaybackClock {
+    fn default() -> Self {
+        Self {
+            offsets: VecDeque::with_capacity(WINDOW),
+            best: 0.0,
+            newest: None,
+            since_measure: 0,
+            delay: START_DELAY_TICKS,
+            play: None,
+        }
+    }
+}
+
+impl PlaybackClock {
+    /// A packet of `tick` came at `now_s`. Only the first packet of a newer tick counts.
+    pub fn observe(&mut self, tick: SimTick, now_s: f64) {
+        if self.newest.is_some_and(|newest| tick <= newest) {
+            return;
+        }
+        self.newest = Some(tick);
+        if self.offsets.len() >= WINDOW {
+            self.offsets.pop_front();
+        }
+        let offset = tick.0 as f64 - ticks_in(now_s);
+        self.offsets.push_back(offset);
+        self.since_measure += 1;
+        if self.since_measure >= MEASURE_EVERY || self.offsets.len() < MEASURE_EVERY {
+            self.measure();
+        } else {
+            self.best = self.best.max(offset);
+        }
+    }
+
+    fn measure(&mut self) {
+        self.since_measure = 0;
+        let mut sorted: Vec<f64> = self.offsets.iter().copied().collect();
+        sorted.sort_unstable_by(f64::total_cmp);
+        let Some(best) = sorted.last() else { return };
+        self.best = *best;
+        if sorted.len() >= MEASURE_EVERY {
+            let late = best - sorted[sorted.len() / 20];
+            self.delay = (late + DELAY_MARGIN_TICKS).clamp(MIN_DELAY_TICKS, MAX_DELAY_TICKS);
+        }
+    }
+
+    /// Lets `delta_s` pass; `now_s` is the time after it.
+    pub fn advance(&mut self, now_s: f64, delta_s: f64) {
+        if self.newest.is_none() {
+            return;
+        }
+        let wanted = self.best + ticks_in(now_s) - self.delay;
+        self.play = Some(match self.play {
+            Some(play) if (wanted - play).abs() <= JUMP_TICKS => {
+                let step = ticks_in(delta_s);
+                let error = wanted - (play + step);
+                // An error halves in about half a second, within the span.
+                let rate = (error * 0.05).clamp(-RATE_SPAN, RATE_SPAN);
+                play + step * (1.0 + rate)
+            }
+            _ => wanted,
+        });
+    }
+
+    /// The moment that is drawn, ticks of the world; zero before anything arrived.
+    pub fn play(&self) -> f64 {
+        self.play.unwrap_or(0.0)
+    }
+
+    /// Whether anything arrived yet.
+    pub fn is_running(&self) -> bool {
+        self.play.is_some()
+    }
+
+    /// The newest tick that was heard of.
+    pub fn newest(&self) -> Option<SimTick> {
+        self.newest
+    }
+
+    /// How far the playback is behind an undelayed packet, ticks.
+    pub fn delay_ticks(&self) -> f64 {
+        self.delay
+    }
+}
+
+/// The moment of the own ship, in ticks of its inputs.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OwnClock {
+    at: Option<f64>,
+}
+
+impl OwnClock {
+    /// Lets `delta_s` pass. `tick` is the last input's stamp and `fraction` the part of the next tick
+    /// that has passed, as far as naia knows. The clock follows them without their unevenness.
+    pub fn advance(&mut self, delta_s: f64, tick: SimTick, fraction: f64) -> f64 {
+        let wanted = tick.0 as f64 + fraction.clamp(0.0, 1.0);
+        let at = match self.at {
+            Some(at) if (wanted - at).abs() <= 4.0 => {
+                let at = at + ticks_in(delta_s);
+                // A share of the error that is gone in a quarter of a second.
+                at + (wanted - at) * (1.0 - (-delta_s / 0.25).exp())
+            }
+            _ => wanted,
+        };
+        // The future past the next input is not known.
+        let at = at.min(tick.0 as f64 + 1.0);
+        self.at = Some(at);
+        at
+    }
+
+    /// Forgets: the next call starts at what it is told.
+    pub fn reset(&mut self) {
+        self.at = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const TICK_S: f64 = 0.033;
+
+    #[test]
+    fn an_even_link_gets_the_least_delay() {
+        let mut clock = PlaybackClock::default();
+        for tick in 0..300u64 {
+            let now = tick as f64 * TICK_S;
+            clock.observe(SimTick(1000 + tick), now);
+            clock.advance(now, TICK_S);
+        }
+        assert_eq!(clock.delay_ticks(), MIN_DELAY_TICKS);
+        assert!((clock.play() - (1299.0 - MIN_DELAY_TICKS)).abs() < 0.3, "{}", clock.play());
+    }
+
+    #[test]
+    fn a_clock_that_is_far_off_jumps_once_and_then_runs_on() {
+        let mut clock = PlaybackClock::default();
+        clock.observe(SimTick(10), 0.0);
+        clock.advance(0.0, 0.0);
+        clock.observe(SimTick(1000), TICK_S);
+        clock.advance(TICK_S, TICK_S);
+        assert!((clock.play() - 1000.0).abs() < JUMP_TICKS);
+    }
+
+    proptest! {
+        /// Whatever the jitter: the clock never runs backwards, never faster than its span, and what
+        /// arrives in the ordinary course is there before it is played.
+        #[test]
+        fn playback_runs_evenly_and_behind_what_arrives(
+            jitter in prop::collection::vec(0.0f64..0.09, 400)
+        ) {
+            let mut arrivals: Vec<(f64, u64)> = jitter
+                .iter()
+                .enumerate()
+                .map(|(tick, jitter)| (tick as f64 * TICK_S + jitter, 500 + tick as u64))
+                .collect();
+            arrivals.sort_by(|a, b| a.0.total_cmp(&b.0));
+            let mut clock = PlaybackClock::default();
+            let (mut next, mut last, mut late) = (0, None::<f64>, 0);
+            let frame = 1.0 / 60.0;
+            let mut now = 0.0;
+            while next < arrivals.len() {
+                now += frame;
+                while next < arrivals.len() && arrivals[next].0 <= now {
+                    clock.observe(SimTick(arrivals[next].1), now);
+                    next += 1;
+                }
+                clock.advance(now, frame);
+                if let Some(last) = last {
+                    let step = clock.play() - last;
+                    prop_assert!(step > 0.0 && step < ticks_in(frame) * (1.0 + RATE_SPAN) + 1e-9);
+                }
+                if clock.is_running() {
+                    last = Some(clock.play());
+                    let newest = clock.newest().map_or(0, |tick| tick.0) as f64;
+                    if now > 5.0 && clock.play() > newest {
+                        late += 1;
+                    }
+                }
+            }
+            prop_assert!(late < 20, "{late} frames of extrapolation");
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Puts the view together, once per update. The only writer of [`WorldView`], but for the news that
+//! the session adds.
+
+use crate::{
+    clock::ClientClock,
+    interpolation::Interpolation,
+    piloting::Piloting,
+    roster::{Member, Roster},
+    session::{Session, SessionState},
+    shots::ShotBook,
+    stats::PlayStats,
+    view::{HitEffect, LinkQuality, MAX_EFFECTS, Other, OwnShip, WorldView},
+};
+use bevy::ecs::system::{Local, Res, ResMut};
+use naia_bevy_client::{Client, DefaultClientTag};
+use sidereal_protocol::{
+    flight::Controls, ids::NetId, motion::EngineGlow, sector::SectorId,
+};
+use std::sync::Arc;
+
+/// Writes what there is to draw.
+pub(crate) fn compose_view(
+    client: Client<DefaultClientTag>,
+    clock: Res<ClientClock>,
+    session: Res<Session>,
+    state: Res<SessionState>,
+    interpolation: Res<Interpolation>,
+    piloting: Res<Piloting>,
+    roster: Res<Roster>,
+    mut shots: ResMut<ShotBook>,
+    mut stats: ResMut<PlayStats>,
+    mut view: ResMut<WorldView>,
+    mut seen_revision: Local<u64>,
+) {
+    let view = &mut *view;
+    view.time_s = clock.now_s;
+    view.age(clock.delta_s);
+    view.play_tick = interpolation.clock.play();
+    view.own_tick = piloting.moment().1.max(view.play_tick);
+    if state.is_over() {
+        view.own = None;
+        view.others.clear();
+        view.shots.clear();
+        view.players_near = 0;
+        return;
+    }
+    view.own = own_ship(&piloting, &roster);
+    if let Some(own) = &view.own {
+        view.focus = own.state.position;
+        view.sector = SectorId::containing(view.focus);
+    }
+    compose_others(view, &interpolation, &roster, piloting.own_net_id(), clock.now_s, &mut seen_revision);
+    compose_shots(view, &mut shots, piloting.own_net_id(), clock.delta_s);
+    let traffic = session.handle().stats();
+    stats.record_bytes(traffic.lane_bytes_received + traffic.naia_bytes_received, clock.now_s);
+    view.link = LinkQuality {
+        ping_ms: f64::from(client.rtt()) * 1000.0,
+        jitter_ms: f64::from(client.jitter()) * 1000.0,
+        loss: stats.loss(),
+        bytes_per_s: stats.bytes_per_s(),
+        interpolation_delay_ticks: interpolation.clock.delay_ticks(),
+        input_delay_ticks: piloting.prediction().map_or(0, |prediction| prediction.input_delay_ticks()),
+        unacknowledged_inputs: piloting.queue.len(),
+        corrections_per_min: stats.recent_corrections() as f64,
+    };
+}
+
+fn own_ship(piloting: &Piloting, roster: &Roster) -> Option<OwnShip> {
+    let prediction = piloting.prediction()?;
+    let net_id = piloting.own_net_id()?;
+    let id = piloting.own_id()?;
+    let member = roster.get(net_id);
+    let held = piloting.held;
+    Some(OwnShip {
+        net_id,
+        id,
+        state: prediction.drawn(piloting.moment().0, held),
+        confirmed: prediction.confirmed().state,
+        glow: EngineGlow {
+            thrust: held.thrust > 0,
+            boost: held.thrust > 0 && held.holds(Controls::BOOST),
+        },
+        hull_kind: piloting.hull(),
+        hull: member.map_or(0, |member| member.hull),
+        hull_max: member.map_or(0, |member| member.hull_max),
+        radius: member.map_or(prediction.spec().radius, |member| member.radius),
+        name: member.map_or_else(|| Arc::from(""), |member| member.name.clone()),
+        stalled: prediction.is_stalled(),
+    })
+}
+
+fn compose_others(
+    view: &mut WorldView,
+    interpolation: &Interpolation,
+    roster: &Roster,
+    own: Option<NetId>,
+    now_s: f64,
+    seen_revision: &mut u64,
+) {
+    let revised = *seen_revision != roster.revision();
+    *seen_revision = roster.revision();
+    view.players_near = 0;
+    if revised {
+        view.others.retain(|id, _| roster.get(*id).is_some());
+    }
+    for (net_id, member) in roster.iter() {
+        if own == Some(net_id) {
+            view.others.remove(&net_id);
+            continue;
+        }
+        let Some(drawn) = interpolation.drawn(net_id, now_s) else {
+            view.others.remove(&net_id);
+            continue;
+        };
+        let other = view.others.entry(net_id).or_insert_with(|| introduce(net_id, member));
+        if other.id != member.id {
+            *other = introduce(net_id, member);
+        }
+        other.state = drawn.state;
+        other.glow = drawn.glow;
+        other.silent_s = drawn.silent_s;
+        (other.hull, other.hull_max) = (member.hull, member.hull_max);
+        view.players_near += usize::from(other.is_player());
+    }
+}
+
+fn introduce(net_id: NetId, member: &Member) -> Other {
+    Other {
+        net_id,
+        id: member.id,
+        kind: member.kind,
+        hull_kind: member.hull_kind,
+        name: member.name.clone(),
+        owner: member.owner,
+        state: Default::default(),
+        glow: EngineGlow::default(),
+        hull: member.hull,
+        hull_max: member.hull_max,
+        radius: member.radius,
+        silent_s: 0.0,
+    }
+}
+
+fn compose_shots(view: &mut WorldView, shots: &mut ShotBook, own: Option<NetId>, delta_s: f64) {
+    let (play, own_tick) = (view.play_tick, view.own_tick);
+    for hit in shots.advance(play, own_tick, delta_s) {
+        if view.hits.len() >= MAX_EFFECTS {
+            view.hits.pop_front();
+        }
+        view.hits.push_back(HitEffect {
+            id: hit.id,
+            target: hit.target,
+            position: hit.position,
+            by_own: own == Some(hit.id.shooter),
+            on_own: own == Some(hit.target),
+            age_s: 0.0,
+        });
+    }
+    view.shots.clear();
+    view.shots.extend(shots.drawn(play, own_tick));
+}

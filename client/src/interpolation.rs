@@ -1,0 +1,439 @@
+//! Everything but the own ship: drawn a little in the past, between what was heard.
+//!
+//! Pure but for being a resource. Runs in the player client and in bots. Per net id a bounded ring of
+//! samples by tick; a sample that did not come is bridged by extrapolation for a bounded time, and
+//! where the extrapolation was wrong the error is blended away.
+
+use crate::{
+    clock::PlaybackClock,
+    smoothing::{VisualOffset, blend},
+};
+use bevy::{math::DVec2, prelude::Resource};
+use sidereal_protocol::{
+    flight::{FlightState, MAX_SPEED},
+    ids::NetId,
+    motion::{EngineGlow, Motion},
+    tick::{SimTick, TICK_SECONDS},
+};
+use std::collections::{HashMap, VecDeque};
+
+/// How long something is drawn on along its last velocity when nothing is heard of it, seconds.
+pub const EXTRAPOLATION_S: f64 = 0.25;
+
+/// Samples kept of one thing: the longest delay, and some for what comes out of order.
+pub const MAX_SAMPLES: usize = 20;
+
+/// Things followed at most; motion of more is dropped and counted. Nine full sectors.
+pub const MAX_TRACKS: usize = 8192;
+
+/// A thing that was not heard of for this long, seconds, and has no identity is forgotten. What rests
+/// is heard of every second.
+pub const FORGET_S: f64 = 5.0;
+
+/// Two samples one tick apart are not further from each other than this, units: else it is a jump.
+/// Five times the way at [`MAX_SPEED`].
+pub const JUMP_UNITS: f64 = 150.0;
+
+/// Samples further apart than this, ticks, are joined by a straight line instead of a curve.
+const CURVE_TICKS: u64 = 8;
+
+/// When something at rest moves again after a longer silence than this, ticks, it is taken to have
+/// rested until then: it was refreshed only once a second.
+const REST_TICKS: u64 = 3;
+
+#[derive(Debug, Clone, Copy)]
+struct Sample {
+    tick: u64,
+    state: FlightState,
+    glow: EngineGlow,
+}
+
+/// What is drawn of one thing.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Drawn {
+    /// Where and how.
+    pub state: FlightState,
+    /// Its engine.
+    pub glow: EngineGlow,
+    /// Seconds since it was heard of.
+    pub silent_s: f64,
+}
+
+/// The motion of one thing as it was heard.
+#[derive(Debug, Clone)]
+pub struct Track {
+    samples: VecDeque<Sample>,
+    offset: VisualOffset,
+    first_heard_s: f64,
+    last_heard_s: f64,
+}
+
+/// What a new sample was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// Older than what is kept, or known already.
+    Stale,
+    /// Taken.
+    Taken,
+    /// Taken, and impossibly far from the one before: a fault of whoever sent it.
+    Jump,
+    /// [`MAX_TRACKS`] are followed already.
+    Full,
+}
+
+impl Track {
+    fn new(sample: Sample, now_s: f64) -> Self {
+        let mut samples = VecDeque::with_capacity(8);
+        samples.push_back(sample);
+        Self { samples, offset: VisualOffset::default(), first_heard_s: now_s, last_heard_s: now_s }
+    }
+
+    fn newest(&self) -> &Sample {
+        self.samples.back().expect("a track has a sample")
+    }
+
+    /// The newest state heard and its tick.
+    pub fn latest(&self) -> (SimTick, FlightState) {
+        let newest = self.newest();
+        (SimTick(newest.tick), newest.state)
+    }
+
+    /// When it was heard of first and last, by the client's clock.
+    pub fn heard_s(&self) -> (f64, f64) {
+        (self.first_heard_s, self.last_heard_s)
+    }
+
+    fn insert(&mut self, sample: Sample, now_s: f64, play: f64) -> Heard {
+        self.last_heard_s = now_s;
+        let newest = *self.newest();
+        if sample.tick <= newest.tick {
+            return self.insert_between(sample, play);
+        }
+        let ticks = sample.tick - newest.tick;
+        let heard = if is_jump(&newest, &sample) { Heard::Jump } else { Heard::Taken };
+        // What is drawn changes only when the newest sample was already passed.
+        let before = (play > newest.tick as f64).then(|| self.at(play));
+        if ticks > REST_TICKS && newest.state.velocity == DVec2::ZERO {
+            self.push(Sample { tick: sample.tick - REST_TICKS, ..newest });
+        }
+        self.push(sample);
+        self.prune(play);
+        self.absorb(before, play);
+        heard
+    }
+
+    fn insert_between(&mut self, sample: Sample, play: f64) -> Heard {
+        let index = self.samples.partition_point(|known| known.tick < sample.tick);
+        if index == 0 || self.samples.len() >= MAX_SAMPLES || self.samples[index].tick == sample.tick {
+            return Heard::Stale;
+        }
+        let before = self.at(play);
+        self.samples.insert(index, sample);
+        self.absorb(Some(before), play);
+        Heard::Taken
+    }
+
+    fn push(&mut self, sample: Sample) {
+        if self.samples.len() >= MAX_SAMPLES {
+            self.samples.pop_front();
+        }
+        self.samples.push_back(sample);
+    }
+
+    /// Drops samples that are no longer needed: all but one of those before `play`.
+    fn prune(&mut self, play: f64) {
+        while self.samples.len() > 2 && (self.samples[1].tick as f64) <= play {
+            self.samples.pop_front();
+        }
+    }
+
+    fn absorb(&mut self, before: Option<FlightState>, play: f64) {
+        let Some(before) = before else { return };
+        let after = self.at(play);
+        if before.position.distance(after.position) > JUMP_UNITS {
+            self.offset.clear();
+        } else {
+            self.offset.absorb(&before, &after);
+        }
+    }
+
+    /// The state at `play`, without the offset of corrections.
+    fn at(&self, play: f64) -> FlightState {
+        let newest = self.newest();
+        if play >= newest.tick as f64 {
+            return coast(&newest.state, play - newest.tick as f64);
+        }
+        let index = self.samples.partition_point(|sample| sample.tick as f64 <= play);
+        let after = &self.samples[index];
+        if index == 0 {
+            return coast(&after.state, play - after.tick as f64);
+        }
+        let before = &self.samples[index - 1];
+        let ticks = after.tick - before.tick;
+        let t = (play - before.tick as f64) / ticks as f64;
+        let mut state = blend(&before.state, &after.state, t);
+        if ticks <= CURVE_TICKS {
+            let seconds = ticks as f64 * TICK_SECONDS;
+            state.position = hermite(&before.state, &after.state, t, seconds);
+        }
+        state
+    }
+
+    fn glow_at(&self, play: f64) -> EngineGlow {
+        self.samples
+            .iter()
+            .rev()
+            .find(|sample| sample.tick as f64 <= play)
+            .unwrap_or(&self.samples[0])
+            .glow
+    }
+}
+
+fn is_jump(from: &Sample, to: &Sample) -> bool {
+    let more = to.tick.saturating_sub(from.tick).saturating_sub(1) as f64;
+    let reach = JUMP_UNITS + more * MAX_SPEED * TICK_SECONDS;
+    from.state.position.distance(to.state.position) > reach
+}
+
+/// `state` some ticks later (or earlier), along its velocity, no further than [`EXTRAPOLATION_S`].
+fn coast(state: &FlightState, ticks: f64) -> FlightState {
+    state.coast((ticks * TICK_SECONDS).clamp(-EXTRAPOLATION_S, EXTRAPOLATION_S))
+}
+
+/// The cubic curve through both positions with both velocities.
+fn hermite(a: &FlightState, b: &FlightState, t: f64, seconds: f64) -> DVec2 {
+    let (t2, t3) = (t * t, t * t * t);
+    // Relative to `a`, so that nothing is lost far from the origin.
+    let way = b.position - a.position;
+    a.position
+        + way * (3.0 * t2 - 2.0 * t3)
+        + a.velocity * (seconds * (t3 - 2.0 * t2 + t))
+        + b.velocity * (seconds * (t3 - t2))
+}
+
+/// The motion of everything in sight, and the moment at which it is drawn.
+#[derive(Resource, Debug, Default)]
+pub struct Interpolation {
+    /// The moment that is drawn.
+    pub clock: PlaybackClock,
+    tracks: HashMap<NetId, Track>,
+}
+
+impl Interpolation {
+    /// Takes one motion of a packet of `tick`.
+    pub fn hear(&mut self, tick: SimTick, motion: &Motion, now_s: f64) -> Heard {
+        let sample = Sample { tick: tick.0, state: motion.state, glow: motion.glow };
+        let play = self.clock.play();
+        if let Some(track) = self.tracks.get_mut(&motion.net_id) {
+            return track.insert(sample, now_s, play);
+        }
+        if self.tracks.len() >= MAX_TRACKS {
+            return Heard::Full;
+        }
+        self.tracks.insert(motion.net_id, Track::new(sample, now_s));
+        Heard::Taken
+    }
+
+    /// Lets time pass: the clock goes on, corrections fade.
+    pub fn advance(&mut self, now_s: f64, delta_s: f64) {
+        self.clock.advance(now_s, delta_s);
+        for track in self.tracks.values_mut() {
+            track.offset.decay(delta_s);
+        }
+    }
+
+    /// What to draw of `id`; `None` when nothing was heard of its motion.
+    pub fn drawn(&self, id: NetId, now_s: f64) -> Option<Drawn> {
+        let play = self.clock.play();
+        self.tracks.get(&id).map(|track| Drawn {
+            state: track.offset.apply(&track.at(play)),
+            glow: track.glow_at(play),
+            silent_s: now_s - track.last_heard_s,
+        })
+    }
+
+    /// What was heard of `id`.
+    pub fn track(&self, id: NetId) -> Option<&Track> {
+        self.tracks.get(&id)
+    }
+
+    /// `id` is out of sight.
+    pub fn forget(&mut self, id: NetId) {
+        self.tracks.remove(&id);
+    }
+
+    /// Forgets what was not heard of for [`FORGET_S`] and is not `kept`; gives how many of what is not
+    /// `kept` have been heard of for longer than `orphan_s`.
+    pub fn sweep(&mut self, now_s: f64, orphan_s: f64, kept: impl Fn(NetId) -> bool) -> usize {
+        let mut orphans = 0;
+        self.tracks.retain(|id, track| {
+            if kept(*id) {
+                return true;
+            }
+            if track.last_heard_s - track.first_heard_s > orphan_s {
+                orphans += 1;
+            }
+            now_s - track.last_heard_s <= FORGET_S
+        });
+        orphans
+    }
+
+    /// How many things are followed.
+    pub fn len(&self) -> usize {
+        self.tracks.len()
+    }
+
+    /// Whether nothing is followed.
+    pub fn is_empty(&self) -> bool {
+        self.tracks.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ticks_in;
+    use proptest::prelude::*;
+    use sidereal_protocol::flight::{Controls, HullKind, step};
+
+    const TICK_S: f64 = 0.033;
+    const ID: NetId = NetId(3);
+
+    fn motion(state: FlightState) -> Motion {
+        Motion { net_id: ID, state, glow: EngineGlow::default() }
+    }
+
+    fn drone(ticks: usize) -> Vec<FlightState> {
+        let spec = HullKind::Scout.spec();
+        let mut state = FlightState::default();
+        (0..ticks)
+            .map(|tick| {
+                let turn = ((tick / 40) % 3) as i8 * 60 - 60;
+                let thrust = if (tick / 55) % 4 == 3 { -127 } else { 127 };
+                state = step(&state, Controls { thrust, turn, buttons: 0 }, &spec);
+                state
+            })
+            .collect()
+    }
+
+    proptest! {
+        /// Whatever the jitter and the loss: from one frame to the next nothing is drawn further than
+        /// its speed allows, with room for the blending of extrapolation errors.
+        #[test]
+        fn nothing_jumps_on_a_jittery_link(
+            arrivals in prop::collection::vec((0.0f64..0.12, prop::bool::weighted(0.9)), 240)
+        ) {
+            let path = drone(arrivals.len());
+            let mut packets: Vec<(f64, usize)> = arrivals
+                .iter()
+                .enumerate()
+                .filter(|(_, (_, arrives))| *arrives)
+                .map(|(tick, (jitter, _))| (tick as f64 * TICK_S + jitter, tick))
+                .collect();
+            packets.sort_by(|a, b| a.0.total_cmp(&b.0));
+            let mut world = Interpolation::default();
+            let frame = 1.0 / 60.0;
+            let (mut now, mut next) = (0.0, 0);
+            let mut last: Option<DVec2> = None;
+            while next < packets.len() {
+                now += frame;
+                while next < packets.len() && packets[next].0 <= now {
+                    let tick = SimTick(9000 + packets[next].1 as u64);
+                    world.clock.observe(tick, now);
+                    prop_assert!(world.hear(tick, &motion(path[packets[next].1]), now) != Heard::Jump);
+                    next += 1;
+                }
+                world.advance(now, frame);
+                let Some(drawn) = world.drawn(ID, now) else { continue };
+                if let Some(last) = last {
+                    let way = ticks_in(frame) * TICK_SECONDS * 220.0;
+                    prop_assert!(
+                        drawn.state.position.distance(last) <= way * 3.0,
+                        "{} at {now}", drawn.state.position.distance(last)
+                    );
+                }
+                last = Some(drawn.state.position);
+            }
+        }
+
+        /// On an even link what is drawn is the true path at the clock's moment.
+        #[test]
+        fn an_even_link_draws_the_true_path(offset in 0.0f64..0.03) {
+            let path = drone(200);
+            let mut world = Interpolation::default();
+            for (tick, state) in path.iter().enumerate() {
+                let now = tick as f64 * TICK_S + offset;
+                world.clock.observe(SimTick(tick as u64 + 1), now);
+                world.hear(SimTick(tick as u64 + 1), &motion(*state), now);
+                world.advance(now, TICK_S);
+                if tick > 20 {
+                    let play = world.clock.play();
+                    let drawn = world.drawn(ID, now).unwrap();
+                    let before = path[play.floor() as usize - 1];
+                    let after = path[play.floor() as usize];
+                    let straight = before.position.lerp(after.position, play.fract());
+                    prop_assert!(drawn.state.position.distance(straight) < 0.2);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_moving_are_extrapolated_for_a_bounded_time_and_the_resting_stay() {
+        let mut world = Interpolation::default();
+        world.clock.observe(SimTick(100), 0.0);
+        let moving = FlightState { velocity: DVec2::new(100.0, 0.0), ..Default::default() };
+        world.hear(SimTick(100), &motion(moving), 0.0);
+        let resting = FlightState { position: DVec2::new(5.0, 5.0), ..Default::default() };
+        world.hear(SimTick(100), &Motion { net_id: NetId(4), ..motion(resting) }, 0.0);
+        let mut now = 0.0;
+        for _ in 0..120 {
+            now += TICK_S;
+            world.advance(now, TICK_S);
+        }
+        let drawn = world.drawn(ID, now).unwrap();
+        assert!((drawn.state.position.x - 100.0 * EXTRAPOLATION_S).abs() < 1e-9);
+        assert_eq!(world.drawn(NetId(4), now).unwrap().state.position, resting.position);
+    }
+
+    #[test]
+    fn what_rested_does_not_creep_when_it_starts() {
+        let mut world = Interpolation::default();
+        let rest = FlightState::default();
+        world.clock.observe(SimTick(100), 0.0);
+        world.hear(SimTick(100), &motion(rest), 0.0);
+        world.advance(0.0, 0.0);
+        let moved = FlightState {
+            position: DVec2::new(6.0, 0.0),
+            velocity: DVec2::new(60.0, 0.0),
+            ..Default::default()
+        };
+        let now = 30.0 * TICK_S;
+        world.clock.observe(SimTick(130), now);
+        world.advance(now, now);
+        world.hear(SimTick(130), &motion(moved), now);
+        let drawn = world.drawn(ID, now).unwrap();
+        assert!(drawn.state.position.length() < 3.0, "{:?}", drawn.state.position);
+    }
+
+    #[test]
+    fn an_impossible_step_is_a_jump_and_known_samples_are_stale() {
+        let mut world = Interpolation::default();
+        let at = |x: f64| motion(FlightState { position: DVec2::new(x, 0.0), ..Default::default() });
+        assert_eq!(world.hear(SimTick(10), &at(0.0), 0.0), Heard::Taken);
+        assert_eq!(world.hear(SimTick(11), &at(29.0), 0.0), Heard::Taken);
+        assert_eq!(world.hear(SimTick(11), &at(29.0), 0.0), Heard::Stale);
+        assert_eq!(world.hear(SimTick(12), &at(300.0), 0.0), Heard::Jump);
+        assert_eq!(world.hear(SimTick(42), &at(900.0), 0.0), Heard::Taken);
+    }
+
+    #[test]
+    fn what_is_unknown_and_silent_is_forgotten() {
+        let mut world = Interpolation::default();
+        world.hear(SimTick(10), &motion(FlightState::default()), 0.0);
+        assert_eq!(world.sweep(FORGET_S + 1.0, 3.0, |_| true), 0);
+        assert_eq!(world.len(), 1);
+        world.sweep(FORGET_S + 1.0, 3.0, |_| false);
+        assert!(world.is_empty());
+    }
+}

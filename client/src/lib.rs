@@ -1,0 +1,148 @@
+//! The player's end of Sidereal: log in, connect, fly, and know what there is to draw.
+//!
+//! One library for the window, for bots and for tests. It owns the session with the server, the
+//! pilot's inputs on their way, the prediction of the own ship, the interpolation of everything
+//! else, and the [`view::WorldView`] that puts them together for whoever draws. It owns no rules of
+//! the game: what is true is the shards' to say. The window (feature `window`) only reads the view
+//! and writes [`controls::PilotIntent`].
+//!
+//! ```no_run
+//! use sidereal_client::{ClientConfig, FrameDelta, account, build_app, connect};
+//! use sidereal_transport::ClientNetwork;
+//! # fn main() -> anyhow::Result<()> {
+//! let api = account::AccountApi::new("http://127.0.0.1:7779")?;
+//! let login = api.login("ada", "correct horse")?;
+//! let network = ClientNetwork::new()?;
+//! let (handle, socket) = connect(&network, &login);
+//! let mut app = build_app(ClientConfig { ticket: login.ticket }, handle, socket);
+//! app.insert_resource(FrameDelta(1.0 / 60.0));
+//! app.update();
+//! # Ok(())
+//! # }
+//! ```
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+// System parameters all have lifetimes; naming them tells nobody anything.
+#![allow(elided_lifetimes_in_paths)]
+
+pub mod account;
+pub mod clock;
+pub mod controls;
+pub mod inputs;
+pub mod interpolation;
+pub mod piloting;
+pub mod prediction;
+pub mod roster;
+pub mod run;
+pub mod schedule;
+pub mod session;
+pub mod shots;
+pub mod smoothing;
+pub mod stats;
+pub mod take_in;
+pub mod view;
+mod compose;
+#[cfg(feature = "window")]
+pub mod window;
+
+use bevy::{
+    app::{App, Plugin},
+    prelude::Resource,
+};
+use sidereal_protocol::{limits::PROTOCOL_VERSION, schema};
+use sidereal_transport::{
+    ClientHandle, ClientNetwork, ClientSocket, ConnectOptions, PeerKind,
+};
+use std::{path::PathBuf, sync::Mutex};
+
+/// What the library needs to know.
+#[derive(Debug, Clone)]
+pub struct ClientConfig {
+    /// The ticket from [`account::AccountApi::login`]; good for one connection.
+    pub ticket: String,
+}
+
+/// What the window needs to know: a client that is about to connect, and the window's own options.
+pub struct WindowConfig {
+    /// For [`ClientPlugin`].
+    pub client: ClientConfig,
+    /// For [`ClientPlugin`].
+    pub handle: ClientHandle,
+    /// For [`ClientPlugin`].
+    pub socket: ClientSocket,
+    /// Close the window after so many seconds.
+    pub seconds: Option<f64>,
+    /// Save the window's picture here, then close it.
+    pub screenshot: Option<PathBuf>,
+    /// When to take the picture, seconds after the start.
+    pub screenshot_after_s: f64,
+    /// Close the window when standard input ends: the process that started this one is gone.
+    pub die_with_stdin: bool,
+}
+
+/// Seconds since the last update. The runner sets it before every update: from the real clock in
+/// binaries, to exact ticks in tests. Nothing else in the library looks at a clock (naia has its own).
+#[derive(Resource, Debug, Clone, Copy, Default)]
+pub struct FrameDelta(pub f64);
+
+/// A player's client, without any drawing. Add it to a headless app ([`build_app`]) or to a window's.
+pub struct ClientPlugin {
+    parts: Mutex<Option<(ClientConfig, ClientHandle, ClientSocket)>>,
+}
+
+impl ClientPlugin {
+    /// A client that connects with `config.ticket` through `socket` at the first update.
+    pub fn new(config: ClientConfig, handle: ClientHandle, socket: ClientSocket) -> Self {
+        Self { parts: Mutex::new(Some((config, handle, socket))) }
+    }
+}
+
+impl Plugin for ClientPlugin {
+    fn build(&self, app: &mut App) {
+        let (config, handle, socket) = self
+            .parts
+            .lock()
+            .expect("nothing panics while it holds the lock")
+            .take()
+            .expect("Bevy builds a plugin once");
+        app.add_plugins(naia_bevy_client::DefaultPlugin::new(
+            session::naia_config(),
+            schema::protocol(),
+        ));
+        app.init_resource::<FrameDelta>()
+            .init_resource::<controls::PilotIntent>()
+            .init_resource::<clock::ClientClock>()
+            .init_resource::<view::WorldView>()
+            .init_resource::<stats::PlayStats>()
+            .init_resource::<roster::Roster>()
+            .init_resource::<piloting::Piloting>()
+            .init_resource::<interpolation::Interpolation>()
+            .init_resource::<shots::ShotBook>()
+            .init_resource::<session::SessionState>()
+            .insert_resource(session::Session::new(config, handle, socket));
+        schedule::configure(app);
+    }
+}
+
+/// A client without a window: a Bevy app with nothing in it but the library, run on the calling
+/// thread by [`App::update`]. Set [`FrameDelta`] before each update.
+pub fn build_app(config: ClientConfig, handle: ClientHandle, socket: ClientSocket) -> App {
+    let mut app = App::new();
+    app.add_plugins(ClientPlugin::new(config, handle, socket));
+    app.finish();
+    app.cleanup();
+    app
+}
+
+/// Opens a player's connection to the server that `login` names.
+pub fn connect(
+    network: &ClientNetwork,
+    login: &account::LoginTicket,
+) -> (ClientHandle, ClientSocket) {
+    network.connector(ConnectOptions::new(
+        login.player_addr,
+        PeerKind::Player,
+        login.certificate_hash,
+        PROTOCOL_VERSION,
+    ))
+}

@@ -1,0 +1,236 @@
+//! The player client: with a window, or without one (`--headless`) for checks and servers without a
+//! screen.
+//!
+//! Exit status: 0 clean, 2 when the input is wrong (name, password, certificate, version), 1 when
+//! something failed later.
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use serde::Serialize;
+use sidereal_client::{
+    ClientConfig, FrameDelta, account::AccountApi, build_app, connect,
+    controls::PilotIntent, piloting::Piloting, run, run::StopFlag, session,
+    session::{Session, SessionState},
+    stats::{CorrectionUnits, PlayStats},
+    view::WorldView,
+};
+use sidereal_protocol::flight::Controls;
+use sidereal_transport::ClientNetwork;
+use std::{path::PathBuf, process::ExitCode};
+
+/// Fly in a Sidereal world.
+#[derive(Parser, Debug)]
+#[command(name = "sidereal-client", version)]
+struct Options {
+    /// The server's HTTP address
+    #[arg(long, env = "SIDEREAL_HTTP", default_value = "http://127.0.0.1:7779")]
+    http: String,
+    /// Your name
+    #[arg(long, env = "SIDEREAL_USER")]
+    user: String,
+    /// Your password
+    #[arg(long, env = "SIDEREAL_PASSWORD", hide_env_values = true)]
+    password: String,
+    /// Make the account first, if it is not there yet
+    #[arg(long, env = "SIDEREAL_REGISTER")]
+    register: bool,
+    /// No window: fly a gentle course by itself and print a line a second
+    #[arg(long, env = "SIDEREAL_HEADLESS")]
+    headless: bool,
+    /// End after so many seconds
+    #[arg(long, env = "SIDEREAL_SECONDS")]
+    seconds: Option<f64>,
+    /// Write what happened as JSON here (headless only)
+    #[arg(long, env = "SIDEREAL_REPORT")]
+    report: Option<PathBuf>,
+    /// Save a picture of the window here and end
+    #[arg(long, env = "SIDEREAL_SCREENSHOT")]
+    screenshot: Option<PathBuf>,
+    /// When to take the picture, seconds after the start
+    #[arg(long, env = "SIDEREAL_SCREENSHOT_AFTER", default_value_t = 5.0)]
+    screenshot_after: f64,
+    /// End when standard input ends
+    #[arg(long, env = "SIDEREAL_DIE_WITH_STDIN")]
+    die_with_stdin: bool,
+}
+
+/// What a headless run writes. Units are in the names; `null` where the system does not tell.
+#[derive(Serialize)]
+struct Report {
+    failure: Option<String>,
+    seconds_in_space: f64,
+    distance_flown: f64,
+    sectors_visited: usize,
+    inputs_sent: u64,
+    inputs_applied: u64,
+    inputs_lost: u64,
+    inputs_doubled: u64,
+    inputs_given_up: u64,
+    corrections_per_min: f64,
+    correction_units: CorrectionUnits,
+    teleports: u64,
+    jumps: u64,
+    violations: u64,
+    motions_delivered: u64,
+    bytes_received: u64,
+    ping_ms: f64,
+    players_near: usize,
+    deaths: u64,
+    cpu_ms: Option<u64>,
+    max_rss_kb: Option<u64>,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    match start(options) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("sidereal-client: {error:#}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn start(options: Options) -> Result<ExitCode> {
+    #[cfg(not(feature = "window"))]
+    if !options.headless {
+        eprintln!("sidereal-client: this build has no window: add --headless, or build it with its default features");
+        return Ok(ExitCode::from(2));
+    }
+    let login = AccountApi::new(&options.http)
+        .and_then(|api| api.enter(&options.user, &options.password, options.register));
+    let login = match login {
+        Ok(login) => login,
+        Err(error) => {
+            eprintln!("sidereal-client: {error}");
+            return Ok(ExitCode::from(if error.is_permanent() { 2 } else { 1 }));
+        }
+    };
+    let network = ClientNetwork::new().context("cannot start the network")?;
+    let (handle, socket) = connect(&network, &login);
+    let client = ClientConfig { ticket: login.ticket };
+    if options.headless {
+        run::start_log();
+        let stop = StopFlag::on_signals()?;
+        if options.die_with_stdin {
+            stop.on_stdin_end();
+        }
+        let mut app = build_app(client, handle, socket);
+        return fly_headless(&mut app, &options, &stop);
+    }
+    #[cfg(feature = "window")]
+    {
+        let code = sidereal_client::window::run(sidereal_client::WindowConfig {
+            client,
+            handle,
+            socket,
+            seconds: options.seconds,
+            screenshot: options.screenshot,
+            screenshot_after_s: options.screenshot_after,
+            die_with_stdin: options.die_with_stdin,
+        });
+        Ok(code)
+    }
+    #[cfg(not(feature = "window"))]
+    unreachable!("refused above")
+}
+
+fn fly_headless(app: &mut bevy::app::App, options: &Options, stop: &StopFlag) -> Result<ExitCode> {
+    let mut pace = run::Pace::new(60.0);
+    let mut next_line_s = 1.0;
+    loop {
+        let delta = pace.wait();
+        app.insert_resource(FrameDelta(delta));
+        let now = app.world().resource::<WorldView>().time_s;
+        let mut intent = app.world_mut().resource_mut::<PilotIntent>();
+        intent.controls = gentle_course(now);
+        intent.respawn = true;
+        app.update();
+        if now >= next_line_s {
+            next_line_s += 1.0;
+            print_line(app);
+        }
+        let over = app.world().resource::<SessionState>().is_over();
+        if over || stop.is_set() || options.seconds.is_some_and(|seconds| now >= seconds) {
+            break;
+        }
+    }
+    session::close(app);
+    app.update();
+    let handle = app.world().resource::<Session>().handle().clone();
+    run::wait_for_close(&[handle]);
+    if let Some(path) = &options.report {
+        run::write_report(path, &report(app))?;
+    }
+    Ok(exit_code(app.world().resource::<SessionState>()))
+}
+
+/// Ahead at half power, in long bends to one side and the other.
+fn gentle_course(now_s: f64) -> Controls {
+    let turn = ((now_s * 0.25).sin() * 30.0) as i8;
+    Controls { thrust: 64, turn, buttons: 0 }
+}
+
+fn print_line(app: &bevy::app::App) {
+    let view = app.world().resource::<WorldView>();
+    let state = app.world().resource::<SessionState>();
+    match &view.own {
+        Some(own) => println!(
+            "{:6.0} s  sector {}  position ({:.0}, {:.0})  speed {:.0}  hull {}/{}  in sight {} ({} players)  ping {:.0} ms  loss {:.0} %  delay {:.1} ticks",
+            view.time_s,
+            view.sector,
+            own.state.position.x,
+            own.state.position.y,
+            own.state.velocity.length(),
+            own.hull,
+            own.hull_max,
+            view.others.len(),
+            view.players_near,
+            view.link.ping_ms,
+            view.link.loss * 100.0,
+            view.link.interpolation_delay_ticks,
+        ),
+        None => println!("{:6.0} s  {state:?}", view.time_s),
+    }
+}
+
+fn report(app: &bevy::app::App) -> Report {
+    let world = app.world();
+    let view = world.resource::<WorldView>();
+    let stats = world.resource::<PlayStats>();
+    let inputs = world.resource::<Piloting>().queue.counts();
+    Report {
+        failure: world.resource::<SessionState>().failure().map(str::to_owned),
+        seconds_in_space: stats.seconds_in_space,
+        distance_flown: stats.distance_flown,
+        sectors_visited: stats.sectors.len(),
+        inputs_sent: inputs.sent,
+        inputs_applied: inputs.applied,
+        inputs_lost: inputs.lost,
+        inputs_doubled: inputs.doubled,
+        inputs_given_up: inputs.given_up,
+        corrections_per_min: stats.corrections_per_min(),
+        correction_units: CorrectionUnits::of(stats.correction_sizes().to_vec()),
+        teleports: stats.teleports,
+        jumps: stats.jumps,
+        violations: stats.violations(),
+        motions_delivered: stats.motions_delivered,
+        bytes_received: stats.bytes_received(),
+        ping_ms: view.link.ping_ms,
+        players_near: view.players_near,
+        deaths: stats.deaths,
+        cpu_ms: run::cpu_ms(),
+        max_rss_kb: run::max_rss_kb(),
+    }
+}
+
+fn exit_code(state: &SessionState) -> ExitCode {
+    if let Some(reason) = state.failure() {
+        eprintln!("sidereal-client: {reason}");
+    }
+    match state {
+        SessionState::Rejected(_) => ExitCode::from(2),
+        SessionState::Lost(_) => ExitCode::from(1),
+        _ => ExitCode::SUCCESS,
+    }
+}

@@ -1,0 +1,180 @@
+//! Who is in sight: naia's entities by net id.
+//!
+//! Runs in the player client and in bots. It owns identities and vitals as they were replicated;
+//! where things are is in [`crate::interpolation`].
+
+use crate::{clock::ClientClock, interpolation::Interpolation, stats::PlayStats};
+use bevy::{
+    ecs::{
+        entity::Entity,
+        lifecycle::RemovedComponents,
+        query::{Changed, Or},
+        system::{Local, Query, Res, ResMut},
+    },
+    prelude::Resource,
+};
+use sidereal_protocol::{
+    components::{Identity, Vitals},
+    flight::HullKind,
+    ids::{AccountId, EntityId, NetId},
+    record::EntityKind,
+};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+/// Motion of something unannounced for longer than this, seconds, is a fault: the identity goes the
+/// reliable way, which takes a few round trips on a bad link.
+const ORPHAN_S: f64 = 3.0;
+
+/// Seconds between two sweeps for what was forgotten.
+const SWEEP_S: f64 = 1.0;
+
+/// Who an entity is and how well.
+#[derive(Debug, Clone)]
+pub struct Member {
+    /// Id for ever.
+    pub id: EntityId,
+    /// What it is.
+    pub kind: EntityKind,
+    /// Its hull, if it flies.
+    pub hull_kind: Option<HullKind>,
+    /// What players read.
+    pub name: Arc<str>,
+    /// The player that it belongs to.
+    pub owner: Option<AccountId>,
+    /// Radius, units.
+    pub radius: f64,
+    /// Hull points left.
+    pub hull: u16,
+    /// Hull points when whole.
+    pub hull_max: u16,
+    entity: Entity,
+}
+
+/// Everything announced in sight.
+#[derive(Resource, Debug, Default)]
+pub struct Roster {
+    members: BTreeMap<NetId, Member>,
+    by_entity: HashMap<Entity, NetId>,
+    /// Counts up at each change of members or of what is known about them.
+    revision: u64,
+}
+
+impl Roster {
+    /// Who `id` is.
+    pub fn get(&self, id: NetId) -> Option<&Member> {
+        self.members.get(&id)
+    }
+
+    /// Everyone, by net id.
+    pub fn iter(&self) -> impl Iterator<Item = (NetId, &Member)> {
+        self.members.iter().map(|(id, member)| (*id, member))
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Whether nobody is in sight.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// Changes with every change in here.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// The link is gone: so is everything that was seen through it.
+    pub(crate) fn clear(&mut self) {
+        self.members.clear();
+        self.by_entity.clear();
+        self.revision += 1;
+    }
+
+    fn announce(&mut self, entity: Entity, identity: &Identity, vitals: Option<&Vitals>) {
+        let Some(kind) = identity.entity_kind() else {
+            tracing::warn!(kind = *identity.kind, "an entity of an unknown kind is not shown");
+            return;
+        };
+        let radius = f64::from(*identity.radius);
+        let radius = if radius.is_finite() { radius.clamp(0.1, 500.0) } else { 1.0 };
+        let (hull, hull_max) = vitals.map_or((0, 0), |vitals| (*vitals.hull, *vitals.hull_max));
+        let net_id = identity.net_id();
+        self.by_entity.insert(entity, net_id);
+        match self.members.get_mut(&net_id) {
+            // Only the hull changes while an entity lives.
+            Some(member) if member.entity == entity => {
+                (member.hull, member.hull_max) = (hull, hull_max);
+            }
+            _ => {
+                self.members.insert(
+                    net_id,
+                    Member {
+                        id: identity.entity_id(),
+                        kind,
+                        hull_kind: identity.hull_kind(),
+                        name: Arc::from(identity.name.as_str()),
+                        owner: identity.owner(),
+                        radius,
+                        hull,
+                        hull_max,
+                        entity,
+                    },
+                );
+            }
+        }
+        self.revision += 1;
+    }
+
+    /// Gives the net id that is out of sight now; `None` when another entity has it already.
+    fn remove(&mut self, entity: Entity) -> Option<NetId> {
+        let net_id = self.by_entity.remove(&entity)?;
+        if self.members.get(&net_id).is_some_and(|member| member.entity == entity) {
+            self.members.remove(&net_id);
+            self.revision += 1;
+            Some(net_id)
+        } else {
+            None
+        }
+    }
+}
+
+/// Follows naia's entities.
+pub(crate) fn follow_roster(
+    mut roster: ResMut<Roster>,
+    mut interpolation: ResMut<Interpolation>,
+    changed: Query<
+        (Entity, &Identity, Option<&Vitals>),
+        Or<(Changed<Identity>, Changed<Vitals>)>,
+    >,
+    mut removed: RemovedComponents<Identity>,
+) {
+    for entity in removed.read() {
+        if let Some(net_id) = roster.remove(entity) {
+            interpolation.forget(net_id);
+        }
+    }
+    for (entity, identity, vitals) in &changed {
+        roster.announce(entity, identity, vitals);
+    }
+}
+
+/// Once a second: forgets motion of what nobody announced, and counts what should have been.
+pub(crate) fn sweep_orphans(
+    clock: Res<ClientClock>,
+    roster: Res<Roster>,
+    mut interpolation: ResMut<Interpolation>,
+    mut stats: ResMut<PlayStats>,
+    mut next_s: Local<f64>,
+) {
+    if clock.now_s < *next_s {
+        return;
+    }
+    *next_s = clock.now_s + SWEEP_S;
+    let orphans = interpolation.sweep(clock.now_s, ORPHAN_S, |id| roster.get(id).is_some());
+    stats.orphans += orphans as u64;
+}

@@ -1,0 +1,168 @@
+//! What binaries around this library share: a stop flag, a pace, and what the system says of the
+//! process. The only place here that looks at the real clock.
+
+use anyhow::Context;
+use serde::Serialize;
+use sidereal_transport::ClientHandle;
+use std::{
+    io::Read,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// How long a closing process waits for its last datagrams and streams to leave.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(3);
+
+/// Set when the process is to end.
+#[derive(Debug, Clone, Default)]
+pub struct StopFlag(Arc<AtomicBool>);
+
+impl StopFlag {
+    /// A flag that SIGINT and SIGTERM set; a second signal ends the process at once.
+    ///
+    /// # Errors
+    /// When the system refuses the handler, or there is one already.
+    pub fn on_signals() -> anyhow::Result<Self> {
+        let flag = Self::default();
+        let handler = flag.clone();
+        ctrlc::set_handler(move || {
+            if handler.is_set() {
+                std::process::exit(1);
+            }
+            handler.set();
+        })
+        .context("cannot listen for signals")?;
+        Ok(flag)
+    }
+
+    /// Sets the flag when standard input ends: the process that started this one is gone.
+    pub fn on_stdin_end(&self) {
+        let flag = self.clone();
+        std::thread::spawn(move || {
+            let mut buffer = [0u8; 256];
+            let mut stdin = std::io::stdin();
+            while matches!(stdin.read(&mut buffer), Ok(read) if read > 0) {}
+            flag.set();
+        });
+    }
+
+    /// Sets it.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is set.
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Keeps a loop at an even pace and measures its frames.
+#[derive(Debug)]
+pub struct Pace {
+    interval: Duration,
+    next: Instant,
+    last: Instant,
+}
+
+impl Pace {
+    /// `hz` frames a second.
+    pub fn new(hz: f64) -> Self {
+        let now = Instant::now();
+        Self { interval: Duration::from_secs_f64(1.0 / hz), next: now, last: now }
+    }
+
+    /// Sleeps until the next frame is due; gives the seconds since the last one. A loop that cannot
+    /// keep up does not sleep, and does not catch up either.
+    pub fn wait(&mut self) -> f64 {
+        let now = Instant::now();
+        if now < self.next {
+            std::thread::sleep(self.next - now);
+        }
+        let now = Instant::now();
+        self.next = (self.next + self.interval).max(now);
+        let delta = now - self.last;
+        self.last = now;
+        delta.as_secs_f64()
+    }
+}
+
+/// Waits until nothing is left of these links, for a bounded time. To be called after they were
+/// closed.
+pub fn wait_for_close(handles: &[ClientHandle]) {
+    let deadline = Instant::now() + CLOSE_DEADLINE;
+    for handle in handles {
+        while !handle.is_finished() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            handle.waker().wait(left.min(Duration::from_millis(50)));
+        }
+    }
+}
+
+/// Starts the log: to standard error, as `RUST_LOG` says.
+pub fn start_log() {
+    let default = "info,naia_shared=warn,naia_server=warn,naia_client=warn";
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+/// Writes a report as JSON, whole or not at all.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_report(path: &Path, report: &impl Serialize) -> anyhow::Result<()> {
+    let text = serde_json::to_string_pretty(report).context("cannot encode the report")?;
+    let part = path.with_extension("part");
+    std::fs::write(&part, text + "\n")
+        .and_then(|()| std::fs::rename(&part, path))
+        .with_context(|| format!("cannot write the report {}", path.display()))
+}
+
+/// The most memory that this process had, KiB; `None` where the system does not tell.
+pub fn max_rss_kb() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().trim_end_matches("kB").trim().parse().ok()
+}
+
+/// CPU time that this process used, milliseconds; `None` where the system does not tell.
+pub fn cpu_ms() -> Option<u64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The process's name, in parentheses, may hold anything; fields are counted after it.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let user: u64 = fields.get(11)?.parse().ok()?;
+    let system: u64 = fields.get(12)?.parse().ok()?;
+    // Linux counts these in hundredths of a second on every architecture.
+    Some((user + system) * 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_system_tells_of_the_process() {
+        assert!(max_rss_kb().expect("Linux tells") > 100);
+        assert!(cpu_ms().is_some());
+    }
+
+    #[test]
+    fn a_report_is_written_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("report.json");
+        write_report(&path, &serde_json::json!({"a": 1})).unwrap();
+        let back: serde_json::Value =
+            serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        assert_eq!(back["a"], 1);
+        assert!(write_report(Path::new("/nowhere/x/report.json"), &1).is_err());
+    }
+}

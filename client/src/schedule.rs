@@ -1,0 +1,59 @@
+//! When everything of the client runs: one update of the app, from what arrived to what is drawn.
+//!
+//! naia's own sets stand between these: packets are received, ticks come due, packets are processed,
+//! and at the end packets are sent.
+
+use crate::{compose, piloting, roster, session, take_in};
+use bevy::{
+    app::{App, Startup, Update},
+    prelude::{IntoScheduleConfigs, SystemSet},
+};
+use naia_bevy_client::{HandleTickEvents, HandleWorldEvents};
+use naia_bevy_shared::{ReceivePackets, SendPackets, TranslateTickEvents, WorldUpdate};
+
+/// The steps of an update, in their order.
+#[derive(SystemSet, Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ClientSystems {
+    /// Time goes on and the lane is read, before the tick: an input is predicted on the newest state.
+    TakeIn,
+    /// For each of naia's ticks: the hands are sampled, the own ship steps, the input is sent.
+    Pilot,
+    /// naia's messages and entities: welcome, ship, news, who is in sight.
+    Follow,
+    /// Everything for the server leaves in one burst, before time is spent on drawing.
+    Flush,
+    /// The view is put together.
+    Compose,
+}
+
+/// Adds all systems in their order.
+pub(crate) fn configure(app: &mut App) {
+    app.configure_sets(
+        Update,
+        (
+            ClientSystems::TakeIn.after(ReceivePackets).before(TranslateTickEvents),
+            ClientSystems::Pilot.in_set(HandleTickEvents),
+            ClientSystems::Follow.in_set(HandleWorldEvents).before(WorldUpdate),
+            ClientSystems::Flush.after(SendPackets),
+            ClientSystems::Compose.after(ClientSystems::Flush),
+        ),
+    );
+    app.add_systems(Startup, session::start_connecting).add_systems(
+        Update,
+        (
+            (take_in::pass_time, take_in::take_in_lane).chain().in_set(ClientSystems::TakeIn),
+            piloting::pilot_ticks.in_set(ClientSystems::Pilot),
+            (
+                session::follow_messages,
+                roster::follow_roster,
+                roster::sweep_orphans,
+                session::ask_for_ship,
+                session::follow_link,
+            )
+                .chain()
+                .in_set(ClientSystems::Follow),
+            session::flush.in_set(ClientSystems::Flush),
+            compose::compose_view.in_set(ClientSystems::Compose),
+        ),
+    );
+}

@@ -1,0 +1,336 @@
+//! The session with the server: from the ticket to the ship, and how it ends.
+//!
+//! Runs in the player client and in bots. It owns naia's client and the link's state. A lost session
+//! is reported, not restored: coming back is another ticket and another session.
+
+use crate::{
+    ClientConfig,
+    clock::ClientClock,
+    controls::PilotIntent,
+    interpolation::Interpolation,
+    piloting::Piloting,
+    roster::Roster,
+    shots::ShotBook,
+    stats::PlayStats,
+    view::{BlastEffect, MAX_EFFECTS, NoticeKind, WorldView},
+};
+use bevy::{
+    app::App,
+    ecs::{
+        message::MessageReader,
+        system::{Res, ResMut},
+    },
+    prelude::Resource,
+};
+use naia_bevy_client::{
+    Client, ClientConfig as NaiaConfig, ClientWrapper, DefaultClientTag,
+    ResponseReceiveKey,
+    events::{ConnectEvent, DisconnectEvent, MessageEvents},
+};
+use sidereal_protocol::{
+    ids::NetId,
+    messages::{Credential, Destroyed, Respawn, RespawnReply, ShipAssigned, Welcome},
+    schema::{NoticeChannel, RequestChannel},
+    tick::{SimTick, TickSync},
+};
+use sidereal_transport::{ClientHandle, ClientSocket, LinkStatus};
+use std::time::Duration;
+
+/// From the first update until the pilot has a ship, seconds. The server's own steps are bounded by
+/// less; a world without a shard is what takes longer.
+pub const JOIN_DEADLINE_S: f64 = 30.0;
+
+/// Seconds between two requests for a new ship when the first was refused or not answered.
+const RESPAWN_AGAIN_S: f64 = 3.0;
+
+/// How the session is. Windows show it, bots and binaries act on it.
+#[derive(Resource, Debug, Clone, PartialEq, Eq, Default)]
+pub enum SessionState {
+    /// On the way to the server.
+    #[default]
+    Connecting,
+    /// The server knows us; the ship is on its way.
+    Joining,
+    /// Flying.
+    InSpace,
+    /// The ship was destroyed; see [`PilotIntent::respawn`].
+    Destroyed,
+    /// The server said no; trying again with the same input gives the same. One line on why.
+    Rejected(String),
+    /// The session is over without our doing. One line on why.
+    Lost(String),
+    /// Over because [`close`] was called.
+    Closed,
+}
+
+impl SessionState {
+    /// Whether the session is over.
+    pub fn is_over(&self) -> bool {
+        matches!(self, Self::Rejected(_) | Self::Lost(_) | Self::Closed)
+    }
+
+    /// Why it is over, if it is and not by our own doing.
+    pub fn failure(&self) -> Option<&str> {
+        match self {
+            Self::Rejected(reason) | Self::Lost(reason) => Some(reason),
+            _ => None,
+        }
+    }
+}
+
+/// naia's settings for a player.
+pub(crate) fn naia_config() -> NaiaConfig {
+    NaiaConfig {
+        // The transport has connected already, so a resend covers lost datagrams only; and few pings
+        // are enough to start, since the clock goes on adjusting.
+        send_handshake_interval: Duration::from_millis(100),
+        handshake_pings: 3,
+        ..NaiaConfig::default()
+    }
+}
+
+/// The session's own things.
+#[derive(Resource)]
+pub struct Session {
+    ticket: String,
+    handle: ClientHandle,
+    socket: Option<ClientSocket>,
+    sync: Option<TickSync>,
+    respawn: Option<ResponseReceiveKey<RespawnReply>>,
+    respawn_next_s: f64,
+    notices: u64,
+}
+
+impl Session {
+    pub(crate) fn new(config: ClientConfig, handle: ClientHandle, socket: ClientSocket) -> Self {
+        Self {
+            ticket: config.ticket,
+            handle,
+            socket: Some(socket),
+            sync: None,
+            respawn: None,
+            respawn_next_s: 0.0,
+            notices: 0,
+        }
+    }
+
+    /// The transport's handle.
+    pub fn handle(&self) -> &ClientHandle {
+        &self.handle
+    }
+
+    /// The world's tick for naia's, once the welcome came.
+    pub fn sim_tick(&mut self, naia_tick: u16) -> Option<SimTick> {
+        self.sync.as_mut().map(|sync| sync.sim_tick(naia_tick))
+    }
+
+    fn announce(&mut self, view: &mut WorldView, kind: NoticeKind, text: String) {
+        self.notices += 1;
+        view.announce(self.notices, kind, text);
+    }
+}
+
+/// Ends the session from this side: the server is told, so that it need not wait for silence. Further
+/// updates are allowed and do nothing. The link itself ends a moment later: see
+/// [`ClientHandle::is_finished`].
+pub fn close(app: &mut App) {
+    let world = app.world_mut();
+    if world.resource::<SessionState>().is_over() {
+        return;
+    }
+    world.insert_resource(SessionState::Closed);
+    let mut naia = world.resource_mut::<ClientWrapper<DefaultClientTag>>();
+    // naia panics when it is told to disconnect before it is connected.
+    if naia.client.connection_status().is_connected() {
+        naia.client.disconnect();
+    }
+    let session = world.resource::<Session>();
+    session.handle.flush();
+    session.handle.close("the pilot left");
+}
+
+/// Starts to connect with the ticket.
+pub(crate) fn start_connecting(
+    mut client: Client<DefaultClientTag>,
+    mut session: ResMut<Session>,
+) {
+    let Some(socket) = session.socket.take() else { return };
+    let credential =
+        Credential { secret: std::mem::take(&mut session.ticket), name: String::new() };
+    client.connect(socket.with_credential(credential.encode().into()));
+}
+
+/// Takes what the server says: welcome, ship, news.
+pub(crate) fn follow_messages(
+    mut connects: MessageReader<ConnectEvent<DefaultClientTag>>,
+    mut messages: MessageReader<MessageEvents<DefaultClientTag>>,
+    clock: Res<ClientClock>,
+    interpolation: Res<Interpolation>,
+    roster: Res<Roster>,
+    mut session: ResMut<Session>,
+    mut state: ResMut<SessionState>,
+    mut piloting: ResMut<Piloting>,
+    mut shots: ResMut<ShotBook>,
+    mut stats: ResMut<PlayStats>,
+    mut view: ResMut<WorldView>,
+) {
+    if connects.read().count() > 0 && *state == SessionState::Connecting {
+        *state = SessionState::Joining;
+    }
+    for events in messages.read() {
+        for welcome in events.read::<NoticeChannel, Welcome>() {
+            session.sync = Some(TickSync::new(welcome.naia_tick, welcome.sim_tick()));
+            view.world_seed = welcome.world_seed;
+            view.account = Some(welcome.account());
+        }
+        let destroyed = events.read::<NoticeChannel, Destroyed>();
+        for ship in events.read::<NoticeChannel, ShipAssigned>() {
+            if stats.deaths > stats.respawns {
+                stats.respawns += 1;
+            }
+            let net_id = NetId(ship.net_id);
+            piloting.board(net_id, ship.entity_id());
+            shots.board();
+            stats.forget_own_ticks();
+            tracing::info!(ship = %ship.entity_id(), %net_id, "aboard");
+        }
+        for news in destroyed {
+            let victim = NetId(news.victim);
+            add_blast(&mut view, &interpolation, &roster, &piloting, victim, clock.now_s);
+            let by = if news.by_name.is_empty() { String::new() } else { format!(" by {}", news.by_name) };
+            if news.yours && (piloting.is_own(victim) || piloting.own_net_id().is_none()) {
+                piloting.leave();
+                stats.deaths += 1;
+                stats.forget_own_ticks();
+                if !state.is_over() {
+                    *state = SessionState::Destroyed;
+                }
+                session.respawn = None;
+                session.respawn_next_s = clock.now_s;
+                session.announce(&mut view, NoticeKind::Death, format!("Your ship was destroyed{by}"));
+            } else {
+                let text = format!("{} was destroyed{by}", news.victim_name);
+                session.announce(&mut view, NoticeKind::Kill, text);
+            }
+        }
+    }
+    if let Some(hull) = piloting
+        .own_net_id()
+        .and_then(|net_id| roster.get(net_id))
+        .and_then(|member| member.hull_kind)
+    {
+        piloting.set_hull(hull);
+    }
+    let waits = matches!(*state, SessionState::Joining | SessionState::Destroyed);
+    if waits && piloting.prediction().is_some() {
+        *state = SessionState::InSpace;
+    }
+}
+
+fn add_blast(
+    view: &mut WorldView,
+    interpolation: &Interpolation,
+    roster: &Roster,
+    piloting: &Piloting,
+    victim: NetId,
+    now_s: f64,
+) {
+    let state = if piloting.is_own(victim) {
+        piloting.prediction().map(|prediction| *prediction.state())
+    } else {
+        interpolation.drawn(victim, now_s).map(|drawn| drawn.state)
+    };
+    let Some(state) = state else { return };
+    if view.blasts.len() >= MAX_EFFECTS {
+        view.blasts.pop_front();
+    }
+    view.blasts.push_back(BlastEffect {
+        victim,
+        position: state.position,
+        velocity: state.velocity * 0.3,
+        radius: roster.get(victim).map_or(9.0, |member| member.radius),
+        age_s: 0.0,
+    });
+}
+
+/// Sends the pilot's wish for a new ship, and takes the answer.
+pub(crate) fn ask_for_ship(
+    mut client: Client<DefaultClientTag>,
+    clock: Res<ClientClock>,
+    state: Res<SessionState>,
+    mut session: ResMut<Session>,
+    mut intent: ResMut<PilotIntent>,
+    mut view: ResMut<WorldView>,
+) {
+    if let Some(key) = &session.respawn
+        && let Some(reply) = client.receive_response(key)
+    {
+        session.respawn = None;
+        if !reply.refused.is_empty() {
+            let text = format!("No new ship yet: {}", reply.refused);
+            session.announce(&mut view, NoticeKind::Warning, text);
+        }
+    }
+    if !intent.respawn {
+        return;
+    }
+    if *state != SessionState::Destroyed {
+        intent.respawn = false;
+        return;
+    }
+    if clock.now_s < session.respawn_next_s {
+        return;
+    }
+    match client.send_request::<RequestChannel, _>(&Respawn) {
+        Ok(key) => {
+            intent.respawn = false;
+            session.respawn = Some(key);
+            session.respawn_next_s = clock.now_s + RESPAWN_AGAIN_S;
+        }
+        Err(error) => tracing::warn!(%error, "asking for a new ship failed"),
+    }
+}
+
+/// Notices when the session ends, and why.
+pub(crate) fn follow_link(
+    mut disconnects: MessageReader<DisconnectEvent<DefaultClientTag>>,
+    clock: Res<ClientClock>,
+    session: Res<Session>,
+    mut state: ResMut<SessionState>,
+    mut piloting: ResMut<Piloting>,
+    mut roster: ResMut<Roster>,
+) {
+    let disconnected = disconnects.read().count() > 0;
+    if state.is_over() {
+        return;
+    }
+    let end = match session.handle.status() {
+        LinkStatus::Rejected(reason) => Some(SessionState::Rejected(reason)),
+        LinkStatus::Closed(reason) => Some(SessionState::Lost(reason)),
+        _ if disconnected => {
+            Some(SessionState::Lost("the server ended the session".to_owned()))
+        }
+        _ if is_waiting_for_ship(&state) && clock.now_s > JOIN_DEADLINE_S => {
+            Some(SessionState::Lost(format!(
+                "no ship within {JOIN_DEADLINE_S} s: is a shard running? See the server's /ready"
+            )))
+        }
+        _ => None,
+    };
+    if let Some(end) = end {
+        tracing::info!(reason = end.failure().unwrap_or_default(), "the session ended");
+        *state = end;
+        piloting.leave();
+        roster.clear();
+        session.handle.close("the client saw the session end");
+    }
+}
+
+fn is_waiting_for_ship(state: &SessionState) -> bool {
+    matches!(state, SessionState::Connecting | SessionState::Joining)
+}
+
+/// Hands everything of this update to the network in one burst.
+pub(crate) fn flush(session: Res<Session>) {
+    session.handle.flush();
+}

@@ -1,0 +1,307 @@
+//! Bullets in flight: heard of once or several times, drawn by computing their path.
+//!
+//! Pure but for being a resource. The own ship's shots are shown at once, predicted, and become the
+//! shard's when it tells of them. Others' are drawn at the moment at which others are drawn. An own
+//! bullet starts at the own ship's moment, which is ahead, and falls back to the others' during its
+//! first second, so that it leaves the muzzle where the pilot sees it and hits where the target is
+//! drawn.
+
+use crate::view::ShotInFlight;
+use bevy::{math::DVec2, prelude::Resource};
+use sidereal_protocol::{
+    ids::NetId,
+    sector::SectorId,
+    shot::{BULLET_LIFE_TICKS, BULLET_SPEED, Shot, ShotHit, ShotId},
+    flight::FlightState,
+    tick::{SimTick, TICK_SECONDS},
+};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// Bullets followed at most; more are dropped and counted. A ship has 8 in flight.
+pub const MAX_SHOTS: usize = 1024;
+
+/// Hits that wait for their moment at most; the oldest is let out early.
+const MAX_WAITING_HITS: usize = 256;
+
+/// Ticks after which an ended shot is forgotten: no repetition of it comes any more.
+const REMEMBER_TICKS: u64 = 90;
+
+/// A predicted shot and the shard's are the same one when their ticks differ by no more than this.
+const SAME_SHOT_TICKS: u64 = 6;
+
+/// A predicted shot that the shard does not tell of within this many ticks was none.
+const UNCONFIRMED_TICKS: f64 = 30.0;
+
+/// Ticks in which an own bullet falls back from the own ship's moment to the others'.
+const FALL_BACK_TICKS: f64 = 30.0;
+
+#[derive(Debug, Clone, Copy)]
+struct Flying {
+    shot: Shot,
+    own: bool,
+    predicted: bool,
+    /// Where the drawing deviates because the shard's path replaced the predicted one.
+    offset: DVec2,
+}
+
+/// All bullets that are known.
+#[derive(Resource, Debug, Default)]
+pub struct ShotBook {
+    flying: BTreeMap<ShotId, Flying>,
+    /// Told of and over, or told of as the shard's name of a predicted one.
+    ended: BTreeSet<(SimTick, ShotId)>,
+    waiting: VecDeque<(SimTick, ShotHit)>,
+    weapon_ready: SimTick,
+    /// The last moment that was drawn: of others, and of the own ship.
+    moment: (f64, f64),
+    dropped: u64,
+}
+
+impl ShotBook {
+    /// The hands hold the trigger at the world's tick `tick`: a predicted shot, if the weapon is ready
+    /// by then. `state` is the ship after that tick, `muzzle` where bullets leave it.
+    pub fn fire(
+        &mut self,
+        shooter: NetId,
+        tick: SimTick,
+        state: &FlightState,
+        muzzle: DVec2,
+        interval_ticks: u64,
+    ) {
+        if tick < self.weapon_ready || self.flying.len() >= MAX_SHOTS {
+            return;
+        }
+        self.weapon_ready = tick + interval_ticks;
+        let id = ShotId { shooter, tick };
+        let velocity = state.velocity + state.heading() * BULLET_SPEED;
+        let shot = Shot::new(id, SectorId::containing(muzzle), muzzle, velocity);
+        self.flying.insert(id, Flying { shot, own: true, predicted: true, offset: DVec2::ZERO });
+    }
+
+    /// A sector's update tells of `shot`, perhaps again. `own` is the own ship's net id.
+    pub fn hear(&mut self, shot: &Shot, own: Option<NetId>, interval_ticks: u64) {
+        let id = shot.id;
+        if self.ended.contains(&(id.tick, id)) {
+            return;
+        }
+        if let Some(known) = self.flying.get(&id)
+            && !known.predicted
+        {
+            return;
+        }
+        let is_own = own == Some(id.shooter);
+        let mut offset = DVec2::ZERO;
+        if is_own {
+            self.weapon_ready = self.weapon_ready.max(id.tick + interval_ticks);
+            if let Some(predicted) = self.predicted_twin(id) {
+                let (play, own_tick) = self.moment;
+                let told = Flying { shot: *shot, own: true, predicted: false, offset };
+                offset = drawn_position(&predicted, play, own_tick)
+                    - drawn_position(&told, play, own_tick);
+            }
+        } else if self.flying.len() >= MAX_SHOTS {
+            self.dropped += 1;
+            return;
+        }
+        self.flying.insert(id, Flying { shot: *shot, own: is_own, predicted: false, offset });
+    }
+
+    /// Takes out the predicted shot that `id` is, if there is one.
+    fn predicted_twin(&mut self, id: ShotId) -> Option<Flying> {
+        let from = ShotId { shooter: id.shooter, tick: SimTick(id.tick.0.saturating_sub(SAME_SHOT_TICKS)) };
+        let to = ShotId { shooter: id.shooter, tick: id.tick + SAME_SHOT_TICKS };
+        let twin = self
+            .flying
+            .range(from..=to)
+            .filter(|(_, flying)| flying.predicted)
+            .min_by_key(|(known, _)| known.tick.0.abs_diff(id.tick.0))
+            .map(|(known, _)| *known)?;
+        self.flying.remove(&twin)
+    }
+
+    /// A sector's update of `tick` tells of a hit, perhaps again.
+    pub fn hear_hit(&mut self, hit: &ShotHit, tick: SimTick) {
+        if !self.ended.insert((hit.id.tick, hit.id)) {
+            return;
+        }
+        if self.waiting.len() >= MAX_WAITING_HITS {
+            // Let out at the next advance, early rather than never.
+            if let Some((when, _)) = self.waiting.front_mut() {
+                *when = SimTick(0);
+            }
+            self.dropped += 1;
+            return;
+        }
+        self.waiting.push_back((tick, *hit));
+    }
+
+    /// Lets time pass: others are drawn at `play`, the own ship at `own_tick`. Gives the hits whose
+    /// moment has come.
+    pub fn advance(&mut self, play: f64, own_tick: f64, delta_s: f64) -> Vec<ShotHit> {
+        self.moment = (play, own_tick);
+        let mut due = Vec::new();
+        let flying = &mut self.flying;
+        self.waiting.retain(|(tick, hit)| {
+            // An own hit is shown at once: the pilot waits for it.
+            let is_own = flying.get(&hit.id).is_some_and(|flying| flying.own);
+            let is_due = is_own || tick.0 as f64 <= play;
+            if is_due {
+                due.push(*hit);
+            }
+            !is_due
+        });
+        for hit in &due {
+            flying.remove(&hit.id);
+        }
+        let left = 0.5f64.powf(delta_s / crate::smoothing::OFFSET_HALF_LIFE_S);
+        let ended = &mut self.ended;
+        flying.retain(|id, flying| {
+            flying.offset *= left;
+            let age = drawn_at(flying, play, own_tick) - id.tick.0 as f64;
+            let unconfirmed = flying.predicted && own_tick - id.tick.0 as f64 > UNCONFIRMED_TICKS;
+            let over = age > BULLET_LIFE_TICKS as f64;
+            if over {
+                ended.insert((id.tick, *id));
+            }
+            !(over || unconfirmed)
+        });
+        let oldest = SimTick((play.max(0.0) as u64).saturating_sub(REMEMBER_TICKS));
+        *ended = ended.split_off(&(oldest, ShotId { shooter: NetId(0), tick: SimTick(0) }));
+        due
+    }
+
+    /// What to draw.
+    pub fn drawn(&self, play: f64, own_tick: f64) -> impl Iterator<Item = ShotInFlight> {
+        self.flying.values().filter_map(move |flying| {
+            let at = drawn_at(flying, play, own_tick);
+            let age = at - flying.shot.id.tick.0 as f64;
+            // Not yet fired at the moment that is drawn.
+            (age >= 0.0).then(|| ShotInFlight {
+                shot: flying.shot,
+                own: flying.own,
+                predicted: flying.predicted,
+                position: drawn_position(flying, play, own_tick),
+                age_s: age * TICK_SECONDS,
+            })
+        })
+    }
+
+    /// The own ship is another one: its weapon is ready, predicted shots of the old one are none.
+    pub fn board(&mut self) {
+        self.weapon_ready = SimTick(0);
+        self.flying.retain(|_, flying| !flying.predicted);
+    }
+
+    /// Bullets in flight.
+    pub fn len(&self) -> usize {
+        self.flying.len()
+    }
+
+    /// Whether no bullet is in flight.
+    pub fn is_empty(&self) -> bool {
+        self.flying.is_empty()
+    }
+
+    /// Shots and hits that were dropped because too many were known.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+}
+
+fn drawn_at(flying: &Flying, play: f64, own_tick: f64) -> f64 {
+    if !flying.own {
+        return play;
+    }
+    let age = (own_tick - flying.shot.id.tick.0 as f64).max(0.0);
+    own_tick - (own_tick - play).max(0.0) * (age / FALL_BACK_TICKS).min(1.0)
+}
+
+fn drawn_position(flying: &Flying, play: f64, own_tick: f64) -> DVec2 {
+    flying.shot.position_at(drawn_at(flying, play, own_tick)) + flying.offset
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ME: NetId = NetId(1);
+
+    fn shot(shooter: NetId, tick: u64) -> Shot {
+        Shot::new(
+            ShotId { shooter, tick: SimTick(tick) },
+            SectorId::new(0, 0),
+            DVec2::new(100.0, 100.0),
+            DVec2::new(480.0, 0.0),
+        )
+    }
+
+    fn fire(book: &mut ShotBook, tick: u64) {
+        book.fire(ME, SimTick(tick), &FlightState::default(), DVec2::new(100.0, 100.0), 6);
+    }
+
+    #[test]
+    fn a_repeated_shot_is_one_shot_even_after_its_end() {
+        let mut book = ShotBook::default();
+        for _ in 0..3 {
+            book.hear(&shot(NetId(9), 50), Some(ME), 6);
+        }
+        assert_eq!(book.len(), 1);
+        let hit = ShotHit { id: shot(NetId(9), 50).id, target: ME, position: DVec2::ZERO };
+        book.hear_hit(&hit, SimTick(60));
+        book.hear_hit(&hit, SimTick(61));
+        assert!(book.advance(59.0, 70.0, 0.03).is_empty());
+        assert_eq!(book.advance(60.0, 71.0, 0.03), vec![hit]);
+        book.hear(&shot(NetId(9), 50), Some(ME), 6);
+        assert!(book.is_empty());
+    }
+
+    #[test]
+    fn a_predicted_shot_becomes_the_shards() {
+        let mut book = ShotBook::default();
+        fire(&mut book, 50);
+        fire(&mut book, 51);
+        assert_eq!(book.len(), 1, "the weapon is not ready yet");
+        book.advance(45.0, 52.0, 0.0);
+        let before = book.drawn(45.0, 52.0).next().unwrap();
+        book.hear(&shot(ME, 51), Some(ME), 6);
+        let after = book.drawn(45.0, 52.0).next().unwrap();
+        assert_eq!(book.len(), 1);
+        assert!(before.predicted && !after.predicted && after.own);
+        assert!(before.position.distance(after.position) < 1e-9);
+        fire(&mut book, 56);
+        assert_eq!(book.len(), 1, "the shard's shot set the weapon's time");
+        fire(&mut book, 57);
+        assert_eq!(book.len(), 2);
+    }
+
+    #[test]
+    fn a_shot_that_the_shard_never_made_goes_away() {
+        let mut book = ShotBook::default();
+        fire(&mut book, 50);
+        book.advance(45.0, 70.0, 0.03);
+        assert_eq!(book.len(), 1);
+        book.advance(75.0, 81.0, 0.03);
+        assert!(book.is_empty());
+    }
+
+    #[test]
+    fn an_own_bullet_leaves_the_muzzle_now_and_ends_among_the_others() {
+        let mut book = ShotBook::default();
+        fire(&mut book, 50);
+        book.hear(&shot(ME, 50), Some(ME), 6);
+        let start = book.drawn(40.0, 50.0).next().unwrap();
+        assert!(start.position.distance(DVec2::new(100.0, 100.0)) < 0.1);
+        let late = book.drawn(75.0, 85.0).next().unwrap();
+        assert!((late.age_s - 25.0 * TICK_SECONDS).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_number_of_shots_is_bounded() {
+        let mut book = ShotBook::default();
+        for shooter in 0..MAX_SHOTS as u32 + 10 {
+            book.hear(&shot(NetId(shooter + 10), 50), Some(ME), 6);
+        }
+        assert_eq!(book.len(), MAX_SHOTS);
+        assert_eq!(book.dropped(), 10);
+    }
+}

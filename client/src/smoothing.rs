@@ -1,0 +1,88 @@
+//! Hides corrections: what is drawn starts where it was and slides to where it should be.
+//!
+//! Pure. Used for the own ship after a reconciliation and for others after an extrapolation.
+
+use bevy::math::DVec2;
+use sidereal_protocol::flight::{FlightState, wrap_angle};
+
+/// Time in which half of an offset goes away, seconds: short enough not to be felt as a lag, long
+/// enough to make a correction of some units a push instead of a jump.
+pub const OFFSET_HALF_LIFE_S: f64 = 0.08;
+
+/// The difference between where something is and where it is drawn.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct VisualOffset {
+    position: DVec2,
+    angle: f64,
+}
+
+impl VisualOffset {
+    /// Keeps what is drawn where it is although the state goes from `before` to `after`.
+    pub fn absorb(&mut self, before: &FlightState, after: &FlightState) {
+        self.position += before.position - after.position;
+        self.angle = wrap_angle(self.angle + before.angle - after.angle);
+    }
+
+    /// Lets the offset shrink for `seconds`.
+    pub fn decay(&mut self, seconds: f64) {
+        if *self == Self::default() {
+            return;
+        }
+        let left = 0.5f64.powf(seconds / OFFSET_HALF_LIFE_S);
+        self.position *= left;
+        self.angle *= left;
+        // A thousandth of a unit nobody sees; zero is quick to skip.
+        if self.position.length_squared() < 1e-6 && self.angle.abs() < 1e-5 {
+            *self = Self::default();
+        }
+    }
+
+    /// `state` with the offset added.
+    pub fn apply(&self, state: &FlightState) -> FlightState {
+        FlightState {
+            position: state.position + self.position,
+            angle: wrap_angle(state.angle + self.angle),
+            ..*state
+        }
+    }
+
+    /// Forgets the offset: what is drawn jumps to the state.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Its length, units.
+    pub fn length(&self) -> f64 {
+        self.position.length()
+    }
+}
+
+/// The state a share `t` of the way from `a` to `b`; angles go the short way round.
+pub fn blend(a: &FlightState, b: &FlightState, t: f64) -> FlightState {
+    FlightState {
+        position: a.position.lerp(b.position, t),
+        velocity: a.velocity.lerp(b.velocity, t),
+        angle: wrap_angle(a.angle + wrap_angle(b.angle - a.angle) * t),
+        angular_velocity: a.angular_velocity + (b.angular_velocity - a.angular_velocity) * t,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_absorbed_correction_is_not_seen_at_once_and_gone_soon() {
+        let before = FlightState { position: DVec2::new(3.0, 4.0), angle: 3.0, ..Default::default() };
+        let after = FlightState { position: DVec2::ZERO, angle: -3.0, ..Default::default() };
+        let mut offset = VisualOffset::default();
+        offset.absorb(&before, &after);
+        let drawn = offset.apply(&after);
+        assert!((drawn.position - before.position).length() < 1e-12);
+        assert!(wrap_angle(drawn.angle - before.angle).abs() < 1e-12);
+        offset.decay(OFFSET_HALF_LIFE_S);
+        assert!((offset.length() - 2.5).abs() < 1e-12);
+        offset.decay(2.0);
+        assert_eq!(offset, VisualOffset::default());
+    }
+}

@@ -1,0 +1,223 @@
+//! What a session was like, in numbers: for reports, for tests, and for the pilot's HUD.
+//!
+//! Runs in the player client and in bots. It owns counting; what a number means for the game is the
+//! reader's to say. Everything in it is bounded.
+
+use crate::prediction::Outcome;
+use bevy::prelude::Resource;
+use serde::Serialize;
+use std::collections::{BTreeSet, VecDeque};
+
+/// Sizes of corrections kept for the percentiles: the first so many of a session. A session with more
+/// has its answer already.
+const MAX_CORRECTIONS: usize = 4096;
+
+/// Own-ship ticks over which loss is measured: three seconds.
+const LOSS_WINDOW_TICKS: u64 = 90;
+
+/// Sectors remembered as visited at most.
+const MAX_SECTORS: usize = 4096;
+
+/// Counters of one session.
+#[derive(Resource, Debug, Clone, Default)]
+pub struct PlayStats {
+    /// Motions of single entities that arrived.
+    pub motions_delivered: u64,
+    /// States of the own ship that arrived.
+    pub own_states: u64,
+    /// Corrections of the own ship, blended ones and snaps.
+    pub corrections: u64,
+    /// Own ship put elsewhere: corrections of more than [`crate::prediction::SNAP_UNITS`].
+    pub teleports: u64,
+    /// Others that moved impossibly far between two samples.
+    pub jumps: u64,
+    /// Lane datagrams that could not be read.
+    pub malformed: u64,
+    /// Things whose motion came for seconds without anyone having told what they are.
+    pub orphans: u64,
+    /// Motions dropped because too many things were in sight.
+    pub motions_dropped: u64,
+    /// How often the own ship was destroyed.
+    pub deaths: u64,
+    /// How often a new ship was given after that.
+    pub respawns: u64,
+    /// Way of the own ship as confirmed, units.
+    pub distance_flown: f64,
+    /// Sectors that the own ship was in.
+    pub sectors: BTreeSet<(i32, i32)>,
+    /// Seconds with a ship.
+    pub seconds_in_space: f64,
+    correction_units: Vec<f64>,
+    recent_corrections_s: VecDeque<f64>,
+    recent_own_ticks: VecDeque<u64>,
+    bytes: ByteRate,
+}
+
+/// Bytes per second, over whole seconds.
+#[derive(Debug, Clone, Default)]
+struct ByteRate {
+    total: u64,
+    since_s: f64,
+    at_since: u64,
+    per_s: f64,
+}
+
+/// Percentiles of corrections, units.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct CorrectionUnits {
+    /// Half of the corrections were smaller.
+    pub p50: f64,
+    /// 99 of 100 were smaller.
+    pub p99: f64,
+}
+
+impl CorrectionUnits {
+    /// Of these sizes, in any order; zeros of none.
+    pub fn of(mut sizes: Vec<f64>) -> Self {
+        sizes.sort_unstable_by(f64::total_cmp);
+        let at = |share: f64| {
+            let index = (sizes.len().saturating_sub(1) as f64 * share).round() as usize;
+            sizes.get(index).copied().unwrap_or(0.0)
+        };
+        Self { p50: at(0.5), p99: at(0.99) }
+    }
+}
+
+impl PlayStats {
+    /// Counts what a confirmed state did to the prediction.
+    pub fn record_outcome(&mut self, outcome: Outcome, now_s: f64) {
+        let units = match outcome {
+            Outcome::Stale | Outcome::Right => return,
+            Outcome::Corrected(units) => units,
+            Outcome::Snapped(units) => {
+                self.teleports += 1;
+                units
+            }
+        };
+        self.corrections += 1;
+        if self.correction_units.len() < MAX_CORRECTIONS {
+            self.correction_units.push(units);
+        }
+        if self.recent_corrections_s.len() >= MAX_CORRECTIONS {
+            self.recent_corrections_s.pop_front();
+        }
+        self.recent_corrections_s.push_back(now_s);
+    }
+
+    /// A state of the own ship for `tick` came.
+    pub fn record_own_tick(&mut self, tick: u64) {
+        self.own_states += 1;
+        if let Some(newest) = self.recent_own_ticks.back()
+            && tick <= *newest
+        {
+            return;
+        }
+        self.recent_own_ticks.push_back(tick);
+        while self.recent_own_ticks.front().is_some_and(|first| tick - first >= LOSS_WINDOW_TICKS) {
+            self.recent_own_ticks.pop_front();
+        }
+    }
+
+    /// Share of the own ship's states of the last three seconds that did not come, 0 to 1.
+    pub fn loss(&self) -> f64 {
+        match (self.recent_own_ticks.front(), self.recent_own_ticks.back()) {
+            (Some(first), Some(last)) if last > first => {
+                1.0 - self.recent_own_ticks.len() as f64 / (last - first + 1) as f64
+            }
+            _ => 0.0,
+        }
+    }
+
+    /// The own ship is another one, or none: what came of it says nothing about the next.
+    pub fn forget_own_ticks(&mut self) {
+        self.recent_own_ticks.clear();
+    }
+
+    /// The own ship was in this sector.
+    pub fn visit(&mut self, x: i32, y: i32) {
+        if self.sectors.len() < MAX_SECTORS {
+            self.sectors.insert((x, y));
+        }
+    }
+
+    /// `total` bytes were received until `now_s`.
+    pub fn record_bytes(&mut self, total: u64, now_s: f64) {
+        let bytes = &mut self.bytes;
+        bytes.total = total;
+        let span = now_s - bytes.since_s;
+        if span >= 1.0 {
+            bytes.per_s = total.saturating_sub(bytes.at_since) as f64 / span;
+            bytes.since_s = now_s;
+            bytes.at_since = total;
+        }
+        while self.recent_corrections_s.front().is_some_and(|then| now_s - then > 60.0) {
+            self.recent_corrections_s.pop_front();
+        }
+    }
+
+    /// Bytes received so far.
+    pub fn bytes_received(&self) -> u64 {
+        self.bytes.total
+    }
+
+    /// Bytes received in the last whole second.
+    pub fn bytes_per_s(&self) -> f64 {
+        self.bytes.per_s
+    }
+
+    /// Corrections in the last minute.
+    pub fn recent_corrections(&self) -> usize {
+        self.recent_corrections_s.len()
+    }
+
+    /// Corrections per minute with a ship.
+    pub fn corrections_per_min(&self) -> f64 {
+        if self.seconds_in_space > 0.0 {
+            self.corrections as f64 * 60.0 / self.seconds_in_space
+        } else {
+            0.0
+        }
+    }
+
+    /// Sizes of corrections, units.
+    pub fn correction_sizes(&self) -> &[f64] {
+        &self.correction_units
+    }
+
+    /// Everything that must not happen, whatever the link: unreadable packets, impossible steps,
+    /// motion of what nobody announced. Losses and corrections are not among them.
+    pub fn violations(&self) -> u64 {
+        self.malformed + self.jumps + self.orphans
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loss_is_the_share_of_missing_ticks() {
+        let mut stats = PlayStats::default();
+        for tick in (1..=60).filter(|tick| tick % 4 != 0) {
+            stats.record_own_tick(tick);
+        }
+        assert!((stats.loss() - 0.25).abs() < 0.02, "{}", stats.loss());
+    }
+
+    #[test]
+    fn percentiles_are_of_the_sorted_sizes() {
+        let sizes: Vec<f64> = (1..=100).rev().map(f64::from).collect();
+        let units = CorrectionUnits::of(sizes);
+        assert!((units.p50 - 50.0).abs() <= 1.0 && (units.p99 - 99.0).abs() <= 1.0);
+        assert_eq!(CorrectionUnits::of(Vec::new()), CorrectionUnits::default());
+    }
+
+    #[test]
+    fn bytes_are_counted_by_whole_seconds() {
+        let mut stats = PlayStats::default();
+        for step in 1..=40u64 {
+            stats.record_bytes(step * 100, step as f64 * 0.1);
+        }
+        assert!((stats.bytes_per_s() - 1000.0).abs() < 1.0, "{}", stats.bytes_per_s());
+    }
+}

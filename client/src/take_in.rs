@@ -1,0 +1,104 @@
+//! Reads the lane: motion of others, shots, and the states of the own ship.
+//!
+//! Runs in the player client and in bots. It only sorts what arrives to where it belongs; a datagram
+//! that cannot be read is counted and dropped whole.
+
+use crate::{
+    FrameDelta,
+    clock::ClientClock,
+    interpolation::{Heard, Interpolation},
+    piloting::Piloting,
+    session::Session,
+    shots::ShotBook,
+    stats::PlayStats,
+};
+use bevy::ecs::system::{Res, ResMut};
+use sidereal_protocol::{lane, motion::SectorUpdate, own_state::decode_own_states};
+
+/// Datagrams read in one update at most; the rest waits in the transport's bounded queue. Nine sectors
+/// with two packets each, for half a second.
+const MAX_DATAGRAMS: usize = 512;
+
+/// Frame deltas longer than this, seconds, are cut: the process stood still, the world did not.
+const MAX_DELTA_S: f64 = 0.5;
+
+/// Advances the clocks.
+pub(crate) fn pass_time(
+    delta: Res<FrameDelta>,
+    mut clock: ResMut<ClientClock>,
+    mut interpolation: ResMut<Interpolation>,
+) {
+    let delta_s = if delta.0.is_finite() { delta.0.max(0.0) } else { 0.0 };
+    clock.now_s += delta_s;
+    clock.delta_s = delta_s.min(MAX_DELTA_S);
+    interpolation.advance(clock.now_s, clock.delta_s);
+}
+
+/// Takes in what arrived on the lane.
+pub(crate) fn take_in_lane(
+    session: Res<Session>,
+    clock: Res<ClientClock>,
+    mut interpolation: ResMut<Interpolation>,
+    mut shots: ResMut<ShotBook>,
+    mut piloting: ResMut<Piloting>,
+    mut stats: ResMut<PlayStats>,
+) {
+    for _ in 0..MAX_DATAGRAMS {
+        let Some(bytes) = session.handle().recv_lane() else { break };
+        match bytes.first() {
+            Some(&lane::SECTOR_UPDATE) => match SectorUpdate::decode(&bytes) {
+                Ok(update) => {
+                    take_in_sector(&update, &clock, &piloting, &mut interpolation, &mut shots, &mut stats);
+                }
+                Err(error) => refuse(&mut stats, &error),
+            },
+            Some(&lane::OWN_STATES) => match decode_own_states(&bytes) {
+                Ok(states) => {
+                    let own = piloting.own_net_id();
+                    for state in states.iter().filter(|state| own == Some(state.net_id)) {
+                        interpolation.clock.observe(state.tick, clock.now_s);
+                        piloting.confirm(state, clock.now_s, &mut stats);
+                    }
+                }
+                Err(error) => refuse(&mut stats, &error),
+            },
+            _ => refuse(&mut stats, &"unknown kind"),
+        }
+    }
+}
+
+fn take_in_sector(
+    update: &SectorUpdate,
+    clock: &ClientClock,
+    piloting: &Piloting,
+    interpolation: &mut Interpolation,
+    shots: &mut ShotBook,
+    stats: &mut PlayStats,
+) {
+    interpolation.clock.observe(update.tick, clock.now_s);
+    stats.motions_delivered += update.motions.len() as u64;
+    for motion in &update.motions {
+        match interpolation.hear(update.tick, motion, clock.now_s) {
+            Heard::Taken | Heard::Stale => {}
+            Heard::Full => stats.motions_dropped += 1,
+            Heard::Jump => {
+                stats.jumps += 1;
+                tracing::warn!(net_id = %motion.net_id, tick = %update.tick, sector = %update.sector, "impossible step");
+            }
+        }
+    }
+    for shot in &update.shots {
+        shots.hear(shot, piloting.own_net_id(), piloting.fire_interval_ticks());
+    }
+    for hit in &update.hits {
+        shots.hear_hit(hit, update.tick);
+    }
+}
+
+fn refuse(stats: &mut PlayStats, reason: &dyn std::fmt::Display) {
+    stats.malformed += 1;
+    // The first few say what is wrong; a flood of them says nothing more.
+    if stats.malformed <= 5 {
+        tracing::warn!(%reason, "unreadable lane datagram");
+    }
+}

@@ -1,0 +1,326 @@
+//! Ships, drones and rocks.
+//!
+//! Keeps one [`Look`] per net id: what a drawing remembers between frames (its trail, its glow, how
+//! it flinched), and nothing that the simulation knows. A look goes when its entity goes.
+
+use super::{
+    canvas::{Canvas, Layer},
+    dice::Dice,
+    hulls::{DRONE_NOZZLES, SCOUT_NOZZLES},
+    ink::Tint,
+    lens::Lens,
+    palette,
+    shapes::{ROCK_LOOKS, Shape},
+};
+use crate::view::{Other, WorldView};
+use bevy::{math::DVec2, prelude::*};
+use sidereal_protocol::{
+    flight::{FlightState, HullKind},
+    ids::NetId,
+    motion::EngineGlow,
+    record::EntityKind,
+};
+use std::collections::{HashMap, VecDeque};
+
+/// How long exhaust is seen, and the time between two points of a trail, seconds.
+const TRAIL_SECONDS: f64 = 0.6;
+const TRAIL_STEP_S: f64 = 0.04;
+/// Points of a trail: what that makes.
+const TRAIL_POINTS: usize = (TRAIL_SECONDS / TRAIL_STEP_S) as usize;
+/// A step longer than this is a jump, not a flight, units.
+const TRAIL_GAP: f64 = 160.0;
+/// How fast an engine's light comes and goes, per second.
+const GLOW_RATE: f32 = 11.0;
+/// How long a hull flashes after a hit, seconds.
+const FLINCH_SECONDS: f32 = 0.16;
+/// How fast a hull bar follows, share per second.
+const BAR_RATE: f32 = 6.0;
+/// Rocks up to this radius, units, have the first look; up to the next the second.
+const ROCK_SIZES: [f64; 2] = [20.0, 45.0];
+
+/// What a drawing of one entity remembers.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Look {
+    trail: VecDeque<TrailPoint>,
+    trail_next_s: f64,
+    thrust: f32,
+    boost: f32,
+    flinch_s: f32,
+    hull: Option<u16>,
+    /// The share of the hull that bars show; it follows the true one.
+    pub(super) bar: f32,
+    seen: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct TrailPoint {
+    at: DVec2,
+    left_s: f64,
+    heat: f32,
+    boost: f32,
+}
+
+/// The looks of all that is in sight.
+#[derive(Resource, Debug, Default)]
+pub(super) struct Looks(pub(super) HashMap<NetId, Look>);
+
+/// What is common to the own ship and all others.
+struct Flyer {
+    net_id: NetId,
+    state: FlightState,
+    glow: EngineGlow,
+    hull_kind: HullKind,
+    radius: f32,
+    tint: Tint,
+    own: bool,
+}
+
+/// The tint that tells who `other` is.
+pub(super) fn tint_of(other: &Other) -> Tint {
+    match other.kind {
+        EntityKind::Ship => palette::PLAYER,
+        EntityKind::Drone => palette::DRONE,
+        EntityKind::Asteroid => palette::ROCK,
+    }
+}
+
+/// The share of the hull that is left; a whole one when nothing is known.
+pub(super) fn hull_share(hull: u16, hull_max: u16) -> f32 {
+    if hull_max == 0 { 1.0 } else { (f32::from(hull) / f32::from(hull_max)).clamp(0.0, 1.0) }
+}
+
+impl Look {
+    fn follow_hull(&mut self, hull: u16, hull_max: u16, seconds: f32) {
+        self.flinch_s = (self.flinch_s - seconds).max(0.0);
+        let share = hull_share(hull, hull_max);
+        match self.hull {
+            Some(before) if hull < before => self.flinch_s = FLINCH_SECONDS,
+            None => self.bar = share,
+            _ => {}
+        }
+        self.hull = Some(hull);
+        self.bar += (share - self.bar) * (1.0 - (-BAR_RATE * seconds).exp());
+    }
+
+    fn follow_engine(&mut self, flyer: &Flyer, seconds: f32, now_s: f64) {
+        let share = 1.0 - (-GLOW_RATE * seconds).exp();
+        let on = |burns: bool| if burns { 1.0 } else { 0.0 };
+        self.thrust += (on(flyer.glow.thrust || flyer.glow.boost) - self.thrust) * share;
+        self.boost += (on(flyer.glow.boost) - self.boost) * share;
+        let cold = |point: &TrailPoint| now_s - point.left_s > TRAIL_SECONDS;
+        while self.trail.front().is_some_and(cold) {
+            self.trail.pop_front();
+        }
+        if now_s < self.trail_next_s {
+            return;
+        }
+        self.trail_next_s = now_s + TRAIL_STEP_S;
+        let stern = flyer.state.position - flyer.state.heading() * f64::from(flyer.radius) * 0.8;
+        let jumped = self.trail.back().is_some_and(|last| last.at.distance(stern) > TRAIL_GAP);
+        if jumped {
+            self.trail.clear();
+        }
+        if self.trail.len() >= TRAIL_POINTS {
+            self.trail.pop_front();
+        }
+        let (heat, boost) = (self.thrust, self.boost);
+        self.trail.push_back(TrailPoint { at: stern, left_s: now_s, heat, boost });
+    }
+}
+
+/// Paints everything that has a body.
+pub(super) fn paint_bodies(
+    mut canvas: ResMut<Canvas>,
+    mut looks: ResMut<Looks>,
+    lens: Res<Lens>,
+    view: Res<WorldView>,
+    time: Res<Time<Real>>,
+) {
+    let seconds = time.delta_secs().min(0.25);
+    for look in looks.0.values_mut() {
+        look.seen = false;
+    }
+    if let Some(own) = &view.own {
+        let flyer = Flyer {
+            net_id: own.net_id,
+            state: own.state,
+            glow: own.glow,
+            hull_kind: own.hull_kind,
+            radius: own.radius as f32,
+            tint: palette::OWN,
+            own: true,
+        };
+        let look = looks.0.entry(own.net_id).or_default();
+        look.seen = true;
+        look.follow_hull(own.hull, own.hull_max, seconds);
+        look.follow_engine(&flyer, seconds, view.time_s);
+        paint_flyer(&mut canvas, &lens, &flyer, look, view.time_s);
+    }
+    for other in view.others.values() {
+        let look = looks.0.entry(other.net_id).or_default();
+        look.seen = true;
+        look.follow_hull(other.hull, other.hull_max, seconds);
+        let Some(hull_kind) = other.hull_kind else {
+            paint_rock(&mut canvas, &lens, other, look);
+            continue;
+        };
+        let flyer = Flyer {
+            net_id: other.net_id,
+            state: other.state,
+            glow: other.glow,
+            hull_kind,
+            radius: other.radius as f32,
+            tint: tint_of(other),
+            own: false,
+        };
+        look.follow_engine(&flyer, seconds, view.time_s);
+        paint_flyer(&mut canvas, &lens, &flyer, look, view.time_s);
+    }
+    looks.0.retain(|_, look| look.seen);
+}
+
+fn paint_flyer(canvas: &mut Canvas, lens: &Lens, flyer: &Flyer, look: &Look, now_s: f64) {
+    let at = lens.local(flyer.state.position);
+    if !lens.sees(at, flyer.radius * 3.0 + 400.0) {
+        return;
+    }
+    paint_trail(canvas, lens, flyer, look, now_s);
+    // Seen from far out a ship keeps the size of a mark.
+    let size = flyer.radius.max(5.0 * lens.scale);
+    let angle = flyer.state.angle as f32;
+    let forward = Vec2::from_angle(angle);
+    let (shape, nozzles): (Shape, &[Vec2]) = match flyer.hull_kind {
+        HullKind::Scout => (Shape::Scout, &SCOUT_NOZZLES),
+        HullKind::Drone => (Shape::Drone, &DRONE_NOZZLES),
+    };
+    let halo = if flyer.own { 0.22 } else { 0.13 };
+    let halo_size = Vec2::splat(size * if flyer.own { 4.6 } else { 3.4 });
+    canvas.put(Shape::Glow, Layer::Halos, at, 0.0, halo_size, flyer.tint.at(halo));
+
+    if look.thrust > 0.02 {
+        let flicker = flicker(flyer.net_id, now_s);
+        let fire = flame_tint(flyer.tint, look.boost);
+        let length = size * (1.5 + 1.5 * look.boost) * look.thrust * flicker;
+        let width = size * (0.85 + 0.25 * look.boost) * if nozzles.len() > 1 { 0.8 } else { 1.2 };
+        for nozzle in nozzles {
+            let root = at + forward.rotate(*nozzle * size);
+            let stretch = Vec2::new(length, width);
+            canvas.put(Shape::Flame, Layer::Flames, root, angle, stretch, fire);
+        }
+        let behind = at - forward * size * 1.25;
+        let light = Vec2::splat(size * (1.9 + 1.0 * look.boost) * flicker);
+        canvas.put(Shape::Glow, Layer::Flames, behind, 0.0, light, fire.at(0.5 * look.thrust));
+    }
+    let flinch = look.flinch_s / FLINCH_SECONDS;
+    let tint = flyer.tint.toward(palette::WHITE, flinch);
+    canvas.put(shape, Layer::Hulls, at, angle, Vec2::splat(size), tint);
+    if flinch > 0.0 {
+        let flash = palette::WHITE.at(0.5 * flinch);
+        canvas.put(Shape::Glow, Layer::Effects, at, 0.0, Vec2::splat(size * 1.9), flash);
+    }
+}
+
+/// The colour of exhaust: the ship's own, violet with the booster on.
+fn flame_tint(tint: Tint, boost: f32) -> Tint {
+    tint.toward(palette::WHITE, 0.15).toward(palette::BOOST, boost * 0.8)
+}
+
+fn paint_trail(canvas: &mut Canvas, lens: &Lens, flyer: &Flyer, look: &Look, now_s: f64) {
+    let stern = flyer.state.position - flyer.state.heading() * f64::from(flyer.radius) * 0.8;
+    let newest = TrailPoint { at: stern, left_s: now_s, heat: look.thrust, boost: look.boost };
+    let points = look.trail.iter().copied().chain([newest]);
+    let mut before: Option<TrailPoint> = None;
+    for point in points {
+        if let Some(from) = before {
+            let age = ((now_s - from.left_s) / TRAIL_SECONDS).clamp(0.0, 1.0) as f32;
+            let heat = from.heat.min(point.heat);
+            let glow = heat * (1.0 - age).powi(3) * (0.34 + 0.3 * point.boost);
+            let [a, b] = [lens.local(from.at), lens.local(point.at)];
+            let along = b - a;
+            if glow > 0.002 && along.length_squared() > 0.01 {
+                let width = flyer.radius.max(4.0 * lens.scale) * (1.15 - 0.85 * age);
+                let size = Vec2::new(along.length() * 1.04, width);
+                let tint = flame_tint(flyer.tint, point.boost).at(glow);
+                let middle = (a + b) * 0.5;
+                canvas.put(Shape::Trail, Layer::Trails, middle, along.to_angle(), size, tint);
+            }
+        }
+        before = Some(point);
+    }
+}
+
+/// How an engine burns right now: about 1, restless.
+fn flicker(net_id: NetId, now_s: f64) -> f32 {
+    let phase = f64::from(net_id.0) * 1.7;
+    let wave = (now_s * 47.0 + phase).sin() * 0.5 + (now_s * 83.0 + phase * 2.3).sin() * 0.5;
+    1.0 + 0.09 * wave as f32
+}
+
+fn paint_rock(canvas: &mut Canvas, lens: &Lens, rock: &Other, look: &Look) {
+    let at = lens.local(rock.state.position);
+    let radius = rock.radius as f32;
+    if !lens.sees(at, radius * 1.3) {
+        return;
+    }
+    let (shape, tint) = rock_look(rock.net_id, rock.radius);
+    let tint = tint.toward(palette::WHITE, look.flinch_s / FLINCH_SECONDS * 0.5);
+    let size = Vec2::splat(radius.max(1.5 * lens.scale));
+    canvas.put(shape, Layer::Rocks, at, rock.state.angle as f32, size, tint);
+}
+
+/// The shape and stone of a rock: the same one for the same net id and radius.
+fn rock_look(net_id: NetId, radius: f64) -> (Shape, Tint) {
+    let mut dice = Dice::new(&[0x0c4, u64::from(net_id.0), radius.to_bits()]);
+    let class = ROCK_SIZES.iter().filter(|&&size| radius > size).count() as u8;
+    let look = dice.index(usize::from(ROCK_LOOKS)) as u8;
+    let stones =
+        [Tint::rgb(214, 206, 198), Tint::rgb(196, 200, 210), Tint::rgb(216, 192, 170), Tint::rgb(180, 176, 176)];
+    (Shape::Rock(class, look), stones[dice.index(stones.len())])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rock_looks_the_same_every_time_it_is_seen() {
+        assert_eq!(rock_look(NetId(7), 33.0), rock_look(NetId(7), 33.0));
+        let looks: std::collections::HashSet<_> = (0..100).map(|id| rock_look(NetId(id), 33.0).0).collect();
+        assert!(looks.len() > 6, "rocks differ: {}", looks.len());
+        assert!(matches!(rock_look(NetId(1), 5.0).0, Shape::Rock(0, _)));
+        assert!(matches!(rock_look(NetId(1), 60.0).0, Shape::Rock(2, _)));
+    }
+
+    #[test]
+    fn a_hull_that_loses_points_flinches_and_its_bar_follows() {
+        let mut look = Look::default();
+        look.follow_hull(100, 100, 0.016);
+        assert_eq!((look.flinch_s, look.bar), (0.0, 1.0));
+        look.follow_hull(50, 100, 0.016);
+        assert_eq!(look.flinch_s, FLINCH_SECONDS);
+        (0..200).for_each(|_| look.follow_hull(50, 100, 0.016));
+        assert_eq!(look.flinch_s, 0.0);
+        assert!((look.bar - 0.5).abs() < 0.01);
+    }
+
+    #[test]
+    fn a_jump_leaves_no_trail_behind() {
+        let mut flyer = Flyer {
+            net_id: NetId(1),
+            state: FlightState::default(),
+            glow: EngineGlow { thrust: true, boost: false },
+            hull_kind: HullKind::Scout,
+            radius: 9.0,
+            tint: palette::OWN,
+            own: true,
+        };
+        let mut look = Look::default();
+        for step in 0..100 {
+            look.follow_engine(&flyer, 0.05, f64::from(step) * 0.05);
+        }
+        assert!(look.trail.len() > TRAIL_POINTS / 2, "{}", look.trail.len());
+        flyer.state.position.x = 5_000.0;
+        look.follow_engine(&flyer, 0.05, 5.05);
+        assert_eq!(look.trail.len(), 1);
+    }
+}

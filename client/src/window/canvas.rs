@@ -1,0 +1,150 @@
+//! What the window's systems paint on, anew every frame.
+//!
+//! Owns the pool of drawn entities: a system puts strokes, [`flush`] lends each an entity of its
+//! shape's pool and hides what is left over. Meshes are made once, at start; a frame makes no mesh,
+//! no material and, once the pools have grown, no entity. Strokes of one shape on one layer stand
+//! together in depth and are drawn in one call.
+
+use super::{
+    ink::{Ink, Tint},
+    shapes::{Shape, ShapeMeshes},
+};
+use bevy::{camera::visibility::NoFrustumCulling, mesh::MeshTag, prelude::*};
+use std::collections::HashMap;
+
+/// Strokes in a frame at most; what comes later is not drawn. A crowded fight has about 3,000.
+const MAX_STROKES: usize = 20_000;
+
+/// What covers what, from the back to the front.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(super) enum Layer {
+    /// Far clouds.
+    Clouds,
+    /// Stars.
+    Stars,
+    /// Specks that stand still in space.
+    Dust,
+    /// The sector grid.
+    Grid,
+    /// What engines leave behind.
+    Trails,
+    /// Light around what is above.
+    Halos,
+    /// Rocks.
+    Rocks,
+    /// Burning exhaust.
+    Flames,
+    /// Ships.
+    Hulls,
+    /// Bullets.
+    Shots,
+    /// Smoke.
+    Smoke,
+    /// Sparks, flashes, fireballs.
+    Effects,
+    /// Bars and marks.
+    Marks,
+    /// The bars' fillings.
+    MarkFills,
+    /// The map's panel.
+    Map,
+    /// The map's rocks and lines.
+    MapLines,
+    /// The map's ships.
+    MapShips,
+}
+
+/// Depth of the name tags: above the marks, below the map.
+pub(super) const NAMES_DEPTH: f32 = Layer::Map as u8 as f32 - 0.01;
+
+/// One instance of a shape.
+#[derive(Debug, Clone, Copy)]
+struct Stroke {
+    at: Vec2,
+    depth: f32,
+    angle: f32,
+    size: Vec2,
+    tint: u32,
+}
+
+/// Collects a frame's strokes and owns the pools that show them.
+#[derive(Resource, Default)]
+pub(super) struct Canvas {
+    strokes: HashMap<Shape, Vec<Stroke>>,
+    pools: HashMap<Shape, Pool>,
+    count: usize,
+}
+
+#[derive(Default)]
+struct Pool {
+    entities: Vec<Entity>,
+    shown: usize,
+}
+
+impl Canvas {
+    /// Paints `shape` at `at` (units from the middle of the window), turned by `angle` radians and
+    /// stretched by `size` along its own axes. Past the limit of a frame nothing more is painted.
+    pub(super) fn put(&mut self, shape: Shape, layer: Layer, at: Vec2, angle: f32, size: Vec2, tint: Tint) {
+        let packed = tint.packed();
+        if packed >> 24 == 0 || self.count >= MAX_STROKES || !(at.is_finite() && size.is_finite()) {
+            return;
+        }
+        self.count += 1;
+        let depth = f32::from(layer as u8) + shape.rank() * 0.001;
+        self.strokes.entry(shape).or_default().push(Stroke { at, depth, angle, size, tint: packed });
+    }
+
+    /// Paints a straight line of `width` units.
+    pub(super) fn line(&mut self, layer: Layer, from: Vec2, to: Vec2, width: f32, tint: Tint) {
+        let along = to - from;
+        let size = Vec2::new(along.length(), width);
+        self.put(Shape::Square, layer, (from + to) * 0.5, along.to_angle(), size, tint);
+    }
+}
+
+/// Shows the frame's strokes.
+pub(super) fn flush(
+    mut commands: Commands,
+    mut canvas: ResMut<Canvas>,
+    meshes: Res<ShapeMeshes>,
+    mut drawn: Query<(&mut Transform, &mut MeshTag, &mut Visibility)>,
+) {
+    let canvas = &mut *canvas;
+    for (shape, strokes) in &mut canvas.strokes {
+        let pool = canvas.pools.entry(*shape).or_default();
+        for (index, stroke) in strokes.iter().enumerate() {
+            let transform = Transform {
+                translation: stroke.at.extend(stroke.depth),
+                rotation: Quat::from_rotation_z(stroke.angle),
+                scale: stroke.size.extend(1.0),
+            };
+            let Some(&entity) = pool.entities.get(index) else {
+                let Some(mesh) = meshes.mesh(*shape) else { break };
+                let entity = commands.spawn((
+                    Mesh2d(mesh),
+                    MeshMaterial2d::<Ink>(meshes.ink()),
+                    MeshTag(stroke.tint),
+                    transform,
+                    NoFrustumCulling,
+                ));
+                pool.entities.push(entity.id());
+                continue;
+            };
+            if let Ok((mut place, mut tag, mut visibility)) = drawn.get_mut(entity) {
+                *place = transform;
+                tag.set_if_neq(MeshTag(stroke.tint));
+                visibility.set_if_neq(Visibility::Inherited);
+            }
+        }
+        let used = strokes.len().min(pool.entities.len());
+        for &entity in pool.entities.iter().take(pool.shown).skip(used) {
+            if let Ok((_, _, mut visibility)) = drawn.get_mut(entity) {
+                visibility.set_if_neq(Visibility::Hidden);
+            }
+        }
+        pool.shown = used;
+        strokes.clear();
+    }
+    canvas.count = 0;
+}

@@ -1,0 +1,199 @@
+//! Bullets, sparks and explosions. Everything here follows from the view's ages and ids: nothing is
+//! remembered between frames but whether the view was shaken for a hit already.
+
+use super::{
+    bodies::tint_of,
+    canvas::{Canvas, Layer},
+    dice::Dice,
+    ink::Tint,
+    lens::Lens,
+    palette,
+    shapes::Shape,
+};
+use crate::view::{BLAST_SECONDS, BlastEffect, HIT_SECONDS, HitEffect, ShotInFlight, WorldView};
+use bevy::prelude::*;
+use sidereal_protocol::{ids::NetId, shot::ShotId};
+
+/// Half the length of a bullet's line, units; behind the muzzle it is shorter.
+const STREAK_HALF_LENGTH: f32 = 15.0;
+/// Half the width of a bullet's line, units, and the least, pixels.
+const STREAK_HALF_WIDTH: f32 = 2.1;
+const STREAK_HALF_PIXELS: f32 = 2.0;
+/// Light of a muzzle, seconds.
+const MUZZLE_SECONDS: f64 = 0.07;
+/// Sparks of a hit, and of an explosion.
+const HIT_SPARKS: usize = 9;
+const BLAST_SPARKS: usize = 30;
+/// Fireballs of an explosion.
+const FIREBALLS: usize = 9;
+/// How far away an explosion still shakes the view, units.
+const SHAKE_REACH: f32 = 420.0;
+
+/// The hits and explosions that shook the view last.
+#[derive(Resource, Debug, Default)]
+pub(super) struct Shaken {
+    hit: Option<ShotId>,
+    blast: Option<NetId>,
+}
+
+/// Whose bullet: its colour tells.
+fn shooter_tint(view: &WorldView, shot: &ShotInFlight) -> Tint {
+    if shot.own {
+        return palette::OWN;
+    }
+    view.others.get(&shot.shot.id.shooter).map_or(palette::PLAYER, tint_of)
+}
+
+/// Paints bullets.
+pub(super) fn paint_shots(mut canvas: ResMut<Canvas>, lens: Res<Lens>, view: Res<WorldView>) {
+    let drift = view.own.as_ref().map_or(Vec2::ZERO, |own| own.state.velocity.as_vec2());
+    for shot in &view.shots {
+        let at = lens.local(shot.position);
+        if !lens.sees(at, 60.0) || shot.age_s < 0.0 {
+            continue;
+        }
+        let tint = shooter_tint(&view, shot);
+        let velocity = shot.shot.velocity.as_vec2();
+        // It points where it goes as the pilot sees it go, between its path in space and on screen.
+        let seen = velocity - drift * 0.35;
+        let angle = seen.to_angle();
+        let length = STREAK_HALF_LENGTH.min(4.0 + velocity.length() * shot.age_s as f32 * 0.5);
+        let width = STREAK_HALF_WIDTH.max(STREAK_HALF_PIXELS * lens.scale);
+        let size = Vec2::new(length.max(6.0 * lens.scale), width * 1.25);
+        canvas.put(Shape::Streak, Layer::Shots, at, angle, size, tint);
+        let halo = Vec2::splat(width * 5.0);
+        canvas.put(Shape::Glow, Layer::Shots, at, 0.0, halo, tint.at(0.2));
+        if shot.age_s < MUZZLE_SECONDS {
+            let share = 1.0 - (shot.age_s / MUZZLE_SECONDS) as f32;
+            let muzzle = lens.local(shot.shot.origin);
+            let flash = Vec2::splat(11.0 * (0.5 + 0.5 * share));
+            canvas.put(Shape::Glow, Layer::Effects, muzzle, 0.0, flash, tint.at(0.8 * share));
+        }
+    }
+}
+
+/// Paints hits and explosions, and shakes the view for those that the pilot feels.
+pub(super) fn paint_effects(
+    mut canvas: ResMut<Canvas>,
+    mut lens: ResMut<Lens>,
+    mut shaken: ResMut<Shaken>,
+    view: Res<WorldView>,
+) {
+    for hit in &view.hits {
+        let at = lens.local(hit.position);
+        if lens.sees(at, 80.0) {
+            paint_hit(&mut canvas, hit, at);
+        }
+    }
+    if let Some(hit) = view.hits.iter().rev().find(|hit| hit.on_own)
+        && shaken.hit != Some(hit.id)
+    {
+        shaken.hit = Some(hit.id);
+        lens.shake(0.45);
+    }
+    for blast in &view.blasts {
+        let at = lens.local(blast.position);
+        if lens.sees(at, blast.radius as f32 * 16.0) {
+            paint_blast(&mut canvas, blast, at);
+        }
+    }
+    if let Some(blast) = view.blasts.back()
+        && shaken.blast != Some(blast.victim)
+    {
+        shaken.blast = Some(blast.victim);
+        let distance = lens.local(blast.position).length();
+        lens.shake(1.0 - distance / SHAKE_REACH);
+    }
+}
+
+fn paint_hit(canvas: &mut Canvas, hit: &HitEffect, at: Vec2) {
+    let age = (hit.age_s / HIT_SECONDS).clamp(0.0, 1.0) as f32;
+    let left = 1.0 - age;
+    let flash = (1.0 - age * 3.0).max(0.0);
+    let heat = palette::EMBER.toward(palette::FIRE, age * 1.4);
+    canvas.put(Shape::Glow, Layer::Effects, at, 0.0, Vec2::splat(9.0 + 12.0 * age), heat.at(0.8 * left * left));
+    if flash > 0.0 {
+        let size = Vec2::splat(12.0 * flash);
+        canvas.put(Shape::Glow, Layer::Effects, at, 0.0, size, palette::WHITE.at(flash));
+    }
+    let ring = Vec2::splat(4.0 + 16.0 * age.sqrt());
+    canvas.put(Shape::Ring, Layer::Effects, at, 0.0, ring, heat.at(0.5 * left * left));
+    let mut dice = Dice::new(&[u64::from(hit.id.shooter.0), hit.id.tick.0]);
+    for _ in 0..HIT_SPARKS {
+        let angle = dice.between(0.0, std::f32::consts::TAU);
+        let speed = dice.between(30.0, 120.0);
+        let life = dice.between(0.5, 1.0);
+        spark(canvas, at, angle, speed * HIT_SECONDS as f32, age / life, 5.0, heat);
+    }
+}
+
+/// A spark that flies `reach` units, slower and slower, until `age` is 1.
+fn spark(canvas: &mut Canvas, at: Vec2, angle: f32, reach: f32, age: f32, size: f32, tint: Tint) {
+    if age >= 1.0 {
+        return;
+    }
+    let left = 1.0 - age;
+    let way = reach * (1.0 - left * left);
+    let length = size * (0.35 + left * 1.1);
+    let place = at + Vec2::from_angle(angle) * (way + 2.0);
+    let stretch = Vec2::new(length, size * 0.26);
+    canvas.put(Shape::Streak, Layer::Effects, place, angle, stretch, tint.at(left.sqrt()));
+}
+
+fn paint_blast(canvas: &mut Canvas, blast: &BlastEffect, at: Vec2) {
+    let age = (blast.age_s / BLAST_SECONDS).clamp(0.0, 1.0) as f32;
+    let radius = blast.radius.clamp(4.0, 60.0) as f32;
+    let mut dice = Dice::new(&[0xb1a5, u64::from(blast.victim.0)]);
+
+    // Smoke drifts out and stays longest.
+    for _ in 0..FIREBALLS {
+        let angle = dice.between(0.0, std::f32::consts::TAU);
+        let way = dice.between(0.4, 2.4) * radius * age.sqrt();
+        let size = Vec2::splat(radius * dice.between(1.0, 1.9) * (0.5 + 0.8 * age));
+        let fade = (age * 6.0).min(1.0) * (1.0 - age).powf(1.3);
+        let place = at + Vec2::from_angle(angle) * way;
+        canvas.put(Shape::Puff, Layer::Smoke, place, 0.0, size, palette::SMOKE.at(0.4 * fade));
+    }
+    // Fireballs swell and cool from white over ember to fire.
+    for _ in 0..FIREBALLS {
+        let angle = dice.between(0.0, std::f32::consts::TAU);
+        let life = dice.between(0.4, 0.75);
+        let own_age = age / life;
+        let way = dice.between(0.1, 1.7) * radius;
+        let swell = dice.between(0.9, 1.7) * radius;
+        if own_age >= 1.0 {
+            continue;
+        }
+        let place = at + Vec2::from_angle(angle) * way * own_age.sqrt();
+        let size = Vec2::splat(swell * (0.35 + 0.85 * own_age.sqrt()));
+        let heat = palette::WHITE.toward(palette::EMBER, own_age * 4.0).toward(palette::FIRE, (own_age - 0.2) * 2.0);
+        let strength = (1.0 - own_age).powf(1.2);
+        canvas.put(Shape::Glow, Layer::Effects, place, 0.0, size, heat.at(0.75 * strength));
+    }
+    // The flash, and the light that it throws.
+    let flash = (1.0 - age * 7.0).max(0.0);
+    if flash > 0.0 {
+        let size = Vec2::splat(radius * (3.4 + 3.0 * (1.0 - flash)));
+        canvas.put(Shape::Glow, Layer::Effects, at, 0.0, size, palette::WHITE.at(flash));
+    }
+    let light = (1.0 - age * 1.8).max(0.0);
+    let lit = Vec2::splat(radius * 9.0);
+    canvas.put(Shape::Glow, Layer::Halos, at, 0.0, lit, palette::FIRE.at(0.42 * light * light));
+    // Two rings run out, one after the other.
+    for (delay, reach, strength) in [(0.0, 7.5, 0.85), (0.08, 4.6, 0.5)] {
+        let run = (age - delay) / 0.62;
+        if (0.0..1.0).contains(&run) {
+            let size = Vec2::splat(radius * (0.6 + reach * (1.0 - (1.0 - run).powi(3))));
+            let tint = palette::EMBER.toward(palette::FIRE, run).at(strength * (1.0 - run).powf(1.5));
+            canvas.put(Shape::Ring, Layer::Effects, at, 0.0, size, tint);
+        }
+    }
+    for _ in 0..BLAST_SPARKS {
+        let angle = dice.between(0.0, std::f32::consts::TAU);
+        let reach = radius * dice.between(3.0, 11.0);
+        let life = dice.between(0.35, 1.0);
+        let size = dice.between(4.0, 9.0);
+        let tint = palette::EMBER.toward(palette::FIRE, age / life);
+        spark(canvas, at, angle, reach, age / life, size, tint);
+    }
+}

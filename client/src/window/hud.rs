@@ -1,0 +1,389 @@
+//! The text over the picture: hull, speed, sector, link, news, and what the session does.
+
+use super::{
+    bodies::hull_share,
+    ink::Tint,
+    keys::{Downtime, HELP, Shown},
+    map::{MAP_MARGIN, MAP_PIXELS},
+    palette,
+};
+use crate::{
+    session::SessionState,
+    view::{NOTICE_SECONDS, Notice, NoticeKind, WorldView},
+};
+use bevy::prelude::*;
+
+/// Lines of news that are shown at most.
+const NEWS_LINES: usize = 6;
+/// News fade over their last seconds.
+const NEWS_FADE_S: f64 = 2.0;
+/// Width of the hull bar, pixels.
+const HULL_PIXELS: f32 = 236.0;
+/// How long the hint on the help key is shown, seconds.
+const HINT_S: f64 = 25.0;
+/// How fast the frame rate's display follows, share per frame.
+const FRAME_RATE_SHARE: f32 = 0.05;
+/// A round trip above this is shown as a warning, milliseconds.
+const SLOW_PING_MS: f64 = 250.0;
+/// A share of lost states above this is shown as a warning.
+const HIGH_LOSS: f64 = 0.1;
+/// How long the rim of the window stays red after a hit, seconds.
+const PAIN_SECONDS: f32 = 0.35;
+
+/// Which line of text a node shows.
+#[derive(Component, Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Line {
+    /// Speed, big.
+    Speed,
+    /// Hull points.
+    Hull,
+    /// The sector's address.
+    Sector,
+    /// Ping, players near and frame rate.
+    Link,
+    /// What the session does, big.
+    Banner,
+    /// What to do about it.
+    Advice,
+    /// The hint on the help key.
+    Hint,
+    /// A line of news, the newest is 0.
+    News(usize),
+}
+
+/// The filling of the hull bar.
+#[derive(Component)]
+pub(super) struct HullFill;
+/// The panel behind the banner.
+#[derive(Component)]
+pub(super) struct BannerPanel;
+/// The panel with hull and speed.
+#[derive(Component)]
+pub(super) struct ShipPanel;
+/// The overlay with the keys.
+#[derive(Component)]
+pub(super) struct HelpPanel;
+/// The rim of the window that a hit reddens.
+#[derive(Component)]
+pub(super) struct PainRim;
+
+/// What the display remembers between frames.
+#[derive(Resource, Debug, Default)]
+pub(super) struct Gauges {
+    frame_s: f32,
+    hull: u16,
+    pain_s: f32,
+}
+
+/// Spawns all nodes.
+pub(super) fn spawn_hud(mut commands: Commands) {
+    commands.spawn((
+        PainRim,
+        Node {
+            position_type: PositionType::Absolute,
+            width: percent(100),
+            height: percent(100),
+            border: UiRect::all(px(5)),
+            ..default()
+        },
+        BorderColor::all(Color::NONE),
+    ));
+    commands.spawn((
+        ShipPanel,
+        panel(Node {
+            position_type: PositionType::Absolute,
+            left: px(MAP_MARGIN),
+            bottom: px(MAP_MARGIN),
+            padding: UiRect::axes(px(14), px(10)),
+            flex_direction: FlexDirection::Column,
+            row_gap: px(7),
+            ..default()
+        }),
+        Visibility::Hidden,
+        children![
+            (
+                Node {
+                    width: px(HULL_PIXELS),
+                    justify_content: JustifyContent::SpaceBetween,
+                    align_items: AlignItems::End,
+                    ..default()
+                },
+                children![text(Line::Speed, 25.0, palette::TEXT), text(Line::Hull, 14.0, palette::FAINT),],
+            ),
+            (
+                Node { width: px(HULL_PIXELS), height: px(9), ..default() },
+                BackgroundColor(palette::LINE.at(0.16).color()),
+                children![(
+                    HullFill,
+                    Node { width: percent(100), height: percent(100), ..default() },
+                    BackgroundColor(palette::HULL_GOOD.color()),
+                )],
+            ),
+        ],
+    ));
+    commands.spawn((
+        Node {
+            position_type: PositionType::Absolute,
+            right: px(MAP_MARGIN),
+            bottom: px(MAP_MARGIN + MAP_PIXELS + 6.0),
+            width: px(MAP_PIXELS),
+            justify_content: JustifyContent::Center,
+            ..default()
+        },
+        children![text(Line::Sector, 14.0, palette::TEXT)],
+    ));
+    commands.spawn((
+        Node { position_type: PositionType::Absolute, right: px(MAP_MARGIN), top: px(12), ..default() },
+        children![text(Line::Link, 13.0, palette::FAINT)],
+    ));
+    commands.spawn((
+        Node {
+            position_type: PositionType::Absolute,
+            left: px(MAP_MARGIN),
+            top: px(12),
+            flex_direction: FlexDirection::Column,
+            row_gap: px(4),
+            align_items: AlignItems::Start,
+            ..default()
+        },
+        Children::spawn(SpawnIter((0..NEWS_LINES).map(|line| text(Line::News(line), 14.0, palette::TEXT)))),
+    ));
+    commands.spawn((
+        Node {
+            position_type: PositionType::Absolute,
+            width: percent(100),
+            bottom: px(12),
+            justify_content: JustifyContent::Center,
+            ..default()
+        },
+        children![text(Line::Hint, 13.0, palette::FAINT)],
+    ));
+    commands.spawn((
+        Node {
+            position_type: PositionType::Absolute,
+            width: percent(100),
+            top: percent(24),
+            justify_content: JustifyContent::Center,
+            ..default()
+        },
+        children![(
+            BannerPanel,
+            panel(Node {
+                max_width: percent(80),
+                padding: UiRect::axes(px(34), px(18)),
+                flex_direction: FlexDirection::Column,
+                align_items: AlignItems::Center,
+                row_gap: px(8),
+                ..default()
+            }),
+            Visibility::Hidden,
+            children![text(Line::Banner, 30.0, palette::TEXT), text(Line::Advice, 16.0, palette::FAINT),],
+        )],
+    ));
+    spawn_help(&mut commands);
+}
+
+fn spawn_help(commands: &mut Commands) {
+    let column =
+        |tint: Tint, words: String| (Text::new(words), TextFont::from_font_size(16.0), TextColor(tint.color()));
+    let join =
+        |pick: fn(&(&'static str, &'static str)) -> &'static str| HELP.iter().map(pick).collect::<Vec<_>>().join("\n");
+    commands.spawn((
+        HelpPanel,
+        Node {
+            position_type: PositionType::Absolute,
+            width: percent(100),
+            height: percent(100),
+            justify_content: JustifyContent::Center,
+            align_items: AlignItems::Center,
+            ..default()
+        },
+        GlobalZIndex(1),
+        Visibility::Hidden,
+        children![(
+            panel(Node { padding: UiRect::axes(px(36), px(26)), column_gap: px(34), ..default() }),
+            children![column(palette::OWN, join(|(key, _)| key)), column(palette::TEXT, join(|(_, what)| what)),],
+        )],
+    ));
+}
+
+fn panel(node: Node) -> impl Bundle {
+    let node = Node { border: UiRect::all(px(1)), border_radius: BorderRadius::all(px(4)), ..node };
+    (node, BackgroundColor(palette::PANEL.at(0.72).color()), BorderColor::all(palette::LINE.at(0.32).color()))
+}
+
+fn text(line: Line, size: f32, tint: Tint) -> impl Bundle {
+    let justify = match line {
+        Line::Banner | Line::Advice => Justify::Center,
+        _ => Justify::Left,
+    };
+    (
+        line,
+        Text::default(),
+        TextFont::from_font_size(size),
+        TextColor(tint.color()),
+        TextLayout::new_with_justify(justify),
+    )
+}
+
+/// What the session's state says in the middle of the window, what there is to do, and how it looks.
+fn banner(state: &SessionState, downtime_s: Option<f64>, stalled: bool) -> (String, String, Tint) {
+    let calm = palette::TEXT;
+    match state {
+        SessionState::Connecting => ("Connecting...".to_owned(), "reaching the server".to_owned(), calm),
+        SessionState::Joining => ("Connected".to_owned(), "your ship is on its way".to_owned(), calm),
+        SessionState::InSpace if stalled => {
+            let advice = "the shard of this sector is silent; your ship is held".to_owned();
+            ("Waiting for the sector".to_owned(), advice, palette::HULL_WORN)
+        }
+        SessionState::InSpace => (String::new(), String::new(), calm),
+        SessionState::Destroyed => {
+            let advice = match downtime_s {
+                Some(left) if left > 0.0 => {
+                    format!("press R to fly again, or wait {} s", left.ceil())
+                }
+                _ => "a new ship is on its way".to_owned(),
+            };
+            ("Ship destroyed".to_owned(), advice, palette::ALERT)
+        }
+        SessionState::Rejected(reason) => ("The server said no".to_owned(), reason.clone(), palette::ALERT),
+        SessionState::Lost(reason) => ("Connection lost".to_owned(), reason.clone(), palette::ALERT),
+        SessionState::Closed => ("Leaving".to_owned(), "closing the session".to_owned(), calm),
+    }
+}
+
+fn news_tint(notice: &Notice) -> Tint {
+    let left = ((NOTICE_SECONDS - notice.age_s) / NEWS_FADE_S).clamp(0.0, 1.0) as f32;
+    let tint = match notice.kind {
+        NoticeKind::Info => palette::TEXT,
+        NoticeKind::Kill => palette::EMBER,
+        NoticeKind::Death => palette::ALERT,
+        NoticeKind::Warning => palette::HULL_WORN,
+    };
+    tint.at(0.95 * left)
+}
+
+/// Writes all lines that changed.
+pub(super) fn write_lines(
+    view: Res<WorldView>,
+    state: Res<SessionState>,
+    downtime: Res<Downtime>,
+    shown: Res<Shown>,
+    time: Res<Time<Real>>,
+    mut gauges: ResMut<Gauges>,
+    mut lines: Query<(&Line, &mut Text, &mut TextColor)>,
+) {
+    let delta = time.delta_secs();
+    gauges.frame_s += (delta - gauges.frame_s) * FRAME_RATE_SHARE;
+    let now_s = time.elapsed_secs_f64();
+    let stalled = view.own.as_ref().is_some_and(|own| own.stalled);
+    let (title, advice, alarm) = banner(&state, downtime.remaining_s(now_s), stalled);
+    for (line, mut text, mut color) in &mut lines {
+        let (words, tint) = match line {
+            Line::Speed => {
+                let speed = view.own.as_ref().map_or(0.0, |own| own.state.velocity.length());
+                (format!("{speed:.0} u/s"), palette::TEXT)
+            }
+            Line::Hull => match &view.own {
+                Some(own) => (format!("hull {}/{}", own.hull, own.hull_max), palette::FAINT),
+                None => (String::new(), palette::FAINT),
+            },
+            Line::Sector if !shown.map || view.account.is_none() && view.own.is_none() => {
+                (String::new(), palette::TEXT)
+            }
+            Line::Sector => (format!("sector {}, {}", view.sector.x, view.sector.y), palette::TEXT),
+            Line::Link => link_line(&view, gauges.frame_s),
+            Line::Banner => (title.clone(), alarm),
+            Line::Advice => (advice.clone(), palette::TEXT.at(0.85)),
+            Line::Hint if now_s < HINT_S && !shown.help => ("F1  keys".to_owned(), palette::FAINT),
+            Line::Hint => (String::new(), palette::FAINT),
+            Line::News(back) => match view.notices.iter().rev().nth(*back) {
+                Some(notice) => (notice.text.clone(), news_tint(notice)),
+                None => (String::new(), palette::TEXT),
+            },
+        };
+        // A text that is written is laid out anew, changed or not.
+        if text.0 != words {
+            text.0 = words;
+        }
+        color.set_if_neq(TextColor(tint.color()));
+    }
+}
+
+fn link_line(view: &WorldView, frame_s: f32) -> (String, Tint) {
+    let rate = if frame_s > 0.0 { 1.0 / frame_s } else { 0.0 };
+    let players = match view.players_near {
+        0 => "nobody near".to_owned(),
+        1 => "1 player near".to_owned(),
+        count => format!("{count} players near"),
+    };
+    let loss = match view.link.loss {
+        loss if loss >= 0.01 => format!("   loss {:.0} %", loss * 100.0),
+        _ => String::new(),
+    };
+    let slow = view.link.ping_ms > SLOW_PING_MS || view.link.loss > HIGH_LOSS;
+    let tint = if slow { palette::HULL_WORN } else { palette::FAINT };
+    (format!("{players}   ping {:.0} ms{loss}   {rate:.0} fps", view.link.ping_ms), tint)
+}
+
+/// Fills the hull bar, shows and hides panels.
+pub(super) fn show_panels(
+    view: Res<WorldView>,
+    state: Res<SessionState>,
+    shown: Res<Shown>,
+    time: Res<Time<Real>>,
+    mut gauges: ResMut<Gauges>,
+    mut fills: Query<(&mut Node, &mut BackgroundColor), With<HullFill>>,
+    mut rims: Query<&mut BorderColor, With<PainRim>>,
+    mut panels: ParamSet<(
+        Query<&mut Visibility, With<BannerPanel>>,
+        Query<&mut Visibility, With<ShipPanel>>,
+        Query<&mut Visibility, With<HelpPanel>>,
+    )>,
+) {
+    let (hull, share) = view.own.as_ref().map_or((0, 0.0), |own| (own.hull, hull_share(own.hull, own.hull_max)));
+    gauges.pain_s = (gauges.pain_s - time.delta_secs()).max(0.0);
+    if hull < gauges.hull {
+        gauges.pain_s = PAIN_SECONDS;
+    }
+    gauges.hull = hull;
+    for (mut node, mut color) in &mut fills {
+        let width = percent(share * 100.0);
+        if node.width != width {
+            node.width = width;
+        }
+        color.set_if_neq(BackgroundColor(palette::hull(share).color()));
+    }
+    let pain = gauges.pain_s / PAIN_SECONDS;
+    for mut rim in &mut rims {
+        rim.set_if_neq(BorderColor::all(palette::HULL_LOW.at(0.8 * pain).color()));
+    }
+    let stalled = view.own.as_ref().is_some_and(|own| own.stalled);
+    let visible = |shows: bool| if shows { Visibility::Inherited } else { Visibility::Hidden };
+    let wanted =
+        [visible(!banner(&state, None, stalled).0.is_empty()), visible(view.own.is_some()), visible(shown.help)];
+    for mut visibility in &mut panels.p0() {
+        visibility.set_if_neq(wanted[0]);
+    }
+    for mut visibility in &mut panels.p1() {
+        visibility.set_if_neq(wanted[1]);
+    }
+    for mut visibility in &mut panels.p2() {
+        visibility.set_if_neq(wanted[2]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_end_of_a_session_says_why_and_what_to_do() {
+        let (title, advice, _) = banner(&SessionState::Lost("the server stopped".into()), None, false);
+        assert_eq!((title.as_str(), advice.as_str()), ("Connection lost", "the server stopped"));
+        let (_, advice, _) = banner(&SessionState::Destroyed, Some(3.2), false);
+        assert_eq!(advice, "press R to fly again, or wait 4 s");
+        assert_eq!(banner(&SessionState::InSpace, None, false).0, "");
+        assert!(!banner(&SessionState::InSpace, None, true).0.is_empty());
+    }
+}

@@ -1,0 +1,172 @@
+//! What flies and what drifts: the meshes of ships, drones and rocks.
+//!
+//! Hulls are one unit in radius and point along the x axis. Facets lean, so that the light stays
+//! where it is while a hull turns.
+
+use super::{
+    dice::Dice,
+    sketch::{Paint, Sketch, mirrored},
+};
+use bevy::prelude::*;
+use std::f32::consts::TAU;
+
+/// Where the scout's exhausts are, in radii.
+pub(super) const SCOUT_NOZZLES: [Vec2; 2] = [Vec2::new(-0.84, 0.2), Vec2::new(-0.84, -0.2)];
+/// Where the drone's exhaust is, in radii.
+pub(super) const DRONE_NOZZLES: [Vec2; 1] = [Vec2::new(-0.78, 0.0)];
+
+/// A player's ship: an arrow with swept wings.
+pub(super) fn scout() -> Mesh {
+    let mut sketch = Sketch::default();
+    let at = Vec2::new;
+    let plate = |lightness: f32, lean: Vec2| Paint::tint(lightness).tinted(0.8).lean(lean);
+
+    // A dark rim behind everything sets the hull off from what is under it.
+    let half = [
+        at(1.5, 0.0),
+        at(0.42, 0.27),
+        at(0.12, 0.42),
+        at(-0.62, 1.08),
+        at(-0.98, 1.04),
+        at(-0.8, 0.36),
+        at(-0.92, 0.3),
+        at(-0.92, 0.1),
+        at(-0.74, 0.0),
+    ];
+    let mut outline = half.to_vec();
+    outline.extend(mirrored(&half[1..8]));
+    sketch.stroke(&outline, true, 0.2, Paint::own(0.004, 0.006, 0.012).alpha(0.85));
+
+    // Nozzles.
+    sketch.fill_both(
+        &[at(-0.7, 0.31), at(-0.92, 0.3), at(-0.92, 0.1), at(-0.7, 0.08)],
+        Paint::own(0.03, 0.035, 0.05).lean(at(0.0, 0.3)),
+    );
+    // Wings: a front plate that catches the light, a darker one behind.
+    sketch.fill_both(&[at(0.3, 0.2), at(0.12, 0.42), at(-0.62, 1.08), at(-0.62, 0.3)], plate(0.34, at(0.25, 0.5)));
+    sketch.fill_both(&[at(-0.62, 0.25), at(-0.62, 1.08), at(-0.98, 1.04), at(-0.78, 0.3)], plate(0.17, at(-0.3, 0.3)));
+    // A stripe of paint at the wing's tip.
+    sketch.fill_both(
+        &[at(-0.36, 0.85), at(-0.62, 1.08), at(-0.98, 1.04), at(-0.9, 0.82)],
+        Paint::tint(1.1).lean(at(0.0, 0.15)),
+    );
+    // The body: two long facets and a spine.
+    sketch.fill_both(
+        &[at(1.5, 0.0), at(0.42, 0.27), at(-0.74, 0.36), at(-0.74, 0.1), at(0.5, 0.08)],
+        plate(0.5, at(0.08, 0.45)),
+    );
+    let spine = [at(1.5, 0.0), at(0.5, 0.09), at(-0.78, 0.11)];
+    sketch.fill_both(&[spine[0], spine[1], spine[2], at(-0.78, 0.0)], plate(0.85, at(0.0, 0.12)));
+    // The canopy.
+    sketch.fill(
+        &[at(0.86, 0.0), at(0.52, 0.13), at(0.14, 0.11), at(0.14, -0.11), at(0.52, -0.13)],
+        Paint::own(0.01, 0.02, 0.05),
+    );
+    sketch.fill(
+        &[at(0.8, 0.01), at(0.52, 0.1), at(0.3, 0.09), at(0.46, 0.02)],
+        Paint::own(0.75, 0.9, 1.0).lean(at(0.0, 0.2)),
+    );
+    // A bright line along the edge of body and wing, in the ship's colour.
+    let edge = [at(1.5, 0.0), at(0.42, 0.27), at(0.12, 0.42), at(-0.62, 1.08)];
+    sketch.stroke(&edge, false, 0.055, Paint::tint(1.0));
+    sketch.stroke(&mirrored(&edge), false, 0.055, Paint::tint(1.0));
+    sketch.finish()
+}
+
+/// A patrol drone: a hexagon with two prongs and an eye.
+pub(super) fn drone() -> Mesh {
+    let mut sketch = Sketch::default();
+    let at = Vec2::new;
+    let corner = |index: u32, radius: f32| Vec2::from_angle(TAU * (index as f32 + 0.5) / 6.0) * radius;
+    let hexagon = |radius: f32| (0..6).map(|index| corner(index, radius)).collect::<Vec<_>>();
+    let dark = Paint::own(0.004, 0.006, 0.012).alpha(0.85);
+
+    let prong = [at(0.1, 0.62), at(0.55, 0.5), at(1.3, 0.52), at(0.7, 0.84), at(0.1, 1.0)];
+    sketch.stroke(&prong, true, 0.2, dark);
+    sketch.stroke(&mirrored(&prong), true, 0.2, dark);
+    sketch.stroke(&hexagon(0.84), true, 0.22, dark);
+    sketch.fill_both(&[prong[0], prong[1], prong[3], prong[4]], Paint::tint(0.3).tinted(0.85).lean(at(0.0, 0.5)));
+    sketch.fill_both(&[prong[1], prong[2], prong[3]], Paint::tint(1.0).lean(at(0.0, 0.2)));
+    // Exhaust.
+    sketch.fill(&[at(-0.6, 0.24), at(-0.84, 0.2), at(-0.84, -0.2), at(-0.6, -0.24)], Paint::own(0.03, 0.03, 0.045));
+    for index in 0..6 {
+        let [a, b] = [corner(index, 0.84), corner(index + 1, 0.84)];
+        let [c, d] = [corner(index, 0.5), corner(index + 1, 0.5)];
+        let lean = (a + b).normalize_or_zero() * 0.6;
+        sketch.fill(&[a, b, d, c], Paint::tint(0.3).tinted(0.85).lean(lean));
+    }
+    sketch.fill(&hexagon(0.5), Paint::tint(0.1).tinted(0.7));
+    sketch.stroke(&hexagon(0.84), true, 0.06, Paint::tint(1.0));
+    // The eye.
+    let eye = at(0.16, 0.0);
+    let (iris, rim) = (Paint::tint(1.3), Paint::own(0.0, 0.0, 0.01));
+    sketch.rings(eye, &[(0.0, rim), (0.32, rim)], 14);
+    sketch.rings(eye, &[(0.0, Paint::own(1.0, 1.0, 1.0)), (0.1, iris), (0.23, iris)], 14);
+    sketch.rings(eye, &[(0.0, Paint::light(0.7, 1.0)), (0.55, Paint::light(0.0, 1.0))], 14);
+    sketch.finish()
+}
+
+/// A rock: class 0 is a small one, 2 a large one.
+pub(super) fn rock(class: u8, look: u8) -> Mesh {
+    let mut dice = Dice::new(&[0xa57e, u64::from(class), u64::from(look)]);
+    let mut sketch = Sketch::default();
+    let corners = 9 + 3 * usize::from(class) + dice.index(3);
+    // Two slow waves make it lopsided, small steps make it rough.
+    let (wave_a, wave_b) = (dice.unit() * TAU, dice.unit() * TAU);
+    let rim: Vec<Vec2> = (0..corners)
+        .map(|corner| {
+            let angle = TAU * (corner as f32 + dice.between(-0.28, 0.28)) / corners as f32;
+            let slow = 0.07 * (2.0 * angle + wave_a).cos() + 0.05 * (3.0 * angle + wave_b).cos();
+            Vec2::from_angle(angle) * (0.97 + slow + dice.between(-0.07, 0.05))
+        })
+        .collect();
+    let shade = dice.between(0.85, 1.1);
+    let stone = |lightness: f32, lean: Vec2| {
+        let lightness = lightness * shade;
+        Paint::own(lightness * 1.06, lightness, lightness * 0.95).tinted(1.0).lean(lean)
+    };
+    sketch.stroke(&rim, true, 0.05, Paint::own(0.004, 0.005, 0.01).alpha(0.9));
+
+    // Slopes from the rim to a shoulder, from the shoulder to a plateau, and the plateau.
+    let inward = |dice: &mut Dice, share: f32, spread: f32| -> Vec<Vec2> {
+        rim.iter().map(|point| *point * (share + dice.between(-spread, spread))).collect()
+    };
+    let shoulder = inward(&mut dice, 0.78, 0.06);
+    let plateau = inward(&mut dice, 0.46, 0.1);
+    for index in 0..corners {
+        let next = (index + 1) % corners;
+        let outward = (rim[index] + rim[next]).normalize_or_zero();
+        let mut slope = |share: f32| outward * share + Vec2::from_angle(dice.unit() * TAU) * 0.14;
+        let outer = stone(0.16, slope(0.85));
+        sketch.triangle([(rim[index], outer), (rim[next], outer), (shoulder[index], outer)]);
+        let outer = stone(0.16, slope(0.85));
+        sketch.triangle([(shoulder[index], outer), (rim[next], outer), (shoulder[next], outer)]);
+        let inner = stone(0.19, slope(0.42));
+        sketch.triangle([(shoulder[index], inner), (shoulder[next], inner), (plateau[index], inner)]);
+        let inner = stone(0.19, slope(0.42));
+        sketch.triangle([(plateau[index], inner), (shoulder[next], inner), (plateau[next], inner)]);
+        let top = stone(0.2, slope(0.1));
+        sketch.triangle([(plateau[index], top), (plateau[next], top), (Vec2::ZERO, top)]);
+    }
+    for _ in 0..usize::from(class) + dice.index(2) {
+        let middle = Vec2::from_angle(dice.unit() * TAU) * dice.between(0.15, 0.55);
+        let size = dice.between(0.1, 0.22) * (1.0 - middle.length() * 0.5);
+        crater(&mut sketch, middle, size, &stone);
+    }
+    sketch.finish()
+}
+
+/// A crater leans inwards: its far wall is lit, its near one dark.
+fn crater(sketch: &mut Sketch, middle: Vec2, size: f32, stone: &dyn Fn(f32, Vec2) -> Paint) {
+    const CORNERS: u32 = 9;
+    let floor = stone(0.09, Vec2::ZERO);
+    for corner in 0..CORNERS {
+        let spoke = |corner: u32| Vec2::from_angle(TAU * corner as f32 / CORNERS as f32);
+        let (from, to) = (spoke(corner), spoke(corner + 1));
+        let wall = stone(0.14, -(from + to).normalize_or_zero() * 0.8);
+        let [a, b] = [middle + from * size, middle + to * size];
+        let [c, d] = [middle + from * size * 0.6, middle + to * size * 0.6];
+        sketch.fill(&[a, b, d, c], wall);
+        sketch.fill(&[c, d, middle], floor);
+    }
+}

@@ -1,0 +1,255 @@
+//! Where the window looks from, and how far out.
+//!
+//! Owns the camera. It stands at the origin of what is drawn; everything else is placed relative to
+//! [`Lens::center`], which is an `f64` position of the world. So a ship 10^9 units out is drawn as
+//! steadily as one at the origin.
+
+use super::{keys::Wheel, polish::Polish};
+use crate::view::WorldView;
+use bevy::{
+    camera::ScalingMode,
+    core_pipeline::tonemapping::{DebandDither, Tonemapping},
+    math::{DVec2, Rect},
+    prelude::*,
+    window::PrimaryWindow,
+};
+
+/// Units per pixel at the start: a view of some 770 × 430 units.
+const START_SCALE: f32 = 0.6;
+/// The closest look, units per pixel: a ship fills a tenth of the window's height.
+const MIN_SCALE: f32 = 0.2;
+/// The widest look, units per pixel: all that is in interest (3 × 3 sectors) fits a 1280 × 720 window.
+const MAX_SCALE: f32 = 3.6;
+/// How much a notch of the wheel, or a press of + or -, changes the scale.
+const ZOOM_STEP: f32 = 1.18;
+/// How fast zoom and lead follow, per second: a share of `1 - e^-rate` is made up in a second.
+const ZOOM_RATE: f32 = 9.0;
+const LEAD_RATE: f64 = 2.2;
+/// How far ahead of the ship the camera looks, seconds of its flight.
+const LEAD_SECONDS: f64 = 0.28;
+/// The most that the camera looks ahead, as a share of the view's height.
+const LEAD_SHARE: f64 = 0.2;
+/// At full speed the view is wider by this share.
+const SPEED_WIDENING: f32 = 0.22;
+/// Speed that counts as full for the widening, units/s.
+const FULL_SPEED: f32 = 380.0;
+/// The camera glides over a jump of the focus up to this length, units, and cuts over a longer one.
+const CUT_DISTANCE: f64 = 1500.0;
+/// How fast the camera makes up a jump of the focus, per second.
+const GLIDE_RATE: f64 = 6.0;
+/// A jump of the focus in one frame beyond what flight explains, units.
+const JUMP: f64 = 60.0;
+/// How fast a shake dies, per second.
+const SHAKE_DECAY: f32 = 5.0;
+/// The strongest shake, pixels.
+const SHAKE_PIXELS: f32 = 7.0;
+
+/// Marks the window's camera.
+#[derive(Component)]
+pub(super) struct MainCamera;
+
+/// The window's look at the world.
+#[derive(Resource, Debug, Clone)]
+pub(super) struct Lens {
+    /// World position in the middle of the window, units.
+    pub(super) center: DVec2,
+    /// Units per logical pixel.
+    pub(super) scale: f32,
+    /// Half the window's size, logical pixels.
+    pub(super) half_pixels: Vec2,
+    wanted_scale: f32,
+    widening: f32,
+    lead: DVec2,
+    last_focus: Option<DVec2>,
+    /// What of a jump of the focus is still to be made up.
+    lag: DVec2,
+    shake: f32,
+}
+
+impl Default for Lens {
+    fn default() -> Self {
+        Self {
+            center: DVec2::ZERO,
+            scale: START_SCALE,
+            half_pixels: Vec2::new(640.0, 360.0),
+            wanted_scale: START_SCALE,
+            widening: 0.0,
+            lead: DVec2::ZERO,
+            last_focus: None,
+            lag: DVec2::ZERO,
+            shake: 0.0,
+        }
+    }
+}
+
+impl Lens {
+    /// A world position relative to the middle of the window, units. The difference is made in f64.
+    pub(super) fn local(&self, position: DVec2) -> Vec2 {
+        (position - self.center).as_vec2()
+    }
+
+    /// A point `pixels` right of and above the middle of the window, units from it.
+    pub(super) fn pixels(&self, pixels: Vec2) -> Vec2 {
+        pixels * self.scale
+    }
+
+    /// Whether a circle at `local`, units from the middle, may be seen.
+    pub(super) fn sees(&self, local: Vec2, radius: f32) -> bool {
+        let reach = self.half_pixels * self.scale + Vec2::splat(radius);
+        local.abs().cmple(reach).all()
+    }
+
+    /// What the window shows, units from the middle.
+    pub(super) fn extent(&self) -> Rect {
+        Rect::from_center_half_size(Vec2::ZERO, self.half_pixels * self.scale)
+    }
+
+    /// The power of two next to the wanted scale: for what thins out with the view's width.
+    pub(super) fn octave(&self) -> f32 {
+        self.wanted_scale.log2().ceil().exp2()
+    }
+
+    /// Zooms by `notches` of the wheel, inwards when positive.
+    pub(super) fn zoom(&mut self, notches: f32) {
+        let factor = ZOOM_STEP.powf(-notches.clamp(-20.0, 20.0));
+        self.wanted_scale = (self.wanted_scale * factor).clamp(MIN_SCALE, MAX_SCALE);
+    }
+
+    /// Looks from `scale` units per pixel at once.
+    pub(super) fn set_scale(&mut self, scale: f32) {
+        self.wanted_scale = scale.clamp(MIN_SCALE, MAX_SCALE);
+        self.scale = self.wanted_scale;
+    }
+
+    /// Shakes the view; `strength` 1 is the strongest.
+    pub(super) fn shake(&mut self, strength: f32) {
+        self.shake = self.shake.max(strength.clamp(0.0, 1.0));
+    }
+
+    /// Follows a focus that moves with `velocity` for `seconds`.
+    pub(super) fn follow(&mut self, focus: DVec2, velocity: DVec2, seconds: f64, time_s: f64) {
+        let passed = seconds.clamp(0.0, 0.25);
+        if let Some(last) = self.last_focus {
+            let jump = focus - last;
+            if jump.length() > CUT_DISTANCE {
+                self.lag = DVec2::ZERO;
+                self.lead = DVec2::ZERO;
+            } else if (jump - velocity * seconds).length() > JUMP {
+                self.lag -= jump;
+            }
+        }
+        self.last_focus = Some(focus);
+        self.lag *= (-GLIDE_RATE * passed).exp();
+
+        let most = f64::from(self.half_pixels.y * 2.0 * self.scale) * LEAD_SHARE;
+        let wanted = (velocity * LEAD_SECONDS).clamp_length_max(most);
+        self.lead += (wanted - self.lead) * (1.0 - (-LEAD_RATE * passed).exp());
+
+        let near = 1.0 - (-ZOOM_RATE * passed as f32).exp();
+        let speed = (velocity.length() as f32 / FULL_SPEED).min(1.0);
+        self.widening += (speed * SPEED_WIDENING - self.widening) * near * 0.15;
+        let scale = (self.wanted_scale * (1.0 + self.widening)).min(MAX_SCALE);
+        self.scale += (scale - self.scale) * near;
+
+        self.shake *= (-SHAKE_DECAY * passed as f32).exp();
+        let swing = f64::from(self.shake * SHAKE_PIXELS * self.scale);
+        let wobble = DVec2::new((time_s * 71.0).sin(), (time_s * 57.0).cos()) * swing;
+        self.center = focus + self.lead + self.lag + wobble;
+    }
+}
+
+/// Spawns the camera.
+pub(super) fn spawn_camera(mut commands: Commands, lens: Res<Lens>, polish: Res<Polish>) {
+    commands.spawn((
+        Camera2d,
+        MainCamera,
+        Projection::Orthographic(OrthographicProjection {
+            scaling_mode: ScalingMode::WindowSize,
+            scale: lens.scale,
+            ..OrthographicProjection::default_2d()
+        }),
+        // Colours are painted as they are meant; there is no light that could be too bright.
+        Tonemapping::None,
+        polish.msaa(),
+        DebandDither::Disabled,
+    ));
+}
+
+/// Moves the lens with the own ship.
+pub(super) fn follow_ship(
+    mut lens: ResMut<Lens>,
+    mut wheel: ResMut<Wheel>,
+    view: Res<WorldView>,
+    time: Res<Time<Real>>,
+    windows: Query<&Window, With<PrimaryWindow>>,
+    mut cameras: Query<&mut Projection, With<MainCamera>>,
+) {
+    if let Ok(window) = windows.single() {
+        lens.half_pixels = Vec2::new(window.width(), window.height()).max(Vec2::ONE) * 0.5;
+    }
+    let notches = std::mem::take(&mut wheel.notches);
+    if notches != 0.0 {
+        lens.zoom(notches);
+    }
+    let (focus, velocity) = match &view.own {
+        Some(own) => (own.state.position, own.state.velocity),
+        None => (view.focus, DVec2::ZERO),
+    };
+    if focus.is_finite() && velocity.is_finite() {
+        lens.follow(focus, velocity, time.delta_secs_f64(), view.time_s);
+    }
+    for mut projection in &mut cameras {
+        if let Projection::Orthographic(projection) = &mut *projection {
+            projection.scale = lens.scale;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn far_out_a_tenth_of_a_unit_is_still_a_tenth() {
+        let far = DVec2::new(2.0e9, -1.0e9);
+        let lens = Lens { center: far, ..Default::default() };
+        let local = lens.local(far + DVec2::new(0.1, -0.1));
+        assert!((local - Vec2::new(0.1, -0.1)).length() < 1e-3, "{local}");
+    }
+
+    #[test]
+    fn zoom_stays_within_its_bounds() {
+        let mut lens = Lens::default();
+        (0..100).for_each(|_| lens.zoom(1.0));
+        assert_eq!(lens.wanted_scale, MIN_SCALE);
+        (0..100).for_each(|_| lens.zoom(-1.0));
+        assert_eq!(lens.wanted_scale, MAX_SCALE);
+    }
+
+    #[test]
+    fn a_short_jump_is_glided_over_and_a_long_one_cut() {
+        let mut lens = Lens::default();
+        lens.follow(DVec2::ZERO, DVec2::ZERO, 0.016, 0.0);
+        lens.follow(DVec2::new(300.0, 0.0), DVec2::ZERO, 0.016, 0.0);
+        assert!(lens.center.x < 100.0, "{}", lens.center);
+        for _ in 0..200 {
+            lens.follow(DVec2::new(300.0, 0.0), DVec2::ZERO, 0.016, 0.0);
+        }
+        assert!((lens.center.x - 300.0).abs() < 0.5, "{}", lens.center);
+        lens.follow(DVec2::new(90_000.0, 0.0), DVec2::ZERO, 0.016, 0.0);
+        assert!((lens.center.x - 90_000.0).abs() < 0.5, "{}", lens.center);
+    }
+
+    #[test]
+    fn steady_flight_is_followed_without_lag() {
+        let mut lens = Lens::default();
+        let velocity = DVec2::new(300.0, 0.0);
+        let mut focus = DVec2::ZERO;
+        for _ in 0..600 {
+            focus += velocity * 0.016;
+            lens.follow(focus, velocity, 0.016, 0.0);
+        }
+        let ahead = lens.center - focus;
+        assert!((ahead - velocity * LEAD_SECONDS).length() < 1.0, "{ahead}");
+    }
+}

@@ -1,0 +1,110 @@
+//! The map in the corner: the sector of the own ship and its eight neighbours, which is all that the
+//! server tells a player of.
+
+use super::{
+    bodies::tint_of,
+    canvas::{Canvas, Layer},
+    keys::Shown,
+    lens::Lens,
+    palette,
+    shapes::Shape,
+};
+use crate::view::WorldView;
+use bevy::{math::DVec2, prelude::*};
+use sidereal_protocol::{
+    record::EntityKind,
+    sector::{BLOCK_SECTORS, SECTOR_SIZE, SectorId},
+};
+
+/// Side of the map, and its distance from the window's edges, pixels.
+pub(super) const MAP_PIXELS: f32 = 174.0;
+pub(super) const MAP_MARGIN: f32 = 18.0;
+/// Sectors on a side.
+const MAP_SECTORS: f64 = 3.0;
+
+/// Where `position` is on the map of `sector` and its neighbours, 0 to 1 from the lower left.
+fn on_map(sector: SectorId, position: DVec2) -> Option<Vec2> {
+    let corner = sector.origin() - DVec2::splat(SECTOR_SIZE);
+    let share = (position - corner) / (SECTOR_SIZE * MAP_SECTORS);
+    let inside = share.cmpge(DVec2::ZERO).all() && share.cmple(DVec2::ONE).all();
+    inside.then(|| share.as_vec2())
+}
+
+/// Paints the map.
+pub(super) fn paint_map(mut canvas: ResMut<Canvas>, lens: Res<Lens>, shown: Res<Shown>, view: Res<WorldView>) {
+    if !shown.map || view.account.is_none() && view.own.is_none() {
+        return;
+    }
+    let low = Vec2::new(lens.half_pixels.x - MAP_MARGIN - MAP_PIXELS, MAP_MARGIN - lens.half_pixels.y);
+    let at = |share: Vec2| lens.pixels(low + share * MAP_PIXELS);
+    let side = lens.pixels(Vec2::splat(MAP_PIXELS));
+    canvas.put(Shape::Square, Layer::Map, at(Vec2::splat(0.5)), 0.0, side, palette::PANEL.at(0.72));
+
+    let line = 1.2 * lens.scale;
+    for index in 0..=MAP_SECTORS as i32 {
+        let share = index as f32 / MAP_SECTORS as f32;
+        let rim = index == 0 || index == MAP_SECTORS as i32;
+        let strength = |sector: i32| {
+            let block = (sector - 1).saturating_add(index).rem_euclid(BLOCK_SECTORS) == 0;
+            palette::LINE.at(match (rim, block) {
+                (true, _) => 0.5,
+                (false, true) => 0.45,
+                (false, false) => 0.18,
+            })
+        };
+        let [from, to] = [Vec2::new(share, 0.0), Vec2::new(share, 1.0)].map(at);
+        canvas.line(Layer::MapLines, from, to, line, strength(view.sector.x));
+        let [from, to] = [Vec2::new(0.0, share), Vec2::new(1.0, share)].map(at);
+        canvas.line(Layer::MapLines, from, to, line, strength(view.sector.y));
+    }
+    paint_view_frame(&mut canvas, &lens, view.sector, at);
+
+    for other in view.others.values() {
+        let Some(share) = on_map(view.sector, other.state.position) else { continue };
+        let (shape, layer, pixels, opacity) = match other.kind {
+            EntityKind::Asteroid => {
+                let pixels = (other.radius as f32 * MAP_PIXELS / 3000.0).max(0.9);
+                (Shape::Disc, Layer::MapLines, pixels, 0.5)
+            }
+            EntityKind::Drone => (Shape::Disc, Layer::MapShips, 2.2, 0.95),
+            EntityKind::Ship => (Shape::Chevron, Layer::MapShips, 4.4, 1.0),
+        };
+        let angle = other.state.angle as f32;
+        let tint = tint_of(other).at(opacity);
+        canvas.put(shape, layer, at(share), angle, lens.pixels(Vec2::splat(pixels)), tint);
+    }
+    if let Some(own) = &view.own
+        && let Some(share) = on_map(view.sector, own.state.position)
+    {
+        let glow = lens.pixels(Vec2::splat(12.0));
+        canvas.put(Shape::Glow, Layer::MapShips, at(share), 0.0, glow, palette::OWN.at(0.5));
+        let size = lens.pixels(Vec2::splat(5.5));
+        let angle = own.state.angle as f32;
+        canvas.put(Shape::Chevron, Layer::MapShips, at(share), angle, size, palette::OWN);
+    }
+}
+
+/// What the window shows, as a frame on the map; none when it shows more than the map.
+fn paint_view_frame(canvas: &mut Canvas, lens: &Lens, sector: SectorId, at: impl Fn(Vec2) -> Vec2) {
+    let extent = lens.extent();
+    let corner = |local: Vec2| on_map(sector, lens.center + local.as_dvec2());
+    let (Some(low), Some(high)) = (corner(extent.min), corner(extent.max)) else { return };
+    let corners = [low, Vec2::new(high.x, low.y), high, Vec2::new(low.x, high.y)].map(at);
+    for index in 0..4 {
+        let (from, to) = (corners[index], corners[(index + 1) % 4]);
+        canvas.line(Layer::MapLines, from, to, lens.scale, palette::TEXT.at(0.22));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_map_spans_a_sector_and_its_neighbours() {
+        let sector = SectorId::new(-3, 1_000_000);
+        assert_eq!(on_map(sector, sector.center()), Some(Vec2::splat(0.5)));
+        assert_eq!(on_map(sector, sector.offset(-1, -1).origin()), Some(Vec2::ZERO));
+        assert_eq!(on_map(sector, sector.offset(2, 0).center()), None);
+    }
+}

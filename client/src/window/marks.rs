@@ -1,0 +1,159 @@
+//! What is written over others: names, hull bars, and marks at the edge for players out of view.
+
+use super::{
+    bodies::{Looks, tint_of},
+    canvas::{Canvas, Layer, NAMES_DEPTH},
+    lens::Lens,
+    palette,
+    shapes::Shape,
+};
+use crate::view::{Other, WorldView};
+use bevy::prelude::*;
+use sidereal_protocol::{ids::NetId, record::EntityKind};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+/// Hull bars, pixels.
+const BAR_WIDTH: f32 = 40.0;
+const BAR_HEIGHT: f32 = 3.5;
+/// From the hull's rim to its bar, and from the bar to the name, pixels.
+const BAR_GAP: f32 = 13.0;
+const NAME_GAP: f32 = 12.0;
+/// Size of names, pixels.
+const NAME_SIZE: f32 = 13.0;
+/// Seen from farther out than this, units per pixel, names and bars of drones would only cover things.
+const DRONE_MARKS_SCALE: f32 = 1.6;
+/// From the window's edge to the marks of players out of view, pixels.
+const EDGE_INSET: f32 = 30.0;
+/// Longer names are cut, letters.
+const NAME_LETTERS: usize = 24;
+
+/// The name tags that are there, by net id.
+#[derive(Resource, Debug, Default)]
+pub(super) struct NameTags(HashMap<NetId, NameTag>);
+
+#[derive(Debug)]
+struct NameTag {
+    entity: Entity,
+    name: Arc<str>,
+}
+
+/// Where the bar over `other` is, units from the middle of the window.
+fn bar_place(lens: &Lens, other: &Other) -> Vec2 {
+    let radius = (other.radius as f32).max(5.0 * lens.scale);
+    lens.local(other.state.position) + Vec2::new(0.0, radius * 1.15 + BAR_GAP * lens.scale)
+}
+
+fn is_marked(lens: &Lens, other: &Other) -> bool {
+    match other.kind {
+        EntityKind::Ship => true,
+        EntityKind::Drone => lens.scale < DRONE_MARKS_SCALE,
+        EntityKind::Asteroid => false,
+    }
+}
+
+/// Players always have their names, drones once they are fought: they are many, and all alike.
+fn is_named(lens: &Lens, other: &Other, looks: &Looks) -> bool {
+    is_marked(lens, other) && (other.is_player() || is_worn(other, looks))
+}
+
+/// Whether something of its hull is missing.
+fn is_worn(other: &Other, looks: &Looks) -> bool {
+    looks.0.get(&other.net_id).is_some_and(|look| look.bar < 0.995)
+}
+
+/// Paints hull bars, and marks at the edge for players that are near and out of view.
+pub(super) fn paint_marks(mut canvas: ResMut<Canvas>, lens: Res<Lens>, looks: Res<Looks>, view: Res<WorldView>) {
+    for other in view.others.values() {
+        let at = lens.local(other.state.position);
+        if !lens.sees(at, 40.0 * lens.scale) {
+            if other.is_player() {
+                paint_edge_mark(&mut canvas, &lens, at);
+            }
+            continue;
+        }
+        let share = looks.0.get(&other.net_id).map_or(1.0, |look| look.bar);
+        if is_named(&lens, other, &looks) && other.hull_max > 0 {
+            paint_bar(&mut canvas, &lens, bar_place(&lens, other), share);
+        }
+    }
+}
+
+fn paint_bar(canvas: &mut Canvas, lens: &Lens, at: Vec2, share: f32) {
+    let frame = lens.pixels(Vec2::new(BAR_WIDTH + 2.0, BAR_HEIGHT + 2.0));
+    canvas.put(Shape::Square, Layer::Marks, at, 0.0, frame, palette::PANEL.at(0.8));
+    let filled = lens.pixels(Vec2::new(BAR_WIDTH * share, BAR_HEIGHT));
+    let left = at - lens.pixels(Vec2::new(BAR_WIDTH * (1.0 - share) * 0.5, 0.0));
+    let tint = palette::hull(share).at(0.9);
+    canvas.put(Shape::Square, Layer::MarkFills, left, 0.0, filled, tint);
+}
+
+fn paint_edge_mark(canvas: &mut Canvas, lens: &Lens, at: Vec2) {
+    let reach = (lens.half_pixels - Vec2::splat(EDGE_INSET)).max(Vec2::ONE) * lens.scale;
+    let over = (at.abs() / reach).max_element().max(1.0);
+    let place = at / over;
+    // The farther away, the smaller and fainter.
+    let near = (1.6 / over).clamp(0.45, 1.0);
+    let size = lens.pixels(Vec2::splat(11.0 * near));
+    let tint = palette::PLAYER.at(0.85 * near);
+    canvas.put(Shape::Chevron, Layer::Marks, place, at.to_angle(), size, tint);
+}
+
+/// Keeps a name over each player, and over each drone that is fought.
+pub(super) fn place_names(
+    mut commands: Commands,
+    mut tags: ResMut<NameTags>,
+    lens: Res<Lens>,
+    looks: Res<Looks>,
+    view: Res<WorldView>,
+    mut places: Query<&mut Transform, With<Text2d>>,
+) {
+    let mut kept = HashSet::new();
+    for other in view.others.values() {
+        let at = bar_place(&lens, other) + lens.pixels(Vec2::new(0.0, NAME_GAP));
+        let wanted = is_named(&lens, other, &looks) && !other.name.is_empty();
+        if !wanted || !lens.sees(at, 120.0 * lens.scale) {
+            continue;
+        }
+        kept.insert(other.net_id);
+        let place =
+            Transform { translation: at.extend(NAMES_DEPTH), scale: Vec2::splat(lens.scale).extend(1.0), ..default() };
+        match tags.0.get(&other.net_id) {
+            Some(tag) if tag.name == other.name => {
+                if let Ok(mut transform) = places.get_mut(tag.entity) {
+                    *transform = place;
+                }
+            }
+            stale => {
+                if let Some(tag) = stale {
+                    commands.entity(tag.entity).despawn();
+                }
+                let entity = commands.spawn(name_tag(other, place)).id();
+                let tag = NameTag { entity, name: other.name.clone() };
+                tags.0.insert(other.net_id, tag);
+            }
+        }
+    }
+    tags.0.retain(|net_id, tag| {
+        let keep = kept.contains(net_id);
+        if !keep {
+            commands.entity(tag.entity).despawn();
+        }
+        keep
+    });
+}
+
+fn name_tag(other: &Other, place: Transform) -> impl Bundle {
+    let player = other.is_player();
+    let name: String = other.name.chars().take(NAME_LETTERS).collect();
+    let opacity = if player { 0.95 } else { 0.7 };
+    let tint = tint_of(other).toward(palette::WHITE, 0.25).at(opacity);
+    (
+        Text2d::new(name),
+        TextFont::from_font_size(if player { NAME_SIZE } else { NAME_SIZE - 1.0 }),
+        TextColor(tint.color()),
+        place,
+    )
+}

@@ -1,0 +1,273 @@
+//! The shapes that the window paints with: made once, at start, shared by everything.
+
+use super::{
+    dice::Dice,
+    hulls,
+    ink::Ink,
+    sketch::{Paint, Sketch},
+};
+use bevy::prelude::*;
+use std::collections::HashMap;
+
+/// Looks of rocks in each class of size.
+pub(super) const ROCK_LOOKS: u8 = 12;
+/// Classes of size of rocks: a big one has more corners and craters.
+pub(super) const ROCK_CLASSES: u8 = 3;
+/// Tiles of stars per layer of the sky; each is turned four ways.
+pub(super) const STAR_TILES: u8 = 4;
+/// Layers of stars.
+pub(super) const STAR_LAYERS: u8 = 4;
+
+/// A shape. Unless it says otherwise it is one unit in radius and points along the x axis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Shape {
+    /// A player's ship.
+    Scout,
+    /// A drone.
+    Drone,
+    /// A rock: class of size, look.
+    Rock(u8, u8),
+    /// A square with sides of one unit.
+    Square,
+    /// A filled disc.
+    Disc,
+    /// Light that fades outwards.
+    Glow,
+    /// Smoke that fades outwards; it covers.
+    Puff,
+    /// A thin ring of light.
+    Ring,
+    /// A thin circle.
+    Circle,
+    /// A bullet: a white-hot line of light from -1 to 1, as wide.
+    Streak,
+    /// A soft line of light from -0.5 to 0.5, strongest in front.
+    Trail,
+    /// Exhaust from 0 back to -1.
+    Flame,
+    /// A mark that points forward.
+    Chevron,
+    /// A tile of stars: layer, look. [`STAR_TILE_PIXELS`] wide.
+    Stars(u8, u8),
+}
+
+/// Side of a tile of stars, pixels.
+pub(super) const STAR_TILE_PIXELS: f32 = 640.0;
+
+impl Shape {
+    /// A number of its own below 100: keeps one shape's strokes together in depth.
+    pub(super) fn rank(self) -> f32 {
+        f32::from(match self {
+            Self::Scout => 0,
+            Self::Drone => 1,
+            Self::Square => 2,
+            Self::Disc => 3,
+            Self::Glow => 4,
+            Self::Puff => 5,
+            Self::Ring => 6,
+            Self::Circle => 7,
+            Self::Streak => 8,
+            Self::Trail => 9,
+            Self::Flame => 10,
+            Self::Chevron => 11,
+            Self::Rock(class, look) => 20 + class * ROCK_LOOKS + look,
+            Self::Stars(layer, look) => 60 + layer * STAR_TILES + look,
+        })
+    }
+}
+
+/// Every shape's mesh, and the material.
+#[derive(Resource)]
+pub(super) struct ShapeMeshes {
+    meshes: HashMap<Shape, Handle<Mesh>>,
+    ink: Handle<Ink>,
+}
+
+impl ShapeMeshes {
+    /// The mesh of `shape`.
+    pub(super) fn mesh(&self, shape: Shape) -> Option<Handle<Mesh>> {
+        self.meshes.get(&shape).cloned()
+    }
+
+    /// The material.
+    pub(super) fn ink(&self) -> Handle<Ink> {
+        self.ink.clone()
+    }
+}
+
+/// Makes all shapes.
+pub(super) fn make_shapes(mut commands: Commands, mut meshes: ResMut<Assets<Mesh>>, mut inks: ResMut<Assets<Ink>>) {
+    let mut all = vec![
+        (Shape::Scout, hulls::scout()),
+        (Shape::Drone, hulls::drone()),
+        (Shape::Square, square()),
+        (Shape::Disc, disc()),
+        (Shape::Glow, glow()),
+        (Shape::Puff, puff()),
+        (Shape::Ring, ring()),
+        (Shape::Circle, circle()),
+        (Shape::Streak, streak()),
+        (Shape::Trail, trail()),
+        (Shape::Flame, flame()),
+        (Shape::Chevron, chevron()),
+    ];
+    for class in 0..ROCK_CLASSES {
+        all.extend((0..ROCK_LOOKS).map(|look| (Shape::Rock(class, look), hulls::rock(class, look))));
+    }
+    for layer in 0..STAR_LAYERS {
+        all.extend((0..STAR_TILES).map(|look| (Shape::Stars(layer, look), stars(layer, look))));
+    }
+    commands.insert_resource(ShapeMeshes {
+        meshes: all.into_iter().map(|(shape, mesh)| (shape, meshes.add(mesh))).collect(),
+        ink: inks.add(Ink::default()),
+    });
+}
+
+fn square() -> Mesh {
+    let mut sketch = Sketch::default();
+    let corners = [(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)].map(Vec2::from);
+    sketch.fill(&corners, Paint::tint(1.0));
+    sketch.finish()
+}
+
+fn disc() -> Mesh {
+    let mut sketch = Sketch::default();
+    sketch.rings(Vec2::ZERO, &[(0.0, Paint::tint(1.0)), (1.0, Paint::tint(1.0))], 20);
+    sketch.finish()
+}
+
+/// Rings of a bell curve: `paint` gets its strength at each.
+fn bell(strengths: &[f32], paint: impl Fn(f32) -> Paint) -> Vec<(f32, Paint)> {
+    let last = strengths.len().saturating_sub(1).max(1) as f32;
+    strengths.iter().enumerate().map(|(index, &strength)| (index as f32 / last, paint(strength))).collect()
+}
+
+const BELL: [f32; 9] = [1.0, 0.72, 0.42, 0.22, 0.105, 0.044, 0.016, 0.004, 0.0];
+
+fn glow() -> Mesh {
+    let mut sketch = Sketch::default();
+    sketch.rings(Vec2::ZERO, &bell(&BELL, |strength| Paint::light(strength, 1.0)), 28);
+    sketch.finish()
+}
+
+fn puff() -> Mesh {
+    let mut sketch = Sketch::default();
+    sketch.rings(Vec2::ZERO, &bell(&BELL, |strength| Paint::tint(1.0).alpha(strength)), 20);
+    sketch.finish()
+}
+
+fn ring() -> Mesh {
+    let mut sketch = Sketch::default();
+    let rings = [(0.88, 0.0), (0.955, 0.12), (0.982, 1.0), (1.0, 0.0)]
+        .map(|(radius, strength)| (radius, Paint::light(strength, 1.0)));
+    sketch.rings(Vec2::ZERO, &rings, 48);
+    sketch.finish()
+}
+
+fn circle() -> Mesh {
+    let mut sketch = Sketch::default();
+    let points: Vec<Vec2> =
+        (0..32).map(|corner| Vec2::from_angle(std::f32::consts::TAU * corner as f32 / 32.0)).collect();
+    sketch.stroke(&points, true, 0.06, Paint::tint(1.0));
+    sketch.finish()
+}
+
+/// A spindle of light along x: brightest in the middle line, `back` and `front` at the ends.
+fn spindle(sketch: &mut Sketch, back: f32, front: f32, width: f32, strength: f32, tinted: f32) {
+    let core = Paint::light(strength, tinted);
+    let edge = Paint::light(0.0, tinted);
+    let (tail, nose) = (Vec2::new(back, 0.0), Vec2::new(front, 0.0));
+    let belly = back + (front - back) * 0.72;
+    let middle = Vec2::new(belly, 0.0);
+    for side in [width, -width] {
+        let rim = Vec2::new(belly, side);
+        sketch.triangle([(tail, edge), (middle, core), (rim, edge)]);
+        sketch.triangle([(middle, core), (nose, edge), (rim, edge)]);
+    }
+}
+
+fn streak() -> Mesh {
+    let mut sketch = Sketch::default();
+    spindle(&mut sketch, -1.0, 1.0, 0.85, 0.7, 1.0);
+    spindle(&mut sketch, -0.4, 0.9, 0.45, 1.0, 0.75);
+    spindle(&mut sketch, -0.1, 0.85, 0.28, 1.0, 0.1);
+    sketch.finish()
+}
+
+fn trail() -> Mesh {
+    let mut sketch = Sketch::default();
+    let (core, edge) = (Paint::light(1.0, 1.0), Paint::light(0.0, 1.0));
+    for side in [0.5, -0.5] {
+        let [a, b] = [Vec2::new(-0.5, 0.0), Vec2::new(0.5, 0.0)];
+        let [c, d] = [Vec2::new(-0.5, side), Vec2::new(0.5, side)];
+        sketch.triangle([(a, core), (b, core), (d, edge)]);
+        sketch.triangle([(a, core), (d, edge), (c, edge)]);
+    }
+    sketch.finish()
+}
+
+fn flame() -> Mesh {
+    let mut sketch = Sketch::default();
+    let mut tongue = |length: f32, width: f32, strength: f32, tinted: f32| {
+        let (hot, cold) = (Paint::light(strength, tinted), Paint::light(0.0, 1.0));
+        let root = Vec2::ZERO;
+        let belly = Vec2::new(-length * 0.3, 0.0);
+        let tip = Vec2::new(-length, 0.0);
+        for side in [width, -width] {
+            let [lip, rim] = [Vec2::new(0.0, side * 0.55), Vec2::new(-length * 0.26, side)];
+            sketch.triangle([(root, hot), (lip, cold), (belly, hot)]);
+            sketch.triangle([(lip, cold), (rim, cold), (belly, hot)]);
+            sketch.triangle([(belly, hot), (rim, cold), (tip, cold)]);
+        }
+    };
+    tongue(1.0, 0.5, 0.7, 1.0);
+    tongue(0.72, 0.3, 0.9, 0.7);
+    tongue(0.45, 0.16, 1.0, 0.0);
+    sketch.finish()
+}
+
+fn chevron() -> Mesh {
+    let mut sketch = Sketch::default();
+    let points = [(-0.5, 0.9), (0.6, 0.0), (-0.5, -0.9)].map(Vec2::from);
+    sketch.stroke(&points, false, 0.36, Paint::tint(1.0));
+    sketch.finish()
+}
+
+/// Stars per tile, and the size of the smallest and of the largest, pixels, by layer from the far
+/// one to the near one.
+const STARS: [(u32, f32, f32, f32); STAR_LAYERS as usize] =
+    [(130, 0.7, 1.1, 0.42), (48, 0.9, 1.5, 0.6), (17, 1.2, 2.0, 0.8), (6, 1.6, 2.5, 1.0)];
+
+fn stars(layer: u8, look: u8) -> Mesh {
+    let mut dice = Dice::new(&[0x57a5, u64::from(layer), u64::from(look)]);
+    let mut sketch = Sketch::default();
+    let (count, small, large, brightness) = STARS[usize::from(layer)];
+    for _ in 0..count {
+        let half = STAR_TILE_PIXELS * 0.5;
+        let at = Vec2::new(dice.between(-half, half), dice.between(-half, half));
+        // Most are small and dim: the cube leans to zero.
+        let rare = dice.unit().powi(3);
+        let size = small + (large - small) * rare;
+        let strength = brightness * (0.3 + 0.7 * dice.unit());
+        let warmth = dice.unit();
+        let color = match warmth {
+            warmth if warmth < 0.14 => LinearRgba::new(1.0, 0.62, 0.38, strength),
+            warmth if warmth < 0.4 => LinearRgba::new(1.0, 0.93, 0.8, strength),
+            warmth if warmth < 0.75 => LinearRgba::new(0.86, 0.92, 1.0, strength),
+            _ => LinearRgba::new(0.55, 0.72, 1.0, strength),
+        };
+        star(&mut sketch, at, size, color, layer >= 2 && rare > 0.3);
+    }
+    sketch.finish()
+}
+
+fn star(sketch: &mut Sketch, at: Vec2, size: f32, color: LinearRgba, shines: bool) {
+    let core = Paint::of_light(color);
+    let faint = |share: f32| core.alpha(color.alpha * share);
+    let none = core.alpha(0.0);
+    sketch.rings(at, &[(0.0, core), (size * 0.55, core), (size, none)], 6);
+    if shines {
+        let halo = [(0.0, 0.3), (0.25, 0.1), (0.5, 0.028), (0.75, 0.006), (1.0, 0.0)];
+        sketch.rings(at, &halo.map(|(radius, share)| (radius * size * 5.0, faint(share))), 12);
+    }
+}

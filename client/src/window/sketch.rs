@@ -1,0 +1,173 @@
+//! Builds meshes for [`super::ink::Ink`] out of polygons, lines and soft discs.
+
+use bevy::{
+    asset::RenderAssetUsages,
+    mesh::{Indices, PrimitiveTopology},
+    prelude::*,
+};
+use std::f32::consts::TAU;
+
+/// How a vertex is painted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Paint {
+    /// Colour; the alpha is its opacity, or its strength where light is added.
+    color: LinearRgba,
+    /// How much of the instance's tint it takes, 0 to 1.
+    tinted: f32,
+    /// 0 covers, 1 adds light.
+    added: f32,
+    /// How the facet leans, for the light.
+    lean: Vec2,
+}
+
+impl Paint {
+    /// A grey of `lightness` (0 to 1, may exceed it) that takes the tint.
+    pub(super) const fn tint(lightness: f32) -> Self {
+        Self { color: LinearRgba::rgb(lightness, lightness, lightness), tinted: 1.0, added: 0.0, lean: Vec2::ZERO }
+    }
+
+    /// A colour of its own, linear.
+    pub(super) const fn own(red: f32, green: f32, blue: f32) -> Self {
+        Self { color: LinearRgba::rgb(red, green, blue), tinted: 0.0, added: 0.0, lean: Vec2::ZERO }
+    }
+
+    /// Light of `strength` that takes `tinted` of the tint.
+    pub(super) const fn light(strength: f32, tinted: f32) -> Self {
+        Self { color: LinearRgba::new(1.0, 1.0, 1.0, strength), tinted, added: 1.0, lean: Vec2::ZERO }
+    }
+
+    /// Light of a colour of its own; the alpha is its strength.
+    pub(super) const fn of_light(color: LinearRgba) -> Self {
+        Self { color, tinted: 0.0, added: 1.0, lean: Vec2::ZERO }
+    }
+
+    /// With `tinted` of the tint.
+    pub(super) const fn tinted(mut self, tinted: f32) -> Self {
+        self.tinted = tinted;
+        self
+    }
+
+    /// With `alpha` for its opacity.
+    pub(super) const fn alpha(mut self, alpha: f32) -> Self {
+        self.color.alpha = alpha;
+        self
+    }
+
+    /// Leaning by `lean`: towards the light it is brighter by up to the lean's length.
+    pub(super) const fn lean(mut self, lean: Vec2) -> Self {
+        self.lean = lean;
+        self
+    }
+}
+
+/// A mesh in the making.
+#[derive(Debug, Default)]
+pub(super) struct Sketch {
+    positions: Vec<[f32; 3]>,
+    normals: Vec<[f32; 3]>,
+    uvs: Vec<[f32; 2]>,
+    colors: Vec<[f32; 4]>,
+    indices: Vec<u32>,
+}
+
+impl Sketch {
+    fn vertex(&mut self, at: Vec2, paint: Paint) -> u32 {
+        self.positions.push([at.x, at.y, 0.0]);
+        self.normals.push([paint.lean.x, paint.lean.y, 0.0]);
+        self.uvs.push([paint.added, paint.tinted]);
+        self.colors.push(paint.color.to_f32_array());
+        self.positions.len() as u32 - 1
+    }
+
+    /// A triangle with a paint at each corner.
+    pub(super) fn triangle(&mut self, corners: [(Vec2, Paint); 3]) {
+        for (at, paint) in corners {
+            let index = self.vertex(at, paint);
+            self.indices.push(index);
+        }
+    }
+
+    /// A convex polygon of one paint; fewer than three corners paint nothing.
+    pub(super) fn fill(&mut self, corners: &[Vec2], paint: Paint) {
+        for pair in corners.windows(2).skip(1) {
+            self.triangle([(corners[0], paint), (pair[0], paint), (pair[1], paint)]);
+        }
+    }
+
+    /// A convex polygon and its mirror image across the x axis; the facet leans to its own side.
+    pub(super) fn fill_both(&mut self, corners: &[Vec2], paint: Paint) {
+        self.fill(corners, paint);
+        self.fill(&mirrored(corners), paint.lean(Vec2::new(paint.lean.x, -paint.lean.y)));
+    }
+
+    /// A line of `width` through `points`, with mitred joints.
+    pub(super) fn stroke(&mut self, points: &[Vec2], closed: bool, width: f32, paint: Paint) {
+        let count = points.len();
+        if count < 2 {
+            return;
+        }
+        let side = |from: Vec2, to: Vec2| (to - from).normalize_or_zero().perp();
+        let mut rims = Vec::with_capacity(count);
+        for (index, &point) in points.iter().enumerate() {
+            let before = match index {
+                0 if closed => Some(points[count - 1]),
+                0 => None,
+                _ => Some(points[index - 1]),
+            };
+            let after = match index + 1 {
+                next if next < count => Some(points[next]),
+                _ if closed => Some(points[0]),
+                _ => None,
+            };
+            let first = before.map_or(Vec2::ZERO, |before| side(before, point));
+            let second = after.map_or(Vec2::ZERO, |after| side(point, after));
+            let joint = (first + second).normalize_or_zero();
+            let along = if before.is_some() { first } else { second };
+            // A sharp corner's mitre is cut at twice the width.
+            let reach = (width * 0.5) / joint.dot(along).max(0.5);
+            rims.push((point + joint * reach, point - joint * reach));
+        }
+        let last = if closed { count } else { count - 1 };
+        for index in 0..last {
+            let (a, b) = rims[index];
+            let (c, d) = rims[(index + 1) % count];
+            self.triangle([(a, paint), (b, paint), (c, paint)]);
+            self.triangle([(c, paint), (b, paint), (d, paint)]);
+        }
+    }
+
+    /// Concentric rings, each a radius and a paint that fades into the next. What is inside the
+    /// first one stays empty.
+    pub(super) fn rings(&mut self, center: Vec2, rings: &[(f32, Paint)], corners: u32) {
+        let spoke = |corner: u32| Vec2::from_angle(TAU * corner as f32 / corners as f32);
+        for corner in 0..corners {
+            let (from, to) = (spoke(corner), spoke(corner + 1));
+            for pair in rings.windows(2) {
+                let [(near, near_paint), (far, far_paint)] = [pair[0], pair[1]];
+                let [a, b] = [center + from * near, center + to * near];
+                let [c, d] = [center + from * far, center + to * far];
+                if near > 0.0 {
+                    self.triangle([(a, near_paint), (c, far_paint), (b, near_paint)]);
+                    self.triangle([(b, near_paint), (c, far_paint), (d, far_paint)]);
+                } else {
+                    self.triangle([(center, near_paint), (c, far_paint), (d, far_paint)]);
+                }
+            }
+        }
+    }
+
+    /// The mesh.
+    pub(super) fn finish(self) -> Mesh {
+        Mesh::new(PrimitiveTopology::TriangleList, RenderAssetUsages::RENDER_WORLD)
+            .with_inserted_attribute(Mesh::ATTRIBUTE_POSITION, self.positions)
+            .with_inserted_attribute(Mesh::ATTRIBUTE_NORMAL, self.normals)
+            .with_inserted_attribute(Mesh::ATTRIBUTE_UV_0, self.uvs)
+            .with_inserted_attribute(Mesh::ATTRIBUTE_COLOR, self.colors)
+            .with_inserted_indices(Indices::U32(self.indices))
+    }
+}
+
+/// The mirror image of `points` across the x axis, in an order that winds the same way.
+pub(super) fn mirrored(points: &[Vec2]) -> Vec<Vec2> {
+    points.iter().rev().map(|point| Vec2::new(point.x, -point.y)).collect()
+}

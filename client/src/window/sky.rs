@@ -1,0 +1,190 @@
+//! The sky: clouds, four layers of stars, specks of dust and the sector grid.
+//!
+//! Streams without end: each layer is a plane of tiles that slides slower the farther it is, and
+//! what a tile shows follows from the world's seed and the tile's address.
+
+use super::{
+    canvas::{Canvas, Layer},
+    dice::Dice,
+    ink::Tint,
+    keys::Shown,
+    lens::Lens,
+    palette,
+    polish::Polish,
+    shapes::{STAR_LAYERS, STAR_TILE_PIXELS, STAR_TILES, Shape},
+};
+use crate::view::WorldView;
+use bevy::{math::DVec2, prelude::*};
+use sidereal_protocol::sector::{BLOCK_SECTORS, SECTOR_SIZE, SectorId};
+use std::f32::consts::FRAC_PI_2;
+
+/// How many pixels a layer of stars slides for a unit of flight, from the far one to the near one.
+const STAR_SLIDE: [f64; STAR_LAYERS as usize] = [0.03, 0.1, 0.26, 0.6];
+/// The same for the clouds.
+const CLOUD_SLIDE: f64 = 0.012;
+/// Side of a cloud's cell, pixels.
+const CLOUD_CELL_PIXELS: f64 = 900.0;
+/// Colours of clouds.
+const CLOUDS: [Tint; 5] = [
+    Tint::rgb(38, 66, 150),
+    Tint::rgb(20, 96, 128),
+    Tint::rgb(88, 44, 138),
+    Tint::rgb(28, 58, 118),
+    Tint::rgb(120, 52, 96),
+];
+/// Side of a dust speck's cell at a scale of one, units.
+const DUST_CELL: f64 = 170.0;
+/// A speck is drawn as long as the ship flies in this time, seconds.
+const DUST_SECONDS: f32 = 0.035;
+/// How far a cloud reaches beyond its cell, pixels.
+const CLOUD_REACH_PIXELS: f64 = 850.0;
+/// Cells in a row or column at most, whatever the window's size.
+const MAX_CELLS: i64 = 40;
+
+/// Paints clouds and stars.
+pub(super) fn paint_stars(mut canvas: ResMut<Canvas>, lens: Res<Lens>, polish: Res<Polish>, view: Res<WorldView>) {
+    let half = lens.half_pixels.as_dvec2();
+    let plane = |number, slide, cell| Plane { seed: view.world_seed, number, slide, cell };
+    let reach = half + DVec2::splat(CLOUD_REACH_PIXELS);
+    // Clouds of one sky lie along one direction.
+    let grain = Dice::new(&[view.world_seed, 0x9a1]).between(-0.8, 0.8);
+    plane(0, CLOUD_SLIDE, CLOUD_CELL_PIXELS).cells(lens.center, reach, |mut dice, middle| {
+        let count = if polish.is_full() { 2 + dice.index(3) } else { 1 + dice.index(2) };
+        for _ in 0..count {
+            let half = CLOUD_CELL_PIXELS as f32 * 0.5;
+            let off = Vec2::new(dice.between(-half, half), dice.between(-half, half));
+            let size = Vec2::new(dice.between(420.0, 900.0), dice.between(200.0, 400.0));
+            let tint = CLOUDS[dice.index(CLOUDS.len())].at(dice.between(0.14, 0.42));
+            let angle = grain + dice.between(-0.3, 0.3);
+            let at = lens.pixels(middle + off);
+            canvas.put(Shape::Glow, Layer::Clouds, at, angle, lens.pixels(size), tint);
+        }
+    });
+    for (layer, slide) in (0..STAR_LAYERS).zip(STAR_SLIDE) {
+        let tiles = plane(u64::from(layer) + 1, slide, f64::from(STAR_TILE_PIXELS));
+        tiles.cells(lens.center, half, |mut dice, middle| {
+            let look = dice.index(usize::from(STAR_TILES)) as u8;
+            let angle = FRAC_PI_2 * dice.index(4) as f32;
+            let shape = Shape::Stars(layer, look);
+            let size = Vec2::splat(lens.scale);
+            canvas.put(shape, Layer::Stars, lens.pixels(middle), angle, size, Tint::NONE);
+        });
+    }
+}
+
+/// A plane of cells that slides past while the lens moves.
+struct Plane {
+    seed: u64,
+    /// Its number in the sky: planes differ.
+    number: u64,
+    /// How far it slides for a unit of flight.
+    slide: f64,
+    /// Side of a cell, in what the plane slides by.
+    cell: f64,
+}
+
+impl Plane {
+    /// Calls `paint` for every cell within `reach` of where the lens looks, with the cell's own dice
+    /// and its middle from there.
+    fn cells(&self, center: DVec2, reach: DVec2, mut paint: impl FnMut(Dice, Vec2)) {
+        // Another seed is another place of the same sky, and another sky.
+        let mut origin = Dice::new(&[self.seed, self.number, 0x0516]);
+        let shift = DVec2::new(f64::from(origin.unit()), f64::from(origin.unit())) * self.cell;
+        let looks_at = center * self.slide + shift;
+        let first = ((looks_at - reach) / self.cell).floor();
+        let last = ((looks_at + reach) / self.cell).floor();
+        let columns = (last.x - first.x) as i64;
+        let rows = (last.y - first.y) as i64;
+        for row in 0..=rows.min(MAX_CELLS) {
+            for column in 0..=columns.min(MAX_CELLS) {
+                let address = first + DVec2::new(column as f64, row as f64);
+                let middle = (address + DVec2::splat(0.5)) * self.cell - looks_at;
+                let [x, y] = [address.x, address.y].map(|index| index as i64 as u64);
+                paint(Dice::new(&[self.seed, self.number, x, y]), middle.as_vec2());
+            }
+        }
+    }
+}
+
+/// Paints specks that stand still in space: they streak past a ship that flies.
+pub(super) fn paint_dust(mut canvas: ResMut<Canvas>, lens: Res<Lens>, view: Res<WorldView>) {
+    let velocity = view.own.as_ref().map_or(DVec2::ZERO, |own| own.state.velocity).as_vec2();
+    let speed = velocity.length();
+    // Twice as far out there are half as many in a row, so that their number stays.
+    let cell = DUST_CELL * f64::from(lens.octave());
+    let reach = lens.extent().max.as_dvec2() + DVec2::splat(60.0);
+    let thin = lens.scale;
+    for (plane, nearness) in [(90, 1.0), (91, 1.45)] {
+        let plane = Plane { seed: view.world_seed, number: plane, slide: nearness, cell };
+        plane.cells(lens.center, reach, |mut dice, middle| {
+            let half = cell as f32 * 0.5;
+            let off = Vec2::new(dice.between(-half, half), dice.between(-half, half));
+            let glint = 0.1 + 0.12 * dice.unit() + (speed / 400.0).min(1.0) * 0.16;
+            let length = speed * DUST_SECONDS * nearness as f32;
+            let size = Vec2::new(thin * 2.0 + length, thin * 1.8 * nearness as f32);
+            let tint = palette::FAINT.at(glint);
+            canvas.put(Shape::Trail, Layer::Dust, middle + off, velocity.to_angle(), size, tint);
+        });
+    }
+}
+
+/// Paints the borders of sectors, those of blocks a little brighter.
+pub(super) fn paint_grid(mut canvas: ResMut<Canvas>, lens: Res<Lens>, shown: Res<Shown>) {
+    if !shown.grid {
+        return;
+    }
+    let extent = lens.extent();
+    let corner = |local: Vec2| SectorId::containing(lens.center + local.as_dvec2());
+    let (first, last) = (corner(extent.min), corner(extent.max));
+    let tint = |index: i32| {
+        let border = index.rem_euclid(BLOCK_SECTORS) == 0;
+        palette::LINE.at(if border { 0.42 } else { 0.16 })
+    };
+    let width = 1.3 * lens.scale;
+    for x in first.x..=last.x {
+        let at = lens.local(DVec2::new(f64::from(x) * SECTOR_SIZE, lens.center.y)).x;
+        let (from, to) = (Vec2::new(at, extent.min.y), Vec2::new(at, extent.max.y));
+        canvas.line(Layer::Grid, from, to, width, tint(x));
+    }
+    for y in first.y..=last.y {
+        let at = lens.local(DVec2::new(lens.center.x, f64::from(y) * SECTOR_SIZE)).y;
+        let (from, to) = (Vec2::new(extent.min.x, at), Vec2::new(extent.max.x, at));
+        canvas.line(Layer::Grid, from, to, width, tint(y));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cells(center: DVec2, seed: u64) -> Vec<(u64, Vec2)> {
+        let mut found = Vec::new();
+        let plane = Plane { seed, number: 1, slide: 0.5, cell: 640.0 };
+        plane.cells(center, DVec2::new(640.0, 360.0), |mut dice, middle| {
+            found.push((dice.next(), middle));
+        });
+        found
+    }
+
+    #[test]
+    fn the_sky_is_the_same_for_a_seed_and_covers_the_window_everywhere() {
+        for center in [DVec2::ZERO, DVec2::new(-7_777.0, 1.0e9), DVec2::new(2.1e12, -2.1e12)] {
+            let here = cells(center, 42);
+            assert_eq!(here, cells(center, 42));
+            assert_ne!(here, cells(center, 43));
+            for corner in [Vec2::new(-640.0, -360.0), Vec2::new(640.0, 360.0)] {
+                let covered = here.iter().any(|(_, middle)| (corner - *middle).abs().cmple(Vec2::splat(320.5)).all());
+                assert!(covered, "{corner} at {center}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_tile_slides_with_the_flight() {
+        let before = cells(DVec2::new(100.0, 0.0), 9);
+        let after = cells(DVec2::new(110.0, 0.0), 9);
+        let (look, middle) = before[4];
+        let moved = after.iter().find(|(other, _)| *other == look).expect("it is still in the window");
+        assert!((moved.1 - middle - Vec2::new(-5.0, 0.0)).length() < 0.01, "{moved:?}");
+    }
+}

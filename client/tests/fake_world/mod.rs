@@ -1,0 +1,366 @@
+//! A server and a shard in one, as small as a client can be told about: one ship per player, one drone
+//! that flies a circle, inputs applied by the rule of the shards. Over the in-memory network.
+//!
+//! naia's clock is the real one here, so time passes by itself; nothing asserts how much.
+
+#![allow(clippy::unwrap_used, missing_docs, elided_lifetimes_in_paths)]
+
+use bevy::{
+    app::{App, Update},
+    ecs::{
+        entity::Entity,
+        message::MessageReader,
+        resource::Resource,
+        schedule::IntoScheduleConfigs,
+        system::{Commands, Res, ResMut},
+    },
+    math::DVec2,
+};
+use naia_bevy_server::{
+    CommandsExt, Plugin as NaiaPlugin, RoomKey, Server, ServerConfig, UserKey,
+    events::{ConnectEvent, RequestEvents, TickEvent},
+};
+use naia_bevy_shared::{HandleTickEvents, HandleWorldEvents, SendPackets};
+use sidereal_client::{ClientConfig, FrameDelta, build_app, session::SessionState};
+use sidereal_protocol::{
+    components::{Identity, Vitals},
+    flight::{Controls, FlightState, HullKind, step},
+    ids::{EntityId, NetId},
+    input::{Input, InputPacket},
+    limits::PROTOCOL_VERSION,
+    messages::{Credential, Destroyed, Respawn, RespawnReply, ShipAssigned, Welcome},
+    motion::{EngineGlow, Motion, encode_sector_update},
+    own_state::{OwnState, encode_own_states},
+    record::EntityKind,
+    schema::{self, NoticeChannel, RequestChannel},
+    sector::SectorId,
+    tick::{SimTick, TickSync},
+};
+use sidereal_transport::{
+    ClientHandle, ClientMessages, PeerKind, ServerHandle,
+    memory::{LinkConditions, MemoryNetwork},
+};
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+pub const TICKET: &str = "let me in";
+pub const START_TICK: u64 = 5_000;
+pub const DRONE: NetId = NetId(77);
+const INPUT_DELAY: u64 = 2;
+
+/// The drone's state after a tick.
+pub fn drone_at(tick: u64) -> FlightState {
+    let angle = tick as f64 / 30.0;
+    FlightState {
+        position: DVec2::new(300.0, 300.0) + DVec2::from_angle(angle) * 80.0,
+        velocity: DVec2::from_angle(angle).perp() * 80.0,
+        ..Default::default()
+    }
+}
+
+struct Ship {
+    net_id: NetId,
+    id: EntityId,
+    state: FlightState,
+    held: Controls,
+    queue: VecDeque<Input>,
+    seen: SimTick,
+    last_input: SimTick,
+    applied: u64,
+    entity: Entity,
+}
+
+/// What tests look at and meddle with.
+#[derive(Resource)]
+pub struct World {
+    handle: ServerHandle,
+    sync: Option<TickSync>,
+    room: Option<RoomKey>,
+    player: Option<(UserKey, SocketAddr)>,
+    ship: Option<Ship>,
+    next_net_id: u32,
+    pub tick: SimTick,
+    /// Destroys the ship at the next tick.
+    pub destroy: bool,
+    /// Throws the ship's state off by this at the next tick.
+    pub blow: DVec2,
+    /// Applies this many inputs twice.
+    pub double: u64,
+    pub refuse: bool,
+}
+
+impl World {
+    pub fn ship_state(&self) -> Option<FlightState> {
+        self.ship.as_ref().map(|ship| ship.state)
+    }
+
+    pub fn close_player(&self, reason: &str) {
+        self.handle.close(&self.player.unwrap().1, reason);
+    }
+}
+
+/// The client under test and its world.
+pub struct Game {
+    pub client: App,
+    pub handle: ClientHandle,
+    pub server: App,
+    pub network: MemoryNetwork,
+    started: Instant,
+    last_s: f64,
+}
+
+impl Game {
+    pub fn new(conditions: LinkConditions, ticket: &str) -> Self {
+        let network = MemoryNetwork::new(7, conditions);
+        let (server_handle, server_socket) = network.server(PROTOCOL_VERSION);
+        server_handle.set_client_messages(
+            ClientMessages::new(&schema::protocol()).request::<Respawn>(&[]),
+        );
+        server_handle.gate_auth();
+        let mut server = App::new();
+        let config = ServerConfig { require_auth: false, ..Default::default() };
+        server
+            .add_plugins(NaiaPlugin::new(config, schema::protocol()))
+            .insert_resource(World {
+                handle: server_handle,
+                sync: None,
+                room: None,
+                player: None,
+                ship: None,
+                next_net_id: 100,
+                tick: SimTick(0),
+                destroy: false,
+                blow: DVec2::ZERO,
+                double: 0,
+                refuse: false,
+            })
+            .add_systems(Update, judge)
+            .add_systems(Update, (welcome, respawn).chain().in_set(HandleWorldEvents))
+            .add_systems(Update, tick.in_set(HandleTickEvents))
+            .add_systems(Update, include_all.before(SendPackets))
+            .add_systems(Update, flush.after(SendPackets));
+        let mut socket = Some(server_socket);
+        let start = server.register_system(move |mut commands: Commands, mut naia: Server, mut world: ResMut<World>| {
+            naia.listen(socket.take().unwrap());
+            let room = naia.create_room().key();
+            world.room = Some(room);
+            let drone = spawn(&mut commands, &mut naia, &identity(EntityKind::Drone, DRONE, EntityId::new(), "drone"));
+            naia.room_mut(&room).add_entity(&drone);
+        });
+        server.world_mut().run_system(start).unwrap();
+        let (handle, socket) = network.connector(PeerKind::Player, PROTOCOL_VERSION);
+        let client = build_app(ClientConfig { ticket: ticket.to_owned() }, handle.clone(), socket);
+        Self { client, handle, server, network, started: Instant::now(), last_s: 0.0 }
+    }
+
+    pub fn get<T: Resource>(&self) -> &T {
+        self.client.world().resource::<T>()
+    }
+
+    pub fn world(&mut self) -> bevy::ecs::change_detection::Mut<'_, World> {
+        self.server.world_mut().resource_mut::<World>()
+    }
+
+    /// One update of everything.
+    pub fn update(&mut self) {
+        let now_s = self.started.elapsed().as_secs_f64();
+        self.network.advance((now_s * 1000.0) as u64);
+        self.server.update();
+        self.network.advance((now_s * 1000.0) as u64);
+        self.client.insert_resource(FrameDelta(now_s - self.last_s));
+        self.last_s = now_s;
+        self.client.update();
+        // Gives the processor away until naia's clock has moved.
+        self.handle.waker().wait(Duration::from_millis(2));
+    }
+
+    /// Updates until `done`; panics with what was seen when that takes far too long.
+    pub fn until(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !done(self) {
+            self.update();
+            assert!(
+                Instant::now() < deadline,
+                "never: {what}; session {:?}, link {:?}, server tick {}",
+                self.get::<SessionState>(),
+                self.handle.status(),
+                self.server.world().resource::<World>().tick,
+            );
+        }
+    }
+}
+
+fn identity(kind: EntityKind, net_id: NetId, id: EntityId, name: &str) -> Identity {
+    let (high, low) = id.to_halves();
+    let hull = if kind == EntityKind::Ship { HullKind::Scout } else { HullKind::Drone };
+    Identity::new_complete(high, low, net_id.0, kind as u8, hull as u8, 0, 0, 9.0, name.to_owned())
+}
+
+fn spawn(commands: &mut Commands, naia: &mut Server, identity: &Identity) -> Entity {
+    commands
+        .spawn_empty()
+        .enable_replication(naia)
+        .insert(identity.clone())
+        .insert(Vitals::new_complete(80, 100))
+        .id()
+}
+
+fn judge(world: Res<World>) {
+    while let Some((address, _, credential)) = world.handle.poll_auth() {
+        let credential = Credential::decode(&credential).unwrap();
+        if credential.secret == TICKET {
+            world.handle.admit(&address);
+        } else {
+            world.handle.refuse(&address, "no such ticket: log in again");
+        }
+    }
+    while world.handle.poll_closed().is_some() {}
+}
+
+fn welcome(
+    mut commands: Commands,
+    mut naia: Server,
+    mut connected: MessageReader<ConnectEvent>,
+    mut world: ResMut<World>,
+) {
+    for ConnectEvent(user) in connected.read() {
+        let naia_tick = naia.current_tick();
+        let sync = *world.sync.get_or_insert(TickSync::new(naia_tick, SimTick(START_TICK)));
+        let sim_tick = sync.clone().sim_tick(naia_tick);
+        let welcome = Welcome {
+            sim_tick: sim_tick.0,
+            naia_tick,
+            account_high: 1,
+            account_low: 2,
+            world_seed: 99,
+        };
+        naia.send_message::<NoticeChannel, _>(user, &welcome).unwrap();
+        naia.user_mut(user).enter_room(&world.room.unwrap());
+        world.player = Some((*user, naia.user(user).address()));
+        give_ship(&mut commands, &mut naia, &mut world);
+    }
+}
+
+fn give_ship(commands: &mut Commands, naia: &mut Server, world: &mut World) {
+    let (user, _) = world.player.unwrap();
+    let (net_id, id) = (NetId(world.next_net_id), EntityId::new());
+    world.next_net_id += 1;
+    let entity = spawn(commands, naia, &identity(EntityKind::Ship, net_id, id, "ada"));
+    naia.room_mut(&world.room.unwrap()).add_entity(&entity);
+    naia.send_message::<NoticeChannel, _>(&user, &ShipAssigned::of(id, net_id)).unwrap();
+    world.ship = Some(Ship {
+        net_id,
+        id,
+        state: FlightState { position: DVec2::new(500.0, 500.0), ..Default::default() },
+        held: Controls::default(),
+        queue: VecDeque::new(),
+        seen: SimTick(0),
+        last_input: SimTick(0),
+        applied: 0,
+        entity,
+    });
+}
+
+fn respawn(
+    mut commands: Commands,
+    mut naia: Server,
+    mut requests: MessageReader<RequestEvents>,
+    mut world: ResMut<World>,
+) {
+    for events in requests.read() {
+        for (_, key, _) in events.read::<RequestChannel, Respawn>() {
+            let refused = if world.refuse { "not yet".to_owned() } else { String::new() };
+            naia.send_response(&key, &RespawnReply { refused });
+            if !world.refuse {
+                give_ship(&mut commands, &mut naia, &mut world);
+            }
+        }
+    }
+}
+
+fn tick(
+    mut commands: Commands,
+    mut naia: Server,
+    mut ticks: MessageReader<TickEvent>,
+    mut world: ResMut<World>,
+) {
+    for TickEvent(naia_tick) in ticks.read() {
+        let Some(sync) = &mut world.sync else { continue };
+        // As a shard's, this clock is ahead of the server's.
+        world.tick = sync.sim_tick(*naia_tick) + 5;
+        let Some((user, address)) = world.player else { continue };
+        take_inputs(&mut world);
+        if world.destroy {
+            world.destroy = false;
+            if let Some(ship) = world.ship.take() {
+                commands.entity(ship.entity).despawn();
+                let news = Destroyed {
+                    victim: ship.net_id.0,
+                    victim_name: "ada".to_owned(),
+                    by_name: "drone".to_owned(),
+                    yours: true,
+                };
+                naia.send_message::<NoticeChannel, _>(&user, &news).unwrap();
+            }
+        }
+        step_and_send(&mut world, &address);
+    }
+}
+
+fn take_inputs(world: &mut World) {
+    while let Some((_, bytes)) = world.handle.recv_lane() {
+        let Some(ship) = &mut world.ship else { continue };
+        for input in InputPacket::decode(&bytes).unwrap().inputs {
+            if input.tick > ship.seen {
+                ship.seen = input.tick;
+                ship.queue.push_back(input);
+            }
+        }
+    }
+}
+
+fn step_and_send(world: &mut World, address: &SocketAddr) {
+    let tick = world.tick;
+    let mut motions = vec![Motion { net_id: DRONE, state: drone_at(tick.0), glow: EngineGlow::default() }];
+    let blow = std::mem::take(&mut world.blow);
+    if let Some(ship) = &mut world.ship {
+        while ship.queue.front().is_some_and(|input| input.tick + INPUT_DELAY <= tick) {
+            let input = ship.queue.pop_front().unwrap();
+            ship.held = input.controls;
+            ship.last_input = input.tick;
+            ship.applied += 1 + u64::from(world.double > 0);
+            world.double = world.double.saturating_sub(1);
+        }
+        ship.state = step(&ship.state, ship.held, &HullKind::Scout.spec());
+        ship.state.position += blow;
+        motions.push(Motion { net_id: ship.net_id, state: ship.state, glow: EngineGlow::default() });
+        let own = OwnState {
+            net_id: ship.net_id,
+            tick,
+            input_tick: ship.last_input,
+            inputs_applied: ship.applied,
+            state: ship.state,
+        };
+        debug_assert_ne!(ship.id, EntityId::from_halves(0, 0));
+        for packet in encode_own_states(&[own]) {
+            world.handle.send_lane(address, packet.into());
+        }
+    }
+    for packet in encode_sector_update(SectorId::new(0, 0), tick, &motions, &[], &[]) {
+        world.handle.send_lane(address, packet.bytes.into());
+    }
+}
+
+fn include_all(mut naia: Server) {
+    for (_, user, entity) in naia.scope_checks_pending() {
+        naia.user_scope_mut(&user).include(&entity);
+    }
+    naia.mark_scope_checks_pending_handled();
+}
+
+fn flush(world: Res<World>) {
+    world.handle.flush();
+}

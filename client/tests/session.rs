@@ -1,0 +1,186 @@
+//! The whole client library against a world of one, over the in-memory network.
+
+#![allow(clippy::unwrap_used)]
+
+mod fake_world;
+
+use bevy::{
+    app::Update,
+    ecs::schedule::{LogLevel, ScheduleBuildSettings},
+    math::DVec2,
+};
+use fake_world::{DRONE, Game, START_TICK, TICKET, World, drone_at};
+use sidereal_client::{
+    controls::PilotIntent,
+    piloting::Piloting,
+    session::{self, SessionState},
+    stats::PlayStats,
+    view::{NoticeKind, WorldView},
+};
+use sidereal_protocol::{flight::Controls, record::EntityKind};
+use sidereal_transport::memory::LinkConditions;
+
+const GOOD: LinkConditions =
+    LinkConditions { latency_ms: 20, jitter_ms: 4, loss: 0.0, duplication: 0.0, reordering: 0.0 };
+const BAD: LinkConditions =
+    LinkConditions { latency_ms: 60, jitter_ms: 50, loss: 0.08, duplication: 0.03, reordering: 0.1 };
+
+fn in_space(conditions: LinkConditions) -> Game {
+    let mut game = Game::new(conditions, TICKET);
+    game.until("in space", |game| *game.get::<SessionState>() == SessionState::InSpace);
+    game
+}
+
+/// Flies until `inputs` more were stamped, then lets go and waits until all are acknowledged.
+fn fly(game: &mut Game, inputs: u64) {
+    let until = game.get::<Piloting>().queue.counts().sent + inputs;
+    game.until("inputs sent", |game| {
+        let tick = game.get::<WorldView>().own_tick;
+        game.client.insert_resource(PilotIntent {
+            controls: Controls { thrust: 127, turn: ((tick / 20.0).sin() * 90.0) as i8, buttons: 0 },
+            respawn: false,
+        });
+        game.get::<Piloting>().queue.counts().sent >= until
+    });
+    game.client.world_mut().resource_mut::<Piloting>().pause(true);
+    game.until("all acknowledged", |game| game.get::<Piloting>().queue.is_empty());
+    game.client.world_mut().resource_mut::<Piloting>().pause(false);
+}
+
+#[test]
+fn on_a_good_link_flight_is_never_corrected_and_every_input_applied_once() {
+    let mut game = in_space(GOOD);
+    // The first seconds find the delay; from then on nothing may differ.
+    fly(&mut game, 30);
+    let before = game.get::<PlayStats>().clone();
+    let far = game.get::<PlayStats>().distance_flown;
+    fly(&mut game, 60);
+    let stats = game.get::<PlayStats>();
+    let inputs = game.get::<Piloting>().queue.counts();
+    assert_eq!((inputs.lost, inputs.doubled, inputs.given_up), (0, 0, 0), "{inputs:?}");
+    assert_eq!(inputs.sent, inputs.applied);
+    assert_eq!(stats.violations(), 0, "{stats:?}");
+    assert_eq!(stats.teleports, 0);
+    // Only the pause between the two flights, in which nothing was stamped, is not predicted.
+    assert!(stats.corrections <= before.corrections + 12, "{stats:?}");
+    assert!(stats.distance_flown > far + 100.0);
+}
+
+#[test]
+fn the_view_shows_the_ship_and_the_drone_where_they_are() {
+    let mut game = in_space(GOOD);
+    fly(&mut game, 40);
+    game.until("the drone is in the view", |game| game.get::<WorldView>().others.contains_key(&DRONE));
+    for _ in 0..200 {
+        game.update();
+    }
+    let view = game.get::<WorldView>();
+    let own = view.own.as_ref().unwrap();
+    assert_eq!((own.hull, own.hull_max, &*own.name), (80, 100, "ada"));
+    assert!(!view.others.contains_key(&own.net_id));
+    let drone = &view.others[&DRONE];
+    assert_eq!((drone.kind, &*drone.name, drone.hull), (EntityKind::Drone, "drone", 80));
+    let truth = drone_at(view.play_tick as u64);
+    assert!(drone.state.position.distance(truth.position) < 5.0, "{drone:?} {truth:?}");
+    assert_eq!(view.world_seed, 99);
+    assert!(view.play_tick > START_TICK as f64 && view.own_tick > view.play_tick);
+    assert_eq!(view.link.loss, 0.0);
+}
+
+#[test]
+fn on_a_bad_link_every_input_is_still_applied_once() {
+    let mut game = in_space(BAD);
+    fly(&mut game, 120);
+    let inputs = game.get::<Piloting>().queue.counts();
+    let stats = game.get::<PlayStats>();
+    assert_eq!((inputs.lost, inputs.doubled), (0, 0), "{inputs:?}");
+    assert_eq!(inputs.sent, inputs.applied + inputs.given_up);
+    assert_eq!(stats.violations(), 0, "{stats:?}");
+    assert!(game.get::<WorldView>().link.loss > 0.0);
+}
+
+#[test]
+fn a_blow_shows_as_a_correction_and_a_doubled_input_is_noticed() {
+    let mut game = in_space(GOOD);
+    fly(&mut game, 20);
+    let before = game.get::<PlayStats>().corrections;
+    game.world().blow = DVec2::new(30.0, 0.0);
+    game.until("corrected", |game| game.get::<PlayStats>().corrections > before);
+    game.world().double = 1;
+    fly(&mut game, 20);
+    assert_eq!(game.get::<Piloting>().queue.counts().doubled, 1);
+    let predicted = game.get::<Piloting>().prediction().unwrap().state().position;
+    let truth = game.server.world().resource::<World>().ship_state().unwrap().position;
+    assert!(predicted.distance(truth) < 100.0);
+}
+
+#[test]
+fn a_destroyed_pilot_gets_a_new_ship_when_it_asks() {
+    let mut game = in_space(GOOD);
+    fly(&mut game, 20);
+    let first = game.get::<WorldView>().own.as_ref().unwrap().net_id;
+    game.world().destroy = true;
+    game.world().refuse = true;
+    game.until("destroyed", |game| *game.get::<SessionState>() == SessionState::Destroyed);
+    let view = game.get::<WorldView>();
+    assert!(view.own.is_none() && view.blasts.len() == 1);
+    assert_eq!(view.notices.back().unwrap().kind, NoticeKind::Death);
+    game.client.insert_resource(PilotIntent { respawn: true, ..Default::default() });
+    game.until("refused", |game| {
+        game.get::<WorldView>().notices.iter().any(|notice| notice.kind == NoticeKind::Warning)
+    });
+    game.world().refuse = false;
+    game.client.insert_resource(PilotIntent { respawn: true, ..Default::default() });
+    game.until("in space again", |game| *game.get::<SessionState>() == SessionState::InSpace);
+    fly(&mut game, 20);
+    let inputs = game.get::<Piloting>().queue.counts();
+    let stats = game.get::<PlayStats>();
+    assert_ne!(game.get::<WorldView>().own.as_ref().unwrap().net_id, first);
+    assert_eq!((inputs.lost, inputs.doubled), (0, 0), "{inputs:?}");
+    assert_eq!((stats.deaths, stats.respawns), (1, 1));
+}
+
+#[test]
+fn a_bad_ticket_is_rejected_with_the_servers_reason() {
+    let mut game = Game::new(GOOD, "an old ticket");
+    game.until("over", |game| game.get::<SessionState>().is_over());
+    assert_eq!(
+        *game.get::<SessionState>(),
+        SessionState::Rejected("no such ticket: log in again".to_owned())
+    );
+}
+
+#[test]
+fn a_session_that_the_server_closes_is_lost_with_its_reason() {
+    let mut game = in_space(GOOD);
+    game.world().close_player("the server ends");
+    game.until("over", |game| game.get::<SessionState>().is_over());
+    let state = game.get::<SessionState>().clone();
+    assert!(matches!(&state, SessionState::Lost(reason) if reason.contains("the server ends")), "{state:?}");
+    assert!(game.get::<WorldView>().own.is_none() && game.get::<WorldView>().others.is_empty());
+}
+
+#[test]
+fn closing_is_clean_and_updates_after_it_do_nothing() {
+    let mut game = in_space(GOOD);
+    session::close(&mut game.client);
+    session::close(&mut game.client);
+    game.until("the link is over", |game| game.handle.is_finished());
+    for _ in 0..20 {
+        game.update();
+    }
+    assert_eq!(*game.get::<SessionState>(), SessionState::Closed);
+}
+
+#[test]
+fn the_order_of_all_systems_is_decided() {
+    let mut game = Game::new(GOOD, TICKET);
+    game.client.edit_schedule(Update, |schedule| {
+        schedule.set_build_settings(ScheduleBuildSettings {
+            ambiguity_detection: LogLevel::Error,
+            ..Default::default()
+        });
+    });
+    // Building the schedule panics on an ambiguity.
+    game.update();
+}

@@ -1,0 +1,172 @@
+//! Which database a run uses, and what `--fresh` deletes of it.
+//!
+//! The launcher never opens the database: only the server does.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The file name of the default database in the data folder.
+const DEFAULT_FILE: &str = "world.sqlite";
+
+/// What SQLite keeps beside a database file in WAL mode.
+const COMPANIONS: [&str; 2] = ["-wal", "-shm"];
+
+/// The database of a run, as the server is told.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Database {
+    url: String,
+    place: Place,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    SqliteFile(PathBuf),
+    Memory,
+    Elsewhere,
+}
+
+/// Why there is no database to use.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// The folder of the default database cannot be made.
+    #[error("the data folder {} cannot be made: {source}; choose another one with --data DIR, or a database with --db", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// `--fresh` for a database that is not a file here.
+    #[error("--fresh only deletes a SQLite file, not {0}: empty that database yourself, or leave --fresh out")]
+    NotAFile(Database),
+    /// A file cannot be deleted.
+    #[error("--fresh cannot delete {}: {source}", path.display())]
+    Delete {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+impl Database {
+    /// The one that `--db` names. What the server would not take (an empty name) is left to the server to refuse.
+    pub fn from_url(url: &str) -> Self {
+        let path = match url.split_once("://") {
+            Some(("sqlite", path)) => Some(path),
+            Some(_) => None,
+            None => Some(url.strip_prefix("sqlite:").unwrap_or(url)),
+        };
+        let place = match path {
+            Some(":memory:") => Place::Memory,
+            // "file:" and parameters are SQLite's URIs: not plain paths, so nothing here deletes by them.
+            Some(path) if !path.is_empty() && !path.contains('?') && !path.starts_with("file:") => {
+                Place::SqliteFile(PathBuf::from(path))
+            }
+            _ => Place::Elsewhere,
+        };
+        Self { url: url.to_owned(), place }
+    }
+
+    /// The default one, a file in `data`, which is made when missing.
+    ///
+    /// # Errors
+    /// The folder cannot be made.
+    pub fn default_in(data: &Path) -> Result<Self, DatabaseError> {
+        std::fs::create_dir_all(data).map_err(|source| DatabaseError::Folder { path: data.to_owned(), source })?;
+        let file = data.join(DEFAULT_FILE);
+        Ok(Self { url: format!("sqlite://{}", file.display()), place: Place::SqliteFile(file) })
+    }
+
+    /// What the server gets. May hold a password: never print it, print the [`Database`].
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Deletes the SQLite file and its companions; says what it deleted. Nothing there is fine too.
+    ///
+    /// # Errors
+    /// It is no SQLite file, or one of the files cannot be deleted.
+    pub fn delete(&self) -> Result<Vec<PathBuf>, DatabaseError> {
+        let file = match &self.place {
+            Place::SqliteFile(file) => file,
+            Place::Memory => return Ok(Vec::new()),
+            Place::Elsewhere => return Err(DatabaseError::NotAFile(self.clone())),
+        };
+        let beside = |suffix| {
+            let mut name = file.clone().into_os_string();
+            name.push(suffix);
+            PathBuf::from(name)
+        };
+        let mut deleted = Vec::new();
+        // The companions first: a log without its database would be played into the next one of that name.
+        for path in COMPANIONS.iter().map(beside).chain([file.clone()]) {
+            match std::fs::remove_file(&path) {
+                Ok(()) => deleted.push(path),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(source) => return Err(DatabaseError::Delete { path, source }),
+            }
+        }
+        Ok(deleted)
+    }
+}
+
+/// Without user and password, which a URL of a database server holds before its `@`.
+impl fmt::Display for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.place, self.url.split_once("://")) {
+            (Place::SqliteFile(path), _) => write!(f, "{}", path.display()),
+            (Place::Memory, _) => write!(f, "memory (nothing is kept)"),
+            (Place::Elsewhere, Some((scheme, rest))) => {
+                let shown = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+                write!(f, "{scheme}://{}", shown.split('?').next().unwrap_or_default())
+            }
+            (Place::Elsewhere, None) => write!(f, "\"{}\"", self.url),
+        }
+    }
+}
+
+/// Like [`fmt::Display`]: the URL may hold a password.
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Database({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fresh_deletes_the_database_with_its_companions_and_nothing_else() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let names = ["w.sqlite", "w.sqlite-wal", "w.sqlite-shm", "w.sqlite-backup", "other.sqlite"];
+        for name in names {
+            std::fs::write(folder.path().join(name), "x").expect("written");
+        }
+        let database = Database::from_url(&format!("sqlite://{}/w.sqlite", folder.path().display()));
+        assert_eq!(database.delete().expect("deleted").len(), 3);
+        let left = names.map(|name| folder.path().join(name).exists());
+        assert_eq!(left, [false, false, false, true, true]);
+        assert_eq!(database.delete().expect("nothing there is fine").len(), 0);
+    }
+
+    #[test]
+    fn fresh_refuses_every_other_database_and_shows_no_password() {
+        for url in ["postgres://me:secret@db/world?sslpassword=secret", "sqlite://x.sqlite?password=secret", ""] {
+            let error = Database::from_url(url).delete().expect_err("not a file").to_string();
+            assert!(error.contains("--fresh") && !error.contains("secret"), "{error}");
+        }
+        assert!(Database::from_url(":memory:").delete().expect("always fresh").is_empty());
+    }
+
+    #[test]
+    fn the_default_is_a_file_in_the_data_folder() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let data = folder.path().join("a/b");
+        let database = Database::default_in(&data).expect("it is made");
+        assert!(data.is_dir());
+        assert_eq!(Database::from_url(database.url()), database);
+    }
+}

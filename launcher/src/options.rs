@@ -1,0 +1,124 @@
+//! The command line of the launcher, parsed once.
+//!
+//! Every flag has an environment twin, `SIDEREAL_<FLAG>`. The twins are the launcher's alone: [`own_variables`] names
+//! them, so that they are taken out of what the started processes inherit.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{CommandFactory, Parser};
+
+/// Starts a whole world on this machine: the server, shards, and a client (a window) or bots.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "sidereal-launcher",
+    bin_name = "./run-local",
+    version,
+    after_help = "Each flag has an environment twin: SIDEREAL_SHARDS for --shards, and so on.\n\
+                  Exit status: 0 all went well; 1 a process died, an invariant broke or a bot could not play; \
+                  2 it could not be started like this."
+)]
+pub struct Options {
+    /// Shards (simulation processes) to start.
+    #[arg(long, value_name = "N", env = "SIDEREAL_SHARDS", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub shards: u32,
+
+    /// Bots that fly in the world, all in one process.
+    #[arg(long, value_name = "N", env = "SIDEREAL_BOTS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    pub bots: u32,
+
+    /// The bots stay in view of each other instead of roaming.
+    #[arg(long, env = "SIDEREAL_GATHER")]
+    pub gather: bool,
+
+    /// No window, even where there is a display.
+    #[arg(long, env = "SIDEREAL_HEADLESS")]
+    pub headless: bool,
+
+    /// Ends by itself this long after the world (with bots: the last bot) is ready; without it Ctrl-C ends it.
+    #[arg(long, value_name = "N", env = "SIDEREAL_SECONDS", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub seconds: Option<u64>,
+
+    /// Seed of a new world and of the bots; a stored world keeps its own.
+    #[arg(long, value_name = "N", env = "SIDEREAL_SEED")]
+    pub seed: Option<u64>,
+
+    /// Database: sqlite://FILE, or :memory: [default: sqlite://<data folder>/world.sqlite].
+    #[arg(long, value_name = "URL", env = "SIDEREAL_DB")]
+    pub db: Option<String>,
+
+    /// Begins with an empty world: deletes the SQLite file named by --db (or the default one), and says so.
+    #[arg(long, env = "SIDEREAL_FRESH")]
+    pub fresh: bool,
+
+    /// Writes what was measured to FILE when all has ended (JSON, see docs/REPORT.md).
+    #[arg(long, value_name = "FILE", env = "SIDEREAL_REPORT")]
+    pub report: Option<PathBuf>,
+
+    /// UDP port for players; 0 = any free port.
+    #[arg(long, value_name = "PORT", env = "SIDEREAL_PLAYER_PORT", default_value_t = 7777)]
+    pub player_port: u16,
+
+    /// UDP port for shards; 0 = any free port.
+    #[arg(long, value_name = "PORT", env = "SIDEREAL_SHARD_PORT", default_value_t = 7778)]
+    pub shard_port: u16,
+
+    /// TCP port for accounts and metrics (HTTP); 0 = any free port.
+    #[arg(long, value_name = "PORT", env = "SIDEREAL_HTTP_PORT", default_value_t = 7779)]
+    pub http_port: u16,
+
+    /// Folder for the default database and the local pilot's account; made when missing.
+    #[arg(long, value_name = "DIR", env = "SIDEREAL_DATA", default_value = ".sidereal")]
+    pub data: PathBuf,
+
+    /// Builds and runs the release profile (slow to build; ./run-local reads this one).
+    #[arg(long, env = "SIDEREAL_RELEASE")]
+    pub release: bool,
+}
+
+impl Options {
+    /// Whether a client with a window is started: it is wanted and there is a display to open it on.
+    pub fn opens_window(&self) -> bool {
+        !self.headless && display_is_there()
+    }
+}
+
+/// A window system that the client can open a window on. On Linux and the like it says so by environment.
+fn display_is_there() -> bool {
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    cfg!(any(target_os = "macos", windows)) || is_set("DISPLAY") || is_set("WAYLAND_DISPLAY")
+}
+
+/// The environment twins of the launcher's own flags. Its children have flags of the same names (`--report`,
+/// `--seconds`), with another meaning, and must not inherit these.
+pub fn own_variables() -> Vec<OsString> {
+    Options::command().get_arguments().filter_map(|argument| argument.get_env().map(OsString::from)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed_and_every_flag_has_its_twin() {
+        Options::command().debug_assert();
+        for argument in Options::command().get_arguments() {
+            let Some(flag) = argument.get_long() else { continue };
+            let twin = format!("SIDEREAL_{}", flag.to_uppercase().replace('-', "_"));
+            assert_eq!(argument.get_env(), Some(OsString::from(twin).as_os_str()), "--{flag}");
+        }
+    }
+
+    #[test]
+    fn bad_values_and_unknown_flags_are_named() {
+        for (arguments, named) in [
+            (["--shards", "0"], "--shards"),
+            (["--player-port", "70000"], "--player-port"),
+            (["--seconds", "soon"], "--seconds"),
+            (["--sharts", "2"], "--sharts"),
+        ] {
+            let error = Options::try_parse_from(["run-local"].iter().chain(&arguments)).expect_err("a bad value");
+            assert!(error.to_string().contains(named), "{error}");
+        }
+    }
+}

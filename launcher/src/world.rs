@@ -1,0 +1,230 @@
+//! The processes of a world as command lines: who gets which flags, files and secrets.
+//!
+//! Secrets (the shards' secret, the database's URL, the pilot's password) go by environment, where other users of the
+//! machine cannot read them, and never into the log. Nothing of the launcher's own environment twins is passed on.
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde::Deserialize;
+use tempfile::TempDir;
+
+use crate::binaries::Binaries;
+use crate::database::Database;
+use crate::options::{Options, own_variables};
+use crate::pilot::Pilot;
+
+/// The variable in which server and shards find the shards' secret.
+const SHARD_SECRET: &str = "SIDEREAL_SHARD_SECRET";
+
+/// Where the server listens, as its ready file says.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Endpoints {
+    /// For players, `address:port`.
+    pub player_addr: String,
+    /// For shards, `address:port`.
+    pub shard_addr: String,
+    /// For HTTP, `address:port`.
+    pub http_addr: String,
+    /// Of the server's certificate, in hexadecimal digits.
+    pub certificate_hash: String,
+}
+
+impl Endpoints {
+    /// The base of every HTTP address of the server.
+    pub fn http_url(&self) -> String {
+        format!("http://{}", self.http_addr)
+    }
+}
+
+/// One run's programs, files and secrets.
+pub struct World {
+    binaries: Binaries,
+    database: Database,
+    options: Options,
+    /// Ready files and the processes' reports; gone with this.
+    scratch: TempDir,
+    shard_secret: String,
+    coloured: bool,
+}
+
+impl World {
+    /// A run of `options`; `coloured` lets the processes colour their lines.
+    ///
+    /// # Errors
+    /// No temporary folder can be made.
+    pub fn new(binaries: Binaries, database: Database, options: &Options, coloured: bool) -> io::Result<Self> {
+        let scratch = tempfile::Builder::new().prefix("sidereal-").tempdir()?;
+        // Two random UUIDs: 244 bits from the system's source of randomness.
+        let shard_secret = format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
+        Ok(Self { binaries, database, options: options.clone(), scratch, shard_secret, coloured })
+    }
+
+    /// `shard-1`, `shard-2`, ...
+    pub fn shard_name(number: u32) -> String {
+        format!("shard-{number}")
+    }
+
+    /// Where the process called `name` writes its report.
+    pub fn report_file(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(format!("{name}.json"))
+    }
+
+    /// Where the process called `name` writes that it is ready.
+    pub fn ready_file(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(format!("{name}.ready"))
+    }
+
+    /// Where the server listens, once it has written that.
+    pub fn endpoints(&self) -> Option<Endpoints> {
+        let text = std::fs::read(self.ready_file("server")).ok()?;
+        // A file that is half written is not JSON yet; the next look finds it whole.
+        serde_json::from_slice(&text).ok()
+    }
+
+    /// The replication server.
+    pub fn server(&self) -> Command {
+        let options = &self.options;
+        let mut command = self.command(&self.binaries.server, "server");
+        for (flag, port) in [
+            ("--player-addr", options.player_port),
+            ("--shard-addr", options.shard_port),
+            ("--http-addr", options.http_port),
+        ] {
+            command.args([flag, &format!("127.0.0.1:{port}")]);
+        }
+        command.args(["--expect-shards", &options.shards.to_string()]);
+        command.arg("--ready-file").arg(self.ready_file("server"));
+        if let Some(seed) = options.seed {
+            command.args(["--seed", &seed.to_string()]);
+        }
+        command.env("SIDEREAL_DATABASE_URL", self.database.url()).env(SHARD_SECRET, &self.shard_secret);
+        command
+    }
+
+    /// The shard of that number, from 1.
+    pub fn shard(&self, number: u32, endpoints: &Endpoints) -> Command {
+        let name = Self::shard_name(number);
+        let mut command = self.command(&self.binaries.shard, &name);
+        command.args(["--server", &endpoints.shard_addr, "--certificate-hash", &endpoints.certificate_hash]);
+        command.args(["--name", &name]).env(SHARD_SECRET, &self.shard_secret);
+        command
+    }
+
+    /// All bots, if any are wanted.
+    pub fn bots(&self, endpoints: &Endpoints) -> Option<Command> {
+        let options = &self.options;
+        let mut command = self.command(self.binaries.bots.as_deref()?, "bots");
+        command.args(["--http", &endpoints.http_url(), "--count", &options.bots.to_string()]);
+        command.arg("--ready-file").arg(self.ready_file("bots"));
+        for (flag, value) in [("--seconds", options.seconds), ("--seed", options.seed)] {
+            if let Some(value) = value {
+                command.args([flag, &value.to_string()]);
+            }
+        }
+        if options.gather {
+            command.arg("--gather");
+        }
+        Some(command)
+    }
+
+    /// The window of the local pilot, if one is wanted.
+    pub fn client(&self, endpoints: &Endpoints, pilot: &Pilot) -> Option<Command> {
+        let mut command = self.command(self.binaries.client.as_deref()?, "client");
+        command.args(["--http", &endpoints.http_url(), "--user", &pilot.user]);
+        command.env("SIDEREAL_PASSWORD", &pilot.password);
+        Some(command)
+    }
+
+    fn command(&self, program: &Path, name: &str) -> Command {
+        let mut command = Command::new(program);
+        for variable in own_variables().iter().map(|name| name.as_os_str()).chain([OsStr::new(SHARD_SECRET)]) {
+            command.env_remove(variable);
+        }
+        if !self.coloured {
+            command.env("NO_COLOR", "1");
+        }
+        command.arg("--die-with-stdin").arg("--report").arg(self.report_file(name));
+        command
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    fn world(arguments: &[&str]) -> World {
+        let options = Options::parse_from(["run-local"].iter().chain(arguments));
+        let programs = |name: &str| PathBuf::from(format!("/programs/{name}"));
+        let binaries = Binaries {
+            server: programs("server"),
+            shard: programs("shard"),
+            bots: (options.bots > 0).then(|| programs("bots")),
+            client: Some(programs("client")),
+        };
+        let database = Database::from_url("postgres://me:hidden@db/world");
+        World::new(binaries, database, &options, false).expect("a temporary folder")
+    }
+
+    fn endpoints() -> Endpoints {
+        Endpoints {
+            player_addr: "127.0.0.1:1".into(),
+            shard_addr: "127.0.0.1:2".into(),
+            http_addr: "127.0.0.1:3".into(),
+            certificate_hash: "ab".into(),
+        }
+    }
+
+    fn arguments(command: &Command) -> String {
+        command.get_args().map(|argument| argument.to_string_lossy()).collect::<Vec<_>>().join(" ")
+    }
+
+    fn environment(command: &Command, name: &str) -> Option<String> {
+        let found = command.get_envs().find(|(key, _)| *key == OsStr::new(name))?;
+        found.1.map(|value| value.to_string_lossy().into_owned())
+    }
+
+    #[test]
+    fn secrets_go_by_environment_and_only_to_who_needs_them() {
+        let world = world(&["--bots", "3"]);
+        let pilot = Pilot { user: "pilot".into(), password: "hidden-too".into() };
+        let (bots, client) = (world.bots(&endpoints()), world.client(&endpoints(), &pilot));
+        let commands = [world.server(), world.shard(1, &endpoints()), bots.expect("wanted"), client.expect("wanted")];
+        let told = commands.each_ref().map(|command| environment(command, SHARD_SECRET).is_some());
+        assert_eq!(told, [true, true, false, false]);
+        for command in &commands {
+            let line = arguments(command);
+            assert!(!line.contains("hidden") && !line.contains(&world.shard_secret), "{line}");
+            assert!(line.contains("--die-with-stdin") && line.contains("--report"), "{line}");
+        }
+        assert_ne!(world.shard_secret, self::world(&[]).shard_secret);
+    }
+
+    #[test]
+    fn every_process_gets_what_was_asked_for() {
+        let world =
+            world(&["--bots", "3", "--gather", "--seconds", "9", "--seed", "5", "--shards", "4", "--http-port", "0"]);
+        let server = arguments(&world.server());
+        assert!(server.contains("--player-addr 127.0.0.1:7777 --shard-addr 127.0.0.1:7778 --http-addr 127.0.0.1:0"));
+        assert!(server.contains("--expect-shards 4") && server.contains("--seed 5"), "{server}");
+        let bots = arguments(&world.bots(&endpoints()).expect("wanted"));
+        assert!(bots.contains("--count 3") && bots.contains("--seconds 9 --seed 5 --gather"), "{bots}");
+        let shard = arguments(&world.shard(2, &endpoints()));
+        assert!(shard.contains("--server 127.0.0.1:2 --certificate-hash ab --name shard-2"), "{shard}");
+    }
+
+    #[test]
+    fn a_ready_file_counts_when_it_is_whole() {
+        let world = world(&[]);
+        assert_eq!(world.endpoints(), None);
+        let text = r#"{"player_addr":"127.0.0.1:1","shard_addr":"127.0.0.1:2","http_addr":"127.0.0.1:3","certificate_hash":"ab"}"#;
+        std::fs::write(world.ready_file("server"), &text[..40]).expect("written");
+        assert_eq!(world.endpoints(), None);
+        std::fs::write(world.ready_file("server"), text).expect("written");
+        assert_eq!(world.endpoints(), Some(endpoints()));
+    }
+}

@@ -1,0 +1,97 @@
+//! The lifecycle plane: naia components of every entity in the mirror.
+//!
+//! They change rarely. Where an entity is and how it moves is not here but in
+//! [`crate::motion::SectorUpdate`], matched by net id.
+
+use crate::{
+    flight::HullKind,
+    ids::{AccountId, EntityId, NetId},
+    record::{EntityKind, EntityRecord},
+};
+use bevy::prelude::Component;
+use naia_bevy_shared::{Property, Replicate};
+use uuid::Uuid;
+
+/// Who and what an entity is. It does not change while the entity lives.
+#[derive(Component, Replicate)]
+pub struct Identity {
+    /// Entity id, upper half.
+    pub id_high: Property<u64>,
+    /// Entity id, lower half.
+    pub id_low: Property<u64>,
+    /// Compact id in motion packets.
+    pub net_id: Property<u32>,
+    /// [`EntityKind`] as a number.
+    pub kind: Property<u8>,
+    /// [`HullKind`] as a number; 255 for what does not fly.
+    pub hull_kind: Property<u8>,
+    /// Owner's account id, upper half; both halves zero for none.
+    pub owner_high: Property<u64>,
+    /// Owner's account id, lower half.
+    pub owner_low: Property<u64>,
+    /// Radius, units.
+    pub radius: Property<f32>,
+    /// What players read.
+    pub name: Property<String>,
+}
+
+impl Identity {
+    /// The identity in a record.
+    pub fn of(record: &EntityRecord) -> Self {
+        let (id_high, id_low) = record.id.to_halves();
+        let (owner_high, owner_low) = record.owner.map_or((0, 0), |owner| owner.0.as_u64_pair());
+        Self::new_complete(
+            id_high,
+            id_low,
+            record.net_id.0,
+            record.kind as u8,
+            record.hull_kind.map_or(255, |hull| hull as u8),
+            owner_high,
+            owner_low,
+            record.radius as f32,
+            record.name.clone(),
+        )
+    }
+
+    /// The entity's id.
+    pub fn entity_id(&self) -> EntityId {
+        EntityId::from_halves(*self.id_high, *self.id_low)
+    }
+
+    /// The compact id.
+    pub fn net_id(&self) -> NetId {
+        NetId(*self.net_id)
+    }
+
+    /// What it is; `None` for a kind of a newer build.
+    pub fn entity_kind(&self) -> Option<EntityKind> {
+        EntityKind::from_u8(*self.kind)
+    }
+
+    /// Its hull, if it flies.
+    pub fn hull_kind(&self) -> Option<HullKind> {
+        HullKind::from_u8(*self.hull_kind)
+    }
+
+    /// The player that it belongs to.
+    pub fn owner(&self) -> Option<AccountId> {
+        let owner = Uuid::from_u64_pair(*self.owner_high, *self.owner_low);
+        (!owner.is_nil()).then_some(AccountId(owner))
+    }
+}
+
+/// How well an entity is.
+#[derive(Component, Replicate)]
+pub struct Vitals {
+    /// Hull points left.
+    pub hull: Property<u16>,
+    /// Hull points when whole.
+    pub hull_max: Property<u16>,
+}
+
+impl Vitals {
+    /// The vitals in a record.
+    pub fn of(record: &EntityRecord) -> Self {
+        Self::new_complete(record.hull, record.hull_max)
+    }
+}

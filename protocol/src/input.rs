@@ -1,0 +1,103 @@
+//! A player's inputs on their way to the shard.
+//!
+//! A client stamps an input with its own tick, one per tick, and sends it with all that were not
+//! acknowledged yet. The server forwards each once, the shard applies each once, in order, a fixed
+//! delay after its tick.
+
+use crate::{
+    DecodeError,
+    bits::{BitReader, BitWriter},
+    flight::Controls,
+    lane,
+    limits::MAX_UNACKNOWLEDGED_INPUTS,
+    tick::SimTick,
+};
+use serde::{Deserialize, Serialize};
+
+/// A pilot's intent for one tick.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Input {
+    /// The client's tick, the stamp by which it is applied once and acknowledged.
+    pub tick: SimTick,
+    /// What the hands do.
+    pub controls: Controls,
+}
+
+/// What a client sends every tick: every input that is not acknowledged, oldest first.
+///
+/// Layout after the kind byte, bit-packed: tick of the first (varint, groups of 8), count (6 bits),
+/// then per input: the step from the previous tick minus one (varint, groups of 2; not for the
+/// first), and one bit for "as the one before" or a zero bit with thrust, turn, buttons (8 bits each).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct InputPacket {
+    /// Strictly rising ticks, at most [`MAX_UNACKNOWLEDGED_INPUTS`].
+    pub inputs: Vec<Input>,
+}
+
+impl InputPacket {
+    /// Packs `inputs`; of more than [`MAX_UNACKNOWLEDGED_INPUTS`] the newest.
+    ///
+    /// # Panics
+    /// In debug builds, when ticks do not rise strictly: the caller's queue is ordered.
+    pub fn encode(inputs: &[Input]) -> Vec<u8> {
+        let inputs = &inputs[inputs.len().saturating_sub(MAX_UNACKNOWLEDGED_INPUTS)..];
+        let mut writer = BitWriter::with_capacity(32);
+        writer.write(u64::from(lane::INPUTS), 8);
+        writer.write_varint(inputs.first().map_or(0, |input| input.tick.0), 8);
+        writer.write(inputs.len() as u64, 6);
+        let mut previous: Option<Input> = None;
+        for input in inputs {
+            if let Some(previous) = previous {
+                debug_assert!(input.tick > previous.tick, "ticks rise strictly");
+                writer.write_varint(input.tick.since(previous.tick).saturating_sub(1), 2);
+            }
+            let repeats = previous.is_some_and(|previous| previous.controls == input.controls);
+            writer.write_bool(repeats);
+            if !repeats {
+                writer.write(input.controls.thrust as u8 as u64, 8);
+                writer.write(input.controls.turn as u8 as u64, 8);
+                writer.write(u64::from(input.controls.buttons), 8);
+            }
+            previous = Some(*input);
+        }
+        writer.finish()
+    }
+
+    /// Reads what [`InputPacket::encode`] wrote, kind byte included.
+    ///
+    /// # Errors
+    /// Any [`DecodeError`]; nothing is taken from a packet that is partly wrong.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = BitReader::new(bytes);
+        let kind = reader.read(8)? as u8;
+        if kind != lane::INPUTS {
+            return Err(DecodeError::UnknownKind(kind));
+        }
+        let mut tick = reader.read_varint(8)?;
+        let count = reader.read(6)? as usize;
+        if count > MAX_UNACKNOWLEDGED_INPUTS {
+            return Err(DecodeError::OutOfRange("input count"));
+        }
+        let mut inputs: Vec<Input> = Vec::with_capacity(count);
+        for index in 0..count {
+            if index > 0 {
+                let step = reader.read_varint(2)?;
+                tick = tick
+                    .checked_add(step)
+                    .and_then(|tick| tick.checked_add(1))
+                    .ok_or(DecodeError::OutOfRange("input tick"))?;
+            }
+            let controls = match (reader.read_bool()?, inputs.last()) {
+                (true, Some(previous)) => previous.controls,
+                (true, None) => return Err(DecodeError::OutOfRange("first input repeats")),
+                (false, _) => Controls {
+                    thrust: reader.read(8)? as u8 as i8,
+                    turn: reader.read(8)? as u8 as i8,
+                    buttons: reader.read(8)? as u8,
+                },
+            };
+            inputs.push(Input { tick: SimTick(tick), controls });
+        }
+        Ok(Self { inputs })
+    }
+}

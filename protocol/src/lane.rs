@@ -1,0 +1,15 @@
+//! The lane: small datagrams beside naia's packets on the same connection. The first byte says what
+//! they hold.
+//!
+//! | kind | from | to | holds |
+//! |---|---|---|---|
+//! | [`SECTOR_UPDATE`] | shard, server | server, players, shards | [`crate::motion::SectorUpdate`] |
+//! | [`OWN_STATES`] | shard, server | server, player | [`crate::own_state::OwnState`]s |
+//! | [`INPUTS`] | player | server | [`crate::input::InputPacket`] |
+
+/// Motion and shots of one sector.
+pub const SECTOR_UPDATE: u8 = 1;
+/// Exact states of players' own ships.
+pub const OWN_STATES: u8 = 2;
+/// A player's unacknowledged inputs.
+pub const INPUTS: u8 = 3;

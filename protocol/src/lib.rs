@@ -1,0 +1,54 @@
+//! What crosses the wire between Sidereal's processes, and what both ends must compute alike.
+//!
+//! Every process uses this crate: the replication server, the shards, clients and bots. It owns
+//! names and numbers (sectors, ticks, ids, limits), the naia protocol with its channels,
+//! components and messages, the packed datagrams of the lane (motion, own state, inputs), the
+//! frames of a shard's control stream, the [`record::EntityRecord`], and the pure flight model.
+//! It does no I/O, keeps no state between calls and knows nothing about who sends what when.
+//!
+//! Everything that is decoded here comes from another process: decoders never panic, whatever the
+//! bytes, and refuse what is out of range with a [`DecodeError`].
+
+pub mod bits;
+pub mod components;
+pub mod control;
+pub mod flight;
+pub mod ids;
+pub mod input;
+pub mod lane;
+pub mod limits;
+pub mod messages;
+pub mod motion;
+pub mod own_state;
+pub mod record;
+pub mod schema;
+pub mod sector;
+pub mod shot;
+pub mod tick;
+
+pub use bevy::math::DVec2;
+
+/// Why bytes from another process were refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// The bytes ended before the value did.
+    #[error("truncated: the bytes ended before the value did")]
+    Truncated,
+    /// A value is outside what its field allows.
+    #[error("field `{0}` is out of range")]
+    OutOfRange(&'static str),
+    /// The first byte names no kind that this build knows.
+    #[error("unknown kind {0}")]
+    UnknownKind(u8),
+    /// The bytes are longer than the limit for their kind.
+    #[error("{len} bytes exceed the limit of {limit}")]
+    TooLong {
+        /// Length found, bytes.
+        len: usize,
+        /// Length allowed, bytes.
+        limit: usize,
+    },
+    /// The serializer refused the bytes.
+    #[error("malformed: {0}")]
+    Malformed(String),
+}

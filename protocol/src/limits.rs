@@ -1,0 +1,32 @@
+//! Limits that more than one process keeps, each with its reason.
+
+/// Version of everything in this crate that crosses a wire. Raised with every change to it; peers
+/// of another version are refused when they connect, with a reason that names both.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// The longest lane datagram, bytes: fits a QUIC datagram on every path with an MTU of 1,280 and in
+/// Chromium's `maxDatagramSize` of 1,211, with the transport's prefix.
+pub const MAX_LANE_BYTES: usize = 1_150;
+
+/// Inputs that a client keeps until they are acknowledged, and the most that one packet repeats:
+/// two seconds of flight. What is older than that when a link comes back is given up and counted.
+pub const MAX_UNACKNOWLEDGED_INPUTS: usize = 60;
+
+/// Inputs per player that the server keeps to replay to the next owner in a handoff: twice the
+/// client's window, so that what the client may still repeat is always there.
+pub const INPUT_HISTORY: usize = 128;
+
+/// The longest encoded [`crate::record::EntityRecord`], bytes. A ship's takes about 200.
+pub const MAX_RECORD_BYTES: usize = 16 * 1024;
+
+/// The longest control frame, bytes: the transport's stream frames hold 1 MiB.
+pub const MAX_CONTROL_BYTES: usize = 1024 * 1024;
+
+/// Records in one lease frame: keeps it well under [`MAX_CONTROL_BYTES`] at ordinary sizes.
+pub const RECORDS_PER_LEASE_FRAME: usize = 256;
+
+/// The longest entity or player name, bytes in UTF-8.
+pub const MAX_NAME_BYTES: usize = 48;
+
+/// Net ids that the server hands to a shard at once.
+pub const NET_ID_BLOCK: u32 = 65_536;

@@ -1,0 +1,349 @@
+//! The motion plane: everything that moves in one sector at one tick, bit-packed.
+//!
+//! Shards send it up to the server, the server packs what changed once per sector and tick and sends
+//! the same bytes to every subscriber. Newest wins; a lost packet is healed by the next, or by the
+//! rolling refresh that brings every entity round within a second.
+//!
+//! Layout after the kind byte: sector x and y (zigzag varints, groups of 8), tick (varint, groups of
+//! 8), counts of motions (8 bits), shots (6) and hits (6). A motion: net id as the difference to the
+//! one before (varint, groups of 4), position (2 × 17 bits), heading (11), engine (2), one bit for
+//! moving with velocity (2 × 14), one bit for turning with its rate (10). About 11 bytes.
+
+use crate::{
+    DecodeError,
+    bits::{BitReader, BitWriter, Quantiser, unzigzag, varint_bits, zigzag},
+    flight::{FlightState, MAX_SPEED},
+    ids::NetId,
+    lane,
+    limits::MAX_LANE_BYTES,
+    sector::{SECTOR_SIZE, SectorId},
+    shot::{Shot, ShotHit, ShotId},
+    tick::SimTick,
+};
+use bevy::math::DVec2;
+
+/// Position relative to the sector's origin, units. It reaches half a sector beyond each edge: an
+/// entity keeps its sector until it has crossed by the margin and, between shards, until the handoff
+/// is committed.
+pub const POSITION: Quantiser = Quantiser::new(-SECTOR_SIZE * 0.5, SECTOR_SIZE * 1.5, 17);
+/// A component of velocity, units/s; [`MAX_SPEED`] fits.
+pub const VELOCITY: Quantiser = Quantiser::new(-1024.0, 1024.0, 14);
+/// Heading, radians.
+pub const ANGLE: Quantiser =
+    Quantiser::new(-std::f64::consts::PI, std::f64::consts::PI, 11);
+/// Turning, rad/s.
+pub const ANGULAR_VELOCITY: Quantiser = Quantiser::new(-8.0, 8.0, 10);
+
+const _: () = assert!(MAX_SPEED < 1024.0);
+
+/// Motions in one packet at most: its count is 8 bits wide.
+pub const MAX_MOTIONS: usize = 255;
+/// Shots, and hits, in one packet at most: their counts are 6 bits wide.
+pub const MAX_SHOTS: usize = 63;
+
+/// What the engine of a ship shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct EngineGlow {
+    /// The main engine burns.
+    pub thrust: bool,
+    /// The booster burns.
+    pub boost: bool,
+}
+
+/// One entity's motion.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Motion {
+    /// Who.
+    pub net_id: NetId,
+    /// Where and how, at the packet's tick; world units.
+    pub state: FlightState,
+    /// Its engine.
+    pub glow: EngineGlow,
+}
+
+/// Motion and shots of one sector at one tick; one of perhaps several packets for it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SectorUpdate {
+    /// The logical sector of everything in it.
+    pub sector: SectorId,
+    /// The tick after which the states hold.
+    pub tick: SimTick,
+    /// Net ids rise strictly.
+    pub motions: Vec<Motion>,
+    /// Shots fired in the last ticks; the same one comes several times.
+    pub shots: Vec<Shot>,
+    /// Shots that hit in the last ticks; the same one comes several times.
+    pub hits: Vec<ShotHit>,
+}
+
+/// One packet of [`encode_sector_update`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncodedUpdate {
+    /// The datagram, kind byte included.
+    pub bytes: Vec<u8>,
+    /// How many motions it holds.
+    pub motions: usize,
+}
+
+/// Packs a sector's motion into as many packets of at most [`MAX_LANE_BYTES`] as it takes. Nothing
+/// to say makes no packet. States are quantised, positions clamped to the range of [`POSITION`].
+///
+/// # Panics
+/// In debug builds, when net ids do not rise strictly: the caller sorts.
+pub fn encode_sector_update(
+    sector: SectorId,
+    tick: SimTick,
+    motions: &[Motion],
+    shots: &[Shot],
+    hits: &[ShotHit],
+) -> Vec<EncodedUpdate> {
+    let mut packets = Vec::new();
+    let (mut motions, mut shots, mut hits) = (motions, shots, hits);
+    while !(motions.is_empty() && shots.is_empty() && hits.is_empty()) {
+        let mut bits = header_bits(sector, tick);
+        let limit = MAX_LANE_BYTES * 8;
+        // Shots and hits first: they are few, and later than motion nobody wants them.
+        let shot_count =
+            fitting(shots, MAX_SHOTS, limit, &mut bits, |_, shot| shot_bits(tick, &shot.id));
+        let hit_count = fitting(hits, MAX_SHOTS, limit, &mut bits, |_, hit| hit_bits(tick, hit));
+        let motion_count = fitting(motions, MAX_MOTIONS, limit, &mut bits, |previous, motion| {
+            motion_bits(previous.map(|motion| motion.net_id), motion)
+        });
+        let bytes = pack(
+            sector,
+            tick,
+            &motions[..motion_count],
+            &shots[..shot_count],
+            &hits[..hit_count],
+        );
+        packets.push(EncodedUpdate { bytes, motions: motion_count });
+        motions = &motions[motion_count..];
+        shots = &shots[shot_count..];
+        hits = &hits[hit_count..];
+    }
+    packets
+}
+
+/// How many of `items` fit; adds their bits to `bits`.
+fn fitting<T>(
+    items: &[T],
+    most: usize,
+    limit: usize,
+    bits: &mut usize,
+    cost: impl Fn(Option<&T>, &T) -> usize,
+) -> usize {
+    let mut previous = None;
+    let mut count = 0;
+    for item in items.iter().take(most) {
+        let with = *bits + cost(previous, item);
+        if with > limit {
+            break;
+        }
+        *bits = with;
+        previous = Some(item);
+        count += 1;
+    }
+    count
+}
+
+fn header_bits(sector: SectorId, tick: SimTick) -> usize {
+    8 + varint_bits(zigzag(i64::from(sector.x)), 8)
+        + varint_bits(zigzag(i64::from(sector.y)), 8)
+        + varint_bits(tick.0, 8)
+        + 8
+        + 6
+        + 6
+}
+
+fn id_step(previous: Option<NetId>, id: NetId) -> u64 {
+    match previous {
+        Some(previous) => {
+            debug_assert!(id > previous, "net ids rise strictly");
+            u64::from(id.0.wrapping_sub(previous.0).wrapping_sub(1))
+        }
+        None => u64::from(id.0),
+    }
+}
+
+fn motion_bits(previous: Option<NetId>, motion: &Motion) -> usize {
+    let moving = is_moving(&motion.state);
+    let turning = is_turning(&motion.state);
+    varint_bits(id_step(previous, motion.net_id), 4)
+        + 2 * POSITION.bits() as usize
+        + ANGLE.bits() as usize
+        + 2
+        + 1
+        + if moving { 2 * VELOCITY.bits() as usize } else { 0 }
+        + 1
+        + if turning { ANGULAR_VELOCITY.bits() as usize } else { 0 }
+}
+
+fn shot_bits(now: SimTick, id: &ShotId) -> usize {
+    shot_id_bits(now, id) + 2 * (POSITION.bits() + VELOCITY.bits()) as usize
+}
+
+fn hit_bits(now: SimTick, hit: &ShotHit) -> usize {
+    shot_id_bits(now, &hit.id)
+        + varint_bits(u64::from(hit.target.0), 8)
+        + 2 * POSITION.bits() as usize
+}
+
+fn shot_id_bits(now: SimTick, id: &ShotId) -> usize {
+    varint_bits(u64::from(id.shooter.0), 8) + varint_bits(now.since(id.tick), 3)
+}
+
+/// Slower than half a step of the velocity's quantisation is at rest.
+fn is_moving(state: &FlightState) -> bool {
+    state.velocity.abs().max_element() > VELOCITY.error_bound()
+}
+
+fn is_turning(state: &FlightState) -> bool {
+    state.angular_velocity.abs() > ANGULAR_VELOCITY.error_bound()
+}
+
+fn pack(
+    sector: SectorId,
+    tick: SimTick,
+    motions: &[Motion],
+    shots: &[Shot],
+    hits: &[ShotHit],
+) -> Vec<u8> {
+    let origin = sector.origin();
+    let mut writer = BitWriter::with_capacity(32 + motions.len() * 12 + shots.len() * 12);
+    writer.write(u64::from(lane::SECTOR_UPDATE), 8);
+    writer.write_varint(zigzag(i64::from(sector.x)), 8);
+    writer.write_varint(zigzag(i64::from(sector.y)), 8);
+    writer.write_varint(tick.0, 8);
+    writer.write(motions.len() as u64, 8);
+    writer.write(shots.len() as u64, 6);
+    writer.write(hits.len() as u64, 6);
+    let mut previous = None;
+    for motion in motions {
+        writer.write_varint(id_step(previous, motion.net_id), 4);
+        previous = Some(motion.net_id);
+        write_vector(&mut writer, &POSITION, motion.state.position - origin);
+        ANGLE.write(&mut writer, motion.state.angle);
+        writer.write_bool(motion.glow.thrust);
+        writer.write_bool(motion.glow.boost);
+        let moving = is_moving(&motion.state);
+        writer.write_bool(moving);
+        if moving {
+            write_vector(&mut writer, &VELOCITY, motion.state.velocity);
+        }
+        let turning = is_turning(&motion.state);
+        writer.write_bool(turning);
+        if turning {
+            ANGULAR_VELOCITY.write(&mut writer, motion.state.angular_velocity);
+        }
+    }
+    for shot in shots {
+        write_shot_id(&mut writer, tick, &shot.id);
+        write_vector(&mut writer, &POSITION, shot.origin - origin);
+        write_vector(&mut writer, &VELOCITY, shot.velocity);
+    }
+    for hit in hits {
+        write_shot_id(&mut writer, tick, &hit.id);
+        writer.write_varint(u64::from(hit.target.0), 8);
+        write_vector(&mut writer, &POSITION, hit.position - origin);
+    }
+    writer.finish()
+}
+
+fn write_vector(writer: &mut BitWriter, quantiser: &Quantiser, vector: DVec2) {
+    quantiser.write(writer, vector.x);
+    quantiser.write(writer, vector.y);
+}
+
+fn write_shot_id(writer: &mut BitWriter, now: SimTick, id: &ShotId) {
+    writer.write_varint(u64::from(id.shooter.0), 8);
+    writer.write_varint(now.since(id.tick), 3);
+}
+
+impl SectorUpdate {
+    /// Reads one packet of [`encode_sector_update`], kind byte included.
+    ///
+    /// # Errors
+    /// Any [`DecodeError`]; nothing is taken from a packet that is partly wrong.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        if bytes.len() > MAX_LANE_BYTES {
+            return Err(DecodeError::TooLong { len: bytes.len(), limit: MAX_LANE_BYTES });
+        }
+        let mut reader = BitReader::new(bytes);
+        let kind = reader.read(8)? as u8;
+        if kind != lane::SECTOR_UPDATE {
+            return Err(DecodeError::UnknownKind(kind));
+        }
+        let x = unzigzag(reader.read_varint(8)?);
+        let y = unzigzag(reader.read_varint(8)?);
+        let coordinate = |value: i64| {
+            i32::try_from(value).map_err(|_| DecodeError::OutOfRange("sector"))
+        };
+        let sector = SectorId::new(coordinate(x)?, coordinate(y)?);
+        let tick = SimTick(reader.read_varint(8)?);
+        let motion_count = reader.read(8)? as usize;
+        let shot_count = reader.read(6)? as usize;
+        let hit_count = reader.read(6)? as usize;
+        let origin = sector.origin();
+        let mut motions = Vec::with_capacity(motion_count);
+        let mut previous: Option<NetId> = None;
+        for _ in 0..motion_count {
+            let motion = read_motion(&mut reader, origin, previous)?;
+            previous = Some(motion.net_id);
+            motions.push(motion);
+        }
+        let mut shots = Vec::with_capacity(shot_count);
+        for _ in 0..shot_count {
+            let id = read_shot_id(&mut reader, tick)?;
+            let local = read_vector(&mut reader, &POSITION)?;
+            let velocity = read_vector(&mut reader, &VELOCITY)?;
+            shots.push(Shot { id, sector, origin: origin + local, velocity });
+        }
+        let mut hits = Vec::with_capacity(hit_count);
+        for _ in 0..hit_count {
+            let id = read_shot_id(&mut reader, tick)?;
+            let target = read_net_id(&mut reader, 8)?;
+            let position = origin + read_vector(&mut reader, &POSITION)?;
+            hits.push(ShotHit { id, target, position });
+        }
+        Ok(Self { sector, tick, motions, shots, hits })
+    }
+}
+
+fn read_motion(
+    reader: &mut BitReader<'_>,
+    origin: DVec2,
+    previous: Option<NetId>,
+) -> Result<Motion, DecodeError> {
+    let step = reader.read_varint(4)?;
+    let id = match previous {
+        Some(previous) => u64::from(previous.0).checked_add(step).and_then(|id| id.checked_add(1)),
+        None => Some(step),
+    };
+    let net_id = id
+        .and_then(|id| u32::try_from(id).ok())
+        .map(NetId)
+        .ok_or(DecodeError::OutOfRange("net id"))?;
+    let local = read_vector(reader, &POSITION)?;
+    let angle = ANGLE.read(reader)?;
+    let glow = EngineGlow { thrust: reader.read_bool()?, boost: reader.read_bool()? };
+    let velocity = if reader.read_bool()? { read_vector(reader, &VELOCITY)? } else { DVec2::ZERO };
+    let angular_velocity = if reader.read_bool()? { ANGULAR_VELOCITY.read(reader)? } else { 0.0 };
+    let state = FlightState { position: origin + local, velocity, angle, angular_velocity };
+    Ok(Motion { net_id, state, glow })
+}
+
+fn read_vector(reader: &mut BitReader<'_>, quantiser: &Quantiser) -> Result<DVec2, DecodeError> {
+    Ok(DVec2::new(quantiser.read(reader)?, quantiser.read(reader)?))
+}
+
+fn read_net_id(reader: &mut BitReader<'_>, group: u32) -> Result<NetId, DecodeError> {
+    let id = reader.read_varint(group)?;
+    u32::try_from(id).map(NetId).map_err(|_| DecodeError::OutOfRange("net id"))
+}
+
+fn read_shot_id(reader: &mut BitReader<'_>, now: SimTick) -> Result<ShotId, DecodeError> {
+    let shooter = read_net_id(reader, 8)?;
+    let age = reader.read_varint(3)?;
+    let tick = now.0.checked_sub(age).ok_or(DecodeError::OutOfRange("shot age"))?;
+    Ok(ShotId { shooter, tick: SimTick(tick) })
+}

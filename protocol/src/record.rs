@@ -1,0 +1,171 @@
+//! Everything about one entity: what moves between shards, is mirrored, and is stored.
+
+use crate::{
+    DecodeError,
+    flight::{Controls, FlightState, HullKind},
+    ids::{AccountId, EntityId, NetId},
+    limits::{MAX_NAME_BYTES, MAX_RECORD_BYTES},
+    sector::SectorId,
+    tick::SimTick,
+};
+use bevy::math::DVec2;
+use serde::{Deserialize, Serialize};
+
+/// First byte of an encoded record: raised when the layout changes; a stored record of another
+/// format is refused by name, not misread.
+pub const RECORD_FORMAT: u8 = 1;
+
+/// What an entity is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum EntityKind {
+    /// A ship with a player's account as its owner.
+    Ship = 1,
+    /// A ship flown by the shard.
+    Drone = 2,
+    /// A rock.
+    Asteroid = 3,
+}
+
+impl EntityKind {
+    /// The kind for a number from outside.
+    pub fn from_u8(value: u8) -> Option<Self> {
+        match value {
+            1 => Some(Self::Ship),
+            2 => Some(Self::Drone),
+            3 => Some(Self::Asteroid),
+            _ => None,
+        }
+    }
+}
+
+/// The state of a player's hands on a ship; it goes with the ship from shard to shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct Pilot {
+    /// Stamp of the last input applied; zero before the first.
+    pub last_input: SimTick,
+    /// Inputs applied since the pilot came aboard.
+    pub inputs_applied: u64,
+    /// What the hands did last: held while no newer input is there.
+    pub controls: Controls,
+    /// Ticks between an input's stamp and the tick that applies it.
+    pub input_delay_ticks: u8,
+}
+
+/// What a drone has in mind.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct DroneMind {
+    /// Centre of its patrol, world units.
+    pub home: DVec2,
+    /// Where it is on its patrol, radians round its home.
+    pub patrol_phase: f64,
+    /// Whom it chases.
+    pub target: Option<EntityId>,
+}
+
+/// Everything about one entity. A record says how it was after `tick`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EntityRecord {
+    /// Its name for ever.
+    pub id: EntityId,
+    /// Its compact id in this run of the server; [`NetId`] 0 in what is stored.
+    pub net_id: NetId,
+    /// What it is.
+    pub kind: EntityKind,
+    /// The hull of what flies.
+    pub hull_kind: Option<HullKind>,
+    /// The player that it belongs to.
+    pub owner: Option<AccountId>,
+    /// What players read; at most [`MAX_NAME_BYTES`].
+    pub name: String,
+    /// Changes of authority so far. A message about an older epoch is stale.
+    pub epoch: u64,
+    /// Changes of this record in this epoch.
+    pub version: u64,
+    /// The tick after which the record holds.
+    pub tick: SimTick,
+    /// Logical sector: the one that its authority holds it in.
+    pub sector: SectorId,
+    /// Where and how it moves.
+    pub state: FlightState,
+    /// Radius of its circle, units.
+    pub radius: f64,
+    /// Hull points left.
+    pub hull: u16,
+    /// Hull points when whole.
+    pub hull_max: u16,
+    /// No shot before this tick.
+    pub weapon_ready: SimTick,
+    /// No handoff before this tick: a ship that dances on a border changes shards at most once a second.
+    pub settled_at: SimTick,
+    /// A player's hands, while a player is aboard.
+    pub pilot: Option<Pilot>,
+    /// A drone's mind.
+    pub mind: Option<DroneMind>,
+}
+
+impl EntityRecord {
+    /// Which of two records of one entity is newer: the higher epoch, then the higher version.
+    pub fn fence(&self) -> (u64, u64) {
+        (self.epoch, self.version)
+    }
+
+    /// Whether everything in it is in range: what comes from outside is checked with it.
+    ///
+    /// # Errors
+    /// [`DecodeError::OutOfRange`] names the field.
+    pub fn validate(&self) -> Result<(), DecodeError> {
+        let out = |field| Err(DecodeError::OutOfRange(field));
+        if !self.state.is_finite() {
+            return out("state");
+        }
+        if !(self.radius.is_finite() && self.radius > 0.0 && self.radius <= 500.0) {
+            return out("radius");
+        }
+        if self.name.len() > MAX_NAME_BYTES {
+            return out("name");
+        }
+        if self.hull > self.hull_max {
+            return out("hull");
+        }
+        if self.mind.is_some_and(|mind| !(mind.home.is_finite() && mind.patrol_phase.is_finite())) {
+            return out("mind");
+        }
+        let flies = matches!(self.kind, EntityKind::Ship | EntityKind::Drone);
+        if flies != self.hull_kind.is_some() {
+            return out("hull_kind");
+        }
+        Ok(())
+    }
+
+    /// The bytes that are stored: a format byte, then postcard.
+    ///
+    /// # Errors
+    /// [`DecodeError::TooLong`] past [`MAX_RECORD_BYTES`].
+    pub fn encode(&self) -> Result<Vec<u8>, DecodeError> {
+        let bytes = postcard::to_extend(self, vec![RECORD_FORMAT])
+            .map_err(|error| DecodeError::Malformed(error.to_string()))?;
+        if bytes.len() > MAX_RECORD_BYTES {
+            return Err(DecodeError::TooLong { len: bytes.len(), limit: MAX_RECORD_BYTES });
+        }
+        Ok(bytes)
+    }
+
+    /// Reads what [`EntityRecord::encode`] wrote, and validates it.
+    ///
+    /// # Errors
+    /// Any [`DecodeError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        if bytes.len() > MAX_RECORD_BYTES {
+            return Err(DecodeError::TooLong { len: bytes.len(), limit: MAX_RECORD_BYTES });
+        }
+        let (&format, rest) = bytes.split_first().ok_or(DecodeError::Truncated)?;
+        if format != RECORD_FORMAT {
+            return Err(DecodeError::UnknownKind(format));
+        }
+        let record: Self = postcard::from_bytes(rest)
+            .map_err(|error| DecodeError::Malformed(error.to_string()))?;
+        record.validate()?;
+        Ok(record)
+    }
+}

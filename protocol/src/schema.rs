@@ -1,0 +1,41 @@
+//! naia's protocol: channels, messages and components, registered in one order for every process.
+
+use crate::{
+    components::{Identity, Vitals},
+    messages::{Auth, Destroyed, Respawn, RespawnReply, ShipAssigned, Welcome},
+    tick::TICK_DURATION,
+};
+use naia_bevy_shared::{
+    Channel, ChannelDirection, ChannelMode, Protocol, ReliableSettings,
+};
+
+/// What the server tells a player: welcome, ship, news. In order, reliable.
+#[derive(Channel)]
+pub struct NoticeChannel;
+
+/// Requests of a player and their answers. In order, reliable.
+#[derive(Channel)]
+pub struct RequestChannel;
+
+/// naia's protocol. Both ends must build the same one.
+pub fn protocol() -> Protocol {
+    Protocol::builder()
+        .tick_interval(TICK_DURATION)
+        .add_channel::<NoticeChannel>(
+            ChannelDirection::ServerToClient,
+            ChannelMode::OrderedReliable(ReliableSettings::default()),
+        )
+        .add_channel::<RequestChannel>(
+            ChannelDirection::Bidirectional,
+            ChannelMode::OrderedReliable(ReliableSettings::default()),
+        )
+        .add_message::<Auth>()
+        .add_message::<Welcome>()
+        .add_message::<ShipAssigned>()
+        .add_message::<Destroyed>()
+        .add_message::<RespawnReply>()
+        .add_request::<Respawn>()
+        .add_component::<Identity>()
+        .add_component::<Vitals>()
+        .build()
+}

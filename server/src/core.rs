@@ -1,0 +1,60 @@
+//! The server's state as one system parameter.
+//!
+//! Every resource has one owner file; each capability adds its methods to [`Core`] in its own file.
+//! All systems that use it stand in one chain (see [`crate::schedule`]), so that no two of them run at
+//! once.
+
+use crate::{
+    census::Audit,
+    clock::Clock,
+    granting::LeaseBook,
+    interest::Interest,
+    link::Link,
+    mirror::{Mirror, Rooms},
+    motion_plane::MotionPlane,
+    persist::Storage,
+    players::Players,
+    report::Tally,
+    shards::Shards,
+    transfers::Transfers,
+};
+use bevy::{
+    ecs::system::SystemParam,
+    prelude::{Commands, Res, ResMut},
+};
+use naia_bevy_server::Server;
+
+/// The server's state.
+#[derive(SystemParam)]
+pub struct Core<'w, 's> {
+    /// What tick it is.
+    pub clock: Res<'w, Clock>,
+    /// The way to the peers.
+    pub link: ResMut<'w, Link>,
+    /// Every active entity.
+    pub mirror: ResMut<'w, Mirror>,
+    /// Their motion.
+    pub motion: ResMut<'w, MotionPlane>,
+    /// naia's rooms.
+    pub rooms: ResMut<'w, Rooms>,
+    /// Who simulates what.
+    pub leases: ResMut<'w, LeaseBook>,
+    /// Handoffs under way.
+    pub transfers: ResMut<'w, Transfers>,
+    /// Connected shards.
+    pub shards: ResMut<'w, Shards>,
+    /// Connected players.
+    pub players: ResMut<'w, Players>,
+    /// Who is subscribed to what.
+    pub interest: ResMut<'w, Interest>,
+    /// The way to the database.
+    pub storage: ResMut<'w, Storage>,
+    /// What the shards' censuses said.
+    pub audit: ResMut<'w, Audit>,
+    /// Counters.
+    pub tally: ResMut<'w, Tally>,
+    /// naia.
+    pub naia: Server<'w>,
+    /// Bevy's commands.
+    pub commands: Commands<'w, 's>,
+}

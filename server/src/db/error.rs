@@ -1,0 +1,106 @@
+//! What can go wrong with the database, each as one line that says what to do.
+
+use thiserror::Error;
+
+/// A failure of the database.
+#[derive(Debug, Error)]
+pub enum DbError {
+    /// The URL names a database of a kind that this build cannot open. The rest of the URL may hold a password and is
+    /// left out.
+    #[error(
+        "databases of the kind \"{scheme}\" are not supported: use --database-url sqlite://FILE, a plain path, or :memory:"
+    )]
+    UnsupportedScheme {
+        /// What stands before `://`.
+        scheme: String,
+    },
+    /// The URL holds no path, or one with parameters.
+    #[error(
+        "\"{url}\" names no database file: use --database-url sqlite://FILE, a plain path, or :memory:"
+    )]
+    NoPath {
+        /// The URL as it was given.
+        url: String,
+    },
+    /// The folder of the file does not exist.
+    #[error(
+        "database {database}: the folder {folder} does not exist: create it or use another file with --database-url"
+    )]
+    NoFolder {
+        /// The file.
+        database: String,
+        /// Its folder.
+        folder: String,
+    },
+    /// The path is a folder.
+    #[error("database {database} is a folder: name a file in it with --database-url")]
+    IsFolder {
+        /// The path.
+        database: String,
+    },
+    /// The file is not SQLite's.
+    #[error("database {database} is not a SQLite database: use another file with --database-url")]
+    NotADatabase {
+        /// The file.
+        database: String,
+    },
+    /// The file is SQLite's, but not Sidereal's.
+    #[error("database {database} belongs to another program: use another file with --database-url")]
+    Foreign {
+        /// The file.
+        database: String,
+    },
+    /// A newer build wrote this database.
+    #[error(
+        "database {database} is from a newer version of Sidereal (migration {migration}): update the server or use another file with --database-url"
+    )]
+    Newer {
+        /// The file.
+        database: String,
+        /// The newest migration that this build does not know.
+        migration: String,
+    },
+    /// The file cannot be opened, for a reason only the system knows.
+    #[error(
+        "database {database} cannot be opened for writing ({why}): check its permissions or use another file with --database-url"
+    )]
+    CannotOpen {
+        /// The file.
+        database: String,
+        /// The system's words.
+        why: String,
+    },
+    /// A migration failed; it changed nothing.
+    #[error(
+        "database {database} could not be brought to this version ({why}): restore a backup or use another file with --database-url"
+    )]
+    Migration {
+        /// The file.
+        database: String,
+        /// The backend's words.
+        why: String,
+    },
+    /// No connection was to be had in time.
+    #[error("no database connection within {wait_ms} ms: {source}")]
+    Unavailable {
+        /// How long was waited.
+        wait_ms: u64,
+        /// The pool's words.
+        source: r2d2::Error,
+    },
+    /// A statement failed.
+    #[error("the database refused a statement: {0}")]
+    Statement(#[from] diesel::result::Error),
+    /// A row does not hold what this build writes.
+    #[error("a stored {what} is damaged: restore a backup of the database")]
+    Damaged {
+        /// Which value.
+        what: &'static str,
+    },
+    /// The account's name is taken, in whatever case.
+    #[error("the name is taken: choose another one")]
+    NameTaken,
+    /// There is no such account.
+    #[error("there is no account {0}")]
+    NoAccount(uuid::Uuid),
+}

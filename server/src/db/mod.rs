@@ -1,0 +1,23 @@
+//! The replication server's database: what is stored of the world, the accounts, and the way it gets there.
+//!
+//! Runs in `sidereal-server` only; no other process opens the database. It does not know what a record holds: a record
+//! is bytes, with the fence `(epoch, version, tick)` beside it.
+//!
+//! - [`Database`]: blocking calls, for start-up, the HTTP threads and tests.
+//! - [`Store`]: what the ECS thread holds. It takes changes and read requests, and never waits for the database.
+//! - `write_behind`: the state machine between the two, without I/O.
+//! - `sqlite`: everything that only SQLite needs.
+
+mod database;
+mod error;
+mod rows;
+mod schema;
+mod sqlite;
+mod store;
+mod write_behind;
+
+pub use database::{Account, Database};
+pub use error::DbError;
+pub use rows::{Fence, Sector, StoredEntity};
+pub use store::{FlushSummary, LoadedSector, StopError, Store, StoreConfig, StoreReply};
+pub use write_behind::{Admission, MAX_RECORD_BYTES, StoreStats};

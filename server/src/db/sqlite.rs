@@ -1,0 +1,311 @@
+//! What only SQLite needs: the forms of its URL, opening a file, its pragmas, its migrations, its write transaction.
+//!
+//! A second backend is a module like this one, with the same names.
+
+use std::path::Path;
+use std::time::Duration;
+
+use diesel::Connection;
+use diesel::connection::SimpleConnection;
+use diesel::migration::MigrationSource;
+use diesel::prelude::*;
+use diesel::r2d2::{ConnectionManager, CustomizeConnection, PooledConnection};
+use diesel::result::Error as DieselError;
+use diesel::sql_types::{BigInt, Integer};
+use diesel::sqlite::Sqlite;
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+
+use super::error::DbError;
+
+/// The connection that the queries are written for.
+pub(super) type Conn = SqliteConnection;
+
+/// The pool of such connections.
+pub(super) type Pool = r2d2::Pool<ConnectionManager<Conn>>;
+
+/// One connection out of the pool.
+pub(super) type Pooled = PooledConnection<ConnectionManager<Conn>>;
+
+const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../migrations/sqlite");
+
+/// `PRAGMA application_id` of a Sidereal database ("SDRL"); the first migration sets it.
+const APPLICATION_ID: i32 = 0x5344_524C;
+
+/// How long a statement waits for another process's lock (a backup, a look with the sqlite3 shell).
+const BUSY_TIMEOUT_MS: u32 = 5_000;
+
+/// How long a caller waits for a free connection.
+pub(super) const POOL_WAIT_MS: u64 = 5_000;
+
+/// The writer, the reader, two logins, and one to spare.
+const MAX_CONNECTIONS: u32 = 5;
+
+/// Where the database is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Location {
+    File(String),
+    Memory,
+}
+
+impl Location {
+    fn parse(url: &str) -> Result<Self, DbError> {
+        let no_path = || DbError::NoPath {
+            url: url.to_owned(),
+        };
+        let (path, may_have_parameters) = match url.split_once("://") {
+            Some(("sqlite", path)) => (path, true),
+            Some((scheme, _)) => {
+                return Err(DbError::UnsupportedScheme {
+                    scheme: scheme.to_owned(),
+                });
+            }
+            None => match url.strip_prefix("sqlite:") {
+                Some(path) => (path, true),
+                None => (url, false),
+            },
+        };
+        if path == ":memory:" {
+            return Ok(Self::Memory);
+        }
+        if path.is_empty() || path.contains('\0') || (may_have_parameters && path.contains('?')) {
+            return Err(no_path());
+        }
+        // SQLite takes "file:" for a URI with parameters of its own, and a leading ':' may get a meaning.
+        if path.starts_with("file:") || path.starts_with(':') {
+            return Err(no_path());
+        }
+        Ok(Self::File(path.to_owned()))
+    }
+}
+
+/// Opens the database, checks that it is one of ours that this build knows, and brings it to this build's version.
+pub(super) fn open(url: &str) -> Result<Pool, DbError> {
+    let location = Location::parse(url)?;
+    let (path, name, connections) = match &location {
+        // A database in memory lives in its one connection, which the callers share in turn.
+        Location::Memory => (":memory:", ":memory:", 1),
+        Location::File(path) => {
+            check_path(path)?;
+            let mut probe = Conn::establish(path).map_err(|error| cannot_open(path, &error))?;
+            check_ours(&mut probe, path)?;
+            (path.as_str(), path.as_str(), MAX_CONNECTIONS)
+        }
+    };
+    let pool = r2d2::Pool::builder()
+        .max_size(connections)
+        .min_idle(Some(1))
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connection_timeout(Duration::from_millis(POOL_WAIT_MS))
+        .connection_customizer(Box::new(Pragmas))
+        .build(ConnectionManager::new(path))
+        .map_err(|error| cannot_open(name, &error))?;
+    let mut conn = pool.get().map_err(|error| cannot_open(name, &error))?;
+    // SQLite opens a file that may not be written without a word.
+    write_transaction(&mut conn, |_| Ok::<(), DieselError>(()))
+        .map_err(|error| cannot_open(name, &error))?;
+    conn.run_pending_migrations(MIGRATIONS)
+        .map_err(|error| DbError::Migration {
+            database: name.to_owned(),
+            why: error.to_string(),
+        })?;
+    drop(conn);
+    Ok(pool)
+}
+
+/// Runs `work` as a transaction that takes the write lock at its start: taking it halfway can fail without waiting.
+pub(super) fn write_transaction<T, E: From<DieselError>>(
+    conn: &mut Conn,
+    work: impl FnOnce(&mut Conn) -> Result<T, E>,
+) -> Result<T, E> {
+    conn.immediate_transaction(work)
+}
+
+#[derive(Debug)]
+struct Pragmas;
+
+impl CustomizeConnection<Conn, diesel::r2d2::Error> for Pragmas {
+    fn on_acquire(&self, conn: &mut Conn) -> Result<(), diesel::r2d2::Error> {
+        // NORMAL with WAL: a crash of the process loses nothing that was committed, a power failure the last moments.
+        conn.batch_execute(&format!(
+            "PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}; PRAGMA journal_mode = WAL; \
+             PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;"
+        ))
+        .map_err(diesel::r2d2::Error::QueryError)
+    }
+}
+
+fn cannot_open(database: &str, error: &dyn std::fmt::Display) -> DbError {
+    DbError::CannotOpen {
+        database: database.to_owned(),
+        why: error.to_string(),
+    }
+}
+
+fn check_path(path: &str) -> Result<(), DbError> {
+    let file = Path::new(path);
+    if file.is_dir() {
+        return Err(DbError::IsFolder {
+            database: path.to_owned(),
+        });
+    }
+    match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
+            Err(DbError::NoFolder {
+                database: path.to_owned(),
+                folder: folder.display().to_string(),
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+#[derive(QueryableByName)]
+struct Count {
+    #[diesel(sql_type = BigInt)]
+    count: i64,
+}
+
+#[derive(QueryableByName)]
+struct ApplicationId {
+    #[diesel(sql_type = Integer)]
+    application_id: i32,
+}
+
+/// Refuses a file that this build must not touch, before it changes anything in it.
+fn check_ours(conn: &mut Conn, path: &str) -> Result<(), DbError> {
+    let refused = |error: DieselError| {
+        let why = error.to_string();
+        if why.contains("not a database") {
+            DbError::NotADatabase {
+                database: path.to_owned(),
+            }
+        } else {
+            cannot_open(path, &why)
+        }
+    };
+    conn.batch_execute(&format!("PRAGMA busy_timeout = {BUSY_TIMEOUT_MS};"))
+        .map_err(refused)?;
+    let tables: Count = diesel::sql_query("SELECT count(*) AS count FROM sqlite_master")
+        .get_result(conn)
+        .map_err(refused)?;
+    if tables.count == 0 {
+        return Ok(());
+    }
+    let id: ApplicationId = diesel::sql_query("PRAGMA application_id")
+        .get_result(conn)
+        .map_err(refused)?;
+    if id.application_id != APPLICATION_ID {
+        return Err(DbError::Foreign {
+            database: path.to_owned(),
+        });
+    }
+    let migration_error = |why: &dyn std::fmt::Display| DbError::Migration {
+        database: path.to_owned(),
+        why: why.to_string(),
+    };
+    let known: Vec<String> = MigrationSource::<Sqlite>::migrations(&MIGRATIONS)
+        .map_err(|error| migration_error(&error))?
+        .iter()
+        .map(|migration| migration.name().version().to_string())
+        .collect();
+    let applied = conn
+        .applied_migrations()
+        .map_err(|error| migration_error(&error))?;
+    match applied
+        .iter()
+        .map(ToString::to_string)
+        .filter(|version| !known.contains(version))
+        .max()
+    {
+        Some(migration) => Err(DbError::Newer {
+            database: path.to_owned(),
+            migration,
+        }),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_of_a_url_is_understood_or_refused_by_name() {
+        let file = |path: &str| Location::File(path.to_owned());
+        assert_eq!(
+            Location::parse("sqlite://world.sqlite").expect("a path"),
+            file("world.sqlite")
+        );
+        assert_eq!(
+            Location::parse("sqlite:///var/lib/world.sqlite").expect("a path"),
+            file("/var/lib/world.sqlite")
+        );
+        assert_eq!(
+            Location::parse("a folder/what?.db").expect("a path"),
+            file("a folder/what?.db")
+        );
+        assert_eq!(
+            Location::parse(":memory:").expect("memory"),
+            Location::Memory
+        );
+        assert_eq!(
+            Location::parse("sqlite://:memory:").expect("memory"),
+            Location::Memory
+        );
+        for url in [
+            "",
+            "sqlite://",
+            "sqlite://x.db?mode=ro",
+            "file:x.db",
+            ":elsewhere:",
+        ] {
+            assert!(
+                matches!(Location::parse(url), Err(DbError::NoPath { .. })),
+                "{url}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_refused_url_does_not_show_its_password() {
+        let error =
+            Location::parse("postgres://sidereal:hunter2@db/world").expect_err("not supported");
+        let text = error.to_string();
+        assert!(
+            text.contains("\"postgres\"") && text.contains("sqlite://FILE"),
+            "{text}"
+        );
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+
+    /// Cargo does not see a new folder of migrations: this crate then needs a reason to be built again.
+    #[test]
+    fn every_migration_of_the_folder_is_in_this_build_and_can_be_undone() {
+        let folder =
+            std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations/sqlite"));
+        let mut names: Vec<String> = folder
+            .expect("the folder of the migrations")
+            .map(|entry| {
+                entry
+                    .expect("readable")
+                    .file_name()
+                    .into_string()
+                    .expect("a plain name")
+            })
+            .collect();
+        names.sort();
+        let migrations = MigrationSource::<Sqlite>::migrations(&MIGRATIONS).expect("embedded");
+        let mut embedded: Vec<String> = migrations
+            .iter()
+            .map(|migration| migration.name().to_string())
+            .collect();
+        embedded.sort();
+        assert_eq!(embedded, names, "touch server/src/db/sqlite.rs");
+
+        let mut conn = Conn::establish(":memory:").expect("memory is there");
+        conn.run_pending_migrations(MIGRATIONS).expect("up");
+        conn.revert_all_migrations(MIGRATIONS).expect("down");
+        conn.run_pending_migrations(MIGRATIONS).expect("up again");
+    }
+}

@@ -1,0 +1,560 @@
+//! The store: what the ECS thread holds of the database. Nothing here waits for a disk.
+//!
+//! Two threads stand behind it: the writer takes batches out of the write-behind core, the reader answers requests.
+//! Both are thin; what decides is in `write_behind`. They share it under a lock that is never held during a call of the
+//! database. A database that fails costs retries and, past a limit, dropped changes, both counted; it never stops the
+//! caller.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+use uuid::Uuid;
+
+use super::database::Database;
+use super::error::DbError;
+use super::rows::{Fence, Sector, StoredEntity};
+use super::write_behind::{Admission, Change, Limits, StoreStats, WriteBehind};
+
+/// Reads that were asked for and whose answer was not fetched: beyond it a read fails at once. Far above what the
+/// grants of one start-up need.
+const MAX_OUTSTANDING_READS: usize = 4_096;
+
+/// How often the log tells that changes are dropped.
+const LIMIT_LOG_INTERVAL_MS: u64 = 1_000;
+
+/// How the store writes.
+#[derive(Clone, Copy, Debug)]
+pub struct StoreConfig {
+    /// How long a change may wait for others before it is written: most of the loss window.
+    pub flush_interval_ms: u64,
+    /// How many keys may wait for the database; new ones beyond it are dropped.
+    pub dirty_limit: usize,
+    /// The most changes in one transaction.
+    pub batch: usize,
+}
+
+impl Default for StoreConfig {
+    /// A loss window well under a second; an outage of minutes for a large world.
+    fn default() -> Self {
+        Self {
+            flush_interval_ms: 500,
+            dirty_limit: 200_000,
+            batch: 500,
+        }
+    }
+}
+
+/// A sector, whether it was ever generated, and its entities that live and have no owner.
+pub type LoadedSector = (Sector, bool, Vec<StoredEntity>);
+
+/// The answer to a read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreReply {
+    /// The sectors that were asked for, in that order.
+    Sectors {
+        /// As it was handed in.
+        token: u64,
+        /// The sectors.
+        sectors: Vec<LoadedSector>,
+    },
+    /// The ship of an account.
+    Ship {
+        /// As it was handed in.
+        token: u64,
+        /// The ship, unless there is none or it is gone.
+        ship: Option<StoredEntity>,
+    },
+    /// The read failed; ask again.
+    Failed {
+        /// As it was handed in.
+        token: u64,
+        /// Why.
+        error: String,
+    },
+}
+
+/// What was written at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlushSummary {
+    /// Changes that were committed since the start.
+    pub flushed_rows: u64,
+    /// Transactions that were committed since the start.
+    pub flushes: u64,
+    /// Changes that lost against a newer state.
+    pub stale_refused: u64,
+    /// Changes that were dropped because too much was waiting.
+    pub dropped_at_limit: u64,
+    /// How long the last flush took.
+    pub elapsed_ms: u64,
+}
+
+/// Not everything was stored at the end.
+#[derive(Debug, Error)]
+#[error(
+    "{unsaved} changes could not be stored within {waited_ms} ms ({why}): see that the database can be written, the world goes back by these"
+)]
+pub struct StopError {
+    /// Changes that are lost.
+    pub unsaved: usize,
+    /// How long was waited.
+    pub waited_ms: u64,
+    /// The last failure of the database.
+    pub why: String,
+}
+
+#[derive(Debug)]
+enum Read {
+    Sectors { token: u64, sectors: Vec<Sector> },
+    Ship { token: u64, account: Uuid },
+}
+
+#[derive(Debug)]
+struct State {
+    core: WriteBehind,
+    reads: VecDeque<Read>,
+    reading: bool,
+    replies: VecDeque<StoreReply>,
+    /// Both threads end after what they are doing; nothing more is written.
+    abandoned: bool,
+    last_error: Option<String>,
+    limit_logged_ms: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    database: Database,
+    started: Instant,
+    state: Mutex<State>,
+    /// Something may be due for the writer.
+    write_work: Condvar,
+    /// Something may be there for the reader.
+    read_work: Condvar,
+    /// A batch came to its end.
+    written: Condvar,
+}
+
+impl Shared {
+    fn now_ms(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64
+    }
+
+    /// A thread that panicked has left the state as it was between two steps.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The handle of the ECS thread. Dropping it without [`flush_and_stop`](Self::flush_and_stop) is what a crash is:
+/// what was not committed is lost.
+#[derive(Debug)]
+pub struct Store {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Store {
+    /// Starts the writer and the reader.
+    ///
+    /// # Panics
+    /// When the operating system cannot start a thread.
+    pub fn start(database: Database, config: StoreConfig) -> Self {
+        let limits = Limits {
+            flush_interval_ms: config.flush_interval_ms,
+            dirty_limit: config.dirty_limit.max(1),
+            batch: config.batch.max(1),
+        };
+        let shared = Arc::new(Shared {
+            database,
+            started: Instant::now(),
+            state: Mutex::new(State {
+                core: WriteBehind::new(limits),
+                reads: VecDeque::new(),
+                reading: false,
+                replies: VecDeque::new(),
+                abandoned: false,
+                last_error: None,
+                limit_logged_ms: None,
+            }),
+            write_work: Condvar::new(),
+            read_work: Condvar::new(),
+            written: Condvar::new(),
+        });
+        let thread = |name: &str, run: fn(&Shared)| {
+            let shared = shared.clone();
+            std::thread::Builder::new()
+                .name(name.to_owned())
+                .spawn(move || run(&shared))
+                .expect("the operating system starts a thread")
+        };
+        let threads = vec![
+            thread("db-writer", write_loop),
+            thread("db-reader", read_loop),
+        ];
+        Self { shared, threads }
+    }
+
+    /// Stores the newest state of an entity.
+    pub fn put(&self, entity: StoredEntity) -> Admission {
+        self.change(Change::Put(entity))
+    }
+
+    /// Stores that an entity is gone. The fence stays, so that an older state cannot bring it back.
+    pub fn tombstone(&self, id: Uuid, epoch: i64, version: i64, tick: i64) -> Admission {
+        self.change(Change::Tombstone {
+            id,
+            fence: Fence {
+                epoch,
+                version,
+                tick,
+                deleted: true,
+            },
+        })
+    }
+
+    /// Stores that a sector was generated; put its entities first, and mark it only if all of them were accepted. The
+    /// mark is committed after them or with them.
+    pub fn mark_generated(&self, sector: Sector, tick: i64) -> Admission {
+        self.change(Change::Generated { sector, tick })
+    }
+
+    /// Links a ship to an account.
+    pub fn set_ship(&self, account: Uuid, ship: Uuid) -> Admission {
+        self.change(Change::Ship { account, ship })
+    }
+
+    /// Stores a setting of the world.
+    pub fn set_meta(&self, key: impl Into<String>, value: impl Into<String>) -> Admission {
+        self.change(Change::Meta {
+            key: key.into(),
+            value: value.into(),
+        })
+    }
+
+    fn change(&self, change: Change) -> Admission {
+        let now_ms = self.shared.now_ms();
+        let mut state = self.shared.lock();
+        let writer_rests = state.core.queue_is_empty();
+        let admission = state.core.put(change, now_ms);
+        if admission == Admission::Full
+            && state
+                .limit_logged_ms
+                .is_none_or(|logged_ms| now_ms >= logged_ms + LIMIT_LOG_INTERVAL_MS)
+        {
+            state.limit_logged_ms = Some(now_ms);
+            let stats = state.core.stats(now_ms);
+            let why = state.last_error.clone().unwrap_or_default();
+            drop(state);
+            tracing::error!(
+                dirty = stats.dirty,
+                dropped = stats.dropped_at_limit,
+                why,
+                "the database does not keep up: changes are dropped"
+            );
+            return admission;
+        }
+        drop(state);
+        if writer_rests {
+            self.shared.write_work.notify_one();
+        }
+        admission
+    }
+
+    /// Asks for sectors. The reply sees every change that was handed in before this call, and holds each sector once.
+    pub fn request_sectors(&self, token: u64, mut sectors: Vec<Sector>) {
+        let mut seen = HashSet::new();
+        sectors.retain(|sector| seen.insert(*sector));
+        self.request(Read::Sectors { token, sectors }, token);
+    }
+
+    /// Asks for the ship of an account. The reply sees every change that was handed in before this call.
+    pub fn request_ship(&self, token: u64, account: Uuid) {
+        self.request(Read::Ship { token, account }, token);
+    }
+
+    fn request(&self, read: Read, token: u64) {
+        let mut state = self.shared.lock();
+        let outstanding = state.reads.len() + usize::from(state.reading) + state.replies.len();
+        if outstanding < MAX_OUTSTANDING_READS {
+            state.reads.push_back(read);
+            drop(state);
+            self.shared.read_work.notify_one();
+        } else if outstanding < 2 * MAX_OUTSTANDING_READS {
+            let error =
+                format!("{outstanding} reads are waiting for the database: ask again later");
+            state.replies.push_back(StoreReply::Failed { token, error });
+        } else {
+            drop(state);
+            tracing::error!(
+                token,
+                outstanding,
+                "a read was dropped: nobody fetches the replies"
+            );
+        }
+    }
+
+    /// The next answer, if one is there.
+    pub fn poll(&self) -> Option<StoreReply> {
+        self.shared.lock().replies.pop_front()
+    }
+
+    /// The figures of now.
+    pub fn stats(&self) -> StoreStats {
+        let now_ms = self.shared.now_ms();
+        self.shared.lock().core.stats(now_ms)
+    }
+
+    /// Writes everything that waits, at most for `deadline`, and ends the threads.
+    ///
+    /// # Errors
+    /// [`StopError`] when something could not be stored in time; a hanging call of the database is left behind.
+    pub fn flush_and_stop(mut self, deadline: Duration) -> Result<FlushSummary, StopError> {
+        let begun = Instant::now();
+        let mut state = self.shared.lock();
+        state.core.stop(self.shared.now_ms());
+        self.shared.write_work.notify_all();
+        let (state, _) = self
+            .shared
+            .written
+            .wait_timeout_while(state, deadline, |state| state.core.uncommitted() > 0)
+            .unwrap_or_else(PoisonError::into_inner);
+        let unsaved = state.core.uncommitted();
+        let stats = state.core.stats(self.shared.now_ms());
+        let why = state
+            .last_error
+            .clone()
+            .unwrap_or_else(|| "the database was too slow".to_owned());
+        drop(state);
+        let elapsed_ms = begun.elapsed().as_millis() as u64;
+        if unsaved > 0 {
+            self.abandon();
+            self.threads.clear();
+            return Err(StopError {
+                unsaved,
+                waited_ms: elapsed_ms,
+                why,
+            });
+        }
+        Ok(FlushSummary {
+            flushed_rows: stats.flushed_rows,
+            flushes: stats.flushes,
+            stale_refused: stats.stale_refused,
+            dropped_at_limit: stats.dropped_at_limit,
+            elapsed_ms,
+        })
+    }
+
+    fn abandon(&self) {
+        self.shared.lock().abandoned = true;
+        self.shared.write_work.notify_all();
+        self.shared.read_work.notify_all();
+    }
+}
+
+impl Drop for Store {
+    /// Waits for the call of the database that is running, if any.
+    fn drop(&mut self) {
+        self.abandon();
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a database thread had panicked");
+            }
+        }
+    }
+}
+
+fn write_loop(shared: &Shared) {
+    let mut state = shared.lock();
+    while !state.abandoned {
+        let now_ms = shared.now_ms();
+        if let Some(batch) = state.core.take_batch(now_ms) {
+            drop(state);
+            let outcome = shared
+                .database
+                .write(batch.changes.iter().map(|change| &**change));
+            let now_ms = shared.now_ms();
+            state = shared.lock();
+            match outcome {
+                Ok(outcome) => {
+                    state.core.committed(outcome.stale, now_ms);
+                    if state.last_error.take().is_some() {
+                        tracing::info!(
+                            waiting = state.core.uncommitted(),
+                            "the database takes writes again"
+                        );
+                    }
+                }
+                Err(error) => {
+                    state.core.failed(now_ms);
+                    let waiting = state.core.uncommitted();
+                    state.last_error = Some(error.to_string());
+                    tracing::warn!(%error, waiting, "a batch could not be stored: it is tried again");
+                }
+            }
+            shared.written.notify_all();
+            continue;
+        }
+        state = match state.core.next_wake_ms() {
+            None => shared
+                .write_work
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner),
+            Some(at_ms) => {
+                let wait = Duration::from_millis(at_ms.saturating_sub(now_ms).max(1));
+                shared
+                    .write_work
+                    .wait_timeout(state, wait)
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0
+            }
+        };
+    }
+}
+
+fn read_loop(shared: &Shared) {
+    let mut state = shared.lock();
+    while !state.abandoned {
+        let Some(read) = state.reads.pop_front() else {
+            state = shared
+                .read_work
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+            continue;
+        };
+        state.reading = true;
+        let reply = match read {
+            Read::Sectors { token, sectors } => match read_sectors(shared, state, &sectors) {
+                Ok(sectors) => StoreReply::Sectors { token, sectors },
+                Err(error) => failed(token, &error),
+            },
+            Read::Ship { token, account } => match read_ship(shared, state, account) {
+                Ok(ship) => StoreReply::Ship { token, ship },
+                Err(error) => failed(token, &error),
+            },
+        };
+        state = shared.lock();
+        state.reading = false;
+        state.core.end_read();
+        state.replies.push_back(reply);
+        shared.write_work.notify_one();
+    }
+}
+
+fn failed(token: u64, error: &DbError) -> StoreReply {
+    StoreReply::Failed {
+        token,
+        error: error.to_string(),
+    }
+}
+
+/// Of every entity the newest fence that was seen, and the state with it; `None` if it is gone or somewhere else.
+type Newest = HashMap<Uuid, (Fence, Option<StoredEntity>)>;
+
+/// Keeps the newer of two states; of equal ones the first.
+fn keep_newest(newest: &mut Newest, id: Uuid, fence: Fence, entity: Option<StoredEntity>) {
+    if newest.get(&id).is_none_or(|(known, _)| *known < fence) {
+        newest.insert(id, (fence, entity));
+    }
+}
+
+fn keep_newest_change(newest: &mut Newest, change: &Change) {
+    match change {
+        Change::Put(entity) => keep_newest(newest, entity.id, entity.fence(), Some(entity.clone())),
+        Change::Tombstone { id, fence } => keep_newest(newest, *id, *fence, None),
+        _ => {}
+    }
+}
+
+/// Joins what is stored with what waits: of every entity the newest state, in the sector where that state is.
+fn read_sectors(
+    shared: &Shared,
+    mut state: MutexGuard<'_, State>,
+    wanted: &[Sector],
+) -> Result<Vec<LoadedSector>, DbError> {
+    state.core.begin_read();
+    let marked: HashSet<Sector> = wanted
+        .iter()
+        .copied()
+        .filter(|sector| state.core.waiting_generated(*sector))
+        .collect();
+    let waiting: Vec<Arc<Change>> = wanted
+        .iter()
+        .flat_map(|sector| state.core.waiting_in(*sector))
+        .collect();
+    drop(state);
+
+    let mut newest = Newest::new();
+    for change in &waiting {
+        keep_newest_change(&mut newest, change);
+    }
+    let waiting_ids: Vec<Uuid> = newest.keys().copied().collect();
+    let stored = shared.database.load_sectors(wanted, &waiting_ids)?;
+    // What is stored here may have moved on or died in a change that waits. Of equal fences the waiting one wins, as it
+    // will in the database: it comes first.
+    let state = shared.lock();
+    let moved: Vec<Arc<Change>> = stored
+        .entities
+        .iter()
+        .filter_map(|entity| state.core.waiting_entity(entity.id))
+        .collect();
+    drop(state);
+    for change in &moved {
+        keep_newest_change(&mut newest, change);
+    }
+    for entity in stored.entities {
+        keep_newest(&mut newest, entity.id, entity.fence(), Some(entity));
+    }
+    for (id, fence) in stored.fences {
+        keep_newest(&mut newest, id, fence, None);
+    }
+
+    let mut found: HashMap<Sector, Vec<StoredEntity>> = HashMap::new();
+    for entity in newest
+        .into_values()
+        .filter_map(|(_, entity)| entity)
+        .filter(|entity| entity.owner.is_none())
+    {
+        found.entry(entity.sector).or_default().push(entity);
+    }
+    Ok(wanted
+        .iter()
+        .map(|sector| {
+            let mut entities = found.remove(sector).unwrap_or_default();
+            entities.sort_unstable_by_key(|entity| entity.id);
+            (
+                *sector,
+                marked.contains(sector) || stored.generated.contains(sector),
+                entities,
+            )
+        })
+        .collect())
+}
+
+fn read_ship(
+    shared: &Shared,
+    mut state: MutexGuard<'_, State>,
+    account: Uuid,
+) -> Result<Option<StoredEntity>, DbError> {
+    state.core.begin_read();
+    let waiting = state.core.waiting_ship(account);
+    drop(state);
+    let Some(ship) =
+        waiting.map_or_else(|| shared.database.ship_of(account), |ship| Ok(Some(ship)))?
+    else {
+        return Ok(None);
+    };
+    let stored = shared.database.entity_with_fence(ship)?;
+    let state = shared.lock();
+    let waiting = state.core.waiting_entity(ship);
+    drop(state);
+    let mut newest = Newest::new();
+    if let Some(change) = waiting {
+        keep_newest_change(&mut newest, &change);
+    }
+    if let Some((fence, entity)) = stored {
+        keep_newest(&mut newest, ship, fence, entity);
+    }
+    Ok(newest.remove(&ship).and_then(|(_, entity)| entity))
+}

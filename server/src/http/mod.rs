@@ -1,0 +1,196 @@
+//! The HTTP server of the replication server: registration, login, health, metrics.
+//!
+//! Runs in `sidereal-server` on a thread of its own with a tokio runtime of its own; the ECS thread meets it through
+//! [`ServerStatus`] and the [`TicketOffice`] only. It knows neither entities nor sessions.
+
+mod listener;
+mod routes;
+mod status;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::sync::oneshot;
+
+use crate::accounts::Accounts;
+use crate::tickets::TicketOffice;
+use listener::GuardedListener;
+
+pub use routes::BODY_LIMIT_BYTES;
+pub use status::{MetricsText, ServerStatus};
+
+/// How long requests under way may take once the server stops.
+const STOP_GRACE: Duration = Duration::from_secs(2);
+
+/// Threads for what blocks: the two hashes at a time, and one to spare.
+const BLOCKING_THREADS: usize = 3;
+
+/// What the routes answer from.
+#[derive(Clone)]
+pub struct HttpState {
+    /// Registration and login.
+    pub accounts: Accounts,
+    /// Issues the tickets that connections redeem.
+    pub tickets: TicketOffice,
+    /// What the ECS thread tells of itself.
+    pub status: Arc<ServerStatus>,
+    /// Where players connect, as they should dial it.
+    pub player_addr: String,
+    /// SHA-256 of the certificate of that address, in hexadecimal.
+    pub certificate_hash: String,
+    /// Bounds for peers.
+    pub limits: HttpLimits,
+}
+
+/// Bounds for peers.
+#[derive(Clone, Copy, Debug)]
+pub struct HttpLimits {
+    /// Connections at a time; the next ones wait in the system's queue.
+    pub max_connections: usize,
+    /// How long a request may be worked on; then it is answered with 503.
+    pub request_timeout: Duration,
+    /// How long a connection may go without a byte of an answer, from its start or the last answer on: bounds slow
+    /// requests, slow readers and idle connections alike. Longer than `request_timeout`.
+    pub silence_timeout: Duration,
+}
+
+impl Default for HttpLimits {
+    fn default() -> Self {
+        Self {
+            max_connections: 256,
+            request_timeout: Duration::from_secs(10),
+            silence_timeout: Duration::from_secs(15),
+        }
+    }
+}
+
+/// The HTTP server cannot start.
+#[derive(Debug, Error)]
+pub enum HttpError {
+    /// Something else listens there.
+    #[error(
+        "the HTTP address {addr} is in use: stop what listens there, or choose another one with --http-addr (port 0: any free one)"
+    )]
+    AddressInUse {
+        /// The address.
+        addr: SocketAddr,
+    },
+    /// The system does not let it listen there.
+    #[error(
+        "cannot listen on the HTTP address {addr} ({source}): choose another one with --http-addr"
+    )]
+    CannotListen {
+        /// The address.
+        addr: SocketAddr,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// The system gives no thread or no event queue.
+    #[error("cannot start the HTTP server: {0}")]
+    CannotStart(#[source] io::Error),
+}
+
+/// The running HTTP server. Dropping it stops it, within [`STOP_GRACE`].
+pub struct HttpServer {
+    /// Where it listens.
+    pub local_addr: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl fmt::Debug for HttpServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpServer")
+            .field("local_addr", &self.local_addr)
+            .finish_non_exhaustive()
+    }
+}
+
+impl HttpServer {
+    /// Listens on `addr` (port 0: any free one) and serves until it is stopped.
+    ///
+    /// # Errors
+    /// [`HttpError`] when the address cannot be had.
+    pub fn start(addr: SocketAddr, state: HttpState) -> Result<Self, HttpError> {
+        let cannot_listen = |source: io::Error| match source.kind() {
+            io::ErrorKind::AddrInUse => HttpError::AddressInUse { addr },
+            _ => HttpError::CannotListen { addr, source },
+        };
+        let listener = std::net::TcpListener::bind(addr).map_err(cannot_listen)?;
+        listener
+            .set_nonblocking(true)
+            .map_err(HttpError::CannotStart)?;
+        let local_addr = listener.local_addr().map_err(HttpError::CannotStart)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(BLOCKING_THREADS)
+            .thread_name("http-blocking")
+            .build()
+            .map_err(HttpError::CannotStart)?;
+        let listener = {
+            let _context = runtime.enter();
+            tokio::net::TcpListener::from_std(listener).map_err(HttpError::CannotStart)?
+        };
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::Builder::new()
+            .name("http".to_owned())
+            .spawn(move || {
+                runtime.block_on(serve(listener, state, stopped));
+                runtime.shutdown_timeout(STOP_GRACE);
+            })
+            .map_err(HttpError::CannotStart)?;
+        tracing::info!(%local_addr, "HTTP server listens");
+        Ok(Self {
+            local_addr,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+
+    /// Takes no more connections, lets requests under way end, and returns when the thread has ended.
+    pub fn stop(self) {}
+}
+
+impl Drop for HttpServer {
+    fn drop(&mut self) {
+        // Dropping the sender is the signal.
+        self.stop.take();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the HTTP thread had panicked");
+        }
+    }
+}
+
+async fn serve(
+    listener: tokio::net::TcpListener,
+    state: HttpState,
+    stopped: oneshot::Receiver<()>,
+) {
+    let (begin_stop, stop_begun) = oneshot::channel();
+    let limits = state.limits;
+    let serving = axum::serve(
+        GuardedListener::new(listener, limits),
+        routes::router(state),
+    )
+    .with_graceful_shutdown(async {
+        let _ = stopped.await;
+        let _ = begin_stop.send(());
+    });
+    let grace_is_over = async {
+        let _ = stop_begun.await;
+        tokio::time::sleep(STOP_GRACE).await;
+    };
+    tokio::select! {
+        result = async { serving.await } => if let Err(error) = result {
+            tracing::error!(%error, "the HTTP server ended");
+        },
+        () = grace_is_over => tracing::warn!("requests were still under way when the HTTP server stopped"),
+    }
+}

@@ -1,0 +1,87 @@
+//! One player's inputs on their way through the server, without I/O: each is forwarded once, and the
+//! last ones are kept to be replayed to the next owner in a handoff.
+
+use sidereal_protocol::{
+    input::Input,
+    limits::INPUT_HISTORY,
+    tick::{SimTick, TICK_HZ},
+};
+use std::collections::VecDeque;
+
+/// How far ahead of the server's tick a stamp may be, ticks: a client's tick leads by its travel time
+/// and some slack; more than three seconds is no clock of ours.
+const MAX_LEAD_TICKS: u64 = 3 * TICK_HZ as u64;
+
+/// Inputs from one session.
+#[derive(Debug, Default)]
+pub struct InputLog {
+    history: VecDeque<Input>,
+    newest: SimTick,
+    /// Inputs that were new.
+    pub received: u64,
+    /// Inputs with a stamp that no honest clock has; dropped.
+    pub refused: u64,
+}
+
+impl InputLog {
+    /// Takes what a packet repeats; returns what is new in it, oldest first.
+    pub fn take(&mut self, now: SimTick, inputs: &[Input]) -> Vec<Input> {
+        let mut fresh = Vec::new();
+        for input in inputs {
+            if input.tick <= self.newest {
+                continue;
+            }
+            if input.tick > now + MAX_LEAD_TICKS {
+                self.refused += 1;
+                continue;
+            }
+            self.newest = input.tick;
+            if self.history.len() == INPUT_HISTORY {
+                self.history.pop_front();
+            }
+            self.history.push_back(*input);
+            self.received += 1;
+            fresh.push(*input);
+        }
+        fresh
+    }
+
+    /// Inputs after `last`, oldest first.
+    pub fn since(&self, last: SimTick) -> Vec<Input> {
+        self.history.iter().filter(|input| input.tick > last).copied().collect()
+    }
+
+    /// Forgets everything: another ship starts from here.
+    pub fn clear(&mut self) {
+        self.history.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sidereal_protocol::flight::Controls;
+
+    fn input(tick: u64) -> Input {
+        Input { tick: SimTick(tick), controls: Controls::default() }
+    }
+
+    #[test]
+    fn each_input_is_new_once() {
+        let mut log = InputLog::default();
+        let now = SimTick(100);
+        assert_eq!(log.take(now, &[input(100), input(101)]).len(), 2);
+        assert_eq!(log.take(now, &[input(100), input(101), input(102)]), vec![input(102)]);
+        assert_eq!(log.take(now, &[input(101)]), vec![]);
+        assert_eq!(log.since(SimTick(100)), vec![input(101), input(102)]);
+        assert_eq!(log.received, 3);
+    }
+
+    #[test]
+    fn a_stamp_from_the_future_is_refused_and_blocks_nothing() {
+        let mut log = InputLog::default();
+        assert_eq!(log.take(SimTick(100), &[input(1_000_000)]), vec![]);
+        assert_eq!(log.refused, 1);
+        assert_eq!(log.take(SimTick(100), &[input(101)]).len(), 1);
+    }
+}

@@ -1,0 +1,263 @@
+//! Who sees what: naia rooms and the lane's subscriptions follow each player's ship and each shard's
+//! borders.
+//!
+//! A player is in the rooms of the 3 × 3 sectors round the ship's logical sector (which itself changes
+//! only past a margin), enters new rooms before leaving old ones, and a few at a time, nearest first.
+//! A shard is in the rooms of the sectors that touch its own: its border ghosts are nothing else.
+
+use crate::core::Core;
+use bevy::prelude::Resource;
+use bytes::Bytes;
+use sidereal_protocol::{
+    ids::ShardId,
+    sector::SectorId,
+    tick::TICK_HZ,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::SocketAddr,
+};
+
+/// Rooms that one peer enters in one tick: entering costs naia some 7 µs for each entity in it.
+const ROOMS_PER_TICK: usize = 3;
+
+/// What a player may be sent on the lane, bytes per second: above it the far sectors thin out first.
+/// 64 KB/s is half a megabit: any link on which the world is playable carries it.
+const PLAYER_BYTES_PER_SECOND: u64 = 64 * 1024;
+
+/// How often a subscriber gets a sector's packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Class {
+    /// The ship's own sector, every tick: what one fights with is there.
+    Own,
+    /// Sharing an edge with it, every second tick: half a sector away or more for most of the view.
+    Edge,
+    /// Sharing a corner, every third tick.
+    Corner,
+    /// A shard's border: every tick, ghosts collide.
+    Border,
+}
+
+impl Class {
+    fn stride(self) -> u64 {
+        match self {
+            Self::Own | Self::Border => 1,
+            Self::Edge => 2,
+            Self::Corner => 3,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct View {
+    /// The ship's sector; `None` for a shard.
+    center: Option<SectorId>,
+    wanted: BTreeSet<SectorId>,
+    seen: BTreeSet<SectorId>,
+    /// Bytes that may still be sent; refilled each tick.
+    allowance: u64,
+}
+
+/// Everybody's view.
+#[derive(Debug, Default, Resource)]
+pub struct Interest {
+    views: BTreeMap<SocketAddr, View>,
+    subscribers: HashMap<SectorId, Vec<(SocketAddr, Class)>>,
+    outdated: bool,
+    /// A shard holds other leases than when its view was made.
+    pub leases_changed: bool,
+}
+
+impl Interest {
+    /// Forgets a peer; naia forgets its rooms by itself.
+    pub fn forget(&mut self, address: &SocketAddr) {
+        self.outdated |= self.views.remove(address).is_some();
+        self.leases_changed = true;
+    }
+
+    /// Players whose view holds `sector`.
+    pub fn players_seeing(&self, sector: SectorId) -> Vec<SocketAddr> {
+        self.views
+            .iter()
+            .filter(|(_, view)| view.center.is_some() && view.seen.contains(&sector))
+            .map(|(address, _)| *address)
+            .collect()
+    }
+
+    fn rebuild(&mut self) {
+        self.subscribers.clear();
+        for (address, view) in &self.views {
+            for sector in &view.seen {
+                let class = match view.center {
+                    None => Class::Border,
+                    Some(center) if center == *sector => Class::Own,
+                    Some(center)
+                        if center.x.abs_diff(sector.x) + center.y.abs_diff(sector.y) == 1 =>
+                    {
+                        Class::Edge
+                    }
+                    Some(_) => Class::Corner,
+                };
+                self.subscribers.entry(*sector).or_default().push((*address, class));
+            }
+        }
+        self.outdated = false;
+    }
+}
+
+/// Brings views, rooms and subscriptions up to date.
+pub fn follow_ships(mut core: Core<'_, '_>) {
+    let flying: Vec<(SocketAddr, sidereal_protocol::ids::EntityId)> =
+        core.players.flying().collect();
+    for (address, id) in flying {
+        let Some(center) = core.mirror.get(id).map(|entry| entry.record.sector) else { continue };
+        let view = core.interest.views.entry(address).or_default();
+        if view.center == Some(center) {
+            continue;
+        }
+        view.center = Some(center);
+        view.wanted = center.neighbourhood().into_iter().collect();
+        core.interest.outdated = true;
+        for sector in center.neighbourhood() {
+            core.leases.table.want(sector.block());
+        }
+    }
+    if core.interest.leases_changed {
+        core.interest.leases_changed = false;
+        let shards: Vec<ShardId> = core.shards.ids().collect();
+        for shard in shards {
+            let Some(address) = core.shards.address(shard) else { continue };
+            let wanted = border(&core, shard);
+            let view = core.interest.views.entry(address).or_default();
+            if view.wanted != wanted {
+                view.wanted = wanted;
+                core.interest.outdated = true;
+            }
+        }
+    }
+    let behind: Vec<SocketAddr> = core
+        .interest
+        .views
+        .iter()
+        .filter(|(_, view)| view.wanted != view.seen)
+        .map(|(address, _)| *address)
+        .collect();
+    for address in behind {
+        adjust_rooms(&mut core, address);
+    }
+    if core.interest.outdated {
+        core.interest.rebuild();
+    }
+    // naia asks about every new pairing of user and entity in a room: everything in a room is seen.
+    let pending = core.naia.scope_checks_pending();
+    if !pending.is_empty() {
+        for (_, user, entity) in pending {
+            core.naia.user_scope_mut(&user).include(&entity);
+        }
+        core.naia.mark_scope_checks_pending_handled();
+    }
+}
+
+/// The sectors that touch the shard's, without its own.
+fn border(core: &Core<'_, '_>, shard: ShardId) -> BTreeSet<SectorId> {
+    let own: BTreeSet<SectorId> =
+        core.leases.table.blocks_of(shard).flat_map(|block| block.sectors()).collect();
+    own.iter()
+        .flat_map(|sector| sector.neighbourhood())
+        .filter(|sector| !own.contains(sector))
+        .collect()
+}
+
+fn adjust_rooms(core: &mut Core<'_, '_>, address: SocketAddr) {
+    let Some(user) = core.user_key(&address) else { return };
+    let Some(view) = core.interest.views.get(&address) else { return };
+    let mut enter: Vec<SectorId> = view.wanted.difference(&view.seen).copied().collect();
+    if let Some(center) = view.center {
+        enter.sort_by_key(|sector| {
+            (center.x.abs_diff(sector.x) + center.y.abs_diff(sector.y), *sector)
+        });
+    }
+    enter.truncate(ROOMS_PER_TICK);
+    if enter.is_empty() {
+        // All that is wanted is seen: now what is no longer wanted can go.
+        let leave: Vec<SectorId> = view.seen.difference(&view.wanted).copied().collect();
+        for sector in &leave {
+            let room = core.room(*sector);
+            core.naia.user_mut(&user).leave_room(&room);
+        }
+        if let Some(view) = core.interest.views.get_mut(&address) {
+            for sector in &leave {
+                view.seen.remove(sector);
+            }
+        }
+    }
+    for sector in enter {
+        let room = core.room(sector);
+        core.naia.user_mut(&user).enter_room(&room);
+        if let Some(view) = core.interest.views.get_mut(&address) {
+            view.seen.insert(sector);
+        }
+        for packet in core.motion.full_packets(sector) {
+            core.tally.motions_delivered += u64::from(packet.motions);
+            core.link.transport.send_lane(&address, packet.bytes);
+        }
+    }
+    core.interest.outdated = true;
+}
+
+/// Sends the tick's motion: each sector is packed once, its bytes go to every subscriber. The own
+/// ship's state goes in the same burst.
+pub fn publish_motion(mut core: Core<'_, '_>) {
+    let now = core.clock.tick;
+    let refill = PLAYER_BYTES_PER_SECOND / u64::from(TICK_HZ);
+    let players: Vec<SocketAddr> = core
+        .interest
+        .views
+        .iter_mut()
+        .filter(|(_, view)| view.center.is_some())
+        .map(|(address, view)| {
+            // Two seconds' worth may be saved up for what a new sector brings.
+            view.allowance = (view.allowance + refill).min(2 * PLAYER_BYTES_PER_SECOND);
+            *address
+        })
+        .collect();
+    for address in &players {
+        if let Some(state) = core.players.take_own_state(address) {
+            core.link.transport.send_lane(address, state);
+        }
+    }
+    let mut deliveries: Vec<(Class, SocketAddr, Bytes, u32)> = Vec::new();
+    let sectors: Vec<SectorId> = core.interest.subscribers.keys().copied().collect();
+    for sector in sectors {
+        let due: Vec<(SocketAddr, Class)> = core.interest.subscribers[&sector]
+            .iter()
+            .filter(|(_, class)| now.0.is_multiple_of(class.stride()))
+            .copied()
+            .collect();
+        if due.is_empty() {
+            continue;
+        }
+        for packet in core.motion.packets(sector, now) {
+            core.tally.sector_packets += 1;
+            for (address, class) in &due {
+                deliveries.push((*class, *address, packet.bytes.clone(), packet.motions));
+            }
+        }
+    }
+    // Nearest class first, so that a budget that runs out thins the far ones.
+    deliveries.sort_by_key(|(class, ..)| *class);
+    for (class, address, bytes, motions) in deliveries {
+        if class != Class::Border {
+            let Some(view) = core.interest.views.get_mut(&address) else { continue };
+            let length = bytes.len() as u64;
+            if view.allowance < length {
+                core.tally.thinned += 1;
+                continue;
+            }
+            view.allowance -= length;
+            core.tally.motions_delivered += u64::from(motions);
+            core.tally.motion_bytes += length;
+        }
+        core.link.transport.send_lane(&address, bytes);
+    }
+}

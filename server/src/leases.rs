@@ -1,0 +1,196 @@
+//! Who simulates what: leases on blocks of sectors, without I/O.
+//!
+//! A block is wanted when somebody is in or near it. It goes to the shard with the fewest blocks, or
+//! to one that holds more of its neighbours while the difference stays small, so that leases stay
+//! contiguous and most crossings inside a shard. Each change of holder raises the lease's epoch.
+
+use sidereal_protocol::{
+    control::Lease,
+    ids::ShardId,
+    sector::{BlockId, SectorId},
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How many blocks more than the least loaded shard one may hold for the sake of neighbourhood.
+const IMBALANCE: usize = 1;
+
+/// Where a block's entities are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BlockState {
+    /// Not in the mirror: to be read from the database, or generated.
+    Stored,
+    /// Asked from the database.
+    Loading,
+    /// In the mirror.
+    Live,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Block {
+    holder: Option<ShardId>,
+    epoch: u64,
+    state: BlockState,
+}
+
+/// The leases of the world.
+#[derive(Debug, Default)]
+pub struct Leases {
+    blocks: BTreeMap<BlockId, Block>,
+    shards: BTreeSet<ShardId>,
+}
+
+impl Leases {
+    /// A shard is there.
+    pub fn add_shard(&mut self, shard: ShardId) {
+        self.shards.insert(shard);
+    }
+
+    /// A shard is gone: its blocks have no holder until [`Leases::assign`]. Returns them.
+    pub fn lose_shard(&mut self, shard: ShardId) -> Vec<BlockId> {
+        self.shards.remove(&shard);
+        let mut lost = Vec::new();
+        for (id, block) in &mut self.blocks {
+            if block.holder == Some(shard) {
+                block.holder = None;
+                lost.push(*id);
+            }
+        }
+        lost
+    }
+
+    /// Shards that are there.
+    pub fn shard_count(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// Blocks with a holder whose entities are in the mirror.
+    pub fn live_blocks(&self) -> usize {
+        self.blocks
+            .values()
+            .filter(|block| block.holder.is_some() && block.state == BlockState::Live)
+            .count()
+    }
+
+    /// The block shall be simulated from now on.
+    pub fn want(&mut self, id: BlockId) {
+        self.blocks
+            .entry(id)
+            .or_insert(Block { holder: None, epoch: 0, state: BlockState::Stored });
+    }
+
+    /// Gives every wanted block without a holder to a shard; returns what was given, and where the
+    /// block's entities are. Nothing is given while no shard is there.
+    pub fn assign(&mut self) -> Vec<(BlockId, ShardId, BlockState)> {
+        let open: Vec<BlockId> = self
+            .blocks
+            .iter()
+            .filter(|(_, block)| block.holder.is_none())
+            .map(|(id, _)| *id)
+            .collect();
+        let mut given = Vec::new();
+        for id in open {
+            let Some(shard) = self.choose(id) else { break };
+            if let Some(block) = self.blocks.get_mut(&id) {
+                block.holder = Some(shard);
+                block.epoch += 1;
+                given.push((id, shard, block.state));
+            }
+        }
+        given
+    }
+
+    fn choose(&self, id: BlockId) -> Option<ShardId> {
+        let load = |shard: ShardId| {
+            self.blocks.values().filter(|block| block.holder == Some(shard)).count()
+        };
+        let least = self.shards.iter().map(|shard| load(*shard)).min()?;
+        let neighbours = |shard: ShardId| {
+            self.blocks
+                .iter()
+                .filter(|(other, block)| other.touches(id) && block.holder == Some(shard))
+                .count()
+        };
+        self.shards
+            .iter()
+            .copied()
+            .filter(|shard| load(*shard) <= least + IMBALANCE)
+            .max_by_key(|shard| {
+                (neighbours(*shard), std::cmp::Reverse(load(*shard)), std::cmp::Reverse(*shard))
+            })
+    }
+
+    /// The block's entities were asked from the database, or are in the mirror now.
+    pub fn set_state(&mut self, id: BlockId, state: BlockState) {
+        if let Some(block) = self.blocks.get_mut(&id) {
+            block.state = state;
+        }
+    }
+
+    /// Who holds the lease on the block, whether or not its entities are there yet.
+    pub fn holder_of_block(&self, id: BlockId) -> Option<ShardId> {
+        self.blocks.get(&id)?.holder
+    }
+
+    /// Who simulates the sector: `None` until its entities are in the mirror.
+    pub fn holder(&self, sector: SectorId) -> Option<ShardId> {
+        let block = self.blocks.get(&sector.block())?;
+        (block.state == BlockState::Live).then_some(block.holder)?
+    }
+
+    /// The leases on a block's sectors.
+    pub fn leases_of(&self, id: BlockId) -> Vec<Lease> {
+        let Some(block) = self.blocks.get(&id) else { return Vec::new() };
+        id.sectors().map(|sector| Lease { sector, epoch: block.epoch }).collect()
+    }
+
+    /// Live blocks of one shard.
+    pub fn blocks_of(&self, shard: ShardId) -> impl Iterator<Item = BlockId> + '_ {
+        self.blocks
+            .iter()
+            .filter(move |(_, block)| {
+                block.holder == Some(shard) && block.state == BlockState::Live
+            })
+            .map(|(id, _)| *id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn home_is_split_in_two_connected_halves() {
+        let mut leases = Leases::default();
+        leases.add_shard(ShardId(1));
+        leases.add_shard(ShardId(2));
+        for (x, y) in [(-1, -1), (-1, 0), (0, -1), (0, 0)] {
+            leases.want(BlockId { x, y });
+        }
+        let given = leases.assign();
+        assert_eq!(given.len(), 4);
+        for shard in [ShardId(1), ShardId(2)] {
+            let blocks: Vec<BlockId> =
+                given.iter().filter(|(_, to, _)| *to == shard).map(|(id, _, _)| *id).collect();
+            assert_eq!(blocks.len(), 2, "{given:?}");
+            assert!(blocks[0].touches(blocks[1]), "{given:?}");
+        }
+    }
+
+    #[test]
+    fn a_lost_shards_blocks_go_to_the_others_under_a_new_epoch() {
+        let mut leases = Leases::default();
+        leases.add_shard(ShardId(1));
+        let block = BlockId { x: 0, y: 0 };
+        leases.want(block);
+        assert_eq!(leases.assign(), vec![(block, ShardId(1), BlockState::Stored)]);
+        leases.set_state(block, BlockState::Live);
+        assert_eq!(leases.leases_of(block)[0].epoch, 1);
+        assert_eq!(leases.lose_shard(ShardId(1)), vec![block]);
+        assert_eq!(leases.holder(SectorId::new(0, 0)), None);
+        assert_eq!(leases.assign(), vec![], "nobody is there");
+        leases.add_shard(ShardId(2));
+        assert_eq!(leases.assign(), vec![(block, ShardId(2), BlockState::Live)]);
+        assert_eq!(leases.leases_of(block)[0].epoch, 2);
+        assert_eq!(leases.holder(SectorId::new(3, 3)), Some(ShardId(2)));
+    }
+}

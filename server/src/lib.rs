@@ -1,0 +1,104 @@
+//! Sidereal's replication server: the only door for players and for shards.
+//!
+//! It keeps a mirror of every active entity, decides who sees what, routes inputs to the shard that has
+//! a ship's authority, leases sectors to shards, moves authority between them, and is the only one that
+//! writes to the database. It simulates nothing.
+//!
+//! What decides (handoffs, leases, input logs, the motion plane, the write-behind) has no I/O; thin
+//! systems around it stand in [`schedule`]. [`build_app`] makes the same App for the binary and for
+//! tests.
+
+pub mod accounts;
+pub mod census;
+pub mod clock;
+pub mod config;
+pub mod core;
+pub mod db;
+pub mod granting;
+pub mod handoff;
+pub mod http;
+pub mod input_log;
+pub mod interest;
+pub mod leases;
+pub mod link;
+pub mod mirror;
+pub mod motion_plane;
+pub mod persist;
+pub mod players;
+pub mod report;
+pub mod run;
+pub mod schedule;
+pub mod shards;
+pub mod shutdown;
+pub mod tickets;
+pub mod transfers;
+pub mod worldgen;
+
+use bevy::{
+    ecs::schedule::{ExecutorKind, ScheduleLabel},
+    prelude::{App, PostUpdate, Update},
+};
+use naia_bevy_server::{Plugin as NaiaServerPlugin, ServerConfig as NaiaServerConfig, listen_on_app};
+use sidereal_protocol::{schema::protocol, tick::SimTick};
+use sidereal_transport::{ServerHandle, ServerSocket};
+use std::time::Duration;
+
+/// What a server's App is made from.
+pub struct ServerParts {
+    /// The transport.
+    pub transport: ServerHandle,
+    /// The transport's side for naia.
+    pub socket: ServerSocket,
+    /// The running store.
+    pub store: db::Store,
+    /// Where the HTTP API's tickets are redeemed.
+    pub tickets: tickets::TicketOffice,
+    /// What shards must present.
+    pub shard_secret: String,
+    /// Seed of what nobody has visited.
+    pub world_seed: u64,
+    /// The world's tick at the start.
+    pub start_tick: SimTick,
+    /// Shards to wait for before the first lease is given.
+    pub expected_shards: usize,
+}
+
+/// The server's App, listening. It is run by calling `update` whenever something arrives or a tick is
+/// due.
+pub fn build_app(parts: ServerParts) -> App {
+    let mut app = App::new();
+    let mut config = NaiaServerConfig { require_auth: false, ..NaiaServerConfig::default() };
+    // The transport notices a dead peer sooner; naia's own timeout is the second net.
+    config.connection.disconnection_timeout_duration = Duration::from_secs(15);
+    config.connection.heartbeat_interval = Duration::from_secs(1);
+    config.connection.bandwidth_measure_duration = None;
+    config.connection.bandwidth.target_bytes_per_sec = NAIA_BYTES_PER_SECOND;
+    app.add_plugins(NaiaServerPlugin::new(config, protocol()));
+    for label in [Update.intern(), PostUpdate.intern()] {
+        app.edit_schedule(label, |schedule| {
+            schedule.set_executor_kind(ExecutorKind::SingleThreaded);
+        });
+    }
+    app.insert_resource(clock::Clock::new(parts.start_tick, 0))
+        .insert_resource(link::Link::new(parts.transport, parts.tickets, &parts.shard_secret))
+        .insert_resource(granting::LeaseBook::new(parts.expected_shards))
+        .insert_resource(persist::Storage::new(parts.store, parts.world_seed))
+        .init_resource::<mirror::Mirror>()
+        .init_resource::<mirror::Rooms>()
+        .init_resource::<motion_plane::MotionPlane>()
+        .init_resource::<transfers::Transfers>()
+        .init_resource::<shards::Shards>()
+        .init_resource::<players::Players>()
+        .init_resource::<interest::Interest>()
+        .init_resource::<census::Audit>()
+        .init_resource::<report::Tally>()
+        .init_resource::<report::TickStart>()
+        .init_resource::<shutdown::Shutdown>();
+    schedule::build(&mut app);
+    listen_on_app(&mut app, parts.socket);
+    app
+}
+
+/// What naia may send to one peer, bytes per second: the lifecycle of a thousand entities at once
+/// within a second. Motion is not in it.
+const NAIA_BYTES_PER_SECOND: u32 = 256 * 1024;

@@ -1,0 +1,240 @@
+//! The mirror: the last known state of every active entity, who simulates it, and its naia entity.
+//!
+//! Records are here, motion is in the [`MotionPlane`](crate::motion_plane::MotionPlane), what players
+//! get of an entity besides motion is in its naia components. An entity is in the naia room of its
+//! logical sector from when it enters the mirror to when it leaves.
+
+use crate::{core::Core, motion_plane::SectorChange};
+use bevy::prelude::{Entity, Query, ResMut, Resource};
+use naia_bevy_server::{CommandsExt, RoomKey};
+use sidereal_protocol::{
+    components::{Identity, Vitals},
+    ids::{EntityId, NetId, NetIdBlock, ShardId},
+    limits::NET_ID_BLOCK,
+    record::EntityRecord,
+    sector::SectorId,
+};
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// Who has the authority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holder {
+    /// This shard simulates it.
+    Shard(ShardId),
+    /// Nobody simulates it: it waits here for a lease or a commit.
+    Server,
+}
+
+/// One active entity.
+#[derive(Debug)]
+pub struct Mirrored {
+    /// Its naia entity.
+    pub entity: Entity,
+    /// The last record, with the state of when it was sent; see [`Core::current_record`].
+    pub record: EntityRecord,
+    /// Who has the authority.
+    pub holder: Holder,
+    /// The highest epoch ever given out for it.
+    pub issued_epoch: u64,
+    /// It differs from what was given to the database.
+    pub dirty: bool,
+}
+
+/// All active entities.
+#[derive(Debug, Default, Resource)]
+pub struct Mirror {
+    entries: BTreeMap<EntityId, Mirrored>,
+    by_net: HashMap<NetId, EntityId>,
+    stale_vitals: HashSet<EntityId>,
+    net_ids: NetIds,
+}
+
+/// Where the next block of net ids begins, and the server's own block. Id 0 is nobody's.
+#[derive(Debug)]
+struct NetIds {
+    next_block: u32,
+    own: NetIdBlock,
+}
+
+impl Default for NetIds {
+    fn default() -> Self {
+        Self { next_block: NET_ID_BLOCK, own: NetIdBlock { next: 1, end: NET_ID_BLOCK } }
+    }
+}
+
+impl Mirror {
+    /// One entity.
+    pub fn get(&self, id: EntityId) -> Option<&Mirrored> {
+        self.entries.get(&id)
+    }
+
+    /// One entity, to change it.
+    pub fn get_mut(&mut self, id: EntityId) -> Option<&mut Mirrored> {
+        self.entries.get_mut(&id)
+    }
+
+    /// The entity with this net id.
+    pub fn id_of(&self, net_id: NetId) -> Option<EntityId> {
+        self.by_net.get(&net_id).copied()
+    }
+
+    /// All of them, by id.
+    pub fn iter(&self) -> impl Iterator<Item = (EntityId, &Mirrored)> {
+        self.entries.iter().map(|(id, entry)| (*id, entry))
+    }
+
+    /// All of them, to change them.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (EntityId, &mut Mirrored)> {
+        self.entries.iter_mut().map(|(id, entry)| (*id, entry))
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// A net id for something that enters the mirror from the database, or for the first time.
+    /// `None` when all 2^32 were given out in one run.
+    pub fn new_net_id(&mut self) -> Option<NetId> {
+        if self.net_ids.own.remaining() == 0 {
+            self.net_ids.own = self.new_net_id_block();
+        }
+        self.net_ids.own.take()
+    }
+
+    /// A block of net ids for a shard; empty when all were given out.
+    pub fn new_net_id_block(&mut self) -> NetIdBlock {
+        let next = self.net_ids.next_block;
+        match next.checked_add(NET_ID_BLOCK) {
+            Some(end) => {
+                self.net_ids.next_block = end;
+                NetIdBlock { next, end }
+            }
+            None => NetIdBlock::EMPTY,
+        }
+    }
+}
+
+/// naia's rooms, one for each sector in which there is or was something to see.
+#[derive(Debug, Default, Resource)]
+pub struct Rooms {
+    by_sector: HashMap<SectorId, RoomKey>,
+}
+
+impl Core<'_, '_> {
+    /// The room of a sector, made when it is first needed.
+    pub fn room(&mut self, sector: SectorId) -> RoomKey {
+        match self.rooms.by_sector.get(&sector) {
+            Some(room) => *room,
+            None => {
+                let room = self.naia.create_room().key();
+                self.rooms.by_sector.insert(sector, room);
+                room
+            }
+        }
+    }
+
+    /// Takes an entity into the mirror. Its record must carry a net id that nobody else has.
+    pub fn enter_mirror(&mut self, record: EntityRecord, holder: Holder) {
+        let entity = {
+            let mut spawned = self.commands.spawn_empty();
+            let entity = spawned.id();
+            spawned.enable_replication(&mut self.naia);
+            entity
+        };
+        self.commands.entity(entity).insert((Identity::of(&record), Vitals::of(&record)));
+        let room = self.room(record.sector);
+        self.naia.room_mut(&room).add_entity(&entity);
+        let authority = match holder {
+            Holder::Shard(shard) => Some(shard),
+            Holder::Server => None,
+        };
+        let now = self.clock.tick;
+        self.motion.place(record.net_id, record.sector, authority, record.state, record.tick, now);
+        self.mirror.by_net.insert(record.net_id, record.id);
+        let issued_epoch = record.epoch;
+        let id = record.id;
+        self.mirror
+            .entries
+            .insert(id, Mirrored { entity, record, holder, issued_epoch, dirty: true });
+    }
+
+    /// Takes an entity out of the mirror; players see it go. Returns what it was.
+    pub fn leave_mirror(&mut self, id: EntityId) -> Option<Mirrored> {
+        let gone = self.mirror.entries.remove(&id)?;
+        self.mirror.by_net.remove(&gone.record.net_id);
+        self.mirror.stale_vitals.remove(&id);
+        self.motion.remove(gone.record.net_id);
+        self.commands.entity(gone.entity).despawn();
+        Some(gone)
+    }
+
+    /// The record as it is now: with the motion that came after it, rebased on the sector that the
+    /// entity is in.
+    pub fn current_record(&self, id: EntityId) -> Option<EntityRecord> {
+        let entry = self.mirror.get(id)?;
+        let mut record = entry.record.clone();
+        if let Some((sector, state, tick)) = self.motion.state_of(record.net_id)
+            && tick >= record.tick
+        {
+            record.sector = sector;
+            record.state = state;
+            record.tick = tick;
+        }
+        Some(record)
+    }
+
+    /// Takes a record from the authority: newer than what is known, the caller has checked.
+    pub fn replace_record(&mut self, record: EntityRecord) {
+        let id = record.id;
+        if let Some(entry) = self.mirror.entries.get_mut(&id) {
+            let changed = (entry.record.hull, entry.record.hull_max) != (record.hull, record.hull_max);
+            entry.record = record;
+            entry.dirty = true;
+            if changed {
+                self.mirror.stale_vitals.insert(id);
+            }
+        }
+    }
+
+    /// Moves entities between rooms as they change sectors: the new room first.
+    pub fn change_rooms(&mut self, changes: &[SectorChange]) {
+        for change in changes {
+            let Some(id) = self.mirror.id_of(change.net_id) else { continue };
+            let Some(entity) = self.mirror.get(id).map(|entry| entry.entity) else { continue };
+            let (old, new) = (self.room(change.from), self.room(change.to));
+            self.naia.room_mut(&new).add_entity(&entity);
+            if self.naia.room(&old).has_entity(&entity) {
+                self.naia.room_mut(&old).remove_entity(&entity);
+            }
+            if let Some(entry) = self.mirror.get_mut(id) {
+                entry.record.sector = change.to;
+                entry.dirty = true;
+            }
+            self.tally.crossings += 1;
+        }
+    }
+}
+
+/// Writes changed vitals into the naia components, field by field.
+pub fn sync_vitals(mut mirror: ResMut<'_, Mirror>, mut vitals: Query<'_, '_, &mut Vitals>) {
+    let stale: Vec<EntityId> = mirror.stale_vitals.drain().collect();
+    for id in stale {
+        let Some(entry) = mirror.entries.get(&id) else { continue };
+        match vitals.get_mut(entry.entity) {
+            Ok(mut vitals) => {
+                *vitals.hull = entry.record.hull;
+                *vitals.hull_max = entry.record.hull_max;
+            }
+            // Entered the mirror in this very update: its components come with the next one.
+            Err(_) => {
+                mirror.stale_vitals.insert(id);
+            }
+        }
+    }
+}

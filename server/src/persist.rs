@@ -1,0 +1,212 @@
+//! The ECS side of persistence: what changed goes to the write-behind store, what is asked for comes
+//! back. It never waits.
+
+use crate::{
+    core::Core,
+    db::{Store, StoreReply, StoredEntity},
+};
+use bevy::prelude::Resource;
+use sidereal_protocol::{
+    ids::{AccountId, EntityId, NetId},
+    record::EntityRecord,
+    sector::{BlockId, SectorId},
+    tick::SimTick,
+};
+use std::collections::HashMap;
+use tracing::{error, warn};
+
+/// How often changed entities are given to the store, ticks: a third of a second. With the store's own
+/// half second the loss window stays under a second.
+const HAND_OVER_TICKS: u64 = 10;
+
+/// Key of the world's tick in the database.
+pub const META_TICK: &str = "sim_tick";
+/// Key of the world's seed in the database.
+pub const META_SEED: &str = "seed";
+
+/// The way to the database.
+#[derive(Resource)]
+pub struct Storage {
+    store: Option<Store>,
+    /// The seed that unvisited sectors are generated from.
+    pub world_seed: u64,
+    next_token: u64,
+    blocks: HashMap<u64, BlockId>,
+    /// Rows that this build could not read; they stay as they are in the database.
+    pub unreadable: u64,
+}
+
+impl Storage {
+    /// Over a store that is running.
+    pub fn new(store: Store, world_seed: u64) -> Self {
+        Self { store: Some(store), world_seed, next_token: 0, blocks: HashMap::new(), unreadable: 0 }
+    }
+
+    fn token(&mut self) -> u64 {
+        self.next_token += 1;
+        self.next_token
+    }
+
+    /// Takes the store out, to flush and end it.
+    pub fn take(&mut self) -> Option<Store> {
+        self.store.take()
+    }
+
+    /// The running store.
+    pub fn store(&self) -> Option<&Store> {
+        self.store.as_ref()
+    }
+
+    /// Asks for a block's entities.
+    pub fn request_block(&mut self, block: BlockId) {
+        let token = self.token();
+        self.blocks.insert(token, block);
+        if let Some(store) = &self.store {
+            store.request_sectors(token, block.sectors().map(|s| (s.x, s.y)).collect());
+        }
+    }
+
+    /// Asks for an account's ship; the answer carries the token.
+    pub fn request_ship(&mut self, account: AccountId) -> u64 {
+        let token = self.token();
+        if let Some(store) = &self.store {
+            store.request_ship(token, account.0);
+        }
+        token
+    }
+
+    /// Gives a record to the store.
+    pub fn put(&self, record: &EntityRecord) {
+        let Some(store) = &self.store else { return };
+        let stored = EntityRecord { net_id: NetId(0), ..record.clone() };
+        match stored.encode() {
+            Ok(bytes) => {
+                store.put(StoredEntity {
+                    id: record.id.0,
+                    kind: i16::from(record.kind as u8),
+                    owner: record.owner.map(|owner| owner.0),
+                    sector: (record.sector.x, record.sector.y),
+                    epoch: signed(record.epoch),
+                    version: signed(record.version),
+                    tick: signed(record.tick.0),
+                    record: bytes,
+                });
+            }
+            Err(problem) => error!(id = %record.id, %problem, "record is not stored"),
+        }
+    }
+
+    /// An entity is no more.
+    pub fn tombstone(&self, id: EntityId, (epoch, version): (u64, u64), tick: SimTick) {
+        if let Some(store) = &self.store {
+            store.tombstone(id.0, signed(epoch), signed(version), signed(tick.0));
+        }
+    }
+
+    /// A sector has its first entities.
+    pub fn mark_generated(&self, sector: SectorId, tick: SimTick) {
+        if let Some(store) = &self.store {
+            store.mark_generated((sector.x, sector.y), signed(tick.0));
+        }
+    }
+
+    /// An account flies this ship from now on.
+    pub fn set_ship(&self, account: AccountId, ship: EntityId) {
+        if let Some(store) = &self.store {
+            store.set_ship(account.0, ship.0);
+        }
+    }
+}
+
+/// Counters fit: 2^63 ticks are 10^10 years.
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+impl Core<'_, '_> {
+    /// Gives every changed entity to the store, with its motion.
+    pub fn hand_over(&mut self) {
+        let changed: Vec<EntityId> = self
+            .mirror
+            .iter()
+            .filter(|(_, entry)| {
+                entry.dirty
+                    || self
+                        .motion
+                        .state_of(entry.record.net_id)
+                        .is_some_and(|(_, state, _)| state != entry.record.state)
+            })
+            .map(|(id, _)| id)
+            .collect();
+        for id in changed {
+            let Some(record) = self.current_record(id) else { continue };
+            self.storage.put(&EntityRecord { pilot: None, ..record.clone() });
+            if let Some(entry) = self.mirror.get_mut(id) {
+                entry.dirty = false;
+                entry.record.state = record.state;
+                entry.record.tick = record.tick;
+            }
+        }
+        if let Some(store) = self.storage.store() {
+            store.set_meta(META_TICK, self.clock.tick.0.to_string());
+        }
+    }
+
+    fn readable(&mut self, row: &StoredEntity) -> Option<EntityRecord> {
+        match EntityRecord::decode(&row.record) {
+            Ok(record) if record.id.0 == row.id => Some(record),
+            Ok(_) => {
+                self.unreadable_row(row, "it names another entity");
+                None
+            }
+            Err(problem) => {
+                self.unreadable_row(row, &problem.to_string());
+                None
+            }
+        }
+    }
+
+    fn unreadable_row(&mut self, row: &StoredEntity, problem: &str) {
+        warn!(id = %row.id, %problem, "a stored record cannot be read; it stays in the database");
+        self.storage.unreadable += 1;
+    }
+}
+
+/// Gives changed entities to the store, now and then.
+pub fn hand_over_changes(mut core: Core<'_, '_>) {
+    if core.clock.tick.0.is_multiple_of(HAND_OVER_TICKS) {
+        core.hand_over();
+    }
+}
+
+/// Takes in what the database has answered.
+pub fn take_answers(mut core: Core<'_, '_>) {
+    while let Some(reply) = core.storage.store().and_then(Store::poll) {
+        match reply {
+            StoreReply::Sectors { token, sectors } => {
+                let Some(block) = core.storage.blocks.remove(&token) else { continue };
+                let rows = sectors
+                    .into_iter()
+                    .map(|((x, y), generated, rows)| {
+                        let records = rows.iter().filter_map(|row| core.readable(row)).collect();
+                        (SectorId::new(x, y), generated, records)
+                    })
+                    .collect();
+                core.block_loaded(block, rows);
+            }
+            StoreReply::Ship { token, ship: Some(row) } => match core.readable(&row) {
+                Some(record) => core.ship_loaded(token, Some(record)),
+                // A ship that cannot be read is not replaced: that would lose it.
+                None => error!(id = %row.id, "a player's ship cannot be read; see the line above"),
+            },
+            StoreReply::Ship { token, ship: None } => core.ship_loaded(token, None),
+            StoreReply::Failed { token, error } => {
+                warn!(%error, "a read from the database failed; it is asked again");
+                match core.storage.blocks.remove(&token) {
+                    Some(block) => core.storage.request_block(block),
+                    None => core.ship_read_failed(token),
+                }
+            }
+        }
+    }
+}

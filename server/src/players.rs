@@ -1,0 +1,479 @@
+//! Players' sessions: their ships come and go with them, their inputs find the ship's authority.
+
+use crate::{core::Core, handoff::Event, input_log::InputLog, mirror::Holder, worldgen};
+use bevy::prelude::{MessageReader, Resource};
+use bytes::Bytes;
+use naia_bevy_server::{UserKey, events::RequestEvents};
+use sidereal_protocol::{
+    control::ToShard,
+    ids::{AccountId, EntityId, NetId, ShardId},
+    input::{Input, InputPacket},
+    lane,
+    messages::{Respawn, RespawnReply, ShipAssigned, Welcome},
+    own_state::{OwnState, encode_own_states},
+    record::{EntityRecord, Pilot},
+    schema::RequestChannel,
+    sector::SectorId,
+    tick::{SimTick, TICK_HZ},
+};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::SocketAddr,
+};
+use tracing::{debug, info, warn};
+
+/// How long a ship stays in the world without its player, ticks: 5 s.
+const GRACE_TICKS: u64 = 5 * TICK_HZ as u64;
+
+/// How many input packets a player may send in a second: twice the tick rate, for bursts after a
+/// stall. What is beyond is dropped and counted; the next packet repeats it.
+const INPUT_PACKETS_PER_SECOND: u32 = 2 * TICK_HZ;
+
+/// Refused packets after which a session is closed.
+const MAX_VIOLATIONS: u32 = 100;
+
+/// Where a player's ship is.
+#[derive(Debug, Clone, PartialEq)]
+enum Ship {
+    /// Asked from the database under this token.
+    Loading(u64),
+    /// Its last owner has been asked for it: it left the world a moment ago.
+    Returning(EntityId),
+    /// Waits for somebody to simulate its sector.
+    Waiting(Box<EntityRecord>),
+    /// Offered to a shard.
+    Admitting(EntityId),
+    /// In the world.
+    Flying(EntityId),
+    /// Destroyed: waits for the player to ask for another.
+    Lost,
+}
+
+/// One player's session.
+#[derive(Debug)]
+struct Player {
+    user: UserKey,
+    account: AccountId,
+    name: String,
+    ship: Ship,
+    inputs: InputLog,
+    /// The newest acknowledged state, until it is sent with the next burst.
+    own_state: Option<Bytes>,
+    own_tick: SimTick,
+    packet_allowance: u32,
+    violations: u32,
+    ships_flown: u64,
+}
+
+/// A ship whose player has gone.
+#[derive(Debug, Clone, Copy)]
+struct Adrift {
+    since: SimTick,
+    /// The shard that was asked to give it back.
+    asked: Option<ShardId>,
+}
+
+/// Connected players, and ships that wait for theirs.
+#[derive(Debug, Default, Resource)]
+pub struct Players {
+    by_address: BTreeMap<SocketAddr, Player>,
+    by_account: HashMap<AccountId, SocketAddr>,
+    adrift: BTreeMap<EntityId, (AccountId, Adrift)>,
+}
+
+impl Players {
+    /// How many are connected.
+    pub fn len(&self) -> usize {
+        self.by_address.len()
+    }
+
+    /// Whether nobody is.
+    pub fn is_empty(&self) -> bool {
+        self.by_address.is_empty()
+    }
+
+    /// Whose session this is.
+    pub fn account_at(&self, address: &SocketAddr) -> Option<AccountId> {
+        self.by_address.get(address).map(|player| player.account)
+    }
+
+    /// Sessions with a ship in the world.
+    pub fn flying(&self) -> impl Iterator<Item = (SocketAddr, EntityId)> + '_ {
+        self.by_address.iter().filter_map(|(address, player)| match player.ship {
+            Ship::Flying(id) => Some((*address, id)),
+            _ => None,
+        })
+    }
+
+    /// What an account has sent after `last`; empty when it is not connected.
+    pub fn inputs_since(&self, account: AccountId, last: SimTick) -> Vec<Input> {
+        self.of(account).map(|player| player.inputs.since(last)).unwrap_or_default()
+    }
+
+    /// Inputs taken in so far, by all sessions that are there.
+    pub fn inputs_received(&self) -> u64 {
+        self.by_address.values().map(|player| player.inputs.received).sum()
+    }
+
+    /// Takes the state that waits for a player's next burst.
+    pub fn take_own_state(&mut self, address: &SocketAddr) -> Option<Bytes> {
+        self.by_address.get_mut(address)?.own_state.take()
+    }
+
+    fn of(&self, account: AccountId) -> Option<&Player> {
+        self.by_address.get(self.by_account.get(&account)?)
+    }
+
+    fn of_mut(&mut self, account: AccountId) -> Option<&mut Player> {
+        self.by_address.get_mut(self.by_account.get(&account)?)
+    }
+}
+
+impl Core<'_, '_> {
+    /// A player has connected. A session that the account still has is taken over.
+    pub fn player_connected(
+        &mut self,
+        address: SocketAddr,
+        user: UserKey,
+        account: AccountId,
+        name: String,
+    ) {
+        info!(%name, %account, "player connected");
+        if let Some(old) = self.players.by_account.get(&account).copied() {
+            self.link.transport.close(&old, "this account has logged in elsewhere");
+            self.player_gone(old, "taken over by another log in");
+        }
+        let welcome = Welcome {
+            sim_tick: self.clock.tick.0,
+            naia_tick: self.clock.naia_tick,
+            account_high: account.0.as_u64_pair().0,
+            account_low: account.0.as_u64_pair().1,
+            world_seed: self.storage.world_seed,
+        };
+        let adrift =
+            self.players.adrift.iter().find(|(_, (owner, _))| *owner == account).map(|(id, _)| *id);
+        let ship = match adrift {
+            Some(id) => {
+                if let Some((_, adrift)) = self.players.adrift.get_mut(&id) {
+                    // Not waited for any longer.
+                    adrift.since = SimTick(0);
+                }
+                Ship::Returning(id)
+            }
+            None => Ship::Loading(self.storage.request_ship(account)),
+        };
+        self.players.by_account.insert(account, address);
+        self.players.by_address.insert(
+            address,
+            Player {
+                user,
+                account,
+                name,
+                ship,
+                inputs: InputLog::default(),
+                own_state: None,
+                own_tick: SimTick(0),
+                packet_allowance: INPUT_PACKETS_PER_SECOND,
+                violations: 0,
+                ships_flown: 0,
+            },
+        );
+        self.tally.players_max = self.tally.players_max.max(self.players.len() as u64);
+        self.notify(&address, &welcome);
+    }
+
+    /// A player has gone: the ship stays for a while.
+    pub fn player_gone(&mut self, address: SocketAddr, reason: &str) {
+        let Some(player) = self.players.by_address.remove(&address) else { return };
+        if self.players.by_account.get(&player.account) == Some(&address) {
+            self.players.by_account.remove(&player.account);
+        }
+        self.tally.inputs_received += player.inputs.received;
+        self.interest.forget(&address);
+        info!(name = %player.name, %reason, "player left");
+        if reason.contains("TimedOut") || reason.contains("timed out") {
+            self.tally.sessions_dropped += 1;
+        }
+        if let Ship::Flying(id) | Ship::Admitting(id) | Ship::Returning(id) = player.ship {
+            let adrift = Adrift { since: self.clock.tick, asked: None };
+            self.players.adrift.insert(id, (player.account, adrift));
+        }
+    }
+
+    /// The database has answered for a player's ship.
+    pub fn ship_loaded(&mut self, token: u64, record: Option<EntityRecord>) {
+        let found = self
+            .players
+            .by_address
+            .values()
+            .find(|player| player.ship == Ship::Loading(token))
+            .map(|player| player.account);
+        let Some(account) = found else { return };
+        match record {
+            Some(record) => self.board(account, record),
+            None => self.new_ship(account),
+        }
+    }
+
+    /// A read of a ship failed: it is asked for again, so that no second ship is made.
+    pub fn ship_read_failed(&mut self, token: u64) {
+        let Some(account) = self
+            .players
+            .by_address
+            .values()
+            .find(|player| player.ship == Ship::Loading(token))
+            .map(|player| player.account)
+        else {
+            return;
+        };
+        let token = self.storage.request_ship(account);
+        if let Some(player) = self.players.of_mut(account) {
+            player.ship = Ship::Loading(token);
+        }
+    }
+
+    fn new_ship(&mut self, account: AccountId) {
+        let tick = self.clock.tick;
+        let Some(player) = self.players.of_mut(account) else { return };
+        player.ships_flown += 1;
+        let record = worldgen::new_ship(account, &player.name, tick, tick.0);
+        self.tally.created += 1;
+        self.storage.set_ship(account, record.id);
+        self.board(account, record);
+    }
+
+    /// Puts a player aboard and the ship on its way into the world.
+    fn board(&mut self, account: AccountId, mut record: EntityRecord) {
+        let Some(net_id) = self.mirror.new_net_id() else {
+            warn!("all net ids of this run are used up: restart the server");
+            return;
+        };
+        record.net_id = net_id;
+        record.tick = self.clock.tick;
+        record.owner = Some(account);
+        record.pilot = Some(Pilot { input_delay_ticks: 2, ..Pilot::default() });
+        record.settled_at = SimTick(0);
+        record.weapon_ready = SimTick(0);
+        if let Some(player) = self.players.of_mut(account) {
+            player.inputs.clear();
+            player.ship = Ship::Waiting(Box::new(record));
+        }
+    }
+
+    /// The ship has found an authority and is in the world.
+    pub fn ship_admitted(&mut self, owner: AccountId, id: EntityId, net_id: NetId) {
+        match self.players.by_account.get(&owner).copied() {
+            Some(address) => {
+                if let Some(player) = self.players.by_address.get_mut(&address) {
+                    player.ship = Ship::Flying(id);
+                    info!(name = %player.name, %id, "in space");
+                }
+                self.notify(&address, &ShipAssigned::of(id, net_id));
+            }
+            // Left while the ship was on its way in.
+            None => {
+                let adrift = Adrift { since: self.clock.tick, asked: None };
+                self.players.adrift.insert(id, (owner, adrift));
+            }
+        }
+    }
+
+    /// No shard took the ship: it waits for another try.
+    pub fn ship_homeless(&mut self, record: EntityRecord) {
+        let Some(owner) = record.owner else { return };
+        if self.mirror.get(record.id).is_some() {
+            // Its shard died before the commit: the mirror's orphans are found a home.
+            return;
+        }
+        match self.players.of_mut(owner) {
+            Some(player) => player.ship = Ship::Waiting(Box::new(record)),
+            None => self.store_ship(record),
+        }
+    }
+
+    /// A ship's hull has gone.
+    pub fn ship_destroyed(&mut self, owner: AccountId, id: EntityId) {
+        self.players.adrift.remove(&id);
+        if let Some(player) = self.players.of_mut(owner)
+            && (player.ship == Ship::Flying(id) || player.ship == Ship::Returning(id))
+        {
+            player.ship = Ship::Lost;
+        }
+    }
+
+    /// A shard has given a ship back.
+    pub fn on_withdrawn(&mut self, shard: ShardId, record: EntityRecord) {
+        let id = record.id;
+        let ours = self.mirror.get(id).is_some_and(|entry| {
+            entry.holder == Holder::Shard(shard) && entry.record.epoch == record.epoch
+        });
+        if !ours || record.validate().is_err() {
+            self.tally.stale += 1;
+            return;
+        }
+        self.transfer(Event::Gone { id });
+        self.leave_mirror(id);
+        self.tally.stored += 1;
+        let owner = self.players.adrift.remove(&id).map(|(owner, _)| owner);
+        self.store_ship(record.clone());
+        // The player is back already: straight into the world again.
+        let returning = owner.filter(|owner| {
+            self.players.of(*owner).is_some_and(|player| player.ship == Ship::Returning(id))
+        });
+        if let Some(owner) = returning {
+            self.board(owner, record);
+        }
+    }
+
+    fn store_ship(&mut self, record: EntityRecord) {
+        self.storage.put(&EntityRecord { pilot: None, ..record });
+    }
+
+    /// The pilot's inputs that are in a ship's state were applied.
+    pub fn on_own_state(&mut self, shard: ShardId, state: OwnState) {
+        let Some(id) = self.mirror.id_of(state.net_id) else { return };
+        let Some(entry) = self.mirror.get_mut(id) else { return };
+        if entry.holder != Holder::Shard(shard) {
+            self.tally.stale += 1;
+            return;
+        }
+        if let Some(pilot) = &mut entry.record.pilot {
+            pilot.last_input = pilot.last_input.max(state.input_tick);
+            pilot.inputs_applied = pilot.inputs_applied.max(state.inputs_applied);
+        }
+        let Some(owner) = entry.record.owner else { return };
+        let Some(player) = self.players.of_mut(owner) else { return };
+        if player.ship == Ship::Flying(id) && state.tick > player.own_tick {
+            player.own_tick = state.tick;
+            player.own_state = encode_own_states(&[state]).pop().map(Bytes::from);
+        }
+    }
+
+    /// A datagram of a player: inputs, and nothing else.
+    pub fn on_player_datagram(&mut self, address: SocketAddr, bytes: &[u8]) {
+        let now = self.clock.tick;
+        let Some(player) = self.players.by_address.get_mut(&address) else { return };
+        if player.packet_allowance == 0 {
+            self.tally.inputs_over_rate += 1;
+            return;
+        }
+        player.packet_allowance -= 1;
+        let decoded = match bytes.first() {
+            Some(&lane::INPUTS) => InputPacket::decode(bytes),
+            other => Err(sidereal_protocol::DecodeError::UnknownKind(other.copied().unwrap_or(0))),
+        };
+        let inputs = match decoded {
+            Ok(packet) => player.inputs.take(now, &packet.inputs),
+            Err(problem) => {
+                player.violations += 1;
+                self.tally.bad_packets += 1;
+                if player.violations == 1 || player.violations == MAX_VIOLATIONS {
+                    warn!(name = %player.name, %problem, count = player.violations, "packet refused");
+                }
+                if player.violations == MAX_VIOLATIONS {
+                    self.link.transport.close(&address, "too many malformed packets");
+                }
+                return;
+            }
+        };
+        if inputs.is_empty() {
+            return;
+        }
+        if let Ship::Flying(id) = player.ship {
+            self.tally.inputs_forwarded += inputs.len() as u64;
+            if let Some(Holder::Shard(shard)) = self.mirror.get(id).map(|entry| entry.holder) {
+                self.to_shard(shard, &ToShard::Inputs { id, inputs });
+            }
+        }
+    }
+
+    /// Players whose view holds `sector`.
+    pub fn players_near(&self, sector: SectorId) -> Vec<SocketAddr> {
+        self.interest.players_seeing(sector)
+    }
+}
+
+/// Answers requests for another ship.
+pub fn answer_requests(mut core: Core<'_, '_>, mut requests: MessageReader<'_, '_, RequestEvents>) {
+    for events in requests.read() {
+        for (user, key, Respawn) in events.read::<RequestChannel, Respawn>() {
+            let found = core
+                .players
+                .by_address
+                .values()
+                .find(|player| player.user == user)
+                .map(|player| (player.account, player.ship == Ship::Lost));
+            let refused = match found {
+                Some((account, true)) => {
+                    core.tally.respawns += 1;
+                    core.new_ship(account);
+                    String::new()
+                }
+                Some((_, false)) => "your ship is still there".to_owned(),
+                None => "log in first".to_owned(),
+            };
+            if !core.naia.send_response(&key, &RespawnReply { refused }) {
+                debug!("the player who asked for a ship has gone");
+            }
+        }
+    }
+}
+
+/// Sends waiting ships into the world, and ships without a player out of it.
+pub fn tend_ships(mut core: Core<'_, '_>) {
+    let now = core.clock.tick;
+    let whole_second = now.0.is_multiple_of(u64::from(TICK_HZ));
+    let mut waiting: Vec<AccountId> = Vec::new();
+    for player in core.players.by_address.values_mut() {
+        if whole_second {
+            player.packet_allowance = INPUT_PACKETS_PER_SECOND;
+        }
+        if matches!(player.ship, Ship::Waiting(_)) {
+            waiting.push(player.account);
+        }
+    }
+    for account in waiting {
+        let Some(player) = core.players.of_mut(account) else { continue };
+        let Ship::Waiting(record) = &player.ship else { continue };
+        let record = (**record).clone();
+        let id = record.id;
+        player.ship = Ship::Admitting(id);
+        if let Some(record) = core.admit(record)
+            && let Some(player) = core.players.of_mut(account)
+        {
+            player.ship = Ship::Waiting(Box::new(record));
+        }
+    }
+    let adrift: Vec<(EntityId, Adrift)> =
+        core.players.adrift.iter().map(|(id, (_, adrift))| (*id, *adrift)).collect();
+    for (id, adrift) in adrift {
+        if now.since(adrift.since) < GRACE_TICKS || core.transfers.machine.is_offered(id) {
+            continue;
+        }
+        match core.mirror.get(id).map(|entry| entry.holder) {
+            Some(Holder::Shard(shard)) if adrift.asked != Some(shard) => {
+                if let Some((_, adrift)) = core.players.adrift.get_mut(&id) {
+                    adrift.asked = Some(shard);
+                }
+                core.to_shard(shard, &ToShard::Withdraw { id });
+            }
+            Some(_) => {}
+            // Never came in, or was destroyed: nothing to wait for.
+            None => {
+                core.players.adrift.remove(&id);
+                let back = core
+                    .players
+                    .by_address
+                    .values()
+                    .find(|player| player.ship == Ship::Returning(id))
+                    .map(|player| player.account);
+                if let Some(account) = back {
+                    let token = core.storage.request_ship(account);
+                    if let Some(player) = core.players.of_mut(account) {
+                        player.ship = Ship::Loading(token);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! Counters of a run, the report at its end, and the text for `/metrics`.
+
+use crate::{core::Core, http::{MetricsText, ServerStatus}};
+use bevy::prelude::{Res, Resource};
+use serde::Serialize;
+use std::{sync::Arc, time::Instant};
+
+/// Samples kept for percentiles; beyond it the oldest go.
+const MAX_SAMPLES: usize = 100_000;
+
+/// The last samples of something, in milliseconds.
+#[derive(Debug, Default)]
+pub struct Samples {
+    values: Vec<f64>,
+    next: usize,
+}
+
+impl Samples {
+    /// Adds one.
+    pub fn push(&mut self, value: f64) {
+        if self.values.len() < MAX_SAMPLES {
+            self.values.push(value);
+        } else {
+            self.values[self.next] = value;
+            self.next = (self.next + 1) % MAX_SAMPLES;
+        }
+    }
+
+    /// The value that `share` (0 to 1) of the samples do not exceed; zero without samples.
+    pub fn percentile(&self, share: f64) -> f64 {
+        let mut sorted = self.values.clone();
+        sorted.sort_by(f64::total_cmp);
+        let index = (share * sorted.len() as f64).ceil() as usize;
+        sorted.get(index.saturating_sub(1)).copied().unwrap_or(0.0)
+    }
+}
+
+/// Everything that is counted.
+#[derive(Debug, Default, Resource)]
+pub struct Tally {
+    /// Most players at once.
+    pub players_max: u64,
+    /// Entities that came to be in this run, or into the mirror.
+    pub created: u64,
+    /// Ships that came into the world with their players.
+    pub admitted: u64,
+    /// Entities that were destroyed.
+    pub destroyed: u64,
+    /// Ships that left the world with their players.
+    pub stored: u64,
+    /// Ships after the first.
+    pub respawns: u64,
+    /// Changes of logical sector.
+    pub crossings: u64,
+    /// Completed handoffs between shards.
+    pub handoffs: u64,
+    /// From prepare to the target's first tick, as the server saw it.
+    pub cutovers_ms: Samples,
+    /// Length of the server's work in a tick.
+    pub ticks_ms: Samples,
+    /// Inputs that were new, of sessions that have ended.
+    pub inputs_received: u64,
+    /// Inputs passed on to shards.
+    pub inputs_forwarded: u64,
+    /// Input packets above a player's rate.
+    pub inputs_over_rate: u64,
+    /// Refused credentials.
+    pub refused: u64,
+    /// Malformed packets of players.
+    pub bad_packets: u64,
+    /// Sessions that ended without a goodbye.
+    pub sessions_dropped: u64,
+    /// Shards that ended without a goodbye.
+    pub shards_lost: u64,
+    /// Messages about an epoch, a holder or an entity that is no longer.
+    pub stale: u64,
+    /// Blows on an entity that was between two owners or gone.
+    pub impacts_lost: u64,
+    /// Things that own processes must never do.
+    pub violations: u64,
+    /// Sectors' packets made.
+    pub sector_packets: u64,
+    /// Motions sent to players.
+    pub motions_delivered: u64,
+    /// Their bytes.
+    pub motion_bytes: u64,
+    /// Packets that a player's byte budget held back.
+    pub thinned: u64,
+}
+
+/// Percentiles, milliseconds.
+#[derive(Debug, Serialize)]
+pub struct Percentiles {
+    /// Half of the samples.
+    pub p50: f64,
+    /// 95 of 100.
+    pub p95: f64,
+    /// 99 of 100.
+    pub p99: f64,
+}
+
+impl Percentiles {
+    fn of(samples: &Samples) -> Self {
+        Self {
+            p50: samples.percentile(0.50),
+            p95: samples.percentile(0.95),
+            p99: samples.percentile(0.99),
+        }
+    }
+}
+
+/// The server's report at the end of a run; the launcher joins it with the others'.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    players_max: u64,
+    entities: u64,
+    created: u64,
+    destroyed: u64,
+    stored: u64,
+    respawns: u64,
+    crossings: u64,
+    handoffs: u64,
+    handoffs_aborted: u64,
+    handoff_cutover_ms: Percentiles,
+    lost: u64,
+    doubled: u64,
+    inputs_received: u64,
+    inputs_forwarded: u64,
+    inputs_applied: u64,
+    inputs_over_rate: u64,
+    refused: u64,
+    bad_packets: u64,
+    sessions_dropped: u64,
+    shards_lost: u64,
+    stale: u64,
+    impacts_lost: u64,
+    violations: u64,
+    tick_ms: Percentiles,
+    sector_packets: u64,
+    motions_delivered: u64,
+    motion_bytes: u64,
+    thinned: u64,
+    flushed_rows: u64,
+    stale_writes_refused: u64,
+    loss_window_max_ms: u64,
+    unreadable_rows: u64,
+    cpu_ms: u64,
+    max_rss_kb: u64,
+}
+
+impl Core<'_, '_> {
+    /// The report as of now.
+    pub fn report(&self) -> Report {
+        let tally = &self.tally;
+        let store = self.storage.store().map(crate::db::Store::stats).unwrap_or_default();
+        Report {
+            players_max: tally.players_max,
+            entities: self.mirror.len() as u64,
+            created: tally.created,
+            destroyed: tally.destroyed,
+            stored: tally.stored,
+            respawns: tally.respawns,
+            crossings: tally.crossings,
+            handoffs: tally.handoffs,
+            handoffs_aborted: self.transfers.machine.aborted,
+            handoff_cutover_ms: Percentiles::of(&tally.cutovers_ms),
+            lost: self.audit.lost,
+            doubled: self.audit.doubled,
+            inputs_received: tally.inputs_received + self.players.inputs_received(),
+            inputs_forwarded: tally.inputs_forwarded,
+            inputs_applied: self.audit.inputs_applied(),
+            inputs_over_rate: tally.inputs_over_rate,
+            refused: tally.refused,
+            bad_packets: tally.bad_packets,
+            sessions_dropped: tally.sessions_dropped,
+            shards_lost: tally.shards_lost,
+            stale: tally.stale + self.motion.stale + self.transfers.machine.stale,
+            impacts_lost: tally.impacts_lost,
+            violations: tally.violations,
+            tick_ms: Percentiles::of(&tally.ticks_ms),
+            sector_packets: tally.sector_packets,
+            motions_delivered: tally.motions_delivered,
+            motion_bytes: tally.motion_bytes,
+            thinned: tally.thinned,
+            flushed_rows: store.flushed_rows,
+            stale_writes_refused: store.stale_refused,
+            loss_window_max_ms: store.loss_window_max_ms,
+            unreadable_rows: self.storage.unreadable,
+            cpu_ms: process_cpu_ms(),
+            max_rss_kb: process_max_rss_kb(),
+        }
+    }
+}
+
+/// CPU time of this process so far, all threads, milliseconds; zero where `/proc` is not there.
+pub fn process_cpu_ms() -> u64 {
+    // utime and stime are fields 14 and 15; the name in field 2 may hold spaces, so count after it.
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let ticks: u64 = stat
+        .rsplit_once(')')
+        .map(|(_, rest)| rest.split_whitespace().skip(11).take(2))
+        .into_iter()
+        .flatten()
+        .filter_map(|field| field.parse::<u64>().ok())
+        .sum();
+    // USER_HZ is 100 on every Linux that Rust runs on.
+    ticks * 10
+}
+
+/// The most memory that this process has had resident, KiB; zero where `/proc` is not there.
+pub fn process_max_rss_kb() -> u64 {
+    std::fs::read_to_string("/proc/self/status")
+        .unwrap_or_default()
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .and_then(|rest| rest.split_whitespace().next())
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(0)
+}
+
+/// When this tick's work began.
+#[derive(Debug, Default, Resource)]
+pub struct TickStart(Option<Instant>);
+
+/// Starts the clock of an update.
+pub fn start_stopwatch(mut start: bevy::prelude::ResMut<'_, TickStart>) {
+    start.0 = Some(Instant::now());
+}
+
+/// What `/ready` and `/metrics` show.
+#[derive(Resource)]
+pub struct Shown(pub Arc<ServerStatus>);
+
+/// Ends the stopwatch of a tick, and brings `/ready` and `/metrics` up to date once a second.
+pub fn show_status(mut core: Core<'_, '_>, shown: Option<Res<'_, Shown>>, start: Res<'_, TickStart>) {
+    if let Some(start) = start.0 {
+        core.tally.ticks_ms.push(start.elapsed().as_secs_f64() * 1e3);
+    }
+    let Some(shown) = shown else { return };
+    if !core.clock.tick.0.is_multiple_of(10) {
+        return;
+    }
+    let ready = core.leases.home_is_live();
+    let sectors = if ready { core.leases.table.live_blocks() as u64 * 16 } else { 0 };
+    shown.0.set_leases(core.leases.table.shard_count() as u64, sectors);
+    let mut text = MetricsText::default();
+    text.gauge("sidereal_players", "Connected players.", core.players.len());
+    text.gauge("sidereal_entities", "Entities in the mirror.", core.mirror.len());
+    text.gauge("sidereal_tick", "The world's tick.", core.clock.tick.0);
+    text.counter("sidereal_handoffs_total", "Completed handoffs.", core.tally.handoffs);
+    text.counter("sidereal_crossings_total", "Changes of sector.", core.tally.crossings);
+    text.counter("sidereal_lost_total", "Entities lost.", core.audit.lost);
+    text.counter("sidereal_doubled_total", "Entities doubled.", core.audit.doubled);
+    text.counter("sidereal_stale_total", "Stale messages refused.", core.tally.stale);
+    text.counter("sidereal_motions_delivered_total", "Motions sent to players.", core.tally.motions_delivered);
+    text.counter("sidereal_inputs_forwarded_total", "Inputs passed on.", core.tally.inputs_forwarded);
+    if let Some(store) = core.storage.store().map(crate::db::Store::stats) {
+        text.gauge("sidereal_store_dirty", "Changes that are not stored yet.", store.dirty);
+        text.gauge("sidereal_store_oldest_dirty_ms", "Age of the oldest of them.", store.oldest_dirty_ms);
+        text.counter("sidereal_store_stale_total", "Stale writes refused.", store.stale_refused);
+    }
+    for (name, value) in core.link.transport.stats().traffic.iter() {
+        text.counter(&format!("sidereal_transport_{name}_total"), "Of the transport.", value);
+    }
+    shown.0.set_metrics(text);
+}

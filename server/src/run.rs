@@ -1,0 +1,215 @@
+//! Starts everything that the server process consists of, runs it until it is told to end, ends it.
+
+use crate::{
+    ServerParts,
+    accounts::{Accounts, HashCost},
+    build_app,
+    config::Config,
+    core::Core,
+    db::{Database, Store, StoreConfig},
+    http::{HttpLimits, HttpServer, HttpState, ServerStatus},
+    persist::{META_SEED, META_TICK, Storage},
+    report::{Report, Shown},
+    shutdown::Shutdown,
+    tickets::TicketOffice,
+};
+use anyhow::{Context, bail};
+use bevy::{ecs::system::SystemState, prelude::App};
+use sidereal_protocol::{
+    limits::PROTOCOL_VERSION,
+    tick::{SimTick, TICK_HZ},
+};
+use sidereal_transport::{
+    Identity, Limits, ListenerConfig, PeerKind, ServerConfig, ServerHandle, bind,
+};
+use std::{
+    io::Read,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tracing::info;
+
+/// Longest sleep between updates: naia's tick is due at most this late.
+const MAX_SLEEP: Duration = Duration::from_millis(2);
+
+/// Shortest time between two updates: what arrives in it is handled together. An update costs some
+/// tens of microseconds, a crowd's inputs arrive thousands of times a second.
+const MIN_INTERVAL: Duration = Duration::from_micros(800);
+
+/// How long the last flush may take.
+const FLUSH_DEADLINE: Duration = Duration::from_secs(20);
+
+/// Everything that runs beside the App.
+struct Running {
+    app: App,
+    transport: ServerHandle,
+    http: HttpServer,
+}
+
+/// Runs the server until it is told to end.
+///
+/// # Errors
+/// What is wrong with the configuration, and what to do; nothing has been changed then.
+pub fn run(config: &Config) -> anyhow::Result<()> {
+    let stop = stop_signal(config.die_with_stdin)?;
+    let mut running = start(config)?;
+    let waker = running.transport.waker();
+    while !running.app.world().resource::<Shutdown>().complete {
+        if stop.load(Ordering::Relaxed) {
+            running.app.world_mut().resource_mut::<Shutdown>().requested = true;
+        }
+        let started = Instant::now();
+        running.app.update();
+        let spent = started.elapsed();
+        if spent < MIN_INTERVAL {
+            std::thread::sleep(MIN_INTERVAL - spent);
+        }
+        waker.wait(MAX_SLEEP);
+    }
+    finish(running, config)
+}
+
+/// Set by SIGINT, SIGTERM, and (when asked for) by the end of the standard input.
+fn stop_signal(die_with_stdin: bool) -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let by_signal = stop.clone();
+    ctrlc::set_handler(move || by_signal.store(true, Ordering::Relaxed))
+        .context("cannot listen for signals")?;
+    if die_with_stdin {
+        let by_stdin = stop.clone();
+        std::thread::spawn(move || {
+            let mut sink = [0u8; 64];
+            while matches!(std::io::stdin().read(&mut sink), Ok(1..)) {}
+            by_stdin.store(true, Ordering::Relaxed);
+        });
+    }
+    Ok(stop)
+}
+
+fn start(config: &Config) -> anyhow::Result<Running> {
+    let database = Database::open(&config.database_url)?;
+    let world_seed = world_seed(&database, config.seed)?;
+    let start_tick = start_tick(&database)?;
+    let tickets = TicketOffice::new();
+    let accounts = Accounts::new(database.clone(), HashCost::PRODUCTION)
+        .map_err(|error| anyhow::anyhow!("cannot set up password hashing: {error}"))?;
+    let identity = Identity::self_signed(&["localhost", "127.0.0.1", "::1"])?;
+    let (transport, socket) = bind(ServerConfig {
+        listeners: vec![
+            ListenerConfig { kind: PeerKind::Player, addr: config.player_addr },
+            ListenerConfig { kind: PeerKind::Shard, addr: config.shard_addr },
+        ],
+        identity,
+        protocol_version: PROTOCOL_VERSION,
+        limits: Limits::default(),
+    })?;
+    let address = |kind| {
+        transport
+            .local_addr(kind)
+            .map(|addr| addr.to_string())
+            .context("the transport does not say where it listens")
+    };
+    let (player_addr, shard_addr) = (address(PeerKind::Player)?, address(PeerKind::Shard)?);
+    let certificate_hash: String =
+        transport.certificate_hash().iter().map(|byte| format!("{byte:02x}")).collect();
+    let status = Arc::new(ServerStatus::default());
+    let http = HttpServer::start(
+        config.http_addr,
+        HttpState {
+            accounts,
+            tickets: tickets.clone(),
+            status: status.clone(),
+            player_addr: player_addr.clone(),
+            certificate_hash: certificate_hash.clone(),
+            limits: HttpLimits::default(),
+        },
+    )?;
+    let store = Store::start(database, StoreConfig::default());
+    let mut app = build_app(ServerParts {
+        transport: transport.clone(),
+        socket,
+        store,
+        tickets,
+        shard_secret: config.shard_secret.0.clone(),
+        world_seed,
+        start_tick,
+        expected_shards: config.expect_shards,
+    });
+    app.insert_resource(Shown(status));
+    app.finish();
+    app.cleanup();
+    info!(%player_addr, %shard_addr, http_addr = %http.local_addr, seed = world_seed, tick = start_tick.0, "server is up");
+    if let Some(path) = &config.ready_file {
+        let ready = serde_json::json!({
+            "player_addr": player_addr,
+            "shard_addr": shard_addr,
+            "http_addr": http.local_addr.to_string(),
+            "certificate_hash": certificate_hash,
+        });
+        write_whole(path, &ready.to_string())?;
+    }
+    Ok(Running { app, transport, http })
+}
+
+/// The stored world's seed; a new world gets the one asked for, or a random one.
+fn world_seed(database: &Database, wanted: Option<u64>) -> anyhow::Result<u64> {
+    if let Some(stored) = database.meta(META_SEED)? {
+        let seed: u64 = stored
+            .parse()
+            .with_context(|| format!("the database's seed ({stored:?}) is not a number"))?;
+        if wanted.is_some_and(|wanted| wanted != seed) {
+            bail!(
+                "this database holds the world of seed {seed}: leave --seed out, or use another \
+                 database with --database-url for a new world"
+            );
+        }
+        return Ok(seed);
+    }
+    let seed = wanted.unwrap_or_else(rand::random);
+    database.set_meta(META_SEED, &seed.to_string())?;
+    Ok(seed)
+}
+
+/// The world goes on a second after what was stored last, so that no tick is counted twice.
+fn start_tick(database: &Database) -> anyhow::Result<SimTick> {
+    let stored = match database.meta(META_TICK)? {
+        Some(text) => text
+            .parse()
+            .with_context(|| format!("the database's tick ({text:?}) is not a number"))?,
+        None => 0,
+    };
+    Ok(SimTick(stored) + u64::from(TICK_HZ))
+}
+
+fn finish(mut running: Running, config: &Config) -> anyhow::Result<()> {
+    running.http.stop();
+    running.transport.shutdown("the server ends");
+    let report = take_report(&mut running.app);
+    let store = running.app.world_mut().resource_mut::<Storage>().take();
+    if let Some(store) = store {
+        let summary = store.flush_and_stop(FLUSH_DEADLINE)?;
+        info!(rows = summary.flushed_rows, "everything is stored");
+    }
+    if let Some(path) = &config.report {
+        write_whole(path, &serde_json::to_string_pretty(&report)?)?;
+    }
+    Ok(())
+}
+
+/// The report of a server's App as of now.
+pub fn take_report(app: &mut App) -> Report {
+    let mut state: SystemState<Core<'_, '_>> = SystemState::new(app.world_mut());
+    state.get_mut(app.world_mut()).report()
+}
+
+/// Writes a file so that readers see all of it or nothing.
+fn write_whole(path: &Path, text: &str) -> anyhow::Result<()> {
+    let partial = path.with_extension("partial");
+    std::fs::write(&partial, text)
+        .and_then(|()| std::fs::rename(&partial, path))
+        .with_context(|| format!("cannot write {}", path.display()))
+}

@@ -1,0 +1,101 @@
+//! The order of everything in an update of the server, in one place.
+
+use crate::{
+    granting::assign_leases,
+    interest::{follow_ships, publish_motion},
+    link::{flush, judge_credentials, track_peers},
+    mirror::sync_vitals,
+    persist::{hand_over_changes, take_answers},
+    players::{answer_requests, tend_ships},
+    report::{show_status, start_stopwatch},
+    shards::{handle_frames, handle_lane},
+    shutdown::tend_shutdown,
+    clock::Clock,
+    transfers::tend_transfers,
+};
+use bevy::prelude::{App, IntoScheduleConfigs, MessageReader, ResMut, Resource, SystemSet, Update, Res};
+use naia_bevy_server::{HandleTickEvents, HandleWorldEvents, WorldUpdate, events::TickEvent};
+use naia_bevy_shared::{ReceivePackets, SendPackets};
+
+/// What runs in an update, in this order, between naia's own sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, SystemSet)]
+pub enum ServerSystems {
+    /// Credentials are judged before naia reads its packets, so that who is admitted comes in at once.
+    Admit,
+    /// Who has come and gone, and requests: naia has just told.
+    Peers,
+    /// Frames and datagrams, as they come: inputs go on at once, handoffs take their next step.
+    Intake,
+    /// Once a tick: leases, transfers, ships, interest, motion, persistence.
+    Tick,
+    /// After naia has written its packets: everything leaves in one burst.
+    Flush,
+}
+
+/// Whether this update has a new tick.
+#[derive(Debug, Default, Resource)]
+pub struct NewTick(bool);
+
+fn advance_clock(
+    mut ticks: MessageReader<'_, '_, TickEvent>,
+    mut clock: ResMut<'_, Clock>,
+    mut new: ResMut<'_, NewTick>,
+) {
+    new.0 = false;
+    for TickEvent(tick) in ticks.read() {
+        clock.advance(*tick);
+        new.0 = true;
+    }
+}
+
+fn on_new_tick(new: Res<'_, NewTick>) -> bool {
+    new.0
+}
+
+/// Registers all systems of the server.
+pub fn build(app: &mut App) {
+    app.init_resource::<NewTick>()
+        .configure_sets(Update, ServerSystems::Admit.before(ReceivePackets))
+        .configure_sets(Update, ServerSystems::Peers.in_set(HandleWorldEvents))
+        .configure_sets(
+            Update,
+            ServerSystems::Intake.after(HandleWorldEvents).before(HandleTickEvents),
+        )
+        .configure_sets(
+            Update,
+            ServerSystems::Tick.in_set(WorldUpdate).after(HandleTickEvents).run_if(on_new_tick),
+        )
+        .configure_sets(Update, ServerSystems::Flush.after(SendPackets))
+        .add_systems(
+            Update,
+            (start_stopwatch, judge_credentials).chain().in_set(ServerSystems::Admit),
+        )
+        .add_systems(
+            Update,
+            (track_peers, answer_requests).chain().in_set(ServerSystems::Peers),
+        )
+        .add_systems(
+            Update,
+            (take_answers, handle_frames, handle_lane).chain().in_set(ServerSystems::Intake),
+        )
+        .add_systems(Update, advance_clock.in_set(HandleTickEvents))
+        .add_systems(
+            Update,
+            (
+                tend_shutdown,
+                assign_leases,
+                tend_transfers,
+                tend_ships,
+                follow_ships,
+                publish_motion,
+                sync_vitals,
+                hand_over_changes,
+            )
+                .chain()
+                .in_set(ServerSystems::Tick),
+        )
+        .add_systems(
+            Update,
+            (flush, show_status.run_if(on_new_tick)).chain().in_set(ServerSystems::Flush),
+        );
+}

@@ -1,0 +1,326 @@
+//! Connected shards, and what their frames and datagrams mean.
+
+use crate::{
+    core::Core,
+    handoff::{Event, Source},
+    mirror::Holder,
+    motion_plane::SectorChange,
+};
+use bevy::prelude::Resource;
+use sidereal_protocol::{
+    control::{ToServer, ToShard, decode_frame},
+    ids::{EntityId, ShardId},
+    lane,
+    messages,
+    motion::SectorUpdate,
+    own_state::decode_own_states,
+    record::EntityRecord,
+    schema::NoticeChannel,
+    sector::SectorId,
+};
+use std::{collections::BTreeMap, net::SocketAddr};
+use tracing::{info, warn};
+
+/// One connected shard.
+#[derive(Debug)]
+struct Shard {
+    address: SocketAddr,
+    name: String,
+    drained: bool,
+}
+
+/// Connected shards.
+#[derive(Debug, Default, Resource)]
+pub struct Shards {
+    by_id: BTreeMap<ShardId, Shard>,
+    by_address: BTreeMap<SocketAddr, ShardId>,
+    last_id: u32,
+}
+
+impl Shards {
+    /// Where a shard is.
+    pub fn address(&self, shard: ShardId) -> Option<SocketAddr> {
+        self.by_id.get(&shard).map(|shard| shard.address)
+    }
+
+    /// Which shard is at an address.
+    pub fn at(&self, address: &SocketAddr) -> Option<ShardId> {
+        self.by_address.get(address).copied()
+    }
+
+    /// All of them.
+    pub fn ids(&self) -> impl Iterator<Item = ShardId> + '_ {
+        self.by_id.keys().copied()
+    }
+
+    /// Whether every shard has handed in its last records.
+    pub fn all_drained(&self) -> bool {
+        self.by_id.values().all(|shard| shard.drained)
+    }
+}
+
+impl Core<'_, '_> {
+    /// A shard has connected: it is told who it is and what time it is.
+    pub fn shard_connected(&mut self, address: SocketAddr, name: String) {
+        self.shards.last_id += 1;
+        let shard = ShardId(self.shards.last_id);
+        info!(%shard, %name, "shard connected");
+        self.shards.by_address.insert(address, shard);
+        self.shards.by_id.insert(shard, Shard { address, name, drained: false });
+        let welcome = ToShard::Welcome {
+            shard,
+            sim_tick: self.clock.tick,
+            naia_tick: self.clock.naia_tick,
+            world_seed: self.storage.world_seed,
+            net_ids: self.mirror.new_net_id_block(),
+        };
+        self.to_shard(shard, &welcome);
+        self.leases.table.add_shard(shard);
+    }
+
+    /// A shard has gone: what it had waits in the mirror for the next holder of its leases.
+    pub fn shard_gone(&mut self, address: SocketAddr, reason: &str) {
+        let Some(shard) = self.shards.by_address.remove(&address) else { return };
+        let Some(gone) = self.shards.by_id.remove(&shard) else { return };
+        let lost = self.leases.table.lose_shard(shard);
+        self.transfer(Event::ShardLost(shard));
+        let mut orphans = 0;
+        let mut net_ids = Vec::new();
+        for (_, entry) in self.mirror.iter_mut() {
+            if entry.holder == Holder::Shard(shard) {
+                entry.holder = Holder::Server;
+                entry.dirty = true;
+                net_ids.push(entry.record.net_id);
+                orphans += 1;
+            }
+        }
+        for net_id in net_ids {
+            self.motion.set_authority(net_id, None);
+        }
+        self.audit.forget(shard);
+        self.interest.forget(&address);
+        if gone.drained {
+            info!(%shard, name = %gone.name, "shard left, drained");
+        } else {
+            self.tally.shards_lost += 1;
+            warn!(%shard, name = %gone.name, %reason, blocks = lost.len(), orphans, "shard lost");
+        }
+    }
+
+    fn on_frame(&mut self, shard: ShardId, frame: ToServer) {
+        match frame {
+            ToServer::Granted { .. } => {}
+            ToServer::Prepare { record, to } => self.on_prepare(shard, *record, to),
+            ToServer::Accept { id, epoch } => {
+                self.transfer(Event::Accept { from: shard, id, epoch });
+            }
+            ToServer::Refuse { id, epoch, reason } => {
+                info!(%shard, %id, epoch, ?reason, "offer refused");
+                self.transfer(Event::Refuse { from: shard, id, epoch });
+            }
+            ToServer::Adopted { id, epoch, .. } => {
+                self.transfer(Event::Adopted { from: shard, id, epoch });
+            }
+            ToServer::Record(record) => self.on_record(shard, *record),
+            ToServer::Destroyed { id, epoch, version, tick, by } => {
+                if self.is_authority(shard, id, epoch) {
+                    let fence = (epoch, version);
+                    self.on_destroyed(id, fence, tick, by);
+                } else {
+                    self.tally.stale += 1;
+                }
+            }
+            ToServer::Withdrawn { record } => self.on_withdrawn(shard, *record),
+            ToServer::Impact(impact) => {
+                let holder = self.mirror.get(impact.target).map(|entry| entry.holder);
+                match holder {
+                    Some(Holder::Shard(authority)) => {
+                        self.to_shard(authority, &ToShard::Impact(impact));
+                    }
+                    // Destroyed meanwhile, or between two owners: the blow finds nobody.
+                    Some(Holder::Server) | None => self.tally.impacts_lost += 1,
+                }
+            }
+            ToServer::Shot { shot, to } => {
+                if let Some(next) = self.leases.table.holder(to)
+                    && next != shard
+                {
+                    self.to_shard(next, &ToShard::Shot(shot));
+                }
+            }
+            ToServer::Census { tick, entities, inputs_applied } => {
+                self.on_census(shard, tick, &entities, inputs_applied);
+            }
+            ToServer::Drained => {
+                if let Some(shard) = self.shards.by_id.get_mut(&shard) {
+                    shard.drained = true;
+                }
+            }
+        }
+    }
+
+    fn is_authority(&self, shard: ShardId, id: EntityId, epoch: u64) -> bool {
+        self.mirror.get(id).is_some_and(|entry| {
+            entry.holder == Holder::Shard(shard) && entry.record.epoch == epoch
+        })
+    }
+
+    fn on_prepare(&mut self, shard: ShardId, record: EntityRecord, to: SectorId) {
+        let id = record.id;
+        if !self.is_authority(shard, id, record.epoch) || record.validate().is_err() {
+            self.tally.stale += 1;
+            return;
+        }
+        let epoch = record.epoch;
+        let target = self.leases.table.holder(to).filter(|target| *target != shard);
+        self.replace_record(record.clone());
+        let Some(target) = target else {
+            // Nobody simulates that sector yet: from now on somebody shall.
+            self.leases.table.want(to.block());
+            self.to_shard(shard, &ToShard::Abort { id, epoch });
+            return;
+        };
+        let Some(entry) = self.mirror.get_mut(id) else { return };
+        if self.transfers.machine.is_offered(id) {
+            return;
+        }
+        entry.issued_epoch += 1;
+        let record =
+            EntityRecord { epoch: entry.issued_epoch, version: 0, sector: to, ..record };
+        self.transfer(Event::Begin {
+            source: Source::Shard(shard),
+            target,
+            record: Box::new(record),
+        });
+    }
+
+    fn on_record(&mut self, shard: ShardId, mut record: EntityRecord) {
+        if let Err(problem) = record.validate() {
+            warn!(%shard, id = %record.id, %problem, "record refused");
+            self.tally.violations += 1;
+            return;
+        }
+        let known = self.mirror.get(record.id).map(|entry| (entry.holder, entry.record.fence()));
+        match known {
+            Some((holder, fence)) => {
+                if holder != Holder::Shard(shard) || record.epoch != fence.0 || record.version <= fence.1
+                {
+                    self.tally.stale += 1;
+                    return;
+                }
+                // The sector is the motion plane's to say.
+                if let Some(entry) = self.mirror.get(record.id) {
+                    record.sector = entry.record.sector;
+                }
+                self.replace_record(record);
+            }
+            None => {
+                let fresh = self.mirror.id_of(record.net_id).is_none();
+                let leased = self.leases.table.holder(record.sector) == Some(shard);
+                if fresh && leased && record.owner.is_none() {
+                    self.tally.created += 1;
+                    self.enter_mirror(record, Holder::Shard(shard));
+                } else {
+                    self.tally.stale += 1;
+                }
+            }
+        }
+    }
+
+    fn on_destroyed(
+        &mut self,
+        id: EntityId,
+        fence: (u64, u64),
+        tick: sidereal_protocol::tick::SimTick,
+        by: Option<EntityId>,
+    ) {
+        self.transfer(Event::Gone { id });
+        let sector = self.mirror.get(id).map(|entry| entry.record.sector);
+        let by_name = by
+            .and_then(|by| self.mirror.get(by))
+            .map_or(String::new(), |entry| entry.record.name.clone());
+        let Some(gone) = self.leave_mirror(id) else { return };
+        self.tally.destroyed += 1;
+        self.storage.tombstone(id, fence, tick);
+        let owner = gone.record.owner;
+        if gone.record.name.is_empty() {
+            return;
+        }
+        for address in self.players_near(sector.unwrap_or(gone.record.sector)) {
+            let yours = owner.is_some() && self.players.account_at(&address) == owner;
+            let news = messages::Destroyed {
+                victim: gone.record.net_id.0,
+                victim_name: gone.record.name.clone(),
+                by_name: by_name.clone(),
+                yours,
+            };
+            self.notify(&address, &news);
+        }
+        if let Some(owner) = owner {
+            self.ship_destroyed(owner, id);
+        }
+    }
+
+    /// Sends a notice to a player, reliably.
+    pub fn notify<M: naia_bevy_shared::Message>(&mut self, address: &SocketAddr, message: &M) {
+        let Some(user) = self.user_key(address) else { return };
+        if let Err(problem) = self.naia.send_message::<NoticeChannel, M>(&user, message) {
+            warn!(%address, %problem, "a player does not take notices; closing the session");
+            self.link.transport.close(address, "the connection is stuck: log in again");
+        }
+    }
+}
+
+/// Handles the frames of shards as they come.
+pub fn handle_frames(mut core: Core<'_, '_>) {
+    while let Some((address, bytes)) = core.link.transport.recv_stream() {
+        let Some(shard) = core.shards.at(&address) else { continue };
+        match decode_frame::<ToServer>(&bytes) {
+            Ok(frame) => core.on_frame(shard, frame),
+            Err(problem) => {
+                warn!(%shard, %problem, "frame refused");
+                core.tally.violations += 1;
+            }
+        }
+    }
+}
+
+/// Takes in the lane's datagrams: motion and own states from shards, inputs from players.
+pub fn handle_lane(mut core: Core<'_, '_>) {
+    let mut changes: Vec<SectorChange> = Vec::new();
+    let now = core.clock.tick;
+    while let Some((address, bytes)) = core.link.transport.recv_lane() {
+        let Some(shard) = core.shards.at(&address) else {
+            core.on_player_datagram(address, &bytes);
+            continue;
+        };
+        let problem = match bytes.first() {
+            Some(&lane::SECTOR_UPDATE) => match SectorUpdate::decode(&bytes) {
+                Ok(update) => {
+                    if core.leases.table.holder(update.sector) == Some(shard) {
+                        core.motion.apply(shard, &update, now, &mut changes);
+                    } else {
+                        core.tally.stale += 1;
+                    }
+                    None
+                }
+                Err(problem) => Some(problem),
+            },
+            Some(&lane::OWN_STATES) => match decode_own_states(&bytes) {
+                Ok(states) => {
+                    for state in states {
+                        core.on_own_state(shard, state);
+                    }
+                    None
+                }
+                Err(problem) => Some(problem),
+            },
+            other => Some(sidereal_protocol::DecodeError::UnknownKind(other.copied().unwrap_or(0))),
+        };
+        if let Some(problem) = problem {
+            warn!(%shard, %problem, "datagram refused");
+            core.tally.violations += 1;
+        }
+    }
+    core.change_rooms(&changes);
+}

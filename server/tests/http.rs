@@ -1,0 +1,300 @@
+//! The HTTP server end to end, over a real socket on a free port.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sidereal_server::accounts::{Accounts, HashCost};
+use sidereal_server::db::Database;
+use sidereal_server::http::{
+    BODY_LIMIT_BYTES, HttpError, HttpLimits, HttpServer, HttpState, MetricsText, ServerStatus,
+};
+use sidereal_server::tickets::{TicketError, TicketOffice};
+use uuid::Uuid;
+
+const ANY_PORT: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
+
+struct World {
+    server: HttpServer,
+    tickets: TicketOffice,
+    status: Arc<ServerStatus>,
+    agent: ureq::Agent,
+}
+
+fn state(limits: HttpLimits) -> HttpState {
+    let database = Database::open(":memory:").expect("memory is there");
+    HttpState {
+        accounts: Accounts::new(database, HashCost::WEAK).expect("an allowed cost"),
+        tickets: TicketOffice::new(),
+        status: Arc::default(),
+        player_addr: "127.0.0.1:7777".to_owned(),
+        certificate_hash: "ab".repeat(32),
+        limits,
+    }
+}
+
+impl World {
+    fn start(limits: HttpLimits) -> Self {
+        let state = state(limits);
+        let (tickets, status) = (state.tickets.clone(), state.status.clone());
+        let server = HttpServer::start(ANY_PORT.into(), state).expect("a free port");
+        let agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .build()
+            .into();
+        Self {
+            server,
+            tickets,
+            status,
+            agent,
+        }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.server.local_addr)
+    }
+
+    fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        self.post_text(path, &body.to_string())
+    }
+
+    fn post_text(&self, path: &str, body: &str) -> (u16, Value) {
+        let mut response = self
+            .agent
+            .post(self.url(path))
+            .send(body)
+            .expect("an answer");
+        (
+            response.status().as_u16(),
+            response.body_mut().read_json().expect("JSON"),
+        )
+    }
+
+    fn get(&self, path: &str) -> (u16, String) {
+        let mut response = self.agent.get(self.url(path)).call().expect("an answer");
+        (
+            response.status().as_u16(),
+            response.body_mut().read_to_string().expect("a text"),
+        )
+    }
+}
+
+fn ann() -> Value {
+    json!({ "user": "Ann", "password": "correct horse" })
+}
+
+fn assert_refused((status, body): (u16, Value), expected: u16, what: &str) {
+    assert_eq!(status, expected, "{body}");
+    let error = body["error"].as_str().expect("an error text");
+    assert!(error.contains(what), "{error}");
+}
+
+#[test]
+fn who_registers_and_logs_in_gets_a_ticket_that_is_good_once() {
+    let world = World::start(HttpLimits::default());
+    let (status, registered) = world.post("/api/register", &ann());
+    assert_eq!(status, 201, "{registered}");
+    let (status, login) = world.post(
+        "/api/login",
+        &json!({ "user": "ann", "password": "correct horse" }),
+    );
+    assert_eq!(status, 200, "{login}");
+    assert_eq!(login["account_id"], registered["account_id"]);
+    assert_eq!(login["player_addr"], "127.0.0.1:7777");
+    assert_eq!(login["certificate_hash"], "ab".repeat(32));
+    assert_eq!(login["expires_in_s"], 30);
+    let token = login["ticket"].as_str().expect("a ticket");
+    let ticket = world
+        .tickets
+        .redeem(token, world.tickets.now_ms())
+        .expect("just issued");
+    assert_eq!(ticket.name, "Ann");
+    assert_eq!(
+        Some(ticket.account_id.to_string().as_str()),
+        registered["account_id"].as_str()
+    );
+    assert!(!ticket.account_id.is_nil() && ticket.account_id != Uuid::max());
+    assert_eq!(
+        world.tickets.redeem(token, world.tickets.now_ms()),
+        Err(TicketError::Used)
+    );
+}
+
+#[test]
+fn refusals_say_what_is_wrong_and_what_to_do() {
+    let world = World::start(HttpLimits::default());
+    assert_eq!(world.post("/api/register", &ann()).0, 201);
+    assert_refused(
+        world.post("/api/register", &ann()),
+        409,
+        "choose another one",
+    );
+    let bad_name = json!({ "user": "../etc", "password": "correct horse" });
+    assert_refused(
+        world.post("/api/register", &bad_name),
+        400,
+        "3 to 24 characters",
+    );
+    let bad_password = json!({ "user": "bob", "password": "short" });
+    assert_refused(
+        world.post("/api/register", &bad_password),
+        400,
+        "8 to 128 characters",
+    );
+
+    let wrong = world.post(
+        "/api/login",
+        &json!({ "user": "ann", "password": "wrong horse!" }),
+    );
+    let unknown = world.post(
+        "/api/login",
+        &json!({ "user": "bob", "password": "correct horse" }),
+    );
+    assert_eq!(wrong, unknown);
+    assert_refused(wrong, 401, "try again");
+
+    for body in [
+        "",
+        "{",
+        "[]",
+        "{\"user\":\"ann\"}",
+        "{\"user\":7,\"password\":\"correct horse\"}",
+        "\u{0}",
+    ] {
+        assert_refused(
+            world.post_text("/api/login", body),
+            400,
+            "\"user\" and \"password\"",
+        );
+    }
+    let secret = world.post_text(
+        "/api/login",
+        "{\"user\":\"ann\",\"password\":[\"hunter2\"]}",
+    );
+    assert!(!secret.1.to_string().contains("hunter2"));
+    let large = json!({ "user": "ann", "password": "x".repeat(BODY_LIMIT_BYTES) });
+    assert_refused(world.post("/api/login", &large), 413, "at most 8192 bytes");
+
+    assert_refused(world.post("/api/nothing", &ann()), 404, "no such page");
+    let (status, text) = world.get("/api/login");
+    assert_eq!(status, 405);
+    assert!(text.contains("POST"), "{text}");
+}
+
+#[test]
+fn health_and_metrics_follow_what_the_simulation_tells() {
+    let world = World::start(HttpLimits::default());
+    assert_eq!(world.get("/live").0, 200);
+    let (status, text) = world.get("/ready");
+    assert_eq!(status, 503);
+    assert!(text.contains("sidereal-shard"), "{text}");
+    world.status.set_leases(2, 9);
+    let (status, text) = world.get("/ready");
+    assert_eq!(status, 200);
+    assert_eq!(
+        serde_json::from_str::<Value>(&text).expect("JSON"),
+        json!({ "ready": true, "shards": 2, "leased_sectors": 9 })
+    );
+
+    let mut metrics = MetricsText::default();
+    metrics.gauge("sidereal_tick_ms_p99", "Duration of a tick.", 1.5);
+    world.status.set_metrics(metrics);
+    world.post("/api/login", &ann());
+    let (status, text) = world.get("/metrics");
+    assert_eq!(status, 200);
+    for line in [
+        "# TYPE sidereal_tick_ms_p99 gauge",
+        "sidereal_tick_ms_p99 1.5",
+        "sidereal_leased_sectors 9",
+        "# TYPE sidereal_logins_refused_total counter",
+        "sidereal_logins_refused_total 1",
+    ] {
+        assert!(
+            text.lines().any(|found| found == line),
+            "{line} is not in:\n{text}"
+        );
+    }
+    world.status.set_leases(0, 0);
+    assert_eq!(world.get("/ready").0, 503);
+}
+
+#[test]
+fn many_logins_at_once_are_all_answered() {
+    let world = World::start(HttpLimits::default());
+    assert_eq!(world.post("/api/register", &ann()).0, 201);
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let logins: Vec<_> = (0..40)
+            .map(|_| scope.spawn(|| world.post("/api/login", &ann()).0))
+            .collect();
+        logins
+            .into_iter()
+            .map(|login| login.join().expect("a login"))
+            .collect()
+    });
+    assert_eq!(statuses, [200; 40]);
+}
+
+#[test]
+fn a_taken_address_is_named_with_what_to_do() {
+    let world = World::start(HttpLimits::default());
+    let addr = world.server.local_addr;
+    let error = HttpServer::start(addr, state(HttpLimits::default())).expect_err("taken");
+    assert!(matches!(error, HttpError::AddressInUse { .. }));
+    let text = error.to_string();
+    assert!(
+        text.contains(&addr.to_string()) && text.contains("--http-addr"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_stopped_server_has_left_its_address() {
+    let world = World::start(HttpLimits::default());
+    let addr = world.server.local_addr;
+    assert_eq!(world.get("/live").0, 200);
+    let idle = TcpStream::connect(addr).expect("it listens");
+    world.server.stop();
+    assert!(TcpStream::connect(addr).is_err());
+    drop(idle);
+}
+
+#[test]
+fn a_peer_that_does_not_finish_its_request_is_cut_off() {
+    let limits = HttpLimits {
+        silence_timeout: Duration::from_millis(50),
+        max_connections: 1,
+        ..HttpLimits::default()
+    };
+    let world = World::start(limits);
+    for beginning in [
+        "",
+        "POST /api/login HTTP/1.1\r\nHost:",
+        "POST /api/login HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{",
+    ] {
+        let mut slow = TcpStream::connect(world.server.local_addr).expect("it listens");
+        slow.write_all(beginning.as_bytes()).expect("sent");
+        let mut rest = Vec::new();
+        // The only connection there may be: the next one gets its turn when this one is gone.
+        let _ = slow.read_to_end(&mut rest);
+        assert_eq!(world.get("/live").0, 200);
+    }
+}
+
+#[test]
+fn a_request_that_takes_too_long_is_answered() {
+    let limits = HttpLimits {
+        request_timeout: Duration::from_millis(20),
+        ..HttpLimits::default()
+    };
+    let world = World::start(limits);
+    let mut stuck = TcpStream::connect(world.server.local_addr).expect("it listens");
+    stuck
+        .write_all(b"POST /api/login HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
+        .expect("sent");
+    let mut answer = String::new();
+    stuck.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert!(answer.contains("try again"), "{answer}");
+}

@@ -1,0 +1,113 @@
+//! What the server says: each frame of the control stream is done as it comes, in order.
+//!
+//! Runs in the shard, in every update. What is stale or about nobody is counted and dropped.
+
+use crate::{
+    bodies::{self, own_body, owned_epoch, record_of},
+    clock::SimClock,
+    damage::Impacts,
+    drain,
+    handoff::{Event, Handoffs},
+    inputs,
+    leases::{Leases, NetIds, Welcomed},
+    mailbox::{Inbox, Outbox},
+    registry::Registry,
+    report::Totals,
+    transfer::{self, owned_mut},
+    weapons::Shots,
+};
+use bevy::prelude::*;
+use sidereal_protocol::{
+    control::{Lease, ToServer, ToShard},
+    ids::EntityId,
+    record::EntityRecord,
+};
+
+/// Does what every frame that came asks for.
+pub(crate) fn handle_frames(world: &mut World) {
+    while let Some(frame) = world.resource_mut::<Inbox<ToShard>>().pop() {
+        handle(world, frame);
+    }
+}
+
+fn handle(world: &mut World, frame: ToShard) {
+    let now = world.resource::<SimClock>().tick;
+    match frame {
+        ToShard::Welcome { shard, sim_tick, world_seed, net_ids, .. } => {
+            if world.contains_resource::<Welcomed>() {
+                tracing::warn!("a second welcome was ignored");
+                return;
+            }
+            tracing::info!(%shard, %sim_tick, "welcome");
+            world.insert_resource(Welcomed { shard, world_seed });
+            world.resource_mut::<NetIds>().add(net_ids);
+            world.resource_mut::<SimClock>().tick = sim_tick;
+        }
+        ToShard::NetIds(block) => world.resource_mut::<NetIds>().add(block),
+        ToShard::Grant { leases, records } => grant(world, leases, records),
+        ToShard::Offer { record } => {
+            let leased = world.resource::<Leases>().holds(record.sector);
+            let owned = owned_epoch(world, record.id);
+            transfer::perform(world, Event::Offered { record, leased, owned }, now);
+        }
+        ToShard::Commit { id, epoch, inputs } => {
+            transfer::perform(world, Event::Committed { id, epoch, inputs }, now);
+        }
+        ToShard::Release { id, epoch } => {
+            let owned = owned_epoch(world, id);
+            transfer::perform(world, Event::Released { id, epoch, owned }, now);
+        }
+        ToShard::Abort { id, epoch } => {
+            transfer::perform(world, Event::Aborted { id, epoch }, now);
+        }
+        ToShard::Inputs { id, inputs } => world.resource_scope(|world, mut totals: Mut<Totals>| {
+            match owned_mut(world, id) {
+                Some(mut owned) => inputs::receive(&mut owned, &inputs, now, &mut totals),
+                None => totals.inputs_unrouted += inputs.len() as u64,
+            }
+        }),
+        ToShard::Withdraw { id } => withdraw(world, id),
+        ToShard::Impact(impact) => world.resource_mut::<Impacts>().push(impact),
+        ToShard::Shot(shot) => world.resource_scope(|world, mut shots: Mut<Shots>| {
+            world.resource_scope(|world, mut totals: Mut<Totals>| {
+                shots.receive(shot, world.resource::<Leases>(), now, &mut totals);
+            });
+        }),
+        ToShard::Drain => drain::drain(world),
+    }
+}
+
+fn grant(world: &mut World, leases: Vec<Lease>, records: Vec<EntityRecord>) {
+    for &lease in &leases {
+        world.resource_mut::<Leases>().take(lease);
+    }
+    for record in records {
+        if let Err(error) = record.validate() {
+            world.resource_mut::<Totals>().frames_refused += 1;
+            tracing::error!(id = %record.id, %error, "a granted record was refused");
+            continue;
+        }
+        let fresher = owned_epoch(world, record.id).is_none_or(|epoch| epoch < record.epoch);
+        if fresher {
+            let (body, owned, flight) = own_body(&record);
+            bodies::spawn_owned(world, body, owned, flight);
+        }
+    }
+    if !leases.is_empty() {
+        tracing::info!(sectors = leases.len(), "sectors granted");
+        world.resource_mut::<Outbox<ToServer>>().push(ToServer::Granted { leases });
+    }
+}
+
+fn withdraw(world: &mut World, id: EntityId) {
+    let now = world.resource::<SimClock>().tick;
+    let Some(mut record) = record_of(world, id, now) else {
+        tracing::warn!(%id, "asked to give back what is not here");
+        return;
+    };
+    record.version += 1;
+    bodies::remove(world, id);
+    world.resource_mut::<Handoffs>().step(now, Event::Gone { id });
+    world.resource_mut::<Outbox<ToServer>>().push(ToServer::Withdrawn { record: Box::new(record) });
+    debug_assert!(world.resource::<Registry>().get(id).is_none());
+}

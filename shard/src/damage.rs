@@ -1,0 +1,129 @@
+//! What hits cost: hull points, and in the end the entity.
+//!
+//! Runs in the shard. Every hit on an own entity comes here as an impact, from own shots, from
+//! collisions, from neighbours. One that is leaving has its impacts held back by the handoff.
+
+use crate::{
+    bodies::{Body, Flight, Owned},
+    clock::SimClock,
+    handoff::{Action, Event, Handoffs},
+    mailbox::Outbox,
+    registry::Registry,
+    report::Totals,
+    spawner::Losses,
+};
+use bevy::prelude::*;
+use sidereal_protocol::{
+    control::{GhostImpact, ToServer},
+    flight::MAX_SPEED,
+    ids::EntityId,
+};
+
+/// Push that a hull takes without damage, units/s: half of a scout's full speed.
+pub const HARMLESS_PUSH: f64 = 110.0;
+
+/// Push beyond that which costs one hull point, units/s.
+pub const PUSH_PER_POINT: f64 = 12.0;
+
+/// What one collision costs at most, hull points: nobody dies of the first.
+pub const MAX_COLLISION_DAMAGE: u16 = 25;
+
+/// Impacts that wait for this tick's end at most. More in one tick come from no honest neighbour; they
+/// are dropped and counted.
+const MAX_IMPACTS: usize = 16_384;
+
+/// Impacts on own entities that are to be applied in this tick.
+#[derive(Resource, Debug, Default)]
+pub struct Impacts {
+    waiting: Vec<GhostImpact>,
+    dropped: u64,
+}
+
+impl Impacts {
+    /// Adds one.
+    pub fn push(&mut self, impact: GhostImpact) {
+        if self.waiting.len() < MAX_IMPACTS {
+            self.waiting.push(impact);
+        } else {
+            self.dropped += 1;
+        }
+    }
+
+    /// Collisions come in the order of Bevy's tables; this brings them into one that every run has.
+    pub(crate) fn sort(&mut self) {
+        self.waiting.sort_by_key(|impact| (impact.target, impact.shot));
+    }
+}
+
+/// What a push of `push` units/s within a tick costs a hull. Rocks do not mind.
+pub fn collision_damage(body: &Body, push: f64) -> u16 {
+    if body.hull_kind.is_none() || push <= HARMLESS_PUSH {
+        return 0;
+    }
+    // A float-to-integer cast saturates.
+    (((push - HARMLESS_PUSH) / PUSH_PER_POINT) as u16).min(MAX_COLLISION_DAMAGE)
+}
+
+/// Applies every impact; what has no hull left is destroyed.
+pub(crate) fn apply_impacts(
+    clock: Res<SimClock>,
+    mut impacts: ResMut<Impacts>,
+    mut handoffs: ResMut<Handoffs>,
+    mut registry: ResMut<Registry>,
+    mut totals: ResMut<Totals>,
+    mut losses: ResMut<Losses>,
+    mut outbox: ResMut<Outbox<ToServer>>,
+    mut bodies: Query<(&mut Body, &mut Owned, &mut Flight)>,
+    mut commands: Commands,
+) {
+    let now = clock.tick;
+    totals.impacts_lost += std::mem::take(&mut impacts.dropped);
+    for impact in std::mem::take(&mut impacts.waiting) {
+        let entity = registry.get(impact.target);
+        let Some((mut body, mut owned, mut flight)) =
+            entity.and_then(|entity| bodies.get_mut(entity).ok())
+        else {
+            // Destroyed by an earlier one, or no longer here.
+            totals.impacts_lost += 1;
+            continue;
+        };
+        for action in handoffs.step(now, Event::Struck(impact)) {
+            let Action::Strike(impact) = action else { continue };
+            if impact.impulse.is_finite() && impact.impulse != sidereal_protocol::DVec2::ZERO {
+                let push = impact.impulse / body.mass();
+                flight.0.velocity = (flight.0.velocity + push).clamp_length_max(MAX_SPEED);
+                owned.ahead = None;
+            }
+            if impact.damage == 0 {
+                continue;
+            }
+            body.hull = body.hull.saturating_sub(impact.damage);
+            owned.changed = true;
+            if body.hull == 0 {
+                destroy(&body, &owned, impact.source, now, &mut outbox);
+                losses.add(&body, &owned, now);
+                handoffs.step(now, Event::Gone { id: body.id });
+                totals.destroyed += 1;
+                if let Some(entity) = registry.remove(body.id) {
+                    commands.entity(entity).despawn();
+                }
+            }
+        }
+    }
+}
+
+fn destroy(
+    body: &Body,
+    owned: &Owned,
+    by: Option<EntityId>,
+    tick: sidereal_protocol::tick::SimTick,
+    outbox: &mut Outbox<ToServer>,
+) {
+    outbox.push(ToServer::Destroyed {
+        id: body.id,
+        epoch: owned.epoch,
+        version: owned.version + 1,
+        tick,
+        by,
+    });
+}

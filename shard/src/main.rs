@@ -1,0 +1,87 @@
+//! `sidereal-shard`: configuration, signals, the run loop, the report.
+
+use anyhow::Context;
+use clap::Parser;
+use sidereal_protocol::limits::PROTOCOL_VERSION;
+use sidereal_shard::{
+    config::{Arguments, ShardConfig},
+    session::{self, Ended},
+};
+use sidereal_transport::{ClientNetwork, ConnectOptions, PeerKind};
+use std::{
+    io::Read,
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+use tracing_subscriber::EnvFilter;
+
+const DEFAULT_LOG: &str = "info,naia_shared=warn,naia_server=warn,naia_client=warn";
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match run(&arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("sidereal-shard: {error:#}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let on_signal = stop.clone();
+    ctrlc::set_handler(move || on_signal.store(true, Ordering::Relaxed))
+        .context("cannot listen for signals")?;
+    if arguments.die_with_stdin {
+        stop_at_end_of_input(stop.clone()).context("cannot watch standard input")?;
+    }
+    let network = ClientNetwork::new().context("cannot start the network")?;
+    let options = ConnectOptions::new(
+        arguments.server,
+        PeerKind::Shard,
+        arguments.certificate_hash.0,
+        PROTOCOL_VERSION,
+    );
+    let config = ShardConfig::from(arguments);
+    tracing::info!(name = %config.name, server = %arguments.server, "starting");
+    let (ended, totals) = session::run(&config, || network.connector(options.clone()), &stop);
+    if let Some(path) = &arguments.report {
+        totals
+            .report(&config.name)
+            .write(path)
+            .with_context(|| format!("cannot write the report {}", path.display()))?;
+    }
+    Ok(match ended {
+        Ended::Cleanly => {
+            tracing::info!(ticks = totals.ticks, "ended");
+            ExitCode::SUCCESS
+        }
+        Ended::Refused(reason) => {
+            eprintln!("sidereal-shard: refused: {reason}");
+            ExitCode::from(2)
+        }
+        Ended::Alone(reason) => {
+            eprintln!(
+                "sidereal-shard: no connection to the server at {} for {} s: {reason}",
+                arguments.server,
+                session::GIVE_UP_AFTER.as_secs()
+            );
+            ExitCode::from(1)
+        }
+    })
+}
+
+fn stop_at_end_of_input(stop: Arc<AtomicBool>) -> std::io::Result<()> {
+    std::thread::Builder::new().name("stdin".to_owned()).spawn(move || {
+        let mut buffer = [0u8; 256];
+        while std::io::stdin().read(&mut buffer).is_ok_and(|read| read > 0) {}
+        stop.store(true, Ordering::Relaxed);
+    })?;
+    Ok(())
+}

@@ -1,0 +1,160 @@
+//! What a tick tells the server: motion, own states, adoptions, records.
+//!
+//! Runs in the shard, at the end of each tick. Motion goes as datagrams, newest wins: what changed, and
+//! every entity at least once a second. Records go reliably and only when something besides motion
+//! changed, a few times a second at most for one entity.
+
+use crate::{
+    bodies::{self, Body, Flight, Helm, Owned},
+    clock::SimClock,
+    handoff::Handoffs,
+    mailbox::{LaneDatagram, Outbox},
+    registry::Registry,
+    weapons::Shots,
+};
+use bevy::prelude::*;
+use sidereal_protocol::{
+    control::ToServer,
+    flight::{Controls, FlightState},
+    motion::{self, EngineGlow, Motion, encode_sector_update},
+    own_state::{OwnState, encode_own_states},
+    sector::SectorId,
+    shot::{Shot, ShotHit},
+    tick::TICK_HZ,
+};
+use std::collections::BTreeMap;
+
+/// Every entity is told of at least every so many ticks: a second.
+pub const REFRESH_TICKS: u64 = TICK_HZ as u64;
+
+/// Ticks between two records of one entity: 0.1 s, so that a ship under fire sends ten a second, not
+/// one a bullet.
+pub const RECORD_INTERVAL_TICKS: u64 = 3;
+
+#[derive(Default)]
+struct SectorNews {
+    motions: Vec<Motion>,
+    shots: Vec<Shot>,
+    hits: Vec<ShotHit>,
+}
+
+/// Packs the motion of every sector.
+pub(crate) fn publish_motion(
+    clock: Res<SimClock>,
+    registry: Res<Registry>,
+    shots: Res<Shots>,
+    mut lane: ResMut<Outbox<LaneDatagram>>,
+    mut bodies: Query<(&Body, &Flight, Option<&Helm>, &mut Owned)>,
+) {
+    let now = clock.tick;
+    let mut news: BTreeMap<SectorId, SectorNews> = BTreeMap::new();
+    for entity in registry.in_order() {
+        let Ok((body, flight, helm, mut owned)) = bodies.get_mut(entity) else { continue };
+        let motion = Motion { net_id: body.net_id, state: flight.0, glow: glow(helm) };
+        let refresh = (now.0 + u64::from(body.net_id.0)).is_multiple_of(REFRESH_TICKS);
+        let news_to_tell = match &owned.motion_sent {
+            Some((sector, sent)) => *sector != owned.sector || differs(sent, &motion),
+            None => true,
+        };
+        if refresh || news_to_tell {
+            let sector = owned.sector;
+            owned.motion_sent = Some((sector, motion));
+            news.entry(sector).or_default().motions.push(motion);
+        }
+    }
+    for sector in shots.sectors() {
+        news.entry(sector).or_default();
+    }
+    for (sector, mut news) in news {
+        news.shots.extend(shots.told_in(sector));
+        news.hits.extend(shots.hits_in(sector));
+        for packet in encode_sector_update(sector, now, &news.motions, &news.shots, &news.hits) {
+            lane.push(LaneDatagram(packet.bytes));
+        }
+    }
+}
+
+fn glow(helm: Option<&Helm>) -> EngineGlow {
+    let controls = helm.map(|helm| helm.0).unwrap_or_default();
+    let thrust = controls.thrust > 0;
+    EngineGlow { thrust, boost: thrust && controls.holds(Controls::BOOST) }
+}
+
+/// Whether a packet would show the difference.
+fn differs(sent: &Motion, now: &Motion) -> bool {
+    let (one, other): (&FlightState, &FlightState) = (&sent.state, &now.state);
+    sent.glow != now.glow
+        || (one.position - other.position).abs().max_element() > motion::POSITION.error_bound()
+        || (one.velocity - other.velocity).abs().max_element() > motion::VELOCITY.error_bound()
+        || (one.angle - other.angle).abs() > motion::ANGLE.error_bound()
+        || (one.angular_velocity - other.angular_velocity).abs()
+            > motion::ANGULAR_VELOCITY.error_bound()
+}
+
+/// Sends the exact state of every ship with a pilot.
+pub(crate) fn publish_own_states(
+    clock: Res<SimClock>,
+    registry: Res<Registry>,
+    mut lane: ResMut<Outbox<LaneDatagram>>,
+    bodies: Query<(&Body, &Flight, &Owned)>,
+) {
+    let states: Vec<OwnState> = registry
+        .in_order()
+        .filter_map(|entity| bodies.get(entity).ok())
+        // One that is ahead of this clock was told of by its last shard already.
+        .filter(|(_, _, owned)| owned.ahead.is_none())
+        .filter_map(|(body, flight, owned)| {
+            let pilot = owned.hands.as_ref()?.pilot;
+            Some(OwnState {
+                net_id: body.net_id,
+                tick: clock.tick,
+                input_tick: pilot.last_input,
+                inputs_applied: pilot.inputs_applied,
+                state: flight.0,
+            })
+        })
+        .collect();
+    for packet in encode_own_states(&states) {
+        lane.push(LaneDatagram(packet));
+    }
+}
+
+/// Tells of those that came by a handoff and had their first tick here.
+pub(crate) fn publish_adoptions(
+    clock: Res<SimClock>,
+    registry: Res<Registry>,
+    mut outbox: ResMut<Outbox<ToServer>>,
+    mut bodies: Query<(&Body, &mut Owned)>,
+) {
+    for entity in registry.in_order() {
+        let Ok((body, mut owned)) = bodies.get_mut(entity) else { continue };
+        if std::mem::take(&mut owned.bypass_change_detection().adopted) {
+            outbox.push(ToServer::Adopted { id: body.id, epoch: owned.epoch, tick: clock.tick });
+        }
+    }
+}
+
+/// Sends the records in which something besides motion changed.
+pub(crate) fn publish_records(
+    clock: Res<SimClock>,
+    registry: Res<Registry>,
+    handoffs: Res<Handoffs>,
+    mut outbox: ResMut<Outbox<ToServer>>,
+    mut bodies: Query<(&Body, &Flight, &mut Owned)>,
+) {
+    let now = clock.tick;
+    for entity in registry.in_order() {
+        let Ok((body, flight, mut owned)) = bodies.get_mut(entity) else { continue };
+        // While it leaves, the record that was prepared is the one that counts.
+        if !owned.changed
+            || now.since(owned.record_sent) < RECORD_INTERVAL_TICKS
+            || handoffs.is_leaving(body.id)
+        {
+            continue;
+        }
+        owned.changed = false;
+        owned.record_sent = now;
+        owned.version += 1;
+        outbox.push(ToServer::Record(Box::new(bodies::record(body, &owned, flight, now))));
+    }
+}

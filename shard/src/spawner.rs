@@ -1,0 +1,202 @@
+//! What was destroyed is replaced after a while: drones after 20 s, rocks after 60 s.
+//!
+//! Runs in the shard. A replacement is a new entity with a new id in the same sector, at a clear spot,
+//! out of the world's seed, the sector and the tick: the same run gives the same world. What is still
+//! to be replaced when a shard ends is not: its successor does not know of it.
+
+use crate::{
+    bodies::{self, Body, Flight, Owned, Planned},
+    clock::SimClock,
+    leases::{Leases, NetIds, Welcomed},
+    mailbox::Outbox,
+    registry::Registry,
+    report::Totals,
+};
+use bevy::prelude::*;
+use rand::Rng;
+use rand_pcg::Pcg64Mcg;
+use sidereal_protocol::{
+    DVec2,
+    control::ToServer,
+    flight::{FlightState, HullKind},
+    ids::{EntityId, NetId},
+    record::{DroneMind, EntityKind, EntityRecord},
+    sector::{SECTOR_SIZE, SectorId},
+    tick::{SimTick, TICK_HZ, TICK_SECONDS},
+};
+
+/// When a drone is replaced, ticks: 20 s.
+pub const DRONE_TICKS: u64 = 20 * TICK_HZ as u64;
+/// When a rock is replaced, ticks: 60 s.
+pub const ASTEROID_TICKS: u64 = 60 * TICK_HZ as u64;
+/// When to look again if there was no clear spot, ticks: 2 s.
+const LOOK_AGAIN_TICKS: u64 = 2 * TICK_HZ as u64;
+/// Spots that are tried at a time.
+const TRIES: usize = 16;
+/// Distance of a new thing from the sector's edge, units.
+const EDGE: f64 = 80.0;
+/// Gap between a new thing and others, units; from a ship more: nothing appears before a pilot's nose.
+const GAP: f64 = 30.0;
+const GAP_TO_SHIPS: f64 = 200.0;
+/// How fast a new rock drifts at most, units/s.
+const DRIFT: f64 = 8.0;
+/// Losses that are remembered at most: the content of many sectors. More are not replaced.
+const MAX_LOSSES: usize = 16_384;
+
+#[derive(Debug, Clone)]
+struct Loss {
+    due: SimTick,
+    sector: SectorId,
+    kind: EntityKind,
+    hull_kind: Option<HullKind>,
+    name: String,
+    radius: f64,
+    hull_max: u16,
+}
+
+/// What is to be replaced.
+#[derive(Resource, Debug, Default)]
+pub struct Losses(Vec<Loss>);
+
+impl Losses {
+    /// Remembers what was destroyed. Players' ships come back another way.
+    pub fn add(&mut self, body: &Body, owned: &Owned, now: SimTick) {
+        let wait = match body.kind {
+            EntityKind::Ship => return,
+            EntityKind::Drone => DRONE_TICKS,
+            EntityKind::Asteroid => ASTEROID_TICKS,
+        };
+        if self.0.len() >= MAX_LOSSES {
+            return;
+        }
+        let home = owned.mind.map(|mind| SectorId::containing(mind.home));
+        self.0.push(Loss {
+            due: now + wait,
+            sector: home.unwrap_or(owned.sector),
+            kind: body.kind,
+            hull_kind: body.hull_kind,
+            name: body.name.clone(),
+            radius: body.radius,
+            hull_max: body.hull_max,
+        });
+    }
+}
+
+/// Replaces what is due.
+pub(crate) fn replace_the_lost(
+    clock: Res<SimClock>,
+    leases: Res<Leases>,
+    welcomed: Option<Res<Welcomed>>,
+    mut losses: ResMut<Losses>,
+    mut net_ids: ResMut<NetIds>,
+    mut registry: ResMut<Registry>,
+    mut totals: ResMut<Totals>,
+    mut outbox: ResMut<Outbox<ToServer>>,
+    bodies: Query<(&Body, &Flight)>,
+    mut commands: Commands,
+) {
+    let now = clock.tick;
+    let Some(welcomed) = welcomed else { return };
+    let due: Vec<Loss> = losses.0.extract_if(.., |loss| loss.due <= now).collect();
+    let mut new: Vec<(Body, Flight)> = Vec::new();
+    for loss in due {
+        // A drone whose home is another shard's by now is not ours to replace.
+        if !leases.holds(loss.sector) {
+            continue;
+        }
+        let taken = bodies.iter().chain(new.iter().map(|(body, flight)| (body, flight)));
+        let seed = seed(welcomed.world_seed, loss.sector, now, new.len() as u64);
+        let mut random = Pcg64Mcg::new(seed);
+        let spot = clear_spot(&mut random, loss.sector, loss.radius, taken);
+        let (Some(spot), Some(net_id)) = (spot, spot.and_then(|_| net_ids.take())) else {
+            losses.0.push(Loss { due: now + LOOK_AGAIN_TICKS, ..loss });
+            continue;
+        };
+        let record = replacement(&loss, spot, net_id, now, &mut random);
+        let (body, owned, flight) = bodies::own_body(&record);
+        let collider = bodies::collider(&body, &flight.0);
+        new.push((body.clone(), flight));
+        let flies = body.hull_kind.is_some();
+        let mut entity = commands.spawn((body, owned, flight, Planned(flight.0), collider));
+        if flies {
+            entity.insert(bodies::Helm::default());
+        }
+        registry.insert(record.id, net_id, entity.id());
+        totals.respawned += 1;
+        outbox.push(ToServer::Record(Box::new(record)));
+    }
+}
+
+fn seed(world_seed: u64, sector: SectorId, now: SimTick, index: u64) -> u128 {
+    // splitmix64 over the parts, so that neighbouring sectors and ticks have nothing in common.
+    let mix = |value: u64| {
+        let mut value = value.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        value = (value ^ (value >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        value = (value ^ (value >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        value ^ (value >> 31)
+    };
+    let place = (u64::from(sector.x as u32) << 32) | u64::from(sector.y as u32);
+    let high = mix(mix(mix(world_seed) ^ place) ^ now.0);
+    let low = mix(high ^ index);
+    (u128::from(high) << 64) | u128::from(low)
+}
+
+fn clear_spot<'a>(
+    random: &mut Pcg64Mcg,
+    sector: SectorId,
+    radius: f64,
+    taken: impl Iterator<Item = (&'a Body, &'a Flight)> + Clone,
+) -> Option<DVec2> {
+    let range = EDGE..SECTOR_SIZE - EDGE;
+    (0..TRIES).find_map(|_| {
+        let local = DVec2::new(random.random_range(range.clone()), random.random_range(range.clone()));
+        let spot = sector.origin() + local;
+        bodies::is_clear(spot, radius + GAP, taken.clone(), GAP_TO_SHIPS).then_some(spot)
+    })
+}
+
+fn replacement(
+    loss: &Loss,
+    position: DVec2,
+    net_id: NetId,
+    now: SimTick,
+    random: &mut Pcg64Mcg,
+) -> EntityRecord {
+    use std::f64::consts::PI;
+    let angle = random.random_range(-PI..PI);
+    let is_rock = loss.kind == EntityKind::Asteroid;
+    let drift = DVec2::from_angle(random.random_range(-PI..PI)) * random.random_range(0.0..DRIFT);
+    let spin = random.random_range(-0.5..0.5);
+    // Version 7 by the world's clock: sorted by creation, and the same in every run.
+    let milliseconds = (now.0 as f64 * TICK_SECONDS * 1000.0) as u64;
+    let id = uuid::Builder::from_unix_timestamp_millis(milliseconds, &random.random()).into_uuid();
+    EntityRecord {
+        id: EntityId(id),
+        net_id,
+        kind: loss.kind,
+        hull_kind: loss.hull_kind,
+        owner: None,
+        name: loss.name.clone(),
+        epoch: 1,
+        version: 1,
+        tick: now,
+        sector: loss.sector,
+        state: FlightState {
+            position,
+            velocity: if is_rock { drift } else { DVec2::ZERO },
+            angle,
+            angular_velocity: if is_rock { spin } else { 0.0 },
+        },
+        radius: loss.radius,
+        hull: loss.hull_max,
+        hull_max: loss.hull_max,
+        weapon_ready: now,
+        settled_at: now,
+        pilot: None,
+        mind: (loss.kind == EntityKind::Drone).then_some(DroneMind {
+            home: position,
+            patrol_phase: angle,
+            target: None,
+        }),
+    }
+}

@@ -1,0 +1,133 @@
+//! What a handoff does to the world: records go out, bodies become ghosts, offers become bodies.
+//!
+//! Runs in the shard. When and whether is decided by [`crate::handoff`].
+
+use crate::{
+    bodies::{self, Body, Flight, Helm, Owned},
+    damage::Impacts,
+    flight::at_tick,
+    ghosts,
+    handoff::{Action, Event, Handoffs, OFFER_TICKS, SETTLE_TICKS},
+    inputs::Arrival,
+    leases::Leases,
+    mailbox::Outbox,
+    registry::Registry,
+    report::Totals,
+};
+use bevy::prelude::*;
+use sidereal_protocol::{
+    control::ToServer,
+    flight::{self, Controls},
+    input::Input,
+    record::EntityRecord,
+    sector::SectorId,
+    tick::{SimTick, TICK_SECONDS},
+};
+
+/// The most ticks that an adopted entity is advanced by: as long as an offer lives. A record that is
+/// older (a ship from the database) stays as it is.
+const MAX_REPLAY_TICKS: u64 = OFFER_TICKS;
+
+/// The most ticks that a record may be ahead of this shard: 1 s. Beyond that the clocks are not
+/// comparable, and its state counts as of now.
+const MAX_AHEAD_TICKS: u64 = 30;
+
+/// Feeds the machine and does what it says.
+pub(crate) fn perform(world: &mut World, event: Event, now: SimTick) {
+    let actions = world.resource_mut::<Handoffs>().step(now, event);
+    for action in actions {
+        match action {
+            Action::Prepare { id, to } => {
+                let Some(record) = bodies::record_of(world, id, now) else { continue };
+                // It may have flown on into another sector since it was first asked for.
+                let here = SectorId::containing(record.state.position);
+                let to = if world.resource::<Leases>().holds(here) { to } else { here };
+                send(world, ToServer::Prepare { record: Box::new(record), to });
+            }
+            Action::Send(message) => send(world, message),
+            Action::Strike(impact) => world.resource_mut::<Impacts>().push(impact),
+            Action::Resume { id, settled_at } => {
+                world.resource_mut::<Totals>().handoffs_aborted += 1;
+                if let Some(mut owned) = owned_mut(world, id) {
+                    owned.settled_at = settled_at;
+                }
+            }
+            Action::BecomeGhost { id } => {
+                world.resource_mut::<Totals>().handoffs_out += 1;
+                ghosts::release(world, id, now);
+            }
+            Action::Adopt { record, inputs } => adopt(world, *record, &inputs, now),
+        }
+    }
+}
+
+fn send(world: &mut World, message: ToServer) {
+    world.resource_mut::<Outbox<ToServer>>().push(message);
+}
+
+/// The own part of `id`'s body.
+pub(crate) fn owned_mut(
+    world: &mut World,
+    id: sidereal_protocol::ids::EntityId,
+) -> Option<Mut<'_, Owned>> {
+    let entity = world.resource::<Registry>().get(id)?;
+    world.get_mut::<Owned>(entity)
+}
+
+/// Makes an offered entity this shard's own, advanced from its record to `now`.
+fn adopt(world: &mut World, record: EntityRecord, inputs: &[Input], now: SimTick) {
+    let (body, mut owned, mut flight) = bodies::own_body(&record);
+    owned.version = 0;
+    owned.settled_at = now + SETTLE_TICKS;
+    owned.adopted = true;
+    let mut applied = 0;
+    let mut doubled = 0;
+    if let Some(hands) = &mut owned.hands {
+        for &input in inputs {
+            if hands.queue.admit(&hands.pilot, input, now.max(record.tick)) == Arrival::Doubled {
+                doubled += 1;
+            }
+        }
+    }
+    let behind = now.since(record.tick);
+    let ahead = record.tick.since(now);
+    let mut controls = owned.hands.as_ref().map(|hands| hands.pilot.controls);
+    if behind > 0 && behind <= MAX_REPLAY_TICKS {
+        for tick in record.tick.0 + 1..=now.0 {
+            applied += advance(&body, &mut owned, &mut flight, &mut controls, SimTick(tick));
+        }
+    } else if ahead > 0 && ahead <= MAX_AHEAD_TICKS {
+        owned.ahead = Some((record.tick, record.state));
+        flight.0 = at_tick(&record.state, record.tick, now);
+    }
+    let entity = bodies::spawn_owned(world, body, owned, flight);
+    if let (Some(controls), Some(mut helm)) = (controls, world.get_mut::<Helm>(entity)) {
+        helm.0 = controls;
+    }
+    let mut totals = world.resource_mut::<Totals>();
+    totals.handoffs_in += 1;
+    totals.inputs_applied += applied;
+    totals.inputs_doubled += doubled;
+}
+
+/// One tick that an adopted entity lived through on its way here: by its inputs, without collisions.
+fn advance(
+    body: &Body,
+    owned: &mut Owned,
+    flight: &mut Flight,
+    controls: &mut Option<Controls>,
+    tick: SimTick,
+) -> u64 {
+    match (&mut owned.hands, body.spec()) {
+        (Some(hands), Some(spec)) => {
+            let (now, applied) = hands.queue.apply_due(&mut hands.pilot, tick);
+            *controls = Some(now);
+            flight.0 = flight::step(&flight.0, now, &spec);
+            applied
+        }
+        _ => {
+            flight.0 = flight.0.coast(TICK_SECONDS);
+            0
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! Weapons: who fires, and what the shots hit.
+//!
+//! Runs in the shard. Shots are paths, not entities. Each tick the next part of every path is held
+//! against all bodies, own ones and ghosts, in their motion within the tick. A path is judged by the
+//! shard that holds the sector it is in, from edge to edge: a shot that leaves our sectors is passed
+//! on, once, and no part of a path is judged twice.
+
+use crate::{
+    bodies::{Body, Flight, Helm, Owned},
+    clock::SimClock,
+    damage::Impacts,
+    handoff::Handoffs,
+    leases::Leases,
+    mailbox::Outbox,
+    registry::Registry,
+    report::Totals,
+    shot_path::{self, Leg},
+};
+use bevy::prelude::*;
+use sidereal_protocol::{
+    control::{GhostImpact, ToServer},
+    flight::{Controls, FlightState, MAX_SPEED},
+    ids::NetId,
+    motion::POSITION,
+    sector::SectorId,
+    shot::{BULLET_DAMAGE, BULLET_LIFE_TICKS, BULLET_SPEED, SHOT_REPEATS, Shot, ShotHit, ShotId},
+    tick::{SimTick, TICK_SECONDS},
+};
+use std::collections::BTreeMap;
+
+/// Share of a bullet's velocity that it gives to a body of mass one.
+const BULLET_PUSH: f64 = 0.01;
+
+/// Shots in flight at most. 300 ships that all hold the trigger have some 2,300; past the limit no new
+/// ones are taken, which is counted.
+pub const MAX_SHOTS_IN_FLIGHT: usize = 8192;
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct InFlight {
+    shot: Shot,
+    judged_until: f64,
+}
+
+/// Shots whose path is in this shard's sectors, and what of them is to be told.
+#[derive(Resource, Debug, Default)]
+pub struct Shots {
+    in_flight: BTreeMap<ShotId, InFlight>,
+    /// Until when the path of a shot that left us was judged, should it come back.
+    passed_on: BTreeMap<ShotId, f64>,
+    told: Vec<(SimTick, Shot)>,
+    hits: Vec<(SimTick, SectorId, ShotHit)>,
+}
+
+impl Shots {
+    /// Takes a shot that a neighbour passed on, from where its path first enters `leases`.
+    pub fn receive(&mut self, shot: Shot, leases: &Leases, now: SimTick, totals: &mut Totals) {
+        let end = shot_path::end_of_life(&shot);
+        let sane = shot.origin.is_finite()
+            && shot.velocity.is_finite()
+            && shot.velocity.abs().max_element() <= 2.0 * MAX_SPEED
+            && !shot.is_spent(now)
+            && shot.id.tick.since(now) <= SHOT_FUTURE_TICKS;
+        if !sane || self.in_flight.contains_key(&shot.id) {
+            totals.shots_refused += 1;
+            return;
+        }
+        let from = self.passed_on.get(&shot.id).copied().unwrap_or(shot.id.tick.0 as f64);
+        let entry = shot_path::legs(&shot, from, end).find(|leg| leases.holds(leg.sector));
+        if let Some(entry) = entry {
+            self.tell(shot, entry.sector, now);
+            self.launch(shot, entry.from, totals);
+        }
+    }
+
+    fn launch(&mut self, shot: Shot, judged_until: f64, totals: &mut Totals) {
+        if self.in_flight.len() >= MAX_SHOTS_IN_FLIGHT {
+            totals.shots_refused += 1;
+            return;
+        }
+        self.in_flight.insert(shot.id, InFlight { shot, judged_until });
+    }
+
+    /// Tells the subscribers of `sector` of the shot, if its packet can hold the origin.
+    fn tell(&mut self, shot: Shot, sector: SectorId, now: SimTick) {
+        let local = shot.origin - sector.origin();
+        let inside = [local.x, local.y]
+            .into_iter()
+            .all(|along| (POSITION.unpack(POSITION.pack(along)) - along).abs() < 1.0);
+        if inside {
+            self.told.push((now, Shot { sector, ..shot }));
+        }
+    }
+
+    /// Shots to tell in `sector` at `now`.
+    pub fn told_in(&self, sector: SectorId) -> impl Iterator<Item = Shot> + '_ {
+        self.told.iter().filter(move |(_, shot)| shot.sector == sector).map(|(_, shot)| *shot)
+    }
+
+    /// Hits to tell in `sector`.
+    pub fn hits_in(&self, sector: SectorId) -> impl Iterator<Item = ShotHit> + '_ {
+        self.hits.iter().filter(move |(_, at, _)| *at == sector).map(|(_, _, hit)| *hit)
+    }
+
+    /// Sectors in which there is something to tell.
+    pub fn sectors(&self) -> impl Iterator<Item = SectorId> + '_ {
+        self.told
+            .iter()
+            .map(|(_, shot)| shot.sector)
+            .chain(self.hits.iter().map(|(_, sector, _)| *sector))
+    }
+
+    /// How many fly here.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    fn forget_the_told(&mut self, now: SimTick) {
+        self.told.retain(|(since, _)| now.since(*since) < SHOT_REPEATS);
+        self.hits.retain(|(since, _, _)| now.since(*since) < SHOT_REPEATS);
+        self.passed_on.retain(|id, _| now.since(id.tick) <= BULLET_LIFE_TICKS);
+    }
+}
+
+/// How far ahead of this shard a neighbour's shot may be, ticks: 1 s.
+const SHOT_FUTURE_TICKS: u64 = 30;
+
+/// Fires where a trigger is held and the weapon is ready.
+pub(crate) fn fire_weapons(
+    clock: Res<SimClock>,
+    handoffs: Res<Handoffs>,
+    mut shots: ResMut<Shots>,
+    mut totals: ResMut<Totals>,
+    mut shooters: Query<(&Body, &Flight, &Helm, &mut Owned)>,
+) {
+    let now = clock.tick;
+    shots.forget_the_told(now);
+    for (body, flight, helm, mut owned) in &mut shooters {
+        let Some(spec) = body.spec() else { continue };
+        if !helm.0.holds(Controls::FIRE)
+            || now < owned.weapon_ready
+            || owned.ahead.is_some()
+            || handoffs.is_leaving(body.id)
+        {
+            continue;
+        }
+        owned.weapon_ready = now + spec.fire_interval_ticks;
+        let heading = flight.0.heading();
+        let id = ShotId { shooter: body.net_id, tick: now };
+        let nose = flight.0.position + heading * body.radius;
+        let velocity = flight.0.velocity + heading * BULLET_SPEED;
+        let shot = Shot::new(id, owned.sector, nose, velocity);
+        shots.tell(shot, owned.sector, now);
+        shots.launch(shot, now.0 as f64, &mut totals);
+        totals.shots += 1;
+    }
+}
+
+/// A body that a shot may hit.
+struct Target {
+    body: usize,
+    low_x: f64,
+}
+
+/// Holds the next part of every path against the bodies.
+pub(crate) fn judge_shots(
+    clock: Res<SimClock>,
+    leases: Res<Leases>,
+    registry: Res<Registry>,
+    mut shots: ResMut<Shots>,
+    mut impacts: ResMut<Impacts>,
+    mut totals: ResMut<Totals>,
+    mut outbox: ResMut<Outbox<ToServer>>,
+    bodies: Query<(&Body, &Flight, Has<Owned>)>,
+) {
+    if shots.in_flight.is_empty() {
+        return;
+    }
+    let now = clock.tick;
+    let field = Field::new(registry.in_order().filter_map(|entity| bodies.get(entity).ok()), now);
+    let mut hits = Vec::new();
+    let mut passed = Vec::new();
+    let mut entered = Vec::new();
+    let mut over = Vec::new();
+    for (&id, flying) in &mut shots.in_flight {
+        let shot = flying.shot;
+        let end = shot_path::end_of_life(&shot);
+        let until = (now.0 as f64).min(end);
+        for leg in shot_path::legs(&shot, flying.judged_until, until) {
+            if !leases.holds(leg.sector) {
+                passed.push((leg.from, shot, leg.sector));
+                over.push(id);
+                break;
+            }
+            if leg.from > flying.judged_until {
+                entered.push((shot, leg.sector));
+            }
+            if let Some((time, target)) = field.first_hit(&shot, &leg) {
+                hits.push((shot, leg.sector, shot.position_at(time), target));
+                over.push(id);
+                break;
+            }
+        }
+        flying.judged_until = flying.judged_until.max(until);
+        if until >= end {
+            over.push(id);
+        }
+    }
+    for id in over {
+        shots.in_flight.remove(&id);
+    }
+    for (shot, sector) in entered {
+        shots.tell(shot, sector, now);
+    }
+    for (time, shot, to) in passed {
+        shots.passed_on.insert(shot.id, time);
+        totals.shots_passed_on += 1;
+        outbox.push(ToServer::Shot { shot, to });
+    }
+    for (shot, sector, position, (target, own)) in hits {
+        let source = registry
+            .by_net(shot.id.shooter)
+            .and_then(|entity| bodies.get(entity).ok())
+            .map(|(body, ..)| body.id);
+        shots.hits.push((now, sector, ShotHit { id: shot.id, target: target.net_id, position }));
+        totals.hits += 1;
+        let impact = GhostImpact {
+            target: target.id,
+            source,
+            shot: Some(shot.id),
+            impulse: shot.velocity * BULLET_PUSH,
+            damage: BULLET_DAMAGE,
+            tick: now,
+        };
+        if own {
+            impacts.push(impact);
+        } else {
+            totals.ghost_impacts += 1;
+            outbox.push(ToServer::Impact(impact));
+        }
+    }
+}
+
+/// All bodies by their left edge, so that a path is held only against those near it.
+struct Field<'a> {
+    bodies: Vec<(&'a Body, &'a Flight, bool)>,
+    by_left_edge: Vec<Target>,
+    widest: f64,
+    now: f64,
+}
+
+impl<'a> Field<'a> {
+    fn new(bodies: impl Iterator<Item = (&'a Body, &'a Flight, bool)>, now: SimTick) -> Self {
+        let bodies: Vec<_> = bodies.collect();
+        let mut widest: f64 = 0.0;
+        let mut by_left_edge: Vec<Target> = bodies
+            .iter()
+            .enumerate()
+            .map(|(index, (body, flight, _))| {
+                widest = widest.max(2.0 * body.radius);
+                Target { body: index, low_x: flight.0.position.x - body.radius }
+            })
+            .collect();
+        by_left_edge.sort_by(|one, other| one.low_x.total_cmp(&other.low_x));
+        Self { bodies, by_left_edge, widest, now: now.0 as f64 }
+    }
+
+    /// The first body that the shot meets on `leg`; of two at once the one with the lower net id.
+    fn first_hit(&self, shot: &Shot, leg: &Leg) -> Option<(f64, (&'a Body, bool))> {
+        let (start, end) = (shot.position_at(leg.from), shot.position_at(leg.to));
+        // Bodies stand where they are now; at the leg's times they were up to so far away.
+        let age = (self.now - leg.from).max(leg.to - self.now).max(0.0);
+        let reach = MAX_SPEED * TICK_SECONDS * age;
+        let low = start.x.min(end.x) - reach;
+        let high = start.x.max(end.x) + reach;
+        let first = self.by_left_edge.partition_point(|target| target.low_x < low - self.widest);
+        let mut best: Option<(f64, NetId, (&'a Body, bool))> = None;
+        for target in self.by_left_edge[first..].iter().take_while(|target| target.low_x <= high) {
+            let (body, flight, own) = self.bodies[target.body];
+            if body.net_id == shot.id.shooter {
+                continue;
+            }
+            let FlightState { position, velocity, .. } = flight.0;
+            let met =
+                shot_path::meets(shot, (leg.from, leg.to), position, velocity, self.now, body.radius);
+            if let Some(time) = met
+                && best.is_none_or(|(earliest, net_id, _)| (time, body.net_id) < (earliest, net_id))
+            {
+                best = Some((time, body.net_id, (body, own)));
+            }
+        }
+        best.map(|(time, _, hit)| (time, hit))
+    }
+}

@@ -1,0 +1,485 @@
+//! Two shards and a server that passes messages on: nothing is lost or doubled at a border.
+
+mod common;
+
+use common::*;
+use sidereal_protocol::{
+    DVec2,
+    control::{GhostImpact, RefuseReason, ToServer, ToShard},
+    flight::{self, Controls, FlightState, HullKind},
+    ids::EntityId,
+    input::Input,
+    motion::{EngineGlow, Motion, SectorUpdate},
+    record::EntityRecord,
+    sector::SectorId,
+    tick::SimTick,
+};
+use sidereal_shard::ghosts::GhostNews;
+use std::collections::BTreeMap;
+
+const WEST: SectorId = SectorId::new(0, 0);
+const EAST: SectorId = SectorId::new(1, 0);
+
+/// Two shards side by side; a frame takes `delay` ticks each way, a datagram too.
+struct Mesh {
+    shards: [Shard; 2],
+    authority: BTreeMap<EntityId, (usize, u64)>,
+    offers: BTreeMap<EntityId, (usize, EntityRecord)>,
+    history: BTreeMap<EntityId, Vec<Input>>,
+    wire: Vec<(u64, Parcel)>,
+    now: u64,
+    delay: u64,
+    handoffs: u64,
+    impacts: u64,
+    destroyed: Vec<EntityId>,
+}
+
+#[derive(Debug)]
+enum Parcel {
+    FromShard(usize, ToServer),
+    ToShard(usize, ToShard),
+    Motion(usize, SectorUpdate),
+}
+
+impl Mesh {
+    fn new(west: Vec<EntityRecord>, east: Vec<EntityRecord>, delay: u64) -> Self {
+        let mut authority = BTreeMap::new();
+        for (shard, records) in [&west, &east].into_iter().enumerate() {
+            for record in records {
+                authority.insert(record.id, (shard, record.epoch));
+            }
+        }
+        let everything: Vec<EntityRecord> = west.iter().chain(&east).cloned().collect();
+        let mut shards = [Shard::with(1, &[WEST], west), Shard::with(2, &[EAST], east)];
+        // Both hear of everything: what is their own is no ghost.
+        for shard in &mut shards {
+            for record in &everything {
+                let (body, _, _) = sidereal_shard::bodies::own_body(record);
+                shard.news(GhostNews::Appeared(Box::new(body)));
+            }
+        }
+        Self {
+            shards,
+            authority,
+            offers: BTreeMap::new(),
+            history: BTreeMap::new(),
+            wire: Vec::new(),
+            now: START,
+            delay,
+            handoffs: 0,
+            impacts: 0,
+            destroyed: Vec::new(),
+        }
+    }
+
+    fn post(&mut self, parcel: Parcel) {
+        self.wire.push((self.now + self.delay, parcel));
+    }
+
+    fn input(&mut self, id: EntityId, input: Input) {
+        self.history.entry(id).or_default().push(input);
+        let shard = self.authority[&id].0;
+        self.post(Parcel::ToShard(shard, ToShard::Inputs { id, inputs: vec![input] }));
+    }
+
+    fn tick(&mut self) {
+        self.now += 1;
+        for (_, parcel) in self.wire.extract_if(.., |(due, _)| *due <= self.now).collect::<Vec<_>>() {
+            match parcel {
+                Parcel::FromShard(shard, frame) => self.serve(shard, frame),
+                Parcel::ToShard(shard, frame) => self.shards[shard].send(frame),
+                Parcel::Motion(shard, update) => self.shards[shard].update_from(update),
+            }
+        }
+        for index in 0..2 {
+            self.shards[index].tick();
+            for frame in self.shards[index].frames() {
+                self.post(Parcel::FromShard(index, frame));
+            }
+            for update in sector_updates(&self.shards[index].datagrams()) {
+                self.post(Parcel::Motion(1 - index, update));
+            }
+        }
+        self.check();
+    }
+
+    fn serve(&mut self, from: usize, frame: ToServer) {
+        let other = 1 - from;
+        match frame {
+            ToServer::Prepare { mut record, to } => {
+                let current = self.authority.get(&record.id) == Some(&(from, record.epoch));
+                if current && !self.offers.contains_key(&record.id) {
+                    record.epoch += 1;
+                    record.sector = to;
+                    self.offers.insert(record.id, (other, *record.clone()));
+                    self.post(Parcel::ToShard(other, ToShard::Offer { record }));
+                }
+            }
+            ToServer::Accept { id, epoch } => {
+                let (_, record) = self.offers.remove(&id).expect("only offers are accepted");
+                let last = record.pilot.map(|pilot| pilot.last_input);
+                let history = self.history.get(&id).cloned().unwrap_or_default();
+                let inputs = history.into_iter().filter(|input| Some(input.tick) > last).collect();
+                self.authority.insert(id, (from, epoch));
+                self.post(Parcel::ToShard(from, ToShard::Commit { id, epoch, inputs }));
+                self.post(Parcel::ToShard(other, ToShard::Release { id, epoch }));
+                self.handoffs += 1;
+            }
+            ToServer::Refuse { id, epoch, .. } => {
+                self.offers.remove(&id);
+                self.post(Parcel::ToShard(other, ToShard::Abort { id, epoch }));
+            }
+            ToServer::Impact(impact) => {
+                self.impacts += 1;
+                if let Some(&(shard, _)) = self.authority.get(&impact.target) {
+                    self.post(Parcel::ToShard(shard, ToShard::Impact(impact)));
+                }
+            }
+            ToServer::Shot { shot, .. } => self.post(Parcel::ToShard(other, ToShard::Shot(shot))),
+            ToServer::Destroyed { id, .. } => {
+                self.authority.remove(&id);
+                self.destroyed.push(id);
+                for shard in &mut self.shards {
+                    shard.news(GhostNews::Gone(id));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Nobody is owned twice; who is owned is owned by the authority, or on the way to it.
+    fn check(&self) {
+        for (&id, &(shard, _)) in &self.authority {
+            let owners = self.shards.iter().filter(|shard| shard.owns(id)).count();
+            let under_way = self.wire.iter().any(|(_, parcel)| {
+                match parcel {
+                    Parcel::ToShard(
+                        _,
+                        ToShard::Commit { id: other, .. } | ToShard::Release { id: other, .. },
+                    )
+                    | Parcel::FromShard(_, ToServer::Destroyed { id: other, .. }) => *other == id,
+                    _ => false,
+                }
+            });
+            assert!(under_way || (owners == 1 && self.shards[shard].owns(id)), "{id} at {}", self.now);
+            for shard in self.shards.iter().filter(|shard| shard.entity(id).is_some()) {
+                assert!(shard.state(id).is_finite());
+            }
+        }
+    }
+
+    fn owner(&self, id: EntityId) -> &Shard {
+        &self.shards[self.authority[&id].0]
+    }
+}
+
+#[test]
+fn a_ship_that_crosses_back_and_forth_flies_as_if_there_were_no_border() {
+    for delay in [1, 2, 4] {
+        let start = DVec2::new(940.0, 500.0);
+        let mut mesh = Mesh::new(vec![ship(1, start)], vec![], delay);
+        let spec = HullKind::Scout.spec();
+        let mut expected = FlightState { position: start, ..Default::default() };
+        let mut sent = Vec::new();
+        for tick in 0..1500u64 {
+            // Full ahead in circles over the border, the inputs stamped so early that they come a tick before
+            // they are due: with two to spare the delay would fall, and two inputs be merged.
+            let turn = if tick % 400 < 250 { 70 } else { -50 };
+            let next = input(mesh.now + delay - 1, 127, turn, 0);
+            sent.push(next);
+            mesh.input(id(1), next);
+            mesh.tick();
+        }
+        let owner = mesh.owner(id(1));
+        let pilot = owner.pilot(id(1));
+        assert!(mesh.handoffs >= 4, "it crossed {} times", mesh.handoffs);
+        for input in sent.iter().take(pilot.inputs_applied as usize) {
+            expected = flight::step(&expected, input.controls, &spec);
+        }
+        let state = owner.state(id(1));
+        assert_eq!(pilot.last_input, sent[pilot.inputs_applied as usize - 1].tick);
+        assert_eq!(state, expected, "delay {delay}");
+        let doubled: u64 = mesh.shards.iter().map(|shard| shard.totals().inputs_doubled).sum();
+        assert_eq!(doubled, 0);
+        let merged: u64 = mesh.shards.iter().map(|shard| shard.totals().inputs_merged).sum();
+        assert_eq!(merged, 0);
+    }
+}
+
+#[test]
+fn a_body_is_never_missing_on_either_side_while_it_crosses() {
+    let mut mesh = Mesh::new(vec![moving(rock(1, DVec2::new(960.0, 500.0), 20.0), DVec2::X * 60.0)], vec![], 2);
+    let mut last = mesh.shards[0].state(id(1)).position;
+    for _ in 0..10 {
+        mesh.tick();
+    }
+    for _ in 0..90 {
+        mesh.tick();
+        for shard in &mesh.shards {
+            let state = shard.state(id(1));
+            assert!(state.position.x > last.x - 8.0, "{state:?}");
+            assert!((state.velocity.x - 60.0).abs() < 0.2, "{state:?}");
+        }
+        last = mesh.owner(id(1)).state(id(1)).position;
+    }
+    assert_eq!(mesh.handoffs, 1);
+    assert!(mesh.shards[0].is_ghost(id(1)) && mesh.shards[1].owns(id(1)));
+}
+
+/// A duel: two ships face each other and hold the trigger.
+fn duel(border: f64) -> (Vec<EntityRecord>, Vec<EntityRecord>) {
+    let west = ship(1, DVec2::new(border - 120.0, 500.0));
+    let east = headed(ship(2, DVec2::new(border + 120.0, 500.0)), std::f64::consts::PI);
+    (vec![west], vec![east])
+}
+
+fn fight(mesh: &mut Mesh, ticks: u64) {
+    for _ in 0..ticks {
+        for ship in [id(1), id(2)] {
+            if mesh.authority.contains_key(&ship) {
+                let next = input(mesh.now + mesh.delay, 0, 0, Controls::FIRE);
+                mesh.input(ship, next);
+            }
+        }
+        mesh.tick();
+    }
+}
+
+#[test]
+fn a_duel_across_the_border_comes_out_as_one_inside_a_shard() {
+    let (west, east) = duel(1000.0);
+    let mut across = Mesh::new(west, east, 2);
+    fight(&mut across, 60);
+    let (west, east) = duel(500.0);
+    let mut inside = Mesh::new([west, east].concat(), vec![], 2);
+    fight(&mut inside, 60);
+    let hull = |mesh: &Mesh, ship| mesh.owner(ship).body(ship).hull;
+    for ship in [id(1), id(2)] {
+        let (one, other) = (hull(&across, ship), hull(&inside, ship));
+        // A hit more or less is under way between the shards.
+        assert!(one.abs_diff(other) <= 10, "{one} across, {other} inside");
+        assert!(other < 70, "they never hit: {other}");
+    }
+}
+
+#[test]
+fn a_duel_across_the_border_ends_with_one_destroyed_once() {
+    let (west, mut east) = duel(1000.0);
+    east[0].hull = 30;
+    let mut mesh = Mesh::new(west, east, 2);
+    fight(&mut mesh, 120);
+    assert_eq!(mesh.destroyed, vec![id(2)]);
+    assert!(mesh.shards.iter().all(|shard| shard.entity(id(2)).is_none()));
+}
+
+#[test]
+fn no_part_of_a_shots_path_is_judged_twice_or_not_at_all() {
+    // Rocks just before, on and just beyond the border, each hit by one shot alone.
+    for x in [940.0, 990.0, 1000.0, 1010.0, 1060.0] {
+        let target = rock(2, DVec2::new(x, 500.0), 12.0);
+        let (mut west, mut east) = (vec![ship(1, DVec2::new(800.0, 500.0))], vec![]);
+        if x < 1000.0 { west.push(target) } else { east.push(target) }
+        let mut mesh = Mesh::new(west, east, 3);
+        for _ in 0..10 {
+            mesh.tick();
+        }
+        let next = input(mesh.now + 3, 0, 0, Controls::FIRE);
+        mesh.input(id(1), next);
+        let after = input(mesh.now + 4, 0, 0, 0);
+        mesh.input(id(1), after);
+        for _ in 0..60 {
+            mesh.tick();
+        }
+        assert_eq!(mesh.owner(id(2)).body(id(2)).hull, 90, "rock at {x}");
+        let hits: u64 = mesh.shards.iter().map(|shard| shard.totals().hits).sum();
+        assert_eq!(hits, 1, "rock at {x}");
+    }
+}
+
+#[test]
+fn a_collision_across_the_border_is_about_what_it_is_inside_a_shard() {
+    let pair = |border: f64| {
+        let west = moving(rock(1, DVec2::new(border - 50.0, 500.0), 20.0), DVec2::X * 40.0);
+        let east = moving(rock(2, DVec2::new(border + 50.0, 500.0), 20.0), -DVec2::X * 40.0);
+        (west, east)
+    };
+    let (west, east) = pair(1000.0);
+    let mut across = Mesh::new(vec![west], vec![east], 2);
+    let (west, east) = pair(500.0);
+    let mut inside = Mesh::new(vec![west, east], vec![], 2);
+    for _ in 0..60 {
+        across.tick();
+        inside.tick();
+    }
+    for rock in [id(1), id(2)] {
+        let one = across.owner(rock).state(rock).velocity;
+        let other = inside.owner(rock).state(rock).velocity;
+        assert!(one.distance(other) < 6.0, "{one} across, {other} inside");
+        assert!(other.length() > 5.0);
+    }
+}
+
+fn west_with(record: EntityRecord) -> Shard {
+    Shard::with(1, &[WEST], vec![record])
+}
+
+fn until_prepared(shard: &mut Shard) -> Box<EntityRecord> {
+    for _ in 0..100 {
+        shard.tick();
+        for frame in shard.frames() {
+            if let ToServer::Prepare { record, to } = frame {
+                assert_eq!(to, EAST);
+                return record;
+            }
+        }
+    }
+    panic!("it never asked to leave: {:?}", shard.state(id(1)));
+}
+
+#[test]
+fn an_aborted_handoff_goes_on_here_and_is_not_tried_again_for_a_second() {
+    let mut shard = west_with(moving(rock(1, DVec2::new(990.0, 500.0), 20.0), DVec2::X * 60.0));
+    let record = until_prepared(&mut shard);
+    shard.send(ToShard::Impact(GhostImpact {
+        target: id(1),
+        source: None,
+        shot: None,
+        impulse: DVec2::ZERO,
+        damage: 30,
+        tick: SimTick(shard.tick),
+    }));
+    shard.ticks(2);
+    assert_eq!(shard.body(id(1)).hull, 100, "damage is held back");
+    shard.send(ToShard::Abort { id: id(1), epoch: record.epoch + 1 });
+    shard.ticks(1);
+    assert_eq!(shard.body(id(1)).hull, 70, "and applied here after all");
+    assert!(shard.owns(id(1)));
+    shard.frames();
+    shard.ticks(28);
+    assert!(!shard.frames().iter().any(|frame| matches!(frame, ToServer::Prepare { .. })));
+    shard.ticks(3);
+    assert!(shard.frames().iter().any(|frame| matches!(frame, ToServer::Prepare { .. })));
+}
+
+#[test]
+fn a_leaving_ship_holds_its_fire() {
+    let mut shard = west_with(moving(ship(1, DVec2::new(990.0, 500.0)), DVec2::X * 100.0));
+    until_prepared(&mut shard);
+    for _ in 0..20 {
+        let next = input(shard.tick, 0, 0, Controls::FIRE);
+        shard.inputs(id(1), vec![next]);
+        shard.tick();
+    }
+    assert_eq!(shard.totals().shots, 0);
+    assert_eq!(shard.pilot(id(1)).inputs_applied, 19, "its inputs go on");
+}
+
+#[test]
+fn a_released_body_nobody_announces_goes_after_a_second() {
+    let mut shard = west_with(moving(rock(1, DVec2::new(990.0, 500.0), 20.0), DVec2::X * 60.0));
+    let record = until_prepared(&mut shard);
+    shard.send(ToShard::Release { id: id(1), epoch: record.epoch + 1 });
+    shard.ticks(1);
+    assert!(shard.is_ghost(id(1)));
+    shard.ticks(29);
+    assert!(shard.is_ghost(id(1)));
+    shard.ticks(2);
+    assert!(shard.entity(id(1)).is_none());
+}
+
+#[test]
+fn an_offer_out_of_place_is_refused() {
+    let mut shard = west_with(rock(1, DVec2::splat(500.0), 20.0));
+    let offer = |record: EntityRecord| ToShard::Offer { record: Box::new(record) };
+    shard.send(offer(rock(1, DVec2::splat(500.0), 20.0)));
+    shard.send(offer(rock(2, DVec2::new(1500.0, 500.0), 20.0)));
+    shard.app.update();
+    let reasons: Vec<_> = shard
+        .frames()
+        .into_iter()
+        .filter_map(|frame| match frame {
+            ToServer::Refuse { reason, .. } => Some(reason),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(reasons, vec![RefuseReason::AlreadyOwned, RefuseReason::NoLease]);
+}
+
+#[test]
+fn a_record_from_a_clock_ahead_waits_for_its_tick() {
+    let mut shard = Shard::with(1, &[WEST], vec![]);
+    let mut record = moving(ship(1, DVec2::splat(500.0)), DVec2::X * 90.0);
+    record.tick = SimTick(START + 3);
+    shard.send(ToShard::Offer { record: Box::new(record.clone()) });
+    shard.send(ToShard::Commit { id: id(1), epoch: 1, inputs: vec![] });
+    shard.ticks(3);
+    assert_eq!(shard.state(id(1)), record.state);
+    shard.tick();
+    let next = flight::step(&record.state, Controls::default(), &HullKind::Scout.spec());
+    assert_eq!(shard.state(id(1)), next);
+}
+
+#[test]
+fn an_admitted_ship_is_adopted_as_it_was_stored() {
+    let mut shard = Shard::with(1, &[WEST], vec![]);
+    let mut record = ship(1, DVec2::splat(500.0));
+    record.tick = SimTick(10);
+    record.epoch = 9;
+    shard.send(ToShard::Offer { record: Box::new(record) });
+    shard.app.update();
+    assert_eq!(shard.frames(), vec![ToServer::Accept { id: id(1), epoch: 9 }]);
+    shard.send(ToShard::Commit { id: id(1), epoch: 9, inputs: vec![] });
+    shard.tick();
+    let adopted = ToServer::Adopted { id: id(1), epoch: 9, tick: SimTick(START + 1) };
+    assert!(shard.frames().contains(&adopted));
+    assert_eq!(shard.state(id(1)).position, DVec2::splat(500.0));
+    shard.inputs(id(1), vec![input(START, 0, 0, 0)]);
+    shard.ticks(2);
+    assert_eq!(shard.pilot(id(1)).inputs_applied, 1);
+}
+
+fn ghost_update(tick: u64, position: DVec2, velocity: DVec2) -> SectorUpdate {
+    let state = FlightState { position, velocity, ..Default::default() };
+    let net_id = sidereal_protocol::ids::NetId(7);
+    SectorUpdate {
+        sector: EAST,
+        tick: SimTick(tick),
+        motions: vec![Motion { net_id, state, glow: EngineGlow::default() }],
+        shots: vec![],
+        hits: vec![],
+    }
+}
+
+#[test]
+fn a_ghost_is_carried_on_for_half_a_second_and_goes_after_three() {
+    let mut shard = Shard::with(1, &[WEST], vec![]);
+    let position = DVec2::new(1100.0, 500.0);
+    shard.update_from(ghost_update(START, position, DVec2::X * 30.0));
+    shard.tick();
+    assert!(shard.entity(id(7)).is_none(), "motion without an announcement is nothing");
+    let (body, _, _) = sidereal_shard::bodies::own_body(&ship(7, position));
+    shard.news(GhostNews::Appeared(Box::new(body)));
+    shard.update_from(ghost_update(START + 1, position, DVec2::X * 30.0));
+    shard.ticks(10);
+    assert!(shard.is_ghost(id(7)));
+    assert!((shard.state(id(7)).position.x - 1110.0).abs() < 1e-3, "{:?}", shard.state(id(7)));
+    shard.ticks(60);
+    assert!((shard.state(id(7)).position.x - 1115.0).abs() < 1.1, "{:?}", shard.state(id(7)));
+    shard.ticks(30);
+    assert!(shard.entity(id(7)).is_none());
+}
+
+#[test]
+fn a_ghost_that_is_out_of_sight_goes_and_an_own_body_stays() {
+    let mut shard = west_with(rock(1, DVec2::splat(500.0), 20.0));
+    let (body, _, _) = sidereal_shard::bodies::own_body(&ship(7, DVec2::new(1100.0, 500.0)));
+    shard.news(GhostNews::Appeared(Box::new(body)));
+    shard.update_from(ghost_update(START, DVec2::new(1100.0, 500.0), DVec2::ZERO));
+    shard.tick();
+    assert!(shard.is_ghost(id(7)));
+    shard.news(GhostNews::Gone(id(7)));
+    shard.news(GhostNews::Gone(id(1)));
+    shard.tick();
+    assert!(shard.entity(id(7)).is_none());
+    assert!(shard.owns(id(1)));
+}

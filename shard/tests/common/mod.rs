@@ -1,0 +1,231 @@
+//! A headless shard, and a server that only passes messages on: what the tests here stand on.
+
+#![allow(dead_code, missing_docs, clippy::unwrap_used)]
+
+use bevy::prelude::*;
+use sidereal_protocol::{
+    DVec2,
+    control::{Lease, ToServer, ToShard},
+    flight::{Controls, FlightState, HullKind},
+    ids::{AccountId, EntityId, NetId, NetIdBlock, ShardId},
+    input::Input,
+    lane,
+    motion::SectorUpdate,
+    own_state::{OwnState, decode_own_states},
+    record::{DroneMind, EntityKind, EntityRecord, Pilot},
+    sector::SectorId,
+    tick::SimTick,
+};
+use sidereal_shard::{
+    SimPlugin,
+    bodies::{Body, Flight, Owned},
+    ghosts::GhostNews,
+    mailbox::{Inbox, LaneDatagram, Outbox},
+    registry::Registry,
+    report::Totals,
+};
+
+pub const START: u64 = 1000;
+
+/// A simulation without a link.
+pub struct Shard {
+    pub app: App,
+    pub tick: u64,
+}
+
+impl Shard {
+    pub fn new(shard: u32) -> Self {
+        let mut app = App::new();
+        app.add_plugins(SimPlugin);
+        app.finish();
+        app.cleanup();
+        let mut shard_app = Self { app, tick: START };
+        shard_app.send(ToShard::Welcome {
+            shard: ShardId(shard),
+            sim_tick: SimTick(START),
+            naia_tick: 0,
+            world_seed: 42,
+            net_ids: NetIdBlock { next: shard * 1_000_000, end: shard * 1_000_000 + 65_536 },
+        });
+        shard_app.app.update();
+        shard_app
+    }
+
+    /// A shard that holds `sectors` with `records`.
+    pub fn with(shard: u32, sectors: &[SectorId], records: Vec<EntityRecord>) -> Self {
+        let mut shard = Self::new(shard);
+        shard.grant(sectors, records);
+        shard.app.update();
+        shard.frames();
+        shard
+    }
+
+    pub fn grant(&mut self, sectors: &[SectorId], records: Vec<EntityRecord>) {
+        let leases = sectors.iter().map(|&sector| Lease { sector, epoch: 1 }).collect();
+        self.send(ToShard::Grant { leases, records });
+    }
+
+    pub fn send(&mut self, frame: ToShard) {
+        self.app.world_mut().resource_mut::<Inbox<ToShard>>().push(frame);
+    }
+
+    pub fn news(&mut self, news: GhostNews) {
+        self.app.world_mut().resource_mut::<Inbox<GhostNews>>().push(news);
+    }
+
+    pub fn update_from(&mut self, update: SectorUpdate) {
+        self.app.world_mut().resource_mut::<Inbox<SectorUpdate>>().push(update);
+    }
+
+    /// Simulates the next tick.
+    pub fn tick(&mut self) {
+        self.tick += 1;
+        self.due(self.tick);
+        self.app.update();
+    }
+
+    pub fn ticks(&mut self, count: u64) {
+        for _ in 0..count {
+            self.tick();
+        }
+    }
+
+    /// Says that `tick` is due, without an update.
+    pub fn due(&mut self, tick: u64) {
+        self.app.world_mut().resource_mut::<Inbox<SimTick>>().push(SimTick(tick));
+    }
+
+    pub fn frames(&mut self) -> Vec<ToServer> {
+        self.app.world_mut().resource_mut::<Outbox<ToServer>>().drain().collect()
+    }
+
+    pub fn datagrams(&mut self) -> Vec<Vec<u8>> {
+        let mut outbox = self.app.world_mut().resource_mut::<Outbox<LaneDatagram>>();
+        outbox.drain().map(|LaneDatagram(bytes)| bytes).collect()
+    }
+
+    pub fn entity(&self, id: EntityId) -> Option<Entity> {
+        self.app.world().resource::<Registry>().get(id)
+    }
+
+    pub fn state(&self, id: EntityId) -> FlightState {
+        let entity = self.entity(id).expect("the entity is here");
+        self.app.world().get::<Flight>(entity).expect("every body has a flight").0
+    }
+
+    pub fn body(&self, id: EntityId) -> Body {
+        let entity = self.entity(id).expect("the entity is here");
+        self.app.world().get::<Body>(entity).expect("every body is one").clone()
+    }
+
+    pub fn owns(&self, id: EntityId) -> bool {
+        self.entity(id).is_some_and(|entity| self.app.world().get::<Owned>(entity).is_some())
+    }
+
+    pub fn is_ghost(&self, id: EntityId) -> bool {
+        self.entity(id).is_some() && !self.owns(id)
+    }
+
+    pub fn pilot(&self, id: EntityId) -> Pilot {
+        let entity = self.entity(id).expect("the entity is here");
+        let owned = self.app.world().get::<Owned>(entity).expect("it is this shard's");
+        owned.hands.as_ref().expect("a pilot is aboard").pilot
+    }
+
+    pub fn totals(&self) -> &Totals {
+        self.app.world().resource::<Totals>()
+    }
+
+    pub fn inputs(&mut self, id: EntityId, inputs: Vec<Input>) {
+        self.send(ToShard::Inputs { id, inputs });
+    }
+}
+
+pub fn id(number: u64) -> EntityId {
+    EntityId::from_halves(1, number)
+}
+
+pub fn input(tick: u64, thrust: i8, turn: i8, buttons: u8) -> Input {
+    Input { tick: SimTick(tick), controls: Controls { thrust, turn, buttons } }
+}
+
+/// A ship with a pilot.
+pub fn ship(number: u32, position: DVec2) -> EntityRecord {
+    let spec = HullKind::Scout.spec();
+    EntityRecord {
+        id: id(u64::from(number)),
+        net_id: NetId(number),
+        kind: EntityKind::Ship,
+        hull_kind: Some(HullKind::Scout),
+        owner: Some(AccountId(id(u64::from(number)).0)),
+        name: format!("ship {number}"),
+        epoch: 1,
+        version: 0,
+        tick: SimTick(START),
+        sector: SectorId::containing(position),
+        state: FlightState { position, ..Default::default() },
+        radius: spec.radius,
+        hull: spec.hull,
+        hull_max: spec.hull,
+        weapon_ready: SimTick(0),
+        settled_at: SimTick(0),
+        pilot: Some(Pilot::default()),
+        mind: None,
+    }
+}
+
+pub fn drone(number: u32, position: DVec2) -> EntityRecord {
+    let spec = HullKind::Drone.spec();
+    EntityRecord {
+        kind: EntityKind::Drone,
+        hull_kind: Some(HullKind::Drone),
+        owner: None,
+        name: "Sentinel".to_owned(),
+        radius: spec.radius,
+        hull: spec.hull,
+        hull_max: spec.hull,
+        pilot: None,
+        mind: Some(DroneMind { home: position, patrol_phase: 0.0, target: None }),
+        ..ship(number, position)
+    }
+}
+
+pub fn rock(number: u32, position: DVec2, radius: f64) -> EntityRecord {
+    EntityRecord {
+        kind: EntityKind::Asteroid,
+        hull_kind: None,
+        owner: None,
+        name: String::new(),
+        radius,
+        hull: 100,
+        hull_max: 100,
+        pilot: None,
+        ..ship(number, position)
+    }
+}
+
+pub fn moving(mut record: EntityRecord, velocity: DVec2) -> EntityRecord {
+    record.state.velocity = velocity;
+    record
+}
+
+pub fn headed(mut record: EntityRecord, angle: f64) -> EntityRecord {
+    record.state.angle = angle;
+    record
+}
+
+pub fn sector_updates(datagrams: &[Vec<u8>]) -> Vec<SectorUpdate> {
+    datagrams
+        .iter()
+        .filter(|bytes| bytes[0] == lane::SECTOR_UPDATE)
+        .map(|bytes| SectorUpdate::decode(bytes).expect("a shard's own packet"))
+        .collect()
+}
+
+pub fn own_states(datagrams: &[Vec<u8>]) -> Vec<OwnState> {
+    datagrams
+        .iter()
+        .filter(|bytes| bytes[0] == lane::OWN_STATES)
+        .flat_map(|bytes| decode_own_states(bytes).expect("a shard's own packet"))
+        .collect()
+}

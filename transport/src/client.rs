@@ -1,0 +1,16 @@
+//! A client's end: the handles for naia and for the game, and the native network. Runs in shards, bots and
+//! native players' clients.
+//!
+//! A browser client will come as a module `client_web` that gives out the same [`ClientHandle`] and
+//! [`ClientSocket`] over the browser's own `WebTransport`.
+
+mod handle;
+mod network;
+
+pub use handle::{ClientHandle, ClientSocket, LinkStatus};
+pub use network::{ClientNetwork, ConnectOptions};
+
+pub(crate) use handle::{Backend, Core};
+
+/// Path of the WebTransport session. A server answers 404 to every other.
+pub(crate) const SESSION_PATH: &str = "/sidereal";

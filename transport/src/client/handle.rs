@@ -1,0 +1,255 @@
+//! The game's and naia's way to a client's one session.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use naia_bevy_client::transport::{
+    IdentityReceiver, IdentityReceiverResult, PacketReceiver, PacketSender, RecvError, SendError, ServerAddr, Socket,
+};
+
+use crate::error::StreamError;
+use crate::session::{Inbound, Phase, Session};
+use crate::stats::ClientStats;
+use crate::waker::Waker;
+
+/// The only code on which naia's client fires its `RejectEvent`.
+const NAIA_REJECTED: u16 = 401;
+
+/// How a client's link is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkStatus {
+    /// On the way: nothing can be sent yet.
+    Connecting,
+    /// The server accepted; naia's own handshake follows.
+    Connected,
+    /// The server, or this end's check of it, said no: trying again with the same input gives the same.
+    /// One line on why and what to do.
+    Rejected(String),
+    /// The link is over, or never came about; trying again may help. One line on why.
+    Closed(String),
+}
+
+/// The network behind a client: real or in memory.
+pub(crate) trait Backend: Send + Sync {
+    /// Starts to connect; called at most once.
+    fn connect(&self, session: &Arc<Session>, auth: Bytes);
+    fn flush(&self);
+}
+
+/// What all handles of one client share.
+pub(crate) struct Core {
+    pub(crate) session: Arc<Session>,
+    pub(crate) server_addr: SocketAddr,
+    pub(crate) backend: Box<dyn Backend>,
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        if self.session.request_close("the client ended", false) {
+            self.backend.flush();
+        }
+    }
+}
+
+/// The game's handle on a client's session. Cheap to clone; when the last clone and naia's socket are gone,
+/// the session closes.
+#[derive(Clone)]
+pub struct ClientHandle {
+    core: Arc<Core>,
+}
+
+impl ClientHandle {
+    pub(crate) fn new(core: Core) -> (Self, ClientSocket) {
+        let core = Arc::new(core);
+        (Self { core: core.clone() }, ClientSocket { core, credential: Bytes::new() })
+    }
+
+    pub(crate) fn session(&self) -> &Arc<Session> {
+        &self.core.session
+    }
+
+    /// How the link is now.
+    pub fn status(&self) -> LinkStatus {
+        match self.core.session.phase() {
+            Phase::Pending => LinkStatus::Connecting,
+            Phase::Open => LinkStatus::Connected,
+            Phase::Rejected(reason) => LinkStatus::Rejected(reason),
+            Phase::Closed(reason) => LinkStatus::Closed(reason),
+            Phase::Closing => {
+                LinkStatus::Closed(self.core.session.close_request().map_or_else(String::new, |close| close.reason))
+            }
+        }
+    }
+
+    /// Queues a lane datagram for the next [`flush`](Self::flush). Payloads over
+    /// [`MAX_LANE_BYTES`](crate::MAX_LANE_BYTES) are refused and counted; when the queue is full the oldest
+    /// lane datagram is dropped and counted; while not connected it is dropped and counted.
+    pub fn send_lane(&self, payload: Bytes) {
+        self.core.session.send_lane(payload);
+    }
+
+    /// The next lane payload.
+    pub fn recv_lane(&self) -> Option<Bytes> {
+        self.pop(Inbound::Lane)
+    }
+
+    /// Queues a stream frame for the next [`flush`](Self::flush). Only a shard may: the server closes the
+    /// session of a player that does.
+    ///
+    /// # Errors
+    /// `Full` at the limit of queued bytes (the caller keeps the frame and tries later), `Closed` while not
+    /// connected, `TooLarge`.
+    pub fn send_stream(&self, frame: Bytes) -> Result<(), StreamError> {
+        self.core.session.send_stream(frame)
+    }
+
+    /// The next stream frame, in the order in which they were sent. Frames that came before the link ended
+    /// can still be taken after it.
+    pub fn recv_stream(&self) -> Option<Bytes> {
+        self.pop(Inbound::Stream)
+    }
+
+    fn pop(&self, way: Inbound) -> Option<Bytes> {
+        self.core.session.hub.pop(way).map(|(_, item)| item)
+    }
+
+    /// Ends the link, after what is queued was sent. The server is told the reason. To be called as well
+    /// after naia's client has disconnected: naia cannot end the link.
+    pub fn close(&self, reason: &str) {
+        if self.core.session.request_close(reason, false) {
+            self.core.backend.flush();
+        }
+    }
+
+    /// True once nothing of this link is left: after [`close`](Self::close), when everything that was queued
+    /// was delivered or given up. A process that is about to exit waits for it, on the [`waker`](Self::waker).
+    pub fn is_finished(&self) -> bool {
+        matches!(self.core.session.phase(), Phase::Rejected(_) | Phase::Closed(_))
+    }
+
+    /// Hands everything that is queued, naia's packets too, to the network in one go. To be called once per
+    /// tick, after naia's `SendPackets`.
+    pub fn flush(&self) {
+        self.core.backend.flush();
+    }
+
+    /// What the main loop sleeps on: woken by everything that arrives and by every change of the status.
+    pub fn waker(&self) -> Waker {
+        self.core.session.hub.waker.clone()
+    }
+
+    /// All counters.
+    pub fn stats(&self) -> ClientStats {
+        self.core.session.hub.counters.snapshot()
+    }
+}
+
+/// The socket to give to naia's `Client::connect`, which starts to connect.
+pub struct ClientSocket {
+    core: Arc<Core>,
+    credential: Bytes,
+}
+
+impl ClientSocket {
+    /// What the server's [`poll_auth`](crate::ServerHandle::poll_auth) gets when naia connects without auth
+    /// of its own. At most [`MAX_AUTH_BYTES`](crate::limits::MAX_AUTH_BYTES), else the connection fails.
+    #[must_use]
+    pub fn with_credential(mut self, credential: Bytes) -> Self {
+        self.credential = credential;
+        self
+    }
+}
+
+type Halves = (Box<dyn IdentityReceiver>, Box<dyn PacketSender>, Box<dyn PacketReceiver>);
+
+impl Socket for ClientSocket {
+    fn connect(self: Box<Self>) -> Halves {
+        let credential = self.credential.to_vec();
+        self.connect_with_auth(credential)
+    }
+
+    fn connect_with_auth(self: Box<Self>, auth_bytes: Vec<u8>) -> Halves {
+        let core = self.core;
+        core.backend.connect(&core.session, auth_bytes.into());
+        (
+            Box::new(IdentityIn { core: core.clone() }),
+            Box::new(PacketsOut { core: core.clone() }),
+            Box::new(PacketsIn { core, current: Bytes::new() }),
+        )
+    }
+
+    /// The headers are left out: credentials belong into the auth bytes.
+    fn connect_with_auth_headers(self: Box<Self>, _auth_headers: Vec<(String, String)>) -> Halves {
+        self.connect_with_auth(Vec::new())
+    }
+
+    /// The headers are left out: credentials belong into the auth bytes.
+    fn connect_with_auth_and_headers(
+        self: Box<Self>,
+        auth_bytes: Vec<u8>,
+        _auth_headers: Vec<(String, String)>,
+    ) -> Halves {
+        self.connect_with_auth(auth_bytes)
+    }
+}
+
+impl From<ClientSocket> for Box<dyn Socket> {
+    fn from(socket: ClientSocket) -> Self {
+        Box::new(socket)
+    }
+}
+
+#[derive(Clone)]
+struct IdentityIn {
+    core: Arc<Core>,
+}
+
+impl IdentityReceiver for IdentityIn {
+    fn receive(&mut self) -> IdentityReceiverResult {
+        if let Some(token) = self.core.session.take_identity() {
+            return IdentityReceiverResult::Success(token);
+        }
+        match self.core.session.phase() {
+            Phase::Pending | Phase::Open => IdentityReceiverResult::Waiting,
+            Phase::Closing | Phase::Rejected(_) | Phase::Closed(_) => {
+                IdentityReceiverResult::ErrorResponseCode(NAIA_REJECTED)
+            }
+        }
+    }
+}
+
+struct PacketsOut {
+    core: Arc<Core>,
+}
+
+impl PacketSender for PacketsOut {
+    fn send(&self, payload: &[u8]) -> Result<(), SendError> {
+        self.core.session.send_naia(payload);
+        Ok(())
+    }
+
+    fn server_addr(&self) -> ServerAddr {
+        // Never `Finding`: naia's client would panic.
+        ServerAddr::Found(self.core.server_addr)
+    }
+}
+
+#[derive(Clone)]
+struct PacketsIn {
+    core: Arc<Core>,
+    current: Bytes,
+}
+
+impl PacketReceiver for PacketsIn {
+    fn receive(&mut self) -> Result<Option<&[u8]>, RecvError> {
+        Ok(self.core.session.hub.pop(Inbound::Naia).map(|(_, packet)| {
+            self.current = packet;
+            &self.current[..]
+        }))
+    }
+
+    fn server_addr(&self) -> ServerAddr {
+        ServerAddr::Found(self.core.server_addr)
+    }
+}

@@ -1,0 +1,105 @@
+//! Reads bits as naia writes them: the lowest of each byte first. Never panics, never allocates.
+
+/// What a packet lacks, or has too much of.
+pub(super) type Short = Option<()>;
+
+#[derive(Clone, Copy)]
+pub(super) struct Bits<'a> {
+    bytes: &'a [u8],
+    position: usize,
+}
+
+impl<'a> Bits<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, position: 0 }
+    }
+
+    /// Bits that are left.
+    pub(super) fn left(&self) -> usize {
+        self.bytes.len() * 8 - self.position
+    }
+
+    pub(super) fn bit(&mut self) -> Option<bool> {
+        let byte = self.bytes.get(self.position / 8)?;
+        let bit = byte >> (self.position % 8) & 1;
+        self.position += 1;
+        Some(bit == 1)
+    }
+
+    /// A number of `width` bits, at most 64.
+    pub(super) fn number(&mut self, width: u32) -> Option<u64> {
+        let mut value = 0;
+        for shift in 0..width {
+            value |= u64::from(self.bit()?) << shift;
+        }
+        Some(value)
+    }
+
+    /// naia's `UnsignedVariableInteger`: groups of `width` bits, each after a bit that says whether another
+    /// follows. No honest one is over 32 bits here.
+    pub(super) fn variable(&mut self, width: u32) -> Option<u64> {
+        let mut value = 0;
+        for group in 0..=(32 / width) {
+            let more = self.bit()?;
+            value |= self.number(width)? << (group * width);
+            if !more {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    pub(super) fn skip(&mut self, bits: usize) -> Short {
+        if bits > self.left() {
+            return None;
+        }
+        self.position += bits;
+        Some(())
+    }
+
+    /// A length and as many bytes (naia's `String` and `Box<[u8]>`), at most `max`, as bits of their own.
+    pub(super) fn bytes(&mut self, max: usize) -> Option<Bits<'a>> {
+        let length = usize::try_from(self.variable(9)?).ok()?;
+        if length > max {
+            return None;
+        }
+        let mut inner = *self;
+        self.skip(length * 8)?;
+        inner.bytes = &self.bytes[..self.position.div_ceil(8)];
+        Some(inner)
+    }
+
+    /// Whether nothing is left but the rest of a byte, or of this field.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.left() < 8
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_naia_writes_and_stops_at_the_end() {
+        let mut bits = Bits::new(&[0b1010_0101, 0xff]);
+        assert_eq!(bits.number(4), Some(5));
+        assert_eq!(bits.number(4), Some(10));
+        assert_eq!(bits.number(9), None);
+        // 3 groups of 3 bits: 7, 7, 1 with the marks 1, 1, 0.
+        let mut bits = Bits::new(&[0b1111_1111, 0b0000_0010]);
+        assert_eq!(bits.variable(3), Some(0o177));
+        assert_eq!(Bits::new(&[0xff; 40]).variable(9), None);
+        assert_eq!(Bits::new(&[0xff; 40]).variable(2), None);
+    }
+
+    #[test]
+    fn a_length_over_what_is_there_is_refused() {
+        // Length 3 in 10 bits, then 3 bytes.
+        let mut bits = Bits::new(&[0b0000_0110, 0, 0, 0, 0]);
+        assert!(bits.bytes(8).is_some());
+        let mut bits = Bits::new(&[0b0000_0110, 0, 0]);
+        assert!(bits.bytes(8).is_none());
+        let mut bits = Bits::new(&[0b0000_0110, 0, 0, 0, 0]);
+        assert!(bits.bytes(2).is_none());
+    }
+}

@@ -1,0 +1,122 @@
+//! Checks a peer's naia packets before naia sees them. Runs in the server.
+//!
+//! naia 0.25 is made for peers that behave. From one that does not, these end the server (read in its source,
+//! and seen):
+//!
+//! | packet | where in naia |
+//! |---|---|
+//! | a ping without its number | `world_server.rs`, `process_ping(..).unwrap()` |
+//! | a kind of message or channel that is not registered (also in the auth payload: before any credential) | `message_kinds.rs`, `channel_kinds.rs`, `net_id_to_kind(..).expect(..)` |
+//! | a `String`, `Vec` or `Box<[u8]>` with a huge length (also in the auth payload and the handshake's token) | `naia-serde`, `Vec::with_capacity(length)` |
+//! | a variable integer of more than 128 bits | `naia-serde`, `number.rs`, shift overflow (with overflow checks) |
+//! | fragments: out of range, twice the first, a total of a million | `fragment_receiver.rs` |
+//! | a response to no request | `message_manager.rs`, `process_incoming_response(..).unwrap()` |
+//! | tick-buffered messages on another channel | `tick_buffer_receiver.rs`, `get_mut(..).unwrap()` |
+//! | a reliable message 30,000 ahead: a list of that length, walked for each message | `reliable_receiver.rs` |
+//!
+//! So the guard lets through only what an honest client of this protocol sends: the handshake in its order,
+//! heartbeats, pings, pongs, and data packets with the messages that [`ClientMessages`] declares.
+
+mod bits;
+mod messages;
+
+use bits::Bits;
+pub use messages::{ClientMessages, Field};
+
+use messages::Windows;
+
+use crate::limits::MAX_NAIA_PACKET_BYTES;
+
+/// naia's token has 32 characters.
+const MAX_TOKEN_BYTES: usize = 32;
+
+/// What is wrong with a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Refused(pub(crate) &'static str);
+
+const CUT: Refused = Refused("a packet that is cut off");
+
+/// The state of one session that its packets are checked against.
+#[derive(Debug, Default)]
+pub(crate) struct Guard {
+    identified: bool,
+    windows: Windows,
+}
+
+/// naia's kinds of packet, as the bits of its `PacketType`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Data,
+    Heartbeat,
+    Handshake,
+    Ping,
+    Pong,
+}
+
+/// naia's `HandshakeHeader`, by its number.
+const IDENTIFY: u64 = 0;
+const CONNECT: u64 = 2;
+const DISCONNECT: u64 = 5;
+
+impl Guard {
+    /// Whether naia may see this packet of a client.
+    pub(crate) fn check(&mut self, packet: &[u8], declared: Option<&ClientMessages>) -> Result<(), Refused> {
+        if packet.len() > MAX_NAIA_PACKET_BYTES {
+            return Err(Refused("longer than naia's packets are"));
+        }
+        let mut bits = Bits::new(packet);
+        let is_data = bits.bit().ok_or(CUT)?;
+        let kind = if is_data {
+            Kind::Data
+        } else {
+            match bits.number(2).ok_or(CUT)? {
+                0 => Kind::Heartbeat,
+                1 => Kind::Handshake,
+                2 => Kind::Ping,
+                _ => Kind::Pong,
+            }
+        };
+        // The packet's index, the last one that came, and which of the 32 before it.
+        bits.skip(16 + 16 + 32).ok_or(CUT)?;
+        if kind != Kind::Handshake && !self.identified {
+            return Err(Refused("a packet before the handshake"));
+        }
+        match kind {
+            Kind::Heartbeat => {}
+            // Its number.
+            Kind::Ping | Kind::Pong => bits.skip(16).ok_or(CUT)?,
+            Kind::Handshake => self.handshake(&mut bits)?,
+            Kind::Data => {
+                let _client_tick = bits.number(16).ok_or(CUT)?;
+                match declared {
+                    Some(declared) => declared.check_data(&mut bits, &mut self.windows)?,
+                    None => {
+                        if bits.number(2).ok_or(CUT)? != 0 {
+                            return Err(Refused("a message, but none is declared (ServerHandle::set_client_messages)"));
+                        }
+                    }
+                }
+            }
+        }
+        if bits.is_at_end() {
+            Ok(())
+        } else {
+            Err(Refused("a packet with something behind its end (an entity of a client?)"))
+        }
+    }
+
+    fn handshake(&mut self, bits: &mut Bits<'_>) -> Result<(), Refused> {
+        match bits.number(3).ok_or(CUT)? {
+            IDENTIFY => {
+                let _protocol_id = bits.number(64).ok_or(CUT)?;
+                bits.bytes(MAX_TOKEN_BYTES).ok_or(CUT)?;
+                self.identified = true;
+                Ok(())
+            }
+            CONNECT if self.identified => Ok(()),
+            DISCONNECT if self.identified => bits.bytes(MAX_TOKEN_BYTES).ok_or(CUT).map(|_| ()),
+            _ => Err(Refused("a handshake packet of another phase")),
+        }
+    }
+}

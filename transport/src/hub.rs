@@ -1,0 +1,146 @@
+//! What the sessions of one end share: limits, counters, the waker, and the lists of sessions that have
+//! something to read or to send. Runs in every process.
+//!
+//! Reading takes one item of the first session in a list and puts the session at its end: no session
+//! starves another. Locks: a session's and a list's are never held together.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use crate::guard::ClientMessages;
+use crate::limits::Limits;
+use crate::session::{Inbound, Session};
+use crate::stats::TrafficCounters;
+use crate::waker::Waker;
+
+/// Locks. A poisoned lock is taken as it is: the data are queues, each valid after every operation.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(crate) struct Hub {
+    pub(crate) limits: Limits,
+    pub(crate) counters: TrafficCounters,
+    pub(crate) waker: Waker,
+    /// What a server takes from its clients.
+    pub(crate) client_messages: OnceLock<ClientMessages>,
+    /// Tells the network thread that [`Hub::take_dirty`] has something.
+    pub(crate) flush_wake: Notify,
+    ready: Mutex<Ready>,
+    dirty: Mutex<Vec<Arc<Session>>>,
+    inbound_datagrams: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Ready {
+    auth: VecDeque<(SocketAddr, Bytes)>,
+    naia: VecDeque<Arc<Session>>,
+    lane: VecDeque<Arc<Session>>,
+    stream: VecDeque<Arc<Session>>,
+    closed: VecDeque<Arc<Session>>,
+}
+
+impl Ready {
+    fn list(&mut self, way: Inbound) -> &mut VecDeque<Arc<Session>> {
+        match way {
+            Inbound::Naia => &mut self.naia,
+            Inbound::Lane => &mut self.lane,
+            Inbound::Stream => &mut self.stream,
+            Inbound::Closed => &mut self.closed,
+        }
+    }
+}
+
+impl Hub {
+    pub(crate) fn new(limits: Limits) -> Arc<Self> {
+        Arc::new(Self {
+            limits,
+            counters: TrafficCounters::default(),
+            waker: Waker::new(),
+            client_messages: OnceLock::new(),
+            flush_wake: Notify::new(),
+            ready: Mutex::default(),
+            dirty: Mutex::default(),
+            inbound_datagrams: AtomicUsize::new(0),
+        })
+    }
+
+    // Inbound.
+
+    /// Takes a place for one inbound datagram; false if all are taken.
+    pub(crate) fn take_inbound_place(&self) -> bool {
+        let limit = self.limits.inbound_datagrams_total;
+        self.inbound_datagrams
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < limit).then_some(n + 1))
+            .is_ok()
+    }
+
+    pub(crate) fn free_inbound_places(&self, n: usize) {
+        self.inbound_datagrams.fetch_sub(n, Ordering::Relaxed);
+    }
+
+    /// Puts a session into the list of those with something to read.
+    pub(crate) fn mark_ready(&self, session: Arc<Session>, way: Inbound) {
+        lock(&self.ready).list(way).push_back(session);
+        self.waker.wake();
+    }
+
+    /// Hands an auth request to naia. One per session, so that the sessions' limit is the queue's.
+    pub(crate) fn push_auth(&self, address: SocketAddr, auth: Bytes) {
+        lock(&self.ready).auth.push_back((address, auth));
+        self.waker.wake();
+    }
+
+    pub(crate) fn pop_auth(&self) -> Option<(SocketAddr, Bytes)> {
+        lock(&self.ready).auth.pop_front()
+    }
+
+    /// The next naia packet, lane payload or stream frame of any session.
+    pub(crate) fn pop(&self, way: Inbound) -> Option<(SocketAddr, Bytes)> {
+        loop {
+            let session = lock(&self.ready).list(way).pop_front()?;
+            let (item, more) = session.pop(way);
+            let address = session.address;
+            if more {
+                lock(&self.ready).list(way).push_back(session);
+            }
+            if let Some(item) = item {
+                return Some((address, item));
+            }
+        }
+    }
+
+    /// The next session that ended and whose stream was read to its end.
+    pub(crate) fn pop_closed(&self) -> Option<Arc<Session>> {
+        lock(&self.ready).closed.pop_front()
+    }
+
+    // Outbound.
+
+    pub(crate) fn mark_dirty(&self, session: Arc<Session>) {
+        lock(&self.dirty).push(session);
+    }
+
+    /// Whether any session has something to send.
+    pub(crate) fn has_dirty(&self) -> bool {
+        !lock(&self.dirty).is_empty()
+    }
+
+    /// The sessions with something to send, in the order in which they first had it.
+    pub(crate) fn take_dirty(&self) -> Vec<Arc<Session>> {
+        std::mem::take(&mut *lock(&self.dirty))
+    }
+
+    /// Wakes the network thread for what is queued.
+    pub(crate) fn wake_network(&self) {
+        if self.has_dirty() {
+            self.counters.flushes.one();
+            self.flush_wake.notify_one();
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! naia's transport for Sidereal: one encrypted WebTransport connection per peer, with three ways through
+//! it, and an in-memory network with seeded faults that behaves alike.
+//!
+//! * **naia packets**: datagrams that naia reads and writes through its `Socket` traits;
+//! * the **lane**: datagrams beside naia's, unreliable, newest wins, for motion and inputs;
+//! * the **stream**: one reliable, ordered, back-pressured stream of frames, for shards.
+//!
+//! What an application sends is only queued; [`ServerHandle::flush`] and [`ClientHandle::flush`] hand the
+//! whole tick's output over at once, so that QUIC puts it into as few packets and system calls as it can.
+//! What arrives is queued too, within limits (see [`limits`]), and wakes the main loop ([`Waker`]).
+//!
+//! The same handles come from the real network ([`bind`], [`ClientNetwork`]) and from [`memory`]. A browser
+//! client will stand in a module `client_web` beside [`client`], over the browser's `WebTransport`: it needs
+//! the session's queues and [`wire`](self), but neither tokio nor quinn, which only the modules `server`,
+//! `client`, `link` and `cert` name.
+//!
+//! Not here: what the messages mean (`sidereal-protocol`), who may come in (the server's auth), interest.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod cert;
+pub mod client;
+mod error;
+mod guard;
+mod hub;
+pub mod limits;
+mod link;
+pub mod memory;
+pub mod server;
+mod session;
+pub mod stats;
+mod waker;
+mod wire;
+
+pub use cert::Identity;
+pub use client::{ClientHandle, ClientNetwork, ClientSocket, ConnectOptions, LinkStatus};
+pub use error::{BindError, StreamError, TransportError};
+pub use guard::{ClientMessages, Field};
+pub use limits::{Limits, MAX_AUTH_BYTES, MAX_FRAME_BYTES, MAX_LANE_BYTES};
+pub use server::{ListenerConfig, ServerConfig, ServerHandle, ServerSocket, bind};
+pub use stats::{ClientStats, ServerStats};
+pub use waker::Waker;
+
+/// What a peer is. Each kind has a listener of its own, and a credential of one is refused on the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PeerKind {
+    /// A player's client (or a bot): datagrams only, its stream frames are refused.
+    Player,
+    /// A shard: datagrams and the stream.
+    Shard,
+}
+
+impl PeerKind {
+    pub(crate) fn to_wire(self) -> u8 {
+        match self {
+            Self::Player => 0,
+            Self::Shard => 1,
+        }
+    }
+
+    pub(crate) fn from_wire(byte: u8) -> Option<Self> {
+        match byte {
+            0 => Some(Self::Player),
+            1 => Some(Self::Shard),
+            _ => None,
+        }
+    }
+}
+
+impl std::fmt::Display for PeerKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Player => "player",
+            Self::Shard => "shard",
+        })
+    }
+}

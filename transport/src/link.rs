@@ -1,0 +1,269 @@
+//! A session over a real WebTransport connection: the network side of [`Session`], the same for both ends.
+//! Runs on the network thread of every process but the browser.
+//!
+//! Datagrams go to quinn without an await between them, all of a session's before the next session's: quinn
+//! packs what waits when its connection task runs into as few packets and system calls as it can. The price
+//! of a send is per connection and flush, not per datagram.
+//!
+//! A session ends cleanly with a *goodbye* frame: who closes sends it after everything that is queued, the
+//! peer reads up to it and then closes the connection. So nothing that was queued before a close is lost.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use tokio::time::timeout;
+use wtransport::error::ConnectionError;
+use wtransport::{Connection, RecvStream, SendStream, VarInt, quinn};
+
+use crate::hub::Hub;
+use crate::limits::Limits;
+use crate::session::{Next, OutDatagram, Session};
+use crate::wire::{Frame, MAX_FRAME_BODY_BYTES, Malformed, clean_reason, framed};
+use crate::{PeerKind, wire};
+
+/// Close code of a session that ended as it should.
+const CODE_OK: VarInt = VarInt::from_u32(0);
+/// Close code of a session that was ended for what its peer did.
+const CODE_VIOLATION: VarInt = VarInt::from_u32(1);
+
+/// Streams that a peer may have open: HTTP/3's session stream, ours, and two to spare.
+const MAX_BIDI_STREAMS: u32 = 4;
+/// HTTP/3's control stream, QPACK's two, and room for the unknown ones that peers may send.
+const MAX_UNI_STREAMS: u32 = 8;
+/// Inbound datagrams that quinn keeps until the session's task takes them.
+const DATAGRAM_RECEIVE_BUFFER_BYTES: usize = 512 << 10;
+/// Stream flow control for shards: a bulk transfer in some round trips.
+const SHARD_STREAM_WINDOW_BYTES: u32 = 4 << 20;
+/// Stream flow control for players, who send an auth request and nothing else.
+const PLAYER_STREAM_WINDOW_BYTES: u32 = 64 << 10;
+
+/// quinn's settings, the same for both ends of a connection of this kind.
+pub(crate) fn transport_config(limits: &Limits, kind: PeerKind) -> quinn::TransportConfig {
+    let window = match kind {
+        PeerKind::Player => PLAYER_STREAM_WINDOW_BYTES,
+        PeerKind::Shard => SHARD_STREAM_WINDOW_BYTES,
+    };
+    let mut config = quinn::TransportConfig::default();
+    config
+        .max_concurrent_bidi_streams(MAX_BIDI_STREAMS.into())
+        .max_concurrent_uni_streams(MAX_UNI_STREAMS.into())
+        .stream_receive_window(window.into())
+        .receive_window((2 * window).into())
+        .send_window(2 * u64::from(SHARD_STREAM_WINDOW_BYTES))
+        .datagram_receive_buffer_size(Some(DATAGRAM_RECEIVE_BUFFER_BYTES))
+        .datagram_send_buffer_size(limits.datagram_send_buffer_bytes)
+        .keep_alive_interval(Some(limits.keep_alive))
+        .max_idle_timeout(quinn::IdleTimeout::try_from(limits.idle_timeout).ok());
+    config
+}
+
+/// A UDP socket with big buffers, as far as the system gives them.
+pub(crate) fn udp_socket(addr: SocketAddr, limits: &Limits) -> std::io::Result<std::net::UdpSocket> {
+    let socket =
+        socket2::Socket::new(socket2::Domain::for_address(addr), socket2::Type::DGRAM, Some(socket2::Protocol::UDP))?;
+    let wanted = limits.udp_socket_buffer_bytes;
+    // What the system refuses or cuts down is no failure: it only loses more under bursts.
+    let _ = socket.set_recv_buffer_size(wanted);
+    let _ = socket.set_send_buffer_size(wanted);
+    socket.set_nonblocking(true)?;
+    socket.bind(&addr.into())?;
+    Ok(socket.into())
+}
+
+/// Where a session's datagrams go.
+pub(crate) struct QuicLink {
+    connection: quinn::Connection,
+    /// The WebTransport session's id, which stands in front of every datagram.
+    session_header: Bytes,
+}
+
+impl QuicLink {
+    pub(crate) fn new(connection: &Connection) -> Self {
+        let mut header = BytesMut::new();
+        // HTTP/3 datagrams start with the id of the session's stream divided by four (RFC 9297).
+        put_varint(&mut header, connection.session_id().into_u64() / 4);
+        Self { connection: connection.quic_connection().clone(), session_header: header.freeze() }
+    }
+
+    pub(crate) fn remote_address(&self) -> SocketAddr {
+        self.connection.remote_address()
+    }
+
+    fn send(&self, datagrams: &mut Vec<OutDatagram>, hub: &Hub) {
+        let mut room = self.connection.datagram_send_buffer_space();
+        for OutDatagram { prefix, payload } in datagrams.drain(..) {
+            let bytes = self.session_header.len() + 1 + payload.len();
+            let mut datagram = BytesMut::with_capacity(bytes);
+            datagram.put_slice(&self.session_header);
+            datagram.put_u8(prefix);
+            datagram.put_slice(&payload);
+            match self.connection.send_datagram(datagram.freeze()) {
+                Ok(()) if room < bytes => hub.counters.datagrams_dropped_by_network.one(),
+                Ok(()) => room -= bytes,
+                Err(quinn::SendDatagramError::TooLarge) => hub.counters.datagrams_too_large.one(),
+                // The connection is over, which its task reports.
+                Err(_) => hub.counters.sends_to_closed.one(),
+            }
+        }
+    }
+}
+
+fn put_varint(out: &mut BytesMut, value: u64) {
+    match value {
+        0..0x40 => out.put_u8(value as u8),
+        0x40..0x4000 => out.put_u16(value as u16 | 0x4000),
+        0x4000..0x4000_0000 => out.put_u32(value as u32 | 0x8000_0000),
+        _ => out.put_u64(value | 0xc000_0000_0000_0000),
+    }
+}
+
+/// Sends what the sessions of a hub have queued, whenever it is flushed. Ends with its task.
+pub(crate) async fn run_flusher(hub: Arc<Hub>) {
+    let mut datagrams = Vec::new();
+    loop {
+        hub.flush_wake.notified().await;
+        flush_now(&hub, &mut datagrams);
+    }
+}
+
+pub(crate) fn flush_now(hub: &Hub, datagrams: &mut Vec<OutDatagram>) {
+    for session in hub.take_dirty() {
+        let writer_has_work = session.take_datagrams(datagrams);
+        match session.quic.get() {
+            Some(quic) => quic.send(datagrams, hub),
+            None => datagrams.clear(),
+        }
+        if writer_has_work {
+            session.writer_wake.notify_one();
+        }
+    }
+}
+
+/// Runs an open session until its connection is over.
+pub(crate) async fn run(session: Arc<Session>, connection: Connection, send: SendStream, recv: RecvStream) {
+    let writer = tokio::spawn(write_stream(session.clone(), connection.clone(), send));
+    let datagrams = tokio::spawn(read_datagrams(session.clone(), connection.clone()));
+    let reader = tokio::spawn(read_stream(session.clone(), connection.clone(), recv));
+
+    let error = connection.closed().await;
+    // What arrived before the end is still read, when the main loop takes it: at most a window's worth.
+    let goodbye = reader.await.ok().flatten();
+    writer.abort();
+    datagrams.abort();
+    session.on_closed(&goodbye.unwrap_or_else(|| explain(&error, session.hub.limits.idle_timeout)));
+}
+
+async fn read_datagrams(session: Arc<Session>, connection: Connection) {
+    while let Ok(datagram) = connection.receive_datagram().await {
+        session.on_datagram(&datagram);
+    }
+}
+
+async fn write_stream(session: Arc<Session>, connection: Connection, mut send: SendStream) {
+    loop {
+        match session.next_out() {
+            Next::Frame(payload) => {
+                if send.write_all(&Frame::data_header(payload.len())).await.is_err()
+                    || send.write_all(&payload).await.is_err()
+                {
+                    return;
+                }
+            }
+            Next::Wait => session.writer_wake.notified().await,
+            Next::Close(close) if close.at_once => {
+                connection.close(CODE_VIOLATION, close.reason.as_bytes());
+                return;
+            }
+            Next::Close(close) => {
+                let deadline = session.hub.limits.drain_deadline;
+                let _ = timeout(deadline, async {
+                    if send.write_all(&Frame::goodbye(&close.reason)).await.is_ok() {
+                        connection.closed().await;
+                    }
+                })
+                .await;
+                connection.close(CODE_OK, close.reason.as_bytes());
+                return;
+            }
+        }
+    }
+}
+
+/// Reads frames until the stream or the connection ends. Gives the peer's reason if it said goodbye.
+async fn read_stream(session: Arc<Session>, connection: Connection, mut recv: RecvStream) -> Option<String> {
+    loop {
+        let body = match read_framed(&mut recv, MAX_FRAME_BODY_BYTES).await {
+            Ok(body) => body,
+            Err(ReadError::Ended) => return None,
+            Err(ReadError::Malformed(what)) => {
+                session.on_violation(what.0);
+                session.close_for_violation("a malformed stream frame");
+                return None;
+            }
+        };
+        match Frame::decode(&body) {
+            Ok(Frame::Data(payload)) => {
+                while !session.has_stream_room(payload.len()) {
+                    session.room_wake.notified().await;
+                    if session.close_request().is_some_and(|close| close.at_once) {
+                        return None;
+                    }
+                }
+                session.on_frame(payload);
+            }
+            Ok(Frame::Goodbye(reason)) => {
+                connection.close(CODE_OK, reason.as_bytes());
+                return Some(reason);
+            }
+            Err(what) => {
+                session.on_violation(what.0);
+                session.close_for_violation("a malformed stream frame");
+                return None;
+            }
+        }
+    }
+}
+
+/// Why nothing (more) could be read from a stream.
+#[derive(Debug)]
+pub(crate) enum ReadError {
+    Ended,
+    Malformed(Malformed),
+}
+
+/// Reads one length-prefixed body, of which at most `max` bytes are taken.
+pub(crate) async fn read_framed(recv: &mut RecvStream, max: usize) -> Result<Bytes, ReadError> {
+    let mut length = [0; 4];
+    recv.read_exact(&mut length).await.map_err(|_| ReadError::Ended)?;
+    let length = u32::from_le_bytes(length) as usize;
+    if length == 0 || length > max {
+        return Err(ReadError::Malformed(Malformed("length of a stream frame")));
+    }
+    // Grows with what arrives, so that a length alone takes no memory.
+    let mut body = BytesMut::with_capacity(length.min(16 << 10));
+    while body.len() < length {
+        let start = body.len();
+        body.resize(length.min((2 * start).max(16 << 10)), 0);
+        recv.read_exact(&mut body[start..]).await.map_err(|_| ReadError::Ended)?;
+    }
+    Ok(body.freeze())
+}
+
+/// Writes one length-prefixed body.
+pub(crate) async fn write_framed(send: &mut SendStream, body: &[u8]) -> bool {
+    send.write_all(&framed(body)).await.is_ok()
+}
+
+/// One line on why a connection ended.
+pub(crate) fn explain(error: &ConnectionError, idle_timeout: Duration) -> String {
+    match error {
+        ConnectionError::ApplicationClosed(close) if close.reason().is_empty() => "closed by the peer".to_owned(),
+        ConnectionError::ApplicationClosed(close) => wire::clean_reason(close.reason()),
+        ConnectionError::ConnectionClosed(_) => format!("closed by the peer's network layer: {error}"),
+        ConnectionError::TimedOut => format!("nothing was heard from the peer for {} s", idle_timeout.as_secs()),
+        ConnectionError::LocallyClosed => "closed here".to_owned(),
+        other => clean_reason(other.to_string().as_bytes()),
+    }
+}

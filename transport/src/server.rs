@@ -1,0 +1,52 @@
+//! The server's end: listeners, sessions, and the handles for naia and for the game. Runs in the
+//! replication server.
+
+mod endpoint;
+mod handle;
+mod naia;
+
+use std::net::SocketAddr;
+
+pub use handle::ServerHandle;
+pub use naia::ServerSocket;
+
+pub(crate) use handle::{Backend, Core};
+pub(crate) use registry::Registry;
+
+mod registry;
+
+use crate::PeerKind;
+use crate::cert::Identity;
+use crate::error::TransportError;
+use crate::limits::Limits;
+
+/// One address that peers of one kind connect to.
+#[derive(Clone, Copy, Debug)]
+pub struct ListenerConfig {
+    /// Whose address it is.
+    pub kind: PeerKind,
+    /// Where to listen; port 0 takes any free port ([`ServerHandle::local_addr`] says which).
+    pub addr: SocketAddr,
+}
+
+/// What a server listens with.
+#[derive(Debug)]
+pub struct ServerConfig {
+    /// The listeners, at most one of each kind.
+    pub listeners: Vec<ListenerConfig>,
+    /// The certificate of all listeners.
+    pub identity: Identity,
+    /// Clients with another version are refused.
+    pub protocol_version: u32,
+    /// Limits; the defaults suit a public server.
+    pub limits: Limits,
+}
+
+/// Binds all listeners and starts the network thread.
+///
+/// # Errors
+/// When a listener cannot be bound (the text names it, its address and what to do), or the certificate
+/// does not fit its key.
+pub fn bind(config: ServerConfig) -> Result<(ServerHandle, ServerSocket), TransportError> {
+    endpoint::bind(config).map(handle::pair)
+}

@@ -1,0 +1,251 @@
+//! The game's way to its sessions.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use naia_bevy_server::{BigMapKey, UserKey};
+
+use super::naia::ServerSocket;
+use super::registry::Registry;
+use crate::PeerKind;
+use crate::error::StreamError;
+use crate::guard::ClientMessages;
+use crate::session::{Inbound, Phase};
+use crate::stats::ServerStats;
+use crate::waker::Waker;
+
+/// The network behind a server: real or in memory. Dropping it ends it.
+pub(crate) trait Backend: Send + Sync {
+    fn local_addr(&self, kind: PeerKind) -> Option<SocketAddr>;
+    fn certificate_hash(&self) -> [u8; 32];
+    fn flush(&self);
+    fn shutdown(&self);
+}
+
+/// What all handles of one server share.
+pub(crate) struct Core {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) backend: Box<dyn Backend>,
+    pub(crate) gate: AuthGate,
+}
+
+/// Where credentials wait when the game judges them itself, before naia hears of the peer.
+#[derive(Default)]
+pub(crate) struct AuthGate {
+    /// The game judges: naia gets only what was admitted.
+    closed: AtomicBool,
+    /// Admitted sessions that naia has not taken yet; bounded by the sessions there are.
+    admitted: Mutex<VecDeque<SocketAddr>>,
+}
+
+impl AuthGate {
+    fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    fn admit(&self, session: SocketAddr) {
+        self.admitted.lock().unwrap_or_else(PoisonError::into_inner).push_back(session);
+    }
+
+    pub(crate) fn take_admitted(&self) -> Option<SocketAddr> {
+        self.admitted.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+}
+
+pub(super) fn pair(core: Core) -> (ServerHandle, ServerSocket) {
+    let core = Arc::new(core);
+    (ServerHandle { core: core.clone() }, ServerSocket { core })
+}
+
+/// The game's handle on a server's sessions. Cheap to clone; all clones are one server, which lives as long
+/// as any of them, or naia with its [`ServerSocket`].
+///
+/// A session is named by a made-up [`SocketAddr`], the same that naia knows its user by. It stays the same
+/// when the peer's real address changes, and is never used again. Calls for a session that is gone do
+/// nothing, or say so.
+#[derive(Clone)]
+pub struct ServerHandle {
+    core: Arc<Core>,
+}
+
+impl ServerHandle {
+    pub(crate) fn new(core: Core) -> (Self, ServerSocket) {
+        pair(core)
+    }
+
+    /// The address of the listener for this kind, with the port it really has.
+    pub fn local_addr(&self, kind: PeerKind) -> Option<SocketAddr> {
+        self.core.backend.local_addr(kind)
+    }
+
+    /// SHA-256 of the DER form of the certificate: what clients pin.
+    pub fn certificate_hash(&self) -> [u8; 32] {
+        self.core.backend.certificate_hash()
+    }
+
+    /// Declares what clients may send through naia. To be called once, before the first client comes: until
+    /// then every auth message reaches naia unchecked, and every other message is refused. See
+    /// [`ClientMessages`]. Later calls change nothing.
+    pub fn set_client_messages(&self, messages: ClientMessages) {
+        if self.core.registry.hub.client_messages.set(messages).is_err() {
+            tracing::error!("the client messages were declared before; the first declaration counts");
+        }
+    }
+
+    /// The session of a user of naia's, known from the auth event on (naia itself tells the address only once
+    /// the user is connected), until [`poll_closed`](Self::poll_closed) gave the session.
+    pub fn session_of(&self, user: &UserKey) -> Option<SocketAddr> {
+        self.core.registry.session_of(user.to_u64())
+    }
+
+    /// Through which listener a session came; known until [`poll_closed`](Self::poll_closed) gave it.
+    pub fn peer_kind(&self, session: &SocketAddr) -> Option<PeerKind> {
+        self.core.registry.get(session).map(|session| session.kind)
+    }
+
+    /// The peer's real address now: for logs and limits, not to name it by.
+    pub fn remote_addr(&self, session: &SocketAddr) -> Option<SocketAddr> {
+        self.core.registry.get(session)?.remote()
+    }
+
+    /// From now on the game judges credentials itself, with [`poll_auth`](Self::poll_auth),
+    /// [`admit`](Self::admit) and [`refuse`](Self::refuse), and naia hears only of peers that were
+    /// admitted (it is to run with `require_auth: false`): no byte of a stranger reaches naia.
+    pub fn gate_auth(&self) {
+        self.core.gate.close();
+    }
+
+    /// The next peer that waits for a verdict, with its kind and its credential.
+    pub fn poll_auth(&self) -> Option<(SocketAddr, PeerKind, Bytes)> {
+        loop {
+            let (address, credential) = self.core.registry.hub.pop_auth()?;
+            // One that has gone meanwhile waits for nothing.
+            if let Some(kind) = self.peer_kind(&address) {
+                return Some((address, kind, credential));
+            }
+        }
+    }
+
+    /// Lets a peer in: naia takes it at its next receive.
+    pub fn admit(&self, session: &SocketAddr) {
+        self.core.gate.admit(*session);
+    }
+
+    /// Turns a peer away and tells it why. At most
+    /// [`MAX_REASON_BYTES`](crate::limits::MAX_REASON_BYTES), the rest is cut.
+    pub fn refuse(&self, session: &SocketAddr, reason: &str) {
+        self.set_reject_reason(session, reason);
+        if let Some(session) = self.core.registry.get(session)
+            && session.reject()
+        {
+            self.core.registry.admission.rejected.one();
+            self.core.backend.flush();
+        }
+    }
+
+    /// What a peer is told if naia now rejects it. At most
+    /// [`MAX_REASON_BYTES`](crate::limits::MAX_REASON_BYTES), the rest is cut.
+    pub fn set_reject_reason(&self, session: &SocketAddr, reason: &str) {
+        if let Some(session) = self.core.registry.get(session) {
+            session.set_reject_reason(reason);
+        }
+    }
+
+    /// Queues a lane datagram for the next [`flush`](Self::flush). Payloads over
+    /// [`MAX_LANE_BYTES`](crate::MAX_LANE_BYTES) are refused and counted; when the session's queue is full
+    /// its oldest lane datagram is dropped and counted.
+    pub fn send_lane(&self, session: &SocketAddr, payload: Bytes) {
+        self.send_lane_to([session], payload);
+    }
+
+    /// [`send_lane`](Self::send_lane) of the same bytes to many sessions: encoded once, shared by all.
+    pub fn send_lane_to<'a>(&self, sessions: impl IntoIterator<Item = &'a SocketAddr>, payload: Bytes) {
+        self.core.registry.for_each(sessions, |session| session.send_lane(payload.clone()));
+    }
+
+    /// The next lane payload of any session. The sessions take turns.
+    pub fn recv_lane(&self) -> Option<(SocketAddr, Bytes)> {
+        self.core.registry.hub.pop(Inbound::Lane)
+    }
+
+    /// Queues a stream frame for the next [`flush`](Self::flush).
+    ///
+    /// # Errors
+    /// `Full` at the limit of queued bytes (the caller keeps the frame and tries later), `Closed`, `TooLarge`.
+    pub fn send_stream(&self, session: &SocketAddr, frame: Bytes) -> Result<(), StreamError> {
+        match self.core.registry.get(session) {
+            Some(session) => session.send_stream(frame),
+            None => Err(StreamError::Closed),
+        }
+    }
+
+    /// The next stream frame of any shard. The sessions take turns; each one's frames come in order. What
+    /// is not taken stops its sender, through QUIC's flow control. A player's frame is a violation, which
+    /// ends its session.
+    pub fn recv_stream(&self) -> Option<(SocketAddr, Bytes)> {
+        self.core.registry.hub.pop(Inbound::Stream)
+    }
+
+    /// The next session that ended, with the reason, for naia's user to be disconnected. Each comes once,
+    /// after all of its stream frames were taken; from then on the session is unknown. Sessions that this
+    /// end closed, and those that were rejected, come too.
+    pub fn poll_closed(&self) -> Option<(SocketAddr, String)> {
+        let registry = &self.core.registry;
+        let session = registry.hub.pop_closed()?;
+        registry.remove(&session.address);
+        registry.admission.ended.one();
+        let reason = match session.phase() {
+            Phase::Closed(reason) | Phase::Rejected(reason) => reason,
+            Phase::Pending | Phase::Open | Phase::Closing => String::new(),
+        };
+        Some((session.address, reason))
+    }
+
+    /// Closes a session, after what is queued for it was sent. The peer is told the reason.
+    pub fn close(&self, session: &SocketAddr, reason: &str) {
+        if let Some(session) = self.core.registry.get(session)
+            && session.request_close(reason, false)
+        {
+            self.core.backend.flush();
+        }
+    }
+
+    /// Hands everything that is queued, naia's packets too, to the network in one go. To be called once per
+    /// tick, after naia's `SendPackets`.
+    pub fn flush(&self) {
+        self.core.backend.flush();
+    }
+
+    /// What the main loop sleeps on: woken by everything that arrives.
+    pub fn waker(&self) -> Waker {
+        self.core.registry.hub.waker.clone()
+    }
+
+    /// All counters.
+    pub fn stats(&self) -> ServerStats {
+        let registry = &self.core.registry;
+        ServerStats {
+            sessions: registry.len() as u64,
+            traffic: registry.hub.counters.snapshot(),
+            admission: registry.admission.snapshot(),
+        }
+    }
+
+    /// Closes all sessions cleanly, takes no new ones, and waits until what was queued has reached the
+    /// peers, at most for [`drain_deadline`](crate::Limits::drain_deadline) and a second. In memory it does
+    /// not wait: the goodbyes go out with the clock.
+    pub fn shutdown(&self, reason: &str) {
+        for session in self.core.registry.all() {
+            session.request_close(reason, false);
+        }
+        self.core.backend.flush();
+        self.core.backend.shutdown();
+    }
+}

@@ -1,0 +1,110 @@
+//! naia's way to the server's sessions: its `Socket` traits over the same queues.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use naia_bevy_server::transport::{
+    AuthReceiver, AuthSender, ListenResult, PacketReceiver, PacketSender, RecvError, SendError, Socket,
+};
+
+use super::handle::Core;
+use crate::session::Inbound;
+
+/// The socket to give to naia's `Server::listen`.
+pub struct ServerSocket {
+    pub(super) core: Arc<Core>,
+}
+
+impl Socket for ServerSocket {
+    fn listen(self: Box<Self>) -> ListenResult {
+        let core = self.core;
+        (
+            Box::new(Verdicts { core: core.clone() }),
+            Box::new(AuthRequests { core: core.clone(), current: Bytes::new() }),
+            Box::new(PacketsOut { core: core.clone() }),
+            Box::new(PacketsIn { core, current: Bytes::new() }),
+        )
+    }
+}
+
+impl From<ServerSocket> for Box<dyn Socket> {
+    fn from(socket: ServerSocket) -> Self {
+        Box::new(socket)
+    }
+}
+
+struct Verdicts {
+    core: Arc<Core>,
+}
+
+impl AuthSender for Verdicts {
+    fn accept(&self, address: &SocketAddr, identity_token: &String) -> Result<(), SendError> {
+        let session = self.core.registry.get(address).ok_or(SendError)?;
+        if !session.accept(identity_token) {
+            return Err(SendError);
+        }
+        self.core.registry.admission.accepted.one();
+        self.core.backend.flush();
+        Ok(())
+    }
+
+    fn reject(&self, address: &SocketAddr) -> Result<(), SendError> {
+        let session = self.core.registry.get(address).ok_or(SendError)?;
+        if !session.reject() {
+            return Err(SendError);
+        }
+        self.core.registry.admission.rejected.one();
+        self.core.backend.flush();
+        Ok(())
+    }
+}
+
+#[derive(Clone)]
+struct AuthRequests {
+    core: Arc<Core>,
+    current: Bytes,
+}
+
+impl AuthReceiver for AuthRequests {
+    fn receive(&mut self) -> Result<Option<(SocketAddr, &[u8])>, RecvError> {
+        let next = if self.core.gate.is_closed() {
+            self.core.gate.take_admitted().map(|address| (address, Bytes::new()))
+        } else {
+            self.core.registry.pop_auth()
+        };
+        Ok(next.map(|(address, auth)| {
+            self.current = auth;
+            (address, &self.current[..])
+        }))
+    }
+}
+
+#[derive(Clone)]
+struct PacketsOut {
+    core: Arc<Core>,
+}
+
+impl PacketSender for PacketsOut {
+    /// Only queues. A session that is gone is no error to naia, which would log each packet: its user is
+    /// about to be disconnected through `poll_closed`.
+    fn send(&self, address: &SocketAddr, payload: &[u8]) -> Result<(), SendError> {
+        self.core.registry.for_each([address], |session| session.send_naia(payload));
+        Ok(())
+    }
+}
+
+#[derive(Clone)]
+struct PacketsIn {
+    core: Arc<Core>,
+    current: Bytes,
+}
+
+impl PacketReceiver for PacketsIn {
+    fn receive(&mut self) -> Result<Option<(SocketAddr, &[u8])>, RecvError> {
+        Ok(self.core.registry.hub.pop(Inbound::Naia).map(|(address, packet)| {
+            self.current = packet;
+            (address, &self.current[..])
+        }))
+    }
+}

@@ -1,0 +1,560 @@
+//! One session: the queues between the main loop and the network, for either end of a connection, over
+//! the real network or the in-memory one. Runs in every process. It has no I/O.
+//!
+//! The *application side* queues what is to be sent and takes what came; the *network side* (`link`,
+//! `memory`) does the opposite. Everything is bounded by [`Limits`](crate::Limits).
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use crate::PeerKind;
+use crate::error::StreamError;
+use crate::guard::Guard;
+use crate::hub::{Hub, lock};
+use crate::limits::{MAX_FRAME_BYTES, MAX_LANE_BYTES, MAX_NAIA_PACKET_BYTES};
+use crate::link::QuicLink;
+use crate::wire::{AuthReply, LANE_PREFIX, NAIA_PREFIX, cut};
+
+/// What can be read from a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Inbound {
+    Naia,
+    Lane,
+    Stream,
+    Closed,
+}
+
+/// Which end of the connection this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Server,
+    Client,
+}
+
+/// How far a session is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Connecting, or waiting for the verdict on the auth request.
+    Pending,
+    Open,
+    /// Closed by this end; what was queued may still be on its way.
+    Closing,
+    /// Refused before it was open; with the reason.
+    Rejected(String),
+    /// Over; with the reason.
+    Closed(String),
+}
+
+/// How this end wants a session to end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CloseRequest {
+    pub(crate) reason: String,
+    /// Without waiting for the stream: for peers that misbehave.
+    pub(crate) at_once: bool,
+}
+
+/// What the network side's stream writer does next.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    Frame(Bytes),
+    Close(CloseRequest),
+    Wait,
+}
+
+/// One datagram to send, with its prefix apart, so that a lane payload that many sessions share is
+/// copied only into its packet.
+#[derive(Debug)]
+pub(crate) struct OutDatagram {
+    pub(crate) prefix: u8,
+    pub(crate) payload: Bytes,
+}
+
+pub(crate) struct Session {
+    /// What naia and the game know it by: made up, the same as long as the session lives.
+    pub(crate) address: SocketAddr,
+    pub(crate) kind: PeerKind,
+    pub(crate) end: End,
+    pub(crate) hub: Arc<Hub>,
+    /// Wakes the stream's writer, and whoever waits for the verdict.
+    pub(crate) writer_wake: Notify,
+    /// Wakes the stream's reader, which waits for room.
+    pub(crate) room_wake: Notify,
+    /// The real network's way to send; not set in memory.
+    pub(crate) quic: OnceLock<QuicLink>,
+    /// The number of the session's link in a network in memory; not set otherwise.
+    pub(crate) memory_link: OnceLock<usize>,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    remote: Option<SocketAddr>,
+    phase: Phase,
+    reject_reason: Option<String>,
+    verdict: Option<AuthReply>,
+    identity: Option<String>,
+    close: Option<CloseRequest>,
+    close_taken: bool,
+
+    dirty: bool,
+    naia_out: VecDeque<Bytes>,
+    lane_out: VecDeque<Bytes>,
+    stream_out: VecDeque<Bytes>,
+    stream_out_bytes: usize,
+
+    guard: Guard,
+    violations: u32,
+    naia_in: InQueue,
+    lane_in: InQueue,
+    stream_in: InQueue,
+    stream_in_bytes: usize,
+    /// The session is over, and is to be reported once the stream is read.
+    ended: bool,
+    reported: bool,
+}
+
+#[derive(Default)]
+struct InQueue {
+    items: VecDeque<Bytes>,
+    /// The session stands in the hub's list, or is being taken from it.
+    listed: bool,
+}
+
+impl InQueue {
+    /// Adds an item; true if the session has to be put into the hub's list.
+    fn push(&mut self, item: Bytes) -> bool {
+        self.items.push_back(item);
+        !std::mem::replace(&mut self.listed, true)
+    }
+
+    fn pop(&mut self) -> (Option<Bytes>, bool) {
+        let item = self.items.pop_front();
+        self.listed = !self.items.is_empty();
+        (item, self.listed)
+    }
+}
+
+impl Session {
+    pub(crate) fn new(hub: Arc<Hub>, end: End, kind: PeerKind, address: SocketAddr) -> Arc<Self> {
+        Arc::new(Self {
+            address,
+            kind,
+            end,
+            hub,
+            writer_wake: Notify::new(),
+            room_wake: Notify::new(),
+            quic: OnceLock::new(),
+            memory_link: OnceLock::new(),
+            inner: Mutex::new(Inner {
+                remote: None,
+                phase: Phase::Pending,
+                reject_reason: None,
+                verdict: None,
+                identity: None,
+                close: None,
+                close_taken: false,
+                dirty: false,
+                naia_out: VecDeque::new(),
+                lane_out: VecDeque::new(),
+                stream_out: VecDeque::new(),
+                stream_out_bytes: 0,
+                guard: Guard::default(),
+                violations: 0,
+                naia_in: InQueue::default(),
+                lane_in: InQueue::default(),
+                stream_in: InQueue::default(),
+                stream_in_bytes: 0,
+                ended: false,
+                reported: false,
+            }),
+        })
+    }
+
+    // Application side: sending.
+
+    pub(crate) fn send_naia(self: &Arc<Self>, packet: &[u8]) {
+        self.send_datagram(NAIA_PREFIX, Bytes::copy_from_slice(packet));
+    }
+
+    pub(crate) fn send_lane(self: &Arc<Self>, payload: Bytes) {
+        if payload.len() > MAX_LANE_BYTES {
+            self.hub.counters.lane_oversize.one();
+            return;
+        }
+        self.send_datagram(LANE_PREFIX, payload);
+    }
+
+    fn send_datagram(self: &Arc<Self>, prefix: u8, payload: Bytes) {
+        let counters = &self.hub.counters;
+        let mut inner = lock(&self.inner);
+        if inner.phase != Phase::Open {
+            drop(inner);
+            counters.sends_to_closed.one();
+            return;
+        }
+        let (queue, dropped) = if prefix == LANE_PREFIX {
+            (&mut inner.lane_out, &counters.lane_dropped_outbound)
+        } else {
+            (&mut inner.naia_out, &counters.naia_dropped_outbound)
+        };
+        if queue.len() >= self.hub.limits.outbound_datagrams {
+            queue.pop_front();
+            dropped.one();
+        }
+        queue.push_back(payload);
+        self.mark_dirty(&mut inner);
+    }
+
+    pub(crate) fn send_stream(self: &Arc<Self>, payload: Bytes) -> Result<(), StreamError> {
+        if payload.len() > MAX_FRAME_BYTES {
+            return Err(StreamError::TooLarge);
+        }
+        let mut inner = lock(&self.inner);
+        if inner.phase != Phase::Open {
+            drop(inner);
+            self.hub.counters.sends_to_closed.one();
+            return Err(StreamError::Closed);
+        }
+        if inner.stream_out_bytes + payload.len() > self.hub.limits.outbound_stream_bytes {
+            drop(inner);
+            self.hub.counters.frames_refused_full.one();
+            return Err(StreamError::Full);
+        }
+        inner.stream_out_bytes += payload.len();
+        inner.stream_out.push_back(payload);
+        self.mark_dirty(&mut inner);
+        Ok(())
+    }
+
+    /// Puts the session into the hub's list of those with something to send.
+    fn mark_dirty(self: &Arc<Self>, inner: &mut Inner) {
+        if !std::mem::replace(&mut inner.dirty, true) {
+            // The one place where a list's lock is taken under a session's: no list's lock is ever
+            // held while a session's is taken.
+            self.hub.mark_dirty(self.clone());
+        }
+    }
+
+    /// Ends the session. The first call counts; true if it was this one.
+    pub(crate) fn request_close(self: &Arc<Self>, reason: &str, at_once: bool) -> bool {
+        let mut inner = lock(&self.inner);
+        match inner.phase {
+            Phase::Pending | Phase::Open => {}
+            Phase::Closing | Phase::Rejected(_) | Phase::Closed(_) => return false,
+        }
+        inner.phase = Phase::Closing;
+        inner.close = Some(CloseRequest { reason: cut(reason).to_owned(), at_once });
+        if at_once {
+            inner.stream_out.clear();
+            inner.stream_out_bytes = 0;
+        }
+        self.mark_dirty(&mut inner);
+        drop(inner);
+        self.room_wake.notify_one();
+        true
+    }
+
+    // Application side: the verdict on an auth request.
+
+    pub(crate) fn set_reject_reason(&self, reason: &str) {
+        lock(&self.inner).reject_reason = Some(cut(reason).to_owned());
+    }
+
+    pub(crate) fn accept(self: &Arc<Self>, token: &str) -> bool {
+        let mut inner = lock(&self.inner);
+        if inner.phase != Phase::Pending {
+            return false;
+        }
+        inner.phase = Phase::Open;
+        inner.verdict = Some(AuthReply::Accept(token.to_owned()));
+        self.mark_dirty(&mut inner);
+        true
+    }
+
+    pub(crate) fn reject(self: &Arc<Self>) -> bool {
+        let mut inner = lock(&self.inner);
+        if inner.phase != Phase::Pending {
+            return false;
+        }
+        let reason = inner.reject_reason.take().unwrap_or_else(|| "the server refused the credentials".to_owned());
+        inner.phase = Phase::Rejected(reason.clone());
+        inner.verdict = Some(AuthReply::Reject(reason));
+        self.mark_dirty(&mut inner);
+        true
+    }
+
+    // Application side: reading.
+
+    /// The next item of one way, and whether there are more.
+    pub(crate) fn pop(self: &Arc<Self>, way: Inbound) -> (Option<Bytes>, bool) {
+        let mut inner = lock(&self.inner);
+        match way {
+            Inbound::Naia | Inbound::Lane => {
+                let queue = if way == Inbound::Naia { &mut inner.naia_in } else { &mut inner.lane_in };
+                let popped = queue.pop();
+                drop(inner);
+                if popped.0.is_some() {
+                    self.hub.free_inbound_places(1);
+                }
+                popped
+            }
+            Inbound::Stream => {
+                let popped = inner.stream_in.pop();
+                if let Some(frame) = &popped.0 {
+                    inner.stream_in_bytes -= frame.len();
+                }
+                let report = self.take_report(&mut inner);
+                drop(inner);
+                self.room_wake.notify_one();
+                if report {
+                    self.hub.mark_ready(self.clone(), Inbound::Closed);
+                }
+                popped
+            }
+            Inbound::Closed => (None, false),
+        }
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        lock(&self.inner).phase.clone()
+    }
+
+    pub(crate) fn remote(&self) -> Option<SocketAddr> {
+        let current = self.quic.get().map(QuicLink::remote_address);
+        current.or_else(|| lock(&self.inner).remote)
+    }
+
+    /// naia's identity token, once; `None` while there is none.
+    pub(crate) fn take_identity(&self) -> Option<String> {
+        lock(&self.inner).identity.take()
+    }
+
+    /// Drops what was not read, when nobody will read it.
+    pub(crate) fn discard_inbound(&self) {
+        let mut inner = lock(&self.inner);
+        let dropped = inner.naia_in.items.len() + inner.lane_in.items.len();
+        inner.naia_in.items.clear();
+        inner.lane_in.items.clear();
+        drop(inner);
+        self.hub.free_inbound_places(dropped);
+    }
+
+    // Network side: sending.
+
+    /// Takes all datagrams that wait, naia's first. After it the session is no longer dirty.
+    /// True if the stream's writer has something to do as well.
+    pub(crate) fn take_datagrams(&self, out: &mut Vec<OutDatagram>) -> bool {
+        let mut inner = lock(&self.inner);
+        inner.dirty = false;
+        let counters = &self.hub.counters;
+        let bytes = |queue: &VecDeque<Bytes>| queue.iter().map(|d| d.len() as u64).sum();
+        counters.naia_packets_sent.add(inner.naia_out.len() as u64);
+        counters.naia_bytes_sent.add(bytes(&inner.naia_out));
+        counters.lane_sent.add(inner.lane_out.len() as u64);
+        counters.lane_bytes_sent.add(bytes(&inner.lane_out));
+        out.extend(inner.naia_out.drain(..).map(|payload| OutDatagram { prefix: NAIA_PREFIX, payload }));
+        out.extend(inner.lane_out.drain(..).map(|payload| OutDatagram { prefix: LANE_PREFIX, payload }));
+        !inner.stream_out.is_empty() || inner.close.is_some() || inner.verdict.is_some()
+    }
+
+    /// What the stream's writer does next. A close comes once, after the frames queued before it.
+    pub(crate) fn next_out(&self) -> Next {
+        let mut inner = lock(&self.inner);
+        if let Some(frame) = inner.stream_out.pop_front() {
+            inner.stream_out_bytes -= frame.len();
+            drop(inner);
+            self.hub.counters.frames_sent.one();
+            self.hub.counters.frame_bytes_sent.add(frame.len() as u64);
+            return Next::Frame(frame);
+        }
+        match &inner.close {
+            Some(close) if !inner.close_taken => {
+                let close = close.clone();
+                inner.close_taken = true;
+                Next::Close(close)
+            }
+            _ => Next::Wait,
+        }
+    }
+
+    pub(crate) fn take_verdict(&self) -> Option<AuthReply> {
+        lock(&self.inner).verdict.take()
+    }
+
+    /// The reason of this end's close, if it asked for one.
+    pub(crate) fn close_request(&self) -> Option<CloseRequest> {
+        lock(&self.inner).close.clone()
+    }
+
+    // Network side: receiving.
+
+    pub(crate) fn set_remote(&self, remote: SocketAddr) {
+        lock(&self.inner).remote = Some(remote);
+    }
+
+    /// A datagram came, with its prefix.
+    pub(crate) fn on_datagram(self: &Arc<Self>, datagram: &[u8]) {
+        let Some((&prefix, payload)) = datagram.split_first() else {
+            return self.on_violation("an empty datagram");
+        };
+        let counters = &self.hub.counters;
+        let mut inner = lock(&self.inner);
+        if inner.ended || (self.end == End::Server && !matches!(inner.phase, Phase::Open)) {
+            return;
+        }
+        let way = match prefix {
+            NAIA_PREFIX if payload.len() > MAX_NAIA_PACKET_BYTES => {
+                drop(inner);
+                counters.naia_packets_refused.one();
+                return self.on_violation("an oversize naia packet");
+            }
+            NAIA_PREFIX => {
+                if self.end == End::Server
+                    && let Err(refused) = inner.guard.check(payload, self.hub.client_messages.get())
+                {
+                    drop(inner);
+                    counters.naia_packets_refused.one();
+                    return self.on_violation(refused.0);
+                }
+                Inbound::Naia
+            }
+            LANE_PREFIX if payload.len() > MAX_LANE_BYTES => {
+                drop(inner);
+                return self.on_violation("an oversize lane datagram");
+            }
+            LANE_PREFIX => Inbound::Lane,
+            _ => {
+                drop(inner);
+                return self.on_violation("a datagram of an unknown kind");
+            }
+        };
+        let waiting = inner.naia_in.items.len() + inner.lane_in.items.len();
+        if waiting >= self.hub.limits.inbound_datagrams_per_session || !self.hub.take_inbound_place() {
+            drop(inner);
+            counters.inbound_dropped.one();
+            // The main loop is behind: it has something to do in any case.
+            self.hub.waker.wake();
+            return;
+        }
+        // Copied, so that a small payload does not keep the big receive buffer that it came in.
+        let item = Bytes::copy_from_slice(payload);
+        let list = if way == Inbound::Naia {
+            counters.naia_packets_received.one();
+            counters.naia_bytes_received.add(payload.len() as u64);
+            inner.naia_in.push(item)
+        } else {
+            counters.lane_received.one();
+            counters.lane_bytes_received.add(payload.len() as u64);
+            inner.lane_in.push(item)
+        };
+        drop(inner);
+        if list {
+            self.hub.mark_ready(self.clone(), way);
+        }
+    }
+
+    /// Whether a frame of `bytes` may be queued now. One frame always may, when nothing waits.
+    pub(crate) fn has_stream_room(&self, bytes: usize) -> bool {
+        let inner = lock(&self.inner);
+        inner.stream_in_bytes == 0 || inner.stream_in_bytes + bytes <= self.hub.limits.inbound_stream_bytes
+    }
+
+    /// A data frame came. The caller has waited for room.
+    pub(crate) fn on_frame(self: &Arc<Self>, payload: Bytes) {
+        if self.end == End::Server && self.kind == PeerKind::Player {
+            self.on_violation("a stream frame of a player");
+            self.close_for_violation("a player sent a stream frame, which only shards may");
+            return;
+        }
+        self.hub.counters.frames_received.one();
+        self.hub.counters.frame_bytes_received.add(payload.len() as u64);
+        let mut inner = lock(&self.inner);
+        inner.stream_in_bytes += payload.len();
+        let list = inner.stream_in.push(payload);
+        drop(inner);
+        if list {
+            self.hub.mark_ready(self.clone(), Inbound::Stream);
+        }
+    }
+
+    /// A peer did what no honest peer does. Past the limit the session is closed.
+    pub(crate) fn on_violation(self: &Arc<Self>, what: &str) {
+        self.hub.counters.violations.one();
+        let violations = {
+            let mut inner = lock(&self.inner);
+            inner.violations += 1;
+            inner.violations
+        };
+        let limit = self.hub.limits.violations_before_close;
+        if violations == 1 {
+            tracing::warn!(session = %self.address, remote = ?self.remote(), what, "peer violates the protocol");
+        }
+        if violations == limit {
+            self.close_for_violation("too many packets that no honest peer sends");
+        }
+    }
+
+    /// Closes a session for what its peer did, at once.
+    pub(crate) fn close_for_violation(self: &Arc<Self>, reason: &str) {
+        if self.request_close(reason, true) {
+            tracing::warn!(session = %self.address, remote = ?self.remote(), reason, "session closed");
+            self.hub.counters.closed_for_violations.one();
+            self.hub.wake_network();
+        }
+    }
+
+    // Network side: how the session goes.
+
+    /// The server accepted (at the client's end).
+    pub(crate) fn on_accepted(&self, token: String) {
+        let mut inner = lock(&self.inner);
+        if inner.phase == Phase::Pending {
+            inner.phase = Phase::Open;
+            inner.identity = Some(token);
+        }
+        drop(inner);
+        self.hub.waker.wake();
+    }
+
+    /// The session was refused, or could not be made, before it was open.
+    pub(crate) fn on_rejected(self: &Arc<Self>, reason: &str) {
+        self.end_with(|| Phase::Rejected(cut(reason).to_owned()));
+    }
+
+    /// The session is over. The reason of this end's own close comes first.
+    pub(crate) fn on_closed(self: &Arc<Self>, reason: &str) {
+        self.end_with(|| Phase::Closed(cut(reason).to_owned()));
+    }
+
+    fn end_with(self: &Arc<Self>, phase: impl FnOnce() -> Phase) {
+        let mut inner = lock(&self.inner);
+        if inner.ended {
+            return;
+        }
+        inner.ended = true;
+        inner.phase = match (&inner.phase, &inner.close) {
+            (Phase::Rejected(reason), _) => Phase::Rejected(reason.clone()),
+            (_, Some(close)) => Phase::Closed(close.reason.clone()),
+            _ => phase(),
+        };
+        inner.naia_out.clear();
+        inner.lane_out.clear();
+        inner.stream_out.clear();
+        inner.stream_out_bytes = 0;
+        let report = self.take_report(&mut inner);
+        drop(inner);
+        self.writer_wake.notify_one();
+        if report {
+            self.hub.mark_ready(self.clone(), Inbound::Closed);
+        }
+        self.hub.waker.wake();
+    }
+
+    /// Whether the session's end is to be reported now: once, after its stream was read.
+    fn take_report(&self, inner: &mut Inner) -> bool {
+        inner.ended && inner.stream_in.items.is_empty() && !std::mem::replace(&mut inner.reported, true)
+    }
+}

@@ -1,0 +1,73 @@
+//! What a main loop sleeps on: the network wakes it when something arrived. Runs in every process.
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Wakes one sleeping main loop. Cheap to clone; all clones are the same waker.
+///
+/// Several wakes before a [`wait`](Waker::wait) count as one, and a wake without a sleeper is kept
+/// for the next wait, so that nothing that arrives between two waits is slept over.
+#[derive(Clone, Default)]
+pub struct Waker {
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    woken: Mutex<bool>,
+    condvar: Condvar,
+}
+
+impl Waker {
+    /// A waker that nobody has woken yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sleeps until woken, at most for `timeout`. True if it was woken, false when time ran out.
+    pub fn wait(&self, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
+        let mut woken = self.shared.woken.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if std::mem::take(&mut *woken) {
+                return true;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            woken = self.shared.condvar.wait_timeout(woken, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Wakes the sleeper, or lets the next [`wait`](Waker::wait) return at once.
+    pub fn wake(&self) {
+        let mut woken = self.shared.woken.lock().unwrap_or_else(PoisonError::into_inner);
+        if !std::mem::replace(&mut *woken, true) {
+            self.shared.condvar.notify_one();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wakes_coalesce_and_are_kept_for_the_next_wait() {
+        let waker = Waker::new();
+        waker.wake();
+        waker.clone().wake();
+        assert!(waker.wait(Duration::from_secs(60)));
+        assert!(!waker.wait(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_sleeper_is_woken_from_another_thread() {
+        let waker = Waker::new();
+        let other = waker.clone();
+        let thread = std::thread::spawn(move || other.wake());
+        assert!(waker.wait(Duration::from_secs(60)));
+        thread.join().expect("the thread only wakes");
+    }
+}
