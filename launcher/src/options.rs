@@ -24,7 +24,7 @@ pub struct Options {
     pub shards: u32,
 
     /// Bots that fly in the world, all in one process.
-    #[arg(long, value_name = "N", env = "SIDEREAL_BOTS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    #[arg(long, value_name = "N", env = "SIDEREAL_BOTS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1000))]
     pub bots: u32,
 
     /// The bots stay in view of each other instead of roaming.
@@ -43,7 +43,7 @@ pub struct Options {
     #[arg(long, value_name = "N", env = "SIDEREAL_SEED")]
     pub seed: Option<u64>,
 
-    /// Database: sqlite://FILE, or :memory: [default: sqlite://<data folder>/world.sqlite].
+    /// Database: sqlite://FILE, or :memory: [default: world.sqlite in the data folder].
     #[arg(long, value_name = "URL", env = "SIDEREAL_DB")]
     pub db: Option<String>,
 

@@ -40,6 +40,9 @@ pub struct Report {
     pub inputs_applied: u64,
     pub inputs_confirmed: u64,
     pub inputs_lost: u64,
+    pub inputs_void: u64,
+    pub inputs_given_up: u64,
+    pub inputs_unacknowledged: u64,
     pub inputs_doubled: u64,
     pub tick_ms: BTreeMap<String, P50P99>,
     pub bytes_per_s_per_player: MeanMax,
@@ -98,6 +101,9 @@ impl Report {
             inputs_applied: from_shards(|shard| shard.inputs_applied),
             inputs_confirmed: from_bots(|bots| bots.inputs_applied),
             inputs_lost: from_bots(|bots| bots.inputs_lost),
+            inputs_void: from_bots(|bots| bots.inputs_void),
+            inputs_given_up: from_bots(|bots| bots.inputs_given_up),
+            inputs_unacknowledged: from_bots(|bots| bots.inputs_unacknowledged),
             inputs_doubled: from_shards(|shard| shard.inputs_doubled) + from_bots(|bots| bots.inputs_doubled),
             tick_ms,
             bytes_per_s_per_player: bots_report
@@ -184,7 +190,7 @@ pub(crate) mod tests {
         });
         let bots = json!({
             "bots_wanted": 2, "bots_played": 2, "inputs_sent": 100, "inputs_applied": 100, "inputs_doubled": 0,
-            "inputs_lost": 0, "corrections_per_min": 1.5, "correction_units": {"p50": 0.1, "p99": 0.4},
+            "inputs_lost": 0, "inputs_void": 0, "inputs_given_up": 0, "inputs_unacknowledged": 0, "corrections_per_min": 1.5, "correction_units": {"p50": 0.1, "p99": 0.4},
             "bytes_per_s_per_player": {"mean": 9_000.5, "max": 12_000.0}, "sessions_dropped": 0, "jumps": 0,
             "teleports": 0, "violations": 0, "cpu_ms": 300.0, "max_rss_kb": 40_000
         });

@@ -266,14 +266,13 @@ impl Run<'_> {
         match &end {
             Ok(End::Asked(why)) => self.say(&format!("{why}: ending everything")),
             Ok(End::BotsDone(_)) => self.say("the bots are through: ending everything"),
+            Err(Failure::Died { name, status, .. }) => self.say(&format!("{name} died ({status}): ending everything")),
             Err(failure) => self.say(&format!("{failure}: ending everything")),
         }
         let bad_ends = self.supervisor.end_all();
         self.look_for_first_bot();
-        for BadEnd { name, .. } in &bad_ends {
-            self.show_last_lines(name);
-        }
         if let Err(failure) = end {
+            // What died after the first one is told in a line: mostly it died of that.
             if !bad_ends.is_empty() {
                 self.say(&said(&bad_ends));
             }
@@ -281,6 +280,9 @@ impl Run<'_> {
                 self.show_last_lines(name);
             }
             return Err(failure);
+        }
+        for BadEnd { name, .. } in &bad_ends {
+            self.show_last_lines(name);
         }
         let bots_found_faults = |end: &BadEnd| {
             end.name == BOTS && matches!(end.what, BadEndKind::Failed(status) if self.bots_are_through(status))

@@ -72,6 +72,7 @@ name=bots status=0
 end() {
   cat >"$report" <<JSON
 {"bots_wanted": 2, "bots_played": 2, "inputs_sent": 100, "inputs_applied": 100, "inputs_doubled": 0, "inputs_lost": 0,
+ "inputs_void": 0, "inputs_given_up": 0, "inputs_unacknowledged": 0,
  "corrections_per_min": 1.5, "correction_units": {"p50": 0.1, "p99": 0.4}, "jumps": 0, "teleports": 0,
  "bytes_per_s_per_player": {"mean": 9000.5, "max": 12000.0}, "sessions_dropped": 0, "violations": 0, "cpu_ms": 300,
  "max_rss_kb": 40000}

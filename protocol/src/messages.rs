@@ -58,15 +58,6 @@ impl std::fmt::Debug for Credential {
     }
 }
 
-/// Superseded by [`Credential`].
-#[derive(Message)]
-pub struct Auth {
-    /// Ticket or secret.
-    pub credential: String,
-    /// A shard's name for the logs; empty from a player.
-    pub name: String,
-}
-
 /// The first thing a player is told. `sim_tick` is the world's tick at naia's `naia_tick`.
 #[derive(Message)]
 pub struct Welcome {

@@ -2,7 +2,7 @@
 
 use crate::{
     components::{Identity, Vitals},
-    messages::{Auth, Destroyed, Respawn, RespawnReply, ShipAssigned, Welcome},
+    messages::{Destroyed, Respawn, RespawnReply, ShipAssigned, Welcome},
     tick::TICK_DURATION,
 };
 use naia_bevy_shared::{
@@ -29,7 +29,6 @@ pub fn protocol() -> Protocol {
             ChannelDirection::Bidirectional,
             ChannelMode::OrderedReliable(ReliableSettings::default()),
         )
-        .add_message::<Auth>()
         .add_message::<Welcome>()
         .add_message::<ShipAssigned>()
         .add_message::<Destroyed>()

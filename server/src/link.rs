@@ -11,9 +11,10 @@ use sha2::{Digest, Sha256};
 use sidereal_protocol::{
     control::{ToShard, encode_frame},
     ids::{AccountId, ShardId},
-    messages::Credential,
+    messages::{Credential, Respawn},
+    schema::protocol,
 };
-use sidereal_transport::{PeerKind, ServerHandle};
+use sidereal_transport::{ClientMessages, PeerKind, ServerHandle};
 use std::{
     collections::{BTreeMap, HashMap},
     net::SocketAddr,
@@ -44,6 +45,7 @@ impl Link {
     /// A link over `transport`, which judges players by tickets and shards by the secret.
     pub fn new(transport: ServerHandle, tickets: TicketOffice, shard_secret: &str) -> Self {
         transport.gate_auth();
+        transport.set_client_messages(ClientMessages::new(&protocol()).request::<Respawn>(&[]));
         Self {
             transport,
             tickets,

@@ -156,6 +156,7 @@ impl Core<'_, '_> {
         };
         let now = self.clock.tick;
         self.motion.place(record.net_id, record.sector, authority, record.state, record.tick, now);
+        self.tally.entered += 1;
         self.mirror.by_net.insert(record.net_id, record.id);
         let issued_epoch = record.epoch;
         let id = record.id;
@@ -167,6 +168,7 @@ impl Core<'_, '_> {
     /// Takes an entity out of the mirror; players see it go. Returns what it was.
     pub fn leave_mirror(&mut self, id: EntityId) -> Option<Mirrored> {
         let gone = self.mirror.entries.remove(&id)?;
+        self.tally.left += 1;
         self.mirror.by_net.remove(&gone.record.net_id);
         self.mirror.stale_vitals.remove(&id);
         self.motion.remove(gone.record.net_id);

@@ -31,6 +31,8 @@ pub struct Storage {
     /// The seed that unvisited sectors are generated from.
     pub world_seed: u64,
     next_token: u64,
+    /// Reads that were asked for and not answered yet.
+    unanswered: usize,
     blocks: HashMap<u64, BlockId>,
     /// Rows that this build could not read; they stay as they are in the database.
     pub unreadable: u64,
@@ -39,11 +41,23 @@ pub struct Storage {
 impl Storage {
     /// Over a store that is running.
     pub fn new(store: Store, world_seed: u64) -> Self {
-        Self { store: Some(store), world_seed, next_token: 0, blocks: HashMap::new(), unreadable: 0 }
+        Self { store: Some(store), world_seed, next_token: 0, unanswered: 0, blocks: HashMap::new(), unreadable: 0 }
+    }
+
+    /// Whether a read is under way.
+    pub fn is_waiting(&self) -> bool {
+        self.unanswered > 0
+    }
+
+    fn poll(&mut self) -> Option<StoreReply> {
+        let reply = self.store.as_ref()?.poll()?;
+        self.unanswered = self.unanswered.saturating_sub(1);
+        Some(reply)
     }
 
     fn token(&mut self) -> u64 {
         self.next_token += 1;
+        self.unanswered += 1;
         self.next_token
     }
 
@@ -181,7 +195,7 @@ pub fn hand_over_changes(mut core: Core<'_, '_>) {
 
 /// Takes in what the database has answered.
 pub fn take_answers(mut core: Core<'_, '_>) {
-    while let Some(reply) = core.storage.store().and_then(Store::poll) {
+    while let Some(reply) = core.storage.poll() {
         match reply {
             StoreReply::Sectors { token, sectors } => {
                 let Some(block) = core.storage.blocks.remove(&token) else { continue };

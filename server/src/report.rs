@@ -40,7 +40,11 @@ impl Samples {
 pub struct Tally {
     /// Most players at once.
     pub players_max: u64,
-    /// Entities that came to be in this run, or into the mirror.
+    /// Entities that entered the mirror.
+    pub entered: u64,
+    /// Entities that left the mirror.
+    pub left: u64,
+    /// Entities that came to be in this run, or were loaded.
     pub created: u64,
     /// Ships that came into the world with their players.
     pub admitted: u64,

@@ -175,8 +175,11 @@ impl Core<'_, '_> {
         let target = self.leases.table.holder(to).filter(|target| *target != shard);
         self.replace_record(record.clone());
         let Some(target) = target else {
-            // Nobody simulates that sector yet: from now on somebody shall.
-            self.leases.table.want(to.block());
+            // Nobody simulates that sector yet. For a player somebody shall from now on; a drone or a
+            // rock that strays is not worth a block, whose own would stray further.
+            if record.owner.is_some() {
+                self.leases.table.want(to.block());
+            }
             self.to_shard(shard, &ToShard::Abort { id, epoch });
             return;
         };

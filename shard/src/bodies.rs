@@ -221,6 +221,24 @@ pub fn spawn_owned(world: &mut World, body: Body, owned: Owned, flight: Flight) 
     entity
 }
 
+/// Puts an own body somewhere else, at once. Returns whether it is this shard's. For tests that set a
+/// scene; nothing in the game does it.
+pub fn set_state(world: &mut World, id: EntityId, state: FlightState) -> bool {
+    let Some(entity) = world.resource::<Registry>().get(id) else { return false };
+    let mut entity = world.entity_mut(entity);
+    if !entity.contains::<Owned>() {
+        return false;
+    }
+    entity.insert((
+        Flight(state),
+        Planned(state),
+        Position(state.position),
+        LinearVelocity(state.velocity),
+        AngularVelocity(0.0),
+    ));
+    true
+}
+
 /// Removes the body of `id`, own or ghost. That there is none is normal.
 pub fn remove(world: &mut World, id: EntityId) -> bool {
     let Some(entity) = world.resource_mut::<Registry>().remove(id) else { return false };

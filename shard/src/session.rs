@@ -6,13 +6,13 @@
 use crate::{
     config::ShardConfig,
     drain::{self, Draining},
-    link::{LinkPlugin, LinkState, Transport},
-    mailbox::{Inbox, Outbox},
+    link::{LinkPlugin, LinkState},
+    mailbox::Outbox,
     report::Totals,
     sim::SimPlugin,
 };
 use bevy::prelude::*;
-use sidereal_protocol::{control::ToServer, tick::SimTick};
+use sidereal_protocol::control::ToServer;
 use sidereal_transport::{ClientHandle, ClientSocket};
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -31,6 +31,10 @@ const LONGEST_WAIT: Duration = Duration::from_secs(4);
 
 /// How long the last records may take to reach the server.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
+
+/// How long the link stays open after the last record was handed to it: a server that sees the end of a
+/// session before its last frames has no use for them. A server that ends closes it sooner.
+const LINGER: Duration = Duration::from_millis(500);
 
 /// Why the shard ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,29 +140,31 @@ fn run_session(app: &mut App, handle: &ClientHandle, stop: &AtomicBool) -> Sessi
     }
 }
 
-/// Sends what is left and closes, within [`DRAIN_TIME`].
+/// Sends what is left, leaves the server the time to take it, and closes; within [`DRAIN_TIME`].
 fn hand_in(app: &mut App, handle: &ClientHandle) {
     let waker = handle.waker();
     let deadline = Instant::now() + DRAIN_TIME;
-    let over = |app: &App| {
-        Instant::now() > deadline
-            || matches!(app.world().resource::<LinkState>(), LinkState::Lost(_) | LinkState::Refused(_))
-    };
-    // At least one update: it hands the outbox to the transport.
+    let mut handed_over: Option<Instant> = None;
     loop {
         app.update();
-        app.world_mut().resource_mut::<Inbox<SimTick>>().drain().for_each(drop);
-        if app.world().resource::<Outbox<ToServer>>().is_empty() || over(app) {
+        let over =
+            matches!(app.world().resource::<LinkState>(), LinkState::Lost(_) | LinkState::Refused(_));
+        if over || Instant::now() > deadline {
+            break;
+        }
+        // Only after an update: it hands the outbox to the transport.
+        if app.world().resource::<Outbox<ToServer>>().is_empty()
+            && handed_over.get_or_insert_with(Instant::now).elapsed() > LINGER
+        {
             break;
         }
         waker.wait(MAX_SLEEP);
     }
-    let transport = app.world().resource::<Transport>().0.clone();
-    transport.close("the shard has ended");
-    while !transport.is_finished() && Instant::now() < deadline {
+    handle.close("the shard has ended");
+    while !handle.is_finished() && Instant::now() < deadline {
         waker.wait(MAX_SLEEP);
     }
-    if !transport.is_finished() {
+    if !handle.is_finished() {
         tracing::warn!("the server did not take the last records in time");
     }
 }

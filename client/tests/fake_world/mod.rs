@@ -114,6 +114,11 @@ pub struct Game {
 
 impl Game {
     pub fn new(conditions: LinkConditions, ticket: &str) -> Self {
+        // Says what it sees with RUST_LOG and --nocapture; another test may have started it already.
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+            .with_test_writer()
+            .try_init();
         let network = MemoryNetwork::new(7, conditions);
         let (server_handle, server_socket) = network.server(PROTOCOL_VERSION);
         server_handle.set_client_messages(
@@ -183,7 +188,7 @@ impl Game {
         while !done(self) {
             self.update();
             assert!(
-                Instant::now() < deadline,
+                Instant::now() < deadline && self.get::<SessionState>().failure().is_none() || done(self),
                 "never: {what}; session {:?}, link {:?}, server tick {}",
                 self.get::<SessionState>(),
                 self.handle.status(),

@@ -288,7 +288,7 @@ impl TestClient {
     }
 
     pub fn answer(&mut self, key: &ResponseReceiveKey<Answer>) -> Option<u32> {
-        let key = *key;
+        let key = key.clone();
         let receive = self
             .app
             .register_system(move |mut client: Client<Main>| client.receive_response(&key).map(|answer| answer.number));
