@@ -130,7 +130,7 @@ impl Piloting {
         if let Some(prediction) = &mut self.prediction {
             prediction.decay(delta_s);
             self.own_at = self.clock.advance(delta_s, prediction.tick(), fraction);
-            let lead = prediction.input_delay_ticks().min(64) as f64;
+            let lead = prediction.input_delay_ticks() as f64;
             self.lead += (lead - self.lead) * (1.0 - (-delta_s / 0.3).exp());
         }
     }

@@ -28,6 +28,9 @@ pub const STALL_TICKS: u64 = 20;
 /// The most that a shard delays an input, ticks: what is older is applied together, in one step.
 pub const MAX_INPUT_DELAY_TICKS: u64 = 12;
 
+/// What a shard delays an input by at first, ticks.
+pub const START_INPUT_DELAY_TICKS: u64 = 2;
+
 /// Predicted states kept for drawing between ticks.
 const TRAIL: usize = 6;
 
@@ -169,9 +172,16 @@ impl Prediction {
         &self.spec
     }
 
-    /// Ticks between the stamp of the last applied input and the tick that applied it (or holds it).
+    /// Ticks between the stamp of an input and the tick that applies it, as far as the last confirmed
+    /// state shows: at most [`MAX_INPUT_DELAY_TICKS`].
     pub fn input_delay_ticks(&self) -> u64 {
-        self.confirmed.tick.since(self.confirmed.input_tick)
+        let ticks = self.confirmed.tick.since(self.confirmed.input_tick);
+        // Much more is a ship on which no input of ours was applied yet.
+        if ticks > 2 * MAX_INPUT_DELAY_TICKS {
+            START_INPUT_DELAY_TICKS
+        } else {
+            ticks.min(MAX_INPUT_DELAY_TICKS)
+        }
     }
 
     /// The shard was silent for [`STALL_TICKS`]: the ship is held.

@@ -108,7 +108,8 @@ pub fn wait_for_close(handles: &[ClientHandle]) {
 
 /// Starts the log: to standard error, as `RUST_LOG` says.
 pub fn start_log() {
-    let default = "info,naia_shared=warn,naia_server=warn,naia_client=warn";
+    let default = "info,naia_shared=warn,naia_server=warn,naia_client=warn,\
+                   naia_client::handshake=error,naia_bevy_client=error";
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();

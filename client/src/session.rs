@@ -40,8 +40,10 @@ use std::time::Duration;
 /// less; a world without a shard is what takes longer.
 pub const JOIN_DEADLINE_S: f64 = 30.0;
 
-/// Seconds between two requests for a new ship when the first was refused or not answered.
-const RESPAWN_AGAIN_S: f64 = 3.0;
+/// Seconds until a request for a new ship may be made again after it was refused...
+const RESPAWN_REFUSED_S: f64 = 2.0;
+/// ...and when it was not answered, or no ship came of it.
+const RESPAWN_UNANSWERED_S: f64 = 10.0;
 
 /// How the session is. Windows show it, bots and binaries act on it.
 #[derive(Resource, Debug, Clone, PartialEq, Eq, Default)]
@@ -267,6 +269,7 @@ pub(crate) fn ask_for_ship(
     {
         session.respawn = None;
         if !reply.refused.is_empty() {
+            session.respawn_next_s = clock.now_s + RESPAWN_REFUSED_S;
             let text = format!("No new ship yet: {}", reply.refused);
             session.announce(&mut view, NoticeKind::Warning, text);
         }
@@ -285,7 +288,7 @@ pub(crate) fn ask_for_ship(
         Ok(key) => {
             intent.respawn = false;
             session.respawn = Some(key);
-            session.respawn_next_s = clock.now_s + RESPAWN_AGAIN_S;
+            session.respawn_next_s = clock.now_s + RESPAWN_UNANSWERED_S;
         }
         Err(error) => tracing::warn!(%error, "asking for a new ship failed"),
     }

@@ -112,13 +112,21 @@ mod tests {
 
     /// A server that answers one request with `status` and a body.
     fn answer_once(status: &'static str) -> String {
-        use std::io::{BufRead, BufReader};
+        use std::io::{BufRead, BufReader, Read};
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("some port is free");
         let url = format!("http://{}", listener.local_addr().expect("it is bound"));
         std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().expect("somebody asks");
-            let mut request = BufReader::new(stream.try_clone().expect("a socket")).lines();
-            while request.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+            // All of the request is read: closing before would cut off the answer.
+            let mut reader = BufReader::new(stream.try_clone().expect("a socket"));
+            let mut body_bytes = 0;
+            for line in reader.by_ref().lines().map_while(Result::ok).take_while(|line| !line.is_empty()) {
+                if let Some(length) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                    body_bytes = length.trim().parse().expect("a length");
+                }
+            }
+            let sent: Pilot = serde_json::from_reader(reader.take(body_bytes)).expect("name and password");
+            assert_eq!(sent.user, "pilot");
             let _ = write!(stream, "HTTP/1.1 {status}\r\ncontent-length: 7\r\nconnection: close\r\n\r\nbecause");
         });
         url

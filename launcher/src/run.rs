@@ -53,8 +53,8 @@ pub enum Failure {
     Pilot(#[from] PilotError),
     #[error("{name} could not be started: {source}")]
     Start { name: String, source: io::Error },
-    #[error("{name} died ({status}) after {after_s:.1} s; its last lines are above")]
-    Died { name: String, status: ExitStatus, after_s: f64 },
+    #[error("{name} died ({status}) after {after_s:.1} s; its last line: {last_line}")]
+    Died { name: String, status: ExitStatus, after_s: f64, last_line: String },
     #[error("{what} within {limit:?}; the lines above may say why")]
     TooLate { what: &'static str, limit: Duration },
     #[error("interrupted before the world was ready")]
@@ -370,7 +370,8 @@ impl Run<'_> {
     }
 
     fn died(&self, name: String, status: ExitStatus) -> Failure {
-        Failure::Died { name, status, after_s: self.started.elapsed().as_secs_f64() }
+        let last_line = self.supervisor.last_lines(&name).pop().unwrap_or_else(|| "(it said nothing)".into());
+        Failure::Died { name, status, after_s: self.started.elapsed().as_secs_f64(), last_line }
     }
 
     fn show_last_lines(&self, name: &str) {

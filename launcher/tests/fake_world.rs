@@ -81,6 +81,12 @@ JSON
 begin() { echo ready >"$ready"; end; say "ended by itself"; exit $status; }
 "#;
 
+const CLIENT: &str = r#"
+name=client
+end() { :; }
+begin() { [ -n "$SIDEREAL_PASSWORD" ] || exit 9; say "closed"; exit 0; }
+"#;
+
 /// A launcher among scripts.
 struct Bench {
     folder: TempDir,
@@ -109,7 +115,7 @@ impl Bench {
         let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary folder");
         let launcher = folder.path().join("sidereal-launcher");
         std::fs::hard_link(env!("CARGO_BIN_EXE_sidereal-launcher"), launcher).expect("the same file system");
-        for (name, own) in [("server", SERVER), ("shard", SHARD), ("bots", BOTS)] {
+        for (name, own) in [("server", SERVER), ("shard", SHARD), ("bots", BOTS), ("client", CLIENT)] {
             let path = folder.path().join(format!("sidereal-{name}"));
             std::fs::write(&path, format!("#!/bin/sh\n{own}{PRELUDE}{MAIN}")).expect("written");
             std::fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("its own file");
@@ -127,13 +133,18 @@ impl Bench {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(self.path("sidereal-launcher"));
-        command.arg("--headless").args(arguments);
+        command.args(arguments);
+        if !self.wishes.iter().any(|(variable, _)| *variable == "DISPLAY") {
+            command.arg("--headless");
+        }
         for (flag, value) in [("--player-port", "0"), ("--db", ":memory:")] {
             if !arguments.contains(&flag) {
                 command.args([flag, value]);
             }
         }
         command.args(["--shard-port", "0", "--http-port", "0"]).arg("--data").arg(self.path("data"));
+        // Where a killed launcher leaves its scratch files.
+        command.env("TMPDIR", self.folder.path());
         command.env("EVENTS", self.path("events")).env("READY_HTTP", &self.http_addr);
         command.envs(self.wishes.iter().copied()).stdin(Stdio::null()).process_group(0);
         command
@@ -214,20 +225,38 @@ fn lines(stream: impl Read + Send + 'static) -> Receiver<String> {
     lines
 }
 
-/// An HTTP server that is ready, whatever it is asked, once that file is there.
+/// An HTTP server that is ready once that file is there, whatever it is asked, and registers everybody.
 fn answer_ready(file: PathBuf) -> String {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("some port is free");
     let address = listener.local_addr().expect("it is bound").to_string();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let Ok(mut stream) = stream else { return };
-            let mut request = BufReader::new(stream.try_clone().expect("a socket")).lines();
-            while request.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
-            let status = if file.exists() { "200 OK" } else { "503 Service Unavailable" };
+            let is_post = read_request(&stream).starts_with("POST");
+            let status = match (is_post, file.exists()) {
+                (true, _) => "201 Created",
+                (false, true) => "200 OK",
+                (false, false) => "503 Service Unavailable",
+            };
             let _ = write!(stream, "HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
         }
     });
     address
+}
+
+/// All of a request, since closing before all of it was read would cut off the answer; its first line.
+fn read_request(stream: impl Read) -> String {
+    let mut reader = BufReader::new(stream);
+    let mut lines = reader.by_ref().lines().map_while(Result::ok);
+    let first = lines.next().unwrap_or_default();
+    let mut body_bytes = 0;
+    for line in lines.take_while(|line| !line.is_empty()) {
+        if let Some(length) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            body_bytes = length.trim().parse().expect("a length");
+        }
+    }
+    let _ = std::io::copy(&mut reader.take(body_bytes), &mut std::io::sink());
+    first
 }
 
 #[test]
@@ -254,7 +283,9 @@ fn a_shard_that_dies_ends_the_run_with_its_name_status_and_last_lines() {
     let bench = Bench::new(&[("FAKE_shard_2", "echo the very reason >&2; exit 101")]);
     let ended = bench.run(&[]);
     assert_eq!(ended.code, Some(1));
-    assert!(ended.reason().contains("shard-2 died") && ended.reason().contains("101"), "{}", ended.stderr);
+    for part in ["shard-2 died", "101", "the very reason"] {
+        assert!(ended.reason().contains(part), "no {part:?} in {}", ended.stderr);
+    }
     assert!(ended.stdout.contains("sidereal |     the very reason"), "{}", ended.stdout);
     assert!(ended.place("shard-1 ended") < ended.place("server ended"));
 }
@@ -284,6 +315,19 @@ fn bots_that_find_faults_end_the_run_as_bots_not_as_dead() {
     assert_eq!(ended.code, Some(1));
     assert!(ended.reason().contains("the bots found something wrong"), "{}", ended.stderr);
     assert!(ended.place("shard-1 ended") < ended.place("server ended"));
+}
+
+#[test]
+fn a_window_gets_an_account_and_closing_it_ends_everything_well() {
+    let bench = Bench::new(&[("DISPLAY", ":somewhere")]);
+    let ended = bench.run(&["--shards", "1"]);
+    assert_eq!(ended.code, Some(0), "{}\n{}", ended.stdout, ended.stderr);
+    let order = ["client closed", "shard-1 ended", "server ended"].map(|event| ended.place(event));
+    assert!(order.is_sorted(), "{:?}", ended.events);
+    let pilot: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(bench.path("data/pilot.json")).expect("made")).expect("JSON");
+    let password = pilot["password"].as_str().expect("text");
+    assert!(!ended.stdout.contains(password) && !ended.stderr.contains(password));
 }
 
 #[test]

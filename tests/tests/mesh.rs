@@ -2,7 +2,7 @@
 //! invariants: one authority, ids, finite positions, ghosts, inputs applied once.
 
 use sidereal_protocol::{DVec2, flight::{Controls, FlightState}, sector::SectorId};
-use sidereal_server::mirror::Holder;
+use sidereal_server::mirror::{Holder, Mirror};
 use sidereal_tests::cluster::{Cluster, PERFECT};
 use sidereal_transport::memory::LinkConditions;
 
@@ -16,6 +16,22 @@ fn heading(position: DVec2, toward: DVec2) -> FlightState {
     FlightState { position, angle, ..FlightState::default() }
 }
 
+/// A height on which nothing is in a ship's way from `-reach` to `reach`.
+fn clear_lane(cluster: &Cluster, reach: f64) -> f64 {
+    let mirror = cluster.server.world().resource::<Mirror>();
+    (1..90)
+        .map(|step| f64::from(step) * 10.0)
+        .find(|lane| {
+            mirror.iter().all(|(_, entry)| {
+                let at = entry.record.state.position;
+                entry.record.owner.is_some()
+                    || at.x.abs() > reach + 100.0
+                    || (at.y - lane).abs() > entry.record.radius + 30.0
+            })
+        })
+        .expect("space is mostly empty")
+}
+
 /// Flies a ship through a line of points with full thrust, from standing; returns the sectors and the
 /// shards that it was in.
 fn fly_line(
@@ -25,7 +41,10 @@ fn fly_line(
     to: DVec2,
 ) -> (Vec<SectorId>, Vec<usize>) {
     let ship = cluster.ship_of(player).expect("flying");
+    cluster.steer(player, Controls::default());
     cluster.place(ship, heading(from, to));
+    // It may have been put on another shard's ground: that handoff is no part of the flight.
+    cluster.ticks(60);
     cluster.steer(player, AHEAD);
     let mut sectors = Vec::new();
     let mut shards = Vec::new();
@@ -59,7 +78,8 @@ fn fly_line(
 fn a_ship_flies_through_four_sectors_of_two_shards_and_back_under_loss() {
     let mut cluster = Cluster::new(1, LOSSY, 2);
     let player = cluster.join_and_fly("ada");
-    let (west, east) = (DVec2::new(-1_500.0, 60.0), DVec2::new(1_500.0, 60.0));
+    let lane = clear_lane(&cluster, 1_600.0);
+    let (west, east) = (DVec2::new(-1_500.0, lane), DVec2::new(1_500.0, lane));
     let (sectors, shards) = fly_line(&mut cluster, player, west, east);
     assert!(sectors.len() >= 4, "{sectors:?}");
     assert_eq!(shards.len(), 2, "{shards:?}");

@@ -165,3 +165,67 @@ impl ServerCertVerifier for PinnedCertificate {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    /// A directory of this test's own, removed in the end.
+    struct Files(PathBuf);
+
+    impl Files {
+        fn new(name: &str) -> Self {
+            let directory = std::env::temp_dir().join(format!("sidereal-cert-{name}-{}", std::process::id()));
+            std::fs::create_dir_all(&directory).unwrap();
+            Self(directory)
+        }
+
+        fn write(&self, name: &str, text: &str) -> PathBuf {
+            let path = self.0.join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        }
+    }
+
+    impl Drop for Files {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn pem(identity: &Identity) -> (String, String) {
+        let certificate = identity.inner.certificate_chain().as_slice()[0].to_pem();
+        (certificate, identity.inner.private_key().to_secret_pem())
+    }
+
+    #[test]
+    fn pem_files_give_the_same_certificate() {
+        let files = Files::new("same");
+        let identity = Identity::self_signed(&["localhost"]).unwrap();
+        let (certificate, key) = pem(&identity);
+        let loaded =
+            Identity::from_pem_files(&files.write("cert.pem", &certificate), &files.write("key.pem", &key)).unwrap();
+        assert_eq!(loaded.certificate_hash(), identity.certificate_hash());
+        loaded.tls_config().unwrap();
+    }
+
+    #[test]
+    fn unusable_files_are_named_and_never_panic() {
+        let files = Files::new("unusable");
+        let (certificate, key) = pem(&Identity::self_signed(&["localhost"]).unwrap());
+        let (_, other_key) = pem(&Identity::self_signed(&["localhost"]).unwrap());
+        let certificate = files.write("cert.pem", &certificate);
+        let missing = files.0.join("missing.pem");
+        let error = Identity::from_pem_files(&missing, &files.write("key.pem", &key)).unwrap_err();
+        assert!(error.to_string().contains("missing.pem"), "{error}");
+        let error = Identity::from_pem_files(&certificate, &files.write("junk.pem", "junk")).unwrap_err();
+        assert!(error.to_string().contains("junk.pem"), "{error}");
+        let mismatched = Identity::from_pem_files(&certificate, &files.write("other.pem", &other_key)).unwrap();
+        let error = mismatched.tls_config().unwrap_err();
+        assert!(error.to_string().contains("belongs to the certificate"), "{error}");
+        let error = Identity::self_signed(&["\u{2764}"]).unwrap_err();
+        assert!(error.to_string().contains("no host name"), "{error}");
+    }
+}

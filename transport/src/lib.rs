@@ -10,9 +10,9 @@
 //! What arrives is queued too, within limits (see [`limits`]), and wakes the main loop ([`Waker`]).
 //!
 //! The same handles come from the real network ([`bind`], [`ClientNetwork`]) and from [`memory`]. A browser
-//! client will stand in a module `client_web` beside [`client`], over the browser's `WebTransport`: it needs
-//! the session's queues and [`wire`](self), but neither tokio nor quinn, which only the modules `server`,
-//! `client`, `link` and `cert` name.
+//! client will stand in a module `client_web` beside [`client`], over the browser's `WebTransport`: it feeds the
+//! same session queues and speaks the same wire. It needs no quinn, whose only way into the session is
+//! `link`, and of tokio only its `sync` part, which runs without a runtime.
 //!
 //! Not here: what the messages mean (`sidereal-protocol`), who may come in (the server's auth), interest.
 

@@ -335,3 +335,26 @@ fn a_client_that_ends_is_noticed_at_once() {
     serve_until(&mut server, &waker, |server| !server.closed.is_empty());
     assert_eq!(server.closed[0].1, "the client ended");
 }
+
+#[test]
+fn addresses_prove_themselves_under_load_and_too_many_pending_are_refused() {
+    let mut limits = Limits::default();
+    limits.pending_retry_above = 0;
+    let mut server = RawServer::bind_with(limits.clone());
+    let network = ClientNetwork::new().unwrap();
+    let client = RawClient::connect(&network, server.options(PeerKind::Player));
+    let waker = client.handle.waker();
+    serve_until(&mut server, &waker, |_| client.handle.status() == LinkStatus::Connected);
+    assert_eq!(server.handle.stats().admission.retried, 1);
+
+    // One that waits for its verdict is pending.
+    limits.pending_total = 1;
+    let mut server = RawServer::bind_with(limits);
+    let waiting = RawClient::new(network.connector(server.options(PeerKind::Player)), b"wait");
+    let waker = server.handle.waker();
+    serve_until(&mut server, &waker, |server| server.handle.stats().admission.auth_requests == 1);
+    let second = RawClient::connect(&network, server.options(PeerKind::Player));
+    serve_until(&mut server, &second.handle.waker(), |_| second.handle.is_finished());
+    assert_eq!(waiting.handle.status(), LinkStatus::Connecting);
+    assert_eq!(server.handle.stats().admission.refused_pending, 1);
+}

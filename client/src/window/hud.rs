@@ -126,7 +126,8 @@ pub(super) fn spawn_hud(mut commands: Commands) {
             position_type: PositionType::Absolute,
             right: px(MAP_MARGIN),
             bottom: px(MAP_MARGIN + MAP_PIXELS + 6.0),
-            width: px(MAP_PIXELS),
+            // As wide as the map, or as a far sector's address needs.
+            min_width: px(MAP_PIXELS),
             justify_content: JustifyContent::Center,
             ..default()
         },
@@ -213,16 +214,16 @@ fn panel(node: Node) -> impl Bundle {
 }
 
 fn text(line: Line, size: f32, tint: Tint) -> impl Bundle {
-    let justify = match line {
-        Line::Banner | Line::Advice => Justify::Center,
-        _ => Justify::Left,
+    let (justify, linebreak) = match line {
+        Line::Banner | Line::Advice => (Justify::Center, LineBreak::WordBoundary),
+        _ => (Justify::Left, LineBreak::NoWrap),
     };
     (
         line,
         Text::default(),
         TextFont::from_font_size(size),
         TextColor(tint.color()),
-        TextLayout::new_with_justify(justify),
+        TextLayout { justify, linebreak },
     )
 }
 

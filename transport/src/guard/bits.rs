@@ -7,19 +7,24 @@ pub(super) type Short = Option<()>;
 pub(super) struct Bits<'a> {
     bytes: &'a [u8],
     position: usize,
+    /// Of the last bit, plus one. A field inside a packet need not end with a byte.
+    end: usize,
 }
 
 impl<'a> Bits<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, position: 0 }
+        Self { bytes, position: 0, end: bytes.len() * 8 }
     }
 
     /// Bits that are left.
     pub(super) fn left(&self) -> usize {
-        self.bytes.len() * 8 - self.position
+        self.end - self.position
     }
 
     pub(super) fn bit(&mut self) -> Option<bool> {
+        if self.position >= self.end {
+            return None;
+        }
         let byte = self.bytes.get(self.position / 8)?;
         let bit = byte >> (self.position % 8) & 1;
         self.position += 1;
@@ -65,7 +70,7 @@ impl<'a> Bits<'a> {
         }
         let mut inner = *self;
         self.skip(length * 8)?;
-        inner.bytes = &self.bytes[..self.position.div_ceil(8)];
+        inner.end = self.position;
         Some(inner)
     }
 
@@ -96,7 +101,9 @@ mod tests {
     fn a_length_over_what_is_there_is_refused() {
         // Length 3 in 10 bits, then 3 bytes.
         let mut bits = Bits::new(&[0b0000_0110, 0, 0, 0, 0]);
-        assert!(bits.bytes(8).is_some());
+        let mut field = bits.bytes(8).expect("it is all there");
+        assert_eq!((field.left(), bits.left()), (24, 6));
+        assert!(field.number(24).is_some() && field.bit().is_none());
         let mut bits = Bits::new(&[0b0000_0110, 0, 0]);
         assert!(bits.bytes(8).is_none());
         let mut bits = Bits::new(&[0b0000_0110, 0, 0, 0, 0]);

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
@@ -20,6 +20,7 @@ pub(crate) struct Registry {
     sessions: RwLock<HashMap<SocketAddr, Arc<Session>>>,
     next_id: AtomicU64,
     users: Mutex<Users>,
+    warned_unchecked: AtomicBool,
 }
 
 /// Which session each of naia's users is, from the auth request on. naia itself tells a user's address only
@@ -39,6 +40,7 @@ impl Registry {
             sessions: RwLock::default(),
             next_id: AtomicU64::new(1),
             users: Mutex::default(),
+            warned_unchecked: AtomicBool::new(false),
         })
     }
 
@@ -59,6 +61,12 @@ impl Registry {
             self.admission.refused_malformed.one();
             tracing::warn!(%remote, %kind, %refused, "peer refused");
             return Err(Refusal::Malformed(format!("the auth request is malformed: {refused}")));
+        }
+        if self.hub.client_messages.get().is_none() && !self.warned_unchecked.swap(true, Ordering::Relaxed) {
+            tracing::error!(
+                "auth messages reach naia unchecked, and ten bytes of a stranger can end this server: call \
+                 ServerHandle::set_client_messages before the first client comes"
+            );
         }
         let address = synthetic_address(self.next_id.fetch_add(1, Ordering::Relaxed));
         let session = Session::new(self.hub.clone(), End::Server, kind, address);
