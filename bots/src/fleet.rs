@@ -103,7 +103,7 @@ impl Bot {
             None => PilotIntent::default(),
         };
         world.insert_resource(intent);
-        self.app.update();
+        session::update(&mut self.app);
         let state = self.resource::<SessionState>().clone();
         if state == SessionState::InSpace {
             self.was_in_space = true;

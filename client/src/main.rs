@@ -145,7 +145,7 @@ fn fly_headless(app: &mut bevy::app::App, options: &Options, stop: &StopFlag) ->
         let mut intent = app.world_mut().resource_mut::<PilotIntent>();
         intent.controls = gentle_course(now);
         intent.respawn = true;
-        app.update();
+        session::update(app);
         if now >= next_line_s {
             next_line_s += 1.0;
             print_line(app);
@@ -156,7 +156,7 @@ fn fly_headless(app: &mut bevy::app::App, options: &Options, stop: &StopFlag) ->
         }
     }
     session::close(app);
-    app.update();
+    session::update(app);
     let handle = app.world().resource::<Session>().handle().clone();
     run::wait_for_close(&[handle]);
     if let Some(path) = &options.report {

@@ -7,7 +7,7 @@ use crate::{
     clock::{ClientClock, OwnClock},
     controls::PilotIntent,
     inputs::InputQueue,
-    prediction::Prediction,
+    prediction::{Outcome, Prediction},
     session::Session,
     shots::ShotBook,
     stats::PlayStats,
@@ -148,7 +148,12 @@ impl Piloting {
                 let from = prediction.confirmed().state.position;
                 stats.distance_flown += from.distance(own.state.position);
                 self.queue.confirm(own);
+                let waited = own.tick.since(prediction.confirmed().tick);
                 let outcome = prediction.reconcile(own, self.queue.pending());
+                if let Outcome::Corrected(units) | Outcome::Snapped(units) = outcome {
+                    let delay = own.tick.since(own.input_tick);
+                    tracing::debug!(tick = %own.tick, units, delay, waited, "corrected");
+                }
                 stats.record_outcome(outcome, now_s);
             }
             None => {

@@ -108,8 +108,16 @@ pub fn wait_for_close(handles: &[ClientHandle]) {
 
 /// Starts the log: to standard error, as `RUST_LOG` says.
 pub fn start_log() {
-    let default = "info,naia_shared=warn,naia_server=warn,naia_client=warn,\
-                   naia_client::handshake=error,naia_bevy_client=error";
+    start_log_with("");
+}
+
+/// Starts the log like [`start_log`], with `more` directives for a process where `RUST_LOG` says
+/// nothing; empty, or starting with a comma.
+pub fn start_log_with(more: &str) {
+    let default = format!(
+        "info,naia_shared=warn,naia_server=warn,naia_client=warn,\
+         naia_client::handshake=error,naia_bevy_client=error{more}"
+    );
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();

@@ -151,6 +151,22 @@ pub fn close(app: &mut App) {
     session.handle.close("the pilot left");
 }
 
+/// [`App::update`], with naia's panics contained: naia 0.25 panics on some orders of its own server's
+/// messages (an entity that comes and goes within one receive). The session is then lost, the process
+/// and its other sessions are not.
+pub fn update(app: &mut App) {
+    if matches!(app.world().get_resource(), Some(SessionState::Lost(_))) {
+        return;
+    }
+    let update = std::panic::AssertUnwindSafe(|| app.update());
+    if std::panic::catch_unwind(update).is_err() {
+        let reason = "the client's replication failed: connect again".to_owned();
+        app.insert_resource(SessionState::Lost(reason));
+        let session = app.world().resource::<Session>();
+        session.handle.close("the client failed");
+    }
+}
+
 /// Starts to connect with the ticket.
 pub(crate) fn start_connecting(
     mut client: Client<DefaultClientTag>,

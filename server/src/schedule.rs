@@ -22,9 +22,10 @@ use naia_bevy_shared::{ReceivePackets, SendPackets};
 pub enum ServerSystems {
     /// Credentials are judged before naia reads its packets, so that who is admitted comes in at once.
     Admit,
-    /// Who has come and gone, and requests: naia has just told.
+    /// Frames of shards first, since the last ones of a shard that has gone still count: handoffs take
+    /// their next step as they come. Then who has come and gone, and requests: naia has just told.
     Peers,
-    /// Frames and datagrams, as they come: inputs go on at once, handoffs take their next step.
+    /// Datagrams and the database's answers, as they come: inputs go on at once.
     Intake,
     /// Once a tick: leases, transfers, ships, interest, motion, persistence.
     Tick,
@@ -72,11 +73,11 @@ pub fn build(app: &mut App) {
         )
         .add_systems(
             Update,
-            (track_peers, answer_requests).chain().in_set(ServerSystems::Peers),
+            (handle_frames, track_peers, answer_requests).chain().in_set(ServerSystems::Peers),
         )
         .add_systems(
             Update,
-            (take_answers, handle_frames, handle_lane).chain().in_set(ServerSystems::Intake),
+            (take_answers, handle_lane).chain().in_set(ServerSystems::Intake),
         )
         .add_systems(Update, advance_clock.in_set(HandleTickEvents))
         .add_systems(

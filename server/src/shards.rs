@@ -11,12 +11,14 @@ use sidereal_protocol::{
     control::{ToServer, ToShard, decode_frame},
     ids::{EntityId, ShardId},
     lane,
+    limits::NET_ID_BLOCK,
     messages,
     motion::SectorUpdate,
     own_state::decode_own_states,
     record::EntityRecord,
     schema::NoticeChannel,
     sector::SectorId,
+    tick::SimTick,
 };
 use std::{collections::BTreeMap, net::SocketAddr};
 use tracing::{info, warn};
@@ -27,6 +29,8 @@ struct Shard {
     address: SocketAddr,
     name: String,
     drained: bool,
+    /// Entities that it has created: before its net ids are used up it gets more.
+    created: u32,
 }
 
 /// Connected shards.
@@ -66,7 +70,7 @@ impl Core<'_, '_> {
         let shard = ShardId(self.shards.last_id);
         info!(%shard, %name, "shard connected");
         self.shards.by_address.insert(address, shard);
-        self.shards.by_id.insert(shard, Shard { address, name, drained: false });
+        self.shards.by_id.insert(shard, Shard { address, name, drained: false, created: 0 });
         let welcome = ToShard::Welcome {
             shard,
             sim_tick: self.clock.tick,
@@ -223,6 +227,7 @@ impl Core<'_, '_> {
                 if fresh && leased && record.owner.is_none() {
                     self.tally.created += 1;
                     self.enter_mirror(record, Holder::Shard(shard));
+                    self.refill_net_ids(shard);
                 } else {
                     self.tally.stale += 1;
                 }
@@ -230,11 +235,21 @@ impl Core<'_, '_> {
         }
     }
 
+    /// Another block of net ids for a shard each time that half of one is used.
+    fn refill_net_ids(&mut self, shard: ShardId) {
+        let Some(known) = self.shards.by_id.get_mut(&shard) else { return };
+        known.created += 1;
+        if known.created.is_multiple_of(NET_ID_BLOCK / 2) {
+            let block = self.mirror.new_net_id_block();
+            self.to_shard(shard, &ToShard::NetIds(block));
+        }
+    }
+
     fn on_destroyed(
         &mut self,
         id: EntityId,
         fence: (u64, u64),
-        tick: sidereal_protocol::tick::SimTick,
+        tick: SimTick,
         by: Option<EntityId>,
     ) {
         self.transfer(Event::Gone { id });

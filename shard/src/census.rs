@@ -30,9 +30,5 @@ pub(crate) fn take_census(
         .collect();
     totals.entities = entities.len() as u64;
     totals.ghosts = (registry.len() - entities.len()) as u64;
-    outbox.push(ToServer::Census {
-        tick: clock.tick,
-        entities,
-        inputs_applied: totals.inputs_applied,
-    });
+    outbox.push(ToServer::Census { tick: clock.tick, entities, inputs_applied: totals.inputs_applied });
 }

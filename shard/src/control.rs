@@ -60,12 +60,12 @@ fn handle(world: &mut World, frame: ToShard) {
         ToShard::Abort { id, epoch } => {
             transfer::perform(world, Event::Aborted { id, epoch }, now);
         }
-        ToShard::Inputs { id, inputs } => world.resource_scope(|world, mut totals: Mut<Totals>| {
-            match owned_mut(world, id) {
+        ToShard::Inputs { id, inputs } => {
+            world.resource_scope(|world, mut totals: Mut<Totals>| match owned_mut(world, id) {
                 Some(mut owned) => inputs::receive(&mut owned, &inputs, now, &mut totals),
                 None => totals.inputs_unrouted += inputs.len() as u64,
-            }
-        }),
+            })
+        }
         ToShard::Withdraw { id } => withdraw(world, id),
         ToShard::Impact(impact) => world.resource_mut::<Impacts>().push(impact),
         ToShard::Shot(shot) => world.resource_scope(|world, mut shots: Mut<Shots>| {

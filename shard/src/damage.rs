@@ -80,9 +80,7 @@ pub(crate) fn apply_impacts(
     totals.impacts_lost += std::mem::take(&mut impacts.dropped);
     for impact in std::mem::take(&mut impacts.waiting) {
         let entity = registry.get(impact.target);
-        let Some((mut body, mut owned, mut flight)) =
-            entity.and_then(|entity| bodies.get_mut(entity).ok())
-        else {
+        let Some((mut body, mut owned, mut flight)) = entity.and_then(|entity| bodies.get_mut(entity).ok()) else {
             // Destroyed by an earlier one, or no longer here.
             totals.impacts_lost += 1;
             continue;
@@ -119,11 +117,5 @@ fn destroy(
     tick: sidereal_protocol::tick::SimTick,
     outbox: &mut Outbox<ToServer>,
 ) {
-    outbox.push(ToServer::Destroyed {
-        id: body.id,
-        epoch: owned.epoch,
-        version: owned.version + 1,
-        tick,
-        by,
-    });
+    outbox.push(ToServer::Destroyed { id: body.id, epoch: owned.epoch, version: owned.version + 1, tick, by });
 }

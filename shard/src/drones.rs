@@ -71,13 +71,7 @@ pub(crate) fn fly_drones(
     }
 }
 
-fn decide(
-    mind: &mut DroneMind,
-    state: &FlightState,
-    spec: &HullSpec,
-    ships: &[Sighted],
-    looks: bool,
-) -> Controls {
+fn decide(mind: &mut DroneMind, state: &FlightState, spec: &HullSpec, ships: &[Sighted], looks: bool) -> Controls {
     let from_home = state.position.distance(mind.home);
     if from_home > LEASH {
         mind.target = None;

@@ -111,9 +111,8 @@ impl Ghost {
         }
         self.known = (tick, state);
         self.heard_at = now;
-        let outdated = self.touched_at.is_some_and(|touched| {
-            tick < touched && now.since(touched) <= MAX_EXTRAPOLATION_TICKS
-        });
+        let outdated =
+            self.touched_at.is_some_and(|touched| tick < touched && now.since(touched) <= MAX_EXTRAPOLATION_TICKS);
         self.fresh = !outdated;
         if !outdated {
             self.touched_at = None;
@@ -201,9 +200,9 @@ pub(crate) fn follow_ghosts(
     }
     let mut silent = Vec::new();
     for (body, mut ghost, mut flight) in &mut ghosts {
-        let unannounced = ghost.released_at.is_some_and(|released| {
-            now.since(released) > RELEASED_TICKS && !announced.by_id.contains_key(&body.id)
-        });
+        let unannounced = ghost
+            .released_at
+            .is_some_and(|released| now.since(released) > RELEASED_TICKS && !announced.by_id.contains_key(&body.id));
         if unannounced || now.since(ghost.heard_at) > SILENCE_TICKS {
             silent.push(body.id);
         } else if std::mem::take(&mut ghost.fresh) {

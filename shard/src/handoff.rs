@@ -194,13 +194,7 @@ impl Handoffs {
         }
     }
 
-    fn offer(
-        &mut self,
-        now: SimTick,
-        record: Box<EntityRecord>,
-        leased: bool,
-        owned: Option<u64>,
-    ) -> Vec<Action> {
+    fn offer(&mut self, now: SimTick, record: Box<EntityRecord>, leased: bool, owned: Option<u64>) -> Vec<Action> {
         let (id, epoch) = (record.id, record.epoch);
         let known = self.offers.get(&id).map(|offer| offer.record.epoch);
         let refusal = if owned.is_some() {

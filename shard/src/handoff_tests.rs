@@ -1,13 +1,7 @@
 //! The machine through every interleaving with a server and another shard.
 
 use super::*;
-use sidereal_protocol::{
-    DVec2,
-    control::ToShard,
-    flight::FlightState,
-    ids::NetId,
-    record::EntityKind,
-};
+use sidereal_protocol::{DVec2, control::ToShard, flight::FlightState, ids::NetId, record::EntityKind};
 use std::collections::{HashSet, VecDeque};
 
 const ID: fn() -> EntityId = || EntityId::from_halves(7, 7);
@@ -38,14 +32,7 @@ fn record(epoch: u64, sector: SectorId) -> Box<EntityRecord> {
 }
 
 fn impact(damage: u16) -> GhostImpact {
-    GhostImpact {
-        target: ID(),
-        source: None,
-        shot: None,
-        impulse: DVec2::ZERO,
-        damage,
-        tick: SimTick(100),
-    }
+    GhostImpact { target: ID(), source: None, shot: None, impulse: DVec2::ZERO, damage, tick: SimTick(100) }
 }
 
 fn crossed() -> Event {
@@ -71,16 +58,10 @@ fn damage_is_held_back_while_leaving_and_goes_with_the_authority() {
     assert_eq!(handoffs.step(SimTick(101), Event::Struck(impact(2))), vec![]);
     let mut aborted = handoffs.clone();
     let released = handoffs.step(SimTick(102), Event::Released { id: ID(), epoch: 5, owned: Some(4) });
-    assert_eq!(
-        released,
-        vec![Action::BecomeGhost { id: ID() }, Action::Send(ToServer::Impact(impact(2)))]
-    );
+    assert_eq!(released, vec![Action::BecomeGhost { id: ID() }, Action::Send(ToServer::Impact(impact(2)))]);
     assert_eq!(
         aborted.step(SimTick(102), Event::Aborted { id: ID(), epoch: 5 }),
-        vec![
-            Action::Resume { id: ID(), settled_at: SimTick(102 + SETTLE_TICKS) },
-            Action::Strike(impact(2))
-        ]
+        vec![Action::Resume { id: ID(), settled_at: SimTick(102 + SETTLE_TICKS) }, Action::Strike(impact(2))]
     );
 }
 
@@ -89,10 +70,7 @@ fn an_offer_is_refused_with_the_reason() {
     let mut handoffs = Handoffs::default();
     let refused = |reason| vec![Action::Send(ToServer::Refuse { id: ID(), epoch: 5, reason })];
     let offer = |leased, owned| Event::Offered { record: record(5, HERE), leased, owned };
-    assert_eq!(
-        handoffs.step(SimTick(1), offer(true, Some(4))),
-        refused(RefuseReason::AlreadyOwned)
-    );
+    assert_eq!(handoffs.step(SimTick(1), offer(true, Some(4))), refused(RefuseReason::AlreadyOwned));
     assert_eq!(handoffs.step(SimTick(1), offer(false, None)), refused(RefuseReason::NoLease));
     let mut bad = record(5, HERE);
     bad.radius = f64::NAN;
@@ -108,10 +86,7 @@ fn an_offer_is_adopted_once_and_only_under_its_epoch() {
     handoffs.step(SimTick(1), offer);
     let commit = |epoch| Event::Committed { id: ID(), epoch, inputs: vec![] };
     assert_eq!(handoffs.step(SimTick(2), commit(4)), vec![]);
-    assert_eq!(
-        handoffs.step(SimTick(2), commit(5)),
-        vec![Action::Adopt { record: record(5, HERE), inputs: vec![] }]
-    );
+    assert_eq!(handoffs.step(SimTick(2), commit(5)), vec![Action::Adopt { record: record(5, HERE), inputs: vec![] }]);
     assert_eq!(handoffs.step(SimTick(2), commit(5)), vec![]);
 }
 
@@ -153,6 +128,15 @@ struct World {
     damage_dealt: u32,
     damage_taken: u32,
     dead: bool,
+    fault: Fault,
+}
+
+/// A fault that is planted to see the checks find it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    None,
+    ReleasesAreIgnored,
+    HeldDamageIsDropped,
 }
 
 /// What the server knows: the authority, its epoch, and an offer under way.
@@ -166,7 +150,7 @@ struct Server {
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(fault: Fault) -> Self {
         Self {
             now: 100,
             machines: [Handoffs::default(), Handoffs::default()],
@@ -181,11 +165,13 @@ impl World {
             damage_dealt: 0,
             damage_taken: 0,
             dead: false,
+            fault,
         }
     }
 
     fn feed(&mut self, shard: usize, event: Event) {
         let now = SimTick(self.now);
+        let aborted = matches!(event, Event::Aborted { .. });
         for action in self.machines[shard].step(now, event) {
             match action {
                 Action::Prepare { to, .. } => {
@@ -194,6 +180,8 @@ impl World {
                     self.to_server[shard].push_back(ToServer::Prepare { record, to });
                 }
                 Action::Send(message) => self.to_server[shard].push_back(message),
+                Action::Strike(_) if aborted && self.fault == Fault::HeldDamageIsDropped => {}
+                Action::BecomeGhost { .. } if self.fault == Fault::ReleasesAreIgnored => {}
                 Action::Strike(_) => {
                     if self.owned[shard].is_some() {
                         self.damage_taken += 1;
@@ -353,9 +341,7 @@ impl World {
             assert_ne!(one, other, "two owners under one epoch: {}", self.dump());
             // The older one has its release on the way.
             let older = usize::from(one > other);
-            let released = self.to_shard[older]
-                .iter()
-                .any(|frame| matches!(frame, ToShard::Release { .. }));
+            let released = self.to_shard[older].iter().any(|frame| matches!(frame, ToShard::Release { .. }));
             assert!(released, "an old owner stays: {}", self.dump());
         }
         if !self.is_quiet() || self.dead {
@@ -370,10 +356,6 @@ impl World {
         assert!(held == 0 || leaving, "damage was lost: {}", self.dump());
     }
 
-    fn key(&self) -> String {
-        self.dump()
-    }
-
     fn dump(&self) -> String {
         format!(
             "{:?}",
@@ -386,19 +368,38 @@ impl World {
     }
 }
 
-#[test]
-fn every_interleaving_ends_with_one_owner_and_no_lost_damage() {
+/// Goes through every course that a world can take; returns the states that were reached, and how many
+/// quiet ones in which the entity had gone there and back.
+fn explore(fault: Fault) -> (usize, usize) {
     let mut seen = HashSet::new();
-    let mut open = vec![World::new()];
-    let mut moved = 0;
+    let mut open = vec![World::new(fault)];
+    let mut returned = 0;
     while let Some(world) = open.pop() {
-        if !seen.insert(world.key()) {
+        if !seen.insert(world.dump()) {
             continue;
         }
         world.check();
-        moved += usize::from(world.is_quiet() && world.server.epoch == 3);
+        returned += usize::from(world.is_quiet() && world.server.epoch == 3);
         open.extend(world.successors());
     }
-    assert!(seen.len() > 10_000, "only {} states were reached", seen.len());
-    assert!(moved > 0, "no course brought the entity there and back");
+    (seen.len(), returned)
+}
+
+#[test]
+fn every_interleaving_ends_with_one_owner_and_no_lost_damage() {
+    let (states, returned) = explore(Fault::None);
+    assert!(states > 10_000, "only {states} states were reached");
+    assert!(returned > 0, "no course brought the entity there and back");
+}
+
+#[test]
+#[should_panic(expected = "an old owner stays")]
+fn the_check_finds_an_old_owner_that_stays() {
+    explore(Fault::ReleasesAreIgnored);
+}
+
+#[test]
+#[should_panic(expected = "damage was lost")]
+fn the_check_finds_damage_that_is_dropped() {
+    explore(Fault::HeldDamageIsDropped);
 }

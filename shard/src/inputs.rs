@@ -4,7 +4,11 @@
 //! to another shard stands in [`Pilot`]. The delay follows how late inputs come: an input that misses
 //! its tick raises it, ten seconds with time to spare lower it.
 
-use crate::{bodies::{Helm, Owned}, clock::SimClock, report::Totals};
+use crate::{
+    bodies::{Helm, Owned},
+    clock::SimClock,
+    report::Totals,
+};
 use bevy::prelude::*;
 use sidereal_protocol::{
     flight::Controls,
@@ -66,7 +70,11 @@ impl InputQueue {
         let due = input.tick + u64::from(pilot.input_delay_ticks);
         let next = now + 1;
         if due < next {
-            pilot.input_delay_ticks = pilot.input_delay_ticks.saturating_add(1).min(MAX_DELAY_TICKS);
+            // What no delay would have saved comes after an outage, and says nothing of the way.
+            if next.since(due) <= u64::from(MAX_DELAY_TICKS) {
+                let delay = pilot.input_delay_ticks.saturating_add(1);
+                pilot.input_delay_ticks = delay.min(MAX_DELAY_TICKS);
+            }
             self.least_slack = Some(0);
             return Arrival::Late;
         }
@@ -224,12 +232,23 @@ mod tests {
     fn a_late_input_raises_the_delay_up_to_the_limit() {
         let (mut queue, mut pilot) = (InputQueue::default(), pilot(2));
         for tick in 0..40u64 {
-            // Each comes 20 ticks after its stamp.
-            queue.push(&mut pilot, input(100 + tick, 1), SimTick(120 + tick));
-            queue.apply_due(&mut pilot, SimTick(121 + tick));
+            // Each comes 13 ticks after its stamp.
+            queue.push(&mut pilot, input(100 + tick, 1), SimTick(113 + tick));
+            queue.apply_due(&mut pilot, SimTick(114 + tick));
         }
         assert_eq!(pilot.input_delay_ticks, MAX_DELAY_TICKS);
         assert_eq!(pilot.inputs_applied, 40);
+    }
+
+    #[test]
+    fn what_comes_after_an_outage_is_applied_and_does_not_raise_the_delay() {
+        let (mut queue, mut pilot) = (InputQueue::default(), pilot(2));
+        for tick in 0..40u64 {
+            let arrival = queue.push(&mut pilot, input(100 + tick, 1), SimTick(160));
+            assert_eq!(arrival, Arrival::Late);
+        }
+        assert_eq!(queue.apply_due(&mut pilot, SimTick(161)).1, 40);
+        assert_eq!(pilot.input_delay_ticks, 2);
     }
 
     #[test]

@@ -14,11 +14,10 @@ use crate::{
 use bevy::{platform::collections::HashMap, prelude::*};
 use bytes::Bytes;
 use naia_bevy_client::{
-    AppRegisterComponentEvents, Client, ClientConfig, DefaultClientTag, DefaultPlugin,
-    HandleWorldEvents, WorldUpdate,
+    AppRegisterComponentEvents, Client, ClientConfig, DefaultClientTag, DefaultPlugin, HandleWorldEvents, WorldUpdate,
     events::{
-        ClientTickEvent, ConnectEvent, DespawnEntityEvent, DisconnectEvent, InsertComponentEvent,
-        RejectEvent, UpdateComponentEvent,
+        ClientTickEvent, ConnectEvent, DespawnEntityEvent, DisconnectEvent, InsertComponentEvent, RejectEvent,
+        UpdateComponentEvent,
     },
 };
 use sidereal_protocol::{
@@ -125,11 +124,8 @@ impl Plugin for LinkPlugin {
 }
 
 fn client_config() -> ClientConfig {
-    let mut config = ClientConfig {
-        handshake_pings: HANDSHAKE_PINGS,
-        send_handshake_interval: HANDSHAKE_INTERVAL,
-        ..default()
-    };
+    let mut config =
+        ClientConfig { handshake_pings: HANDSHAKE_PINGS, send_handshake_interval: HANDSHAKE_INTERVAL, ..default() };
     config.connection.bandwidth.target_bytes_per_sec = NAIA_BYTES_PER_SECOND;
     config
 }
@@ -200,11 +196,7 @@ fn receive_frames(
     }
 }
 
-fn receive_lane(
-    transport: Res<Transport>,
-    mut inbox: ResMut<Inbox<SectorUpdate>>,
-    mut totals: ResMut<Totals>,
-) {
+fn receive_lane(transport: Res<Transport>, mut inbox: ResMut<Inbox<SectorUpdate>>, mut totals: ResMut<Totals>) {
     while let Some(bytes) = transport.0.recv_lane() {
         match SectorUpdate::decode(&bytes) {
             Ok(update) => inbox.push(update),

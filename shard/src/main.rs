@@ -36,18 +36,13 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let stop = Arc::new(AtomicBool::new(false));
     let on_signal = stop.clone();
-    ctrlc::set_handler(move || on_signal.store(true, Ordering::Relaxed))
-        .context("cannot listen for signals")?;
+    ctrlc::set_handler(move || on_signal.store(true, Ordering::Relaxed)).context("cannot listen for signals")?;
     if arguments.die_with_stdin {
         stop_at_end_of_input(stop.clone()).context("cannot watch standard input")?;
     }
     let network = ClientNetwork::new().context("cannot start the network")?;
-    let options = ConnectOptions::new(
-        arguments.server,
-        PeerKind::Shard,
-        arguments.certificate_hash.0,
-        PROTOCOL_VERSION,
-    );
+    let options =
+        ConnectOptions::new(arguments.server, PeerKind::Shard, arguments.certificate_hash.0, PROTOCOL_VERSION);
     let config = ShardConfig::from(arguments);
     tracing::info!(name = %config.name, server = %arguments.server, "starting");
     let (ended, totals) = session::run(&config, || network.connector(options.clone()), &stop);

@@ -12,11 +12,7 @@ use crate::{
     ghosts::Ghost,
     report::Totals,
 };
-use avian2d::{
-    dynamics::solver::islands::IslandSleepingPlugin,
-    physics_transform::PhysicsTransformConfig,
-    prelude::*,
-};
+use avian2d::{dynamics::solver::islands::IslandSleepingPlugin, physics_transform::PhysicsTransformConfig, prelude::*};
 use bevy::{
     ecs::schedule::{ExecutorKind, ScheduleLabel},
     prelude::*,
@@ -68,17 +64,11 @@ pub(crate) fn configure(app: &mut App) {
         position_to_transform: false,
         transform_to_collider_scale: false,
     });
-    app.insert_resource(ColliderTreeOptimization {
-        optimize_in_place: true,
-        use_async_tasks: false,
-        ..default()
-    });
+    app.insert_resource(ColliderTreeOptimization { optimize_in_place: true, use_async_tasks: false, ..default() });
 }
 
 /// Tells avian where the bodies are and how they mean to move.
-pub(crate) fn write_bodies(
-    mut bodies: Query<(&Flight, &Planned, &mut Position, &mut LinearVelocity)>,
-) {
+pub(crate) fn write_bodies(mut bodies: Query<(&Flight, &Planned, &mut Position, &mut LinearVelocity)>) {
     for (flight, planned, mut position, mut velocity) in &mut bodies {
         position.set_if_neq(Position(flight.0.position));
         velocity.set_if_neq(LinearVelocity(planned.0.velocity));
@@ -109,8 +99,8 @@ pub(crate) fn read_bodies(
     for (body, planned, position, velocity, mut flight, owned, ghost) in &mut bodies {
         let planned = planned.0;
         let push = (velocity.0 - planned.velocity).length();
-        let untouched = push < UNTOUCHED_SPEED
-            && position.0.distance_squared(planned.position) < UNTOUCHED_DISTANCE.powi(2);
+        let untouched =
+            push < UNTOUCHED_SPEED && position.0.distance_squared(planned.position) < UNTOUCHED_DISTANCE.powi(2);
         if untouched {
             flight.0 = planned;
             if let Some(mut owned) = owned
@@ -120,11 +110,7 @@ pub(crate) fn read_bodies(
             }
             continue;
         }
-        let touched = FlightState {
-            position: position.0,
-            velocity: velocity.0.clamp_length_max(MAX_SPEED),
-            ..planned
-        };
+        let touched = FlightState { position: position.0, velocity: velocity.0.clamp_length_max(MAX_SPEED), ..planned };
         if !touched.is_finite() {
             totals.bodies_not_finite += 1;
             tracing::error!(id = %body.id, "avian lost a body; it goes on as planned");

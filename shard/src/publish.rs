@@ -87,8 +87,7 @@ fn differs(sent: &Motion, now: &Motion) -> bool {
         || (one.position - other.position).abs().max_element() > motion::POSITION.error_bound()
         || (one.velocity - other.velocity).abs().max_element() > motion::VELOCITY.error_bound()
         || (one.angle - other.angle).abs() > motion::ANGLE.error_bound()
-        || (one.angular_velocity - other.angular_velocity).abs()
-            > motion::ANGULAR_VELOCITY.error_bound()
+        || (one.angular_velocity - other.angular_velocity).abs() > motion::ANGULAR_VELOCITY.error_bound()
 }
 
 /// Sends the exact state of every ship with a pilot.
@@ -146,10 +145,7 @@ pub(crate) fn publish_records(
     for entity in registry.in_order() {
         let Ok((body, flight, mut owned)) = bodies.get_mut(entity) else { continue };
         // While it leaves, the record that was prepared is the one that counts.
-        if !owned.changed
-            || now.since(owned.record_sent) < RECORD_INTERVAL_TICKS
-            || handoffs.is_leaving(body.id)
-        {
+        if !owned.changed || now.since(owned.record_sent) < RECORD_INTERVAL_TICKS || handoffs.is_leaving(body.id) {
             continue;
         }
         owned.changed = false;

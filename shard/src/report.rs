@@ -157,8 +157,7 @@ fn cpu_ms() -> u64 {
     // utime and stime are fields 14 and 15; the name in field 2 may hold spaces, so count after it.
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let ticks: u64 =
-        fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    let ticks: u64 = fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
     // USER_HZ is 100 on every Linux that Rust runs on.
     ticks * 10
 }

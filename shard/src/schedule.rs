@@ -5,7 +5,10 @@
 //! schedule of its own inside [`SimSystems::Physics`]. Two systems of a tick whose order is left open
 //! are an error.
 
-use crate::{census, borders, clock, control, damage, drones, flight, ghosts, handoff, inputs, physics, publish, spawner, weapons};
+use crate::{
+    borders, census, clock, control, damage, drones, flight, ghosts, handoff, inputs, physics, publish, spawner,
+    weapons,
+};
 use bevy::{
     ecs::schedule::{ExecutorKind, LogLevel, ScheduleBuildSettings, ScheduleLabel},
     prelude::*,
@@ -55,22 +58,16 @@ pub enum SimSystems {
 pub(crate) fn configure(app: &mut App) {
     app.init_schedule(SimStep);
     app.edit_schedule(SimStep, |schedule| {
-        schedule.set_executor_kind(ExecutorKind::SingleThreaded).set_build_settings(
-            ScheduleBuildSettings { ambiguity_detection: LogLevel::Error, ..default() },
-        );
+        schedule
+            .set_executor_kind(ExecutorKind::SingleThreaded)
+            .set_build_settings(ScheduleBuildSettings { ambiguity_detection: LogLevel::Error, ..default() });
     });
     app.edit_schedule(Update, |schedule| {
         schedule.set_executor_kind(ExecutorKind::SingleThreaded);
     });
     app.configure_sets(
         Update,
-        (
-            ShardSystems::Receive,
-            ShardSystems::Control,
-            ShardSystems::Simulate,
-            ShardSystems::Send,
-        )
-            .chain(),
+        (ShardSystems::Receive, ShardSystems::Control, ShardSystems::Simulate, ShardSystems::Send).chain(),
     );
     app.configure_sets(
         SimStep,
@@ -100,9 +97,7 @@ pub(crate) fn configure(app: &mut App) {
             ghosts::follow_ghosts.in_set(SimSystems::Ghosts),
             (inputs::apply_inputs, drones::fly_drones).chain().in_set(SimSystems::Helm),
             flight::plan_motion.in_set(SimSystems::Flight),
-            (physics::write_bodies, physics::step_physics, physics::read_bodies)
-                .chain()
-                .in_set(SimSystems::Physics),
+            (physics::write_bodies, physics::step_physics, physics::read_bodies).chain().in_set(SimSystems::Physics),
             (weapons::fire_weapons, weapons::judge_shots).chain().in_set(SimSystems::Weapons),
             damage::apply_impacts.in_set(SimSystems::Damage),
             spawner::replace_the_lost.in_set(SimSystems::Spawning),

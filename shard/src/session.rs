@@ -147,8 +147,7 @@ fn hand_in(app: &mut App, handle: &ClientHandle) {
     let mut handed_over: Option<Instant> = None;
     loop {
         app.update();
-        let over =
-            matches!(app.world().resource::<LinkState>(), LinkState::Lost(_) | LinkState::Refused(_));
+        let over = matches!(app.world().resource::<LinkState>(), LinkState::Lost(_) | LinkState::Refused(_));
         if over || Instant::now() > deadline {
             break;
         }

@@ -37,7 +37,7 @@ pub fn legs(shot: &Shot, from: f64, to: f64) -> impl Iterator<Item = Leg> + use<
     let mut start = from;
     // A path that was judged up to an edge goes on beyond it.
     let mut sector = SectorId::containing(shot.position_at(from + PAST_THE_EDGE));
-    let mut done = !(from < to);
+    let mut done = from >= to;
     std::iter::from_fn(move || {
         if done {
             return None;
@@ -76,17 +76,8 @@ fn leaves(shot: &Shot, sector: SectorId, from: f64) -> Option<f64> {
 
 /// When, from `from` to `to`, the shot first meets a circle that is at `center` at the time `at` and
 /// moves with `velocity` (units/s).
-pub fn meets(
-    shot: &Shot,
-    (from, to): (f64, f64),
-    center: DVec2,
-    velocity: DVec2,
-    at: f64,
-    radius: f64,
-) -> Option<f64> {
-    let relative = |time: f64| {
-        shot.position_at(time) - (center + velocity * ((time - at) * TICK_SECONDS))
-    };
+pub fn meets(shot: &Shot, (from, to): (f64, f64), center: DVec2, velocity: DVec2, at: f64, radius: f64) -> Option<f64> {
+    let relative = |time: f64| shot.position_at(time) - (center + velocity * ((time - at) * TICK_SECONDS));
     let start = relative(from);
     let along = relative(to) - start;
     if start.length_squared() <= radius * radius {
@@ -101,7 +92,7 @@ pub fn meets(
         return None;
     }
     let share = (-b - discriminant.sqrt()) / a;
-    (0.0..=1.0).contains(&share).then(|| from + (to - from) * share)
+    (0.0..=1.0).contains(&share).then_some(from + (to - from) * share)
 }
 
 #[cfg(test)]

@@ -155,13 +155,7 @@ fn clear_spot<'a>(
     })
 }
 
-fn replacement(
-    loss: &Loss,
-    position: DVec2,
-    net_id: NetId,
-    now: SimTick,
-    random: &mut Pcg64Mcg,
-) -> EntityRecord {
+fn replacement(loss: &Loss, position: DVec2, net_id: NetId, now: SimTick, random: &mut Pcg64Mcg) -> EntityRecord {
     use std::f64::consts::PI;
     let angle = random.random_range(-PI..PI);
     let is_rock = loss.kind == EntityKind::Asteroid;

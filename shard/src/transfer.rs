@@ -18,9 +18,10 @@ use bevy::prelude::*;
 use sidereal_protocol::{
     control::ToServer,
     flight::{self, Controls},
+    ids::EntityId,
     input::Input,
-    record::EntityRecord,
-    sector::SectorId,
+    record::{EntityKind, EntityRecord},
+    sector::{SECTOR_SIZE, SectorId},
     tick::{SimTick, TICK_SECONDS},
 };
 
@@ -51,6 +52,7 @@ pub(crate) fn perform(world: &mut World, event: Event, now: SimTick) {
                 if let Some(mut owned) = owned_mut(world, id) {
                     owned.settled_at = settled_at;
                 }
+                turn_back(world, id);
             }
             Action::BecomeGhost { id } => {
                 world.resource_mut::<Totals>().handoffs_out += 1;
@@ -65,11 +67,26 @@ fn send(world: &mut World, message: ToServer) {
     world.resource_mut::<Outbox<ToServer>>().push(message);
 }
 
+/// A rock that nobody takes drifts back: it would ask again for ever, and pile up with others beyond
+/// the edge of what is simulated. Who has a will of its own turns by it.
+fn turn_back(world: &mut World, id: EntityId) {
+    let Some(entity) = world.resource::<Registry>().get(id) else { return };
+    let mut bodies = world.query::<(&Body, &Owned, &mut Flight)>();
+    let Ok((body, owned, mut flight)) = bodies.get_mut(world, entity) else { return };
+    if body.kind != EntityKind::Asteroid {
+        return;
+    }
+    let outward = flight.0.position - owned.sector.center();
+    let velocity = &mut flight.0.velocity;
+    for (speed, side) in [(&mut velocity.x, outward.x), (&mut velocity.y, outward.y)] {
+        if side.abs() > SECTOR_SIZE / 2.0 {
+            *speed = -side.signum() * speed.abs();
+        }
+    }
+}
+
 /// The own part of `id`'s body.
-pub(crate) fn owned_mut(
-    world: &mut World,
-    id: sidereal_protocol::ids::EntityId,
-) -> Option<Mut<'_, Owned>> {
+pub(crate) fn owned_mut(world: &mut World, id: EntityId) -> Option<Mut<'_, Owned>> {
     let entity = world.resource::<Registry>().get(id)?;
     world.get_mut::<Owned>(entity)
 }
@@ -111,13 +128,7 @@ fn adopt(world: &mut World, record: EntityRecord, inputs: &[Input], now: SimTick
 }
 
 /// One tick that an adopted entity lived through on its way here: by its inputs, without collisions.
-fn advance(
-    body: &Body,
-    owned: &mut Owned,
-    flight: &mut Flight,
-    controls: &mut Option<Controls>,
-    tick: SimTick,
-) -> u64 {
+fn advance(body: &Body, owned: &mut Owned, flight: &mut Flight, controls: &mut Option<Controls>, tick: SimTick) -> u64 {
     match (&mut owned.hands, body.spec()) {
         (Some(hands), Some(spec)) => {
             let (now, applied) = hands.queue.apply_due(&mut hands.pilot, tick);

@@ -83,9 +83,8 @@ impl Shots {
     /// Tells the subscribers of `sector` of the shot, if its packet can hold the origin.
     fn tell(&mut self, shot: Shot, sector: SectorId, now: SimTick) {
         let local = shot.origin - sector.origin();
-        let inside = [local.x, local.y]
-            .into_iter()
-            .all(|along| (POSITION.unpack(POSITION.pack(along)) - along).abs() < 1.0);
+        let inside =
+            [local.x, local.y].into_iter().all(|along| (POSITION.unpack(POSITION.pack(along)) - along).abs() < 1.0);
         if inside {
             self.told.push((now, Shot { sector, ..shot }));
         }
@@ -103,10 +102,7 @@ impl Shots {
 
     /// Sectors in which there is something to tell.
     pub fn sectors(&self) -> impl Iterator<Item = SectorId> + '_ {
-        self.told
-            .iter()
-            .map(|(_, shot)| shot.sector)
-            .chain(self.hits.iter().map(|(_, sector, _)| *sector))
+        self.told.iter().map(|(_, shot)| shot.sector).chain(self.hits.iter().map(|(_, sector, _)| *sector))
     }
 
     /// How many fly here.
@@ -217,10 +213,8 @@ pub(crate) fn judge_shots(
         outbox.push(ToServer::Shot { shot, to });
     }
     for (shot, sector, position, (target, own)) in hits {
-        let source = registry
-            .by_net(shot.id.shooter)
-            .and_then(|entity| bodies.get(entity).ok())
-            .map(|(body, ..)| body.id);
+        let source =
+            registry.by_net(shot.id.shooter).and_then(|entity| bodies.get(entity).ok()).map(|(body, ..)| body.id);
         shots.hits.push((now, sector, ShotHit { id: shot.id, target: target.net_id, position }));
         totals.hits += 1;
         let impact = GhostImpact {
@@ -280,8 +274,7 @@ impl<'a> Field<'a> {
                 continue;
             }
             let FlightState { position, velocity, .. } = flight.0;
-            let met =
-                shot_path::meets(shot, (leg.from, leg.to), position, velocity, self.now, body.radius);
+            let met = shot_path::meets(shot, (leg.from, leg.to), position, velocity, self.now, body.radius);
             if let Some(time) = met
                 && best.is_none_or(|(earliest, net_id, _)| (time, body.net_id) < (earliest, net_id))
             {

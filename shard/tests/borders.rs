@@ -151,15 +151,10 @@ impl Mesh {
     fn check(&self) {
         for (&id, &(shard, _)) in &self.authority {
             let owners = self.shards.iter().filter(|shard| shard.owns(id)).count();
-            let under_way = self.wire.iter().any(|(_, parcel)| {
-                match parcel {
-                    Parcel::ToShard(
-                        _,
-                        ToShard::Commit { id: other, .. } | ToShard::Release { id: other, .. },
-                    )
-                    | Parcel::FromShard(_, ToServer::Destroyed { id: other, .. }) => *other == id,
-                    _ => false,
-                }
+            let under_way = self.wire.iter().any(|(_, parcel)| match parcel {
+                Parcel::ToShard(_, ToShard::Commit { id: other, .. } | ToShard::Release { id: other, .. })
+                | Parcel::FromShard(_, ToServer::Destroyed { id: other, .. }) => *other == id,
+                _ => false,
             });
             assert!(under_way || (owners == 1 && self.shards[shard].owns(id)), "{id} at {}", self.now);
             for shard in self.shards.iter().filter(|shard| shard.entity(id).is_some()) {
@@ -278,7 +273,11 @@ fn no_part_of_a_shots_path_is_judged_twice_or_not_at_all() {
     for x in [940.0, 990.0, 1000.0, 1010.0, 1060.0] {
         let target = rock(2, DVec2::new(x, 500.0), 12.0);
         let (mut west, mut east) = (vec![ship(1, DVec2::new(800.0, 500.0))], vec![]);
-        if x < 1000.0 { west.push(target) } else { east.push(target) }
+        if x < 1000.0 {
+            west.push(target)
+        } else {
+            east.push(target)
+        }
         let mut mesh = Mesh::new(west, east, 3);
         for _ in 0..10 {
             mesh.tick();
@@ -338,7 +337,7 @@ fn until_prepared(shard: &mut Shard) -> Box<EntityRecord> {
 
 #[test]
 fn an_aborted_handoff_goes_on_here_and_is_not_tried_again_for_a_second() {
-    let mut shard = west_with(moving(rock(1, DVec2::new(990.0, 500.0), 20.0), DVec2::X * 60.0));
+    let mut shard = west_with(moving(ship(1, DVec2::new(990.0, 500.0)), DVec2::X * 60.0));
     let record = until_prepared(&mut shard);
     shard.send(ToShard::Impact(GhostImpact {
         target: id(1),

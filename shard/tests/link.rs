@@ -27,8 +27,9 @@ use sidereal_protocol::{
     tick::SimTick,
 };
 use sidereal_shard::{
-    ShardConfig, build_app,
+    ShardConfig,
     bodies::{Body, Owned},
+    build_app,
     config::Secret,
     link::LinkState,
     registry::Registry,
@@ -102,28 +103,16 @@ impl Scene {
             server.listen(socket.take().expect("it runs once"));
         });
         server.world_mut().run_system(listen).unwrap();
-        let config =
-            ShardConfig { name: "test".to_owned(), secret: Secret(secret.to_owned()) };
+        let config = ShardConfig { name: "test".to_owned(), secret: Secret(secret.to_owned()) };
         let (client, socket) = network.connector(PeerKind::Shard, PROTOCOL_VERSION);
         let shard = build_app(&config, client, socket);
-        Self {
-            network,
-            server,
-            handle,
-            shard,
-            start: Instant::now(),
-            peer: None,
-            frames: Vec::new(),
-            lane: Vec::new(),
-        }
+        Self { network, server, handle, shard, start: Instant::now(), peer: None, frames: Vec::new(), lane: Vec::new() }
     }
 
     /// A shard that is connected and welcomed.
     fn welcomed(conditions: LinkConditions) -> Self {
         let mut scene = Self::new("secret", conditions);
-        scene.until("naia connects", |scene| {
-            scene.server.world().resource::<Peers>().user.is_some()
-        });
+        scene.until("naia connects", |scene| scene.server.world().resource::<Peers>().user.is_some());
         let naia_tick = scene.server.world().resource::<Peers>().tick;
         scene.send(&ToShard::Welcome {
             shard: ShardId(1),
@@ -198,9 +187,7 @@ fn a_welcomed_shard_takes_its_lease_and_simulates_it_tick_by_tick() {
         let lease = Lease { sector: HOME, epoch: 1 };
         let records = vec![ship(1, DVec2::splat(300.0)), rock(2, DVec2::splat(700.0), 20.0)];
         scene.send(&ToShard::Grant { leases: vec![lease], records });
-        scene.until("the grant is taken", |scene| {
-            scene.frames.contains(&ToServer::Granted { leases: vec![lease] })
-        });
+        scene.until("the grant is taken", |scene| scene.frames.contains(&ToServer::Granted { leases: vec![lease] }));
         scene.until("there is a census", |scene| {
             scene.frames.iter().any(|frame| {
                 matches!(frame, ToServer::Census { entities, tick, .. }
@@ -270,9 +257,7 @@ fn an_entity_next_door_becomes_a_ghost_changes_and_goes() {
 #[test]
 fn a_wrong_secret_is_refused_with_the_servers_reason() {
     let mut scene = Scene::new("wrong", LinkConditions::default());
-    scene.until("it is refused", |scene| {
-        matches!(scene.shard.world().resource::<LinkState>(), LinkState::Refused(_))
-    });
+    scene.until("it is refused", |scene| matches!(scene.shard.world().resource::<LinkState>(), LinkState::Refused(_)));
     let LinkState::Refused(reason) = scene.shard.world().resource::<LinkState>() else { panic!() };
     assert_eq!(reason, "the shard secret is not the server's");
 }
@@ -293,11 +278,7 @@ fn a_drained_shard_hands_in_its_records_in_order() {
 #[test]
 fn a_session_that_the_server_closes_is_lost() {
     let mut scene = Scene::welcomed(LinkConditions::default());
-    scene.until("it is joined", |scene| {
-        *scene.shard.world().resource::<LinkState>() == LinkState::Joined
-    });
+    scene.until("it is joined", |scene| *scene.shard.world().resource::<LinkState>() == LinkState::Joined);
     scene.handle.close(&scene.peer.unwrap(), "maintenance");
-    scene.until("it is lost", |scene| {
-        matches!(scene.shard.world().resource::<LinkState>(), LinkState::Lost(_))
-    });
+    scene.until("it is lost", |scene| matches!(scene.shard.world().resource::<LinkState>(), LinkState::Lost(_)));
 }

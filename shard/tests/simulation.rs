@@ -25,8 +25,7 @@ fn middle() -> DVec2 {
 fn an_undisturbed_ship_flies_exactly_as_the_flight_model_says() {
     let far = SectorId::new(1_000_000, -2_000_000);
     for sector in [HOME, far] {
-        let sectors: Vec<SectorId> =
-            (-12..=12).flat_map(|x| (-12..=12).map(move |y| sector.offset(x, y))).collect();
+        let sectors: Vec<SectorId> = (-12..=12).flat_map(|x| (-12..=12).map(move |y| sector.offset(x, y))).collect();
         let mut shard = Shard::with(1, &sectors, vec![ship(1, sector.center())]);
         let spec = HullKind::Scout.spec();
         let mut expected = shard.state(id(1));
@@ -127,11 +126,8 @@ fn what_has_no_hull_left_is_destroyed_and_a_rock_is_replaced_after_a_minute() {
     let mut shard = Shard::with(1, &[HOME], vec![ship(1, middle()), target]);
     shard.inputs(id(1), vec![input(1000, 0, 0, FIRE), input(1001, 0, 0, 0)]);
     shard.ticks(20);
-    let destroyed: Vec<_> = shard
-        .frames()
-        .into_iter()
-        .filter(|frame| matches!(frame, ToServer::Destroyed { .. }))
-        .collect();
+    let destroyed: Vec<_> =
+        shard.frames().into_iter().filter(|frame| matches!(frame, ToServer::Destroyed { .. })).collect();
     let [ToServer::Destroyed { id: victim, epoch: 1, version: 1, by, tick }] = destroyed[..] else {
         panic!("{destroyed:?}")
     };
@@ -171,8 +167,7 @@ fn a_drone_hunts_a_ship_and_two_runs_are_the_same() {
         ];
         let mut shard = Shard::with(1, &[HOME], records);
         shard.ticks(300);
-        let states: Vec<_> =
-            (1..=4).filter(|&n| shard.entity(id(n)).is_some()).map(|n| shard.state(id(n))).collect();
+        let states: Vec<_> = (1..=4).filter(|&n| shard.entity(id(n)).is_some()).map(|n| shard.state(id(n))).collect();
         (states, shard.totals().hits, shard.datagrams())
     };
     let (first, second) = (run(), run());
@@ -268,10 +263,32 @@ fn a_withdrawn_entity_is_gone_and_its_record_is_the_last() {
 
 #[test]
 fn what_nobody_takes_stays_within_reach_of_its_sector() {
-    let mut shard = Shard::with(1, &[HOME], vec![moving(rock(1, middle(), 20.0), DVec2::X * 300.0)]);
-    shard.ticks(600);
+    let mut shard = Shard::with(1, &[HOME], vec![moving(drone(1, DVec2::new(900.0, 500.0)), DVec2::X * 900.0)]);
+    let mut asked = 0;
+    for _ in 0..200 {
+        shard.tick();
+        assert!(HOME.overshoot(shard.state(id(1)).position) <= 480.0, "{:?}", shard.state(id(1)));
+        asked += shard.frames().iter().filter(|f| matches!(f, ToServer::Prepare { .. })).count();
+    }
+    assert!(asked >= 1);
+}
+
+#[test]
+fn a_rock_that_nobody_takes_drifts_back() {
+    let start = DVec2::new(980.0, 500.0);
+    let mut shard = Shard::with(1, &[HOME], vec![moving(rock(1, start, 20.0), DVec2::new(40.0, 5.0))]);
+    let mut asked = 0;
+    for _ in 0..150 {
+        shard.tick();
+        for frame in shard.frames() {
+            if let ToServer::Prepare { record, .. } = frame {
+                asked += 1;
+                shard.send(ToShard::Abort { id: id(1), epoch: record.epoch });
+            }
+        }
+    }
+    assert_eq!(asked, 1);
     let state = shard.state(id(1));
-    assert!(HOME.overshoot(state.position) <= 460.0, "{state:?}");
-    let prepared = shard.frames().iter().filter(|f| matches!(f, ToServer::Prepare { .. })).count();
-    assert!(prepared >= 5, "it asks again and again: {prepared}");
+    assert_eq!(state.velocity, DVec2::new(-40.0, 5.0));
+    assert!(HOME.overshoot(state.position) == 0.0, "{state:?}");
 }

@@ -35,6 +35,9 @@ const GLOW_RATE: f32 = 11.0;
 const FLINCH_SECONDS: f32 = 0.16;
 /// How fast a hull bar follows, share per second.
 const BAR_RATE: f32 = 6.0;
+/// A hull of a smaller radius than this, pixels, is drawn as a mark, at least so large.
+const FAR_PIXELS: f32 = 8.0;
+const MARK_PIXELS: f32 = 6.5;
 /// Rocks up to this radius, units, have the first look; up to the next the second.
 const ROCK_SIZES: [f64; 2] = [20.0, 45.0];
 
@@ -185,8 +188,9 @@ fn paint_flyer(canvas: &mut Canvas, lens: &Lens, flyer: &Flyer, look: &Look, now
         return;
     }
     paint_trail(canvas, lens, flyer, look, now_s);
-    // Seen from far out a ship keeps the size of a mark.
-    let size = flyer.radius.max(5.0 * lens.scale);
+    // Seen from far out a ship is a mark: it keeps its size and loses its details.
+    let far = flyer.radius < FAR_PIXELS * lens.scale;
+    let size = flyer.radius.max(MARK_PIXELS * lens.scale);
     let angle = flyer.state.angle as f32;
     let forward = Vec2::from_angle(angle);
     let (shape, nozzles): (Shape, &[Vec2]) = match flyer.hull_kind {
@@ -213,6 +217,11 @@ fn paint_flyer(canvas: &mut Canvas, lens: &Lens, flyer: &Flyer, look: &Look, now
     }
     let flinch = look.flinch_s / FLINCH_SECONDS;
     let tint = flyer.tint.toward(palette::WHITE, flinch);
+    let shape = match flyer.hull_kind {
+        _ if !far => shape,
+        HullKind::Scout => Shape::Dart,
+        HullKind::Drone => Shape::Diamond,
+    };
     canvas.put(shape, Layer::Hulls, at, angle, Vec2::splat(size), tint);
     if flinch > 0.0 {
         let flash = palette::WHITE.at(0.5 * flinch);

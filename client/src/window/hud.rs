@@ -210,7 +210,7 @@ fn spawn_help(commands: &mut Commands) {
 
 fn panel(node: Node) -> impl Bundle {
     let node = Node { border: UiRect::all(px(1)), border_radius: BorderRadius::all(px(4)), ..node };
-    (node, BackgroundColor(palette::PANEL.at(0.72).color()), BorderColor::all(palette::LINE.at(0.32).color()))
+    (node, BackgroundColor(palette::PANEL.at(0.86).color()), BorderColor::all(palette::LINE.at(0.32).color()))
 }
 
 fn text(line: Line, size: f32, tint: Tint) -> impl Bundle {
@@ -218,13 +218,7 @@ fn text(line: Line, size: f32, tint: Tint) -> impl Bundle {
         Line::Banner | Line::Advice => (Justify::Center, LineBreak::WordBoundary),
         _ => (Justify::Left, LineBreak::NoWrap),
     };
-    (
-        line,
-        Text::default(),
-        TextFont::from_font_size(size),
-        TextColor(tint.color()),
-        TextLayout { justify, linebreak },
-    )
+    (line, Text::default(), TextFont::from_font_size(size), TextColor(tint.color()), TextLayout { justify, linebreak })
 }
 
 /// What the session's state says in the middle of the window, what there is to do, and how it looks.

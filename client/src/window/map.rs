@@ -38,7 +38,7 @@ pub(super) fn paint_map(mut canvas: ResMut<Canvas>, lens: Res<Lens>, shown: Res<
     let low = Vec2::new(lens.half_pixels.x - MAP_MARGIN - MAP_PIXELS, MAP_MARGIN - lens.half_pixels.y);
     let at = |share: Vec2| lens.pixels(low + share * MAP_PIXELS);
     let side = lens.pixels(Vec2::splat(MAP_PIXELS));
-    canvas.put(Shape::Square, Layer::Map, at(Vec2::splat(0.5)), 0.0, side, palette::PANEL.at(0.72));
+    canvas.put(Shape::Square, Layer::Map, at(Vec2::splat(0.5)), 0.0, side, palette::PANEL.at(0.86));
 
     let line = 1.2 * lens.scale;
     for index in 0..=MAP_SECTORS as i32 {
@@ -66,8 +66,8 @@ pub(super) fn paint_map(mut canvas: ResMut<Canvas>, lens: Res<Lens>, shown: Res<
                 let pixels = (other.radius as f32 * MAP_PIXELS / 3000.0).max(0.9);
                 (Shape::Disc, Layer::MapLines, pixels, 0.5)
             }
-            EntityKind::Drone => (Shape::Disc, Layer::MapShips, 2.2, 0.95),
-            EntityKind::Ship => (Shape::Chevron, Layer::MapShips, 4.4, 1.0),
+            EntityKind::Drone => (Shape::Diamond, Layer::MapShips, 3.0, 0.95),
+            EntityKind::Ship => (Shape::Dart, Layer::MapShips, 4.6, 1.0),
         };
         let angle = other.state.angle as f32;
         let tint = tint_of(other).at(opacity);
@@ -78,9 +78,9 @@ pub(super) fn paint_map(mut canvas: ResMut<Canvas>, lens: Res<Lens>, shown: Res<
     {
         let glow = lens.pixels(Vec2::splat(12.0));
         canvas.put(Shape::Glow, Layer::MapShips, at(share), 0.0, glow, palette::OWN.at(0.5));
-        let size = lens.pixels(Vec2::splat(5.5));
+        let size = lens.pixels(Vec2::splat(6.2));
         let angle = own.state.angle as f32;
-        canvas.put(Shape::Chevron, Layer::MapShips, at(share), angle, size, palette::OWN);
+        canvas.put(Shape::Dart, Layer::MapShips, at(share), angle, size, palette::OWN);
     }
 }
 

@@ -52,6 +52,9 @@ use std::{
 /// The smallest window that everything fits in, logical pixels.
 const MIN_SIZE: Vec2 = Vec2::new(640.0, 400.0);
 
+/// What the drivers of the screen tell is for those who ask.
+const QUIET: &str = ",wgpu_hal=error,wgpu_core=warn,winit=error,bevy_winit=warn";
+
 /// The order in which the window does its part of a frame.
 #[derive(SystemSet, Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum WindowSystems {
@@ -209,7 +212,7 @@ pub fn default_plugins() -> impl PluginGroup {
 /// Opens the window and flies until it is closed, the process is told to end, or the time is over.
 /// The status is 0, or 2 when the server refused the session, or 1 when it was lost.
 pub fn run(config: WindowConfig) -> ExitCode {
-    run::start_log();
+    run::start_log_with(QUIET);
     let flag = StopFlag::on_signals().unwrap_or_else(|error| {
         tracing::warn!("{error:#}");
         StopFlag::default()

@@ -47,6 +47,10 @@ pub(super) enum Shape {
     Flame,
     /// A mark that points forward.
     Chevron,
+    /// A player's ship from far away.
+    Dart,
+    /// A drone from far away.
+    Diamond,
     /// A tile of stars: layer, look. [`STAR_TILE_PIXELS`] wide.
     Stars(u8, u8),
 }
@@ -70,6 +74,8 @@ impl Shape {
             Self::Trail => 9,
             Self::Flame => 10,
             Self::Chevron => 11,
+            Self::Dart => 12,
+            Self::Diamond => 13,
             Self::Rock(class, look) => 20 + class * ROCK_LOOKS + look,
             Self::Stars(layer, look) => 60 + layer * STAR_TILES + look,
         })
@@ -110,6 +116,8 @@ pub(super) fn make_shapes(mut commands: Commands, mut meshes: ResMut<Assets<Mesh
         (Shape::Trail, trail()),
         (Shape::Flame, flame()),
         (Shape::Chevron, chevron()),
+        (Shape::Dart, dart()),
+        (Shape::Diamond, diamond()),
     ];
     for class in 0..ROCK_CLASSES {
         all.extend((0..ROCK_LOOKS).map(|look| (Shape::Rock(class, look), hulls::rock(class, look))));
@@ -230,6 +238,20 @@ fn chevron() -> Mesh {
     let mut sketch = Sketch::default();
     let points = [(-0.5, 0.9), (0.6, 0.0), (-0.5, -0.9)].map(Vec2::from);
     sketch.stroke(&points, false, 0.36, Paint::tint(1.0));
+    sketch.finish()
+}
+
+fn dart() -> Mesh {
+    let mut sketch = Sketch::default();
+    let half = [(1.2, 0.0), (-0.8, 0.85), (-0.35, 0.0)].map(Vec2::from);
+    sketch.fill_both(&half, Paint::tint(1.0));
+    sketch.finish()
+}
+
+fn diamond() -> Mesh {
+    let mut sketch = Sketch::default();
+    let corners = [(0.9, 0.0), (0.0, 0.9), (-0.9, 0.0), (0.0, -0.9)].map(Vec2::from);
+    sketch.fill(&corners, Paint::tint(1.0));
     sketch.finish()
 }
 

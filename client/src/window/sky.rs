@@ -49,7 +49,7 @@ pub(super) fn paint_stars(mut canvas: ResMut<Canvas>, lens: Res<Lens>, polish: R
     // Clouds of one sky lie along one direction.
     let grain = Dice::new(&[view.world_seed, 0x9a1]).between(-0.8, 0.8);
     plane(0, CLOUD_SLIDE, CLOUD_CELL_PIXELS).cells(lens.center, reach, |mut dice, middle| {
-        let count = if polish.is_full() { 2 + dice.index(3) } else { 1 + dice.index(2) };
+        let count = if polish.is_full() { 2 + dice.index(3) } else { 2 };
         for _ in 0..count {
             let half = CLOUD_CELL_PIXELS as f32 * 0.5;
             let off = Vec2::new(dice.between(-half, half), dice.between(-half, half));

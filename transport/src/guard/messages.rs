@@ -101,6 +101,11 @@ impl ClientMessages {
         self
     }
 
+    /// Whether any auth message is declared, so that all others are refused.
+    pub(crate) fn declares_auth(&self) -> bool {
+        !self.auth.is_empty()
+    }
+
     /// `M` may be sent by a client.
     pub fn message<M: Message>(mut self, fields: &[Field]) -> Self {
         self.messages.insert(self.kind::<M>(), fields.to_vec());
@@ -123,7 +128,7 @@ impl ClientMessages {
     /// is declared the game judges credentials itself
     /// ([`gate_auth`](crate::ServerHandle::gate_auth)), and their form is its own.
     pub(crate) fn check_auth(&self, payload: &[u8]) -> Result<(), Refused> {
-        if self.auth.is_empty() {
+        if !self.declares_auth() {
             return Ok(());
         }
         let mut bits = Bits::new(payload);

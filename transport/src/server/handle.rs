@@ -91,8 +91,8 @@ impl ServerHandle {
     }
 
     /// Declares what clients may send through naia. To be called once, before the first client comes: until
-    /// then every auth message reaches naia unchecked, and every other message is refused. See
-    /// [`ClientMessages`]. Later calls change nothing.
+    /// then every message is refused. Auth messages reach naia unchecked unless some are declared, or
+    /// [`gate_auth`](Self::gate_auth) keeps them from it. See [`ClientMessages`]. Later calls change nothing.
     pub fn set_client_messages(&self, messages: ClientMessages) {
         if self.core.registry.hub.client_messages.set(messages).is_err() {
             tracing::error!("the client messages were declared before; the first declaration counts");

@@ -69,7 +69,10 @@ struct AuthRequests {
 impl AuthReceiver for AuthRequests {
     fn receive(&mut self) -> Result<Option<(SocketAddr, &[u8])>, RecvError> {
         let next = if self.core.gate.is_closed() {
-            self.core.gate.take_admitted().map(|address| (address, Bytes::new()))
+            self.core.gate.take_admitted().map(|address| {
+                self.core.registry.note_user(address);
+                (address, Bytes::new())
+            })
         } else {
             self.core.registry.pop_auth()
         };

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use bytes::Bytes;
 
 use crate::PeerKind;
+use crate::guard::ClientMessages;
 use crate::hub::{Hub, lock};
 use crate::session::{End, Session};
 use crate::stats::AdmissionCounters;
@@ -62,12 +63,6 @@ impl Registry {
             tracing::warn!(%remote, %kind, %refused, "peer refused");
             return Err(Refusal::Malformed(format!("the auth request is malformed: {refused}")));
         }
-        if self.hub.client_messages.get().is_none() && !self.warned_unchecked.swap(true, Ordering::Relaxed) {
-            tracing::error!(
-                "auth messages reach naia unchecked, and ten bytes of a stranger can end this server: call \
-                 ServerHandle::set_client_messages before the first client comes"
-            );
-        }
         let address = synthetic_address(self.next_id.fetch_add(1, Ordering::Relaxed));
         let session = Session::new(self.hub.clone(), End::Server, kind, address);
         session.set_remote(remote);
@@ -77,14 +72,30 @@ impl Registry {
         Ok(session)
     }
 
-    /// The next auth request for naia, which makes its next user of it.
+    /// The next auth request for a naia that judges the credentials itself.
     pub(crate) fn pop_auth(&self) -> Option<(SocketAddr, Bytes)> {
         let (address, auth) = self.hub.pop_auth()?;
+        let declared = self.hub.client_messages.get();
+        if !declared.is_some_and(ClientMessages::declares_auth) && !self.warned_unchecked.swap(true, Ordering::Relaxed)
+        {
+            tracing::error!(
+                "auth messages reach naia unchecked, and ten bytes of a stranger can end this server: call \
+                 ServerHandle::gate_auth, or declare them with ServerHandle::set_client_messages"
+            );
+        }
+        self.note_user(address);
+        Some((address, auth))
+    }
+
+    /// naia makes its next user of this session.
+    pub(crate) fn note_user(&self, address: SocketAddr) {
         let mut users = lock(&self.users);
         let user = users.next;
         users.next += 1;
-        users.sessions.insert(user, address);
-        Some((address, auth))
+        // One that was removed meanwhile would never be removed again.
+        if self.get(&address).is_some() {
+            users.sessions.insert(user, address);
+        }
     }
 
     pub(crate) fn session_of(&self, user: u64) -> Option<SocketAddr> {
