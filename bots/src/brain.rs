@@ -30,6 +30,10 @@ const ROAM_S: f64 = 9.0;
 /// A waypoint that was not reached within this time, seconds, is given up: something is in the way.
 const LEG_S: f64 = 20.0;
 
+/// How far ahead a pilot looks out for rocks, and how much room it leaves them, units.
+const ROCK_AHEAD_UNITS: f64 = 300.0;
+const ROCK_ROOM_UNITS: f64 = 35.0;
+
 /// How long a pilot waits before it asks for a new ship, seconds.
 const RESPAWN_S: f64 = 1.5;
 
@@ -107,7 +111,7 @@ impl Brain {
         }
         let waypoint = self.waypoint(own, now);
         let way = waypoint - own.state.position;
-        let mut controls = fly(own, way.normalize_or_zero() * 230.0);
+        let mut controls = fly(own, around_rocks(own, view, way.normalize_or_zero()) * 230.0);
         // On long straights with the booster: fast crossings are wanted.
         if way.length() > 500.0 && controls.thrust == 127 {
             controls.buttons |= Controls::BOOST;
@@ -151,7 +155,9 @@ impl Brain {
         }
         self.quadrant = (self.quadrant + self.random.random_range(1..4)) % 4;
         let signs = [(1.0, 1.0), (-1.0, 1.0), (-1.0, -1.0), (1.0, -1.0)][self.quadrant];
-        let mut side = || self.random.random_range(120.0..750.0);
+        // Mostly near the corner, where shards change; now and then some sectors out.
+        let reach = if self.random.random_bool(0.3) { 700.0..1600.0 } else { 120.0..700.0 };
+        let mut side = || self.random.random_range(reach.clone());
         let waypoint = pivot + DVec2::new(signs.0 * side(), signs.1 * side());
         self.waypoint = Some(waypoint);
         self.leg_until_s = now + LEG_S;
@@ -172,15 +178,31 @@ impl Brain {
     }
 }
 
+/// `direction`, bent away from rocks that lie on the way.
+fn around_rocks(own: &OwnShip, view: &WorldView, direction: DVec2) -> DVec2 {
+    let mut bend = DVec2::ZERO;
+    for rock in view.others.values().filter(|other| other.kind == EntityKind::Asteroid) {
+        let way = rock.state.position - own.state.position;
+        let ahead = way.dot(direction);
+        if !(0.0..ROCK_AHEAD_UNITS).contains(&ahead) {
+            continue;
+        }
+        let aside = way - direction * ahead;
+        let room = rock.radius + own.radius + ROCK_ROOM_UNITS;
+        if aside.length() < room {
+            let away = (-aside).try_normalize().unwrap_or(direction.perp());
+            bend += away * (1.0 - ahead / ROCK_AHEAD_UNITS) * 2.0;
+        }
+    }
+    (direction + bend).normalize_or(direction)
+}
+
 /// The hands that bring the ship to the velocity `wanted`.
 fn fly(own: &OwnShip, wanted: DVec2) -> Controls {
     let change = wanted - own.state.velocity;
     // Nearly there: look where it goes, and push only a little.
-    let (direction, push) = if change.length() < 12.0 {
-        (wanted, change.dot(own.state.heading()) / 12.0)
-    } else {
-        (change, 1.0)
-    };
+    let (direction, push) =
+        if change.length() < 12.0 { (wanted, change.dot(own.state.heading()) / 12.0) } else { (change, 1.0) };
     let error = bearing_error(own, direction);
     let thrust = if error.abs() < 0.6 { push.clamp(0.0, 1.0) } else { 0.0 };
     let brakes = own.state.velocity.length() > 40.0 && error.abs() > 2.4;
@@ -199,8 +221,7 @@ fn attack(own: &OwnShip, target: &Other) -> Controls {
     let aim = way + (target.state.velocity - own.state.velocity) * seconds;
     let error = bearing_error(own, aim);
     let closing = distance > 120.0 && error.abs() < 0.7;
-    let mut controls =
-        Controls { thrust: if closing { 90 } else { 0 }, turn: turn_for(error), buttons: 0 };
+    let mut controls = Controls { thrust: if closing { 90 } else { 0 }, turn: turn_for(error), buttons: 0 };
     if error.abs() < 0.1 && distance < 360.0 {
         controls.buttons |= Controls::FIRE;
     }
@@ -292,7 +313,7 @@ mod tests {
                 states.iter().map(|state| SectorId::containing(state.position).block()).collect();
             let crossings = blocks.windows(2).filter(|pair| pair[0] != pair[1]).count();
             let different: BTreeSet<_> = blocks.iter().collect();
-            prop_assert!(crossings >= 4 && different.len() >= 2, "{} {}", crossings, different.len());
+            prop_assert!(crossings >= 3 && different.len() >= 2, "{} {}", crossings, different.len());
         }
 
         /// Wherever it starts, a gathered pilot is at the spot after a while, and stays there in motion.
@@ -330,6 +351,19 @@ mod tests {
             let decision = Brain::new(1, 1).decide(&view, Mission::Roam);
             assert_eq!(decision.controls.holds(Controls::FIRE), shoots, "{kind:?}");
         }
+    }
+
+    #[test]
+    fn a_rock_on_the_way_is_flown_around() {
+        let here = view_of(FlightState::default(), 0.0);
+        let own = here.own.as_ref().unwrap();
+        assert_eq!(around_rocks(own, &here, DVec2::X), DVec2::X);
+        let mut view = here.clone();
+        view.others.insert(NetId(2), other(EntityKind::Asteroid, DVec2::new(120.0, 10.0)));
+        let around = around_rocks(own, &view, DVec2::X);
+        assert!(around.y < -0.3, "{around}");
+        view.others.insert(NetId(2), other(EntityKind::Asteroid, DVec2::new(120.0, 200.0)));
+        assert_eq!(around_rocks(own, &view, DVec2::X), DVec2::X);
     }
 
     #[test]

@@ -258,10 +258,8 @@ impl Fleet<'_> {
                 }
             }
             Phase::Draining(since) => {
-                let is_drained = self
-                    .bots
-                    .values()
-                    .all(|bot| bot.is_over() || bot.resource::<Piloting>().queue.is_empty());
+                let is_drained =
+                    self.bots.values().all(|bot| bot.is_over() || bot.resource::<Piloting>().queue.is_empty());
                 if is_drained || self.now_s - since > DRAIN_S {
                     self.phase = Phase::Over;
                 }
@@ -276,8 +274,7 @@ impl Fleet<'_> {
         }
         let handles: Vec<ClientHandle> = self.bots.values().map(Bot::handle).collect();
         run::wait_for_close(&handles);
-        let accounts: Vec<BotAccount> =
-            self.bots.values().map(|bot| bot.account(self.played_s)).collect();
+        let accounts: Vec<BotAccount> = self.bots.values().map(|bot| bot.account(self.played_s)).collect();
         let mut report = BotsReport::of(self.config.count, self.played_s, &accounts);
         report.first_bot_in_space_ms = self.first_in_space_ms.unwrap_or(0);
         report.cpu_ms = run::cpu_ms().unwrap_or(0);

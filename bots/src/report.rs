@@ -186,10 +186,7 @@ mod tests {
         idle.stats.jumps = 3;
         idle.inputs.lost = 1;
         let bad = BotsReport::of(2, 30.0, &[account(), idle]);
-        assert_eq!(
-            bad.fault().unwrap(),
-            "1 of 2 bots could not play, 3 violations, 1 inputs lost"
-        );
+        assert_eq!(bad.fault().unwrap(), "1 of 2 bots could not play, 3 violations, 1 inputs lost");
     }
 
     #[test]

@@ -163,12 +163,9 @@ impl AccountApi {
     }
 
     fn post(&self, path: &str, body: &Credentials<'_>) -> Result<Answer, AccountError> {
-        let unreachable = |error: ureq::Error| AccountError::Unreachable {
-            address: self.base.clone(),
-            reason: error.to_string(),
-        };
-        let mut response =
-            self.agent.post(format!("{}{path}", self.base)).send_json(body).map_err(unreachable)?;
+        let unreachable =
+            |error: ureq::Error| AccountError::Unreachable { address: self.base.clone(), reason: error.to_string() };
+        let mut response = self.agent.post(format!("{}{path}", self.base)).send_json(body).map_err(unreachable)?;
         let status = response.status().as_u16();
         let body = response
             .body_mut()
@@ -180,8 +177,7 @@ impl AccountApi {
     }
 
     fn ticket(&self, body: &str) -> Result<LoginTicket, AccountError> {
-        let answer: LoginAnswer =
-            serde_json::from_str(body).map_err(|error| self.bad_answer(error.to_string()))?;
+        let answer: LoginAnswer = serde_json::from_str(body).map_err(|error| self.bad_answer(error.to_string()))?;
         let certificate_hash = parse_hash(&answer.certificate_hash)
             .ok_or_else(|| self.bad_answer("its certificate hash is not 64 hex digits".to_owned()))?;
         Ok(LoginTicket {
@@ -273,8 +269,7 @@ mod tests {
         let requests = server.join().unwrap();
         assert!(requests[0].starts_with("POST /api/register "));
         assert!(requests[1].starts_with("POST /api/login "));
-        let body: serde_json::Value =
-            serde_json::from_str(requests[1].split("\r\n\r\n").nth(1).unwrap()).unwrap();
+        let body: serde_json::Value = serde_json::from_str(requests[1].split("\r\n\r\n").nth(1).unwrap()).unwrap();
         assert_eq!(body, serde_json::json!({"user": "ada", "password": "secret"}));
     }
 
@@ -287,14 +282,8 @@ mod tests {
             (500, "oops"),
         ]);
         let api = AccountApi::new(&address).unwrap();
-        assert_eq!(
-            api.login("ada", "x"),
-            Err(AccountError::WrongCredentials("no such account".to_owned()))
-        );
-        assert_eq!(
-            api.register("a", "x"),
-            Err(AccountError::Refused("the name is too short".to_owned()))
-        );
+        assert_eq!(api.login("ada", "x"), Err(AccountError::WrongCredentials("no such account".to_owned())));
+        assert_eq!(api.register("a", "x"), Err(AccountError::Refused("the name is too short".to_owned())));
         assert!(matches!(api.login("ada", "x"), Err(AccountError::BadAnswer { .. })));
         assert!(matches!(api.login("ada", "x"), Err(AccountError::BadAnswer { .. })));
         server.join().unwrap();

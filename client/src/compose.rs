@@ -13,9 +13,7 @@ use crate::{
 };
 use bevy::ecs::system::{Local, Res, ResMut};
 use naia_bevy_client::{Client, DefaultClientTag};
-use sidereal_protocol::{
-    flight::Controls, ids::NetId, motion::EngineGlow, sector::SectorId,
-};
+use sidereal_protocol::{flight::Controls, ids::NetId, motion::EngineGlow, sector::SectorId};
 use std::sync::Arc;
 
 /// Writes what there is to draw.
@@ -76,10 +74,7 @@ fn own_ship(piloting: &Piloting, roster: &Roster) -> Option<OwnShip> {
         id,
         state: prediction.drawn(piloting.moment().0, held),
         confirmed: prediction.confirmed().state,
-        glow: EngineGlow {
-            thrust: held.thrust > 0,
-            boost: held.thrust > 0 && held.holds(Controls::BOOST),
-        },
+        glow: EngineGlow { thrust: held.thrust > 0, boost: held.thrust > 0 && held.holds(Controls::BOOST) },
         hull_kind: piloting.hull(),
         hull: member.map_or(0, |member| member.hull),
         hull_max: member.map_or(0, |member| member.hull_max),

@@ -3,9 +3,7 @@
 //!
 //! Pure. Runs in the player client and in bots.
 
-use sidereal_protocol::{
-    input::Input, limits::MAX_UNACKNOWLEDGED_INPUTS, own_state::OwnState, tick::SimTick,
-};
+use sidereal_protocol::{input::Input, limits::MAX_UNACKNOWLEDGED_INPUTS, own_state::OwnState, tick::SimTick};
 use std::collections::VecDeque;
 
 /// Inputs of the ship that the pilot is aboard, and the account of all ships before it.

@@ -180,12 +180,7 @@ impl Track {
     }
 
     fn glow_at(&self, play: f64) -> EngineGlow {
-        self.samples
-            .iter()
-            .rev()
-            .find(|sample| sample.tick as f64 <= play)
-            .unwrap_or(&self.samples[0])
-            .glow
+        self.samples.iter().rev().find(|sample| sample.tick as f64 <= play).unwrap_or(&self.samples[0]).glow
     }
 }
 
@@ -403,11 +398,8 @@ mod tests {
         world.clock.observe(SimTick(100), 0.0);
         world.hear(SimTick(100), &motion(rest), 0.0);
         world.advance(0.0, 0.0);
-        let moved = FlightState {
-            position: DVec2::new(6.0, 0.0),
-            velocity: DVec2::new(60.0, 0.0),
-            ..Default::default()
-        };
+        let moved =
+            FlightState { position: DVec2::new(6.0, 0.0), velocity: DVec2::new(60.0, 0.0), ..Default::default() };
         let now = 30.0 * TICK_S;
         world.clock.observe(SimTick(130), now);
         world.advance(now, now);

@@ -27,6 +27,7 @@
 
 pub mod account;
 pub mod clock;
+mod compose;
 pub mod controls;
 pub mod inputs;
 pub mod interpolation;
@@ -41,7 +42,6 @@ pub mod smoothing;
 pub mod stats;
 pub mod take_in;
 pub mod view;
-mod compose;
 #[cfg(feature = "window")]
 pub mod window;
 
@@ -50,9 +50,7 @@ use bevy::{
     prelude::Resource,
 };
 use sidereal_protocol::{limits::PROTOCOL_VERSION, schema};
-use sidereal_transport::{
-    ClientHandle, ClientNetwork, ClientSocket, ConnectOptions, PeerKind,
-};
+use sidereal_transport::{ClientHandle, ClientNetwork, ClientSocket, ConnectOptions, PeerKind};
 use std::{path::PathBuf, sync::Mutex};
 
 /// What the library needs to know.
@@ -105,10 +103,7 @@ impl Plugin for ClientPlugin {
             .expect("nothing panics while it holds the lock")
             .take()
             .expect("Bevy builds a plugin once");
-        app.add_plugins(naia_bevy_client::DefaultPlugin::new(
-            session::naia_config(),
-            schema::protocol(),
-        ));
+        app.add_plugins(naia_bevy_client::DefaultPlugin::new(session::naia_config(), schema::protocol()));
         app.init_resource::<FrameDelta>()
             .init_resource::<controls::PilotIntent>()
             .init_resource::<clock::ClientClock>()
@@ -135,10 +130,7 @@ pub fn build_app(config: ClientConfig, handle: ClientHandle, socket: ClientSocke
 }
 
 /// Opens a player's connection to the server that `login` names.
-pub fn connect(
-    network: &ClientNetwork,
-    login: &account::LoginTicket,
-) -> (ClientHandle, ClientSocket) {
+pub fn connect(network: &ClientNetwork, login: &account::LoginTicket) -> (ClientHandle, ClientSocket) {
     network.connector(ConnectOptions::new(
         login.player_addr,
         PeerKind::Player,

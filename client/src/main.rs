@@ -8,8 +8,14 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use serde::Serialize;
 use sidereal_client::{
-    ClientConfig, FrameDelta, account::AccountApi, build_app, connect,
-    controls::PilotIntent, piloting::Piloting, run, run::StopFlag, session,
+    ClientConfig, FrameDelta,
+    account::AccountApi,
+    build_app, connect,
+    controls::PilotIntent,
+    piloting::Piloting,
+    run,
+    run::StopFlag,
+    session,
     session::{Session, SessionState},
     stats::{CorrectionUnits, PlayStats},
     view::WorldView,
@@ -97,8 +103,8 @@ fn start(options: Options) -> Result<ExitCode> {
         eprintln!("sidereal-client: this build has no window: add --headless, or build it with its default features");
         return Ok(ExitCode::from(2));
     }
-    let login = AccountApi::new(&options.http)
-        .and_then(|api| api.enter(&options.user, &options.password, options.register));
+    let login =
+        AccountApi::new(&options.http).and_then(|api| api.enter(&options.user, &options.password, options.register));
     let login = match login {
         Ok(login) => login,
         Err(error) => {

@@ -148,11 +148,19 @@ impl Piloting {
                 let from = prediction.confirmed().state.position;
                 stats.distance_flown += from.distance(own.state.position);
                 self.queue.confirm(own);
-                let waited = own.tick.since(prediction.confirmed().tick);
+                let last = *prediction.confirmed();
                 let outcome = prediction.reconcile(own, self.queue.pending());
                 if let Outcome::Corrected(units) | Outcome::Snapped(units) = outcome {
-                    let delay = own.tick.since(own.input_tick);
-                    tracing::debug!(tick = %own.tick, units, delay, waited, "corrected");
+                    tracing::debug!(
+                        tick = %own.tick,
+                        units,
+                        ticks = own.tick.since(last.tick),
+                        inputs = own.input_tick.since(last.input_tick),
+                        applied = own.inputs_applied.saturating_sub(last.inputs_applied),
+                        delay = own.tick.since(own.input_tick),
+                        speed = own.state.velocity.length(),
+                        "corrected"
+                    );
                 }
                 stats.record_outcome(outcome, now_s);
             }
@@ -178,8 +186,7 @@ pub(crate) fn pilot_ticks(
     mut shots: ResMut<ShotBook>,
     mut stats: ResMut<PlayStats>,
 ) {
-    let mut due: Vec<SimTick> =
-        ticks.read().filter_map(|event| session.sim_tick(event.tick)).collect();
+    let mut due: Vec<SimTick> = ticks.read().filter_map(|event| session.sim_tick(event.tick)).collect();
     // After a standstill of the process only the newest ticks are worth an input.
     due.drain(..due.len().saturating_sub(MAX_UNACKNOWLEDGED_INPUTS / 2));
     let piloting = &mut *piloting;
@@ -210,12 +217,6 @@ fn sample(piloting: &mut Piloting, shots: &mut ShotBook, tick: SimTick, controls
         && let Some((shooter, _)) = piloting.ship
     {
         let applied_at = tick + prediction.input_delay_ticks();
-        shots.fire(
-            shooter,
-            applied_at,
-            prediction.state(),
-            prediction.muzzle(),
-            prediction.spec().fire_interval_ticks,
-        );
+        shots.fire(shooter, applied_at, prediction.state(), prediction.muzzle(), prediction.spec().fire_interval_ticks);
     }
 }

@@ -74,11 +74,7 @@ impl Prediction {
     pub fn advance(&mut self, input: Input) {
         self.ticks_unheard += 1;
         let state = *self.state();
-        let next = if self.is_stalled() {
-            state
-        } else {
-            flight::step(&state, input.controls, &self.spec)
-        };
+        let next = if self.is_stalled() { state } else { flight::step(&state, input.controls, &self.spec) };
         self.push(input.tick, next);
     }
 
@@ -177,11 +173,7 @@ impl Prediction {
     pub fn input_delay_ticks(&self) -> u64 {
         let ticks = self.confirmed.tick.since(self.confirmed.input_tick);
         // Much more is a ship on which no input of ours was applied yet.
-        if ticks > 2 * MAX_INPUT_DELAY_TICKS {
-            START_INPUT_DELAY_TICKS
-        } else {
-            ticks.min(MAX_INPUT_DELAY_TICKS)
-        }
+        if ticks > 2 * MAX_INPUT_DELAY_TICKS { START_INPUT_DELAY_TICKS } else { ticks.min(MAX_INPUT_DELAY_TICKS) }
     }
 
     /// The shard was silent for [`STALL_TICKS`]: the ship is held.
@@ -241,8 +233,7 @@ mod tests {
     }
 
     fn any_controls() -> impl Strategy<Value = Controls> {
-        (any::<i8>(), any::<i8>(), 0u8..8)
-            .prop_map(|(thrust, turn, buttons)| Controls { thrust, turn, buttons })
+        (any::<i8>(), any::<i8>(), 0u8..8).prop_map(|(thrust, turn, buttons)| Controls { thrust, turn, buttons })
     }
 
     /// The shard's states after each input: `states[i]` is the one after input `START + i`.
@@ -360,9 +351,8 @@ mod tests {
     fn inputs_that_are_overdue_make_one_step_together() {
         let moving = FlightState { velocity: DVec2::new(30.0, 0.0), ..Default::default() };
         let mut prediction = Prediction::new(HULL, own(START, START, moving));
-        let pending: Vec<Input> = (1..=50)
-            .map(|tick| Input { tick: SimTick(START + tick), controls: Controls::default() })
-            .collect();
+        let pending: Vec<Input> =
+            (1..=50).map(|tick| Input { tick: SimTick(START + tick), controls: Controls::default() }).collect();
         for input in &pending {
             prediction.advance(*input);
         }

@@ -147,10 +147,7 @@ impl Roster {
 pub(crate) fn follow_roster(
     mut roster: ResMut<Roster>,
     mut interpolation: ResMut<Interpolation>,
-    changed: Query<
-        (Entity, &Identity, Option<&Vitals>),
-        Or<(Changed<Identity>, Changed<Vitals>)>,
-    >,
+    changed: Query<(Entity, &Identity, Option<&Vitals>), Or<(Changed<Identity>, Changed<Vitals>)>>,
     mut removed: RemovedComponents<Identity>,
 ) {
     for entity in removed.read() {

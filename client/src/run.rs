@@ -115,12 +115,34 @@ pub fn start_log() {
 /// nothing; empty, or starting with a comma.
 pub fn start_log_with(more: &str) {
     let default = format!(
-        "info,naia_shared=warn,naia_server=warn,naia_client=warn,\
+        "info,naia_shared=warn,naia_server=warn,naia_client=error,\
          naia_client::handshake=error,naia_bevy_client=error{more}"
     );
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+/// Reads a command line's seconds.
+///
+/// # Errors
+/// When it is no number, or none that time can be.
+pub fn parse_seconds(text: &str) -> Result<f64, &'static str> {
+    match text.parse::<f64>() {
+        Ok(seconds) if seconds.is_finite() && seconds >= 0.0 => Ok(seconds),
+        _ => Err("give a number of seconds, 0 or more"),
+    }
+}
+
+/// Whether [`write_report`] can write there: told at the start, not after hours of play.
+///
+/// # Errors
+/// When it cannot; one line on what to do.
+pub fn check_writable(path: &Path) -> anyhow::Result<()> {
+    let part = path.with_extension("part");
+    std::fs::write(&part, "").and_then(|()| std::fs::remove_file(&part)).with_context(|| {
+        format!("cannot write {} (is its folder there and writable? else name another file)", path.display())
+    })
 }
 
 /// Writes a report as JSON, whole or not at all.
@@ -169,9 +191,19 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("report.json");
         write_report(&path, &serde_json::json!({"a": 1})).unwrap();
-        let back: serde_json::Value =
-            serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        let back: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
         assert_eq!(back["a"], 1);
+        check_writable(&path).unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
         assert!(write_report(Path::new("/nowhere/x/report.json"), &1).is_err());
+        assert!(check_writable(Path::new("/nowhere/x/report.json")).is_err());
+    }
+
+    #[test]
+    fn seconds_are_what_time_can_be() {
+        assert_eq!(parse_seconds("0.5"), Ok(0.5));
+        for text in ["-1", "nan", "inf", "soon", ""] {
+            assert!(parse_seconds(text).is_err(), "{text}");
+        }
     }
 }

@@ -23,8 +23,7 @@ use bevy::{
     prelude::Resource,
 };
 use naia_bevy_client::{
-    Client, ClientConfig as NaiaConfig, ClientWrapper, DefaultClientTag,
-    ResponseReceiveKey,
+    Client, ClientConfig as NaiaConfig, ClientWrapper, DefaultClientTag, ResponseReceiveKey,
     events::{ConnectEvent, DisconnectEvent, MessageEvents},
 };
 use sidereal_protocol::{
@@ -168,13 +167,9 @@ pub fn update(app: &mut App) {
 }
 
 /// Starts to connect with the ticket.
-pub(crate) fn start_connecting(
-    mut client: Client<DefaultClientTag>,
-    mut session: ResMut<Session>,
-) {
+pub(crate) fn start_connecting(mut client: Client<DefaultClientTag>, mut session: ResMut<Session>) {
     let Some(socket) = session.socket.take() else { return };
-    let credential =
-        Credential { secret: std::mem::take(&mut session.ticket), name: String::new() };
+    let credential = Credential { secret: std::mem::take(&mut session.ticket), name: String::new() };
     client.connect(socket.with_credential(credential.encode().into()));
 }
 
@@ -232,10 +227,7 @@ pub(crate) fn follow_messages(
             }
         }
     }
-    if let Some(hull) = piloting
-        .own_net_id()
-        .and_then(|net_id| roster.get(net_id))
-        .and_then(|member| member.hull_kind)
+    if let Some(hull) = piloting.own_net_id().and_then(|net_id| roster.get(net_id)).and_then(|member| member.hull_kind)
     {
         piloting.set_hull(hull);
     }
@@ -326,14 +318,10 @@ pub(crate) fn follow_link(
     let end = match session.handle.status() {
         LinkStatus::Rejected(reason) => Some(SessionState::Rejected(reason)),
         LinkStatus::Closed(reason) => Some(SessionState::Lost(reason)),
-        _ if disconnected => {
-            Some(SessionState::Lost("the server ended the session".to_owned()))
-        }
-        _ if is_waiting_for_ship(&state) && clock.now_s > JOIN_DEADLINE_S => {
-            Some(SessionState::Lost(format!(
-                "no ship within {JOIN_DEADLINE_S} s: is a shard running? See the server's /ready"
-            )))
-        }
+        _ if disconnected => Some(SessionState::Lost("the server ended the session".to_owned())),
+        _ if is_waiting_for_ship(&state) && clock.now_s > JOIN_DEADLINE_S => Some(SessionState::Lost(format!(
+            "no ship within {JOIN_DEADLINE_S} s: is a shard running? See the server's /ready"
+        ))),
         _ => None,
     };
     if let Some(end) = end {

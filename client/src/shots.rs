@@ -9,10 +9,10 @@
 use crate::view::ShotInFlight;
 use bevy::{math::DVec2, prelude::Resource};
 use sidereal_protocol::{
+    flight::FlightState,
     ids::NetId,
     sector::SectorId,
     shot::{BULLET_LIFE_TICKS, BULLET_SPEED, Shot, ShotHit, ShotId},
-    flight::FlightState,
     tick::{SimTick, TICK_SECONDS},
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -60,14 +60,7 @@ pub struct ShotBook {
 impl ShotBook {
     /// The hands hold the trigger at the world's tick `tick`: a predicted shot, if the weapon is ready
     /// by then. `state` is the ship after that tick, `muzzle` where bullets leave it.
-    pub fn fire(
-        &mut self,
-        shooter: NetId,
-        tick: SimTick,
-        state: &FlightState,
-        muzzle: DVec2,
-        interval_ticks: u64,
-    ) {
+    pub fn fire(&mut self, shooter: NetId, tick: SimTick, state: &FlightState, muzzle: DVec2, interval_ticks: u64) {
         if tick < self.weapon_ready || self.flying.len() >= MAX_SHOTS {
             return;
         }
@@ -96,8 +89,7 @@ impl ShotBook {
             if let Some(predicted) = self.predicted_twin(id) {
                 let (play, own_tick) = self.moment;
                 let told = Flying { shot: *shot, own: true, predicted: false, offset };
-                offset = drawn_position(&predicted, play, own_tick)
-                    - drawn_position(&told, play, own_tick);
+                offset = drawn_position(&predicted, play, own_tick) - drawn_position(&told, play, own_tick);
             }
         } else if self.flying.len() >= MAX_SHOTS {
             self.dropped += 1;

@@ -39,11 +39,7 @@ impl VisualOffset {
 
     /// `state` with the offset added.
     pub fn apply(&self, state: &FlightState) -> FlightState {
-        FlightState {
-            position: state.position + self.position,
-            angle: wrap_angle(state.angle + self.angle),
-            ..*state
-        }
+        FlightState { position: state.position + self.position, angle: wrap_angle(state.angle + self.angle), ..*state }
     }
 
     /// Forgets the offset: what is drawn jumps to the state.

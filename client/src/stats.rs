@@ -172,11 +172,7 @@ impl PlayStats {
 
     /// Corrections per minute with a ship.
     pub fn corrections_per_min(&self) -> f64 {
-        if self.seconds_in_space > 0.0 {
-            self.corrections as f64 * 60.0 / self.seconds_in_space
-        } else {
-            0.0
-        }
+        if self.seconds_in_space > 0.0 { self.corrections as f64 * 60.0 / self.seconds_in_space } else { 0.0 }
     }
 
     /// Sizes of corrections, units.

@@ -145,10 +145,7 @@ fn a_destroyed_pilot_gets_a_new_ship_when_it_asks() {
 fn a_bad_ticket_is_rejected_with_the_servers_reason() {
     let mut game = Game::new(GOOD, "an old ticket");
     game.until("over", |game| game.get::<SessionState>().is_over());
-    assert_eq!(
-        *game.get::<SessionState>(),
-        SessionState::Rejected("no such ticket: log in again".to_owned())
-    );
+    assert_eq!(*game.get::<SessionState>(), SessionState::Rejected("no such ticket: log in again".to_owned()));
 }
 
 #[test]
@@ -177,10 +174,8 @@ fn closing_is_clean_and_updates_after_it_do_nothing() {
 fn the_order_of_all_systems_is_decided() {
     let mut game = Game::new(GOOD, TICKET);
     game.client.edit_schedule(Update, |schedule| {
-        schedule.set_build_settings(ScheduleBuildSettings {
-            ambiguity_detection: LogLevel::Error,
-            ..Default::default()
-        });
+        schedule
+            .set_build_settings(ScheduleBuildSettings { ambiguity_detection: LogLevel::Error, ..Default::default() });
         // naia's own bookkeeping, one system per component, is in no order among itself.
         schedule.ignore_ambiguity(HostSyncChangeTracking, HostSyncChangeTracking);
     });

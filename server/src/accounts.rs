@@ -6,13 +6,12 @@
 
 use std::sync::Arc;
 
-use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
-use argon2::{Algorithm, Argon2, Params, Version};
-use rand::RngCore;
+use argon2::Params;
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::db::{Account, Database, DbError};
+use crate::password::Passwords;
 
 /// The lengths of a name.
 pub const NAME_CHARS: std::ops::RangeInclusive<usize> = 3..=24;
@@ -89,7 +88,7 @@ pub enum LoginError {
 
 struct Inner {
     database: Database,
-    hasher: Argon2<'static>,
+    passwords: Passwords,
     /// Checked when there is no such account, so that it takes as long as when there is one.
     dummy_hash: String,
     turns: Arc<Semaphore>,
@@ -109,12 +108,12 @@ impl Accounts {
     /// When argon2 does not allow `cost`.
     pub fn new(database: Database, cost: HashCost) -> Result<Self, argon2::Error> {
         let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, None)?;
-        let hasher = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        let dummy_hash = hash(&hasher, "nobody has this password");
+        let passwords = Passwords::new(params);
+        let dummy_hash = passwords.hash("nobody has this password");
         Ok(Self {
             inner: Arc::new(Inner {
                 database,
-                hasher,
+                passwords,
                 dummy_hash,
                 turns: Arc::new(Semaphore::new(HASHES_AT_ONCE)),
                 places: Arc::new(Semaphore::new(HASHES_AT_ONCE + MAX_WAITING)),
@@ -136,7 +135,7 @@ impl Accounts {
         {
             return Err(RegisterError::NameTaken);
         }
-        let hash = hash(&self.inner.hasher, password);
+        let hash = self.inner.passwords.hash(password);
         database
             .create_account(name, &hash)
             .map_err(|error| match error {
@@ -162,17 +161,10 @@ impl Accounts {
         let hash = account
             .as_ref()
             .map_or(&self.inner.dummy_hash, |account| &account.password_hash);
-        let matches = match PasswordHash::new(hash) {
-            Ok(hash) => self
-                .inner
-                .hasher
-                .verify_password(password.as_bytes(), &hash)
-                .is_ok(),
-            Err(error) => {
-                tracing::error!(account = ?account.as_ref().map(|account| account.id), %error, "a stored password hash is damaged");
-                false
-            }
-        };
+        let matches = self.inner.passwords.matches(password, hash).unwrap_or_else(|error| {
+            tracing::error!(account = ?account.as_ref().map(|account| account.id), %error, "a stored password hash is damaged");
+            false
+        });
         account
             .filter(|_| matches)
             .ok_or(LoginError::WrongCredentials)
@@ -227,16 +219,6 @@ async fn on_blocking_thread<T: Send + 'static>(
     .ok()
 }
 
-fn hash(hasher: &Argon2<'_>, password: &str) -> String {
-    let mut salt = [0; 16];
-    rand::rng().fill_bytes(&mut salt);
-    let salt = SaltString::encode_b64(&salt).expect("16 bytes are a salt");
-    hasher
-        .hash_password(password.as_bytes(), &salt)
-        .expect("a password within its limits can be hashed")
-        .to_string()
-}
-
 fn check_new(name: &str, password: &str) -> Result<(), RegisterError> {
     if !is_name(name) {
         return Err(RegisterError::BadName);
@@ -262,6 +244,7 @@ fn is_password(password: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use argon2::password_hash::PasswordHash;
 
     fn accounts() -> Accounts {
         Accounts::new(

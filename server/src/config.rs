@@ -1,15 +1,20 @@
 //! The server's configuration, parsed once from flags and environment.
 
 use clap::Parser;
-use std::{fmt, net::SocketAddr, path::PathBuf};
+use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
 
 /// A text that is never printed.
 #[derive(Clone)]
 pub struct Secret(pub String);
 
-impl From<String> for Secret {
-    fn from(text: String) -> Self {
-        Self(text)
+impl FromStr for Secret {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.is_empty() {
+            return Err("it is empty, and everybody knows that one: choose a secret, the same for server and shards");
+        }
+        Ok(Self(text.to_owned()))
     }
 }
 
@@ -19,18 +24,22 @@ impl fmt::Debug for Secret {
     }
 }
 
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "give an IP address and a port, like 127.0.0.1:7777 or [::]:7777")
+}
+
 /// Sidereal's replication server: the only door for players and shards.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "sidereal-server", version)]
 pub struct Config {
     /// Where players connect (UDP, WebTransport); port 0 takes any free one.
-    #[arg(long, env = "SIDEREAL_PLAYER_ADDR", default_value = "127.0.0.1:7777")]
+    #[arg(long, env = "SIDEREAL_PLAYER_ADDR", value_parser = address, default_value = "127.0.0.1:7777")]
     pub player_addr: SocketAddr,
     /// Where shards connect (UDP, WebTransport); keep it off public networks.
-    #[arg(long, env = "SIDEREAL_SHARD_ADDR", default_value = "127.0.0.1:7778")]
+    #[arg(long, env = "SIDEREAL_SHARD_ADDR", value_parser = address, default_value = "127.0.0.1:7778")]
     pub shard_addr: SocketAddr,
     /// Where the HTTP API listens (TCP).
-    #[arg(long, env = "SIDEREAL_HTTP_ADDR", default_value = "127.0.0.1:7779")]
+    #[arg(long, env = "SIDEREAL_HTTP_ADDR", value_parser = address, default_value = "127.0.0.1:7779")]
     pub http_addr: SocketAddr,
     /// The database: sqlite://FILE, a file's path, or :memory:.
     #[arg(long, env = "SIDEREAL_DATABASE_URL", default_value = "sqlite://sidereal.sqlite")]

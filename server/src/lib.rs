@@ -23,6 +23,7 @@ pub mod leases;
 pub mod link;
 pub mod mirror;
 pub mod motion_plane;
+mod password;
 pub mod persist;
 pub mod players;
 pub mod report;

@@ -259,11 +259,15 @@ pub fn show_status(mut core: Core<'_, '_>, shown: Option<Res<'_, Shown>>, start:
     text.counter("sidereal_motions_delivered_total", "Motions sent to players.", core.tally.motions_delivered);
     text.counter("sidereal_inputs_forwarded_total", "Inputs passed on.", core.tally.inputs_forwarded);
     if let Some(store) = core.storage.store().map(crate::db::Store::stats) {
+        text.counter("sidereal_store_rows_total", "Rows stored.", store.flushed_rows);
         text.gauge("sidereal_store_dirty", "Changes that are not stored yet.", store.dirty);
         text.gauge("sidereal_store_oldest_dirty_ms", "Age of the oldest of them.", store.oldest_dirty_ms);
         text.counter("sidereal_store_stale_total", "Stale writes refused.", store.stale_refused);
     }
-    for (name, value) in core.link.transport.stats().traffic.iter() {
+    text.counter("sidereal_refused_total", "Tickets and secrets refused.", core.tally.refused);
+    text.counter("sidereal_bad_packets_total", "Malformed packets of players.", core.tally.bad_packets);
+    let transport = core.link.transport.stats();
+    for (name, value) in transport.traffic.iter().chain(transport.admission.iter()) {
         text.counter(&format!("sidereal_transport_{name}_total"), "Of the transport.", value);
     }
     shown.0.set_metrics(text);

@@ -6,7 +6,7 @@ use crate::{
     build_app,
     config::Config,
     core::Core,
-    db::{Database, Store, StoreConfig},
+    db::{Database, DatabaseLock, Store, StoreConfig},
     http::{HttpLimits, HttpServer, HttpState, ServerStatus},
     persist::{META_SEED, META_TICK, Storage},
     report::{Report, Shown},
@@ -20,9 +20,10 @@ use sidereal_protocol::{
     tick::{SimTick, TICK_HZ},
 };
 use sidereal_transport::{
-    Identity, Limits, ListenerConfig, PeerKind, ServerConfig, ServerHandle, bind,
+    Identity, Limits, ListenerConfig, PeerKind, ServerConfig, ServerHandle, TransportError, bind,
 };
 use std::{
+    fmt,
     io::Read,
     path::Path,
     sync::{
@@ -34,29 +35,58 @@ use std::{
 use tracing::info;
 
 /// Longest sleep between updates: naia's tick is due at most this late.
-const MAX_SLEEP: Duration = Duration::from_millis(2);
+const MAX_SLEEP: Duration = Duration::from_millis(3);
 
 /// Shortest time between two updates: what arrives in it is handled together. An update costs some
-/// tens of microseconds, a crowd's inputs arrive thousands of times a second.
-const MIN_INTERVAL: Duration = Duration::from_micros(800);
+/// tens of microseconds and more with every user, a crowd's inputs arrive thousands of times a second.
+const MIN_INTERVAL: Duration = Duration::from_millis(2);
 
 /// How long the last flush may take.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(20);
+
+/// What to do about a database with a value that no server writes.
+const REPAIR: &str = "restore a backup, or use another database with --database-url";
 
 /// Everything that runs beside the App.
 struct Running {
     app: App,
     transport: ServerHandle,
     http: HttpServer,
+    /// Dropped last: until then the store may write.
+    _lock: DatabaseLock,
+}
+
+/// Why the server did not run, or did not end, as it should. Shown as one line.
+#[derive(Debug)]
+pub enum Failure {
+    /// It cannot run like this: what is wrong with the configuration, and what to do. The world that is stored is
+    /// as it was.
+    Start(anyhow::Error),
+    /// It ran, and something failed later.
+    Later(anyhow::Error),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Start(error) | Self::Later(error)) = self;
+        let mut line = error.to_string();
+        for cause in error.chain().skip(1).map(ToString::to_string) {
+            // Some errors tell their cause themselves.
+            if !line.contains(&cause) {
+                line = format!("{line}: {cause}");
+            }
+        }
+        f.write_str(&line.replace('\n', " "))
+    }
 }
 
 /// Runs the server until it is told to end.
 ///
 /// # Errors
-/// What is wrong with the configuration, and what to do; nothing has been changed then.
-pub fn run(config: &Config) -> anyhow::Result<()> {
-    let stop = stop_signal(config.die_with_stdin)?;
-    let mut running = start(config)?;
+/// [`Failure`].
+pub fn run(config: &Config) -> Result<(), Failure> {
+    let stop = stop_signal(config.die_with_stdin).map_err(Failure::Start)?;
+    let mut running = start(config).map_err(Failure::Start)?;
     let waker = running.transport.waker();
     while !running.app.world().resource::<Shutdown>().complete {
         if stop.load(Ordering::Relaxed) {
@@ -70,7 +100,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         }
         waker.wait(MAX_SLEEP);
     }
-    finish(running, config)
+    finish(running, config).map_err(Failure::Later)
 }
 
 /// Set by SIGINT, SIGTERM, and (when asked for) by the end of the standard input.
@@ -91,8 +121,12 @@ fn stop_signal(die_with_stdin: bool) -> anyhow::Result<Arc<AtomicBool>> {
 }
 
 fn start(config: &Config) -> anyhow::Result<Running> {
+    if let Some(path) = &config.report {
+        check_writable(path)?;
+    }
+    let lock = Database::lock(&config.database_url)?;
     let database = Database::open(&config.database_url)?;
-    let world_seed = world_seed(&database, config.seed)?;
+    let (world_seed, is_new) = world_seed(&database, config.seed)?;
     let start_tick = start_tick(&database)?;
     let tickets = TicketOffice::new();
     let accounts = Accounts::new(database.clone(), HashCost::PRODUCTION)
@@ -106,7 +140,8 @@ fn start(config: &Config) -> anyhow::Result<Running> {
         identity,
         protocol_version: PROTOCOL_VERSION,
         limits: Limits::default(),
-    })?;
+    })
+    .map_err(with_flag)?;
     let address = |kind| {
         transport
             .local_addr(kind)
@@ -128,6 +163,9 @@ fn start(config: &Config) -> anyhow::Result<Running> {
             limits: HttpLimits::default(),
         },
     )?;
+    if is_new {
+        database.set_meta(META_SEED, &world_seed.to_string())?;
+    }
     let store = Store::start(database, StoreConfig::default());
     let mut app = build_app(ServerParts {
         transport: transport.clone(),
@@ -152,34 +190,42 @@ fn start(config: &Config) -> anyhow::Result<Running> {
         });
         write_whole(path, &ready.to_string())?;
     }
-    Ok(Running { app, transport, http })
+    Ok(Running { app, transport, http, _lock: lock })
 }
 
-/// The stored world's seed; a new world gets the one asked for, or a random one.
-fn world_seed(database: &Database, wanted: Option<u64>) -> anyhow::Result<u64> {
+/// Names the flag that chooses an address that cannot be had.
+fn with_flag(error: TransportError) -> anyhow::Error {
+    match error {
+        TransportError::Bind(error) => anyhow::anyhow!("{error} (--{}-addr)", error.kind),
+        other => other.into(),
+    }
+}
+
+/// The stored world's seed; a new world gets the one asked for, or a random one. And whether it is new: its seed is
+/// stored once nothing can keep the server from running.
+fn world_seed(database: &Database, wanted: Option<u64>) -> anyhow::Result<(u64, bool)> {
     if let Some(stored) = database.meta(META_SEED)? {
-        let seed: u64 = stored
-            .parse()
-            .with_context(|| format!("the database's seed ({stored:?}) is not a number"))?;
+        let Ok(seed) = stored.parse::<u64>() else {
+            bail!("the database's seed ({stored:?}) is not a number: {REPAIR}");
+        };
         if wanted.is_some_and(|wanted| wanted != seed) {
             bail!(
                 "this database holds the world of seed {seed}: leave --seed out, or use another \
                  database with --database-url for a new world"
             );
         }
-        return Ok(seed);
+        return Ok((seed, false));
     }
-    let seed = wanted.unwrap_or_else(rand::random);
-    database.set_meta(META_SEED, &seed.to_string())?;
-    Ok(seed)
+    Ok((wanted.unwrap_or_else(rand::random), true))
 }
 
 /// The world goes on a second after what was stored last, so that no tick is counted twice.
 fn start_tick(database: &Database) -> anyhow::Result<SimTick> {
     let stored = match database.meta(META_TICK)? {
-        Some(text) => text
-            .parse()
-            .with_context(|| format!("the database's tick ({text:?}) is not a number"))?,
+        Some(text) => match text.parse() {
+            Ok(tick) => tick,
+            Err(_) => bail!("the database's tick ({text:?}) is not a number: {REPAIR}"),
+        },
         None => 0,
     };
     Ok(SimTick(stored) + u64::from(TICK_HZ))
@@ -206,10 +252,22 @@ pub fn take_report(app: &mut App) -> Report {
     state.get_mut(app.world_mut()).report()
 }
 
+/// Whether [`write_whole`] can write there: told now, not after hours of play.
+fn check_writable(path: &Path) -> anyhow::Result<()> {
+    let partial = path.with_extension("partial");
+    std::fs::write(&partial, "")
+        .and_then(|()| std::fs::remove_file(&partial))
+        .with_context(|| cannot_write(path))
+}
+
 /// Writes a file so that readers see all of it or nothing.
 fn write_whole(path: &Path, text: &str) -> anyhow::Result<()> {
     let partial = path.with_extension("partial");
     std::fs::write(&partial, text)
         .and_then(|()| std::fs::rename(&partial, path))
-        .with_context(|| format!("cannot write {}", path.display()))
+        .with_context(|| cannot_write(path))
+}
+
+fn cannot_write(path: &Path) -> String {
+    format!("cannot write {} (is its folder there and writable? else name another file)", path.display())
 }

@@ -6,12 +6,16 @@ use clap::Parser;
 use sidereal_protocol::messages::Credential;
 use std::{fmt, net::SocketAddr, path::PathBuf};
 
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "give an IP address and a port, like 127.0.0.1:7778 or [::1]:7778")
+}
+
 /// Simulates the sectors that the server leases to it.
 #[derive(Parser, Debug, Clone)]
 #[command(name = "sidereal-shard", version)]
 pub struct Arguments {
     /// The server's address for shards.
-    #[arg(long, env = "SIDEREAL_SERVER", default_value = "127.0.0.1:7778")]
+    #[arg(long, env = "SIDEREAL_SERVER", value_parser = address, default_value = "127.0.0.1:7778")]
     pub server: SocketAddr,
     /// SHA-256 of the server's certificate, 64 hexadecimal digits; the server writes it at start.
     #[arg(long, env = "SIDEREAL_CERTIFICATE_HASH")]
@@ -82,8 +86,13 @@ impl std::str::FromStr for CertificateHash {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let digits = text.trim().replace(':', "");
-        if digits.len() != 64 || !digits.is_ascii() {
-            return Err(format!("it has {} digits instead of 64", digits.len()));
+        let count = digits.chars().count();
+        if count != 64 {
+            return Err(format!("it has {count} digits instead of 64"));
+        }
+        // Also a sign, which the parsing of numbers would let through.
+        if let Some(other) = digits.chars().find(|digit| !digit.is_ascii_hexdigit()) {
+            return Err(format!("`{other}` is not hexadecimal"));
         }
         let mut hash = [0u8; 32];
         for (byte, at) in hash.iter_mut().zip((0..64).step_by(2)) {
@@ -106,6 +115,8 @@ mod tests {
         assert_eq!(colons.parse(), Ok(CertificateHash([15; 32])));
         assert!("0f".parse::<CertificateHash>().is_err());
         assert!("zz".repeat(32).parse::<CertificateHash>().is_err());
+        assert!("+f".repeat(32).parse::<CertificateHash>().is_err());
+        assert!("é".repeat(64).parse::<CertificateHash>().is_err());
         assert!("é".repeat(32).parse::<CertificateHash>().is_err());
     }
 

@@ -18,7 +18,7 @@ use std::{
 };
 use tracing_subscriber::EnvFilter;
 
-const DEFAULT_LOG: &str = "info,naia_shared=warn,naia_server=warn,naia_client=warn";
+const DEFAULT_LOG: &str = "info,naia_shared=warn,naia_server=warn,naia_client=error";
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();

@@ -121,9 +121,7 @@ impl Game {
             .try_init();
         let network = MemoryNetwork::new(7, conditions);
         let (server_handle, server_socket) = network.server(PROTOCOL_VERSION);
-        server_handle.set_client_messages(
-            ClientMessages::new(&schema::protocol()).request::<Respawn>(&[]),
-        );
+        server_handle.set_client_messages(ClientMessages::new(&schema::protocol()).request::<Respawn>(&[]));
         server_handle.gate_auth();
         let mut server = App::new();
         let config = ServerConfig { require_auth: false, ..Default::default() };
@@ -148,13 +146,15 @@ impl Game {
             .add_systems(Update, include_all.before(SendPackets))
             .add_systems(Update, flush.after(SendPackets));
         let mut socket = Some(server_socket);
-        let start = server.register_system(move |mut commands: Commands, mut naia: Server, mut world: ResMut<World>| {
-            naia.listen(socket.take().unwrap());
-            let room = naia.create_room().key();
-            world.room = Some(room);
-            let drone = spawn(&mut commands, &mut naia, &identity(EntityKind::Drone, DRONE, EntityId::new(), "drone"));
-            naia.room_mut(&room).add_entity(&drone);
-        });
+        let start =
+            server.register_system(move |mut commands: Commands, mut naia: Server, mut world: ResMut<World>| {
+                naia.listen(socket.take().unwrap());
+                let room = naia.create_room().key();
+                world.room = Some(room);
+                let drone =
+                    spawn(&mut commands, &mut naia, &identity(EntityKind::Drone, DRONE, EntityId::new(), "drone"));
+                naia.room_mut(&room).add_entity(&drone);
+            });
         server.world_mut().run_system(start).unwrap();
         let (handle, socket) = network.connector(PeerKind::Player, PROTOCOL_VERSION);
         let client = build_app(ClientConfig { ticket: ticket.to_owned() }, handle.clone(), socket);
@@ -205,12 +205,7 @@ fn identity(kind: EntityKind, net_id: NetId, id: EntityId, name: &str) -> Identi
 }
 
 fn spawn(commands: &mut Commands, naia: &mut Server, identity: &Identity) -> Entity {
-    commands
-        .spawn_empty()
-        .enable_replication(naia)
-        .insert(identity.clone())
-        .insert(Vitals::new_complete(80, 100))
-        .id()
+    commands.spawn_empty().enable_replication(naia).insert(identity.clone()).insert(Vitals::new_complete(80, 100)).id()
 }
 
 fn judge(world: Res<World>) {
@@ -235,13 +230,7 @@ fn welcome(
         let naia_tick = naia.current_tick();
         let sync = *world.sync.get_or_insert(TickSync::new(naia_tick, SimTick(START_TICK)));
         let sim_tick = sync.clone().sim_tick(naia_tick);
-        let welcome = Welcome {
-            sim_tick: sim_tick.0,
-            naia_tick,
-            account_high: 1,
-            account_low: 2,
-            world_seed: 99,
-        };
+        let welcome = Welcome { sim_tick: sim_tick.0, naia_tick, account_high: 1, account_low: 2, world_seed: 99 };
         naia.send_message::<NoticeChannel, _>(user, &welcome).unwrap();
         naia.user_mut(user).enter_room(&world.room.unwrap());
         world.player = Some((*user, naia.user(user).address()));
@@ -286,12 +275,7 @@ fn respawn(
     }
 }
 
-fn tick(
-    mut commands: Commands,
-    mut naia: Server,
-    mut ticks: MessageReader<TickEvent>,
-    mut world: ResMut<World>,
-) {
+fn tick(mut commands: Commands, mut naia: Server, mut ticks: MessageReader<TickEvent>, mut world: ResMut<World>) {
     for TickEvent(naia_tick) in ticks.read() {
         let Some(sync) = &mut world.sync else { continue };
         // As a shard's, this clock is ahead of the server's.

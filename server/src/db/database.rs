@@ -116,6 +116,12 @@ type EntityRow = (
     Vec<u8>,
 );
 
+/// A database that is reserved for this process, see [`Database::lock`].
+#[derive(Debug)]
+pub struct DatabaseLock {
+    _file: Option<std::fs::File>,
+}
+
 impl Database {
     /// Opens the database at `url` (`sqlite://FILE`, a plain path, or `:memory:`), creates it if there is none, and
     /// brings it to this build's version.
@@ -126,6 +132,17 @@ impl Database {
     pub fn open(url: &str) -> Result<Self, DbError> {
         Ok(Self {
             pool: sqlite::open(url)?,
+        })
+    }
+
+    /// Reserves the database at `url` for this process until the lock is dropped. [`Database::open`] does not look at
+    /// it: a reader beside a running server is welcome.
+    ///
+    /// # Errors
+    /// [`DbError::InUse`] when another server runs on it; what [`Database::open`] refuses is refused here as well.
+    pub fn lock(url: &str) -> Result<DatabaseLock, DbError> {
+        Ok(DatabaseLock {
+            _file: sqlite::lock(url)?,
         })
     }
 

@@ -70,6 +70,22 @@ pub enum DbError {
         /// The system's words.
         why: String,
     },
+    /// Another process uses it.
+    #[error(
+        "database {database} is in use by another program: end that one (an earlier run?), or use another file with --database-url"
+    )]
+    InUse {
+        /// The file.
+        database: String,
+    },
+    /// The file is SQLite's, and broken.
+    #[error("database {database} is damaged ({why}): restore a backup or use another file with --database-url")]
+    Broken {
+        /// The file.
+        database: String,
+        /// The backend's words.
+        why: String,
+    },
     /// A migration failed; it changed nothing.
     #[error(
         "database {database} could not be brought to this version ({why}): restore a backup or use another file with --database-url"

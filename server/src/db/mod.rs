@@ -16,7 +16,7 @@ mod sqlite;
 mod store;
 mod write_behind;
 
-pub use database::{Account, Database};
+pub use database::{Account, Database, DatabaseLock};
 pub use error::DbError;
 pub use rows::{Fence, Sector, StoredEntity};
 pub use store::{FlushSummary, LoadedSector, StopError, Store, StoreConfig, StoreReply};

@@ -2,7 +2,8 @@
 //!
 //! A second backend is a module like this one, with the same names.
 
-use std::path::Path;
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use diesel::Connection;
@@ -135,10 +136,48 @@ impl CustomizeConnection<Conn, diesel::r2d2::Error> for Pragmas {
     }
 }
 
+/// Takes the lock of a database file, so that no second server writes to it: two would each think that what they hold
+/// is the world. It is a file beside the database, locked as long as it is open, also when this process is killed. A
+/// database in memory needs none. Changes nothing in the database.
+pub(super) fn lock(url: &str) -> Result<Option<File>, DbError> {
+    let Location::File(path) = Location::parse(url)? else {
+        return Ok(None);
+    };
+    check_path(&path)?;
+    if Path::new(&path).exists() {
+        let mut probe = Conn::establish(&path).map_err(|error| cannot_open(&path, &error))?;
+        check_ours(&mut probe, &path)?;
+    }
+    // A link to the file is the same database.
+    let mut name = std::fs::canonicalize(&path)
+        .unwrap_or_else(|_| PathBuf::from(&path))
+        .into_os_string();
+    name.push("-lock");
+    let refused = |error: std::io::Error| {
+        let file = PathBuf::from(&name);
+        cannot_open(&path, &format_args!("its lock {}: {error}", file.display()))
+    };
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&name)
+        .map_err(refused)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Err(DbError::InUse { database: path }),
+        Err(TryLockError::Error(error)) => Err(refused(error)),
+    }
+}
+
 fn cannot_open(database: &str, error: &dyn std::fmt::Display) -> DbError {
-    DbError::CannotOpen {
-        database: database.to_owned(),
-        why: error.to_string(),
+    let (database, why) = (database.to_owned(), error.to_string());
+    if why.contains("database is locked") {
+        DbError::InUse { database }
+    } else if why.contains("malformed") {
+        DbError::Broken { database, why }
+    } else {
+        DbError::CannotOpen { database, why }
     }
 }
 
