@@ -19,7 +19,7 @@ struct Options {
     #[arg(long, env = "SIDEREAL_COUNT", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
     count: u32,
     /// How long they play once all are in space; without it until stopped
-    #[arg(long, env = "SIDEREAL_SECONDS")]
+    #[arg(long, env = "SIDEREAL_SECONDS", value_parser = run::parse_seconds)]
     seconds: Option<f64>,
     /// Names, passwords and flights follow from it
     #[arg(long, env = "SIDEREAL_SEED", default_value_t = 1)]
@@ -54,6 +54,12 @@ fn start(options: Options) -> anyhow::Result<ExitCode> {
     if let Err(error) = sidereal_client::account::AccountApi::new(&options.http) {
         eprintln!("sidereal-bots: --http: {error}");
         return Ok(ExitCode::from(2));
+    }
+    for path in options.report.iter().chain(&options.ready_file) {
+        if let Err(error) = run::check_writable(path) {
+            eprintln!("sidereal-bots: {error:#}");
+            return Ok(ExitCode::from(2));
+        }
     }
     let stop = StopFlag::on_signals()?;
     if options.die_with_stdin {

@@ -44,7 +44,7 @@ struct Options {
     #[arg(long, env = "SIDEREAL_HEADLESS")]
     headless: bool,
     /// End after so many seconds
-    #[arg(long, env = "SIDEREAL_SECONDS")]
+    #[arg(long, env = "SIDEREAL_SECONDS", value_parser = run::parse_seconds)]
     seconds: Option<f64>,
     /// Write what happened as JSON here (headless only)
     #[arg(long, env = "SIDEREAL_REPORT")]
@@ -53,7 +53,7 @@ struct Options {
     #[arg(long, env = "SIDEREAL_SCREENSHOT")]
     screenshot: Option<PathBuf>,
     /// When to take the picture, seconds after the start
-    #[arg(long, env = "SIDEREAL_SCREENSHOT_AFTER", default_value_t = 5.0)]
+    #[arg(long, env = "SIDEREAL_SCREENSHOT_AFTER", default_value_t = 5.0, value_parser = run::parse_seconds)]
     screenshot_after: f64,
     /// End when standard input ends
     #[arg(long, env = "SIDEREAL_DIE_WITH_STDIN")]
@@ -102,6 +102,12 @@ fn start(options: Options) -> Result<ExitCode> {
     if !options.headless {
         eprintln!("sidereal-client: this build has no window: add --headless, or build it with its default features");
         return Ok(ExitCode::from(2));
+    }
+    for path in options.report.iter().chain(&options.screenshot) {
+        if let Err(error) = run::check_writable(path) {
+            eprintln!("sidereal-client: {error:#}");
+            return Ok(ExitCode::from(2));
+        }
     }
     let login =
         AccountApi::new(&options.http).and_then(|api| api.enter(&options.user, &options.password, options.register));

@@ -3,6 +3,7 @@
 //! The launcher never opens the database: only the server does.
 
 use std::fmt;
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -40,6 +41,12 @@ pub enum DatabaseError {
     /// `--fresh` for a database that is not a file here.
     #[error("--fresh only deletes a SQLite file, not {0}: empty that database yourself, or leave --fresh out")]
     NotAFile(Database),
+    /// `--fresh` for a world that runs.
+    #[error("--fresh cannot delete {}: a server runs on it; end that one, or use another file with --db", path.display())]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file cannot be deleted.
     #[error("--fresh cannot delete {}: {source}", path.display())]
     Delete {
@@ -87,7 +94,7 @@ impl Database {
     /// Deletes the SQLite file and its companions; says what it deleted. Nothing there is fine too.
     ///
     /// # Errors
-    /// It is no SQLite file, or one of the files cannot be deleted.
+    /// It is no SQLite file, a server runs on it, or one of the files cannot be deleted.
     pub fn delete(&self) -> Result<Vec<PathBuf>, DatabaseError> {
         let file = match &self.place {
             Place::SqliteFile(file) => file,
@@ -99,6 +106,14 @@ impl Database {
             name.push(suffix);
             PathBuf::from(name)
         };
+        // The server's lock stays: deleted, two servers could hold one of that name each.
+        let lock = std::fs::canonicalize(file).map(|file| file.into_os_string()).and_then(|mut name| {
+            name.push("-lock");
+            File::open(name)
+        });
+        if lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock))) {
+            return Err(DatabaseError::InUse { path: file.clone() });
+        }
         let mut deleted = Vec::new();
         // The companions first: a log without its database would be played into the next one of that name.
         for path in COMPANIONS.iter().map(beside).chain([file.clone()]) {
@@ -150,6 +165,20 @@ mod tests {
         let left = names.map(|name| folder.path().join(name).exists());
         assert_eq!(left, [false, false, false, true, true]);
         assert_eq!(database.delete().expect("nothing there is fine").len(), 0);
+    }
+
+    #[test]
+    fn fresh_refuses_the_database_of_a_running_server() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("w.sqlite");
+        std::fs::write(&file, "x").expect("written");
+        let lock = File::create(folder.path().join("w.sqlite-lock")).expect("created");
+        lock.lock().expect("nobody else has it");
+        let database = Database::from_url(&format!("sqlite://{}", file.display()));
+        let error = database.delete().expect_err("it is in use").to_string();
+        assert!(error.contains("a server runs on it") && file.exists(), "{error}");
+        drop(lock);
+        assert_eq!(database.delete().expect("deleted"), [file]);
     }
 
     #[test]

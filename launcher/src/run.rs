@@ -34,6 +34,17 @@ const READY_TIMEOUT: Duration = Duration::from_secs(1);
 /// The name of the bots' process.
 const BOTS: &str = "bots";
 
+/// What every process exits with when it cannot run as it was started.
+const CANNOT_RUN: i32 = 2;
+
+/// The server's flags that the launcher sets, and its own by which it is told so.
+const OWN_FLAGS: [(&str, &str); 4] = [
+    ("--database-url", "--db"),
+    ("--player-addr", "--player-port"),
+    ("--shard-addr", "--shard-port"),
+    ("--http-addr", "--http-port"),
+];
+
 /// What the bots exit with when they ran, reported, and something was wrong with what they saw.
 const BOTS_FOUND_FAULTS: i32 = 1;
 
@@ -55,6 +66,8 @@ pub enum Failure {
     Start { name: String, source: io::Error },
     #[error("{name} died ({status}) after {after_s:.1} s; its last line: {last_line}")]
     Died { name: String, status: ExitStatus, after_s: f64, last_line: String },
+    #[error("{name} cannot run like this: {reason}")]
+    Refused { name: String, reason: String },
     #[error("{what} within {limit:?}; the lines above may say why")]
     TooLate { what: &'static str, limit: Duration },
     #[error("interrupted before the world was ready")]
@@ -73,11 +86,20 @@ fn said(ends: &[BadEnd]) -> String {
     ends.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
+/// A process's advice in the flags of who reads it: the launcher's.
+fn with_own_flags(line: &str) -> String {
+    OWN_FLAGS.iter().fold(line.to_owned(), |line, (theirs, own)| line.replace(theirs, own))
+}
+
 impl Failure {
     /// 2 for what could never have run like this, 1 for what went wrong on the way.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::MissingBinary(_) | Self::Port(_) | Self::Database(_) | Self::ReportFile { .. } => 2,
+            Self::MissingBinary(_)
+            | Self::Port(_)
+            | Self::Database(_)
+            | Self::ReportFile { .. }
+            | Self::Refused { .. } => 2,
             Self::Pilot(PilotError::File { .. }) => 2,
             _ => 1,
         }
@@ -362,11 +384,22 @@ impl Run<'_> {
             }
             match self.supervisor.next_event(Instant::now() + POLL)? {
                 Some(Event::Interrupted) => return Err(Failure::InterruptedEarly),
+                Some(Event::Ended { name, status }) if status.code() == Some(CANNOT_RUN) => {
+                    return Err(self.refused(name));
+                }
                 Some(Event::Ended { name, status }) => return Err(self.died(name, status)),
                 None if Instant::now() >= deadline => return Err(Failure::TooLate { what, limit }),
                 None => {}
             }
         }
+    }
+
+    fn refused(&self, name: String) -> Failure {
+        let lines = self.supervisor.last_lines(&name);
+        // What is wrong with a flag or a variable stands above the usage.
+        let reason = lines.iter().find(|line| line.starts_with("error: ")).or(lines.last());
+        let reason = reason.map_or_else(|| "it did not say why".into(), |line| with_own_flags(line));
+        Failure::Refused { name, reason }
     }
 
     fn died(&self, name: String, status: ExitStatus) -> Failure {

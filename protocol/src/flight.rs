@@ -46,9 +46,12 @@ impl FlightState {
     }
 }
 
-/// An angle brought into (-π, π].
+/// An angle brought into (-π, π]; one that is there stays as it is, bit by bit.
 pub fn wrap_angle(angle: f64) -> f64 {
     use std::f64::consts::{PI, TAU};
+    if angle > -PI && angle <= PI {
+        return angle;
+    }
     let wrapped = angle.rem_euclid(TAU);
     if wrapped > PI { wrapped - TAU } else { wrapped }
 }
@@ -154,14 +157,15 @@ impl HullKind {
 /// clamped to it.
 pub const MAX_SPEED: f64 = 900.0;
 
-/// One tick of flight: `state` under `controls`.
+/// One tick of flight: `state` under `controls`. From any finite state it leads to a finite one within
+/// [`MAX_SPEED`] and (-π, π].
 pub fn step(state: &FlightState, controls: Controls, spec: &HullSpec) -> FlightState {
     let velocity = steer(state, controls, spec);
     let angular_velocity = turn(state, controls, spec);
     FlightState {
         position: state.position + velocity * TICK_SECONDS,
         velocity,
-        angle: wrap_angle(state.angle + angular_velocity * TICK_SECONDS),
+        angle: wrap_angle(wrap_angle(state.angle) + angular_velocity * TICK_SECONDS),
         angular_velocity,
     }
 }
@@ -182,8 +186,10 @@ pub fn steer(state: &FlightState, controls: Controls, spec: &HullSpec) -> DVec2 
     let limit = if boost { spec.boost_speed } else { spec.max_speed };
     let power = if boost { spec.acceleration * 1.8 } else { spec.acceleration };
     let forward = if thrust < 0.0 { thrust * 0.5 } else { thrust };
-    let before = state.velocity.length();
-    let mut velocity = state.velocity + state.heading() * (forward * power * TICK_SECONDS);
+    // A record or a packet may hold any finite number, and the square of a large one is not finite.
+    let current = state.velocity.clamp_length_max(MAX_SPEED);
+    let before = current.length();
+    let mut velocity = current + state.heading() * (forward * power * TICK_SECONDS);
     let drag = if controls.holds(Controls::BRAKE) {
         2.0
     } else if thrust == 0.0 {

@@ -92,6 +92,7 @@ impl NetIdBlock {
 
     /// How many are left.
     pub fn remaining(&self) -> u32 {
-        self.end - self.next
+        // A block comes from another process, and may be anything.
+        self.end.saturating_sub(self.next)
     }
 }

@@ -7,17 +7,19 @@
 //! Layout after the kind byte: sector x and y (zigzag varints, groups of 8), tick (varint, groups of
 //! 8), counts of motions (8 bits), shots (6) and hits (6). A motion: net id as the difference to the
 //! one before (varint, groups of 4), position (2 × 17 bits), heading (11), engine (2), one bit for
-//! moving with velocity (2 × 14), one bit for turning with its rate (10). About 11 bytes.
+//! moving with velocity (2 × 14), one bit for turning with its rate (10). About 11 bytes. A shot:
+//! shooter (varint, groups of 8), ticks since it was fired (zigzag varint, groups of 3), position,
+//! velocity. A hit: the same name, target (varint, groups of 8), position.
 
 use crate::{
     DecodeError,
     bits::{BitReader, BitWriter, Quantiser, unzigzag, varint_bits, zigzag},
-    flight::{FlightState, MAX_SPEED},
+    flight::{FlightState, MAX_SPEED, wrap_angle},
     ids::NetId,
     lane,
     limits::MAX_LANE_BYTES,
     sector::{SECTOR_SIZE, SectorId},
-    shot::{Shot, ShotHit, ShotId},
+    shot::{MAX_SHOT_LEAD_TICKS, Shot, ShotHit, ShotId},
     tick::SimTick,
 };
 use bevy::math::DVec2;
@@ -28,7 +30,7 @@ use bevy::math::DVec2;
 pub const POSITION: Quantiser = Quantiser::new(-SECTOR_SIZE * 0.5, SECTOR_SIZE * 1.5, 17);
 /// A component of velocity, units/s; [`MAX_SPEED`] fits.
 pub const VELOCITY: Quantiser = Quantiser::new(-1024.0, 1024.0, 14);
-/// Heading, radians.
+/// Heading, radians; one out of (-π, π] is wrapped into it before.
 pub const ANGLE: Quantiser =
     Quantiser::new(-std::f64::consts::PI, std::f64::consts::PI, 11);
 /// Turning, rad/s.
@@ -86,7 +88,8 @@ pub struct EncodedUpdate {
 }
 
 /// Packs a sector's motion into as many packets of at most [`MAX_LANE_BYTES`] as it takes. Nothing
-/// to say makes no packet. States are quantised, positions clamped to the range of [`POSITION`].
+/// to say makes no packet. States are quantised, positions clamped to the range of [`POSITION`]. What
+/// [`SectorUpdate::decode`] gave comes out with the same numbers.
 ///
 /// # Panics
 /// In debug builds, when net ids do not rise strictly: the caller sorts.
@@ -189,16 +192,25 @@ fn hit_bits(now: SimTick, hit: &ShotHit) -> usize {
 }
 
 fn shot_id_bits(now: SimTick, id: &ShotId) -> usize {
-    varint_bits(u64::from(id.shooter.0), 8) + varint_bits(now.since(id.tick), 3)
+    varint_bits(u64::from(id.shooter.0), 8) + varint_bits(zigzag(shot_age(now, id)), 3)
 }
 
-/// Slower than half a step of the velocity's quantisation is at rest.
+/// Ticks since the shot was fired; below zero when that is still to come on the clock of the sender,
+/// by [`MAX_SHOT_LEAD_TICKS`] at most.
+fn shot_age(now: SimTick, id: &ShotId) -> i64 {
+    (now.0.wrapping_sub(id.tick.0) as i64).max(-(MAX_SHOT_LEAD_TICKS as i64))
+}
+
+/// Slower than half a step of the velocity's quantisation is at rest. A hair less than half: the
+/// steps next to zero lie there, and a state that is passed on must not come to rest by it.
+const AT_REST_ERROR_BOUNDS: f64 = 0.999;
+
 fn is_moving(state: &FlightState) -> bool {
-    state.velocity.abs().max_element() > VELOCITY.error_bound()
+    state.velocity.abs().max_element() > VELOCITY.error_bound() * AT_REST_ERROR_BOUNDS
 }
 
 fn is_turning(state: &FlightState) -> bool {
-    state.angular_velocity.abs() > ANGULAR_VELOCITY.error_bound()
+    state.angular_velocity.abs() > ANGULAR_VELOCITY.error_bound() * AT_REST_ERROR_BOUNDS
 }
 
 fn pack(
@@ -222,7 +234,7 @@ fn pack(
         writer.write_varint(id_step(previous, motion.net_id), 4);
         previous = Some(motion.net_id);
         write_vector(&mut writer, &POSITION, motion.state.position - origin);
-        ANGLE.write(&mut writer, motion.state.angle);
+        ANGLE.write(&mut writer, wrap_angle(motion.state.angle));
         writer.write_bool(motion.glow.thrust);
         writer.write_bool(motion.glow.boost);
         let moving = is_moving(&motion.state);
@@ -256,7 +268,7 @@ fn write_vector(writer: &mut BitWriter, quantiser: &Quantiser, vector: DVec2) {
 
 fn write_shot_id(writer: &mut BitWriter, now: SimTick, id: &ShotId) {
     writer.write_varint(u64::from(id.shooter.0), 8);
-    writer.write_varint(now.since(id.tick), 3);
+    writer.write_varint(zigzag(shot_age(now, id)), 3);
 }
 
 impl SectorUpdate {
@@ -324,7 +336,8 @@ fn read_motion(
         .map(NetId)
         .ok_or(DecodeError::OutOfRange("net id"))?;
     let local = read_vector(reader, &POSITION)?;
-    let angle = ANGLE.read(reader)?;
+    // The first step is -π: the same heading as π, which is the one in range.
+    let angle = wrap_angle(ANGLE.read(reader)?);
     let glow = EngineGlow { thrust: reader.read_bool()?, boost: reader.read_bool()? };
     let velocity = if reader.read_bool()? { read_vector(reader, &VELOCITY)? } else { DVec2::ZERO };
     let angular_velocity = if reader.read_bool()? { ANGULAR_VELOCITY.read(reader)? } else { 0.0 };
@@ -343,7 +356,13 @@ fn read_net_id(reader: &mut BitReader<'_>, group: u32) -> Result<NetId, DecodeEr
 
 fn read_shot_id(reader: &mut BitReader<'_>, now: SimTick) -> Result<ShotId, DecodeError> {
     let shooter = read_net_id(reader, 8)?;
-    let age = reader.read_varint(3)?;
-    let tick = now.0.checked_sub(age).ok_or(DecodeError::OutOfRange("shot age"))?;
-    Ok(ShotId { shooter, tick: SimTick(tick) })
+    let age = unzigzag(reader.read_varint(3)?);
+    if age < -(MAX_SHOT_LEAD_TICKS as i64) {
+        return Err(DecodeError::OutOfRange("shot lead"));
+    }
+    let tick = match age.is_negative() {
+        true => now.0.checked_add(age.unsigned_abs()),
+        false => now.0.checked_sub(age.unsigned_abs()),
+    };
+    Ok(ShotId { shooter, tick: SimTick(tick.ok_or(DecodeError::OutOfRange("shot age"))?) })
 }

@@ -108,7 +108,8 @@ impl BlockId {
 
     /// Whether the two blocks share an edge.
     pub fn touches(self, other: BlockId) -> bool {
-        self.x.abs_diff(other.x) + self.y.abs_diff(other.y) == 1
+        // Not the sum: blocks at opposite ends are too far apart for it.
+        matches!((self.x.abs_diff(other.x), self.y.abs_diff(other.y)), (0, 1) | (1, 0))
     }
 }
 

@@ -22,6 +22,10 @@ pub const BULLET_DAMAGE: u16 = 10;
 /// not lose it and a subscriber at a third of the rate still hears of it. Receivers know it by its id.
 pub const SHOT_REPEATS: u64 = 3;
 
+/// How far ahead of its packet's tick a shot may have been fired, ticks: 2 s. Shards' clocks differ, and
+/// one that is behind tells of shots that a neighbour passed on to it. A packet that claims more is refused.
+pub const MAX_SHOT_LEAD_TICKS: u64 = 60;
+
 /// Names a shot: its shooter, and the tick of the world in which it was fired (one a tick at most).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ShotId {

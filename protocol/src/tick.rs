@@ -63,11 +63,15 @@ impl TickSync {
     }
 
     /// The world's tick for naia's tick `naia`, taken as the one nearest to the last that was asked
-    /// for: it must be asked at least every 18 minutes (half of naia's range).
+    /// for: it must be asked at least every 18 minutes (half of naia's range). A tick before the
+    /// world's first is taken as the first.
     pub fn sim_tick(&mut self, naia: u16) -> SimTick {
         let step = naia.wrapping_sub(self.naia) as i16;
-        self.sim = SimTick(self.sim.0.saturating_add_signed(i64::from(step)));
-        self.naia = naia;
+        match self.sim.0.checked_add_signed(i64::from(step)) {
+            Some(sim) => *self = Self { naia, sim: SimTick(sim) },
+            // The pair stays as it is: moved by half a step, it would be off for good.
+            None => return SimTick(self.sim.0.saturating_add_signed(i64::from(step))),
+        }
         self.sim
     }
 }

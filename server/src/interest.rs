@@ -222,8 +222,8 @@ pub fn publish_motion(mut core: Core<'_, '_>) {
         })
         .collect();
     for address in &players {
-        if let Some(state) = core.players.take_own_state(address) {
-            core.link.transport.send_lane(address, state);
+        if let Some(states) = core.players.take_own_states(address) {
+            core.link.transport.send_lane(address, states);
         }
     }
     let mut deliveries: Vec<(Class, SocketAddr, Bytes, u32)> = Vec::new();

@@ -29,6 +29,10 @@ const GRACE_TICKS: u64 = 5 * TICK_HZ as u64;
 /// stall. What is beyond is dropped and counted; the next packet repeats it.
 const INPUT_PACKETS_PER_SECOND: u32 = 2 * TICK_HZ;
 
+/// States of a ship that wait for a burst at most: they are one packet, and older ones tell a client that
+/// has stalled nothing.
+const MAX_OWN_STATES: usize = 4;
+
 /// Refused packets after which a session is closed.
 const MAX_VIOLATIONS: u32 = 100;
 
@@ -57,8 +61,9 @@ struct Player {
     name: String,
     ship: Ship,
     inputs: InputLog,
-    /// The newest acknowledged state, until it is sent with the next burst.
-    own_state: Option<Bytes>,
+    /// Acknowledged states since the last burst, for the next one: mostly one, two when the shard's ticks
+    /// and the server's beat against each other.
+    own_states: Vec<OwnState>,
     own_tick: SimTick,
     packet_allowance: u32,
     violations: u32,
@@ -115,9 +120,10 @@ impl Players {
         self.by_address.values().map(|player| player.inputs.received).sum()
     }
 
-    /// Takes the state that waits for a player's next burst.
-    pub fn take_own_state(&mut self, address: &SocketAddr) -> Option<Bytes> {
-        self.by_address.get_mut(address)?.own_state.take()
+    /// Takes the states that wait for a player's next burst, packed.
+    pub fn take_own_states(&mut self, address: &SocketAddr) -> Option<Bytes> {
+        let states = std::mem::take(&mut self.by_address.get_mut(address)?.own_states);
+        encode_own_states(&states).pop().map(Bytes::from)
     }
 
     fn of(&self, account: AccountId) -> Option<&Player> {
@@ -171,7 +177,7 @@ impl Core<'_, '_> {
                 name,
                 ship,
                 inputs: InputLog::default(),
-                own_state: None,
+                own_states: Vec::new(),
                 own_tick: SimTick(0),
                 packet_allowance: INPUT_PACKETS_PER_SECOND,
                 violations: 0,
@@ -345,7 +351,10 @@ impl Core<'_, '_> {
         let Some(player) = self.players.of_mut(owner) else { return };
         if player.ship == Ship::Flying(id) && state.tick > player.own_tick {
             player.own_tick = state.tick;
-            player.own_state = encode_own_states(&[state]).pop().map(Bytes::from);
+            if player.own_states.len() == MAX_OWN_STATES {
+                player.own_states.remove(0);
+            }
+            player.own_states.push(state);
         }
     }
 

@@ -10,6 +10,7 @@ use sidereal_shard::{
 use sidereal_transport::{ClientNetwork, ConnectOptions, PeerKind};
 use std::{
     io::Read,
+    path::Path,
     process::ExitCode,
     sync::{
         Arc,
@@ -34,6 +35,15 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    if let Some(path) = &arguments.report
+        && let Err(error) = check_writable(path)
+    {
+        eprintln!(
+            "sidereal-shard: cannot write {} ({error}): is its folder there and writable? else name another file",
+            path.display()
+        );
+        return Ok(ExitCode::from(2));
+    }
     let stop = Arc::new(AtomicBool::new(false));
     let on_signal = stop.clone();
     ctrlc::set_handler(move || on_signal.store(true, Ordering::Relaxed)).context("cannot listen for signals")?;
@@ -70,6 +80,12 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             ExitCode::from(1)
         }
     })
+}
+
+/// Whether the report can be written there: told now, not after hours. What is there stays.
+fn check_writable(path: &Path) -> std::io::Result<()> {
+    let probe = path.with_extension("part");
+    std::fs::write(&probe, "").and_then(|()| std::fs::remove_file(&probe))
 }
 
 fn stop_at_end_of_input(stop: Arc<AtomicBool>) -> std::io::Result<()> {

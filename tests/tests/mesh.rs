@@ -187,3 +187,23 @@ fn a_shard_that_dies_takes_nothing_with_it() {
     let (_, flown) = cluster.truth(ship).expect("simulated");
     assert!(flown.position.distance(is.position) > 100.0, "it obeys its pilot again");
 }
+
+#[test]
+fn a_border_is_not_felt_by_the_pilot() {
+    let mut cluster = Cluster::new(5, PERFECT, 2);
+    let player = cluster.join_and_fly("ada");
+    let lane = clear_lane(&cluster, 700.0);
+    let ship = cluster.ship_of(player).expect("flying");
+    cluster.place(ship, heading(DVec2::new(-600.0, lane), DVec2::new(600.0, lane)));
+    cluster.ticks(60);
+    cluster.steer(player, AHEAD);
+    // Up to speed first: what is left to see is the border.
+    cluster.ticks(30);
+    let before = cluster.stats(player).correction_sizes().len();
+    let handoffs = cluster.tally().handoffs;
+    cluster.ticks(90);
+    assert_eq!(cluster.tally().handoffs, handoffs + 1);
+    let sizes = &cluster.stats(player).correction_sizes()[before..];
+    let largest = sizes.iter().copied().fold(0.0, f64::max);
+    assert!(largest < 0.5, "corrections at the border: {sizes:?}");
+}

@@ -1,0 +1,317 @@
+//! Values to try: what the processes send each other, with the ends of every range among them.
+
+use proptest::{collection, num, option, prelude::*};
+use sidereal_protocol::{
+    DVec2,
+    control::{GhostImpact, Lease, RefuseReason, ToServer, ToShard},
+    flight::{Controls, FlightState, HullKind},
+    ids::{AccountId, EntityId, NetId, NetIdBlock, ShardId},
+    input::Input,
+    limits::MAX_NAME_BYTES,
+    messages::Credential,
+    motion::{EngineGlow, Motion},
+    own_state::OwnState,
+    record::{DroneMind, EntityKind, EntityRecord, Pilot},
+    sector::{SECTOR_SIZE, SectorId},
+    shot::{MAX_SHOT_LEAD_TICKS, Shot, ShotHit, ShotId},
+    tick::SimTick,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    f64::consts::PI,
+};
+use uuid::Uuid;
+
+/// Every finite number, the smallest and the largest among them.
+pub fn finite() -> impl Strategy<Value = f64> {
+    let any = num::f64::POSITIVE | num::f64::NEGATIVE | num::f64::NORMAL | num::f64::SUBNORMAL | num::f64::ZERO;
+    prop_oneof![8 => any, 1 => Just(f64::MAX), 1 => Just(f64::MIN), 1 => Just(0.0)]
+}
+
+/// What no state may hold.
+pub fn not_finite() -> impl Strategy<Value = f64> {
+    prop_oneof![Just(f64::NAN), Just(f64::INFINITY), Just(f64::NEG_INFINITY)]
+}
+
+pub fn finite_vector() -> impl Strategy<Value = DVec2> {
+    (finite(), finite()).prop_map(|(x, y)| DVec2::new(x, y))
+}
+
+/// A vector with both components from `-reach` to `reach`, on the edges and at rest now and then.
+pub fn vector(reach: f64) -> impl Strategy<Value = DVec2> {
+    let along = move || prop_oneof![8 => -reach..=reach, 1 => Just(0.0), 1 => Just(reach), 1 => Just(-reach)];
+    (along(), along()).prop_map(|(x, y)| DVec2::new(x, y))
+}
+
+/// Headings in (-π, π], many of them beside the seam.
+pub fn angle() -> impl Strategy<Value = f64> {
+    prop_oneof![
+        6 => -PI..=PI,
+        2 => (0.0..1e-2).prop_map(|short| PI - short),
+        2 => (1e-15..1e-2).prop_map(|past| -PI + past),
+        1 => Just(PI),
+        1 => Just((-PI).next_up()),
+        1 => Just(0.0),
+    ]
+}
+
+pub fn finite_state() -> impl Strategy<Value = FlightState> {
+    (finite_vector(), finite_vector(), finite(), finite()).prop_map(|(position, velocity, angle, angular_velocity)| {
+        FlightState { position, velocity, angle, angular_velocity }
+    })
+}
+
+pub fn controls() -> impl Strategy<Value = Controls> {
+    let axis = || prop_oneof![6 => any::<i8>(), 1 => Just(0), 1 => Just(127), 1 => Just(-128)];
+    (axis(), axis(), any::<u8>()).prop_map(|(thrust, turn, buttons)| Controls { thrust, turn, buttons })
+}
+
+pub fn hull_kind() -> impl Strategy<Value = HullKind> {
+    prop_oneof![Just(HullKind::Scout), Just(HullKind::Drone)]
+}
+
+/// Addresses near the origin, anywhere, and at the ends.
+pub fn sector() -> impl Strategy<Value = SectorId> {
+    let along = || prop_oneof![4 => -9..=9, 4 => any::<i32>(), 1 => Just(i32::MIN), 1 => Just(i32::MAX)];
+    (along(), along()).prop_map(|(x, y)| SectorId::new(x, y))
+}
+
+pub fn tick() -> impl Strategy<Value = SimTick> {
+    prop_oneof![4 => 0..100_000u64, 4 => any::<u64>(), 1 => Just(u64::MAX)].prop_map(SimTick)
+}
+
+fn net_id() -> impl Strategy<Value = NetId> {
+    prop_oneof![4 => 0..200_000u32, 4 => any::<u32>(), 1 => Just(u32::MAX)].prop_map(NetId)
+}
+
+pub fn entity_id() -> impl Strategy<Value = EntityId> {
+    any::<u128>().prop_map(|id| EntityId(Uuid::from_u128(id)))
+}
+
+/// What a sector tells in a tick, as it is before it is packed.
+#[derive(Debug, Clone)]
+pub struct News {
+    pub sector: SectorId,
+    pub tick: SimTick,
+    pub motions: Vec<Motion>,
+    pub shots: Vec<Shot>,
+    pub hits: Vec<ShotHit>,
+}
+
+/// At most so many motions, shots and hits; positions and speeds over all of what a packet can hold.
+pub fn news(motions: usize, shots: usize, hits: usize) -> impl Strategy<Value = News> {
+    let tick = prop_oneof![4 => 0..100_000u64, 1 => 0..u64::MAX / 2].prop_map(SimTick);
+    (sector(), tick).prop_flat_map(move |(sector, tick)| {
+        (
+            Just(sector),
+            Just(tick),
+            collection::btree_map(net_id(), motion_in(sector), 0..=motions),
+            collection::vec(shot_in(sector, tick), 0..=shots),
+            collection::vec(hit_in(sector, tick), 0..=hits),
+        )
+            .prop_map(|(sector, tick, motions, shots, hits)| News {
+                sector,
+                tick,
+                motions: named(motions),
+                shots,
+                hits,
+            })
+    })
+}
+
+fn named(motions: BTreeMap<NetId, Motion>) -> Vec<Motion> {
+    motions.into_iter().map(|(net_id, motion)| Motion { net_id, ..motion }).collect()
+}
+
+/// From half a sector before `sector` to half a sector behind it.
+pub fn position_near(sector: SectorId) -> impl Strategy<Value = DVec2> {
+    vector(SECTOR_SIZE).prop_map(move |from_center| sector.center() + from_center)
+}
+
+fn motion_in(sector: SectorId) -> impl Strategy<Value = Motion> {
+    let velocity = prop_oneof![4 => vector(1024.0), 1 => vector(0.2), 1 => Just(DVec2::ZERO)];
+    let angular_velocity = prop_oneof![4 => -8.0..=8.0f64, 1 => -0.02..0.02f64, 1 => Just(0.0)];
+    (position_near(sector), velocity, angle(), angular_velocity, any::<[bool; 2]>()).prop_map(
+        |(position, velocity, angle, angular_velocity, [thrust, boost])| Motion {
+            net_id: NetId(0),
+            state: FlightState { position, velocity, angle, angular_velocity },
+            glow: EngineGlow { thrust, boost },
+        },
+    )
+}
+
+/// A shot fired up to the farthest that a packet of `now` may be behind it.
+fn shot_id(now: SimTick) -> impl Strategy<Value = ShotId> {
+    let lead = now.0..=now.0.saturating_add(MAX_SHOT_LEAD_TICKS);
+    let tick = prop_oneof![2 => now.0.saturating_sub(12)..=now.0, 2 => lead, 1 => 0..=now.0].prop_map(SimTick);
+    (net_id(), tick).prop_map(|(shooter, tick)| ShotId { shooter, tick })
+}
+
+fn shot_in(sector: SectorId, now: SimTick) -> impl Strategy<Value = Shot> {
+    (shot_id(now), position_near(sector), vector(1024.0))
+        .prop_map(move |(id, origin, velocity)| Shot::new(id, sector, origin, velocity))
+}
+
+fn hit_in(sector: SectorId, now: SimTick) -> impl Strategy<Value = ShotHit> {
+    (shot_id(now), net_id(), position_near(sector)).prop_map(|(id, target, position)| ShotHit { id, target, position })
+}
+
+/// At most `most` inputs with rising ticks, close together and far apart, held and changed controls.
+pub fn inputs(most: usize) -> impl Strategy<Value = Vec<Input>> {
+    let one_by_one = (0..1_000_000u64, 0..=most).prop_map(|(first, count)| (first..).take(count).collect());
+    let anywhere = collection::btree_set(any::<u64>(), 0..=most);
+    let ticks = prop_oneof![one_by_one.boxed(), anywhere.boxed()];
+    let hands = (collection::vec(controls(), 1..=4), collection::vec(0..4usize, most));
+    (ticks, hands).prop_map(|(ticks, (hands, choices)): (BTreeSet<u64>, _)| {
+        ticks
+            .into_iter()
+            .zip(choices)
+            .map(|(tick, choice)| Input { tick: SimTick(tick), controls: hands[choice % hands.len()] })
+            .collect()
+    })
+}
+
+pub fn own_state() -> impl Strategy<Value = OwnState> {
+    (net_id(), tick(), tick(), any::<u64>(), finite_state()).prop_map(
+        |(net_id, tick, input_tick, inputs_applied, state)| OwnState {
+            net_id,
+            tick,
+            input_tick,
+            inputs_applied,
+            state,
+        },
+    )
+}
+
+/// Every record that [`EntityRecord::validate`] lets pass.
+pub fn record() -> impl Strategy<Value = EntityRecord> {
+    let kind = prop_oneof![
+        hull_kind().prop_map(|hull| (EntityKind::Ship, Some(hull))),
+        hull_kind().prop_map(|hull| (EntityKind::Drone, Some(hull))),
+        Just((EntityKind::Asteroid, None)),
+    ];
+    let who = (entity_id(), net_id(), kind, option::of(any::<u128>()), name(MAX_NAME_BYTES));
+    let when = (any::<[u64; 2]>(), any::<[u64; 3]>(), sector());
+    let how = (finite_state(), f64::MIN_POSITIVE..=500.0, any::<[u16; 2]>());
+    let mind = (finite_vector(), finite(), option::of(entity_id()))
+        .prop_map(|(home, patrol_phase, target)| DroneMind { home, patrol_phase, target });
+    (who, when, how, option::of(pilot()), option::of(mind)).prop_map(|(who, when, how, pilot, mind)| {
+        let (id, net_id, (kind, hull_kind), owner, name) = who;
+        let ([epoch, version], [tick, weapon_ready, settled_at], sector) = when;
+        let (state, radius, [one, other]) = how;
+        EntityRecord {
+            id,
+            net_id,
+            kind,
+            hull_kind,
+            owner: owner.map(|owner| AccountId(Uuid::from_u128(owner))),
+            name,
+            epoch,
+            version,
+            tick: SimTick(tick),
+            sector,
+            state,
+            radius,
+            hull: one.min(other),
+            hull_max: one.max(other),
+            weapon_ready: SimTick(weapon_ready),
+            settled_at: SimTick(settled_at),
+            pilot,
+            mind,
+        }
+    })
+}
+
+fn pilot() -> impl Strategy<Value = Pilot> {
+    (tick(), any::<u64>(), controls(), any::<u8>()).prop_map(
+        |(last_input, inputs_applied, controls, input_delay_ticks)| Pilot {
+            last_input,
+            inputs_applied,
+            controls,
+            input_delay_ticks,
+        },
+    )
+}
+
+/// Text of every script, at most `most` bytes of UTF-8.
+fn name(most: usize) -> impl Strategy<Value = String> {
+    ".{0,64}".prop_map(move |mut text: String| {
+        text.truncate(text.floor_char_boundary(most));
+        text
+    })
+}
+
+pub fn credential() -> impl Strategy<Value = Credential> {
+    ("(?s).{0,200}", name(100)).prop_map(|(secret, name)| Credential { secret, name })
+}
+
+fn shot() -> impl Strategy<Value = Shot> {
+    (net_id(), tick(), sector(), finite_vector(), finite_vector()).prop_map(
+        |(shooter, tick, sector, origin, velocity)| Shot { id: ShotId { shooter, tick }, sector, origin, velocity },
+    )
+}
+
+fn impact() -> impl Strategy<Value = GhostImpact> {
+    let shot = option::of((net_id(), tick()).prop_map(|(shooter, tick)| ShotId { shooter, tick }));
+    (entity_id(), option::of(entity_id()), shot, finite_vector(), any::<u16>(), tick()).prop_map(
+        |(target, source, shot, impulse, damage, tick)| GhostImpact { target, source, shot, impulse, damage, tick },
+    )
+}
+
+fn leases() -> impl Strategy<Value = Vec<Lease>> {
+    collection::vec((sector(), any::<u64>()).prop_map(|(sector, epoch)| Lease { sector, epoch }), 0..=16)
+}
+
+pub fn net_ids() -> impl Strategy<Value = NetIdBlock> {
+    any::<[u32; 2]>().prop_map(|[next, end]| NetIdBlock { next, end })
+}
+
+pub fn to_shard() -> impl Strategy<Value = ToShard> {
+    prop_oneof![
+        (any::<u32>(), tick(), any::<u16>(), any::<u64>(), net_ids()).prop_map(
+            |(shard, sim_tick, naia_tick, world_seed, net_ids)| ToShard::Welcome {
+                shard: ShardId(shard),
+                sim_tick,
+                naia_tick,
+                world_seed,
+                net_ids,
+            },
+        ),
+        net_ids().prop_map(ToShard::NetIds),
+        (leases(), collection::vec(record(), 0..=4)).prop_map(|(leases, records)| ToShard::Grant { leases, records }),
+        record().prop_map(|record| ToShard::Offer { record: Box::new(record) }),
+        (entity_id(), any::<u64>(), inputs(20)).prop_map(|(id, epoch, inputs)| ToShard::Commit { id, epoch, inputs }),
+        (entity_id(), any::<u64>()).prop_map(|(id, epoch)| ToShard::Release { id, epoch }),
+        (entity_id(), any::<u64>()).prop_map(|(id, epoch)| ToShard::Abort { id, epoch }),
+        (entity_id(), inputs(20)).prop_map(|(id, inputs)| ToShard::Inputs { id, inputs }),
+        entity_id().prop_map(|id| ToShard::Withdraw { id }),
+        impact().prop_map(ToShard::Impact),
+        shot().prop_map(ToShard::Shot),
+        Just(ToShard::Drain),
+    ]
+}
+
+pub fn to_server() -> impl Strategy<Value = ToServer> {
+    let reason =
+        prop_oneof![Just(RefuseReason::NoLease), Just(RefuseReason::AlreadyOwned), Just(RefuseReason::BadRecord)];
+    let census = collection::vec((net_id(), any::<u64>()), 0..=60);
+    prop_oneof![
+        leases().prop_map(|leases| ToServer::Granted { leases }),
+        (record(), sector()).prop_map(|(record, to)| ToServer::Prepare { record: Box::new(record), to }),
+        (entity_id(), any::<u64>()).prop_map(|(id, epoch)| ToServer::Accept { id, epoch }),
+        (entity_id(), any::<u64>(), reason).prop_map(|(id, epoch, reason)| ToServer::Refuse { id, epoch, reason }),
+        (entity_id(), any::<u64>(), tick()).prop_map(|(id, epoch, tick)| ToServer::Adopted { id, epoch, tick }),
+        record().prop_map(|record| ToServer::Record(Box::new(record))),
+        (entity_id(), any::<[u64; 2]>(), tick(), option::of(entity_id()))
+            .prop_map(|(id, [epoch, version], tick, by)| ToServer::Destroyed { id, epoch, version, tick, by },),
+        record().prop_map(|record| ToServer::Withdrawn { record: Box::new(record) }),
+        impact().prop_map(ToServer::Impact),
+        (shot(), sector()).prop_map(|(shot, to)| ToServer::Shot { shot, to }),
+        (tick(), census, any::<u64>()).prop_map(|(tick, entities, inputs_applied)| ToServer::Census {
+            tick,
+            entities,
+            inputs_applied
+        }),
+        Just(ToServer::Drained),
+    ]
+}

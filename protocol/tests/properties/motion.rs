@@ -1,0 +1,178 @@
+//! A sector's update: nothing lost when it is split, every field within its bound, shots exact.
+
+use crate::{
+    given::{self, News},
+    repeatable,
+};
+use proptest::prelude::*;
+use sidereal_protocol::{
+    DVec2, DecodeError,
+    flight::{FlightState, wrap_angle},
+    ids::NetId,
+    limits::MAX_LANE_BYTES,
+    motion::{
+        ANGLE, ANGULAR_VELOCITY, EngineGlow, MAX_MOTIONS, MAX_SHOTS, Motion, POSITION, SectorUpdate, VELOCITY,
+        encode_sector_update,
+    },
+    sector::SectorId,
+    shot::{Shot, ShotId},
+    tick::SimTick,
+};
+use std::f64::consts::{PI, TAU};
+
+fn packets(news: &News) -> Vec<Vec<u8>> {
+    encode_sector_update(news.sector, news.tick, &news.motions, &news.shots, &news.hits)
+        .into_iter()
+        .map(|packet| packet.bytes)
+        .collect()
+}
+
+/// The larger difference of the two components.
+fn apart(one: DVec2, other: DVec2) -> f64 {
+    (one - other).abs().max_element()
+}
+
+/// The way round from one heading to another, radians.
+fn turned(one: f64, other: f64) -> f64 {
+    let difference = (one - other).abs() % TAU;
+    difference.min(TAU - difference)
+}
+
+/// The bound of a position, with what f64 rounds off so far out.
+fn position_bound(at: DVec2) -> f64 {
+    POSITION.error_bound() + 4.0 * f64::EPSILON * at.abs().max_element()
+}
+
+fn one_motion(state: FlightState) -> Result<Motion, TestCaseError> {
+    let motion = Motion { net_id: NetId(7), state, glow: EngineGlow::default() };
+    let sector = SectorId::containing(state.position);
+    let packets = encode_sector_update(sector, SimTick(9), &[motion], &[], &[]);
+    prop_assert_eq!(packets.len(), 1);
+    let update = SectorUpdate::decode(&packets[0].bytes)?;
+    prop_assert_eq!(update.motions.len(), 1);
+    Ok(update.motions[0])
+}
+
+proptest! {
+    #![proptest_config(repeatable())]
+
+    #[test]
+    fn an_update_in_several_packets_loses_nothing(news in given::news(600, 150, 150)) {
+        let packets = encode_sector_update(news.sector, news.tick, &news.motions, &news.shots, &news.hits);
+        prop_assert_eq!(packets.is_empty(), news.motions.is_empty() && news.shots.is_empty() && news.hits.is_empty());
+        let (mut motions, mut shots, mut hits) = (vec![], vec![], vec![]);
+        for packet in packets {
+            prop_assert!(packet.bytes.len() <= MAX_LANE_BYTES, "{} bytes", packet.bytes.len());
+            let update = SectorUpdate::decode(&packet.bytes)?;
+            prop_assert_eq!((update.sector, update.tick), (news.sector, news.tick));
+            prop_assert_eq!(update.motions.len(), packet.motions);
+            prop_assert!(update.motions.len() <= MAX_MOTIONS);
+            prop_assert!(update.shots.len() <= MAX_SHOTS && update.hits.len() <= MAX_SHOTS);
+            prop_assert!(update.motions.len() + update.shots.len() + update.hits.len() > 0, "an empty packet");
+            motions.extend(update.motions);
+            shots.extend(update.shots);
+            hits.extend(update.hits);
+        }
+
+        prop_assert_eq!(motions.len(), news.motions.len());
+        for (back, motion) in motions.iter().zip(&news.motions) {
+            prop_assert_eq!((back.net_id, back.glow), (motion.net_id, motion.glow));
+            let (back, state) = (back.state, motion.state);
+            prop_assert!(apart(back.position, state.position) <= position_bound(state.position), "{back:?} {state:?}");
+            prop_assert!(apart(back.velocity, state.velocity) <= VELOCITY.error_bound(), "{back:?} {state:?}");
+            prop_assert!(turned(back.angle, state.angle) <= ANGLE.error_bound(), "{back:?} {state:?}");
+            prop_assert!(
+                (back.angular_velocity - state.angular_velocity).abs() <= ANGULAR_VELOCITY.error_bound(),
+                "{back:?} {state:?}"
+            );
+        }
+        prop_assert_eq!(shots, news.shots);
+        prop_assert_eq!(hits.len(), news.hits.len());
+        for (back, hit) in hits.iter().zip(&news.hits) {
+            prop_assert_eq!((back.id, back.target), (hit.id, hit.target));
+            prop_assert!(apart(back.position, hit.position) <= position_bound(hit.position), "{back:?} {hit:?}");
+        }
+    }
+
+    /// The server packs what it unpacked from a shard: that adds no second error.
+    #[test]
+    fn an_update_that_is_passed_on_keeps_its_numbers(news in given::news(60, 10, 10)) {
+        for bytes in packets(&news) {
+            let once = SectorUpdate::decode(&bytes)?;
+            let again = encode_sector_update(once.sector, once.tick, &once.motions, &once.shots, &once.hits);
+            prop_assert_eq!(again.len(), 1);
+            prop_assert_eq!(SectorUpdate::decode(&again[0].bytes)?, once);
+        }
+    }
+
+    #[test]
+    fn an_update_that_ends_early_is_refused(news in given::news(60, 10, 10)) {
+        for bytes in packets(&news) {
+            for length in 0..bytes.len() {
+                prop_assert_eq!(SectorUpdate::decode(&bytes[..length]), Err(DecodeError::Truncated));
+            }
+        }
+    }
+
+    #[test]
+    fn headings_come_back_within_half_a_turn_and_their_bound(
+        angle in prop_oneof![given::angle(), -20.0..20.0f64, Just(-PI), Just(PI.next_up()), Just(-PI.next_up())],
+    ) {
+        let back = one_motion(FlightState { angle, ..Default::default() })?.state.angle;
+        prop_assert!(turned(back, angle) <= ANGLE.error_bound(), "{angle} came back as {back}");
+        prop_assert!(back > -PI && back <= PI, "{back} is not in (-π, π]");
+        prop_assert_eq!(wrap_angle(back), back);
+    }
+
+    #[test]
+    fn what_is_beyond_a_fields_range_is_held_at_its_end(
+        position in given::vector(1e7),
+        velocity in given::vector(1e7),
+        angular_velocity in -1e7..1e7f64,
+    ) {
+        let sector = SectorId::new(0, 0);
+        let state = FlightState { position, velocity, angular_velocity, angle: 0.0 };
+        let motion = Motion { net_id: NetId(7), state, glow: EngineGlow::default() };
+        let bytes = &encode_sector_update(sector, SimTick(9), &[motion], &[], &[])[0].bytes;
+        let back = SectorUpdate::decode(bytes)?.motions[0].state;
+        let held = position.clamp(DVec2::splat(-500.0), DVec2::splat(1500.0));
+        prop_assert!(apart(back.position, held) <= POSITION.error_bound());
+        let held = velocity.clamp(DVec2::splat(-1024.0), DVec2::splat(1024.0));
+        prop_assert!(apart(back.velocity, held) <= VELOCITY.error_bound());
+        let held = angular_velocity.clamp(-8.0, 8.0);
+        prop_assert!((back.angular_velocity - held).abs() <= ANGULAR_VELOCITY.error_bound());
+    }
+
+    #[test]
+    fn numbers_that_are_not_finite_do_not_get_out(number in given::not_finite()) {
+        let numbers = DVec2::splat(number);
+        let state = FlightState { position: numbers, velocity: numbers, angle: number, angular_velocity: number };
+        let back = one_motion(state)?.state;
+        prop_assert!(back.is_finite(), "{back:?}");
+    }
+
+    #[test]
+    fn a_shot_of_a_shot_is_the_same_shot(
+        sector in given::sector(),
+        local in given::vector(3000.0),
+        velocity in given::vector(3000.0),
+        number in any::<u32>(),
+        tick in given::tick(),
+    ) {
+        let id = ShotId { shooter: NetId(number), tick };
+        let shot = Shot::new(id, sector, sector.center() + local, velocity);
+        prop_assert_eq!(Shot::new(id, sector, shot.origin, shot.velocity), shot);
+    }
+
+    #[test]
+    fn a_shot_keeps_its_numbers_within_the_bounds(sector in given::sector(), velocity in given::vector(1024.0),
+        origin in given::vector(1000.0),
+    ) {
+        let origin = sector.center() + origin;
+        let id = ShotId { shooter: NetId(7), tick: SimTick(9) };
+        let shot = Shot::new(id, sector, origin, velocity);
+        prop_assert!(apart(shot.origin, origin) <= position_bound(origin));
+        prop_assert!(apart(shot.velocity, velocity) <= VELOCITY.error_bound());
+        prop_assert_eq!(shot.position_at(9.0), shot.origin);
+    }
+}
