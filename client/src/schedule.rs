@@ -1,9 +1,9 @@
 //! When everything of the client runs: one update of the app, from what arrived to what is drawn.
 //!
-//! naia's own sets stand between these: packets are received, ticks come due, packets are processed,
-//! and at the end packets are sent.
+//! naia's own sets stand between these; those that receive find nothing left to do, those that send come
+//! before the flush.
 
-use crate::{compose, piloting, roster, session, take_in};
+use crate::{compose, piloting, pump, roster, session, take_in};
 use bevy::{
     app::{App, Startup, Update},
     prelude::{IntoScheduleConfigs, SystemSet},
@@ -14,6 +14,8 @@ use naia_bevy_shared::{ReceivePackets, SendPackets, TranslateTickEvents, WorldUp
 /// The steps of an update, in their order.
 #[derive(SystemSet, Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ClientSystems {
+    /// naia takes in its packets, one at a time (see [`crate::pump`]).
+    Pump,
     /// Time goes on and the lane is read, before the tick: an input is predicted on the newest state.
     TakeIn,
     /// For each of naia's ticks: the hands are sampled, the own ship steps, the input is sent.
@@ -31,6 +33,7 @@ pub(crate) fn configure(app: &mut App) {
     app.configure_sets(
         Update,
         (
+            ClientSystems::Pump.before(ReceivePackets),
             ClientSystems::TakeIn.after(ReceivePackets).before(TranslateTickEvents),
             ClientSystems::Pilot.in_set(HandleTickEvents),
             ClientSystems::Follow.in_set(HandleWorldEvents).before(WorldUpdate),
@@ -42,6 +45,7 @@ pub(crate) fn configure(app: &mut App) {
         Update,
         (
             (take_in::pass_time, take_in::take_in_lane).chain().in_set(ClientSystems::TakeIn),
+            pump::pump_packets.in_set(ClientSystems::Pump),
             piloting::pilot_ticks.in_set(ClientSystems::Pilot),
             (
                 session::follow_messages,

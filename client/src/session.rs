@@ -9,6 +9,7 @@ use crate::{
     controls::PilotIntent,
     interpolation::Interpolation,
     piloting::Piloting,
+    pump::Valve,
     roster::Roster,
     shots::ShotBook,
     stats::PlayStats,
@@ -23,7 +24,7 @@ use bevy::{
     prelude::Resource,
 };
 use naia_bevy_client::{
-    Client, ClientConfig as NaiaConfig, ClientWrapper, DefaultClientTag, ResponseReceiveKey,
+    Client, ClientConfig as NaiaConfig, ClientWrapper, DefaultClientTag, JitterBufferType, ResponseReceiveKey,
     events::{ConnectEvent, DisconnectEvent, MessageEvents},
 };
 use sidereal_protocol::{
@@ -86,6 +87,9 @@ pub(crate) fn naia_config() -> NaiaConfig {
         // are enough to start, since the clock goes on adjusting.
         send_handshake_interval: Duration::from_millis(100),
         handshake_pings: 3,
+        // Packets are handled as they come, each by itself (see `crate::pump`): naia's buffer would put
+        // those of several ticks together again.
+        jitter_buffer: JitterBufferType::Bypass,
         ..NaiaConfig::default()
     }
 }
@@ -167,10 +171,10 @@ pub fn update(app: &mut App) {
 }
 
 /// Starts to connect with the ticket.
-pub(crate) fn start_connecting(mut client: Client<DefaultClientTag>, mut session: ResMut<Session>) {
+pub(crate) fn start_connecting(mut client: Client<DefaultClientTag>, valve: Res<Valve>, mut session: ResMut<Session>) {
     let Some(socket) = session.socket.take() else { return };
     let credential = Credential { secret: std::mem::take(&mut session.ticket), name: String::new() };
-    client.connect(socket.with_credential(credential.encode().into()));
+    client.connect(valve.guard(socket.with_credential(credential.encode().into())));
 }
 
 /// Takes what the server says: welcome, ship, news.

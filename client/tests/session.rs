@@ -142,6 +142,20 @@ fn a_destroyed_pilot_gets_a_new_ship_when_it_asks() {
 }
 
 #[test]
+fn what_comes_and_goes_while_the_client_stands_still_is_no_harm() {
+    let mut game = in_space(GOOD);
+    for _ in 0..3 {
+        game.world().flash = true;
+        game.freeze_client(12);
+        assert!(game.is_rock_gone());
+        for _ in 0..50 {
+            game.update();
+        }
+    }
+    assert_eq!(*game.get::<SessionState>(), SessionState::InSpace);
+}
+
+#[test]
 fn a_bad_ticket_is_rejected_with_the_servers_reason() {
     let mut game = Game::new(GOOD, "an old ticket");
     game.until("over", |game| game.get::<SessionState>().is_over());

@@ -8,31 +8,47 @@ use crate::{
     ids::{AccountId, EntityId, NetId},
     record::{EntityKind, EntityRecord},
 };
-use bevy::prelude::Component;
-use naia_bevy_shared::{Property, Replicate};
 use uuid::Uuid;
 
-/// Who and what an entity is. It does not change while the entity lives.
-#[derive(Component, Replicate)]
-pub struct Identity {
-    /// Entity id, upper half.
-    pub id_high: Property<u64>,
-    /// Entity id, lower half.
-    pub id_low: Property<u64>,
-    /// Compact id in motion packets.
-    pub net_id: Property<u32>,
-    /// [`EntityKind`] as a number.
-    pub kind: Property<u8>,
-    /// [`HullKind`] as a number; 255 for what does not fly.
-    pub hull_kind: Property<u8>,
-    /// Owner's account id, upper half; both halves zero for none.
-    pub owner_high: Property<u64>,
-    /// Owner's account id, lower half.
-    pub owner_low: Property<u64>,
-    /// Radius, units.
-    pub radius: Property<f32>,
-    /// What players read.
-    pub name: Property<String>,
+pub use replicated::{Identity, Vitals};
+
+/// A module for the two alone, because the lint cannot be allowed any closer.
+#[allow(missing_docs, reason = "`derive(Replicate)` makes a public `new_complete` without documentation")]
+mod replicated {
+    use bevy::prelude::Component;
+    use naia_bevy_shared::{Property, Replicate};
+
+    /// Who and what an entity is. It does not change while the entity lives.
+    #[derive(Component, Replicate)]
+    pub struct Identity {
+        /// Entity id, upper half.
+        pub id_high: Property<u64>,
+        /// Entity id, lower half.
+        pub id_low: Property<u64>,
+        /// Compact id in motion packets.
+        pub net_id: Property<u32>,
+        /// [`EntityKind`](crate::record::EntityKind) as a number.
+        pub kind: Property<u8>,
+        /// [`HullKind`](crate::flight::HullKind) as a number; 255 for what does not fly.
+        pub hull_kind: Property<u8>,
+        /// Owner's account id, upper half; both halves zero for none.
+        pub owner_high: Property<u64>,
+        /// Owner's account id, lower half.
+        pub owner_low: Property<u64>,
+        /// Radius, units.
+        pub radius: Property<f32>,
+        /// What players read.
+        pub name: Property<String>,
+    }
+
+    /// How well an entity is.
+    #[derive(Component, Replicate)]
+    pub struct Vitals {
+        /// Hull points left.
+        pub hull: Property<u16>,
+        /// Hull points when whole.
+        pub hull_max: Property<u16>,
+    }
 }
 
 impl Identity {
@@ -78,15 +94,6 @@ impl Identity {
         let owner = Uuid::from_u64_pair(*self.owner_high, *self.owner_low);
         (!owner.is_nil()).then_some(AccountId(owner))
     }
-}
-
-/// How well an entity is.
-#[derive(Component, Replicate)]
-pub struct Vitals {
-    /// Hull points left.
-    pub hull: Property<u16>,
-    /// Hull points when whole.
-    pub hull_max: Property<u16>,
 }
 
 impl Vitals {

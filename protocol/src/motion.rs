@@ -360,9 +360,6 @@ fn read_shot_id(reader: &mut BitReader<'_>, now: SimTick) -> Result<ShotId, Deco
     if age < -(MAX_SHOT_LEAD_TICKS as i64) {
         return Err(DecodeError::OutOfRange("shot lead"));
     }
-    let tick = match age.is_negative() {
-        true => now.0.checked_add(age.unsigned_abs()),
-        false => now.0.checked_sub(age.unsigned_abs()),
-    };
-    Ok(ShotId { shooter, tick: SimTick(tick.ok_or(DecodeError::OutOfRange("shot age"))?) })
+    let tick = now.0.checked_add_signed(-age).ok_or(DecodeError::OutOfRange("shot age"))?;
+    Ok(ShotId { shooter, tick: SimTick(tick) })
 }

@@ -67,11 +67,12 @@ impl TickSync {
     /// world's first is taken as the first.
     pub fn sim_tick(&mut self, naia: u16) -> SimTick {
         let step = naia.wrapping_sub(self.naia) as i16;
-        match self.sim.0.checked_add_signed(i64::from(step)) {
-            Some(sim) => *self = Self { naia, sim: SimTick(sim) },
-            // The pair stays as it is: moved by half a step, it would be off for good.
-            None => return SimTick(self.sim.0.saturating_add_signed(i64::from(step))),
+        let sim = SimTick(self.sim.0.saturating_add_signed(i64::from(step)));
+        // A step that was cut short at the world's first tick does not move the pair: every tick
+        // after it would be off by what was cut.
+        if self.sim.0.checked_add_signed(i64::from(step)).is_some() {
+            *self = Self { naia, sim };
         }
-        self.sim
+        sim
     }
 }

@@ -76,7 +76,9 @@ impl Core<'_, '_> {
             } else {
                 let fresh = worldgen::sector_records(self.storage.world_seed, sector, tick);
                 generated += fresh.len();
-                self.storage.mark_generated(sector, tick);
+                if fresh.iter().all(|record| self.storage.put(record)) {
+                    self.storage.mark_generated(sector, tick);
+                }
                 fresh
             };
             for mut record in records {

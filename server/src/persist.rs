@@ -3,7 +3,7 @@
 
 use crate::{
     core::Core,
-    db::{Store, StoreReply, StoredEntity},
+    db::{Admission, Store, StoreReply, StoredEntity},
 };
 use bevy::prelude::Resource;
 use sidereal_protocol::{
@@ -89,13 +89,13 @@ impl Storage {
         token
     }
 
-    /// Gives a record to the store.
-    pub fn put(&self, record: &EntityRecord) {
-        let Some(store) = &self.store else { return };
+    /// Gives a record to the store. Whether that is done: not while too much waits for the database.
+    pub fn put(&self, record: &EntityRecord) -> bool {
+        let Some(store) = &self.store else { return false };
         let stored = EntityRecord { net_id: NetId(0), ..record.clone() };
         match stored.encode() {
             Ok(bytes) => {
-                store.put(StoredEntity {
+                let admission = store.put(StoredEntity {
                     id: record.id.0,
                     kind: i16::from(record.kind as u8),
                     owner: record.owner.map(|owner| owner.0),
@@ -105,8 +105,12 @@ impl Storage {
                     tick: signed(record.tick.0),
                     record: bytes,
                 });
+                admission != Admission::Full
             }
-            Err(problem) => error!(id = %record.id, %problem, "record is not stored"),
+            Err(problem) => {
+                error!(id = %record.id, %problem, "record is not stored");
+                true
+            }
         }
     }
 
@@ -117,7 +121,8 @@ impl Storage {
         }
     }
 
-    /// A sector has its first entities.
+    /// A sector has its first entities, and all of them were put before: the store keeps the order, so that a
+    /// process killed in between leaves no sector empty for ever.
     pub fn mark_generated(&self, sector: SectorId, tick: SimTick) {
         if let Some(store) = &self.store {
             store.mark_generated((sector.x, sector.y), signed(tick.0));
@@ -154,7 +159,10 @@ impl Core<'_, '_> {
             .collect();
         for id in changed {
             let Some(record) = self.current_record(id) else { continue };
-            self.storage.put(&EntityRecord { pilot: None, ..record.clone() });
+            if !self.storage.put(&EntityRecord { pilot: None, ..record.clone() }) {
+                // It stays changed, and is given again next time.
+                continue;
+            }
             if let Some(entry) = self.mirror.get_mut(id) {
                 entry.dirty = false;
                 entry.record.state = record.state;

@@ -90,6 +90,9 @@ pub struct World {
     /// Applies this many inputs twice.
     pub double: u64,
     pub refuse: bool,
+    /// Lets a rock come, and go again three ticks later.
+    pub flash: bool,
+    rock: Option<(SimTick, Entity)>,
 }
 
 impl World {
@@ -139,6 +142,8 @@ impl Game {
                 blow: DVec2::ZERO,
                 double: 0,
                 refuse: false,
+                flash: false,
+                rock: None,
             })
             .add_systems(Update, judge)
             .add_systems(Update, (welcome, respawn).chain().in_set(HandleWorldEvents))
@@ -167,6 +172,21 @@ impl Game {
 
     pub fn world(&mut self) -> bevy::ecs::change_detection::Mut<'_, World> {
         self.server.world_mut().resource_mut::<World>()
+    }
+
+    /// The server goes on for `ticks`; the client stands still.
+    pub fn freeze_client(&mut self, ticks: u64) {
+        let until = self.world().tick + ticks;
+        while self.world().tick < until {
+            self.network.advance(self.started.elapsed().as_millis() as u64);
+            self.server.update();
+            self.handle.waker().wait(Duration::from_millis(2));
+        }
+    }
+
+    pub fn is_rock_gone(&mut self) -> bool {
+        let world = self.world();
+        !world.flash && world.rock.is_none()
     }
 
     /// One update of everything.
@@ -295,7 +315,25 @@ fn tick(mut commands: Commands, mut naia: Server, mut ticks: MessageReader<TickE
                 naia.send_message::<NoticeChannel, _>(&user, &news).unwrap();
             }
         }
+        flash(&mut commands, &mut naia, &mut world);
         step_and_send(&mut world, &address);
+    }
+}
+
+fn flash(commands: &mut Commands, naia: &mut Server, world: &mut World) {
+    match world.rock {
+        Some((since, rock)) if world.tick.since(since) >= 3 => {
+            commands.entity(rock).despawn();
+            world.rock = None;
+        }
+        None if world.flash => {
+            let identity = identity(EntityKind::Asteroid, NetId(55), EntityId::new(), "rock");
+            let rock = spawn(commands, naia, &identity);
+            naia.room_mut(&world.room.unwrap()).add_entity(&rock);
+            world.flash = false;
+            world.rock = Some((world.tick, rock));
+        }
+        _ => {}
     }
 }
 

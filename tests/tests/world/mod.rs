@@ -1,0 +1,234 @@
+//! A world of real processes, sockets and files: what each process says, how it ends, and that none outlives its test.
+
+mod pilot;
+mod process;
+
+pub use pilot::{Pilot, RawPlayer, raw_player};
+pub use process::{Ended, PATIENCE, Process};
+
+use sidereal_client::account::{AccountApi, LoginTicket};
+use sidereal_transport::{ConnectOptions, PeerKind};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+/// What the shards of these tests present.
+pub const SECRET: &str = "the shards' own";
+
+/// The password of every pilot of these tests.
+const PASSWORD: &str = "correct horse battery";
+
+/// A port of this machine that any process may have: the flags' value for "any free one".
+pub const ANY: &str = "127.0.0.1:0";
+
+/// A text as the argument of a process.
+pub fn text(path: &Path) -> String {
+    path.to_str().expect("temporary folders have plain names").to_owned()
+}
+
+/// The flags of a server on free ports, with `changes` to their values.
+pub fn server_flags(changes: &[(&str, &str)]) -> Vec<String> {
+    let mut flags = vec![
+        ("--player-addr", ANY),
+        ("--shard-addr", ANY),
+        ("--http-addr", ANY),
+        ("--database-url", ":memory:"),
+        ("--shard-secret", SECRET),
+    ];
+    for (flag, value) in changes {
+        flags.retain(|(other, _)| other != flag);
+        flags.push((flag, value));
+    }
+    let flags = flags.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value.to_owned()]);
+    flags.chain(["--die-with-stdin".to_owned()]).collect()
+}
+
+/// The flags of a shard for `server`, with `changes` to their values.
+pub fn shard_flags(server: &Server, changes: &[(&str, &str)]) -> Vec<String> {
+    let (address, hash) = (server.shard_addr.to_string(), hex(&server.certificate_hash));
+    let mut flags = vec![("--server", &address[..]), ("--certificate-hash", &hash), ("--shard-secret", SECRET)];
+    for (flag, value) in changes {
+        flags.retain(|(other, _)| other != flag);
+        flags.push((flag, value));
+    }
+    let flags = flags.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value.to_owned()]);
+    flags.chain(["--die-with-stdin".to_owned()]).collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A server that listens.
+pub struct Server {
+    pub process: Process,
+    pub player_addr: SocketAddr,
+    pub shard_addr: SocketAddr,
+    pub http_addr: SocketAddr,
+    pub certificate_hash: [u8; 32],
+    agent: ureq::Agent,
+}
+
+impl Server {
+    /// Starts one over the database at `url`; its files go into `folder`. It waits for `shards` shards.
+    pub fn start(folder: &Path, url: &str, shards: usize) -> Self {
+        let ready = folder.join("server.ready");
+        let _ = std::fs::remove_file(&ready);
+        let mut flags = server_flags(&[("--database-url", url), ("--expect-shards", &shards.to_string())]);
+        flags.extend(["--ready-file".to_owned(), text(&ready)]);
+        let mut process = Process::start("sidereal-server", &flags);
+        process.wait_for_file(&ready);
+        let ready = std::fs::read(&ready).expect("it is there");
+        let ready: serde_json::Value = serde_json::from_slice(&ready).expect("JSON");
+        let field = |name: &str| ready[name].as_str().unwrap_or_else(|| panic!("no {name} in {ready}")).to_owned();
+        let address = |name| field(name).parse().expect("an address");
+        let digits = field("certificate_hash");
+        let mut certificate_hash = [0; 32];
+        for (byte, at) in certificate_hash.iter_mut().zip((0..64).step_by(2)) {
+            *byte = u8::from_str_radix(&digits[at..at + 2], 16).expect("hexadecimal");
+        }
+        Self {
+            process,
+            player_addr: address("player_addr"),
+            shard_addr: address("shard_addr"),
+            http_addr: address("http_addr"),
+            certificate_hash,
+            agent: ureq::Agent::config_builder()
+                .timeout_global(Some(PATIENCE))
+                .http_status_as_error(false)
+                .build()
+                .new_agent(),
+        }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.http_addr)
+    }
+
+    /// One figure of `/metrics`.
+    pub fn metric(&self, name: &str) -> u64 {
+        let mut answer = self.agent.get(format!("{}/metrics", self.url())).call().expect("the server answers");
+        let text = answer.body_mut().read_to_string().expect("text");
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        // Before its first tick a server shows nothing yet.
+        value.map_or(0, |value| value.parse().expect("a whole number"))
+    }
+
+    /// Asks for figures until they are as wanted.
+    #[track_caller]
+    pub fn wait_until(&mut self, what: &str, mut done: impl FnMut(&Self) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !done(self) {
+            assert!(Instant::now() < deadline, "{what} never came: {:#?}", self.process.seen());
+            self.process.listen(Duration::from_millis(20));
+        }
+    }
+
+    /// A ticket for `user`, whose account is made if there is none.
+    pub fn ticket(&self, user: &str) -> LoginTicket {
+        let api = AccountApi::new(&self.url()).expect("its own address");
+        api.enter(user, PASSWORD, true).expect("the server lets everybody in")
+    }
+
+    /// How to connect as a player.
+    pub fn door(&self, protocol_version: u32) -> ConnectOptions {
+        ConnectOptions::new(self.player_addr, PeerKind::Player, self.certificate_hash, protocol_version)
+    }
+}
+
+/// A server with its shards.
+pub struct World {
+    pub server: Server,
+    pub shards: Vec<Process>,
+    pub folder: TempDir,
+}
+
+impl World {
+    /// A world with `shards` shards over `world.sqlite` in `folder`, ready for players.
+    pub fn start(folder: TempDir, shards: usize) -> Self {
+        let url = format!("sqlite://{}", text(&Self::database_in(folder.path())));
+        let mut server = Server::start(folder.path(), &url, shards);
+        let shards = (1..=shards)
+            .map(|number| {
+                let name = format!("shard-{number}");
+                Process::start("sidereal-shard", &shard_flags(&server, &[("--name", &name)]))
+            })
+            .collect();
+        server.wait_until("a lease", |server| server.metric("sidereal_leased_sectors") > 0);
+        Self { server, shards, folder }
+    }
+
+    pub fn database_in(folder: &Path) -> PathBuf {
+        folder.join("world.sqlite")
+    }
+
+    /// `count` bots that play until they are stopped; the first one is in space.
+    pub fn bots(&self, count: u32) -> Bots {
+        let [report, ready] = ["bots.json", "bots.ready"].map(|name| self.folder.path().join(name));
+        let flags = [
+            "--http".to_owned(),
+            self.server.url(),
+            "--count".to_owned(),
+            count.to_string(),
+            "--report".to_owned(),
+            text(&report),
+            "--ready-file".to_owned(),
+            text(&ready),
+            "--die-with-stdin".to_owned(),
+        ];
+        let mut process = Process::start("sidereal-bots", &flags);
+        process.wait_for_file(&ready);
+        Bots { process, report, count }
+    }
+
+    /// Every process still runs, and has lost and doubled nothing.
+    #[track_caller]
+    pub fn is_well(&mut self) {
+        for process in self.shards.iter_mut().chain([&mut self.server.process]) {
+            assert!(process.is_running(), "{:#?}", process.seen());
+            let panics = process.seen().iter().any(|line| line.contains("panicked"));
+            assert!(!panics, "{:#?}", process.seen());
+        }
+        for name in ["sidereal_lost_total", "sidereal_doubled_total"] {
+            assert_eq!(self.server.metric(name), 0, "{name}");
+        }
+    }
+
+    /// Ends all, shards last as a server that ends asks them for their records.
+    #[track_caller]
+    pub fn stop(self) -> TempDir {
+        let Self { server, shards, folder } = self;
+        let ended = server.process.stop();
+        assert_eq!(ended.code, Some(0), "{:#?}", ended.stderr);
+        for shard in shards {
+            let ended = shard.stop();
+            assert_eq!(ended.code, Some(0), "{:#?}", ended.stderr);
+        }
+        folder
+    }
+}
+
+/// Bots that play.
+pub struct Bots {
+    process: Process,
+    report: PathBuf,
+    count: u32,
+}
+
+impl Bots {
+    /// Ends them. They played all the time, and noticed nothing.
+    #[track_caller]
+    pub fn noticed_nothing(self) {
+        let ended = self.process.stop();
+        assert_eq!(ended.code, Some(0), "{:#?}", ended.stderr);
+        let report = std::fs::read(&self.report).expect("they wrote their report");
+        let report: serde_json::Value = serde_json::from_slice(&report).expect("JSON");
+        assert_eq!(report["bots_played"], self.count, "{report}");
+        for name in ["sessions_dropped", "violations", "inputs_lost", "inputs_doubled", "teleports"] {
+            assert_eq!(report[name], 0, "{name} in {report}");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Players in the test's own process, over real sockets: an honest one, and the bare ends for one who is not.
+
+use naia_bevy_client::transport::{IdentityReceiver, PacketReceiver, PacketSender, Socket};
+use sidereal_client::{
+    ClientConfig, FrameDelta, build_app, connect, controls::PilotIntent, session, session::SessionState,
+    view::WorldView,
+};
+use sidereal_protocol::messages::Credential;
+use sidereal_transport::{ClientHandle, ClientNetwork, ConnectOptions};
+use std::time::{Duration, Instant};
+
+use super::{PATIENCE, Server};
+
+/// An honest player's client.
+pub struct Pilot {
+    app: bevy::app::App,
+    /// The way beside the client, for what an honest one does not send.
+    pub handle: ClientHandle,
+    last: Instant,
+}
+
+impl Pilot {
+    /// Logs in as `user` and connects.
+    pub fn connect(network: &ClientNetwork, server: &Server, user: &str) -> Self {
+        let login = server.ticket(user);
+        let (handle, socket) = connect(network, &login);
+        let app = build_app(ClientConfig { ticket: login.ticket }, handle.clone(), socket);
+        Self { app, handle, last: Instant::now() }
+    }
+
+    pub fn state(&self) -> &SessionState {
+        self.app.world().resource()
+    }
+
+    pub fn view(&self) -> &WorldView {
+        self.app.world().resource()
+    }
+
+    pub fn steer(&mut self, intent: PilotIntent) {
+        self.app.insert_resource(intent);
+    }
+
+    /// Lives until `done`.
+    #[track_caller]
+    pub fn fly_until(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !done(self) {
+            assert!(Instant::now() < deadline, "{what} never came: {:?}", self.state());
+            self.fly_on();
+        }
+    }
+
+    /// One update, when something has arrived or some time has passed.
+    pub fn fly_on(&mut self) {
+        self.handle.waker().wait(Duration::from_millis(10));
+        let now = Instant::now();
+        self.app.insert_resource(FrameDelta((now - self.last).as_secs_f64()));
+        self.last = now;
+        self.app.update();
+    }
+
+    /// Leaves, as a player does who closes the window.
+    pub fn leave(mut self) {
+        session::close(&mut self.app);
+        let deadline = Instant::now() + PATIENCE;
+        while !self.handle.is_finished() && Instant::now() < deadline {
+            self.fly_on();
+        }
+    }
+}
+
+/// A peer without a client behind it, which presents `ticket` and sends what it likes. What naia would hold is kept
+/// only so that it stays open.
+pub fn raw_player(network: &ClientNetwork, options: ConnectOptions, ticket: &str) -> RawPlayer {
+    let credential = Credential { secret: ticket.to_owned(), name: String::new() };
+    let (handle, socket) = network.connector(options);
+    let socket = Box::new(socket.with_credential(credential.encode().into()));
+    let (identity, packets_out, packets_in) = socket.connect();
+    RawPlayer { handle, packets_out, _kept: (identity, packets_in) }
+}
+
+/// See [`raw_player`].
+pub struct RawPlayer {
+    pub handle: ClientHandle,
+    pub packets_out: Box<dyn PacketSender>,
+    _kept: (Box<dyn IdentityReceiver>, Box<dyn PacketReceiver>),
+}
+
+impl RawPlayer {
+    /// Waits until `done`.
+    #[track_caller]
+    pub fn wait_until(&self, what: &str, mut done: impl FnMut(&Self) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !done(self) {
+            assert!(Instant::now() < deadline, "{what} never came: {:?}", self.handle.status());
+            self.handle.waker().wait(Duration::from_millis(20));
+        }
+    }
+}

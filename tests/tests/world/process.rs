@@ -1,0 +1,158 @@
+//! One child process: its lines, its end, and that it ends with its test.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    time::{Duration, Instant},
+};
+
+/// Far away: what takes this long has failed.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A process that was started here. It is killed when this is dropped, and ends by itself (`--die-with-stdin`) when
+/// the whole test is killed.
+pub struct Process {
+    name: &'static str,
+    child: Child,
+    stdin: Option<ChildStdin>,
+    lines: Receiver<(Stream, String)>,
+    stdout: Vec<String>,
+    stderr: Vec<String>,
+}
+
+#[derive(Clone, Copy)]
+enum Stream {
+    Stdout,
+    Stderr,
+}
+
+/// A process that has ended.
+#[derive(Debug)]
+#[expect(dead_code, reason = "a failing test shows all of it")]
+pub struct Ended {
+    pub code: Option<i32>,
+    pub stdout: Vec<String>,
+    pub stderr: Vec<String>,
+}
+
+impl Process {
+    /// Starts the program called `name` with `arguments`, and with no variables that would set flags.
+    pub fn start(name: &'static str, arguments: &[impl AsRef<str>]) -> Self {
+        let mut command = Command::new(program(name));
+        for (variable, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SIDEREAL_")) {
+            command.env_remove(variable);
+        }
+        command.args(arguments.iter().map(AsRef::as_ref)).env_remove("RUST_LOG").env("NO_COLOR", "1");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{name} does not start: {error}"));
+        let (told, lines) = channel();
+        let (stdout, stderr) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
+        read_lines(stdout, Stream::Stdout, told.clone());
+        read_lines(stderr, Stream::Stderr, told);
+        let stdin = child.stdin.take();
+        Self { name, child, stdin, lines, stdout: Vec::new(), stderr: Vec::new() }
+    }
+
+    /// What it said on standard error so far, which is where the logs go.
+    pub fn seen(&self) -> &[String] {
+        &self.stderr
+    }
+
+    /// Takes in what it says, until it says nothing for `time`. False once nothing can come any more.
+    pub fn listen(&mut self, time: Duration) -> bool {
+        loop {
+            match self.lines.recv_timeout(time) {
+                Ok((Stream::Stdout, line)) => self.stdout.push(line),
+                Ok((Stream::Stderr, line)) => self.stderr.push(line),
+                Err(RecvTimeoutError::Timeout) => return true,
+                Err(RecvTimeoutError::Disconnected) => return false,
+            }
+        }
+    }
+
+    /// Waits until it has written `path`.
+    #[track_caller]
+    pub fn wait_for_file(&mut self, path: &Path) {
+        let deadline = Instant::now() + PATIENCE;
+        while !path.exists() {
+            let lives = self.listen(Duration::from_millis(20));
+            assert!(lives && Instant::now() < deadline, "{} never wrote {path:?}: {:#?}", self.name, self.stderr);
+        }
+    }
+
+    /// Whether it has not ended.
+    pub fn is_running(&mut self) -> bool {
+        self.listen(Duration::ZERO);
+        self.child.try_wait().expect("it was started here").is_none()
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub fn end(mut self) -> Ended {
+        let deadline = Instant::now() + PATIENCE;
+        while self.listen(Duration::from_millis(100)) {
+            assert!(Instant::now() < deadline, "{} does not end: {:#?}", self.name, self.stderr);
+        }
+        // Both of its streams have ended, so it has, or is about to.
+        let status = self.child.wait().expect("it was started here");
+        Ended {
+            code: status.code(),
+            stdout: std::mem::take(&mut self.stdout),
+            stderr: std::mem::take(&mut self.stderr),
+        }
+    }
+
+    /// Asks it to end, as the system does when the one who started it is gone, and waits for its end.
+    #[track_caller]
+    pub fn stop(mut self) -> Ended {
+        drop(self.stdin.take());
+        self.end()
+    }
+
+    /// Ends it as a power failure would: SIGKILL.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it was started here");
+        self.child.wait().expect("it was started here");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Fails when it has ended and was waited for: nothing to do then.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn read_lines(stream: impl Read + Send + 'static, which: Stream, told: Sender<(Stream, String)>) {
+    std::thread::spawn(move || {
+        let lines = BufReader::new(stream).split(b'\n').map_while(Result::ok);
+        for line in lines {
+            // Nobody listens any more when the test is over.
+            if told.send((which, String::from_utf8_lossy(&line).trim_end().to_owned())).is_err() {
+                return;
+            }
+        }
+    });
+}
+
+/// The program called `name`: in `SIDEREAL_BIN_DIR`, else where cargo puts it, beside the folder of this test.
+fn program(name: &str) -> PathBuf {
+    let folder = std::env::var_os("SIDEREAL_BIN_DIR").map_or_else(
+        || {
+            let test = std::env::current_exe().expect("the system says where this test is");
+            test.ancestors().nth(2).expect("target/PROFILE/deps/TEST").to_owned()
+        },
+        PathBuf::from,
+    );
+    let path = folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    assert!(
+        path.is_file(),
+        "{} is not there: `cargo build --no-default-features -p sidereal-server -p sidereal-shard -p sidereal-client \
+         -p sidereal-bots -p sidereal-launcher` builds what this test needs (./test does so), or set SIDEREAL_BIN_DIR",
+        path.display()
+    );
+    path
+}
