@@ -107,7 +107,7 @@ impl Plugin for ClientPlugin {
         app.add_plugins(naia_bevy_client::DefaultPlugin::new(session::naia_config(), schema::protocol()));
         app.init_resource::<FrameDelta>()
             .init_resource::<controls::PilotIntent>()
-            .init_resource::<pump::Valve>()
+            .init_resource::<pump::PacketValve>()
             .init_resource::<clock::ClientClock>()
             .init_resource::<view::WorldView>()
             .init_resource::<stats::PlayStats>()

@@ -1,12 +1,8 @@
-//! Gives naia its packets one at a time.
+//! Gives naia its packets one at a time (why, stands with [`Valve`]).
 //!
-//! Runs in the player client and in bots. naia 0.25 handles all packets of an update together, and
-//! panics when an entity came and went among them (`local_world_manager.rs`, `remote_spawn_entity`:
-//! the despawn has already taken out of its map what the spawn is still to be noted in). A client that
-//! stood still for a moment, or a border where entities come and go, is enough. So naia sees one
-//! packet, handles it to the end, and then sees the next. What this cannot part is a spawn and a
-//! despawn within one packet, or that a retransmission brings together: the server keeps what came
-//! into a player's sight there for longer than that takes.
+//! Runs in the player client and in bots. What the valve cannot part is a spawn and a despawn within one
+//! packet, or that a retransmission brings together: the server keeps what came into a player's sight
+//! there for longer than that takes.
 //!
 //! It also is what moves naia's events into Bevy: naia's own system for that panics on an entity that
 //! is gone again by the end of the update.
@@ -21,14 +17,9 @@ use bevy::{
 use naia_bevy_client::{
     ClientWrapper, DefaultClientTag, Instant,
     events::{ClientTickEvent, ConnectEvent, DisconnectEvent, MessageEvents},
-    transport::{IdentityReceiver, PacketReceiver, PacketSender, RecvError, ServerAddr, Socket},
 };
 use naia_bevy_shared::WorldProxyMut;
-use sidereal_transport::ClientSocket;
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
-};
+use sidereal_transport::Valve;
 
 /// Packets given to naia in one update at most; the rest waits in the transport's bounded queue. Some
 /// 15 seconds of ordinary naia traffic.
@@ -36,90 +27,13 @@ const MAX_PACKETS: usize = 512;
 
 type Tag = DefaultClientTag;
 
-/// How many more packets naia may take.
+/// The valve of this client's socket.
 #[derive(Resource, Clone, Default)]
-pub(crate) struct Valve {
-    open_for: Arc<AtomicU32>,
-}
-
-impl Valve {
-    /// `socket`, with this valve before its packets.
-    pub(crate) fn guard(&self, socket: ClientSocket) -> Box<dyn Socket> {
-        Box::new(GuardedSocket { socket: socket.into(), valve: self.clone() })
-    }
-
-    fn open_for_one(&self) {
-        self.open_for.store(1, Ordering::Relaxed);
-    }
-
-    /// Closes it; true when a packet went through.
-    fn close(&self) -> bool {
-        self.open_for.swap(0, Ordering::Relaxed) == 0
-    }
-}
-
-/// The session's socket behind the valve.
-struct GuardedSocket {
-    socket: Box<dyn Socket>,
-    valve: Valve,
-}
-
-type Halves = (Box<dyn IdentityReceiver>, Box<dyn PacketSender>, Box<dyn PacketReceiver>);
-
-impl GuardedSocket {
-    fn guard(valve: Valve, (identity, sender, receiver): Halves) -> Halves {
-        (identity, sender, Box::new(GuardedReceiver { receiver, valve }))
-    }
-}
-
-impl Socket for GuardedSocket {
-    fn connect(self: Box<Self>) -> Halves {
-        Self::guard(self.valve, self.socket.connect())
-    }
-
-    fn connect_with_auth(self: Box<Self>, auth_bytes: Vec<u8>) -> Halves {
-        Self::guard(self.valve, self.socket.connect_with_auth(auth_bytes))
-    }
-
-    fn connect_with_auth_headers(self: Box<Self>, auth_headers: Vec<(String, String)>) -> Halves {
-        Self::guard(self.valve, self.socket.connect_with_auth_headers(auth_headers))
-    }
-
-    fn connect_with_auth_and_headers(
-        self: Box<Self>,
-        auth_bytes: Vec<u8>,
-        auth_headers: Vec<(String, String)>,
-    ) -> Halves {
-        Self::guard(self.valve, self.socket.connect_with_auth_and_headers(auth_bytes, auth_headers))
-    }
-}
-
-#[derive(Clone)]
-struct GuardedReceiver {
-    receiver: Box<dyn PacketReceiver>,
-    valve: Valve,
-}
-
-impl PacketReceiver for GuardedReceiver {
-    fn receive(&mut self) -> Result<Option<&[u8]>, RecvError> {
-        if self.valve.open_for.load(Ordering::Relaxed) == 0 {
-            return Ok(None);
-        }
-        let packet = self.receiver.receive()?;
-        if packet.is_some() {
-            self.valve.open_for.store(0, Ordering::Relaxed);
-        }
-        Ok(packet)
-    }
-
-    fn server_addr(&self) -> ServerAddr {
-        self.receiver.server_addr()
-    }
-}
+pub(crate) struct PacketValve(pub(crate) Valve);
 
 /// Lets naia take in everything that arrived, packet by packet.
 pub(crate) fn pump_packets(world: &mut World) {
-    let valve = world.resource::<Valve>().clone();
+    let valve = world.resource::<PacketValve>().0.clone();
     world.resource_scope(|world, mut naia: Mut<ClientWrapper<Tag>>| {
         for _ in 0..MAX_PACKETS {
             valve.open_for_one();

@@ -14,7 +14,7 @@ use naia_bevy_shared::{ReceivePackets, SendPackets, TranslateTickEvents, WorldUp
 /// The steps of an update, in their order.
 #[derive(SystemSet, Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ClientSystems {
-    /// naia takes in its packets, one at a time (see [`crate::pump`]).
+    /// naia takes in its packets, one at a time (why, stands in `pump.rs`).
     Pump,
     /// Time goes on and the lane is read, before the tick: an input is predicted on the newest state.
     TakeIn,

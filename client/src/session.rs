@@ -9,7 +9,7 @@ use crate::{
     controls::PilotIntent,
     interpolation::Interpolation,
     piloting::Piloting,
-    pump::Valve,
+    pump::PacketValve,
     roster::Roster,
     shots::ShotBook,
     stats::PlayStats,
@@ -171,10 +171,14 @@ pub fn update(app: &mut App) {
 }
 
 /// Starts to connect with the ticket.
-pub(crate) fn start_connecting(mut client: Client<DefaultClientTag>, valve: Res<Valve>, mut session: ResMut<Session>) {
+pub(crate) fn start_connecting(
+    mut client: Client<DefaultClientTag>,
+    valve: Res<PacketValve>,
+    mut session: ResMut<Session>,
+) {
     let Some(socket) = session.socket.take() else { return };
     let credential = Credential { secret: std::mem::take(&mut session.ticket), name: String::new() };
-    client.connect(valve.guard(socket.with_credential(credential.encode().into())));
+    client.connect(valve.0.guard(socket.with_credential(credential.encode().into())));
 }
 
 /// Takes what the server says: welcome, ship, news.

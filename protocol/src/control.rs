@@ -216,8 +216,7 @@ pub enum ToServer {
 /// # Errors
 /// [`DecodeError::TooLong`] past [`MAX_CONTROL_BYTES`]: the sender splits what can be that long.
 pub fn encode_frame<T: Serialize>(message: &T) -> Result<Vec<u8>, DecodeError> {
-    let bytes = postcard::to_extend(message, Vec::new())
-        .map_err(|error| DecodeError::Malformed(error.to_string()))?;
+    let bytes = postcard::to_extend(message, Vec::new()).map_err(|error| DecodeError::Malformed(error.to_string()))?;
     if bytes.len() > MAX_CONTROL_BYTES {
         return Err(DecodeError::TooLong { len: bytes.len(), limit: MAX_CONTROL_BYTES });
     }

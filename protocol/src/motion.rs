@@ -31,8 +31,7 @@ pub const POSITION: Quantiser = Quantiser::new(-SECTOR_SIZE * 0.5, SECTOR_SIZE *
 /// A component of velocity, units/s; [`MAX_SPEED`] fits.
 pub const VELOCITY: Quantiser = Quantiser::new(-1024.0, 1024.0, 14);
 /// Heading, radians; one out of (-π, π] is wrapped into it before.
-pub const ANGLE: Quantiser =
-    Quantiser::new(-std::f64::consts::PI, std::f64::consts::PI, 11);
+pub const ANGLE: Quantiser = Quantiser::new(-std::f64::consts::PI, std::f64::consts::PI, 11);
 /// Turning, rad/s.
 pub const ANGULAR_VELOCITY: Quantiser = Quantiser::new(-8.0, 8.0, 10);
 
@@ -106,19 +105,12 @@ pub fn encode_sector_update(
         let mut bits = header_bits(sector, tick);
         let limit = MAX_LANE_BYTES * 8;
         // Shots and hits first: they are few, and later than motion nobody wants them.
-        let shot_count =
-            fitting(shots, MAX_SHOTS, limit, &mut bits, |_, shot| shot_bits(tick, &shot.id));
+        let shot_count = fitting(shots, MAX_SHOTS, limit, &mut bits, |_, shot| shot_bits(tick, &shot.id));
         let hit_count = fitting(hits, MAX_SHOTS, limit, &mut bits, |_, hit| hit_bits(tick, hit));
         let motion_count = fitting(motions, MAX_MOTIONS, limit, &mut bits, |previous, motion| {
             motion_bits(previous.map(|motion| motion.net_id), motion)
         });
-        let bytes = pack(
-            sector,
-            tick,
-            &motions[..motion_count],
-            &shots[..shot_count],
-            &hits[..hit_count],
-        );
+        let bytes = pack(sector, tick, &motions[..motion_count], &shots[..shot_count], &hits[..hit_count]);
         packets.push(EncodedUpdate { bytes, motions: motion_count });
         motions = &motions[motion_count..];
         shots = &shots[shot_count..];
@@ -186,9 +178,7 @@ fn shot_bits(now: SimTick, id: &ShotId) -> usize {
 }
 
 fn hit_bits(now: SimTick, hit: &ShotHit) -> usize {
-    shot_id_bits(now, &hit.id)
-        + varint_bits(u64::from(hit.target.0), 8)
-        + 2 * POSITION.bits() as usize
+    shot_id_bits(now, &hit.id) + varint_bits(u64::from(hit.target.0), 8) + 2 * POSITION.bits() as usize
 }
 
 fn shot_id_bits(now: SimTick, id: &ShotId) -> usize {
@@ -213,13 +203,7 @@ fn is_turning(state: &FlightState) -> bool {
     state.angular_velocity.abs() > ANGULAR_VELOCITY.error_bound() * AT_REST_ERROR_BOUNDS
 }
 
-fn pack(
-    sector: SectorId,
-    tick: SimTick,
-    motions: &[Motion],
-    shots: &[Shot],
-    hits: &[ShotHit],
-) -> Vec<u8> {
+fn pack(sector: SectorId, tick: SimTick, motions: &[Motion], shots: &[Shot], hits: &[ShotHit]) -> Vec<u8> {
     let origin = sector.origin();
     let mut writer = BitWriter::with_capacity(32 + motions.len() * 12 + shots.len() * 12);
     writer.write(u64::from(lane::SECTOR_UPDATE), 8);
@@ -287,9 +271,7 @@ impl SectorUpdate {
         }
         let x = unzigzag(reader.read_varint(8)?);
         let y = unzigzag(reader.read_varint(8)?);
-        let coordinate = |value: i64| {
-            i32::try_from(value).map_err(|_| DecodeError::OutOfRange("sector"))
-        };
+        let coordinate = |value: i64| i32::try_from(value).map_err(|_| DecodeError::OutOfRange("sector"));
         let sector = SectorId::new(coordinate(x)?, coordinate(y)?);
         let tick = SimTick(reader.read_varint(8)?);
         let motion_count = reader.read(8)? as usize;
@@ -321,20 +303,13 @@ impl SectorUpdate {
     }
 }
 
-fn read_motion(
-    reader: &mut BitReader<'_>,
-    origin: DVec2,
-    previous: Option<NetId>,
-) -> Result<Motion, DecodeError> {
+fn read_motion(reader: &mut BitReader<'_>, origin: DVec2, previous: Option<NetId>) -> Result<Motion, DecodeError> {
     let step = reader.read_varint(4)?;
     let id = match previous {
         Some(previous) => u64::from(previous.0).checked_add(step).and_then(|id| id.checked_add(1)),
         None => Some(step),
     };
-    let net_id = id
-        .and_then(|id| u32::try_from(id).ok())
-        .map(NetId)
-        .ok_or(DecodeError::OutOfRange("net id"))?;
+    let net_id = id.and_then(|id| u32::try_from(id).ok()).map(NetId).ok_or(DecodeError::OutOfRange("net id"))?;
     let local = read_vector(reader, &POSITION)?;
     // The first step is -π: the same heading as π, which is the one in range.
     let angle = wrap_angle(ANGLE.read(reader)?);

@@ -163,8 +163,7 @@ impl EntityRecord {
         if format != RECORD_FORMAT {
             return Err(DecodeError::UnknownKind(format));
         }
-        let record: Self = postcard::from_bytes(rest)
-            .map_err(|error| DecodeError::Malformed(error.to_string()))?;
+        let record: Self = postcard::from_bytes(rest).map_err(|error| DecodeError::Malformed(error.to_string()))?;
         record.validate()?;
         Ok(record)
     }

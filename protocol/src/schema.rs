@@ -5,9 +5,7 @@ use crate::{
     messages::{Destroyed, Respawn, RespawnReply, ShipAssigned, Welcome},
     tick::TICK_DURATION,
 };
-use naia_bevy_shared::{
-    Channel, ChannelDirection, ChannelMode, Protocol, ReliableSettings,
-};
+use naia_bevy_shared::{Channel, ChannelDirection, ChannelMode, Protocol, ReliableSettings};
 
 /// What the server tells a player: welcome, ship, news. In order, reliable.
 #[derive(Channel)]

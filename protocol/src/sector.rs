@@ -34,10 +34,7 @@ impl SectorId {
     /// finite, is clamped to the last one (NaN to sector 0).
     pub fn containing(position: DVec2) -> Self {
         // Float-to-integer casts saturate, and make NaN zero.
-        Self {
-            x: (position.x / SECTOR_SIZE).floor() as i32,
-            y: (position.y / SECTOR_SIZE).floor() as i32,
-        }
+        Self { x: (position.x / SECTOR_SIZE).floor() as i32, y: (position.y / SECTOR_SIZE).floor() as i32 }
     }
 
     /// The world position of the lower left corner.
@@ -57,8 +54,7 @@ impl SectorId {
 
     /// This sector and its eight neighbours, this one first, then the four that share an edge.
     pub fn neighbourhood(self) -> [SectorId; 9] {
-        const STEPS: [(i32, i32); 9] =
-            [(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1)];
+        const STEPS: [(i32, i32); 9] = [(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1)];
         STEPS.map(|(dx, dy)| self.offset(dx, dy))
     }
 

@@ -57,11 +57,7 @@ impl Shot {
         Self {
             id,
             sector,
-            origin: base
-                + DVec2::new(
-                    POSITION.unpack(POSITION.pack(local.x)),
-                    POSITION.unpack(POSITION.pack(local.y)),
-                ),
+            origin: base + DVec2::new(POSITION.unpack(POSITION.pack(local.x)), POSITION.unpack(POSITION.pack(local.y))),
             velocity: DVec2::new(
                 VELOCITY.unpack(VELOCITY.pack(velocity.x)),
                 VELOCITY.unpack(VELOCITY.pack(velocity.y)),

@@ -15,9 +15,7 @@ pub const TICK_DURATION: Duration = Duration::from_millis(33);
 
 /// A tick of the world, counted from its creation. It goes on where it stopped after a restart and
 /// does not wrap (in 10^10 years).
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Default,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Default)]
 pub struct SimTick(pub u64);
 
 impl SimTick {

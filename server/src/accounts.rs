@@ -38,18 +38,10 @@ pub struct HashCost {
 
 impl HashCost {
     /// OWASP's recommendation for argon2id.
-    pub const PRODUCTION: Self = Self {
-        memory_kib: 19_456,
-        passes: 2,
-        lanes: 1,
-    };
+    pub const PRODUCTION: Self = Self { memory_kib: 19_456, passes: 2, lanes: 1 };
 
     /// As little as argon2 allows: for tests and for worlds that live on one machine for an hour.
-    pub const WEAK: Self = Self {
-        memory_kib: 8,
-        passes: 1,
-        lanes: 1,
-    };
+    pub const WEAK: Self = Self { memory_kib: 8, passes: 1, lanes: 1 };
 }
 
 /// Why an account was not made.
@@ -128,20 +120,14 @@ impl Accounts {
     pub fn register_blocking(&self, name: &str, password: &str) -> Result<Account, RegisterError> {
         check_new(name, password)?;
         let database = &self.inner.database;
-        if database
-            .find_account(name)
-            .map_err(RegisterError::Database)?
-            .is_some()
-        {
+        if database.find_account(name).map_err(RegisterError::Database)?.is_some() {
             return Err(RegisterError::NameTaken);
         }
         let hash = self.inner.passwords.hash(password);
-        database
-            .create_account(name, &hash)
-            .map_err(|error| match error {
-                DbError::NameTaken => RegisterError::NameTaken,
-                other => RegisterError::Database(other),
-            })
+        database.create_account(name, &hash).map_err(|error| match error {
+            DbError::NameTaken => RegisterError::NameTaken,
+            other => RegisterError::Database(other),
+        })
     }
 
     /// The account with that name and password.
@@ -153,21 +139,13 @@ impl Accounts {
             // No account has these, which everybody can know.
             return Err(LoginError::WrongCredentials);
         }
-        let account = self
-            .inner
-            .database
-            .find_account(name)
-            .map_err(LoginError::Database)?;
-        let hash = account
-            .as_ref()
-            .map_or(&self.inner.dummy_hash, |account| &account.password_hash);
+        let account = self.inner.database.find_account(name).map_err(LoginError::Database)?;
+        let hash = account.as_ref().map_or(&self.inner.dummy_hash, |account| &account.password_hash);
         let matches = self.inner.passwords.matches(password, hash).unwrap_or_else(|error| {
             tracing::error!(account = ?account.as_ref().map(|account| account.id), %error, "a stored password hash is damaged");
             false
         });
-        account
-            .filter(|_| matches)
-            .ok_or(LoginError::WrongCredentials)
+        account.filter(|_| matches).ok_or(LoginError::WrongCredentials)
     }
 
     /// [`register_blocking`](Self::register_blocking) on a blocking thread, when its turn has come.
@@ -231,10 +209,7 @@ fn check_new(name: &str, password: &str) -> Result<(), RegisterError> {
 
 /// ASCII only: names that look alike are then alike.
 fn is_name(name: &str) -> bool {
-    NAME_CHARS.contains(&name.len())
-        && name
-            .bytes()
-            .all(|c| c.is_ascii_alphanumeric() || c == b'_' || c == b'-')
+    NAME_CHARS.contains(&name.len()) && name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_' || c == b'-')
 }
 
 fn is_password(password: &str) -> bool {
@@ -247,46 +222,23 @@ mod tests {
     use argon2::password_hash::PasswordHash;
 
     fn accounts() -> Accounts {
-        Accounts::new(
-            Database::open(":memory:").expect("memory is there"),
-            HashCost::WEAK,
-        )
-        .expect("an allowed cost")
+        Accounts::new(Database::open(":memory:").expect("memory is there"), HashCost::WEAK).expect("an allowed cost")
     }
 
     #[test]
     fn who_registered_can_log_in_in_whatever_case() {
         let accounts = accounts();
-        let ann = accounts
-            .register_blocking("Ann_1", "correct horse")
-            .expect("a good name");
-        assert_eq!(
-            accounts
-                .login_blocking("ann_1", "correct horse")
-                .expect("registered")
-                .id,
-            ann.id
-        );
-        assert!(matches!(
-            accounts.register_blocking("ANN_1", "other horse"),
-            Err(RegisterError::NameTaken)
-        ));
+        let ann = accounts.register_blocking("Ann_1", "correct horse").expect("a good name");
+        assert_eq!(accounts.login_blocking("ann_1", "correct horse").expect("registered").id, ann.id);
+        assert!(matches!(accounts.register_blocking("ANN_1", "other horse"), Err(RegisterError::NameTaken)));
     }
 
     #[test]
     fn the_password_is_stored_as_argon2id_with_a_salt_of_its_own() {
         let accounts = accounts();
-        let ann = accounts
-            .register_blocking("ann", "correct horse")
-            .expect("a good name");
-        let bob = accounts
-            .register_blocking("bob", "correct horse")
-            .expect("a good name");
-        assert!(
-            ann.password_hash.starts_with("$argon2id$v=19$m=8,t=1,p=1$"),
-            "{}",
-            ann.password_hash
-        );
+        let ann = accounts.register_blocking("ann", "correct horse").expect("a good name");
+        let bob = accounts.register_blocking("bob", "correct horse").expect("a good name");
+        assert!(ann.password_hash.starts_with("$argon2id$v=19$m=8,t=1,p=1$"), "{}", ann.password_hash);
         assert_ne!(ann.password_hash, bob.password_hash);
         assert!(!format!("{ann:?}").contains("argon2id"));
     }
@@ -294,72 +246,33 @@ mod tests {
     #[test]
     fn a_wrong_password_and_an_unknown_name_read_the_same() {
         let accounts = accounts();
-        accounts
-            .register_blocking("ann", "correct horse")
-            .expect("a good name");
-        let wrong = accounts
-            .login_blocking("ann", "wrong horse!")
-            .expect_err("wrong");
-        let unknown = accounts
-            .login_blocking("bob", "correct horse")
-            .expect_err("unknown");
+        accounts.register_blocking("ann", "correct horse").expect("a good name");
+        let wrong = accounts.login_blocking("ann", "wrong horse!").expect_err("wrong");
+        let unknown = accounts.login_blocking("bob", "correct horse").expect_err("unknown");
         assert!(matches!(wrong, LoginError::WrongCredentials));
         assert_eq!(wrong.to_string(), unknown.to_string());
         let dummy = PasswordHash::new(&accounts.inner.dummy_hash).expect("a hash");
-        let real = accounts
-            .inner
-            .database
-            .find_account("ann")
-            .expect("memory")
-            .expect("registered")
-            .password_hash;
+        let real = accounts.inner.database.find_account("ann").expect("memory").expect("registered").password_hash;
         let real = PasswordHash::new(&real).expect("a hash");
-        assert_eq!(
-            dummy.params, real.params,
-            "the check of an unknown name costs as much"
-        );
+        assert_eq!(dummy.params, real.params, "the check of an unknown name costs as much");
     }
 
     #[test]
     fn names_and_passwords_keep_to_the_rules() {
         let accounts = accounts();
-        for name in [
-            "",
-            "ab",
-            "an n",
-            "ann\0",
-            "ann'--",
-            "änn",
-            "аnn",
-            "../../etc",
-            &"a".repeat(25),
-        ] {
+        for name in ["", "ab", "an n", "ann\0", "ann'--", "änn", "аnn", "../../etc", &"a".repeat(25)] {
             assert!(
-                matches!(
-                    accounts.register_blocking(name, "correct horse"),
-                    Err(RegisterError::BadName)
-                ),
+                matches!(accounts.register_blocking(name, "correct horse"), Err(RegisterError::BadName)),
                 "{name:?}"
             );
-            assert!(matches!(
-                accounts.login_blocking(name, "correct horse"),
-                Err(LoginError::WrongCredentials)
-            ));
+            assert!(matches!(accounts.login_blocking(name, "correct horse"), Err(LoginError::WrongCredentials)));
         }
         for password in ["", "1234567", &"x".repeat(129)] {
-            assert!(matches!(
-                accounts.register_blocking("ann", password),
-                Err(RegisterError::BadPassword)
-            ));
+            assert!(matches!(accounts.register_blocking("ann", password), Err(RegisterError::BadPassword)));
         }
-        for (name, password) in [
-            ("abc", "ünïcödé!"),
-            ("a-b_3", "12345678"),
-            (&*"a".repeat(24), &*"語".repeat(128)),
-        ] {
-            accounts
-                .register_blocking(name, password)
-                .expect("within the rules");
+        for (name, password) in [("abc", "ünïcödé!"), ("a-b_3", "12345678"), (&*"a".repeat(24), &*"語".repeat(128))]
+        {
+            accounts.register_blocking(name, password).expect("within the rules");
             accounts.login_blocking(name, password).expect("registered");
         }
     }

@@ -44,13 +44,7 @@ impl Audit {
 
 impl Core<'_, '_> {
     /// Compares a shard's census with the mirror.
-    pub fn on_census(
-        &mut self,
-        shard: ShardId,
-        tick: SimTick,
-        entities: &[(NetId, u64)],
-        inputs_applied: u64,
-    ) {
+    pub fn on_census(&mut self, shard: ShardId, tick: SimTick, entities: &[(NetId, u64)], inputs_applied: u64) {
         self.audit.applied.insert(shard, inputs_applied);
         let counted: HashSet<NetId> = entities.iter().map(|(net_id, _)| *net_id).collect();
         let expected: HashSet<NetId> = self
@@ -75,11 +69,7 @@ impl Core<'_, '_> {
 }
 
 /// Counts what differs in a row; returns what has just run out of patience.
-fn tally(
-    counts: &mut HashMap<(ShardId, NetId), u32>,
-    shard: ShardId,
-    differing: &[NetId],
-) -> Vec<NetId> {
+fn tally(counts: &mut HashMap<(ShardId, NetId), u32>, shard: ShardId, differing: &[NetId]) -> Vec<NetId> {
     let now: HashSet<NetId> = differing.iter().copied().collect();
     counts.retain(|(of, net_id), _| *of != shard || now.contains(net_id));
     let mut faults = Vec::new();

@@ -1,6 +1,11 @@
 //! Turns leases into grants: reads or generates a block's entities, and hands them to its holder.
 
-use crate::{core::Core, leases::{BlockState, Leases}, mirror::Holder, worldgen};
+use crate::{
+    core::Core,
+    leases::{BlockState, Leases},
+    mirror::Holder,
+    worldgen,
+};
 use bevy::prelude::Resource;
 use sidereal_protocol::{
     control::ToShard,
@@ -16,12 +21,8 @@ use tracing::{info, warn};
 const GATHER_TICKS: u64 = 5 * TICK_HZ as u64;
 
 /// The blocks round the world's centre: new ships start there, so they are always leased.
-const HOME: [BlockId; 4] = [
-    BlockId { x: -1, y: -1 },
-    BlockId { x: -1, y: 0 },
-    BlockId { x: 0, y: -1 },
-    BlockId { x: 0, y: 0 },
-];
+const HOME: [BlockId; 4] =
+    [BlockId { x: -1, y: -1 }, BlockId { x: -1, y: 0 }, BlockId { x: 0, y: -1 }, BlockId { x: 0, y: 0 }];
 
 /// Who simulates what, and from how many shards on.
 #[derive(Debug, Resource)]
@@ -45,8 +46,7 @@ impl LeaseBook {
     /// Whether every shard that was waited for is there; once true, it stays so.
     fn gather(&mut self, started: SimTick, now: SimTick) -> bool {
         let shards = self.table.shard_count();
-        self.gathered |= shards > 0
-            && (shards >= self.expected_shards || now.since(started) >= GATHER_TICKS);
+        self.gathered |= shards > 0 && (shards >= self.expected_shards || now.since(started) >= GATHER_TICKS);
         self.gathered
     }
 

@@ -197,11 +197,7 @@ impl Handoffs {
                     && transfer.phase == Phase::Offered
                 {
                     self.aborted += 1;
-                    actions.push(Action::Abort {
-                        to: transfer.target,
-                        id,
-                        epoch: transfer.record.epoch,
-                    });
+                    actions.push(Action::Abort { to: transfer.target, id, epoch: transfer.record.epoch });
                 }
             }
             Event::ShardLost(shard) => self.shard_lost(shard, actions),
@@ -229,18 +225,10 @@ impl Handoffs {
             None => {}
         }
         actions.push(Action::Offer { to: target, record: record.clone() });
-        self.transfers
-            .insert(id, Transfer { source, target, record, phase: Phase::Offered, since: now });
+        self.transfers.insert(id, Transfer { source, target, record, phase: Phase::Offered, since: now });
     }
 
-    fn accept(
-        &mut self,
-        now: SimTick,
-        from: ShardId,
-        id: EntityId,
-        epoch: u64,
-        actions: &mut Vec<Action>,
-    ) {
+    fn accept(&mut self, now: SimTick, from: ShardId, id: EntityId, epoch: u64, actions: &mut Vec<Action>) {
         if !self.matches(id, from, epoch, Phase::Offered) {
             self.stale += 1;
             // A shard that holds an accepted offer that nobody knows of must forget it, unless it is
@@ -288,9 +276,7 @@ impl Handoffs {
         let concerned: Vec<EntityId> = self
             .transfers
             .iter()
-            .filter(|(_, transfer)| {
-                transfer.target == shard || transfer.source == Source::Shard(shard)
-            })
+            .filter(|(_, transfer)| transfer.target == shard || transfer.source == Source::Shard(shard))
             .map(|(id, _)| *id)
             .collect();
         for id in concerned {
@@ -334,9 +320,7 @@ impl Handoffs {
 
     fn matches(&self, id: EntityId, target: ShardId, epoch: u64, phase: Phase) -> bool {
         self.transfers.get(&id).is_some_and(|transfer| {
-            transfer.target == target
-                && transfer.record.epoch == epoch
-                && transfer.phase == phase
+            transfer.target == target && transfer.record.epoch == epoch && transfer.phase == phase
         })
     }
 }
@@ -363,11 +347,7 @@ mod tests {
         let record = record();
         let id = record.id;
         let mut actions = Vec::new();
-        handoffs.step(
-            SimTick(10),
-            Event::Begin { source, target: TARGET, record: record.clone() },
-            &mut actions,
-        );
+        handoffs.step(SimTick(10), Event::Begin { source, target: TARGET, record: record.clone() }, &mut actions);
         assert_eq!(actions, vec![Action::Offer { to: TARGET, record }]);
         (handoffs, id)
     }
@@ -409,18 +389,13 @@ mod tests {
                                     match action {
                                         Action::Commit { .. } => commits += 1,
                                         Action::Release { .. } => released += 1,
-                                        Action::Abort { to: SOURCE, .. }
-                                        | Action::Homeless { .. } => returned += 1,
+                                        Action::Abort { to: SOURCE, .. } | Action::Homeless { .. } => returned += 1,
                                         _ => {}
                                     }
                                 }
                             }
                             let pending = usize::from(handoffs.is_offered(id));
-                            assert_eq!(
-                                commits + returned + pending,
-                                1,
-                                "{source:?} {first} {second} {third} {late}"
-                            );
+                            assert_eq!(commits + returned + pending, 1, "{source:?} {first} {second} {third} {late}");
                             assert!(released <= commits);
                         }
                     }

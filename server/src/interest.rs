@@ -11,7 +11,7 @@ use bytes::Bytes;
 use sidereal_protocol::{
     ids::ShardId,
     sector::SectorId,
-    tick::TICK_HZ,
+    tick::{SimTick, TICK_HZ},
 };
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -20,6 +20,11 @@ use std::{
 
 /// Rooms that one peer enters in one tick: entering costs naia some 7 µs for each entity in it.
 const ROOMS_PER_TICK: usize = 3;
+
+/// How long a room that was entered is kept, ticks: 2 s. A ship that turns round on a border then does not
+/// flap, and naia's client, which cannot bear to hear of an entity's coming and going together, has them
+/// apart.
+const ROOM_STAY_TICKS: u64 = 2 * TICK_HZ as u64;
 
 /// What a player may be sent on the lane, bytes per second: above it the far sectors thin out first.
 /// 64 KB/s is half a megabit: any link on which the world is playable carries it.
@@ -53,7 +58,8 @@ struct View {
     /// The ship's sector; `None` for a shard.
     center: Option<SectorId>,
     wanted: BTreeSet<SectorId>,
-    seen: BTreeSet<SectorId>,
+    /// What is seen, and since when.
+    seen: BTreeMap<SectorId, SimTick>,
     /// Bytes that may still be sent; refilled each tick.
     allowance: u64,
 }
@@ -79,7 +85,7 @@ impl Interest {
     pub fn players_seeing(&self, sector: SectorId) -> Vec<SocketAddr> {
         self.views
             .iter()
-            .filter(|(_, view)| view.center.is_some() && view.seen.contains(&sector))
+            .filter(|(_, view)| view.center.is_some() && view.seen.contains_key(&sector))
             .map(|(address, _)| *address)
             .collect()
     }
@@ -87,15 +93,11 @@ impl Interest {
     fn rebuild(&mut self) {
         self.subscribers.clear();
         for (address, view) in &self.views {
-            for sector in &view.seen {
+            for sector in view.seen.keys() {
                 let class = match view.center {
                     None => Class::Border,
                     Some(center) if center == *sector => Class::Own,
-                    Some(center)
-                        if center.x.abs_diff(sector.x) + center.y.abs_diff(sector.y) == 1 =>
-                    {
-                        Class::Edge
-                    }
+                    Some(center) if center.x.abs_diff(sector.x) + center.y.abs_diff(sector.y) == 1 => Class::Edge,
                     Some(_) => Class::Corner,
                 };
                 self.subscribers.entry(*sector).or_default().push((*address, class));
@@ -107,8 +109,7 @@ impl Interest {
 
 /// Brings views, rooms and subscriptions up to date.
 pub fn follow_ships(mut core: Core<'_, '_>) {
-    let flying: Vec<(SocketAddr, sidereal_protocol::ids::EntityId)> =
-        core.players.flying().collect();
+    let flying: Vec<(SocketAddr, sidereal_protocol::ids::EntityId)> = core.players.flying().collect();
     for (address, id) in flying {
         let Some(center) = core.mirror.get(id).map(|entry| entry.record.sector) else { continue };
         let view = core.interest.views.entry(address).or_default();
@@ -139,7 +140,7 @@ pub fn follow_ships(mut core: Core<'_, '_>) {
         .interest
         .views
         .iter()
-        .filter(|(_, view)| view.wanted != view.seen)
+        .filter(|(_, view)| !view.wanted.iter().eq(view.seen.keys()))
         .map(|(address, _)| *address)
         .collect();
     for address in behind {
@@ -160,27 +161,31 @@ pub fn follow_ships(mut core: Core<'_, '_>) {
 
 /// The sectors that touch the shard's, without its own.
 fn border(core: &Core<'_, '_>, shard: ShardId) -> BTreeSet<SectorId> {
-    let own: BTreeSet<SectorId> =
-        core.leases.table.blocks_of(shard).flat_map(|block| block.sectors()).collect();
-    own.iter()
-        .flat_map(|sector| sector.neighbourhood())
-        .filter(|sector| !own.contains(sector))
-        .collect()
+    let own: BTreeSet<SectorId> = core.leases.table.blocks_of(shard).flat_map(|block| block.sectors()).collect();
+    own.iter().flat_map(|sector| sector.neighbourhood()).filter(|sector| !own.contains(sector)).collect()
 }
 
 fn adjust_rooms(core: &mut Core<'_, '_>, address: SocketAddr) {
     let Some(user) = core.user_key(&address) else { return };
     let Some(view) = core.interest.views.get(&address) else { return };
-    let mut enter: Vec<SectorId> = view.wanted.difference(&view.seen).copied().collect();
+    let mut enter: Vec<SectorId> =
+        view.wanted.iter().filter(|sector| !view.seen.contains_key(sector)).copied().collect();
     if let Some(center) = view.center {
-        enter.sort_by_key(|sector| {
-            (center.x.abs_diff(sector.x) + center.y.abs_diff(sector.y), *sector)
-        });
+        enter.sort_by_key(|sector| (center.x.abs_diff(sector.x) + center.y.abs_diff(sector.y), *sector));
     }
     enter.truncate(ROOMS_PER_TICK);
     if enter.is_empty() {
         // All that is wanted is seen: now what is no longer wanted can go.
-        let leave: Vec<SectorId> = view.seen.difference(&view.wanted).copied().collect();
+        let now = core.clock.tick;
+        let leave: Vec<SectorId> = view
+            .seen
+            .iter()
+            .filter(|(sector, since)| !view.wanted.contains(sector) && now.since(**since) >= ROOM_STAY_TICKS)
+            .map(|(sector, _)| *sector)
+            .collect();
+        if leave.is_empty() {
+            return;
+        }
         for sector in &leave {
             let room = core.room(*sector);
             core.naia.user_mut(&user).leave_room(&room);
@@ -191,11 +196,12 @@ fn adjust_rooms(core: &mut Core<'_, '_>, address: SocketAddr) {
             }
         }
     }
+    let now = core.clock.tick;
     for sector in enter {
         let room = core.room(sector);
         core.naia.user_mut(&user).enter_room(&room);
         if let Some(view) = core.interest.views.get_mut(&address) {
-            view.seen.insert(sector);
+            view.seen.insert(sector, now);
         }
         for packet in core.motion.full_packets(sector) {
             core.tally.motions_delivered += u64::from(packet.motions);

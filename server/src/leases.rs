@@ -65,28 +65,19 @@ impl Leases {
 
     /// Blocks with a holder whose entities are in the mirror.
     pub fn live_blocks(&self) -> usize {
-        self.blocks
-            .values()
-            .filter(|block| block.holder.is_some() && block.state == BlockState::Live)
-            .count()
+        self.blocks.values().filter(|block| block.holder.is_some() && block.state == BlockState::Live).count()
     }
 
     /// The block shall be simulated from now on.
     pub fn want(&mut self, id: BlockId) {
-        self.blocks
-            .entry(id)
-            .or_insert(Block { holder: None, epoch: 0, state: BlockState::Stored });
+        self.blocks.entry(id).or_insert(Block { holder: None, epoch: 0, state: BlockState::Stored });
     }
 
     /// Gives every wanted block without a holder to a shard; returns what was given, and where the
     /// block's entities are. Nothing is given while no shard is there.
     pub fn assign(&mut self) -> Vec<(BlockId, ShardId, BlockState)> {
-        let open: Vec<BlockId> = self
-            .blocks
-            .iter()
-            .filter(|(_, block)| block.holder.is_none())
-            .map(|(id, _)| *id)
-            .collect();
+        let open: Vec<BlockId> =
+            self.blocks.iter().filter(|(_, block)| block.holder.is_none()).map(|(id, _)| *id).collect();
         let mut given = Vec::new();
         for id in open {
             let Some(shard) = self.choose(id) else { break };
@@ -100,23 +91,16 @@ impl Leases {
     }
 
     fn choose(&self, id: BlockId) -> Option<ShardId> {
-        let load = |shard: ShardId| {
-            self.blocks.values().filter(|block| block.holder == Some(shard)).count()
-        };
+        let load = |shard: ShardId| self.blocks.values().filter(|block| block.holder == Some(shard)).count();
         let least = self.shards.iter().map(|shard| load(*shard)).min()?;
         let neighbours = |shard: ShardId| {
-            self.blocks
-                .iter()
-                .filter(|(other, block)| other.touches(id) && block.holder == Some(shard))
-                .count()
+            self.blocks.iter().filter(|(other, block)| other.touches(id) && block.holder == Some(shard)).count()
         };
         self.shards
             .iter()
             .copied()
             .filter(|shard| load(*shard) <= least + IMBALANCE)
-            .max_by_key(|shard| {
-                (neighbours(*shard), std::cmp::Reverse(load(*shard)), std::cmp::Reverse(*shard))
-            })
+            .max_by_key(|shard| (neighbours(*shard), std::cmp::Reverse(load(*shard)), std::cmp::Reverse(*shard)))
     }
 
     /// The block's entities were asked from the database, or are in the mirror now.
@@ -147,9 +131,7 @@ impl Leases {
     pub fn blocks_of(&self, shard: ShardId) -> impl Iterator<Item = BlockId> + '_ {
         self.blocks
             .iter()
-            .filter(move |(_, block)| {
-                block.holder == Some(shard) && block.state == BlockState::Live
-            })
+            .filter(move |(_, block)| block.holder == Some(shard) && block.state == BlockState::Live)
             .map(|(id, _)| *id)
     }
 }
@@ -169,8 +151,7 @@ mod tests {
         let given = leases.assign();
         assert_eq!(given.len(), 4);
         for shard in [ShardId(1), ShardId(2)] {
-            let blocks: Vec<BlockId> =
-                given.iter().filter(|(_, to, _)| *to == shard).map(|(id, _, _)| *id).collect();
+            let blocks: Vec<BlockId> = given.iter().filter(|(_, to, _)| *to == shard).map(|(id, _, _)| *id).collect();
             assert_eq!(blocks.len(), 2, "{given:?}");
             assert!(blocks[0].touches(blocks[1]), "{given:?}");
         }

@@ -56,8 +56,8 @@ impl Link {
     }
 
     fn judge(&self, kind: PeerKind, credential: &[u8]) -> Result<Admitted, String> {
-        let credential = Credential::decode(credential)
-            .map_err(|error| format!("the credential is malformed ({error})"))?;
+        let credential =
+            Credential::decode(credential).map_err(|error| format!("the credential is malformed ({error})"))?;
         match kind {
             PeerKind::Player => {
                 let ticket = self

@@ -160,9 +160,7 @@ impl Core<'_, '_> {
         self.mirror.by_net.insert(record.net_id, record.id);
         let issued_epoch = record.epoch;
         let id = record.id;
-        self.mirror
-            .entries
-            .insert(id, Mirrored { entity, record, holder, issued_epoch, dirty: true });
+        self.mirror.entries.insert(id, Mirrored { entity, record, holder, issued_epoch, dirty: true });
     }
 
     /// Takes an entity out of the mirror; players see it go. Returns what it was.

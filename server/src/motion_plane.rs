@@ -144,13 +144,7 @@ impl MotionPlane {
     }
 
     /// Takes what a shard sent; appends entities that changed their sector.
-    pub fn apply(
-        &mut self,
-        from: ShardId,
-        update: &SectorUpdate,
-        now: SimTick,
-        changes: &mut Vec<SectorChange>,
-    ) {
+    pub fn apply(&mut self, from: ShardId, update: &SectorUpdate, now: SimTick, changes: &mut Vec<SectorChange>) {
         for motion in &update.motions {
             let Some(place) = self.places.get_mut(&motion.net_id) else {
                 self.stale += 1;
@@ -174,19 +168,10 @@ impl MotionPlane {
                 if let Some(cell) = self.cells.get_mut(&old_sector) {
                     cell.entries.remove(&motion.net_id);
                 }
-                changes.push(SectorChange {
-                    net_id: motion.net_id,
-                    from: old_sector,
-                    to: update.sector,
-                });
+                changes.push(SectorChange { net_id: motion.net_id, from: old_sector, to: update.sector });
             }
             let cell = self.cells.entry(update.sector).or_default();
-            let entry = Entry {
-                state: motion.state,
-                glow: motion.glow,
-                tick: update.tick,
-                changed_at: now,
-            };
+            let entry = Entry { state: motion.state, glow: motion.glow, tick: update.tick, changed_at: now };
             let known = cell.entries.entry(motion.net_id).or_insert(entry);
             // Datagrams may overtake each other.
             if update.tick >= known.tick {
@@ -208,9 +193,7 @@ impl MotionPlane {
             cell.shots.push((now, *shot));
         }
         for hit in &update.hits {
-            if cell.hits.iter().any(|(_, known)| known.id == hit.id)
-                || cell.hits.len() == MAX_SECTOR_SHOTS
-            {
+            if cell.hits.iter().any(|(_, known)| known.id == hit.id) || cell.hits.len() == MAX_SECTOR_SHOTS {
                 continue;
             }
             cell.hits.push((now, *hit));
@@ -240,21 +223,14 @@ impl MotionPlane {
     /// Everything in a sector, for somebody who has just come to see it.
     pub fn full_packets(&self, sector: SectorId) -> Vec<SectorPacket> {
         let Some(cell) = self.cells.get(&sector) else { return Vec::new() };
-        let motions: Vec<Motion> = cell
-            .entries
-            .iter()
-            .map(|(net_id, entry)| motion_at(*net_id, entry, cell.tick))
-            .collect();
+        let motions: Vec<Motion> =
+            cell.entries.iter().map(|(net_id, entry)| motion_at(*net_id, entry, cell.tick)).collect();
         encode(sector, cell.tick, &motions, &[], &[])
     }
 }
 
 fn recent<T: Copy>(items: &[(SimTick, T)], now: SimTick) -> Vec<T> {
-    items
-        .iter()
-        .filter(|(seen, _)| now.since(*seen) < SHOT_REPEATS)
-        .map(|(_, item)| *item)
-        .collect()
+    items.iter().filter(|(seen, _)| now.since(*seen) < SHOT_REPEATS).map(|(_, item)| *item).collect()
 }
 
 /// An entry as it is at the packet's tick: a state whose update was lost coasts, for a second at most.
@@ -267,13 +243,7 @@ fn motion_at(net_id: NetId, entry: &Entry, tick: SimTick) -> Motion {
     Motion { net_id, state, glow: entry.glow }
 }
 
-fn encode(
-    sector: SectorId,
-    tick: SimTick,
-    motions: &[Motion],
-    shots: &[Shot],
-    hits: &[ShotHit],
-) -> Vec<SectorPacket> {
+fn encode(sector: SectorId, tick: SimTick, motions: &[Motion], shots: &[Shot], hits: &[ShotHit]) -> Vec<SectorPacket> {
     // A packet's own count stands in it, but its reader is the subscriber: count by what was taken.
     encode_sector_update(sector, tick, motions, shots, hits)
         .into_iter()
@@ -299,13 +269,7 @@ mod tests {
 
     fn update(sector: SectorId, tick: u64, x: f64) -> SectorUpdate {
         let motion = Motion { net_id: NetId(5), state: at(x), glow: EngineGlow::default() };
-        SectorUpdate {
-            sector,
-            tick: SimTick(tick),
-            motions: vec![motion],
-            shots: vec![],
-            hits: vec![],
-        }
+        SectorUpdate { sector, tick: SimTick(tick), motions: vec![motion], shots: vec![], hits: vec![] }
     }
 
     fn plane() -> MotionPlane {

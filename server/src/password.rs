@@ -72,8 +72,7 @@ impl Passwords {
         memory.resize(memory.len().max(params.block_count()), Block::default());
         let mut output = [0; OUTPUT_BYTES];
         let argon2 = Argon2::new(Algorithm::Argon2id, version, params.clone());
-        let outcome =
-            argon2.hash_password_into_with_memory(password.as_bytes(), salt, &mut output, &mut memory[..]);
+        let outcome = argon2.hash_password_into_with_memory(password.as_bytes(), salt, &mut output, &mut memory[..]);
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(memory);
         outcome.map(|()| output)
     }

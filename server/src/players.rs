@@ -137,13 +137,7 @@ impl Players {
 
 impl Core<'_, '_> {
     /// A player has connected. A session that the account still has is taken over.
-    pub fn player_connected(
-        &mut self,
-        address: SocketAddr,
-        user: UserKey,
-        account: AccountId,
-        name: String,
-    ) {
+    pub fn player_connected(&mut self, address: SocketAddr, user: UserKey, account: AccountId, name: String) {
         info!(%name, %account, "player connected");
         if let Some(old) = self.players.by_account.get(&account).copied() {
             self.link.transport.close(&old, "this account has logged in elsewhere");
@@ -156,8 +150,7 @@ impl Core<'_, '_> {
             account_low: account.0.as_u64_pair().1,
             world_seed: self.storage.world_seed,
         };
-        let adrift =
-            self.players.adrift.iter().find(|(_, (owner, _))| *owner == account).map(|(id, _)| *id);
+        let adrift = self.players.adrift.iter().find(|(_, (owner, _))| *owner == account).map(|(id, _)| *id);
         let ship = match adrift {
             Some(id) => {
                 if let Some((_, adrift)) = self.players.adrift.get_mut(&id) {
@@ -310,9 +303,10 @@ impl Core<'_, '_> {
     /// A shard has given a ship back.
     pub fn on_withdrawn(&mut self, shard: ShardId, record: EntityRecord) {
         let id = record.id;
-        let ours = self.mirror.get(id).is_some_and(|entry| {
-            entry.holder == Holder::Shard(shard) && entry.record.epoch == record.epoch
-        });
+        let ours = self
+            .mirror
+            .get(id)
+            .is_some_and(|entry| entry.holder == Holder::Shard(shard) && entry.record.epoch == record.epoch);
         if !ours || record.validate().is_err() {
             self.tally.stale += 1;
             return;
@@ -323,9 +317,8 @@ impl Core<'_, '_> {
         let owner = self.players.adrift.remove(&id).map(|(owner, _)| owner);
         self.store_ship(record.clone());
         // The player is back already: straight into the world again.
-        let returning = owner.filter(|owner| {
-            self.players.of(*owner).is_some_and(|player| player.ship == Ship::Returning(id))
-        });
+        let returning =
+            owner.filter(|owner| self.players.of(*owner).is_some_and(|player| player.ship == Ship::Returning(id)));
         if let Some(owner) = returning {
             self.board(owner, record);
         }
@@ -453,8 +446,7 @@ pub fn tend_ships(mut core: Core<'_, '_>) {
             player.ship = Ship::Waiting(Box::new(record));
         }
     }
-    let adrift: Vec<(EntityId, Adrift)> =
-        core.players.adrift.iter().map(|(id, (_, adrift))| (*id, *adrift)).collect();
+    let adrift: Vec<(EntityId, Adrift)> = core.players.adrift.iter().map(|(id, (_, adrift))| (*id, *adrift)).collect();
     for (id, adrift) in adrift {
         if now.since(adrift.since) < GRACE_TICKS || core.transfers.machine.is_offered(id) {
             continue;

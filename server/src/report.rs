@@ -1,6 +1,9 @@
 //! Counters of a run, the report at its end, and the text for `/metrics`.
 
-use crate::{core::Core, http::{MetricsText, ServerStatus}};
+use crate::{
+    core::Core,
+    http::{MetricsText, ServerStatus},
+};
 use bevy::prelude::{Res, Resource};
 use serde::Serialize;
 use std::{sync::Arc, time::Instant};
@@ -105,11 +108,7 @@ pub struct Percentiles {
 
 impl Percentiles {
     fn of(samples: &Samples) -> Self {
-        Self {
-            p50: samples.percentile(0.50),
-            p95: samples.percentile(0.95),
-            p99: samples.percentile(0.99),
-        }
+        Self { p50: samples.percentile(0.50), p95: samples.percentile(0.95), p99: samples.percentile(0.99) }
     }
 }
 

@@ -107,8 +107,7 @@ pub fn run(config: &Config) -> Result<(), Failure> {
 fn stop_signal(die_with_stdin: bool) -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let by_signal = stop.clone();
-    ctrlc::set_handler(move || by_signal.store(true, Ordering::Relaxed))
-        .context("cannot listen for signals")?;
+    ctrlc::set_handler(move || by_signal.store(true, Ordering::Relaxed)).context("cannot listen for signals")?;
     if die_with_stdin {
         let by_stdin = stop.clone();
         std::thread::spawn(move || {
@@ -143,14 +142,10 @@ fn start(config: &Config) -> anyhow::Result<Running> {
     })
     .map_err(with_flag)?;
     let address = |kind| {
-        transport
-            .local_addr(kind)
-            .map(|addr| addr.to_string())
-            .context("the transport does not say where it listens")
+        transport.local_addr(kind).map(|addr| addr.to_string()).context("the transport does not say where it listens")
     };
     let (player_addr, shard_addr) = (address(PeerKind::Player)?, address(PeerKind::Shard)?);
-    let certificate_hash: String =
-        transport.certificate_hash().iter().map(|byte| format!("{byte:02x}")).collect();
+    let certificate_hash: String = transport.certificate_hash().iter().map(|byte| format!("{byte:02x}")).collect();
     let status = Arc::new(ServerStatus::default());
     let http = HttpServer::start(
         config.http_addr,
@@ -255,17 +250,13 @@ pub fn take_report(app: &mut App) -> Report {
 /// Whether [`write_whole`] can write there: told now, not after hours of play.
 fn check_writable(path: &Path) -> anyhow::Result<()> {
     let partial = path.with_extension("partial");
-    std::fs::write(&partial, "")
-        .and_then(|()| std::fs::remove_file(&partial))
-        .with_context(|| cannot_write(path))
+    std::fs::write(&partial, "").and_then(|()| std::fs::remove_file(&partial)).with_context(|| cannot_write(path))
 }
 
 /// Writes a file so that readers see all of it or nothing.
 fn write_whole(path: &Path, text: &str) -> anyhow::Result<()> {
     let partial = path.with_extension("partial");
-    std::fs::write(&partial, text)
-        .and_then(|()| std::fs::rename(&partial, path))
-        .with_context(|| cannot_write(path))
+    std::fs::write(&partial, text).and_then(|()| std::fs::rename(&partial, path)).with_context(|| cannot_write(path))
 }
 
 fn cannot_write(path: &Path) -> String {

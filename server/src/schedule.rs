@@ -1,6 +1,7 @@
 //! The order of everything in an update of the server, in one place.
 
 use crate::{
+    clock::Clock,
     granting::assign_leases,
     interest::{follow_ships, publish_motion},
     link::{flush, judge_credentials, track_peers},
@@ -10,10 +11,9 @@ use crate::{
     report::{show_status, start_stopwatch},
     shards::{handle_frames, handle_lane},
     shutdown::tend_shutdown,
-    clock::Clock,
     transfers::tend_transfers,
 };
-use bevy::prelude::{App, IntoScheduleConfigs, MessageReader, ResMut, Resource, SystemSet, Update, Res};
+use bevy::prelude::{App, IntoScheduleConfigs, MessageReader, Res, ResMut, Resource, SystemSet, Update};
 use naia_bevy_server::{HandleTickEvents, HandleWorldEvents, WorldUpdate, events::TickEvent};
 use naia_bevy_shared::{ReceivePackets, SendPackets};
 
@@ -58,27 +58,12 @@ pub fn build(app: &mut App) {
     app.init_resource::<NewTick>()
         .configure_sets(Update, ServerSystems::Admit.before(ReceivePackets))
         .configure_sets(Update, ServerSystems::Peers.in_set(HandleWorldEvents))
-        .configure_sets(
-            Update,
-            ServerSystems::Intake.after(HandleWorldEvents).before(HandleTickEvents),
-        )
-        .configure_sets(
-            Update,
-            ServerSystems::Tick.in_set(WorldUpdate).after(HandleTickEvents).run_if(on_new_tick),
-        )
+        .configure_sets(Update, ServerSystems::Intake.after(HandleWorldEvents).before(HandleTickEvents))
+        .configure_sets(Update, ServerSystems::Tick.in_set(WorldUpdate).after(HandleTickEvents).run_if(on_new_tick))
         .configure_sets(Update, ServerSystems::Flush.after(SendPackets))
-        .add_systems(
-            Update,
-            (start_stopwatch, judge_credentials).chain().in_set(ServerSystems::Admit),
-        )
-        .add_systems(
-            Update,
-            (handle_frames, track_peers, answer_requests).chain().in_set(ServerSystems::Peers),
-        )
-        .add_systems(
-            Update,
-            (take_answers, handle_lane).chain().in_set(ServerSystems::Intake),
-        )
+        .add_systems(Update, (start_stopwatch, judge_credentials).chain().in_set(ServerSystems::Admit))
+        .add_systems(Update, (handle_frames, track_peers, answer_requests).chain().in_set(ServerSystems::Peers))
+        .add_systems(Update, (take_answers, handle_lane).chain().in_set(ServerSystems::Intake))
         .add_systems(Update, advance_clock.in_set(HandleTickEvents))
         .add_systems(
             Update,
@@ -95,8 +80,5 @@ pub fn build(app: &mut App) {
                 .chain()
                 .in_set(ServerSystems::Tick),
         )
-        .add_systems(
-            Update,
-            (flush, show_status.run_if(on_new_tick)).chain().in_set(ServerSystems::Flush),
-        );
+        .add_systems(Update, (flush, show_status.run_if(on_new_tick)).chain().in_set(ServerSystems::Flush));
 }

@@ -164,9 +164,7 @@ impl Core<'_, '_> {
     }
 
     fn is_authority(&self, shard: ShardId, id: EntityId, epoch: u64) -> bool {
-        self.mirror.get(id).is_some_and(|entry| {
-            entry.holder == Holder::Shard(shard) && entry.record.epoch == epoch
-        })
+        self.mirror.get(id).is_some_and(|entry| entry.holder == Holder::Shard(shard) && entry.record.epoch == epoch)
     }
 
     fn on_prepare(&mut self, shard: ShardId, record: EntityRecord, to: SectorId) {
@@ -192,13 +190,8 @@ impl Core<'_, '_> {
             return;
         }
         entry.issued_epoch += 1;
-        let record =
-            EntityRecord { epoch: entry.issued_epoch, version: 0, sector: to, ..record };
-        self.transfer(Event::Begin {
-            source: Source::Shard(shard),
-            target,
-            record: Box::new(record),
-        });
+        let record = EntityRecord { epoch: entry.issued_epoch, version: 0, sector: to, ..record };
+        self.transfer(Event::Begin { source: Source::Shard(shard), target, record: Box::new(record) });
     }
 
     fn on_record(&mut self, shard: ShardId, mut record: EntityRecord) {
@@ -210,8 +203,7 @@ impl Core<'_, '_> {
         let known = self.mirror.get(record.id).map(|entry| (entry.holder, entry.record.fence()));
         match known {
             Some((holder, fence)) => {
-                if holder != Holder::Shard(shard) || record.epoch != fence.0 || record.version <= fence.1
-                {
+                if holder != Holder::Shard(shard) || record.epoch != fence.0 || record.version <= fence.1 {
                     self.tally.stale += 1;
                     return;
                 }
@@ -245,18 +237,10 @@ impl Core<'_, '_> {
         }
     }
 
-    fn on_destroyed(
-        &mut self,
-        id: EntityId,
-        fence: (u64, u64),
-        tick: SimTick,
-        by: Option<EntityId>,
-    ) {
+    fn on_destroyed(&mut self, id: EntityId, fence: (u64, u64), tick: SimTick, by: Option<EntityId>) {
         self.transfer(Event::Gone { id });
         let sector = self.mirror.get(id).map(|entry| entry.record.sector);
-        let by_name = by
-            .and_then(|by| self.mirror.get(by))
-            .map_or(String::new(), |entry| entry.record.name.clone());
+        let by_name = by.and_then(|by| self.mirror.get(by)).map_or(String::new(), |entry| entry.record.name.clone());
         let Some(gone) = self.leave_mirror(id) else { return };
         self.tally.destroyed += 1;
         self.storage.tombstone(id, fence, tick);

@@ -2,7 +2,11 @@
 
 use crate::core::Core;
 use bevy::prelude::{ResMut, Resource};
-use sidereal_protocol::{control::ToShard, ids::ShardId, tick::{SimTick, TICK_HZ}};
+use sidereal_protocol::{
+    control::ToShard,
+    ids::ShardId,
+    tick::{SimTick, TICK_HZ},
+};
 use tracing::{info, warn};
 
 /// How long shards may take to hand in their last records, ticks: 5 s.

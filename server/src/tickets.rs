@@ -77,10 +77,7 @@ impl Default for TicketOffice {
 impl TicketOffice {
     /// An office without tickets.
     pub fn new() -> Self {
-        Self {
-            opened: Instant::now(),
-            tickets: Arc::default(),
-        }
+        Self { opened: Instant::now(), tickets: Arc::default() }
     }
 
     /// Milliseconds since the office was opened: never goes back, the same for every clone.
@@ -95,25 +92,14 @@ impl TicketOffice {
         let expires_ms = now_ms.saturating_add(TICKET_LIFETIME_MS);
         let mut tickets = self.lock();
         while let Some((oldest, expired_ms)) = tickets.order.front().copied()
-            && (tickets.order.len() >= MAX_TICKETS
-                || now_ms >= expired_ms.saturating_add(REMEMBER_EXPIRED_MS))
+            && (tickets.order.len() >= MAX_TICKETS || now_ms >= expired_ms.saturating_add(REMEMBER_EXPIRED_MS))
         {
             tickets.order.pop_front();
             tickets.issued.remove(&oldest);
         }
         tickets.order.push_back((token, expires_ms));
-        let ticket = Ticket {
-            account_id,
-            name: name.to_owned(),
-        };
-        tickets.issued.insert(
-            token,
-            Issued {
-                ticket,
-                expires_ms,
-                used: false,
-            },
-        );
+        let ticket = Ticket { account_id, name: name.to_owned() };
+        tickets.issued.insert(token, Issued { ticket, expires_ms, used: false });
         drop(tickets);
         to_hex(&token)
     }
@@ -142,12 +128,10 @@ impl TicketOffice {
 }
 
 fn to_hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut hex, byte| {
-            write!(hex, "{byte:02x}").expect("a string takes whatever is written");
-            hex
-        })
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut hex, byte| {
+        write!(hex, "{byte:02x}").expect("a string takes whatever is written");
+        hex
+    })
 }
 
 fn from_hex(hex: &str) -> Option<[u8; TOKEN_BYTES]> {
@@ -174,18 +158,9 @@ mod tests {
         let office = TicketOffice::new();
         let token = office.issue(ANN, "ann", 1_000);
         assert_eq!(token.len(), 64);
-        assert_eq!(
-            office.clone().redeem(&token, 1_500),
-            Ok(Ticket {
-                account_id: ANN,
-                name: "ann".to_owned()
-            })
-        );
+        assert_eq!(office.clone().redeem(&token, 1_500), Ok(Ticket { account_id: ANN, name: "ann".to_owned() }));
         assert_eq!(office.redeem(&token, 1_501), Err(TicketError::Used));
-        assert_eq!(
-            office.redeem(&token, 1_000 + TICKET_LIFETIME_MS),
-            Err(TicketError::Used)
-        );
+        assert_eq!(office.redeem(&token, 1_000 + TICKET_LIFETIME_MS), Err(TicketError::Used));
     }
 
     #[test]
@@ -194,10 +169,7 @@ mod tests {
         let late = office.issue(ANN, "ann", 0);
         let in_time = office.issue(ANN, "ann", 0);
         assert!(office.redeem(&in_time, TICKET_LIFETIME_MS - 1).is_ok());
-        assert_eq!(
-            office.redeem(&late, TICKET_LIFETIME_MS),
-            Err(TicketError::Expired)
-        );
+        assert_eq!(office.redeem(&late, TICKET_LIFETIME_MS), Err(TicketError::Expired));
     }
 
     #[test]
@@ -205,20 +177,8 @@ mod tests {
         let office = TicketOffice::new();
         let token = office.issue(ANN, "ann", 0);
         let other = to_hex(&[0; 32]);
-        for wrong in [
-            "",
-            "zz",
-            &token[1..],
-            &other,
-            &"é".repeat(32),
-            &"+1".repeat(32),
-            &format!("{token}00"),
-        ] {
-            assert_eq!(
-                office.redeem(wrong, 1),
-                Err(TicketError::Unknown),
-                "{wrong}"
-            );
+        for wrong in ["", "zz", &token[1..], &other, &"é".repeat(32), &"+1".repeat(32), &format!("{token}00")] {
+            assert_eq!(office.redeem(wrong, 1), Err(TicketError::Unknown), "{wrong}");
         }
         assert!(office.redeem(&token.to_uppercase(), 1).is_ok());
     }
@@ -248,11 +208,7 @@ mod tests {
 
     #[test]
     fn every_refusal_says_what_to_do() {
-        for error in [
-            TicketError::Unknown,
-            TicketError::Used,
-            TicketError::Expired,
-        ] {
+        for error in [TicketError::Unknown, TicketError::Used, TicketError::Expired] {
             assert!(error.to_string().ends_with("log in again"), "{error}");
         }
     }

@@ -103,11 +103,11 @@ impl Core<'_, '_> {
     /// that the old one sent.
     fn enter_sector(&mut self, record: EntityRecord, holder: Holder, from: SectorId) {
         let (id, net_id, to) = (record.id, record.net_id, record.sector);
-        let (_, state, tick) = self
-            .motion
-            .state_of(net_id)
-            .filter(|(_, _, tick)| *tick >= record.tick)
-            .unwrap_or((to, record.state, record.tick));
+        let (_, state, tick) = self.motion.state_of(net_id).filter(|(_, _, tick)| *tick >= record.tick).unwrap_or((
+            to,
+            record.state,
+            record.tick,
+        ));
         self.replace_record(record);
         if let Some(entry) = self.mirror.get_mut(id) {
             entry.holder = holder;
@@ -130,10 +130,7 @@ impl Core<'_, '_> {
             self.leases.table.want(record.sector.block());
             return Some(record);
         };
-        let issued = self
-            .mirror
-            .get(record.id)
-            .map_or(record.epoch, |entry| entry.issued_epoch.max(record.epoch));
+        let issued = self.mirror.get(record.id).map_or(record.epoch, |entry| entry.issued_epoch.max(record.epoch));
         record.epoch = issued + 1;
         record.version = 0;
         if let Some(entry) = self.mirror.get_mut(record.id) {
@@ -154,9 +151,7 @@ pub fn tend_transfers(mut core: Core<'_, '_>) {
     let orphans: Vec<EntityId> = core
         .mirror
         .iter()
-        .filter(|(id, entry)| {
-            entry.holder == Holder::Server && !core.transfers.machine.is_offered(*id)
-        })
+        .filter(|(id, entry)| entry.holder == Holder::Server && !core.transfers.machine.is_offered(*id))
         .map(|(id, _)| id)
         .collect();
     for id in orphans {

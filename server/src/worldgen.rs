@@ -1,15 +1,15 @@
 //! What is in a sector that nobody has visited: a function of the world's seed and its coordinates.
 
+use rand::{Rng, SeedableRng};
+use rand_pcg::Pcg64Mcg;
 use sidereal_protocol::{
+    DVec2,
     flight::{FlightState, HullKind, wrap_angle},
     ids::{AccountId, EntityId, NetId},
     record::{DroneMind, EntityKind, EntityRecord},
     sector::{SECTOR_SIZE, SectorId},
     tick::SimTick,
-    DVec2,
 };
-use rand::{Rng, SeedableRng};
-use rand_pcg::Pcg64Mcg;
 
 /// No rock within this distance of the world's centre, where new ships start, units.
 const CLEAR_RADIUS: f64 = 450.0;
@@ -87,25 +87,13 @@ pub fn new_ship(account: AccountId, name: &str, tick: SimTick, attempt: u64) -> 
         radius: spec.radius,
         hull: spec.hull,
         hull_max: spec.hull,
-        ..blank(
-            EntityId::new(),
-            EntityKind::Ship,
-            SectorId::containing(position),
-            position,
-            tick,
-        )
+        ..blank(EntityId::new(), EntityKind::Ship, SectorId::containing(position), position, tick)
     };
     record.state.angle = wrap_angle(angle);
     record
 }
 
-fn blank(
-    id: EntityId,
-    kind: EntityKind,
-    sector: SectorId,
-    position: DVec2,
-    tick: SimTick,
-) -> EntityRecord {
+fn blank(id: EntityId, kind: EntityKind, sector: SectorId, position: DVec2, tick: SimTick) -> EntityRecord {
     EntityRecord {
         id,
         net_id: NetId(0),
@@ -130,27 +118,17 @@ fn blank(
 
 /// A place in the sector where a circle of `radius` touches nothing that is there; `None` when a few
 /// tries found none.
-fn clear_spot(
-    random: &mut Pcg64Mcg,
-    sector: SectorId,
-    radius: f64,
-    there: &[EntityRecord],
-) -> Option<DVec2> {
+fn clear_spot(random: &mut Pcg64Mcg, sector: SectorId, radius: f64, there: &[EntityRecord]) -> Option<DVec2> {
     (0..8).find_map(|_| {
         let edge = radius + 5.0;
-        let local = DVec2::new(
-            random.random_range(edge..SECTOR_SIZE - edge),
-            random.random_range(edge..SECTOR_SIZE - edge),
-        );
+        let local =
+            DVec2::new(random.random_range(edge..SECTOR_SIZE - edge), random.random_range(edge..SECTOR_SIZE - edge));
         let position = sector.origin() + local;
         let clear = position.length() > CLEAR_RADIUS + radius
-            && there.iter().all(|other| {
-                other.state.position.distance(position) > other.radius + radius + 10.0
-            });
+            && there.iter().all(|other| other.state.position.distance(position) > other.radius + radius + 10.0);
         clear.then_some(position)
     })
 }
-
 
 #[cfg(test)]
 mod tests {

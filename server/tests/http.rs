@@ -40,16 +40,8 @@ impl World {
         let state = state(limits);
         let (tickets, status) = (state.tickets.clone(), state.status.clone());
         let server = HttpServer::start(ANY_PORT.into(), state).expect("a free port");
-        let agent = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .build()
-            .into();
-        Self {
-            server,
-            tickets,
-            status,
-            agent,
-        }
+        let agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        Self { server, tickets, status, agent }
     }
 
     fn url(&self, path: &str) -> String {
@@ -61,23 +53,13 @@ impl World {
     }
 
     fn post_text(&self, path: &str, body: &str) -> (u16, Value) {
-        let mut response = self
-            .agent
-            .post(self.url(path))
-            .send(body)
-            .expect("an answer");
-        (
-            response.status().as_u16(),
-            response.body_mut().read_json().expect("JSON"),
-        )
+        let mut response = self.agent.post(self.url(path)).send(body).expect("an answer");
+        (response.status().as_u16(), response.body_mut().read_json().expect("JSON"))
     }
 
     fn get(&self, path: &str) -> (u16, String) {
         let mut response = self.agent.get(self.url(path)).call().expect("an answer");
-        (
-            response.status().as_u16(),
-            response.body_mut().read_to_string().expect("a text"),
-        )
+        (response.status().as_u16(), response.body_mut().read_to_string().expect("a text"))
     }
 }
 
@@ -96,83 +78,39 @@ fn who_registers_and_logs_in_gets_a_ticket_that_is_good_once() {
     let world = World::start(HttpLimits::default());
     let (status, registered) = world.post("/api/register", &ann());
     assert_eq!(status, 201, "{registered}");
-    let (status, login) = world.post(
-        "/api/login",
-        &json!({ "user": "ann", "password": "correct horse" }),
-    );
+    let (status, login) = world.post("/api/login", &json!({ "user": "ann", "password": "correct horse" }));
     assert_eq!(status, 200, "{login}");
     assert_eq!(login["account_id"], registered["account_id"]);
     assert_eq!(login["player_addr"], "127.0.0.1:7777");
     assert_eq!(login["certificate_hash"], "ab".repeat(32));
     assert_eq!(login["expires_in_s"], 30);
     let token = login["ticket"].as_str().expect("a ticket");
-    let ticket = world
-        .tickets
-        .redeem(token, world.tickets.now_ms())
-        .expect("just issued");
+    let ticket = world.tickets.redeem(token, world.tickets.now_ms()).expect("just issued");
     assert_eq!(ticket.name, "Ann");
-    assert_eq!(
-        Some(ticket.account_id.to_string().as_str()),
-        registered["account_id"].as_str()
-    );
+    assert_eq!(Some(ticket.account_id.to_string().as_str()), registered["account_id"].as_str());
     assert!(!ticket.account_id.is_nil() && ticket.account_id != Uuid::max());
-    assert_eq!(
-        world.tickets.redeem(token, world.tickets.now_ms()),
-        Err(TicketError::Used)
-    );
+    assert_eq!(world.tickets.redeem(token, world.tickets.now_ms()), Err(TicketError::Used));
 }
 
 #[test]
 fn refusals_say_what_is_wrong_and_what_to_do() {
     let world = World::start(HttpLimits::default());
     assert_eq!(world.post("/api/register", &ann()).0, 201);
-    assert_refused(
-        world.post("/api/register", &ann()),
-        409,
-        "choose another one",
-    );
+    assert_refused(world.post("/api/register", &ann()), 409, "choose another one");
     let bad_name = json!({ "user": "../etc", "password": "correct horse" });
-    assert_refused(
-        world.post("/api/register", &bad_name),
-        400,
-        "3 to 24 characters",
-    );
+    assert_refused(world.post("/api/register", &bad_name), 400, "3 to 24 characters");
     let bad_password = json!({ "user": "bob", "password": "short" });
-    assert_refused(
-        world.post("/api/register", &bad_password),
-        400,
-        "8 to 128 characters",
-    );
+    assert_refused(world.post("/api/register", &bad_password), 400, "8 to 128 characters");
 
-    let wrong = world.post(
-        "/api/login",
-        &json!({ "user": "ann", "password": "wrong horse!" }),
-    );
-    let unknown = world.post(
-        "/api/login",
-        &json!({ "user": "bob", "password": "correct horse" }),
-    );
+    let wrong = world.post("/api/login", &json!({ "user": "ann", "password": "wrong horse!" }));
+    let unknown = world.post("/api/login", &json!({ "user": "bob", "password": "correct horse" }));
     assert_eq!(wrong, unknown);
     assert_refused(wrong, 401, "try again");
 
-    for body in [
-        "",
-        "{",
-        "[]",
-        "{\"user\":\"ann\"}",
-        "{\"user\":7,\"password\":\"correct horse\"}",
-        "\u{0}",
-    ] {
-        assert_refused(
-            world.post_text("/api/login", body),
-            400,
-            "\"user\" and \"password\"",
-        );
+    for body in ["", "{", "[]", "{\"user\":\"ann\"}", "{\"user\":7,\"password\":\"correct horse\"}", "\u{0}"] {
+        assert_refused(world.post_text("/api/login", body), 400, "\"user\" and \"password\"");
     }
-    let secret = world.post_text(
-        "/api/login",
-        "{\"user\":\"ann\",\"password\":[\"hunter2\"]}",
-    );
+    let secret = world.post_text("/api/login", "{\"user\":\"ann\",\"password\":[\"hunter2\"]}");
     assert!(!secret.1.to_string().contains("hunter2"));
     let large = json!({ "user": "ann", "password": "x".repeat(BODY_LIMIT_BYTES) });
     assert_refused(world.post("/api/login", &large), 413, "at most 8192 bytes");
@@ -211,10 +149,7 @@ fn health_and_metrics_follow_what_the_simulation_tells() {
         "# TYPE sidereal_logins_refused_total counter",
         "sidereal_logins_refused_total 1",
     ] {
-        assert!(
-            text.lines().any(|found| found == line),
-            "{line} is not in:\n{text}"
-        );
+        assert!(text.lines().any(|found| found == line), "{line} is not in:\n{text}");
     }
     world.status.set_leases(0, 0);
     assert_eq!(world.get("/ready").0, 503);
@@ -225,13 +160,8 @@ fn many_logins_at_once_are_all_answered() {
     let world = World::start(HttpLimits::default());
     assert_eq!(world.post("/api/register", &ann()).0, 201);
     let statuses: Vec<u16> = std::thread::scope(|scope| {
-        let logins: Vec<_> = (0..40)
-            .map(|_| scope.spawn(|| world.post("/api/login", &ann()).0))
-            .collect();
-        logins
-            .into_iter()
-            .map(|login| login.join().expect("a login"))
-            .collect()
+        let logins: Vec<_> = (0..40).map(|_| scope.spawn(|| world.post("/api/login", &ann()).0)).collect();
+        logins.into_iter().map(|login| login.join().expect("a login")).collect()
     });
     assert_eq!(statuses, [200; 40]);
 }
@@ -243,10 +173,7 @@ fn a_taken_address_is_named_with_what_to_do() {
     let error = HttpServer::start(addr, state(HttpLimits::default())).expect_err("taken");
     assert!(matches!(error, HttpError::AddressInUse { .. }));
     let text = error.to_string();
-    assert!(
-        text.contains(&addr.to_string()) && text.contains("--http-addr"),
-        "{text}"
-    );
+    assert!(text.contains(&addr.to_string()) && text.contains("--http-addr"), "{text}");
 }
 
 #[test]
@@ -262,17 +189,11 @@ fn a_stopped_server_has_left_its_address() {
 
 #[test]
 fn a_peer_that_does_not_finish_its_request_is_cut_off() {
-    let limits = HttpLimits {
-        silence_timeout: Duration::from_millis(50),
-        max_connections: 1,
-        ..HttpLimits::default()
-    };
+    let limits = HttpLimits { silence_timeout: Duration::from_millis(50), max_connections: 1, ..HttpLimits::default() };
     let world = World::start(limits);
-    for beginning in [
-        "",
-        "POST /api/login HTTP/1.1\r\nHost:",
-        "POST /api/login HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{",
-    ] {
+    for beginning in
+        ["", "POST /api/login HTTP/1.1\r\nHost:", "POST /api/login HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"]
+    {
         let mut slow = TcpStream::connect(world.server.local_addr).expect("it listens");
         slow.write_all(beginning.as_bytes()).expect("sent");
         let mut rest = Vec::new();
@@ -284,15 +205,10 @@ fn a_peer_that_does_not_finish_its_request_is_cut_off() {
 
 #[test]
 fn a_request_that_takes_too_long_is_answered() {
-    let limits = HttpLimits {
-        request_timeout: Duration::from_millis(20),
-        ..HttpLimits::default()
-    };
+    let limits = HttpLimits { request_timeout: Duration::from_millis(20), ..HttpLimits::default() };
     let world = World::start(limits);
     let mut stuck = TcpStream::connect(world.server.local_addr).expect("it listens");
-    stuck
-        .write_all(b"POST /api/login HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
-        .expect("sent");
+    stuck.write_all(b"POST /api/login HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{").expect("sent");
     let mut answer = String::new();
     stuck.read_to_string(&mut answer).expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");

@@ -7,24 +7,17 @@ use diesel::Connection;
 use diesel::connection::SimpleConnection;
 use diesel::sqlite::SqliteConnection;
 use sidereal_server::db::{
-    Admission, Database, DbError, Fence, LoadedSector, MAX_RECORD_BYTES, Sector, Store,
-    StoreConfig, StoreReply, StoredEntity,
+    Admission, Database, DbError, Fence, LoadedSector, MAX_RECORD_BYTES, Sector, Store, StoreConfig, StoreReply,
+    StoredEntity,
 };
 use tempfile::TempDir;
 use uuid::Uuid;
 
 /// Nothing is written before the store is told to stop.
-const NEVER: StoreConfig = StoreConfig {
-    flush_interval_ms: 86_400_000,
-    dirty_limit: 10_000,
-    batch: 500,
-};
+const NEVER: StoreConfig = StoreConfig { flush_interval_ms: 86_400_000, dirty_limit: 10_000, batch: 500 };
 
 /// Everything is written as soon as it can be.
-const AT_ONCE: StoreConfig = StoreConfig {
-    flush_interval_ms: 0,
-    ..NEVER
-};
+const AT_ONCE: StoreConfig = StoreConfig { flush_interval_ms: 0, ..NEVER };
 
 /// Only there so that a broken test ends.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -34,12 +27,7 @@ fn folder() -> TempDir {
 }
 
 fn path_in(folder: &TempDir) -> String {
-    folder
-        .path()
-        .join("world.sqlite")
-        .to_str()
-        .expect("a readable path")
-        .to_owned()
+    folder.path().join("world.sqlite").to_str().expect("a readable path").to_owned()
 }
 
 fn open(path: &str) -> Database {
@@ -60,9 +48,7 @@ fn entity(id: u128, sector: Sector, version: i64) -> StoredEntity {
 }
 
 fn stop(store: Store) {
-    store
-        .flush_and_stop(PATIENCE)
-        .expect("everything is written");
+    store.flush_and_stop(PATIENCE).expect("everything is written");
 }
 
 fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
@@ -102,10 +88,7 @@ fn write(database: &Database, entities: impl IntoIterator<Item = StoredEntity>) 
     for entity in entities {
         let store = Store::start(database.clone(), NEVER);
         store.put(entity);
-        stale += store
-            .flush_and_stop(PATIENCE)
-            .expect("written")
-            .stale_refused;
+        stale += store.flush_and_stop(PATIENCE).expect("written").stale_refused;
     }
     stale
 }
@@ -113,8 +96,7 @@ fn write(database: &Database, entities: impl IntoIterator<Item = StoredEntity>) 
 /// Another connection to the file, as an operator's tool would have.
 fn shell(path: &str, sql: &str) {
     let mut conn = SqliteConnection::establish(path).expect("the file opens");
-    conn.batch_execute("PRAGMA busy_timeout = 5000")
-        .expect("a pragma");
+    conn.batch_execute("PRAGMA busy_timeout = 5000").expect("a pragma");
     conn.batch_execute(sql).expect("the statement runs");
 }
 
@@ -128,45 +110,20 @@ fn a_restart_finds_everything() {
         let store = Store::start(database, NEVER);
         store.put(entity(1, (0, 0), 1));
         store.put(entity(2, (-7, i32::MIN), 1));
-        store.put(StoredEntity {
-            owner: Some(account.id),
-            ..entity(3, (0, 0), 1)
-        });
+        store.put(StoredEntity { owner: Some(account.id), ..entity(3, (0, 0), 1) });
         store.put(entity(4, (0, 0), 1));
         store.tombstone(Uuid::from_u128(4), 1, 2, 0);
         store.mark_generated((0, 0), 42);
         store.set_ship(account.id, Uuid::from_u128(3));
         store.set_meta("sim_tick", "4711");
-        let summary = store
-            .flush_and_stop(PATIENCE)
-            .expect("everything is written");
-        assert_eq!(
-            (summary.flushed_rows, summary.flushes, summary.stale_refused),
-            (7, 1, 0)
-        );
+        let summary = store.flush_and_stop(PATIENCE).expect("everything is written");
+        assert_eq!((summary.flushed_rows, summary.flushes, summary.stale_refused), (7, 1, 0));
         account.id
     };
     let database = open(&path);
-    assert_eq!(
-        database.meta("sim_tick").expect("read").as_deref(),
-        Some("4711")
-    );
-    assert_eq!(
-        database
-            .account_by_id(account)
-            .expect("read")
-            .expect("stored")
-            .ship_id,
-        Some(Uuid::from_u128(3))
-    );
-    assert_eq!(
-        database
-            .find_account("ANN")
-            .expect("read")
-            .expect("stored")
-            .id,
-        account
-    );
+    assert_eq!(database.meta("sim_tick").expect("read").as_deref(), Some("4711"));
+    assert_eq!(database.account_by_id(account).expect("read").expect("stored").ship_id, Some(Uuid::from_u128(3)));
+    assert_eq!(database.find_account("ANN").expect("read").expect("stored").id, account);
     let store = Store::start(database, NEVER);
     assert_eq!(
         load(&store, &[(0, 0), (-7, i32::MIN), (5, 5)]),
@@ -176,13 +133,7 @@ fn a_restart_finds_everything() {
             ((5, 5), false, vec![]),
         ]
     );
-    assert_eq!(
-        ship(&store, account),
-        Some(StoredEntity {
-            owner: Some(account),
-            ..entity(3, (0, 0), 1)
-        })
-    );
+    assert_eq!(ship(&store, account), Some(StoredEntity { owner: Some(account), ..entity(3, (0, 0), 1) }));
     assert_eq!(ship(&store, Uuid::from_u128(99)), None, "no such account");
 }
 
@@ -196,65 +147,26 @@ fn a_kill_between_flushes_loses_only_what_was_not_flushed() {
     store.put(entity(2, (0, 0), 1));
     drop(store);
     let store = Store::start(open(&path), NEVER);
-    assert_eq!(
-        load(&store, &[(0, 0)]),
-        [((0, 0), false, vec![entity(1, (0, 0), 1)])]
-    );
+    assert_eq!(load(&store, &[(0, 0)]), [((0, 0), false, vec![entity(1, (0, 0), 1)])]);
 }
 
 #[test]
 fn the_fence_lets_only_newer_states_win() {
     let database = open(":memory:");
-    let newest = StoredEntity {
-        epoch: 3,
-        version: 5,
-        tick: 50,
-        ..entity(1, (0, 0), 0)
-    };
+    let newest = StoredEntity { epoch: 3, version: 5, tick: 50, ..entity(1, (0, 0), 0) };
     write(&database, [newest.clone()]);
     let older = [
-        StoredEntity {
-            epoch: 2,
-            version: 9,
-            tick: 99,
-            ..newest.clone()
-        },
-        StoredEntity {
-            version: 4,
-            tick: 99,
-            ..newest.clone()
-        },
-        StoredEntity {
-            tick: 49,
-            ..newest.clone()
-        },
+        StoredEntity { epoch: 2, version: 9, tick: 99, ..newest.clone() },
+        StoredEntity { version: 4, tick: 99, ..newest.clone() },
+        StoredEntity { tick: 49, ..newest.clone() },
     ];
     assert_eq!(write(&database, older), 3);
-    assert_eq!(
-        database.entity(newest.id).expect("read"),
-        Some(newest.clone())
-    );
+    assert_eq!(database.entity(newest.id).expect("read"), Some(newest.clone()));
     let newer = [
         newest.clone(),
-        StoredEntity {
-            tick: 51,
-            sector: (1, 1),
-            record: b"tick".to_vec(),
-            ..newest.clone()
-        },
-        StoredEntity {
-            version: 6,
-            tick: 0,
-            kind: 4,
-            ..newest.clone()
-        },
-        StoredEntity {
-            epoch: 4,
-            version: 0,
-            tick: 0,
-            owner: Some(Uuid::from_u128(8)),
-            ..newest.clone()
-        },
+        StoredEntity { tick: 51, sector: (1, 1), record: b"tick".to_vec(), ..newest.clone() },
+        StoredEntity { version: 6, tick: 0, kind: 4, ..newest.clone() },
+        StoredEntity { epoch: 4, version: 0, tick: 0, owner: Some(Uuid::from_u128(8)), ..newest.clone() },
     ];
     for state in newer {
         assert_eq!(write(&database, [state.clone()]), 0);
@@ -270,23 +182,8 @@ fn a_deleted_entity_stays_deleted_and_keeps_its_fence() {
     store.tombstone(Uuid::from_u128(1), 1, 5, 105);
     store.tombstone(Uuid::from_u128(2), 1, 5, 105);
     stop(store);
-    assert_eq!(
-        write(
-            &database,
-            [
-                entity(1, (0, 0), 4),
-                entity(1, (0, 0), 5),
-                entity(2, (0, 0), 4)
-            ]
-        ),
-        3
-    );
-    let fence = Fence {
-        epoch: 1,
-        version: 5,
-        tick: 105,
-        deleted: true,
-    };
+    assert_eq!(write(&database, [entity(1, (0, 0), 4), entity(1, (0, 0), 5), entity(2, (0, 0), 4)]), 3);
+    let fence = Fence { epoch: 1, version: 5, tick: 105, deleted: true };
     for id in [Uuid::from_u128(1), Uuid::from_u128(2)] {
         assert_eq!(database.entity(id).expect("read"), None);
         assert_eq!(database.fence(id).expect("read"), Some(fence));
@@ -294,56 +191,27 @@ fn a_deleted_entity_stays_deleted_and_keeps_its_fence() {
     let store = Store::start(database.clone(), NEVER);
     assert_eq!(load(&store, &[(0, 0)]), [((0, 0), false, vec![])]);
     store.tombstone(Uuid::from_u128(1), 1, 4, 0);
-    assert_eq!(
-        store
-            .flush_and_stop(PATIENCE)
-            .expect("written")
-            .stale_refused,
-        1
-    );
-    assert_eq!(
-        database.fence(Uuid::from_u128(1)).expect("read"),
-        Some(fence)
-    );
+    assert_eq!(store.flush_and_stop(PATIENCE).expect("written").stale_refused, 1);
+    assert_eq!(database.fence(Uuid::from_u128(1)).expect("read"), Some(fence));
 }
 
 #[test]
 fn a_read_sees_what_is_not_yet_written() {
     let database = open(":memory:");
-    let account = database
-        .create_account("ann", "hash")
-        .expect("a new name")
-        .id;
-    write(
-        &database,
-        [
-            entity(1, (0, 0), 1),
-            entity(2, (0, 0), 1),
-            entity(3, (0, 0), 1),
-        ],
-    );
+    let account = database.create_account("ann", "hash").expect("a new name").id;
+    write(&database, [entity(1, (0, 0), 1), entity(2, (0, 0), 1), entity(3, (0, 0), 1)]);
     let store = Store::start(database, NEVER);
     store.put(entity(1, (0, 0), 2));
     store.put(entity(2, (1, 0), 2));
     store.tombstone(Uuid::from_u128(3), 1, 2, 0);
     store.put(entity(4, (1, 0), 1));
     store.mark_generated((1, 0), 9);
-    let owned = StoredEntity {
-        owner: Some(account),
-        ..entity(5, (0, 0), 1)
-    };
+    let owned = StoredEntity { owner: Some(account), ..entity(5, (0, 0), 1) };
     store.put(owned.clone());
     store.set_ship(account, owned.id);
     assert_eq!(
         load(&store, &[(0, 0), (1, 0), (0, 0)]),
-        [
-            ((0, 0), false, vec![entity(1, (0, 0), 2)]),
-            (
-                (1, 0),
-                true,
-                vec![entity(2, (1, 0), 2), entity(4, (1, 0), 1)]
-            ),
-        ]
+        [((0, 0), false, vec![entity(1, (0, 0), 2)]), ((1, 0), true, vec![entity(2, (1, 0), 2), entity(4, (1, 0), 1)]),]
     );
     assert_eq!(ship(&store, account), Some(owned.clone()));
     store.tombstone(owned.id, 1, 2, 0);
@@ -354,26 +222,11 @@ fn a_read_sees_what_is_not_yet_written() {
 #[test]
 fn a_waiting_state_that_the_database_knows_better_is_not_shown() {
     let database = open(":memory:");
-    write(
-        &database,
-        [
-            entity(1, (0, 0), 9),
-            StoredEntity {
-                epoch: 7,
-                ..entity(2, (4, 4), 1)
-            },
-        ],
-    );
+    write(&database, [entity(1, (0, 0), 9), StoredEntity { epoch: 7, ..entity(2, (4, 4), 1) }]);
     let store = Store::start(database, NEVER);
     store.put(entity(1, (1, 0), 2));
     store.put(entity(2, (1, 0), 2));
-    assert_eq!(
-        load(&store, &[(1, 0), (0, 0)]),
-        [
-            ((1, 0), false, vec![]),
-            ((0, 0), false, vec![entity(1, (0, 0), 9)])
-        ]
-    );
+    assert_eq!(load(&store, &[(1, 0), (0, 0)]), [((1, 0), false, vec![]), ((0, 0), false, vec![entity(1, (0, 0), 9)])]);
 }
 
 /// Flushes run all the time while entities wander: every read finds each of them once, where it last went.
@@ -384,26 +237,12 @@ fn a_read_sees_every_change_while_flushes_run() {
     let sectors: Vec<Sector> = (0..4).map(|x| (x, 0)).collect();
     for version in 1..=300 {
         for id in 0..5 {
-            store.put(entity(
-                id,
-                (((version + id as i64 * version) % 4) as i32, 0),
-                version,
-            ));
+            store.put(entity(id, (((version + id as i64 * version) % 4) as i32, 0), version));
         }
-        let mut found: Vec<StoredEntity> = load(&store, &sectors)
-            .into_iter()
-            .flat_map(|(_, _, found)| found)
-            .collect();
+        let mut found: Vec<StoredEntity> = load(&store, &sectors).into_iter().flat_map(|(_, _, found)| found).collect();
         found.sort_by_key(|entity| entity.id);
-        let expected: Vec<StoredEntity> = (0..5)
-            .map(|id| {
-                entity(
-                    id,
-                    (((version + id as i64 * version) % 4) as i32, 0),
-                    version,
-                )
-            })
-            .collect();
+        let expected: Vec<StoredEntity> =
+            (0..5).map(|id| entity(id, (((version + id as i64 * version) % 4) as i32, 0), version)).collect();
         assert_eq!(found, expected);
     }
     assert!(store.stats().flushes > 0, "the flushes did run");
@@ -414,30 +253,15 @@ fn a_read_sees_every_change_while_flushes_run() {
 fn large_records_and_hostile_texts_come_back_as_they_were() {
     let folder = folder();
     let path = path_in(&folder);
-    let record: Vec<u8> = (0..1_048_576_u32)
-        .map(|i| if i % 3 == 0 { 0 } else { (i * 31) as u8 })
-        .collect();
-    let large = StoredEntity {
-        record,
-        ..entity(1, (0, 0), 1)
-    };
-    let names = [
-        "'; DROP TABLE accounts; --",
-        "%_\\\"`",
-        "nul\0inside",
-        "\u{202e}эйн🚀",
-        "",
-        &"x".repeat(100_000),
-    ];
+    let record: Vec<u8> = (0..1_048_576_u32).map(|i| if i % 3 == 0 { 0 } else { (i * 31) as u8 }).collect();
+    let large = StoredEntity { record, ..entity(1, (0, 0), 1) };
+    let names = ["'; DROP TABLE accounts; --", "%_\\\"`", "nul\0inside", "\u{202e}эйн🚀", "", &"x".repeat(100_000)];
     {
         let database = open(&path);
         for name in names {
             database.create_account(name, name).expect("a new name");
             database.set_meta(name, name).expect("stored");
-            assert!(matches!(
-                database.create_account(name, "other"),
-                Err(DbError::NameTaken)
-            ));
+            assert!(matches!(database.create_account(name, "other"), Err(DbError::NameTaken)));
         }
         let store = Store::start(database, NEVER);
         store.put(large.clone());
@@ -448,31 +272,19 @@ fn large_records_and_hostile_texts_come_back_as_they_were() {
             tick: i64::MIN,
             ..entity(2, (9, 9), 1)
         });
-        let too_large = StoredEntity {
-            record: vec![1; MAX_RECORD_BYTES + 1],
-            ..entity(3, (0, 0), 1)
-        };
+        let too_large = StoredEntity { record: vec![1; MAX_RECORD_BYTES + 1], ..entity(3, (0, 0), 1) };
         assert_eq!(store.put(too_large), Admission::TooLarge);
         stop(store);
     }
     let database = open(&path);
     for name in names {
         let account = database.find_account(name).expect("read").expect("stored");
-        assert_eq!(
-            (account.name.as_str(), account.password_hash.as_str()),
-            (name, name)
-        );
+        assert_eq!((account.name.as_str(), account.password_hash.as_str()), (name, name));
         assert_eq!(database.meta(name).expect("read").as_deref(), Some(name));
     }
     assert_eq!(database.entity(large.id).expect("read"), Some(large));
-    let edge = database
-        .entity(Uuid::from_u128(2))
-        .expect("read")
-        .expect("stored");
-    assert_eq!(
-        (edge.kind, edge.epoch, edge.tick, edge.record.len()),
-        (i16::MIN, i64::MAX, i64::MIN, 0)
-    );
+    let edge = database.entity(Uuid::from_u128(2)).expect("read").expect("stored");
+    assert_eq!((edge.kind, edge.epoch, edge.tick, edge.record.len()), (i16::MIN, i64::MAX, i64::MIN, 0));
 }
 
 #[test]
@@ -482,18 +294,13 @@ fn a_failing_database_is_tried_again_and_stops_nobody() {
     let store = Store::start(open(&path), AT_ONCE);
     shell(&path, "ALTER TABLE entities RENAME TO away");
     store.put(entity(1, (0, 0), 1));
-    wait_for("a failed flush", || {
-        (store.stats().failed_flushes > 0).then_some(())
-    });
+    wait_for("a failed flush", || (store.stats().failed_flushes > 0).then_some(()));
     assert_eq!(store.put(entity(2, (0, 0), 1)), Admission::Accepted);
     store.request_sectors(8, vec![(0, 0)]);
     assert!(matches!(reply(&store), StoreReply::Failed { token: 8, .. }));
     shell(&path, "ALTER TABLE away RENAME TO entities");
     wait_for("the flush", || (store.stats().dirty == 0).then_some(()));
-    assert_eq!(
-        load(&store, &[(0, 0)])[0].2,
-        [entity(1, (0, 0), 1), entity(2, (0, 0), 1)]
-    );
+    assert_eq!(load(&store, &[(0, 0)])[0].2, [entity(1, (0, 0), 1), entity(2, (0, 0), 1)]);
     stop(store);
 }
 
@@ -505,37 +312,20 @@ fn an_end_without_the_database_says_what_is_lost() {
     store.put(entity(1, (0, 0), 1));
     store.put(entity(2, (0, 0), 1));
     shell(&path, "DROP TABLE entities");
-    let error = store
-        .flush_and_stop(Duration::from_millis(300))
-        .expect_err("nothing can be written");
+    let error = store.flush_and_stop(Duration::from_millis(300)).expect_err("nothing can be written");
     assert_eq!(error.unsaved, 2);
     assert!(error.to_string().contains("no such table"), "{error}");
 }
 
 #[test]
 fn at_the_limit_new_entities_are_dropped_and_counted() {
-    let store = Store::start(
-        open(":memory:"),
-        StoreConfig {
-            dirty_limit: 2,
-            ..NEVER
-        },
-    );
+    let store = Store::start(open(":memory:"), StoreConfig { dirty_limit: 2, ..NEVER });
     assert_eq!(store.put(entity(1, (0, 0), 1)), Admission::Accepted);
     assert_eq!(store.put(entity(2, (0, 0), 1)), Admission::Accepted);
     assert_eq!(store.put(entity(3, (0, 0), 1)), Admission::Full);
     assert_eq!(store.put(entity(1, (0, 0), 2)), Admission::Accepted);
-    assert_eq!(
-        (store.stats().dirty, store.stats().dropped_at_limit),
-        (2, 1)
-    );
-    assert_eq!(
-        store
-            .flush_and_stop(PATIENCE)
-            .expect("written")
-            .dropped_at_limit,
-        1
-    );
+    assert_eq!((store.stats().dirty, store.stats().dropped_at_limit), (2, 1));
+    assert_eq!(store.flush_and_stop(PATIENCE).expect("written").dropped_at_limit, 1);
 }
 
 #[test]
@@ -564,42 +354,24 @@ fn a_database_of_a_newer_version_is_refused_and_left_alone() {
     let folder = folder();
     let path = path_in(&folder);
     drop(open(&path));
-    shell(
-        &path,
-        "INSERT INTO __diesel_schema_migrations (version) VALUES ('9998'), ('9999')",
-    );
-    let error = Database::open(&path)
-        .expect_err("from the future")
-        .to_string();
+    shell(&path, "INSERT INTO __diesel_schema_migrations (version) VALUES ('9998'), ('9999')");
+    let error = Database::open(&path).expect_err("from the future").to_string();
     assert_eq!(
         error,
         format!(
             "database {path} is from a newer version of Sidereal (migration 9999): update the server or use another file with --database-url"
         )
     );
-    shell(
-        &path,
-        "DELETE FROM __diesel_schema_migrations WHERE version > '9'",
-    );
+    shell(&path, "DELETE FROM __diesel_schema_migrations WHERE version > '9'");
     open(&path);
 }
 
 #[test]
 fn what_cannot_be_opened_is_told_in_one_line_with_what_to_do() {
     let folder = folder();
-    let inside = |name: &str| {
-        folder
-            .path()
-            .join(name)
-            .to_str()
-            .expect("a readable path")
-            .to_owned()
-    };
-    std::fs::write(
-        inside("notes.txt"),
-        "not a database at all, but long enough to be looked at. ".repeat(50),
-    )
-    .expect("written");
+    let inside = |name: &str| folder.path().join(name).to_str().expect("a readable path").to_owned();
+    std::fs::write(inside("notes.txt"), "not a database at all, but long enough to be looked at. ".repeat(50))
+        .expect("written");
     shell(&inside("other.db"), "CREATE TABLE songs (name TEXT)");
     std::fs::write(inside("empty.db"), "").expect("written");
     let cases = [
@@ -608,24 +380,15 @@ fn what_cannot_be_opened_is_told_in_one_line_with_what_to_do() {
         (inside("notes.txt"), "is not a SQLite database"),
         (inside("other.db"), "belongs to another program"),
         (inside("notes.txt/world.sqlite"), "does not exist"),
-        (
-            "postgres://host/world".to_owned(),
-            "\"postgres\" are not supported",
-        ),
+        ("postgres://host/world".to_owned(), "\"postgres\" are not supported"),
         (String::new(), "names no database file"),
     ];
     for (url, what) in cases {
         let error = Database::open(&url).expect_err(&url).to_string();
-        assert!(
-            error.contains(what) && error.contains("--database-url") && !error.contains('\n'),
-            "{url}: {error}"
-        );
+        assert!(error.contains(what) && error.contains("--database-url") && !error.contains('\n'), "{url}: {error}");
     }
     let notes = std::fs::read_to_string(inside("notes.txt")).expect("still there");
-    assert!(
-        notes.starts_with("not a database"),
-        "a refused file is left alone"
-    );
+    assert!(notes.starts_with("not a database"), "a refused file is left alone");
     assert!(!Path::new(&inside("missing")).exists());
     open(&inside("empty.db"));
 }
@@ -634,10 +397,7 @@ fn what_cannot_be_opened_is_told_in_one_line_with_what_to_do() {
 fn databases_in_memory_are_shared_by_clones_only() {
     let database = open(":memory:");
     database.set_meta("seed", "7").expect("stored");
-    assert_eq!(
-        database.clone().meta("seed").expect("read").as_deref(),
-        Some("7")
-    );
+    assert_eq!(database.clone().meta("seed").expect("read").as_deref(), Some("7"));
     assert_eq!(open("sqlite://:memory:").meta("seed").expect("read"), None);
 }
 
@@ -645,16 +405,10 @@ fn databases_in_memory_are_shared_by_clones_only() {
 fn an_unknown_account_gets_no_ship() {
     let database = open(":memory:");
     let nobody = Uuid::from_u128(1);
-    assert!(
-        matches!(database.set_ship(nobody, Uuid::from_u128(2)), Err(DbError::NoAccount(id)) if id == nobody)
-    );
+    assert!(matches!(database.set_ship(nobody, Uuid::from_u128(2)), Err(DbError::NoAccount(id)) if id == nobody));
     let store = Store::start(database.clone(), NEVER);
     store.set_ship(nobody, Uuid::from_u128(2));
     store.set_meta("after", "it");
     stop(store);
-    assert_eq!(
-        database.meta("after").expect("read").as_deref(),
-        Some("it"),
-        "the batch is not held up by it"
-    );
+    assert_eq!(database.meta("after").expect("read").as_deref(), Some("it"), "the batch is not held up by it");
 }

@@ -29,7 +29,7 @@ use sidereal_protocol::{
     schema,
     tick::{SimTick, TickSync},
 };
-use sidereal_transport::{ClientHandle, ClientSocket, LinkStatus, StreamError};
+use sidereal_transport::{ClientHandle, ClientSocket, LinkStatus, StreamError, Valve};
 use std::{sync::Mutex, time::Duration};
 
 /// naia's budget for what this shard sends through it, bytes/s: acknowledgements and pings only, but
@@ -80,6 +80,29 @@ pub struct Transport(pub ClientHandle);
 #[derive(Resource)]
 struct PendingSocket(Option<ClientSocket>);
 
+/// Lets naia see one packet in an update (why, stands with [`Valve`]): see [`update`].
+#[derive(Resource, Default)]
+struct PacketValve(Valve);
+
+/// Packets that wait are given to naia in this many updates at once; the rest waits in the transport's
+/// bounded queue.
+const MAX_PACKETS: usize = 64;
+
+/// Updates the app until everything that has arrived is taken in. What runs a shard calls this instead of
+/// [`App::update`].
+pub fn update(app: &mut App) {
+    for _ in 0..MAX_PACKETS {
+        app.update();
+        if !app.world().resource::<PacketValve>().0.close() {
+            break;
+        }
+    }
+}
+
+fn open_valve(valve: Res<PacketValve>) {
+    valve.0.open_for_one();
+}
+
 /// naia's ticks as the world's, from the welcome on.
 #[derive(Resource, Default)]
 struct Calendar(Option<TickSync>);
@@ -96,6 +119,7 @@ impl Plugin for LinkPlugin {
             .add_component_events::<DefaultClientTag, Vitals>()
             .insert_resource(Transport(self.handle.clone()))
             .insert_resource(PendingSocket(socket))
+            .init_resource::<PacketValve>()
             .init_resource::<Calendar>()
             .init_resource::<Announcements>()
             .init_resource::<LinkState>()
@@ -109,6 +133,7 @@ impl Plugin for LinkPlugin {
                 ),
             )
             .add_systems(Startup, connect)
+            .add_systems(PreUpdate, open_valve)
             .add_systems(
                 Update,
                 (
@@ -130,9 +155,9 @@ fn client_config() -> ClientConfig {
     config
 }
 
-fn connect(mut client: Client<DefaultClientTag>, mut socket: ResMut<PendingSocket>) {
+fn connect(mut client: Client<DefaultClientTag>, valve: Res<PacketValve>, mut socket: ResMut<PendingSocket>) {
     if let Some(socket) = socket.0.take() {
-        client.connect(socket);
+        client.connect(valve.0.guard(socket));
     }
 }
 

@@ -6,7 +6,7 @@
 use crate::{
     config::ShardConfig,
     drain::{self, Draining},
-    link::{LinkPlugin, LinkState},
+    link::{self, LinkPlugin, LinkState},
     mailbox::Outbox,
     report::Totals,
     sim::SimPlugin,
@@ -110,7 +110,7 @@ fn run_session(app: &mut App, handle: &ClientHandle, stop: &AtomicBool) -> Sessi
     let waker = handle.waker();
     let mut joined = false;
     loop {
-        app.update();
+        link::update(app);
         match app.world().resource::<LinkState>() {
             LinkState::Connecting => {}
             LinkState::Joined => joined = true,
@@ -146,7 +146,7 @@ fn hand_in(app: &mut App, handle: &ClientHandle) {
     let deadline = Instant::now() + DRAIN_TIME;
     let mut handed_over: Option<Instant> = None;
     loop {
-        app.update();
+        link::update(app);
         let over = matches!(app.world().resource::<LinkState>(), LinkState::Lost(_) | LinkState::Refused(_));
         if over || Instant::now() > deadline {
             break;

@@ -150,7 +150,7 @@ impl Scene {
             self.lane.push(datagram);
         }
         self.handle.flush();
-        self.shard.update();
+        sidereal_shard::link::update(&mut self.shard);
         self.handle.waker().wait(Duration::from_millis(1));
     }
 

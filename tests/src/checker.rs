@@ -36,12 +36,7 @@ impl Checker {
     ///
     /// # Errors
     /// What is wrong, with ids.
-    pub fn check(
-        &mut self,
-        step: u64,
-        server: &mut App,
-        shards: &mut [Option<App>],
-    ) -> Result<(), String> {
+    pub fn check(&mut self, step: u64, server: &mut App, shards: &mut [Option<App>]) -> Result<(), String> {
         let mut owners = Owners::new();
         let mut ghosts: BTreeSet<EntityId> = BTreeSet::new();
         for (index, app) in shards.iter_mut().enumerate() {
@@ -67,10 +62,7 @@ impl Checker {
         let came = tally.entered;
         let went = tally.left;
         if came != went + mirror.len() as u64 {
-            return Err(format!(
-                "{came} entities entered the mirror, {went} left it, {} are in it",
-                mirror.len()
-            ));
+            return Err(format!("{came} entities entered the mirror, {went} left it, {} are in it", mirror.len()));
         }
         let mut now: BTreeSet<(EntityId, &'static str)> = BTreeSet::new();
         for (id, held) in &owners {

@@ -125,10 +125,8 @@ impl Cluster {
     /// Starts another shard; returns its index.
     pub fn start_shard(&mut self) -> usize {
         let (handle, socket) = self.network.connector(PeerKind::Shard, PROTOCOL_VERSION);
-        let config = ShardConfig {
-            name: format!("shard-{}", self.shards.len() + 1),
-            secret: Secret(SECRET.to_owned()),
-        };
+        let config =
+            ShardConfig { name: format!("shard-{}", self.shards.len() + 1), secret: Secret(SECRET.to_owned()) };
         self.shards.push(Some(sidereal_shard::build_app(&config, handle, socket)));
         self.shards.len() - 1
     }
@@ -143,9 +141,7 @@ impl Cluster {
     pub fn restart(&mut self) {
         let shards = self.shards.len();
         self.server.world_mut().resource_mut::<Shutdown>().requested = true;
-        self.until("the server has ended", 400, |cluster| {
-            cluster.server.world().resource::<Shutdown>().complete
-        });
+        self.until("the server has ended", 400, |cluster| cluster.server.world().resource::<Shutdown>().complete);
         let store = self.server.world_mut().resource_mut::<Storage>().take();
         store
             .expect("a running server has its store")
@@ -245,19 +241,27 @@ impl Cluster {
         })
     }
 
-    /// Moves an entity on its shard, at once: to set a scene.
+    /// Moves an entity, at rest, to where `state` says: to set a scene. A handoff that is under way would
+    /// bring it back from where it was, so it is placed again until it stays.
     ///
     /// # Panics
-    /// When no shard simulates it.
+    /// When no shard simulates it, or it does not stay.
     pub fn place(&mut self, id: EntityId, state: FlightState) {
-        for app in self.shards.iter_mut().flatten() {
-            let world = app.world_mut();
-            if sidereal_shard::bodies::set_state(world, id, state) {
-                self.scene_until = self.step + SCENE_TICKS;
+        for _ in 0..8 {
+            self.scene_until = self.step + SCENE_TICKS;
+            let placed = self
+                .shards
+                .iter_mut()
+                .flatten()
+                .any(|app| sidereal_shard::bodies::set_state(app.world_mut(), id, state));
+            assert!(placed, "{}: no shard simulates {id}", self.context());
+            self.ticks(10);
+            let there = self.truth(id).map(|(_, there)| there.position.distance(state.position));
+            if there.is_some_and(|away| away < 100.0) {
                 return;
             }
         }
-        panic!("{}: no shard simulates {id}", self.context());
+        panic!("{}: {id} does not stay where it is put", self.context());
     }
 
     /// Who has the authority, as the mirror has it.
@@ -304,7 +308,7 @@ impl Cluster {
                 self.server.update();
             }
             for app in self.shards.iter_mut().flatten() {
-                app.update();
+                sidereal_shard::link::update(app);
             }
             for player in &mut self.players {
                 player.app.insert_resource(FrameDelta(delta as f64 / 1e3));
@@ -357,11 +361,7 @@ impl Cluster {
                 format!("{}: {state:?} {:?}", player.name, piloting.queue.counts())
             })
             .collect();
-        panic!(
-            "{}: not in {limit} ticks: {what}\nplayers: {sessions:#?}\n{:?}",
-            self.context(),
-            self.tally()
-        );
+        panic!("{}: not in {limit} ticks: {what}\nplayers: {sessions:#?}\n{:?}", self.context(), self.tally());
     }
 
     fn context(&self) -> String {
@@ -369,11 +369,7 @@ impl Cluster {
     }
 }
 
-fn start_server(
-    network: &MemoryNetwork,
-    database: &Database,
-    shards: usize,
-) -> (App, ServerHandle, TicketOffice) {
+fn start_server(network: &MemoryNetwork, database: &Database, shards: usize) -> (App, ServerHandle, TicketOffice) {
     let (transport, socket) = network.server(PROTOCOL_VERSION);
     let tickets = TicketOffice::new();
     let stored = database.meta(sidereal_server::persist::META_TICK).expect("the database answers");

@@ -1,7 +1,11 @@
 //! The first properties of the whole mesh. Every step of every test also checks the harness's
 //! invariants: one authority, ids, finite positions, ghosts, inputs applied once.
 
-use sidereal_protocol::{DVec2, flight::{Controls, FlightState}, sector::SectorId};
+use sidereal_protocol::{
+    DVec2,
+    flight::{Controls, FlightState},
+    sector::SectorId,
+};
 use sidereal_server::mirror::{Holder, Mirror};
 use sidereal_tests::cluster::{Cluster, PERFECT};
 use sidereal_transport::memory::LinkConditions;
@@ -34,12 +38,7 @@ fn clear_lane(cluster: &Cluster, reach: f64) -> f64 {
 
 /// Flies a ship through a line of points with full thrust, from standing; returns the sectors and the
 /// shards that it was in.
-fn fly_line(
-    cluster: &mut Cluster,
-    player: usize,
-    from: DVec2,
-    to: DVec2,
-) -> (Vec<SectorId>, Vec<usize>) {
+fn fly_line(cluster: &mut Cluster, player: usize, from: DVec2, to: DVec2) -> (Vec<SectorId>, Vec<usize>) {
     let ship = cluster.ship_of(player).expect("flying");
     cluster.steer(player, Controls::default());
     cluster.place(ship, heading(from, to));
@@ -96,8 +95,7 @@ fn two_players_see_each_other_across_the_border_of_two_shards() {
     let mut cluster = Cluster::new(2, PERFECT, 2);
     let ada = cluster.join_and_fly("ada");
     let bob = cluster.join_and_fly("bob");
-    let (ada_ship, bob_ship) =
-        (cluster.ship_of(ada).expect("flying"), cluster.ship_of(bob).expect("flying"));
+    let (ada_ship, bob_ship) = (cluster.ship_of(ada).expect("flying"), cluster.ship_of(bob).expect("flying"));
     cluster.place(ada_ship, heading(DVec2::new(-60.0, 80.0), DVec2::ZERO));
     cluster.place(bob_ship, heading(DVec2::new(60.0, 80.0), DVec2::ZERO));
     cluster.ticks(90);

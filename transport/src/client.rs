@@ -6,9 +6,11 @@
 
 mod handle;
 mod network;
+mod valve;
 
 pub use handle::{ClientHandle, ClientSocket, LinkStatus};
 pub use network::{ClientNetwork, ConnectOptions};
+pub use valve::Valve;
 
 pub(crate) use handle::{Backend, Core};
 

@@ -33,7 +33,7 @@ mod waker;
 mod wire;
 
 pub use cert::Identity;
-pub use client::{ClientHandle, ClientNetwork, ClientSocket, ConnectOptions, LinkStatus};
+pub use client::{ClientHandle, ClientNetwork, ClientSocket, ConnectOptions, LinkStatus, Valve};
 pub use error::{BindError, StreamError, TransportError};
 pub use guard::{ClientMessages, Field};
 pub use limits::{Limits, MAX_AUTH_BYTES, MAX_FRAME_BYTES, MAX_LANE_BYTES};

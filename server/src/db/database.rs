@@ -104,17 +104,7 @@ const ENTITY_COLUMNS: EntityColumns = (
     entities::record,
 );
 
-type EntityRow = (
-    Vec<u8>,
-    i16,
-    Option<Vec<u8>>,
-    i32,
-    i32,
-    i64,
-    i64,
-    i64,
-    Vec<u8>,
-);
+type EntityRow = (Vec<u8>, i16, Option<Vec<u8>>, i32, i32, i64, i64, i64, Vec<u8>);
 
 /// A database that is reserved for this process, see [`Database::lock`].
 #[derive(Debug)]
@@ -130,9 +120,7 @@ impl Database {
     /// One line that says what is wrong and what to do, see [`DbError`]. A database of a newer build, of another
     /// program, or a file that is none is left untouched.
     pub fn open(url: &str) -> Result<Self, DbError> {
-        Ok(Self {
-            pool: sqlite::open(url)?,
-        })
+        Ok(Self { pool: sqlite::open(url)? })
     }
 
     /// Reserves the database at `url` for this process until the lock is dropped. [`Database::open`] does not look at
@@ -141,9 +129,7 @@ impl Database {
     /// # Errors
     /// [`DbError::InUse`] when another server runs on it; what [`Database::open`] refuses is refused here as well.
     pub fn lock(url: &str) -> Result<DatabaseLock, DbError> {
-        Ok(DatabaseLock {
-            _file: sqlite::lock(url)?,
-        })
+        Ok(DatabaseLock { _file: sqlite::lock(url)? })
     }
 
     /// The account of that name, in whatever case.
@@ -154,12 +140,7 @@ impl Database {
         let mut conn = self.conn()?;
         let row = accounts::table
             .filter(lower(accounts::name).eq(name.to_ascii_lowercase()))
-            .select((
-                accounts::id,
-                accounts::name,
-                accounts::password_hash,
-                accounts::ship_id,
-            ))
+            .select((accounts::id, accounts::name, accounts::password_hash, accounts::ship_id))
             .first(&mut conn)
             .optional()?;
         row.map(account_from).transpose()
@@ -173,12 +154,7 @@ impl Database {
         let mut conn = self.conn()?;
         let row = accounts::table
             .filter(accounts::id.eq(id.as_bytes().as_slice()))
-            .select((
-                accounts::id,
-                accounts::name,
-                accounts::password_hash,
-                accounts::ship_id,
-            ))
+            .select((accounts::id, accounts::name, accounts::password_hash, accounts::ship_id))
             .first(&mut conn)
             .optional()?;
         row.map(account_from).transpose()
@@ -205,9 +181,7 @@ impl Database {
             ))
             .execute(&mut conn)
             .map_err(|error| match error {
-                DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, _) => {
-                    DbError::NameTaken
-                }
+                DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, _) => DbError::NameTaken,
                 other => other.into(),
             })?;
         Ok(account)
@@ -218,11 +192,7 @@ impl Database {
     /// # Errors
     /// [`DbError::NoAccount`], or when the database fails.
     pub fn set_ship(&self, account: Uuid, ship: Uuid) -> Result<(), DbError> {
-        if write_ship(&mut *self.conn()?, account, ship)? {
-            Ok(())
-        } else {
-            Err(DbError::NoAccount(account))
-        }
+        if write_ship(&mut *self.conn()?, account, ship)? { Ok(()) } else { Err(DbError::NoAccount(account)) }
     }
 
     /// A setting of the world.
@@ -231,11 +201,7 @@ impl Database {
     /// When the database fails.
     pub fn meta(&self, key: &str) -> Result<Option<String>, DbError> {
         let mut conn = self.conn()?;
-        Ok(meta::table
-            .filter(meta::key.eq(key))
-            .select(meta::value)
-            .first(&mut conn)
-            .optional()?)
+        Ok(meta::table.filter(meta::key.eq(key)).select(meta::value).first(&mut conn).optional()?)
     }
 
     /// Stores a setting of the world.
@@ -263,10 +229,7 @@ impl Database {
     }
 
     /// The stored fence of an entity, and its state if it lives.
-    pub(super) fn entity_with_fence(
-        &self,
-        id: Uuid,
-    ) -> Result<Option<(Fence, Option<StoredEntity>)>, DbError> {
+    pub(super) fn entity_with_fence(&self, id: Uuid) -> Result<Option<(Fence, Option<StoredEntity>)>, DbError> {
         let mut conn = self.conn()?;
         let row: Option<(EntityRow, bool)> = entities::table
             .filter(entities::id.eq(id.as_bytes().as_slice()))
@@ -277,18 +240,12 @@ impl Database {
             return Ok(None);
         };
         let entity = entity_from(columns)?;
-        let fence = Fence {
-            deleted,
-            ..entity.fence()
-        };
+        let fence = Fence { deleted, ..entity.fence() };
         Ok(Some((fence, (!deleted).then_some(entity))))
     }
 
     /// Writes all changes in one transaction, in their order.
-    pub(super) fn write<'a>(
-        &self,
-        changes: impl IntoIterator<Item = &'a Change>,
-    ) -> Result<WriteOutcome, DbError> {
+    pub(super) fn write<'a>(&self, changes: impl IntoIterator<Item = &'a Change>) -> Result<WriteOutcome, DbError> {
         let mut conn = self.conn()?;
         let now = unix_ms();
         sqlite::write_transaction(&mut conn, |conn| {
@@ -319,19 +276,13 @@ impl Database {
     }
 
     /// Reads sectors, and the fences of `ids`, as they were at one moment.
-    pub(super) fn load_sectors(
-        &self,
-        wanted: &[Sector],
-        ids: &[Uuid],
-    ) -> Result<StoredSectors, DbError> {
+    pub(super) fn load_sectors(&self, wanted: &[Sector], ids: &[Uuid]) -> Result<StoredSectors, DbError> {
         let mut conn = self.conn()?;
         conn.transaction(|conn| {
             let mut stored = StoredSectors::default();
             for &(x, y) in wanted {
-                let marks: i64 = sectors::table
-                    .filter(sectors::x.eq(x).and(sectors::y.eq(y)))
-                    .count()
-                    .get_result(conn)?;
+                let marks: i64 =
+                    sectors::table.filter(sectors::x.eq(x).and(sectors::y.eq(y))).count().get_result(conn)?;
                 if marks > 0 {
                     stored.generated.insert((x, y));
                 }
@@ -346,16 +297,11 @@ impl Database {
 
     /// The ship that is linked to an account.
     pub(super) fn ship_of(&self, account: Uuid) -> Result<Option<Uuid>, DbError> {
-        Ok(self
-            .account_by_id(account)?
-            .and_then(|account| account.ship_id))
+        Ok(self.account_by_id(account)?.and_then(|account| account.ship_id))
     }
 
     fn conn(&self) -> Result<Pooled, DbError> {
-        self.pool.get().map_err(|source| DbError::Unavailable {
-            wait_ms: sqlite::POOL_WAIT_MS,
-            source,
-        })
+        self.pool.get().map_err(|source| DbError::Unavailable { wait_ms: sqlite::POOL_WAIT_MS, source })
     }
 }
 
@@ -376,24 +322,10 @@ fn load_fences(conn: &mut Conn, ids: &[Uuid]) -> Result<HashMap<Uuid, Fence>, Db
     for some in ids.chunks(IDS_PER_QUERY) {
         let rows: Vec<(Vec<u8>, i64, i64, i64, bool)> = entities::table
             .filter(entities::id.eq_any(some.iter().map(|id| id.as_bytes().as_slice())))
-            .select((
-                entities::id,
-                entities::epoch,
-                entities::version,
-                entities::tick,
-                entities::deleted,
-            ))
+            .select((entities::id, entities::epoch, entities::version, entities::tick, entities::deleted))
             .load(conn)?;
         for (id, epoch, version, tick, deleted) in rows {
-            fences.insert(
-                uuid_from(&id, "entity id")?,
-                Fence {
-                    epoch,
-                    version,
-                    tick,
-                    deleted,
-                },
-            );
+            fences.insert(uuid_from(&id, "entity id")?, Fence { epoch, version, tick, deleted });
         }
     }
     Ok(fences)
@@ -402,28 +334,19 @@ fn load_fences(conn: &mut Conn, ids: &[Uuid]) -> Result<HashMap<Uuid, Fence>, Db
 /// The order of [`Fence`] in SQL: the new row is not older than the stored one. A macro, for the type has forty lines.
 macro_rules! is_not_older {
     () => {
-        excluded(entities::epoch)
-            .gt(entities::epoch)
-            .or(excluded(entities::epoch).eq(entities::epoch).and(
-                excluded(entities::version)
-                    .gt(entities::version)
-                    .or(excluded(entities::version).eq(entities::version).and(
-                        excluded(entities::tick)
-                            .gt(entities::tick)
-                            .or(excluded(entities::tick)
-                                .eq(entities::tick)
-                                .and(excluded(entities::deleted).ge(entities::deleted))),
-                    )),
-            ))
+        excluded(entities::epoch).gt(entities::epoch).or(excluded(entities::epoch).eq(entities::epoch).and(
+            excluded(entities::version).gt(entities::version).or(excluded(entities::version)
+                .eq(entities::version)
+                .and(excluded(entities::tick).gt(entities::tick).or(
+                    excluded(entities::tick).eq(entities::tick).and(excluded(entities::deleted).ge(entities::deleted)),
+                ))),
+        ))
     };
 }
 
 /// Stores a state unless a newer one is there; tells whether it was stored.
 fn write_entity(conn: &mut Conn, entity: &StoredEntity, now: i64) -> QueryResult<bool> {
-    let owner = entity
-        .owner
-        .as_ref()
-        .map(|owner| owner.as_bytes().as_slice());
+    let owner = entity.owner.as_ref().map(|owner| owner.as_bytes().as_slice());
     let insert = diesel::insert_into(entities::table)
         .values((
             entities::id.eq(entity.id.as_bytes().as_slice()),
@@ -486,11 +409,7 @@ fn write_tombstone(conn: &mut Conn, id: Uuid, fence: Fence, now: i64) -> QueryRe
 
 fn write_generated(conn: &mut Conn, sector: Sector, tick: i64) -> QueryResult<()> {
     diesel::insert_into(sectors::table)
-        .values((
-            sectors::x.eq(sector.0),
-            sectors::y.eq(sector.1),
-            sectors::generated_at_tick.eq(tick),
-        ))
+        .values((sectors::x.eq(sector.0), sectors::y.eq(sector.1), sectors::generated_at_tick.eq(tick)))
         .on_conflict_do_nothing()
         .execute(conn)?;
     Ok(())
@@ -499,9 +418,7 @@ fn write_generated(conn: &mut Conn, sector: Sector, tick: i64) -> QueryResult<()
 /// Tells whether there is such an account.
 fn write_ship(conn: &mut Conn, account: Uuid, ship: Uuid) -> QueryResult<bool> {
     let account = accounts::table.filter(accounts::id.eq(account.as_bytes().as_slice()));
-    let changed = diesel::update(account)
-        .set(accounts::ship_id.eq(ship.as_bytes().as_slice()))
-        .execute(conn)?;
+    let changed = diesel::update(account).set(accounts::ship_id.eq(ship.as_bytes().as_slice())).execute(conn)?;
     Ok(changed > 0)
 }
 
@@ -526,9 +443,7 @@ fn account_from(
     })
 }
 
-fn entity_from(
-    (id, kind, owner, x, y, epoch, version, tick, record): EntityRow,
-) -> Result<StoredEntity, DbError> {
+fn entity_from((id, kind, owner, x, y, epoch, version, tick, record): EntityRow) -> Result<StoredEntity, DbError> {
     Ok(StoredEntity {
         id: uuid_from(&id, "entity id")?,
         kind,
@@ -546,9 +461,7 @@ fn uuid_from(bytes: &[u8], what: &'static str) -> Result<Uuid, DbError> {
 }
 
 fn unix_ms() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as i64)
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 
 #[cfg(test)]
@@ -564,18 +477,12 @@ mod tests {
     #[test]
     fn a_sector_is_found_by_its_index() {
         let database = Database::open(":memory:").expect("memory is there");
-        let query =
-            diesel::debug_query::<diesel::sqlite::Sqlite, _>(&sector_query(1, 2)).to_string();
-        let (sql, _binds) = query
-            .split_once(" -- binds")
-            .expect("a query with parameters");
+        let query = diesel::debug_query::<diesel::sqlite::Sqlite, _>(&sector_query(1, 2)).to_string();
+        let (sql, _binds) = query.split_once(" -- binds").expect("a query with parameters");
         let plan: Vec<Step> = diesel::sql_query(format!("EXPLAIN QUERY PLAN {sql}"))
             .load(&mut *database.conn().expect("a connection"))
             .expect("a plan");
         let plan: Vec<String> = plan.into_iter().map(|step| step.detail).collect();
-        assert_eq!(
-            plan,
-            ["SEARCH entities USING INDEX entities_by_sector (sector_x=? AND sector_y=?)"]
-        );
+        assert_eq!(plan, ["SEARCH entities USING INDEX entities_by_sector (sector_x=? AND sector_y=?)"]);
     }
 }

@@ -15,9 +15,7 @@ pub enum DbError {
         scheme: String,
     },
     /// The URL holds no path, or one with parameters.
-    #[error(
-        "\"{url}\" names no database file: use --database-url sqlite://FILE, a plain path, or :memory:"
-    )]
+    #[error("\"{url}\" names no database file: use --database-url sqlite://FILE, a plain path, or :memory:")]
     NoPath {
         /// The URL as it was given.
         url: String,

@@ -29,12 +29,7 @@ pub struct StoredEntity {
 impl StoredEntity {
     /// The fence of this state.
     pub fn fence(&self) -> Fence {
-        Fence {
-            epoch: self.epoch,
-            version: self.version,
-            tick: self.tick,
-            deleted: false,
-        }
+        Fence { epoch: self.epoch, version: self.version, tick: self.tick, deleted: false }
     }
 }
 

@@ -50,15 +50,11 @@ enum Location {
 
 impl Location {
     fn parse(url: &str) -> Result<Self, DbError> {
-        let no_path = || DbError::NoPath {
-            url: url.to_owned(),
-        };
+        let no_path = || DbError::NoPath { url: url.to_owned() };
         let (path, may_have_parameters) = match url.split_once("://") {
             Some(("sqlite", path)) => (path, true),
             Some((scheme, _)) => {
-                return Err(DbError::UnsupportedScheme {
-                    scheme: scheme.to_owned(),
-                });
+                return Err(DbError::UnsupportedScheme { scheme: scheme.to_owned() });
             }
             None => match url.strip_prefix("sqlite:") {
                 Some(path) => (path, true),
@@ -103,13 +99,9 @@ pub(super) fn open(url: &str) -> Result<Pool, DbError> {
         .map_err(|error| cannot_open(name, &error))?;
     let mut conn = pool.get().map_err(|error| cannot_open(name, &error))?;
     // SQLite opens a file that may not be written without a word.
-    write_transaction(&mut conn, |_| Ok::<(), DieselError>(()))
-        .map_err(|error| cannot_open(name, &error))?;
+    write_transaction(&mut conn, |_| Ok::<(), DieselError>(())).map_err(|error| cannot_open(name, &error))?;
     conn.run_pending_migrations(MIGRATIONS)
-        .map_err(|error| DbError::Migration {
-            database: name.to_owned(),
-            why: error.to_string(),
-        })?;
+        .map_err(|error| DbError::Migration { database: name.to_owned(), why: error.to_string() })?;
     drop(conn);
     Ok(pool)
 }
@@ -149,20 +141,13 @@ pub(super) fn lock(url: &str) -> Result<Option<File>, DbError> {
         check_ours(&mut probe, &path)?;
     }
     // A link to the file is the same database.
-    let mut name = std::fs::canonicalize(&path)
-        .unwrap_or_else(|_| PathBuf::from(&path))
-        .into_os_string();
+    let mut name = std::fs::canonicalize(&path).unwrap_or_else(|_| PathBuf::from(&path)).into_os_string();
     name.push("-lock");
     let refused = |error: std::io::Error| {
         let file = PathBuf::from(&name);
         cannot_open(&path, &format_args!("its lock {}: {error}", file.display()))
     };
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&name)
-        .map_err(refused)?;
+    let file = File::options().create(true).truncate(false).write(true).open(&name).map_err(refused)?;
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Err(DbError::InUse { database: path }),
@@ -184,16 +169,11 @@ fn cannot_open(database: &str, error: &dyn std::fmt::Display) -> DbError {
 fn check_path(path: &str) -> Result<(), DbError> {
     let file = Path::new(path);
     if file.is_dir() {
-        return Err(DbError::IsFolder {
-            database: path.to_owned(),
-        });
+        return Err(DbError::IsFolder { database: path.to_owned() });
     }
     match file.parent() {
         Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
-            Err(DbError::NoFolder {
-                database: path.to_owned(),
-                folder: folder.display().to_string(),
-            })
+            Err(DbError::NoFolder { database: path.to_owned(), folder: folder.display().to_string() })
         }
         _ => Ok(()),
     }
@@ -216,51 +196,31 @@ fn check_ours(conn: &mut Conn, path: &str) -> Result<(), DbError> {
     let refused = |error: DieselError| {
         let why = error.to_string();
         if why.contains("not a database") {
-            DbError::NotADatabase {
-                database: path.to_owned(),
-            }
+            DbError::NotADatabase { database: path.to_owned() }
         } else {
             cannot_open(path, &why)
         }
     };
-    conn.batch_execute(&format!("PRAGMA busy_timeout = {BUSY_TIMEOUT_MS};"))
-        .map_err(refused)?;
-    let tables: Count = diesel::sql_query("SELECT count(*) AS count FROM sqlite_master")
-        .get_result(conn)
-        .map_err(refused)?;
+    conn.batch_execute(&format!("PRAGMA busy_timeout = {BUSY_TIMEOUT_MS};")).map_err(refused)?;
+    let tables: Count =
+        diesel::sql_query("SELECT count(*) AS count FROM sqlite_master").get_result(conn).map_err(refused)?;
     if tables.count == 0 {
         return Ok(());
     }
-    let id: ApplicationId = diesel::sql_query("PRAGMA application_id")
-        .get_result(conn)
-        .map_err(refused)?;
+    let id: ApplicationId = diesel::sql_query("PRAGMA application_id").get_result(conn).map_err(refused)?;
     if id.application_id != APPLICATION_ID {
-        return Err(DbError::Foreign {
-            database: path.to_owned(),
-        });
+        return Err(DbError::Foreign { database: path.to_owned() });
     }
-    let migration_error = |why: &dyn std::fmt::Display| DbError::Migration {
-        database: path.to_owned(),
-        why: why.to_string(),
-    };
+    let migration_error =
+        |why: &dyn std::fmt::Display| DbError::Migration { database: path.to_owned(), why: why.to_string() };
     let known: Vec<String> = MigrationSource::<Sqlite>::migrations(&MIGRATIONS)
         .map_err(|error| migration_error(&error))?
         .iter()
         .map(|migration| migration.name().version().to_string())
         .collect();
-    let applied = conn
-        .applied_migrations()
-        .map_err(|error| migration_error(&error))?;
-    match applied
-        .iter()
-        .map(ToString::to_string)
-        .filter(|version| !known.contains(version))
-        .max()
-    {
-        Some(migration) => Err(DbError::Newer {
-            database: path.to_owned(),
-            migration,
-        }),
+    let applied = conn.applied_migrations().map_err(|error| migration_error(&error))?;
+    match applied.iter().map(ToString::to_string).filter(|version| !known.contains(version)).max() {
+        Some(migration) => Err(DbError::Newer { database: path.to_owned(), migration }),
         None => Ok(()),
     }
 }
@@ -272,73 +232,35 @@ mod tests {
     #[test]
     fn every_form_of_a_url_is_understood_or_refused_by_name() {
         let file = |path: &str| Location::File(path.to_owned());
-        assert_eq!(
-            Location::parse("sqlite://world.sqlite").expect("a path"),
-            file("world.sqlite")
-        );
-        assert_eq!(
-            Location::parse("sqlite:///var/lib/world.sqlite").expect("a path"),
-            file("/var/lib/world.sqlite")
-        );
-        assert_eq!(
-            Location::parse("a folder/what?.db").expect("a path"),
-            file("a folder/what?.db")
-        );
-        assert_eq!(
-            Location::parse(":memory:").expect("memory"),
-            Location::Memory
-        );
-        assert_eq!(
-            Location::parse("sqlite://:memory:").expect("memory"),
-            Location::Memory
-        );
-        for url in [
-            "",
-            "sqlite://",
-            "sqlite://x.db?mode=ro",
-            "file:x.db",
-            ":elsewhere:",
-        ] {
-            assert!(
-                matches!(Location::parse(url), Err(DbError::NoPath { .. })),
-                "{url}"
-            );
+        assert_eq!(Location::parse("sqlite://world.sqlite").expect("a path"), file("world.sqlite"));
+        assert_eq!(Location::parse("sqlite:///var/lib/world.sqlite").expect("a path"), file("/var/lib/world.sqlite"));
+        assert_eq!(Location::parse("a folder/what?.db").expect("a path"), file("a folder/what?.db"));
+        assert_eq!(Location::parse(":memory:").expect("memory"), Location::Memory);
+        assert_eq!(Location::parse("sqlite://:memory:").expect("memory"), Location::Memory);
+        for url in ["", "sqlite://", "sqlite://x.db?mode=ro", "file:x.db", ":elsewhere:"] {
+            assert!(matches!(Location::parse(url), Err(DbError::NoPath { .. })), "{url}");
         }
     }
 
     #[test]
     fn a_refused_url_does_not_show_its_password() {
-        let error =
-            Location::parse("postgres://sidereal:hunter2@db/world").expect_err("not supported");
+        let error = Location::parse("postgres://sidereal:hunter2@db/world").expect_err("not supported");
         let text = error.to_string();
-        assert!(
-            text.contains("\"postgres\"") && text.contains("sqlite://FILE"),
-            "{text}"
-        );
+        assert!(text.contains("\"postgres\"") && text.contains("sqlite://FILE"), "{text}");
         assert!(!text.contains("hunter2"), "{text}");
     }
 
     /// Cargo does not see a new folder of migrations: this crate then needs a reason to be built again.
     #[test]
     fn every_migration_of_the_folder_is_in_this_build_and_can_be_undone() {
-        let folder =
-            std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations/sqlite"));
+        let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations/sqlite"));
         let mut names: Vec<String> = folder
             .expect("the folder of the migrations")
-            .map(|entry| {
-                entry
-                    .expect("readable")
-                    .file_name()
-                    .into_string()
-                    .expect("a plain name")
-            })
+            .map(|entry| entry.expect("readable").file_name().into_string().expect("a plain name"))
             .collect();
         names.sort();
         let migrations = MigrationSource::<Sqlite>::migrations(&MIGRATIONS).expect("embedded");
-        let mut embedded: Vec<String> = migrations
-            .iter()
-            .map(|migration| migration.name().to_string())
-            .collect();
+        let mut embedded: Vec<String> = migrations.iter().map(|migration| migration.name().to_string()).collect();
         embedded.sort();
         assert_eq!(embedded, names, "touch server/src/db/sqlite.rs");
 

@@ -39,11 +39,7 @@ pub struct StoreConfig {
 impl Default for StoreConfig {
     /// A loss window well under a second; an outage of minutes for a large world.
     fn default() -> Self {
-        Self {
-            flush_interval_ms: 500,
-            dirty_limit: 200_000,
-            batch: 500,
-        }
+        Self { flush_interval_ms: 500, dirty_limit: 200_000, batch: 500 }
     }
 }
 
@@ -189,10 +185,7 @@ impl Store {
                 .spawn(move || run(&shared))
                 .expect("the operating system starts a thread")
         };
-        let threads = vec![
-            thread("db-writer", write_loop),
-            thread("db-reader", read_loop),
-        ];
+        let threads = vec![thread("db-writer", write_loop), thread("db-reader", read_loop)];
         Self { shared, threads }
     }
 
@@ -203,15 +196,7 @@ impl Store {
 
     /// Stores that an entity is gone. The fence stays, so that an older state cannot bring it back.
     pub fn tombstone(&self, id: Uuid, epoch: i64, version: i64, tick: i64) -> Admission {
-        self.change(Change::Tombstone {
-            id,
-            fence: Fence {
-                epoch,
-                version,
-                tick,
-                deleted: true,
-            },
-        })
+        self.change(Change::Tombstone { id, fence: Fence { epoch, version, tick, deleted: true } })
     }
 
     /// Stores that a sector was generated; put its entities first, and mark it only if all of them were accepted. The
@@ -227,10 +212,7 @@ impl Store {
 
     /// Stores a setting of the world.
     pub fn set_meta(&self, key: impl Into<String>, value: impl Into<String>) -> Admission {
-        self.change(Change::Meta {
-            key: key.into(),
-            value: value.into(),
-        })
+        self.change(Change::Meta { key: key.into(), value: value.into() })
     }
 
     fn change(&self, change: Change) -> Admission {
@@ -239,9 +221,7 @@ impl Store {
         let writer_rests = state.core.queue_is_empty();
         let admission = state.core.put(change, now_ms);
         if admission == Admission::Full
-            && state
-                .limit_logged_ms
-                .is_none_or(|logged_ms| now_ms >= logged_ms + LIMIT_LOG_INTERVAL_MS)
+            && state.limit_logged_ms.is_none_or(|logged_ms| now_ms >= logged_ms + LIMIT_LOG_INTERVAL_MS)
         {
             state.limit_logged_ms = Some(now_ms);
             let stats = state.core.stats(now_ms);
@@ -282,16 +262,11 @@ impl Store {
             drop(state);
             self.shared.read_work.notify_one();
         } else if outstanding < 2 * MAX_OUTSTANDING_READS {
-            let error =
-                format!("{outstanding} reads are waiting for the database: ask again later");
+            let error = format!("{outstanding} reads are waiting for the database: ask again later");
             state.replies.push_back(StoreReply::Failed { token, error });
         } else {
             drop(state);
-            tracing::error!(
-                token,
-                outstanding,
-                "a read was dropped: nobody fetches the replies"
-            );
+            tracing::error!(token, outstanding, "a read was dropped: nobody fetches the replies");
         }
     }
 
@@ -322,20 +297,13 @@ impl Store {
             .unwrap_or_else(PoisonError::into_inner);
         let unsaved = state.core.uncommitted();
         let stats = state.core.stats(self.shared.now_ms());
-        let why = state
-            .last_error
-            .clone()
-            .unwrap_or_else(|| "the database was too slow".to_owned());
+        let why = state.last_error.clone().unwrap_or_else(|| "the database was too slow".to_owned());
         drop(state);
         let elapsed_ms = begun.elapsed().as_millis() as u64;
         if unsaved > 0 {
             self.abandon();
             self.threads.clear();
-            return Err(StopError {
-                unsaved,
-                waited_ms: elapsed_ms,
-                why,
-            });
+            return Err(StopError { unsaved, waited_ms: elapsed_ms, why });
         }
         Ok(FlushSummary {
             flushed_rows: stats.flushed_rows,
@@ -371,19 +339,14 @@ fn write_loop(shared: &Shared) {
         let now_ms = shared.now_ms();
         if let Some(batch) = state.core.take_batch(now_ms) {
             drop(state);
-            let outcome = shared
-                .database
-                .write(batch.changes.iter().map(|change| &**change));
+            let outcome = shared.database.write(batch.changes.iter().map(|change| &**change));
             let now_ms = shared.now_ms();
             state = shared.lock();
             match outcome {
                 Ok(outcome) => {
                     state.core.committed(outcome.stale, now_ms);
                     if state.last_error.take().is_some() {
-                        tracing::info!(
-                            waiting = state.core.uncommitted(),
-                            "the database takes writes again"
-                        );
+                        tracing::info!(waiting = state.core.uncommitted(), "the database takes writes again");
                     }
                 }
                 Err(error) => {
@@ -397,17 +360,10 @@ fn write_loop(shared: &Shared) {
             continue;
         }
         state = match state.core.next_wake_ms() {
-            None => shared
-                .write_work
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner),
+            None => shared.write_work.wait(state).unwrap_or_else(PoisonError::into_inner),
             Some(at_ms) => {
                 let wait = Duration::from_millis(at_ms.saturating_sub(now_ms).max(1));
-                shared
-                    .write_work
-                    .wait_timeout(state, wait)
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .0
+                shared.write_work.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0
             }
         };
     }
@@ -417,10 +373,7 @@ fn read_loop(shared: &Shared) {
     let mut state = shared.lock();
     while !state.abandoned {
         let Some(read) = state.reads.pop_front() else {
-            state = shared
-                .read_work
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            state = shared.read_work.wait(state).unwrap_or_else(PoisonError::into_inner);
             continue;
         };
         state.reading = true;
@@ -443,10 +396,7 @@ fn read_loop(shared: &Shared) {
 }
 
 fn failed(token: u64, error: &DbError) -> StoreReply {
-    StoreReply::Failed {
-        token,
-        error: error.to_string(),
-    }
+    StoreReply::Failed { token, error: error.to_string() }
 }
 
 /// Of every entity the newest fence that was seen, and the state with it; `None` if it is gone or somewhere else.
@@ -474,15 +424,9 @@ fn read_sectors(
     wanted: &[Sector],
 ) -> Result<Vec<LoadedSector>, DbError> {
     state.core.begin_read();
-    let marked: HashSet<Sector> = wanted
-        .iter()
-        .copied()
-        .filter(|sector| state.core.waiting_generated(*sector))
-        .collect();
-    let waiting: Vec<Arc<Change>> = wanted
-        .iter()
-        .flat_map(|sector| state.core.waiting_in(*sector))
-        .collect();
+    let marked: HashSet<Sector> =
+        wanted.iter().copied().filter(|sector| state.core.waiting_generated(*sector)).collect();
+    let waiting: Vec<Arc<Change>> = wanted.iter().flat_map(|sector| state.core.waiting_in(*sector)).collect();
     drop(state);
 
     let mut newest = Newest::new();
@@ -494,11 +438,8 @@ fn read_sectors(
     // What is stored here may have moved on or died in a change that waits. Of equal fences the waiting one wins, as it
     // will in the database: it comes first.
     let state = shared.lock();
-    let moved: Vec<Arc<Change>> = stored
-        .entities
-        .iter()
-        .filter_map(|entity| state.core.waiting_entity(entity.id))
-        .collect();
+    let moved: Vec<Arc<Change>> =
+        stored.entities.iter().filter_map(|entity| state.core.waiting_entity(entity.id)).collect();
     drop(state);
     for change in &moved {
         keep_newest_change(&mut newest, change);
@@ -511,11 +452,7 @@ fn read_sectors(
     }
 
     let mut found: HashMap<Sector, Vec<StoredEntity>> = HashMap::new();
-    for entity in newest
-        .into_values()
-        .filter_map(|(_, entity)| entity)
-        .filter(|entity| entity.owner.is_none())
-    {
+    for entity in newest.into_values().filter_map(|(_, entity)| entity).filter(|entity| entity.owner.is_none()) {
         found.entry(entity.sector).or_default().push(entity);
     }
     Ok(wanted
@@ -523,11 +460,7 @@ fn read_sectors(
         .map(|sector| {
             let mut entities = found.remove(sector).unwrap_or_default();
             entities.sort_unstable_by_key(|entity| entity.id);
-            (
-                *sector,
-                marked.contains(sector) || stored.generated.contains(sector),
-                entities,
-            )
+            (*sector, marked.contains(sector) || stored.generated.contains(sector), entities)
         })
         .collect())
 }
@@ -540,9 +473,7 @@ fn read_ship(
     state.core.begin_read();
     let waiting = state.core.waiting_ship(account);
     drop(state);
-    let Some(ship) =
-        waiting.map_or_else(|| shared.database.ship_of(account), |ship| Ok(Some(ship)))?
-    else {
+    let Some(ship) = waiting.map_or_else(|| shared.database.ship_of(account), |ship| Ok(Some(ship)))? else {
         return Ok(None);
     };
     let stored = shared.database.entity_with_fence(ship)?;

@@ -275,12 +275,7 @@ impl WriteBehind {
         self.queue.insert(self.next_place, key.clone());
         self.entries.insert(
             key,
-            Entry {
-                change: Arc::new(change),
-                stage: Stage::Dirty,
-                place: self.next_place,
-                since_ms: now_ms,
-            },
+            Entry { change: Arc::new(change), stage: Stage::Dirty, place: self.next_place, since_ms: now_ms },
         );
         self.next_place += 1;
         Admission::Accepted
@@ -296,11 +291,7 @@ impl WriteBehind {
             Some(through) => through,
             None => *self.queue.last_key_value()?.0,
         };
-        let mut batch = Batch {
-            changes: Vec::new(),
-            places: Vec::new(),
-            started_ms: now_ms,
-        };
+        let mut batch = Batch { changes: Vec::new(), places: Vec::new(), started_ms: now_ms };
         let mut bytes = 0;
         while let Some(first) = self.queue.first_entry()
             && *first.key() <= through
@@ -308,19 +299,13 @@ impl WriteBehind {
             && bytes < BATCH_BYTES
         {
             let (place, key) = first.remove_entry();
-            let entry = self
-                .entries
-                .get_mut(&key)
-                .expect("what is queued has an entry");
+            let entry = self.entries.get_mut(&key).expect("what is queued has an entry");
             entry.stage = Stage::InFlight;
             bytes += entry.change.bytes();
             batch.changes.push(entry.change.clone());
             batch.places.push((place, key, entry.since_ms));
         }
-        let more = self
-            .queue
-            .first_key_value()
-            .is_some_and(|(place, _)| *place <= through);
+        let more = self.queue.first_key_value().is_some_and(|(place, _)| *place <= through);
         self.flush_through = more.then_some(through);
         let batch = Arc::new(batch);
         self.in_flight = Some(batch.clone());
@@ -337,11 +322,7 @@ impl WriteBehind {
         let due = if self.stopping || self.flush_through.is_some() {
             0
         } else {
-            self.entries
-                .get(first)
-                .expect("what is queued has an entry")
-                .since_ms
-                + self.limits.flush_interval_ms
+            self.entries.get(first).expect("what is queued has an entry").since_ms + self.limits.flush_interval_ms
         };
         Some(due.max(self.retry_at_ms))
     }
@@ -352,15 +333,8 @@ impl WriteBehind {
             return;
         };
         for (_, key, since_ms) in &batch.places {
-            self.counts.loss_window_max_ms = self
-                .counts
-                .loss_window_max_ms
-                .max(now_ms.saturating_sub(*since_ms));
-            if self
-                .entries
-                .get(key)
-                .is_some_and(|entry| entry.stage == Stage::InFlight)
-            {
+            self.counts.loss_window_max_ms = self.counts.loss_window_max_ms.max(now_ms.saturating_sub(*since_ms));
+            if self.entries.get(key).is_some_and(|entry| entry.stage == Stage::InFlight) {
                 if self.reading {
                     self.entries.get_mut(key).expect("looked up above").stage = Stage::Settled;
                     self.settled.insert(key.clone());
@@ -377,8 +351,7 @@ impl WriteBehind {
         if self.flush_durations_ms.len() == FLUSHES_REMEMBERED {
             self.flush_durations_ms.pop_front();
         }
-        self.flush_durations_ms
-            .push_back(now_ms.saturating_sub(batch.started_ms));
+        self.flush_durations_ms.push_back(now_ms.saturating_sub(batch.started_ms));
     }
 
     /// Nothing of the batch is in the database: it goes back to its place and is tried again after a while.
@@ -387,10 +360,7 @@ impl WriteBehind {
             return;
         };
         for (place, key, since_ms) in &batch.places {
-            let entry = self
-                .entries
-                .get_mut(key)
-                .expect("a key in flight keeps its entry");
+            let entry = self.entries.get_mut(key).expect("a key in flight keeps its entry");
             if entry.stage == Stage::Dirty {
                 // Replaced meanwhile: the newer change takes the older one's place.
                 self.queue.remove(&entry.place);
@@ -400,14 +370,8 @@ impl WriteBehind {
             entry.since_ms = *since_ms;
             self.queue.insert(*place, key.clone());
         }
-        let longest = if self.stopping {
-            STOPPING_RETRY_MS
-        } else {
-            LAST_RETRY_MS
-        };
-        let wait_ms = FIRST_RETRY_MS
-            .saturating_mul(1 << self.failures_in_a_row.min(16))
-            .min(longest);
+        let longest = if self.stopping { STOPPING_RETRY_MS } else { LAST_RETRY_MS };
+        let wait_ms = FIRST_RETRY_MS.saturating_mul(1 << self.failures_in_a_row.min(16)).min(longest);
         self.retry_at_ms = now_ms + wait_ms;
         self.failures_in_a_row += 1;
         self.counts.failed_flushes += 1;
@@ -444,18 +408,12 @@ impl WriteBehind {
 
     /// The waiting states of entities that readers must see in `sector`.
     pub fn waiting_in(&self, sector: Sector) -> impl Iterator<Item = Arc<Change>> + '_ {
-        self.by_sector
-            .get(&sector)
-            .into_iter()
-            .flatten()
-            .filter_map(|id| self.waiting_entity(*id))
+        self.by_sector.get(&sector).into_iter().flatten().filter_map(|id| self.waiting_entity(*id))
     }
 
     /// The waiting change of an entity.
     pub fn waiting_entity(&self, id: Uuid) -> Option<Arc<Change>> {
-        self.entries
-            .get(&Key::Entity(id))
-            .map(|entry| entry.change.clone())
+        self.entries.get(&Key::Entity(id)).map(|entry| entry.change.clone())
     }
 
     /// Whether a sector's mark waits.
@@ -472,22 +430,14 @@ impl WriteBehind {
     }
 
     pub fn stats(&self, now_ms: u64) -> StoreStats {
-        let queued = self
-            .queue
-            .first_key_value()
-            .and_then(|(_, key)| self.entries.get(key))
-            .map(|first| first.since_ms);
-        let in_flight = self
-            .in_flight
-            .as_ref()
-            .and_then(|batch| batch.places.first())
-            .map(|(_, _, since)| *since);
+        let queued =
+            self.queue.first_key_value().and_then(|(_, key)| self.entries.get(key)).map(|first| first.since_ms);
+        let in_flight = self.in_flight.as_ref().and_then(|batch| batch.places.first()).map(|(_, _, since)| *since);
         let oldest = queued.into_iter().chain(in_flight).min();
         let mut durations: Vec<u64> = self.flush_durations_ms.iter().copied().collect();
         durations.sort_unstable();
-        let quantile = |percent: usize| {
-            durations.get((durations.len() * percent / 100).min(durations.len().max(1) - 1))
-        };
+        let quantile =
+            |percent: usize| durations.get((durations.len() * percent / 100).min(durations.len().max(1) - 1));
         StoreStats {
             dirty: self.uncommitted() as u64,
             oldest_dirty_ms: oldest.map_or(0, |since_ms| now_ms.saturating_sub(since_ms)),

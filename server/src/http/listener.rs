@@ -24,11 +24,7 @@ pub(super) struct GuardedListener {
 
 impl GuardedListener {
     pub fn new(tcp: TcpListener, limits: HttpLimits) -> Self {
-        Self {
-            tcp,
-            room: Arc::new(Semaphore::new(limits.max_connections)),
-            silence_timeout: limits.silence_timeout,
-        }
+        Self { tcp, room: Arc::new(Semaphore::new(limits.max_connections)), silence_timeout: limits.silence_timeout }
     }
 }
 
@@ -37,23 +33,10 @@ impl Listener for GuardedListener {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        let room = self
-            .room
-            .clone()
-            .acquire_owned()
-            .await
-            .expect("the semaphore is never closed");
+        let room = self.room.clone().acquire_owned().await.expect("the semaphore is never closed");
         let (tcp, addr) = Listener::accept(&mut self.tcp).await;
         let silence = Box::pin(sleep(self.silence_timeout));
-        (
-            GuardedStream {
-                tcp,
-                silence,
-                silence_timeout: self.silence_timeout,
-                _room: room,
-            },
-            addr,
-        )
+        (GuardedStream { tcp, silence, silence_timeout: self.silence_timeout, _room: room }, addr)
     }
 
     fn local_addr(&self) -> io::Result<Self::Addr> {
@@ -81,22 +64,14 @@ impl GuardedStream {
 }
 
 impl AsyncRead for GuardedStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.check_silence(cx)?;
         Pin::new(&mut self.tcp).poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for GuardedStream {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.check_silence(cx)?;
         let written = ready!(Pin::new(&mut self.tcp).poll_write(cx, buf))?;
         let until = Instant::now() + self.silence_timeout;

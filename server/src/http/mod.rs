@@ -81,9 +81,7 @@ pub enum HttpError {
         addr: SocketAddr,
     },
     /// The system does not let it listen there.
-    #[error(
-        "cannot listen on the HTTP address {addr} ({source}): choose another one with --http-addr"
-    )]
+    #[error("cannot listen on the HTTP address {addr} ({source}): choose another one with --http-addr")]
     CannotListen {
         /// The address.
         addr: SocketAddr,
@@ -105,9 +103,7 @@ pub struct HttpServer {
 
 impl fmt::Debug for HttpServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpServer")
-            .field("local_addr", &self.local_addr)
-            .finish_non_exhaustive()
+        f.debug_struct("HttpServer").field("local_addr", &self.local_addr).finish_non_exhaustive()
     }
 }
 
@@ -122,9 +118,7 @@ impl HttpServer {
             _ => HttpError::CannotListen { addr, source },
         };
         let listener = std::net::TcpListener::bind(addr).map_err(cannot_listen)?;
-        listener
-            .set_nonblocking(true)
-            .map_err(HttpError::CannotStart)?;
+        listener.set_nonblocking(true).map_err(HttpError::CannotStart)?;
         let local_addr = listener.local_addr().map_err(HttpError::CannotStart)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -145,11 +139,7 @@ impl HttpServer {
             })
             .map_err(HttpError::CannotStart)?;
         tracing::info!(%local_addr, "HTTP server listens");
-        Ok(Self {
-            local_addr,
-            stop: Some(stop),
-            thread: Some(thread),
-        })
+        Ok(Self { local_addr, stop: Some(stop), thread: Some(thread) })
     }
 
     /// Takes no more connections, lets requests under way end, and returns when the thread has ended.
@@ -168,21 +158,14 @@ impl Drop for HttpServer {
     }
 }
 
-async fn serve(
-    listener: tokio::net::TcpListener,
-    state: HttpState,
-    stopped: oneshot::Receiver<()>,
-) {
+async fn serve(listener: tokio::net::TcpListener, state: HttpState, stopped: oneshot::Receiver<()>) {
     let (begin_stop, stop_begun) = oneshot::channel();
     let limits = state.limits;
-    let serving = axum::serve(
-        GuardedListener::new(listener, limits),
-        routes::router(state),
-    )
-    .with_graceful_shutdown(async {
-        let _ = stopped.await;
-        let _ = begin_stop.send(());
-    });
+    let serving =
+        axum::serve(GuardedListener::new(listener, limits), routes::router(state)).with_graceful_shutdown(async {
+            let _ = stopped.await;
+            let _ = begin_stop.send(());
+        });
     let grace_is_over = async {
         let _ = stop_begun.await;
         tokio::time::sleep(STOP_GRACE).await;

@@ -34,10 +34,7 @@ pub(super) fn router(state: HttpState) -> Router {
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
         .fallback(|| async {
-            refuse(
-                StatusCode::NOT_FOUND,
-                "there is no such page: see docs/PROTOCOL.md for the routes",
-            )
+            refuse(StatusCode::NOT_FOUND, "there is no such page: see docs/PROTOCOL.md for the routes")
         })
         .method_not_allowed_fallback(|| async {
             refuse(
@@ -74,11 +71,7 @@ async fn register(State(state): Shared, body: Result<Bytes, BytesRejection>) -> 
         Ok(account) => {
             state.status.registrations.fetch_add(1, Ordering::Relaxed);
             tracing::info!(account = %account.id, name = account.name, "account registered");
-            (
-                StatusCode::CREATED,
-                Json(json!({ "account_id": account.id })),
-            )
-                .into_response()
+            (StatusCode::CREATED, Json(json!({ "account_id": account.id }))).into_response()
         }
         Err(error) => {
             let status = match &error {
@@ -103,9 +96,7 @@ async fn login(State(state): Shared, body: Result<Bytes, BytesRejection>) -> Res
     match state.accounts.login(user, password).await {
         Ok(account) => {
             state.status.logins.fetch_add(1, Ordering::Relaxed);
-            let ticket = state
-                .tickets
-                .issue(account.id, &account.name, state.tickets.now_ms());
+            let ticket = state.tickets.issue(account.id, &account.name, state.tickets.now_ms());
             let answer = LoggedIn {
                 ticket,
                 player_addr: &state.player_addr,
@@ -141,30 +132,20 @@ async fn ready(State(state): Shared) -> Response {
         .into_response();
     }
     let (shards, leased_sectors) = (state.status.shards(), state.status.leased_sectors());
-    Json(json!({ "ready": true, "shards": shards, "leased_sectors": leased_sectors }))
-        .into_response()
+    Json(json!({ "ready": true, "shards": shards, "leased_sectors": leased_sectors })).into_response()
 }
 
 async fn metrics(State(state): Shared) -> Response {
-    (
-        [(
-            header::CONTENT_TYPE,
-            "text/plain; version=0.0.4; charset=utf-8",
-        )],
-        state.status.metrics_text(),
-    )
-        .into_response()
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], state.status.metrics_text()).into_response()
 }
 
 /// The work on a request has an end, whatever it waits for.
 async fn within_time(State(state): Shared, request: Request, next: Next) -> Response {
     match tokio::time::timeout(state.limits.request_timeout, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => refuse(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "this took too long: try again in a few seconds",
-        )
-        .into_response(),
+        Err(_) => {
+            refuse(StatusCode::SERVICE_UNAVAILABLE, "this took too long: try again in a few seconds").into_response()
+        }
     }
 }
 
@@ -174,10 +155,7 @@ fn credentials(body: Result<Bytes, BytesRejection>) -> Result<Credentials, Refus
             StatusCode::PAYLOAD_TOO_LARGE,
             format!("the body is too large: send at most {BODY_LIMIT_BYTES} bytes"),
         ),
-        _ => refuse(
-            StatusCode::BAD_REQUEST,
-            "the body did not arrive whole: send it again",
-        ),
+        _ => refuse(StatusCode::BAD_REQUEST, "the body did not arrive whole: send it again"),
     })?;
     serde_json::from_slice(&body).map_err(|error| {
         // Its words may quote the body, so only the place is told.
@@ -203,8 +181,5 @@ impl IntoResponse for Refusal {
 }
 
 fn refuse(status: StatusCode, error: impl Into<String>) -> Refusal {
-    Refusal {
-        status,
-        error: error.into(),
-    }
+    Refusal { status, error: error.into() }
 }

@@ -44,36 +44,14 @@ impl ServerStatus {
 
     /// All metrics in Prometheus's text format.
     pub(super) fn metrics_text(&self) -> String {
-        let snapshot = self
-            .metrics
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let mut own = MetricsText {
-            text: snapshot.to_string(),
-        };
+        let snapshot = self.metrics.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut own = MetricsText { text: snapshot.to_string() };
         own.gauge("sidereal_shards", "Connected shards.", self.shards());
-        own.gauge(
-            "sidereal_leased_sectors",
-            "Sectors that a shard simulates.",
-            self.leased_sectors(),
-        );
-        own.counter(
-            "sidereal_registrations_total",
-            "Accounts made.",
-            self.registrations.load(Ordering::Relaxed),
-        );
-        own.counter(
-            "sidereal_logins_total",
-            "Tickets given out.",
-            self.logins.load(Ordering::Relaxed),
-        );
+        own.gauge("sidereal_leased_sectors", "Sectors that a shard simulates.", self.leased_sectors());
+        own.counter("sidereal_registrations_total", "Accounts made.", self.registrations.load(Ordering::Relaxed));
+        own.counter("sidereal_logins_total", "Tickets given out.", self.logins.load(Ordering::Relaxed));
         let refused = self.logins_refused.load(Ordering::Relaxed);
-        own.counter(
-            "sidereal_logins_refused_total",
-            "Logins with a wrong name or password.",
-            refused,
-        );
+        own.counter("sidereal_logins_refused_total", "Logins with a wrong name or password.", refused);
         own.text
     }
 }
@@ -96,10 +74,7 @@ impl MetricsText {
     }
 
     fn metric(&mut self, name: &str, help: &str, kind: &str, value: impl Display) {
-        write!(
-            self.text,
-            "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n"
-        )
-        .expect("a string takes whatever is written");
+        write!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n")
+            .expect("a string takes whatever is written");
     }
 }

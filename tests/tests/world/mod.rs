@@ -7,6 +7,7 @@ pub use pilot::{Pilot, RawPlayer, raw_player};
 pub use process::{Ended, PATIENCE, Process};
 
 use sidereal_client::account::{AccountApi, LoginTicket};
+use sidereal_protocol::tick::TICK_HZ;
 use sidereal_transport::{ConnectOptions, PeerKind};
 use std::{
     net::SocketAddr,
@@ -168,6 +169,7 @@ impl World {
     /// `count` bots that play until they are stopped; the first one is in space.
     pub fn bots(&self, count: u32) -> Bots {
         let [report, ready] = ["bots.json", "bots.ready"].map(|name| self.folder.path().join(name));
+        let _ = std::fs::remove_file(&ready);
         let flags = [
             "--http".to_owned(),
             self.server.url(),
@@ -182,6 +184,14 @@ impl World {
         let mut process = Process::start("sidereal-bots", &flags);
         process.wait_for_file(&ready);
         Bots { process, report, count }
+    }
+
+    /// Waits until `players` have flown on for some seconds: their inputs go on to reach their ships' shards.
+    #[track_caller]
+    pub fn play_on(&mut self, players: u32) {
+        let inputs = |server: &Server| server.metric("sidereal_inputs_forwarded_total");
+        let enough = inputs(&self.server) + u64::from(players * TICK_HZ * 5);
+        self.server.wait_until("play", |server| inputs(server) >= enough);
     }
 
     /// Every process still runs, and has lost and doubled nothing.

@@ -1,0 +1,97 @@
+//! A valve before naia's packets: it sees one at a time.
+//!
+//! naia 0.25's client handles all packets of an update together, and panics when an entity came and went
+//! among them (`local_world_manager.rs`, `remote_spawn_entity`: the despawn has already taken out of its map
+//! what the spawn is still to be noted in). A process that stood still for a moment is enough. So shards and
+//! players' clients let naia see one packet, handle it to the end, and then see the next.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
+use naia_bevy_client::transport::{IdentityReceiver, PacketReceiver, PacketSender, RecvError, ServerAddr, Socket};
+
+use super::ClientSocket;
+
+/// How many more packets naia may take.
+#[derive(Clone, Default)]
+pub struct Valve {
+    open_for: Arc<AtomicU32>,
+}
+
+impl Valve {
+    /// `socket`, with this valve before its packets.
+    pub fn guard(&self, socket: ClientSocket) -> Box<dyn Socket> {
+        Box::new(GuardedSocket { socket: socket.into(), valve: self.clone() })
+    }
+
+    /// Opens it for the next packet.
+    pub fn open_for_one(&self) {
+        self.open_for.store(1, Ordering::Relaxed);
+    }
+
+    /// Closes it; true when a packet went through.
+    pub fn close(&self) -> bool {
+        self.open_for.swap(0, Ordering::Relaxed) == 0
+    }
+}
+
+/// The session's socket behind the valve.
+struct GuardedSocket {
+    socket: Box<dyn Socket>,
+    valve: Valve,
+}
+
+type Halves = (Box<dyn IdentityReceiver>, Box<dyn PacketSender>, Box<dyn PacketReceiver>);
+
+impl GuardedSocket {
+    fn guard(valve: Valve, (identity, sender, receiver): Halves) -> Halves {
+        (identity, sender, Box::new(GuardedReceiver { receiver, valve }))
+    }
+}
+
+impl Socket for GuardedSocket {
+    fn connect(self: Box<Self>) -> Halves {
+        Self::guard(self.valve, self.socket.connect())
+    }
+
+    fn connect_with_auth(self: Box<Self>, auth_bytes: Vec<u8>) -> Halves {
+        Self::guard(self.valve, self.socket.connect_with_auth(auth_bytes))
+    }
+
+    fn connect_with_auth_headers(self: Box<Self>, auth_headers: Vec<(String, String)>) -> Halves {
+        Self::guard(self.valve, self.socket.connect_with_auth_headers(auth_headers))
+    }
+
+    fn connect_with_auth_and_headers(
+        self: Box<Self>,
+        auth_bytes: Vec<u8>,
+        auth_headers: Vec<(String, String)>,
+    ) -> Halves {
+        Self::guard(self.valve, self.socket.connect_with_auth_and_headers(auth_bytes, auth_headers))
+    }
+}
+
+#[derive(Clone)]
+struct GuardedReceiver {
+    receiver: Box<dyn PacketReceiver>,
+    valve: Valve,
+}
+
+impl PacketReceiver for GuardedReceiver {
+    fn receive(&mut self) -> Result<Option<&[u8]>, RecvError> {
+        if self.valve.open_for.load(Ordering::Relaxed) == 0 {
+            return Ok(None);
+        }
+        let packet = self.receiver.receive()?;
+        if packet.is_some() {
+            self.valve.open_for.store(0, Ordering::Relaxed);
+        }
+        Ok(packet)
+    }
+
+    fn server_addr(&self) -> ServerAddr {
+        self.receiver.server_addr()
+    }
+}
