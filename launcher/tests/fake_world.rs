@@ -291,6 +291,17 @@ fn a_shard_that_dies_ends_the_run_with_its_name_status_and_last_lines() {
 }
 
 #[test]
+fn a_server_that_cannot_run_like_this_is_told_in_the_launchers_own_flags() {
+    let bench = Bench::new(&[(
+        "FAKE_server",
+        "echo 'error: no such database: use another with --database-url' >&2; echo usage >&2; exit 2",
+    )]);
+    let ended = bench.run(&[]);
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.reason().contains("use another with --db") && !ended.reason().contains("usage"), "{}", ended.stderr);
+}
+
+#[test]
 fn a_missing_report_is_an_error_that_names_the_process() {
     let bench = Bench::new(&[("FAKE_shard_1", "end() { :; }")]);
     let ended = bench.run(&["--bots", "2"]);

@@ -204,7 +204,7 @@ fn a_database_that_cannot_be_used_is_named_and_stays_as_it_is() {
         use std::os::unix::fs::PermissionsExt;
         let locked = path("locked.sqlite");
         drop(Database::open(&text(&locked)).expect("a new database"));
-        std::fs::set_permissions(&locked, std::fs::Permissions::from_mode(0)).expect("its own file");
+        std::fs::set_permissions(&locked, std::fs::Permissions::from_mode(0o000)).expect("its own file");
         if std::fs::File::open(&locked).is_ok() {
             println!("SKIPPED: a file without permissions can be read by this user (root?)");
         } else {
@@ -272,7 +272,7 @@ fn who_may_not_come_in_is_told_why_and_nobody_else_notices() {
 
     // The operator sees them too.
     world.server.wait_until("the count of refusals", |server| server.metric("sidereal_refused_total") >= 5);
-    world.play_on(2);
+    world.play_on(2, 8);
     bots.noticed_nothing();
     world.is_well();
     assert_eq!(elsewhere.process.stop().code, Some(0));
@@ -387,7 +387,7 @@ fn garbage_at_every_door_reaches_nobody() {
         server.metric("sidereal_bad_packets_total") >= 100
             && server.metric("sidereal_transport_closed_for_violations_total") >= 2
     });
-    world.play_on(2);
+    world.play_on(2, 8);
     bots.noticed_nothing();
     world.is_well();
     world.stop();
@@ -491,7 +491,7 @@ fn a_server_killed_in_play_comes_back_with_every_ship_where_it_was() {
     assert!(off <= 2.0 * one_second, "{off} units away");
     ada.leave();
     let bots = world.bots(BOTS);
-    world.play_on(BOTS);
+    world.play_on(BOTS, 20);
     bots.noticed_nothing();
     world.is_well();
     let folder = world.stop();

@@ -186,11 +186,12 @@ impl World {
         Bots { process, report, count }
     }
 
-    /// Waits until `players` have flown on for some seconds: their inputs go on to reach their ships' shards.
+    /// Waits until `players` have flown on for `seconds`: their inputs go on to reach their ships' shards. Bots need
+    /// some to have played: who starts among drones may be shot before it got anywhere.
     #[track_caller]
-    pub fn play_on(&mut self, players: u32) {
+    pub fn play_on(&mut self, players: u32, seconds: u32) {
         let inputs = |server: &Server| server.metric("sidereal_inputs_forwarded_total");
-        let enough = inputs(&self.server) + u64::from(players * TICK_HZ * 5);
+        let enough = inputs(&self.server) + u64::from(players * TICK_HZ * seconds);
         self.server.wait_until("play", |server| inputs(server) >= enough);
     }
 
