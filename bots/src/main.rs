@@ -16,7 +16,7 @@ struct Options {
     #[arg(long, env = "SIDEREAL_HTTP", default_value = "http://127.0.0.1:7779")]
     http: String,
     /// How many bots
-    #[arg(long, env = "SIDEREAL_COUNT", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, env = "SIDEREAL_COUNT", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=500))]
     count: u32,
     /// How long they play once all are in space; without it until stopped
     #[arg(long, env = "SIDEREAL_SECONDS", value_parser = run::parse_seconds)]

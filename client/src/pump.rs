@@ -1,8 +1,9 @@
 //! Gives naia its packets one at a time (why, stands with [`Valve`]).
 //!
 //! Runs in the player client and in bots. What the valve cannot part is a spawn and a despawn within one
-//! packet, or that a retransmission brings together: the server keeps what came into a player's sight
-//! there for longer than that takes.
+//! packet, or that a retransmission brings together. Rooms are kept for two seconds, so what is left is an
+//! entity that is destroyed as soon as it came into sight; for that, [`crate::session::update`] ends the
+//! session with a reason instead of the process.
 //!
 //! It also is what moves naia's events into Bevy: naia's own system for that panics on an entity that
 //! is gone again by the end of the update.

@@ -24,7 +24,7 @@ pub struct Options {
     pub shards: u32,
 
     /// Bots that fly in the world, all in one process.
-    #[arg(long, value_name = "N", env = "SIDEREAL_BOTS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    #[arg(long, value_name = "N", env = "SIDEREAL_BOTS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=500))]
     pub bots: u32,
 
     /// The bots stay in view of each other instead of roaming.
