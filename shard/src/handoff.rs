@@ -1,7 +1,7 @@
 //! The shard's side of a handoff, both as the one that gives and as the one that takes.
 //!
 //! Runs in the shard. [`Handoffs::step`] is a state machine without I/O: what happened goes in, what is
-//! to be done comes out. [`crate::transfer`] does it to the world. The server's machine decides; this
+//! to be done comes out. `crate::transfer` does it to the world. The server's machine decides; this
 //! one only keeps to its answers, asks again when they stay out, and forgets what nobody comes back to.
 
 use crate::{clock::SimClock, transfer};

@@ -2,8 +2,8 @@
 //!
 //! Runs in the player client (feature `window`). It reads the view and the session's state and
 //! writes the pilot's intent; it never writes what the library computes, and holds nothing that the
-//! game needs. Everything is drawn with code: meshes that are made once ([`shapes`]), one material
-//! ([`ink`]), and a [`canvas`] that each frame is painted anew.
+//! game needs. Everything is drawn with code: meshes that are made once (`shapes`), one material
+//! (`ink`), and a `canvas` that each frame is painted anew.
 
 mod bodies;
 mod canvas;

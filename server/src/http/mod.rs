@@ -93,7 +93,7 @@ pub enum HttpError {
     CannotStart(#[source] io::Error),
 }
 
-/// The running HTTP server. Dropping it stops it, within [`STOP_GRACE`].
+/// The running HTTP server. Dropping it stops it, within `STOP_GRACE`.
 pub struct HttpServer {
     /// Where it listens.
     pub local_addr: SocketAddr,
