@@ -5,8 +5,8 @@
 //! connections pass through it as they are. Nothing else in the project needs it; the launcher puts it between real
 //! processes on request.
 //!
-//! [`line`] decides what happens to which datagram and when, without a socket or a clock; [`relay`] is the sockets and
-//! threads round it.
+//! [`mod@line`] decides what happens to which datagram and when, without a socket or a clock; [`relay`] is the sockets
+//! and threads round it.
 
 pub mod conditions;
 pub mod line;

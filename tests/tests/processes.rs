@@ -89,7 +89,10 @@ fn a_bad_flag_or_value_is_named_and_nothing_starts() {
         server(&[("--ready-file", "/nowhere/x.json")], &no_folder),
         server(&[("--player-addr", "203.0.113.5:0")], &["--player-addr", "no network interface"]),
         server(&[("--player-addr", "0.0.0.0:0")], &["--player-addr 0.0.0.0:0", "--advertise-player-addr"]),
-        server(&[("--advertise-player-addr", "[::]:7777")], &["--advertise-player-addr [::]:7777", "cannot"]),
+        server(
+            &[("--advertise-player-addr", "[::]:7777")],
+            &["--advertise-player-addr [::]:7777", "name the one that they reach"],
+        ),
         server(&[("--advertise-player-addr", "example.org:7777")], &["--advertise-player-addr", "IP address"]),
         other("sidereal-shard", &["--certificate-hash", "12", "--shard-secret", "x"], &["--certificate-hash", "64"]),
         other("sidereal-shard", &["--certificate-hash", &hash, "--shard-secret", ""], &["--shard-secret", "empty"]),
