@@ -205,7 +205,7 @@ pub(crate) fn pilot_ticks(
 }
 
 fn sample(piloting: &mut Piloting, shots: &mut ShotBook, tick: SimTick, controls: Controls) {
-    let input = Input { tick, controls };
+    let input = Input { tick, controls, view_lag: 0 };
     if piloting.paused || !piloting.queue.push(input) {
         return;
     }

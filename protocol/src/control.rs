@@ -37,15 +37,31 @@ pub enum RefuseReason {
     BadRecord,
 }
 
-/// Damage and impulse on an entity whose authority is elsewhere, sent once.
+/// What an impact came from. With the target it names the impact: each is felt once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ImpactCause {
+    /// A bullet: it ends with its first hit.
+    Bullet(ShotId),
+    /// A beam: it hits one at most.
+    Beam(ShotId),
+    /// A missile: it ends with its hit.
+    Missile(EntityId),
+    /// Two bodies met. Both sides may have seen it: see `shard`'s contacts.
+    Contact {
+        /// The other body.
+        other: EntityId,
+    },
+}
+
+/// Damage and impulse on an entity, for its authority, sent once.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct GhostImpact {
     /// Whom it concerns.
     pub target: EntityId,
     /// Who caused it.
     pub source: Option<EntityId>,
-    /// The shot that hit, if a shot did.
-    pub shot: Option<ShotId>,
+    /// What it came from.
+    pub cause: ImpactCause,
     /// Change of velocity times mass, units/s (mass counts as one).
     pub impulse: DVec2,
     /// Hull points.
@@ -85,12 +101,11 @@ pub enum ToShard {
         /// The record as the source prepared it.
         record: Box<EntityRecord>,
     },
-    /// Handoff, step 4 at the target: it is yours under `epoch`; first apply these inputs.
+    /// Handoff, step 4 at the target: it is yours under the record's epoch; first apply these inputs.
+    /// Sent again until it is answered by [`ToServer::Adopted`].
     Commit {
-        /// Whom.
-        id: EntityId,
-        /// The offer's epoch.
-        epoch: u64,
+        /// The record as the source prepared it.
+        record: Box<EntityRecord>,
         /// Inputs after the record's last one, oldest first.
         inputs: Vec<Input>,
     },
@@ -168,6 +183,8 @@ pub enum ToServer {
         epoch: u64,
         /// That tick.
         tick: SimTick,
+        /// From the commit's arrival to the end of that tick, microseconds; at most `u32::MAX`.
+        waited_us: u32,
     },
     /// Something besides motion changed (or a new entity came to be: a drone that was launched).
     Record(Box<EntityRecord>),

@@ -74,7 +74,8 @@ impl Core<'_, '_> {
 
     /// The authority moves to `to`, now.
     fn commit(&mut self, to: ShardId, record: EntityRecord) {
-        let (id, epoch) = (record.id, record.epoch);
+        let id = record.id;
+        let committed = Box::new(record.clone());
         let inputs = record
             .pilot
             .zip(record.owner)
@@ -96,7 +97,7 @@ impl Core<'_, '_> {
                 }
             }
         }
-        self.to_shard(to, &ToShard::Commit { id, epoch, inputs });
+        self.to_shard(to, &ToShard::Commit { record: committed, inputs });
     }
 
     /// Gives an entity of the mirror a new holder and sector. Its drawn motion goes on from the last

@@ -12,7 +12,7 @@ use sidereal_protocol::{
     flight::{Controls, FlightState, HullKind, HullSpec},
     ids::{AccountId, EntityId, NetId},
     motion::Motion,
-    record::{DroneMind, EntityKind, EntityRecord, Pilot},
+    record::{DroneMind, EntityKind, EntityRecord, Pilot, Warhead},
     sector::SectorId,
     tick::SimTick,
 };
@@ -98,6 +98,12 @@ pub struct Owned {
     pub sector: SectorId,
     /// No shot before this tick.
     pub weapon_ready: SimTick,
+    /// No missile before this tick.
+    pub launcher_ready: SimTick,
+    /// No beam before this tick.
+    pub beam_ready: SimTick,
+    /// A missile's warhead.
+    pub warhead: Option<Warhead>,
     /// No handoff before this tick.
     pub settled_at: SimTick,
     /// A player's hands.
@@ -140,6 +146,9 @@ pub fn own_body(record: &EntityRecord) -> (Body, Owned, Flight) {
         version: record.version,
         sector: record.sector,
         weapon_ready: record.weapon_ready,
+        launcher_ready: record.launcher_ready,
+        beam_ready: record.beam_ready,
+        warhead: record.warhead,
         settled_at: record.settled_at,
         hands,
         mind: record.mind,
@@ -171,6 +180,9 @@ pub fn record(body: &Body, owned: &Owned, flight: &Flight, tick: SimTick) -> Ent
         hull: body.hull,
         hull_max: body.hull_max,
         weapon_ready: owned.weapon_ready,
+        launcher_ready: owned.launcher_ready,
+        beam_ready: owned.beam_ready,
+        warhead: owned.warhead,
         settled_at: owned.settled_at,
         pilot: owned.hands.as_ref().map(|hands| hands.pilot),
         mind: owned.mind,

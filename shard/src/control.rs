@@ -50,7 +50,8 @@ fn handle(world: &mut World, frame: ToShard) {
             let owned = owned_epoch(world, record.id);
             transfer::perform(world, Event::Offered { record, leased, owned }, now);
         }
-        ToShard::Commit { id, epoch, inputs } => {
+        ToShard::Commit { record, inputs } => {
+            let (id, epoch) = (record.id, record.epoch);
             transfer::perform(world, Event::Committed { id, epoch, inputs }, now);
         }
         ToShard::Release { id, epoch } => {

@@ -51,7 +51,7 @@ impl Impacts {
 
     /// Collisions come in the order of Bevy's tables; this brings them into one that every run has.
     pub(crate) fn sort(&mut self) {
-        self.waiting.sort_by_key(|impact| (impact.target, impact.shot));
+        self.waiting.sort_by_key(|impact| (impact.target, impact.cause));
     }
 }
 

@@ -10,29 +10,25 @@ const THERE: SectorId = SectorId::new(1, 0);
 
 fn record(epoch: u64, sector: SectorId) -> Box<EntityRecord> {
     Box::new(EntityRecord {
-        id: ID(),
         net_id: NetId(1),
-        kind: EntityKind::Asteroid,
-        hull_kind: None,
-        owner: None,
-        name: String::new(),
         epoch,
-        version: 0,
-        tick: SimTick(100),
         sector,
-        state: FlightState::default(),
         radius: 10.0,
         hull: 10,
         hull_max: 10,
-        weapon_ready: SimTick(0),
-        settled_at: SimTick(0),
-        pilot: None,
-        mind: None,
+        ..EntityRecord::at_rest(ID(), EntityKind::Asteroid, DVec2::ZERO, SimTick(100))
     })
 }
 
 fn impact(damage: u16) -> GhostImpact {
-    GhostImpact { target: ID(), source: None, shot: None, impulse: DVec2::ZERO, damage, tick: SimTick(100) }
+    GhostImpact {
+        target: ID(),
+        source: None,
+        cause: ImpactCause::Contact { other: ID() },
+        impulse: DVec2::ZERO,
+        damage,
+        tick: SimTick(100),
+    }
 }
 
 fn crossed() -> Event {

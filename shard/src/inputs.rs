@@ -184,7 +184,7 @@ mod tests {
     use super::*;
 
     fn input(tick: u64, thrust: i8) -> Input {
-        Input { tick: SimTick(tick), controls: Controls { thrust, turn: 0, buttons: 0 } }
+        Input { tick: SimTick(tick), controls: Controls { thrust, turn: 0, buttons: 0 }, view_lag: 0 }
     }
 
     fn pilot(delay: u8) -> Pilot {

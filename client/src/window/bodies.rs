@@ -82,7 +82,7 @@ struct Flyer {
 pub(super) fn tint_of(other: &Other) -> Tint {
     match other.kind {
         EntityKind::Ship => palette::PLAYER,
-        EntityKind::Drone => palette::DRONE,
+        EntityKind::Drone | EntityKind::Missile => palette::DRONE,
         EntityKind::Asteroid => palette::ROCK,
     }
 }
@@ -195,7 +195,7 @@ fn paint_flyer(canvas: &mut Canvas, lens: &Lens, flyer: &Flyer, look: &Look, now
     let forward = Vec2::from_angle(angle);
     let (shape, nozzles): (Shape, &[Vec2]) = match flyer.hull_kind {
         HullKind::Scout => (Shape::Scout, &SCOUT_NOZZLES),
-        HullKind::Drone => (Shape::Drone, &DRONE_NOZZLES),
+        HullKind::Drone | HullKind::Missile => (Shape::Drone, &DRONE_NOZZLES),
     };
     let halo = if flyer.own { 0.22 } else { 0.13 };
     let halo_size = Vec2::splat(size * if flyer.own { 4.6 } else { 3.4 });
@@ -220,7 +220,7 @@ fn paint_flyer(canvas: &mut Canvas, lens: &Lens, flyer: &Flyer, look: &Look, now
     let shape = match flyer.hull_kind {
         _ if !far => shape,
         HullKind::Scout => Shape::Dart,
-        HullKind::Drone => Shape::Diamond,
+        HullKind::Drone | HullKind::Missile => Shape::Diamond,
     };
     canvas.put(shape, Layer::Hulls, at, angle, Vec2::splat(size), tint);
     if flinch > 0.0 {

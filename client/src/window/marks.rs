@@ -50,7 +50,7 @@ fn is_marked(lens: &Lens, other: &Other) -> bool {
     match other.kind {
         EntityKind::Ship => true,
         EntityKind::Drone => lens.scale < DRONE_MARKS_SCALE,
-        EntityKind::Asteroid => false,
+        EntityKind::Asteroid | EntityKind::Missile => false,
     }
 }
 

@@ -376,7 +376,9 @@ fn step_and_send(world: &mut World, address: &SocketAddr) {
             world.handle.send_lane(address, packet.into());
         }
     }
-    for packet in encode_sector_update(SectorId::new(0, 0), tick, &motions, &[], &[]) {
+    for packet in
+        encode_sector_update(SectorId::new(0, 0), tick, SectorNews { motions: &motions, ..Default::default() })
+    {
         world.handle.send_lane(address, packet.bytes.into());
     }
 }

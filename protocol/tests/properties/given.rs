@@ -96,6 +96,13 @@ pub struct News {
     pub motions: Vec<Motion>,
     pub shots: Vec<Shot>,
     pub hits: Vec<ShotHit>,
+    pub beams: Vec<Beam>,
+}
+
+impl News {
+    pub fn parts(&self) -> SectorNews<'_> {
+        SectorNews { motions: &self.motions, shots: &self.shots, hits: &self.hits, beams: &self.beams }
+    }
 }
 
 /// At most so many motions, shots and hits; positions and speeds over all of what a packet can hold.
@@ -166,7 +173,11 @@ pub fn inputs(most: usize) -> impl Strategy<Value = Vec<Input>> {
         ticks
             .into_iter()
             .zip(choices)
-            .map(|(tick, choice)| Input { tick: SimTick(tick), controls: hands[choice % hands.len()] })
+            .map(|(tick, choice)| Input { tick: SimTick(tick), controls: hands[choice % hands.len()], view_lag: 0 })
+            .map(|input| Input {
+                view_lag: if input.controls.holds(Controls::BEAM) { input.tick.0 as u8 } else { 0 },
+                ..input
+            })
             .collect()
     })
 }
@@ -195,7 +206,9 @@ pub fn record() -> impl Strategy<Value = EntityRecord> {
     let how = (finite_state(), f64::MIN_POSITIVE..=500.0, any::<[u16; 2]>());
     let mind = (finite_vector(), finite(), option::of(entity_id()))
         .prop_map(|(home, patrol_phase, target)| DroneMind { home, patrol_phase, target });
-    (who, when, how, option::of(pilot()), option::of(mind)).prop_map(|(who, when, how, pilot, mind)| {
+    let fire = (tick(), tick(), entity_id(), option::of(entity_id()), tick());
+    (who, when, how, option::of(pilot()), option::of(mind), fire).prop_map(|(who, when, how, pilot, mind, fire)| {
+        let (launcher_ready, beam_ready, shooter, target, expires) = fire;
         let (id, net_id, (kind, hull_kind), owner, name) = who;
         let ([epoch, version], [tick, weapon_ready, settled_at], sector) = when;
         let (state, radius, [one, other]) = how;
@@ -218,6 +231,9 @@ pub fn record() -> impl Strategy<Value = EntityRecord> {
             settled_at: SimTick(settled_at),
             pilot,
             mind,
+            launcher_ready,
+            beam_ready,
+            warhead: (kind == EntityKind::Missile).then_some(Warhead { shooter, target, expires }),
         }
     })
 }
@@ -252,9 +268,15 @@ fn shot() -> impl Strategy<Value = Shot> {
 }
 
 fn impact() -> impl Strategy<Value = GhostImpact> {
-    let shot = option::of((net_id(), tick()).prop_map(|(shooter, tick)| ShotId { shooter, tick }));
-    (entity_id(), option::of(entity_id()), shot, finite_vector(), any::<u16>(), tick()).prop_map(
-        |(target, source, shot, impulse, damage, tick)| GhostImpact { target, source, shot, impulse, damage, tick },
+    let shot = || (net_id(), tick()).prop_map(|(shooter, tick)| ShotId { shooter, tick });
+    let cause = prop_oneof![
+        shot().prop_map(ImpactCause::Bullet),
+        shot().prop_map(ImpactCause::Beam),
+        entity_id().prop_map(ImpactCause::Missile),
+        entity_id().prop_map(|other| ImpactCause::Contact { other }),
+    ];
+    (entity_id(), option::of(entity_id()), cause, finite_vector(), any::<u16>(), tick()).prop_map(
+        |(target, source, cause, impulse, damage, tick)| GhostImpact { target, source, cause, impulse, damage, tick },
     )
 }
 
@@ -280,7 +302,7 @@ pub fn to_shard() -> impl Strategy<Value = ToShard> {
         net_ids().prop_map(ToShard::NetIds),
         (leases(), collection::vec(record(), 0..=4)).prop_map(|(leases, records)| ToShard::Grant { leases, records }),
         record().prop_map(|record| ToShard::Offer { record: Box::new(record) }),
-        (entity_id(), any::<u64>(), inputs(20)).prop_map(|(id, epoch, inputs)| ToShard::Commit { id, epoch, inputs }),
+        (record(), inputs(20)).prop_map(|(record, inputs)| ToShard::Commit { record: Box::new(record), inputs }),
         (entity_id(), any::<u64>()).prop_map(|(id, epoch)| ToShard::Release { id, epoch }),
         (entity_id(), any::<u64>()).prop_map(|(id, epoch)| ToShard::Abort { id, epoch }),
         (entity_id(), inputs(20)).prop_map(|(id, inputs)| ToShard::Inputs { id, inputs }),
@@ -300,7 +322,12 @@ pub fn to_server() -> impl Strategy<Value = ToServer> {
         (record(), sector()).prop_map(|(record, to)| ToServer::Prepare { record: Box::new(record), to }),
         (entity_id(), any::<u64>()).prop_map(|(id, epoch)| ToServer::Accept { id, epoch }),
         (entity_id(), any::<u64>(), reason).prop_map(|(id, epoch, reason)| ToServer::Refuse { id, epoch, reason }),
-        (entity_id(), any::<u64>(), tick()).prop_map(|(id, epoch, tick)| ToServer::Adopted { id, epoch, tick }),
+        (entity_id(), any::<u64>(), tick(), any::<u32>()).prop_map(|(id, epoch, tick, waited_us)| ToServer::Adopted {
+            id,
+            epoch,
+            tick,
+            waited_us
+        }),
         record().prop_map(|record| ToServer::Record(Box::new(record))),
         (entity_id(), any::<[u64; 2]>(), tick(), option::of(entity_id()))
             .prop_map(|(id, [epoch, version], tick, by)| ToServer::Destroyed { id, epoch, version, tick, by },),

@@ -21,7 +21,7 @@ use std::fmt::Debug;
 /// The bytes of everything that has a decoder.
 fn sent() -> impl Strategy<Value = Vec<u8>> {
     let update = given::news(40, 8, 8).prop_map(|news| {
-        let packets = encode_sector_update(news.sector, news.tick, &news.motions, &news.shots, &news.hits);
+        let packets = encode_sector_update(news.sector, news.tick, news.parts());
         packets.into_iter().next().map(|packet| packet.bytes).unwrap_or_default()
     });
     let states = collection::vec(given::own_state(), 0..=OWN_STATES_PER_PACKET);
@@ -69,25 +69,28 @@ fn try_every_decoder(bytes: &[u8]) -> Result<(), TestCaseError> {
 
 fn try_update(bytes: &[u8]) -> Result<(), TestCaseError> {
     let Ok(update) = SectorUpdate::decode(bytes) else { return Ok(()) };
-    let SectorUpdate { sector, tick, motions, shots, hits } = &update;
+    let SectorUpdate { sector, tick, motions, shots, hits, beams } = &update;
     prop_assert!(motions.len() <= MAX_MOTIONS && shots.len() <= MAX_SHOTS && hits.len() <= MAX_SHOTS);
     prop_assert!(motions.windows(2).all(|pair| pair[0].net_id < pair[1].net_id));
     prop_assert!(motions.iter().all(|motion| motion.state.is_finite()));
     let ids = shots.iter().map(|shot| shot.id).chain(hits.iter().map(|hit| hit.id));
+    let ids = ids.chain(beams.iter().map(|beam| beam.id));
     let too_early = |id: &ShotId| id.tick.since(*tick) > MAX_SHOT_LEAD_TICKS;
     prop_assert!(!ids.into_iter().any(|id| too_early(&id)));
     let positions = motions.iter().map(|motion| motion.state.position);
+    let positions = positions.chain(beams.iter().map(|beam| beam.origin));
     let positions = positions.chain(shots.iter().map(|shot| shot.origin)).chain(hits.iter().map(|hit| hit.position));
     for position in positions {
         prop_assert!(sector.overshoot(position) <= SECTOR_SIZE * 0.5 + 1e-3, "{position} of {sector}");
     }
     let (mut again, mut packets) = (update.clone(), 0);
-    (again.motions, again.shots, again.hits) = (vec![], vec![], vec![]);
-    for packet in encode_sector_update(*sector, *tick, motions, shots, hits) {
+    (again.motions, again.shots, again.hits, again.beams) = (vec![], vec![], vec![], vec![]);
+    for packet in encode_sector_update(*sector, *tick, update.parts()) {
         let part = SectorUpdate::decode(&packet.bytes)?;
         again.motions.extend(part.motions);
         again.shots.extend(part.shots);
         again.hits.extend(part.hits);
+        again.beams.extend(part.beams);
         packets += 1;
     }
     prop_assert!(packets <= 1, "it fitted one packet before");

@@ -21,10 +21,7 @@ use sidereal_protocol::{
 use std::f64::consts::{PI, TAU};
 
 fn packets(news: &News) -> Vec<Vec<u8>> {
-    encode_sector_update(news.sector, news.tick, &news.motions, &news.shots, &news.hits)
-        .into_iter()
-        .map(|packet| packet.bytes)
-        .collect()
+    encode_sector_update(news.sector, news.tick, news.parts()).into_iter().map(|packet| packet.bytes).collect()
 }
 
 /// The larger difference of the two components.
@@ -46,7 +43,7 @@ fn position_bound(at: DVec2) -> f64 {
 fn one_motion(state: FlightState) -> Result<Motion, TestCaseError> {
     let motion = Motion { net_id: NetId(7), state, glow: EngineGlow::default() };
     let sector = SectorId::containing(state.position);
-    let packets = encode_sector_update(sector, SimTick(9), &[motion], &[], &[]);
+    let packets = encode_sector_update(sector, SimTick(9), SectorNews { motions: &[motion], ..Default::default() });
     prop_assert_eq!(packets.len(), 1);
     let update = SectorUpdate::decode(&packets[0].bytes)?;
     prop_assert_eq!(update.motions.len(), 1);
@@ -58,7 +55,7 @@ proptest! {
 
     #[test]
     fn an_update_in_several_packets_loses_nothing(news in given::news(600, 150, 150)) {
-        let packets = encode_sector_update(news.sector, news.tick, &news.motions, &news.shots, &news.hits);
+        let packets = encode_sector_update(news.sector, news.tick, news.parts());
         prop_assert_eq!(packets.is_empty(), news.motions.is_empty() && news.shots.is_empty() && news.hits.is_empty());
         let (mut motions, mut shots, mut hits) = (vec![], vec![], vec![]);
         for packet in packets {
@@ -99,7 +96,7 @@ proptest! {
     fn an_update_that_is_passed_on_keeps_its_numbers(news in given::news(60, 10, 10)) {
         for bytes in packets(&news) {
             let once = SectorUpdate::decode(&bytes)?;
-            let again = encode_sector_update(once.sector, once.tick, &once.motions, &once.shots, &once.hits);
+            let again = encode_sector_update(once.sector, once.tick, once.parts());
             prop_assert_eq!(again.len(), 1);
             prop_assert_eq!(SectorUpdate::decode(&again[0].bytes)?, once);
         }
@@ -133,7 +130,7 @@ proptest! {
         let sector = SectorId::new(0, 0);
         let state = FlightState { position, velocity, angular_velocity, angle: 0.0 };
         let motion = Motion { net_id: NetId(7), state, glow: EngineGlow::default() };
-        let bytes = &encode_sector_update(sector, SimTick(9), &[motion], &[], &[])[0].bytes;
+        let bytes = &encode_sector_update(sector, SimTick(9), SectorNews { motions: &[motion], ..Default::default() })[0].bytes;
         let back = SectorUpdate::decode(bytes)?.motions[0].state;
         let held = position.clamp(DVec2::splat(-500.0), DVec2::splat(1500.0));
         prop_assert!(apart(back.position, held) <= POSITION.error_bound());
