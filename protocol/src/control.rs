@@ -96,7 +96,8 @@ pub enum ToShard {
         /// Entities in them, authority already yours under each record's epoch.
         records: Vec<EntityRecord>,
     },
-    /// Handoff, step 2: would you take this entity, under the record's (new) epoch?
+    /// Handoff, step 2: would you take this entity, under the record's (new) epoch? Asked only when the
+    /// target was not heard of just now.
     Offer {
         /// The record as the source prepared it.
         record: Box<EntityRecord>,
@@ -116,13 +117,12 @@ pub enum ToShard {
         /// The new owner's epoch.
         epoch: u64,
     },
-    /// The handoff of `id` under `epoch` does not take place: a source goes on as the owner, a target
-    /// forgets the offer.
+    /// An attempt to hand `id` over has failed: the source goes on as the owner.
     Abort {
         /// Whom.
         id: EntityId,
-        /// The offer's epoch.
-        epoch: u64,
+        /// The source's number for the attempt.
+        attempt: u32,
     },
     /// A player's inputs, each sent once, oldest first.
     Inputs {
@@ -154,10 +154,12 @@ pub enum ToServer {
     },
     /// Handoff, step 1: this entity has crossed into `to`, which is not mine.
     Prepare {
-        /// All of it, with the last applied input.
+        /// All of it, with the last applied input, under a version of its own.
         record: Box<EntityRecord>,
         /// The sector that it is in now.
         to: SectorId,
+        /// Which of the shard's attempts this is.
+        attempt: u32,
     },
     /// Handoff, step 3: I can take it.
     Accept {

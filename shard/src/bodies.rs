@@ -16,6 +16,7 @@ use sidereal_protocol::{
     sector::SectorId,
     tick::SimTick,
 };
+use std::time::Instant;
 
 /// Ticks of delay with which a pilot's inputs start on a shard: about what the way here takes to waver.
 pub const FIRST_INPUT_DELAY_TICKS: u8 = 2;
@@ -116,8 +117,8 @@ pub struct Owned {
     pub record_sent: SimTick,
     /// What subscribers were last told of its motion, and in which sector.
     pub motion_sent: Option<(SectorId, Motion)>,
-    /// It came by a handoff and its first tick here is still to be told.
-    pub adopted: bool,
+    /// It came by a handoff at this moment, and its first tick here is still to be told. For a figure only.
+    pub adopted: Option<Instant>,
     /// Its record was ahead of this shard's clock: the state at that tick, until then.
     pub ahead: Option<(SimTick, FlightState)>,
 }
@@ -155,7 +156,7 @@ pub fn own_body(record: &EntityRecord) -> (Body, Owned, Flight) {
         changed: false,
         record_sent: SimTick(0),
         motion_sent: None,
-        adopted: false,
+        adopted: None,
         ahead: None,
     };
     (body, owned, Flight(record.state))

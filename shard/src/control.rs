@@ -51,15 +51,16 @@ fn handle(world: &mut World, frame: ToShard) {
             transfer::perform(world, Event::Offered { record, leased, owned }, now);
         }
         ToShard::Commit { record, inputs } => {
-            let (id, epoch) = (record.id, record.epoch);
-            transfer::perform(world, Event::Committed { id, epoch, inputs }, now);
+            let leased = world.resource::<Leases>().holds(record.sector);
+            let owned = owned_epoch(world, record.id);
+            transfer::perform(world, Event::Committed { record, inputs, leased, owned }, now);
         }
         ToShard::Release { id, epoch } => {
             let owned = owned_epoch(world, id);
             transfer::perform(world, Event::Released { id, epoch, owned }, now);
         }
-        ToShard::Abort { id, epoch } => {
-            transfer::perform(world, Event::Aborted { id, epoch }, now);
+        ToShard::Abort { id, attempt } => {
+            transfer::perform(world, Event::Aborted { id, attempt }, now);
         }
         ToShard::Inputs { id, inputs } => {
             world.resource_scope(|world, mut totals: Mut<Totals>| match owned_mut(world, id) {
@@ -108,7 +109,7 @@ fn withdraw(world: &mut World, id: EntityId) {
     };
     record.version += 1;
     bodies::remove(world, id);
-    world.resource_mut::<Handoffs>().step(now, Event::Gone { id });
+    world.resource_mut::<Handoffs>().step(now, Event::Gone { id, epoch: record.epoch });
     world.resource_mut::<Outbox<ToServer>>().push(ToServer::Withdrawn { record: Box::new(record) });
     debug_assert!(world.resource::<Registry>().get(id).is_none());
 }

@@ -134,8 +134,9 @@ pub(crate) fn publish_adoptions(
 ) {
     for entity in registry.in_order() {
         let Ok((body, mut owned)) = bodies.get_mut(entity) else { continue };
-        if std::mem::take(&mut owned.bypass_change_detection().adopted) {
-            outbox.push(ToServer::Adopted { id: body.id, epoch: owned.epoch, tick: clock.tick, waited_us: 0 });
+        if let Some(since) = owned.bypass_change_detection().adopted.take() {
+            let waited_us = u32::try_from(since.elapsed().as_micros()).unwrap_or(u32::MAX);
+            outbox.push(ToServer::Adopted { id: body.id, epoch: owned.epoch, tick: clock.tick, waited_us });
         }
     }
 }
