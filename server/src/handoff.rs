@@ -204,7 +204,8 @@ pub enum Action {
         /// The record.
         record: Box<EntityRecord>,
     },
-    /// The new authority will not have it: the server holds it from now on.
+    /// The new authority will not have it: the server holds it from now on, under an epoch of its own, for
+    /// another copy of the commit may still be obeyed.
     Return {
         /// Whom.
         id: EntityId,

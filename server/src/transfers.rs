@@ -177,12 +177,16 @@ impl Core<'_, '_> {
             .unwrap_or_default()
     }
 
-    /// Nobody simulates it any longer: the server has it, until somebody has the lease on its sector.
+    /// Its authority does not have it: the server takes it back, under a new epoch, until somebody has the
+    /// lease on its sector.
     pub fn hold(&mut self, id: EntityId) {
+        let Some(mut record) = self.current_record(id) else { return };
         let Some(entry) = self.mirror.get_mut(id) else { return };
+        entry.issued_epoch += 1;
         entry.holder = Holder::Server;
-        entry.dirty = true;
-        let net_id = entry.record.net_id;
+        (record.epoch, record.version) = (entry.issued_epoch, 0);
+        let net_id = record.net_id;
+        self.replace_record(record);
         self.motion.set_authority(net_id, None);
     }
 

@@ -7,7 +7,7 @@ use crate::{
     clock::SimClock,
     damage::Impacts,
     drain,
-    handoff::{Event, Handoffs},
+    handoff::{BOUNCE_TICKS, Event, Handoffs},
     inputs,
     leases::{Leases, NetIds, Welcomed},
     mailbox::{Inbox, Outbox},
@@ -69,7 +69,15 @@ fn handle(world: &mut World, frame: ToShard) {
             })
         }
         ToShard::Withdraw { id } => withdraw(world, id),
-        ToShard::Impact(impact) => world.resource_mut::<Impacts>().push(impact),
+        ToShard::Impact(impact) => {
+            if owned_epoch(world, impact.target).is_some() {
+                world.resource_mut::<Impacts>().push(impact);
+            } else if now.since(impact.tick) <= BOUNCE_TICKS {
+                world.resource_mut::<Outbox<ToServer>>().push(ToServer::Impact(impact));
+            } else {
+                world.resource_mut::<Totals>().impacts_lost += 1;
+            }
+        }
         ToShard::Shot(shot) => world.resource_scope(|world, mut shots: Mut<Shots>| {
             world.resource_scope(|world, mut totals: Mut<Totals>| {
                 shots.receive(shot, world.resource::<Leases>(), now, &mut totals);

@@ -29,6 +29,10 @@ pub const FENCE_TICKS: u64 = 10 * TICK_HZ as u64;
 /// How long an entity stays where it is after a change of shards, or an attempt, ticks: 1 s.
 pub const SETTLE_TICKS: u64 = TICK_HZ as u64;
 
+/// For how long after it happened an impact on what is not, or not yet, this shard's own is sent back to
+/// the server, which finds its authority, ticks: 5 s. Later it concerns nobody.
+pub const BOUNCE_TICKS: u64 = 5 * TICK_HZ as u64;
+
 /// Impacts that are held back for one entity at most; more are dropped, it is dead then anyway.
 pub const MAX_HELD_IMPACTS: usize = 256;
 
