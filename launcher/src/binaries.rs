@@ -13,6 +13,8 @@ pub struct Binaries {
     pub bots: Option<PathBuf>,
     /// `sidereal-client`, when a window is wanted.
     pub client: Option<PathBuf>,
+    /// `sidereal-relay`, when a network is added.
+    pub relay: Option<PathBuf>,
 }
 
 /// A program that is not where it should be.
@@ -24,11 +26,11 @@ pub struct MissingBinary {
 }
 
 impl Binaries {
-    /// The programs in `folder`, those of bots and client only where wanted.
+    /// The programs in `folder`, those of bots, client and relay only where wanted.
     ///
     /// # Errors
     /// Names the first one that is not there.
-    pub fn in_folder(folder: &Path, bots: bool, client: bool) -> Result<Self, MissingBinary> {
+    pub fn in_folder(folder: &Path, bots: bool, client: bool, relay: bool) -> Result<Self, MissingBinary> {
         let find = |package: &'static str| {
             let path = folder.join(format!("{package}{}", std::env::consts::EXE_SUFFIX));
             if path.is_file() { Ok(path) } else { Err(MissingBinary { path, package }) }
@@ -38,6 +40,7 @@ impl Binaries {
             shard: find("sidereal-shard")?,
             bots: bots.then(|| find("sidereal-bots")).transpose()?,
             client: client.then(|| find("sidereal-client")).transpose()?,
+            relay: relay.then(|| find("sidereal-relay")).transpose()?,
         })
     }
 }
@@ -52,8 +55,8 @@ mod tests {
         for name in ["sidereal-server", "sidereal-shard"] {
             std::fs::write(folder.path().join(format!("{name}{}", std::env::consts::EXE_SUFFIX)), "").expect("written");
         }
-        assert!(Binaries::in_folder(folder.path(), false, false).is_ok());
-        let error = Binaries::in_folder(folder.path(), true, false).expect_err("no bots there").to_string();
+        assert!(Binaries::in_folder(folder.path(), false, false, false).is_ok());
+        let error = Binaries::in_folder(folder.path(), true, false, false).expect_err("no bots there").to_string();
         assert!(error.contains("cargo build -p sidereal-bots"), "{error}");
     }
 }

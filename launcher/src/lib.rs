@@ -11,6 +11,7 @@ pub mod binaries;
 pub mod child;
 pub mod database;
 pub mod log;
+pub mod network;
 pub mod options;
 pub mod pilot;
 pub mod ports;

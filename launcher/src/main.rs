@@ -18,7 +18,7 @@ fn main() -> ExitCode {
 
     let stdout = std::io::stdout();
     let colour = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let width = World::shard_name(options.shards).len().max(Label::launcher().name().len());
+    let width = World::names(&options).map(|name| name.len()).fold(Label::launcher().name().len(), usize::max);
     let log = Arc::new(Log::new(Box::new(stdout), width, colour));
 
     // The second interrupt means something; more than that need no room.

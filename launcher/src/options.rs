@@ -67,6 +67,18 @@ pub struct Options {
     #[arg(long, value_name = "PORT", env = "SIDEREAL_HTTP_PORT", default_value_t = 7779)]
     pub http_port: u16,
 
+    /// Adds so many milliseconds to every UDP datagram of players and shards, in each direction (0 to 1000).
+    #[arg(long, value_name = "MS", env = "SIDEREAL_LATENCY_MS")]
+    pub latency_ms: Option<f64>,
+
+    /// How much more or less than --latency-ms, evenly spread; at most as much.
+    #[arg(long, value_name = "MS", env = "SIDEREAL_JITTER_MS")]
+    pub jitter_ms: Option<f64>,
+
+    /// Share of these datagrams that is lost, in each direction (0 to 0.5).
+    #[arg(long, value_name = "SHARE", env = "SIDEREAL_LOSS")]
+    pub loss: Option<f64>,
+
     /// Folder for the default database and the local pilot's account; made when missing.
     #[arg(long, value_name = "DIR", env = "SIDEREAL_DATA", default_value = ".sidereal")]
     pub data: PathBuf,
@@ -77,6 +89,11 @@ pub struct Options {
 }
 
 impl Options {
+    /// Whether relays are put before the server.
+    pub fn adds_network(&self) -> bool {
+        self.latency_ms.is_some() || self.jitter_ms.is_some() || self.loss.is_some()
+    }
+
     /// Whether a client with a window is started: it is wanted and there is a display to open it on.
     pub fn opens_window(&self) -> bool {
         !self.headless && display_is_there()
@@ -115,6 +132,7 @@ mod tests {
             (["--shards", "0"], "--shards"),
             (["--player-port", "70000"], "--player-port"),
             (["--seconds", "soon"], "--seconds"),
+            (["--latency-ms", "much"], "--latency-ms"),
             (["--sharts", "2"], "--sharts"),
         ] {
             let error = Options::try_parse_from(["run-local"].iter().chain(&arguments)).expect_err("a bad value");

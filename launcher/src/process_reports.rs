@@ -95,6 +95,14 @@ pub struct BotsReport {
     pub max_rss_kb: u64,
 }
 
+/// A relay's.
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "docs/OPERATIONS.md explains each key once")]
+pub struct RelayReport {
+    pub cpu_ms: f64,
+    pub max_rss_kb: u64,
+}
+
 /// A report as understood and as written.
 #[derive(Clone, Debug)]
 pub struct Written<T> {

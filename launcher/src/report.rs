@@ -7,7 +7,8 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::process_reports::{BotsReport, MeanMax, P50P95P99, P50P99, ServerReport, ShardReport, Written};
+use crate::network::AddedNetwork;
+use crate::process_reports::{BotsReport, MeanMax, P50P95P99, P50P99, RelayReport, ServerReport, ShardReport, Written};
 
 /// All processes' reports of one run.
 #[derive(Clone, Debug)]
@@ -18,6 +19,10 @@ pub struct ProcessReports {
     pub shards: Vec<Written<ShardReport>>,
     /// The bots', when there were any.
     pub bots: Option<Written<BotsReport>>,
+    /// The relays', by name, when there were any.
+    pub relays: Vec<(&'static str, Written<RelayReport>)>,
+    /// What these relays added.
+    pub added_network: AddedNetwork,
 }
 
 /// What the joint report says. Each key's unit and meaning: `docs/REPORT.md`.
@@ -26,6 +31,7 @@ pub struct ProcessReports {
 pub struct Report {
     pub seconds: f64,
     pub first_bot_in_space_ms: u64,
+    pub added_network: AddedNetwork,
     pub players: u64,
     pub bots_wanted: u64,
     pub bots_played: u64,
@@ -62,7 +68,7 @@ pub struct Report {
 impl Report {
     /// Joins `reports`. `seconds` is the whole run from the launcher's start, `first_bot_in_space_ms` 0 without bots.
     pub fn join(reports: &ProcessReports, seconds: f64, first_bot_in_space_ms: u64) -> Self {
-        let ProcessReports { server, shards, bots } = reports;
+        let ProcessReports { server, shards, bots, relays, added_network } = reports;
         let (server_report, bots_report) = (&server.known, bots.as_ref().map(|bots| &bots.known));
         let from_bots = |figure: fn(&BotsReport) -> u64| bots_report.map_or(0, figure);
         let from_shards =
@@ -83,10 +89,16 @@ impl Report {
             max_rss_kb.insert("bots".to_owned(), known.max_rss_kb);
             processes.insert("bots".to_owned(), whole.clone());
         }
+        for (name, Written { known, whole }) in relays {
+            cpu_ms.insert((*name).to_owned(), known.cpu_ms);
+            max_rss_kb.insert((*name).to_owned(), known.max_rss_kb);
+            processes.insert((*name).to_owned(), whole.clone());
+        }
 
         Self {
             seconds,
             first_bot_in_space_ms,
+            added_network: *added_network,
             players: server_report.players_max,
             bots_wanted: from_bots(|bots| bots.bots_wanted),
             bots_played: from_bots(|bots| bots.bots_played),
@@ -194,7 +206,13 @@ pub(crate) mod tests {
             "bytes_per_s_per_player": {"mean": 9_000.5, "max": 12_000.0}, "sessions_dropped": 0, "jumps": 0,
             "teleports": 0, "violations": 0, "cpu_ms": 300.0, "max_rss_kb": 40_000
         });
-        ProcessReports { server: written(server), shards: vec![shard(1), shard(2)], bots: Some(written(bots)) }
+        ProcessReports {
+            server: written(server),
+            shards: vec![shard(1), shard(2)],
+            bots: Some(written(bots)),
+            relays: Vec::new(),
+            added_network: AddedNetwork::default(),
+        }
     }
 
     #[test]
@@ -206,6 +224,18 @@ pub(crate) mod tests {
         assert_eq!(report.max_rss_kb["shard-2"], 30_002);
         assert_eq!(report.cpu_ms.keys().collect::<Vec<_>>(), ["bots", "server", "shard-1", "shard-2"]);
         assert_eq!(report.processes["server"]["inputs_forwarded"], 100);
+    }
+
+    #[test]
+    fn an_added_network_is_told_with_what_it_took() {
+        let mut reports = good_reports();
+        let relay = json!({ "cpu_ms": 70, "max_rss_kb": 5_000, "unsent": 3 });
+        reports.relays = vec![("relay-players", written(relay.clone())), ("relay-shards", written(relay))];
+        reports.added_network = AddedNetwork { latency_ms: 20.0, jitter_ms: 5.0, loss: 0.01 };
+        let report = serde_json::to_value(Report::join(&reports, 1.0, 1)).expect("it is JSON");
+        assert_eq!(report["added_network"], json!({ "latency_ms": 20.0, "jitter_ms": 5.0, "loss": 0.01 }));
+        assert_eq!(report["cpu_ms"]["relay-shards"], 70.0);
+        assert_eq!(report["processes"]["relay-players"]["unsent"], 3);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::binaries::{Binaries, MissingBinary};
 use crate::database::{Database, DatabaseError};
 use crate::log::{Label, Log};
+use crate::network::{AddedNetwork, Door, NetworkError, RelayAddrs};
 use crate::options::Options;
 use crate::pilot::{self, Pilot, PilotError};
 use crate::ports::{self, Port, PortError};
@@ -18,6 +19,9 @@ use crate::report::{self, ProcessReports, Report};
 use crate::supervisor::{BadEnd, BadEndKind, Event, GRACE, POLL, Stage, Supervisor};
 use crate::verdict;
 use crate::world::{Endpoints, World};
+
+/// How long the relays may take until they listen.
+const RELAYS_START_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long the server may take until it listens: opening and migrating the database is in it.
 const SERVER_START_LIMIT: Duration = Duration::from_secs(30);
@@ -58,6 +62,8 @@ pub enum Failure {
     Port(#[from] PortError),
     #[error(transparent)]
     Database(#[from] DatabaseError),
+    #[error(transparent)]
+    Network(#[from] NetworkError),
     #[error("the report cannot be written to {}: {source}; choose another file with --report FILE", path.display())]
     ReportFile { path: PathBuf, source: io::Error },
     #[error(transparent)]
@@ -86,9 +92,11 @@ fn said(ends: &[BadEnd]) -> String {
     ends.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
-/// A process's advice in the flags of who reads it: the launcher's.
-fn with_own_flags(line: &str) -> String {
-    OWN_FLAGS.iter().fold(line.to_owned(), |line, (theirs, own)| line.replace(theirs, own))
+/// The advice of the process called `name` in the flags of who reads it: the launcher's.
+fn with_own_flags(name: &str, line: &str) -> String {
+    let relayed = Door::ALL.into_iter().find(|door| door.relay_name() == name);
+    let relays_flag = relayed.map(|door| ("--listen", door.port_flag()));
+    OWN_FLAGS.iter().chain(&relays_flag).fold(line.to_owned(), |line, (theirs, own)| line.replace(theirs, own))
 }
 
 impl Failure {
@@ -98,6 +106,7 @@ impl Failure {
             Self::MissingBinary(_)
             | Self::Port(_)
             | Self::Database(_)
+            | Self::Network(_)
             | Self::ReportFile { .. }
             | Self::Refused { .. } => 2,
             Self::Pilot(PilotError::File { .. }) => 2,
@@ -126,7 +135,8 @@ pub fn run(
     interrupts: Receiver<()>,
     started: Instant,
 ) -> Result<(), Failure> {
-    let binaries = Binaries::in_folder(programs, options.bots > 0, options.opens_window())?;
+    let network = AddedNetwork::wanted(options)?;
+    let binaries = Binaries::in_folder(programs, options.bots > 0, options.opens_window(), network.is_some())?;
     check_ports(options)?;
     if let Some(path) = &options.report {
         report::check_writable(path).map_err(|source| Failure::ReportFile { path: path.clone(), source })?;
@@ -151,6 +161,7 @@ pub fn run(
     let mut run = Run {
         options,
         world,
+        network,
         pilot,
         supervisor: Supervisor::new(Arc::clone(log), interrupts, GRACE),
         log,
@@ -172,6 +183,8 @@ fn check_ports(options: &Options) -> Result<(), PortError> {
 struct Run<'a> {
     options: &'a Options,
     world: World,
+    /// What the relays add, when there are any.
+    network: Option<AddedNetwork>,
     /// The window's, when there is one.
     pilot: Option<Pilot>,
     supervisor: Supervisor,
@@ -183,16 +196,32 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn until_the_end(&mut self) -> Result<End, Failure> {
-        let endpoints = self.start_server()?;
+        let endpoints = self.start_server_and_relays()?;
         self.start_shards(&endpoints)?;
         self.say_ready(&endpoints);
         self.start_players(&endpoints)?;
         self.wait_for_the_end()
     }
 
-    fn start_server(&mut self) -> Result<Endpoints, Failure> {
-        self.start(Stage::Server, Label::new("server", 0), self.world.server())?;
-        self.wait_for("the server does not listen", SERVER_START_LIMIT, |run| run.world.endpoints())
+    /// Gives the addresses that players and shards connect to: the relays', where there are any.
+    fn start_server_and_relays(&mut self) -> Result<Endpoints, Failure> {
+        let relays = self.start_relays()?;
+        self.start(Stage::Server, Label::new("server", 0), self.world.server(relays.as_ref()))?;
+        let endpoints = self.wait_for("the server does not listen", SERVER_START_LIMIT, |run| run.world.endpoints())?;
+        let Some(RelayAddrs { players, shards }) = relays else { return Ok(endpoints) };
+        self.world.tell_relays(&endpoints)?;
+        Ok(Endpoints { player_addr: players, shard_addr: shards, ..endpoints })
+    }
+
+    fn start_relays(&mut self) -> Result<Option<RelayAddrs>, Failure> {
+        let Some(network) = self.network else { return Ok(None) };
+        let next_colour = self.options.shards as usize + 3;
+        for (index, door) in Door::ALL.into_iter().enumerate() {
+            if let Some(command) = self.world.relay(door, &network) {
+                self.start(Stage::Network, Label::new(door.relay_name(), next_colour + index), command)?;
+            }
+        }
+        self.wait_for("the relays do not listen", RELAYS_START_LIMIT, |run| run.world.relay_addrs()).map(Some)
     }
 
     fn start_shards(&mut self, endpoints: &Endpoints) -> Result<(), Failure> {
@@ -227,6 +256,12 @@ impl Run<'_> {
         let profile = if *release { "--release " } else { "" };
         let after_s = self.started.elapsed().as_secs_f64();
         self.say(&format!("ready after {after_s:.1} s: {shards} shards, {}", endpoints.http_url()));
+        if let Some(AddedNetwork { latency_ms, jitter_ms, loss }) = self.network {
+            self.say(&format!(
+                "between the server and all others, each way: {latency_ms} ms more, \u{b1} {jitter_ms} ms, {} % lost",
+                loss * 100.0
+            ));
+        }
         self.say("to join, in the repository's folder, under a name of your own:");
         self.say(&format!(
             "  cargo run {profile}-p sidereal-client -- --http {} --user NAME --password PASSWORD --register",
@@ -354,6 +389,11 @@ impl Run<'_> {
 
     fn process_reports(&self) -> Result<ProcessReports, ProcessReportError> {
         let file = |name: &str| self.world.report_file(name);
+        let relay = |door: Door| {
+            let name = door.relay_name();
+            process_reports::read(name, &file(name)).map(|report| (name, report))
+        };
+        let relays = if self.network.is_some() { &Door::ALL[..] } else { &[] };
         let shard = |number| {
             let name = World::shard_name(number);
             process_reports::read(&name, &file(&name))
@@ -362,6 +402,8 @@ impl Run<'_> {
             server: process_reports::read("server", &file("server"))?,
             shards: (1..=self.options.shards).map(shard).collect::<Result<_, _>>()?,
             bots: (self.options.bots > 0).then(|| process_reports::read(BOTS, &file(BOTS))).transpose()?,
+            relays: relays.iter().copied().map(relay).collect::<Result<_, _>>()?,
+            added_network: self.network.unwrap_or_default(),
         })
     }
 
@@ -398,7 +440,7 @@ impl Run<'_> {
         let lines = self.supervisor.last_lines(&name);
         // What is wrong with a flag or a variable stands above the usage.
         let reason = lines.iter().find(|line| line.starts_with("error: ")).or(lines.last());
-        let reason = reason.map_or_else(|| "it did not say why".into(), |line| with_own_flags(line));
+        let reason = reason.map_or_else(|| "it did not say why".into(), |line| with_own_flags(&name, line));
         Failure::Refused { name, reason }
     }
 

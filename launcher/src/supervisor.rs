@@ -17,9 +17,11 @@ pub(crate) const POLL: Duration = Duration::from_millis(20);
 pub const GRACE: Duration = Duration::from_secs(10);
 
 /// What stands on what. Stages end in the reverse of this order: players leave while shards still simulate, shards
-/// hand in their last records while the server still takes them, the server saves last.
+/// hand in their last records while the server still takes them, the server saves last of what stands on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
+    /// The relays that everything goes through.
+    Network,
     /// The replication server.
     Server,
     /// The shards.
@@ -144,7 +146,7 @@ impl Supervisor {
     pub fn end_all(&mut self) -> Vec<BadEnd> {
         let mut bad = Vec::new();
         let mut patience = self.grace;
-        for stage in [Stage::Players, Stage::Shards, Stage::Server] {
+        for stage in [Stage::Players, Stage::Shards, Stage::Server, Stage::Network] {
             self.end_stage(stage, &mut patience, &mut bad);
         }
         bad

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use crate::binaries::Binaries;
 use crate::database::Database;
+use crate::network::{AddedNetwork, Door, RelayAddrs};
 use crate::options::{Options, own_variables};
 use crate::pilot::Pilot;
 
@@ -67,6 +68,13 @@ impl World {
         format!("shard-{number}")
     }
 
+    /// The names of all processes of a run of `options`.
+    pub fn names(options: &Options) -> impl Iterator<Item = String> + use<> {
+        let relays = options.adds_network().then(|| Door::ALL.map(Door::relay_name)).into_iter().flatten();
+        let others = ["server", "bots", "client"].into_iter().chain(relays).map(str::to_owned);
+        (1..=options.shards).map(Self::shard_name).chain(others)
+    }
+
     /// Where the process called `name` writes its report.
     pub fn report_file(&self, name: &str) -> PathBuf {
         self.scratch.path().join(format!("{name}.json"))
@@ -77,6 +85,34 @@ impl World {
         self.scratch.path().join(format!("{name}.ready"))
     }
 
+    /// Where the relays listen, once both have written that.
+    pub fn relay_addrs(&self) -> Option<RelayAddrs> {
+        #[derive(Deserialize)]
+        struct Ready {
+            listen_addr: String,
+        }
+        let listen_addr = |door: Door| {
+            let text = std::fs::read(self.ready_file(door.relay_name())).ok()?;
+            serde_json::from_slice(&text).ok().map(|ready: Ready| ready.listen_addr)
+        };
+        Some(RelayAddrs { players: listen_addr(Door::Players)?, shards: listen_addr(Door::Shards)? })
+    }
+
+    /// Tells the relays where the server listens.
+    ///
+    /// # Errors
+    /// The files cannot be written.
+    pub fn tell_relays(&self, endpoints: &Endpoints) -> io::Result<()> {
+        for (door, address) in [(Door::Players, &endpoints.player_addr), (Door::Shards, &endpoints.shard_addr)] {
+            std::fs::write(self.target_file(door), format!("{address}\n"))?;
+        }
+        Ok(())
+    }
+
+    fn target_file(&self, door: Door) -> PathBuf {
+        self.scratch.path().join(format!("{}.to", door.relay_name()))
+    }
+
     /// Where the server listens, once it has written that.
     pub fn endpoints(&self) -> Option<Endpoints> {
         let text = std::fs::read(self.ready_file("server")).ok()?;
@@ -84,16 +120,36 @@ impl World {
         serde_json::from_slice(&text).ok()
     }
 
-    /// The replication server.
-    pub fn server(&self) -> Command {
+    /// The relay before `door`, if one is wanted: it adds `network` to what goes through it.
+    pub fn relay(&self, door: Door, network: &AddedNetwork) -> Option<Command> {
+        let name = door.relay_name();
+        let mut command = self.command(self.binaries.relay.as_deref()?, name);
+        command.args(["--listen", &format!("127.0.0.1:{}", door.port(&self.options))]);
+        command.arg("--to-file").arg(self.target_file(door)).arg("--ready-file").arg(self.ready_file(name));
+        let AddedNetwork { latency_ms, jitter_ms, loss } = network;
+        for (flag, value) in [("--delay-ms", latency_ms), ("--jitter-ms", jitter_ms), ("--loss", loss)] {
+            command.args([flag, &value.to_string()]);
+        }
+        if let Some(seed) = self.options.seed {
+            command.args(["--seed", &seed.to_string()]);
+        }
+        Some(command)
+    }
+
+    /// The replication server; with `relays` before it, on ports that only they know.
+    pub fn server(&self, relays: Option<&RelayAddrs>) -> Command {
         let options = &self.options;
         let mut command = self.command(&self.binaries.server, "server");
+        let behind_relay = |port| if relays.is_some() { 0 } else { port };
         for (flag, port) in [
-            ("--player-addr", options.player_port),
-            ("--shard-addr", options.shard_port),
+            ("--player-addr", behind_relay(options.player_port)),
+            ("--shard-addr", behind_relay(options.shard_port)),
             ("--http-addr", options.http_port),
         ] {
             command.args([flag, &format!("127.0.0.1:{port}")]);
+        }
+        if let Some(relays) = relays {
+            command.args(["--advertise-player-addr", &relays.players]);
         }
         command.args(["--expect-shards", &options.shards.to_string()]);
         command.arg("--ready-file").arg(self.ready_file("server"));
@@ -165,6 +221,7 @@ mod tests {
             shard: programs("shard"),
             bots: (options.bots > 0).then(|| programs("bots")),
             client: Some(programs("client")),
+            relay: options.adds_network().then(|| programs("relay")),
         };
         let database = Database::from_url("postgres://me:hidden@db/world");
         World::new(binaries, database, &options, false).expect("a temporary folder")
@@ -193,7 +250,8 @@ mod tests {
         let world = world(&["--bots", "3"]);
         let pilot = Pilot { user: "pilot".into(), password: "hidden-too".into() };
         let (bots, client) = (world.bots(&endpoints()), world.client(&endpoints(), &pilot));
-        let commands = [world.server(), world.shard(1, &endpoints()), bots.expect("wanted"), client.expect("wanted")];
+        let commands =
+            [world.server(None), world.shard(1, &endpoints()), bots.expect("wanted"), client.expect("wanted")];
         let told = commands.each_ref().map(|command| environment(command, SHARD_SECRET).is_some());
         assert_eq!(told, [true, true, false, false]);
         for command in &commands {
@@ -208,13 +266,38 @@ mod tests {
     fn every_process_gets_what_was_asked_for() {
         let world =
             world(&["--bots", "3", "--gather", "--seconds", "9", "--seed", "5", "--shards", "4", "--http-port", "0"]);
-        let server = arguments(&world.server());
+        let server = arguments(&world.server(None));
         assert!(server.contains("--player-addr 127.0.0.1:7777 --shard-addr 127.0.0.1:7778 --http-addr 127.0.0.1:0"));
         assert!(server.contains("--expect-shards 4") && server.contains("--seed 5"), "{server}");
         let bots = arguments(&world.bots(&endpoints()).expect("wanted"));
         assert!(bots.contains("--count 3") && bots.contains("--seconds 9 --seed 5 --gather"), "{bots}");
         let shard = arguments(&world.shard(2, &endpoints()));
         assert!(shard.contains("--server 127.0.0.1:2 --certificate-hash ab --name shard-2"), "{shard}");
+    }
+
+    #[test]
+    fn relays_take_the_chosen_ports_and_the_server_hands_out_the_players_one() {
+        let network = AddedNetwork { latency_ms: 20.5, jitter_ms: 5.0, loss: 0.1 };
+        assert!(world(&[]).relay(Door::Players, &network).is_none());
+        let world = world(&["--latency-ms", "20.5", "--seed", "5", "--shard-port", "4000"]);
+        let relays = Door::ALL.map(|door| arguments(&world.relay(door, &network).expect("wanted")));
+        for (relay, listen) in relays.iter().zip(["--listen 127.0.0.1:7777", "--listen 127.0.0.1:4000"]) {
+            assert!(relay.contains(listen), "{relay}");
+            assert!(relay.contains("--delay-ms 20.5 --jitter-ms 5 --loss 0.1 --seed 5"), "{relay}");
+        }
+        assert_eq!(world.relay_addrs(), None);
+        for (door, address) in [(Door::Players, "127.0.0.1:1"), (Door::Shards, "127.0.0.1:2")] {
+            let ready = format!(r#"{{"listen_addr":"{address}"}}"#);
+            std::fs::write(world.ready_file(door.relay_name()), ready).expect("written");
+        }
+        let relays = world.relay_addrs().expect("both listen");
+        assert_eq!(relays, RelayAddrs { players: "127.0.0.1:1".into(), shards: "127.0.0.1:2".into() });
+        let server = arguments(&world.server(Some(&relays)));
+        assert!(server.contains("--player-addr 127.0.0.1:0 --shard-addr 127.0.0.1:0 --http-addr 127.0.0.1:7779"));
+        assert!(server.contains("--advertise-player-addr 127.0.0.1:1"), "{server}");
+        world.tell_relays(&endpoints()).expect("written");
+        let told = Door::ALL.map(|door| std::fs::read_to_string(world.target_file(door)).expect("written"));
+        assert_eq!(told, ["127.0.0.1:1\n", "127.0.0.1:2\n"]);
     }
 
     #[test]

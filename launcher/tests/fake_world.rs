@@ -25,9 +25,14 @@ while [ $# -gt 0 ]; do
     --report) report=$2; shift ;;
     --ready-file) ready=$2; shift ;;
     --name) name=$2; shift ;;
+    --server) server=$2; shift ;;
+    --advertise-player-addr) advertised=$2; shift ;;
+    --to-file) target=$2; shift ;;
+    --delay-ms) delay=$2; shift ;;
   esac
   shift
 done
+: "${name:=$(basename "$report" .json)}"
 exec 9>"$EVENTS"
 say() { echo "$name $1" >&9; }
 trap 'end; say ended; exit 0' TERM
@@ -81,6 +86,17 @@ JSON
 begin() { echo ready >"$ready"; end; say "ended by itself"; exit $status; }
 "#;
 
+/// Listens on port 3 for players, on port 4 for shards.
+const RELAY: &str = r#"
+end() { echo '{"cpu_ms": 70, "max_rss_kb": 4000, "unsent": 3}' >"$report"; }
+begin() {
+  case $name in *players) port=3 ;; *) port=4 ;; esac
+  echo "{\"listen_addr\": \"127.0.0.1:$port\"}" >"$ready"
+  until [ -s "$target" ]; do sleep 0.01; done
+  say "passes on to $(cat "$target") after $delay"
+}
+"#;
+
 const CLIENT: &str = r#"
 name=client
 end() { :; }
@@ -115,7 +131,8 @@ impl Bench {
         let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary folder");
         let launcher = folder.path().join("sidereal-launcher");
         std::fs::hard_link(env!("CARGO_BIN_EXE_sidereal-launcher"), launcher).expect("the same file system");
-        for (name, own) in [("server", SERVER), ("shard", SHARD), ("bots", BOTS), ("client", CLIENT)] {
+        let scripts = [("server", SERVER), ("shard", SHARD), ("bots", BOTS), ("client", CLIENT), ("relay", RELAY)];
+        for (name, own) in scripts {
             let path = folder.path().join(format!("sidereal-{name}"));
             std::fs::write(&path, format!("#!/bin/sh\n{own}{PRELUDE}{MAIN}")).expect("written");
             std::fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("its own file");
@@ -276,6 +293,52 @@ fn a_good_run_starts_and_ends_in_order_and_reports() {
     let report: serde_json::Value = serde_json::from_slice(&std::fs::read(report).expect("written")).expect("JSON");
     assert_eq!((&report["bots_played"], &report["inputs_applied"]), (&2.into(), &100.into()));
     assert!(report["first_bot_in_space_ms"].as_u64().is_some_and(|ms| ms > 0), "{report}");
+}
+
+#[test]
+fn an_added_network_stands_between_the_server_and_all_others() {
+    let wishes = [("FAKE_server", "say \"hands out $advertised\""), ("FAKE_shard_1", "say \"joins $server\"")];
+    let bench = Bench::new(&wishes);
+    let report = bench.path("report.json");
+    let latency = ["--latency-ms", "20", "--jitter-ms", "5", "--report", report.to_str().expect("UTF-8")];
+    let ended = bench.run(&[&["--shards", "1", "--bots", "2"], &latency[..]].concat());
+    assert_eq!(ended.code, Some(0), "{}\n{}", ended.stdout, ended.stderr);
+    for event in [
+        "server hands out 127.0.0.1:3",
+        "shard-1 joins 127.0.0.1:4",
+        "relay-players passes on to 127.0.0.1:1 after 20",
+        "relay-shards passes on to 127.0.0.1:2 after 20",
+    ] {
+        ended.place(event);
+    }
+    for relay in ["relay-players", "relay-shards"] {
+        assert!(ended.place(&format!("{relay} started")) < ended.place("server started"), "{:?}", ended.events);
+        assert!(ended.place("server ended") < ended.place(&format!("{relay} ended")), "{:?}", ended.events);
+    }
+    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(report).expect("written")).expect("JSON");
+    assert_eq!(report["added_network"], serde_json::json!({"latency_ms": 20.0, "jitter_ms": 5.0, "loss": 0.0}));
+    assert_eq!((&report["cpu_ms"]["relay-players"], &report["cpu_ms"]["relay-shards"]), (&70.0.into(), &70.0.into()));
+}
+
+#[test]
+fn a_relay_that_cannot_listen_is_told_in_the_launchers_own_flags() {
+    let refusal = "echo 'sidereal-relay: taken: choose another address with --listen' >&2; exit 2";
+    let bench = Bench::new(&[("FAKE_relay_shards", refusal)]);
+    let ended = bench.run(&["--latency-ms", "20"]);
+    assert_eq!(ended.code, Some(2), "{}\n{}", ended.stdout, ended.stderr);
+    assert!(ended.reason().contains("choose another address with --shard-port"), "{}", ended.stderr);
+    assert!(!ended.events.iter().any(|event| event == "server started"), "{:?}", ended.events);
+}
+
+#[test]
+fn a_network_that_cannot_be_added_is_told_before_anything_is_started() {
+    let bench = Bench::new(&[]);
+    for (arguments, named) in [(["--jitter-ms", "5"], "--latency-ms"), (["--loss", "0.9"], "--loss")] {
+        let output = bench.command(&arguments).output().expect("it starts");
+        assert_eq!(output.status.code(), Some(2));
+        let reason = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(reason.contains(named) && output.stdout.is_empty(), "{reason}");
+    }
 }
 
 #[test]

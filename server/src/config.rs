@@ -28,6 +28,36 @@ fn address(text: &str) -> Result<SocketAddr, &'static str> {
     text.parse().map_err(|_| "give an IP address and a port, like 127.0.0.1:7777 or [::]:7777")
 }
 
+/// There is no address that players could be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AdvertiseError {
+    /// It listens on all of the machine's addresses, and nobody said which one players reach.
+    #[error(
+        "--player-addr {0} is every address of this machine, and players cannot connect to that: name the one that \
+         they reach with --advertise-player-addr, or give it as --player-addr"
+    )]
+    ListensEverywhere(SocketAddr),
+    /// What is advertised is no address to connect to.
+    #[error("--advertise-player-addr {0} is no address that players can connect to: name the one that they reach")]
+    Unspecified(SocketAddr),
+}
+
+impl Config {
+    /// What logins tell players to connect to, when `bound` is what the system gave for `player_addr`.
+    ///
+    /// # Errors
+    /// [`AdvertiseError`].
+    pub fn advertised_player_addr(&self, bound: SocketAddr) -> Result<SocketAddr, AdvertiseError> {
+        match self.advertise_player_addr {
+            Some(address) if address.ip().is_unspecified() => Err(AdvertiseError::Unspecified(address)),
+            Some(address) if address.port() == 0 => Ok(SocketAddr::new(address.ip(), bound.port())),
+            Some(address) => Ok(address),
+            None if bound.ip().is_unspecified() => Err(AdvertiseError::ListensEverywhere(self.player_addr)),
+            None => Ok(bound),
+        }
+    }
+}
+
 /// Sidereal's replication server: the only door for players and shards.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "sidereal-server", version)]
@@ -35,6 +65,10 @@ pub struct Config {
     /// Where players connect (UDP, WebTransport); port 0 takes any free one.
     #[arg(long, env = "SIDEREAL_PLAYER_ADDR", value_parser = address, default_value = "127.0.0.1:7777")]
     pub player_addr: SocketAddr,
+    /// What logins tell players to connect to, where that is not --player-addr: an address of a router or a relay, or
+    /// the one that others reach when --player-addr is 0.0.0.0 or [::]. Port 0 means the port of --player-addr.
+    #[arg(long, env = "SIDEREAL_ADVERTISE_PLAYER_ADDR", value_parser = address)]
+    pub advertise_player_addr: Option<SocketAddr>,
     /// Where shards connect (UDP, WebTransport); keep it off public networks.
     #[arg(long, env = "SIDEREAL_SHARD_ADDR", value_parser = address, default_value = "127.0.0.1:7778")]
     pub shard_addr: SocketAddr,
@@ -62,4 +96,33 @@ pub struct Config {
     /// End when the standard input ends: nothing outlives a launcher that was killed.
     #[arg(long, env = "SIDEREAL_DIE_WITH_STDIN")]
     pub die_with_stdin: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn advertised(arguments: &[&str], bound: &str) -> Result<String, String> {
+        let secret = ["sidereal-server", "--shard-secret", "x"];
+        let config = Config::try_parse_from(secret.iter().chain(arguments)).expect("a good command line");
+        let bound = bound.parse().expect("an address");
+        config.advertised_player_addr(bound).map(|address| address.to_string()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn players_are_told_an_address_that_they_can_connect_to() {
+        let everywhere = ["--player-addr", "0.0.0.0:0"];
+        let advertise = |address| [&everywhere[..], &["--advertise-player-addr", address]].concat();
+        assert_eq!(advertised(&[], "127.0.0.1:7777"), Ok("127.0.0.1:7777".into()));
+        assert_eq!(advertised(&advertise("192.0.2.1:0"), "0.0.0.0:4000"), Ok("192.0.2.1:4000".into()));
+        assert_eq!(advertised(&advertise("192.0.2.1:9"), "0.0.0.0:4000"), Ok("192.0.2.1:9".into()));
+        for (arguments, bound) in [
+            (everywhere.to_vec(), "0.0.0.0:4000"),
+            (vec!["--player-addr", "[::]:0"], "[::]:4000"),
+            (advertise("[::]:9"), "0.0.0.0:4000"),
+        ] {
+            let error = advertised(&arguments, bound).expect_err("nobody can connect there");
+            assert!(error.contains("--advertise-player-addr"), "{error}");
+        }
+    }
 }

@@ -123,6 +123,8 @@ fn start(config: &Config) -> anyhow::Result<Running> {
     if let Some(path) = &config.report {
         check_writable(path)?;
     }
+    // Before anything is touched; the port is known when it is bound.
+    config.advertised_player_addr(config.player_addr)?;
     let lock = Database::lock(&config.database_url)?;
     let database = Database::open(&config.database_url)?;
     let (world_seed, is_new) = world_seed(&database, config.seed)?;
@@ -141,10 +143,9 @@ fn start(config: &Config) -> anyhow::Result<Running> {
         limits: Limits::default(),
     })
     .map_err(with_flag)?;
-    let address = |kind| {
-        transport.local_addr(kind).map(|addr| addr.to_string()).context("the transport does not say where it listens")
-    };
+    let address = |kind| transport.local_addr(kind).context("the transport does not say where it listens");
     let (player_addr, shard_addr) = (address(PeerKind::Player)?, address(PeerKind::Shard)?);
+    let advertised_addr = config.advertised_player_addr(player_addr)?;
     let certificate_hash: String = transport.certificate_hash().iter().map(|byte| format!("{byte:02x}")).collect();
     let status = Arc::new(ServerStatus::default());
     let http = HttpServer::start(
@@ -153,7 +154,7 @@ fn start(config: &Config) -> anyhow::Result<Running> {
             accounts,
             tickets: tickets.clone(),
             status: status.clone(),
-            player_addr: player_addr.clone(),
+            player_addr: advertised_addr.to_string(),
             certificate_hash: certificate_hash.clone(),
             limits: HttpLimits::default(),
         },
@@ -175,11 +176,11 @@ fn start(config: &Config) -> anyhow::Result<Running> {
     app.insert_resource(Shown(status));
     app.finish();
     app.cleanup();
-    info!(%player_addr, %shard_addr, http_addr = %http.local_addr, seed = world_seed, tick = start_tick.0, "server is up");
+    info!(%player_addr, %advertised_addr, %shard_addr, http_addr = %http.local_addr, seed = world_seed, tick = start_tick.0, "server is up");
     if let Some(path) = &config.ready_file {
         let ready = serde_json::json!({
-            "player_addr": player_addr,
-            "shard_addr": shard_addr,
+            "player_addr": player_addr.to_string(),
+            "shard_addr": shard_addr.to_string(),
             "http_addr": http.local_addr.to_string(),
             "certificate_hash": certificate_hash,
         });

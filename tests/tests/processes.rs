@@ -88,6 +88,9 @@ fn a_bad_flag_or_value_is_named_and_nothing_starts() {
         server(&[("--report", "/nowhere/x.json")], &no_folder),
         server(&[("--ready-file", "/nowhere/x.json")], &no_folder),
         server(&[("--player-addr", "203.0.113.5:0")], &["--player-addr", "no network interface"]),
+        server(&[("--player-addr", "0.0.0.0:0")], &["--player-addr 0.0.0.0:0", "--advertise-player-addr"]),
+        server(&[("--advertise-player-addr", "[::]:7777")], &["--advertise-player-addr [::]:7777", "cannot"]),
+        server(&[("--advertise-player-addr", "example.org:7777")], &["--advertise-player-addr", "IP address"]),
         other("sidereal-shard", &["--certificate-hash", "12", "--shard-secret", "x"], &["--certificate-hash", "64"]),
         other("sidereal-shard", &["--certificate-hash", &hash, "--shard-secret", ""], &["--shard-secret", "empty"]),
         other("sidereal-shard", &["--server", "nowhere"], &["--server", "IP address and a port"]),
@@ -106,6 +109,8 @@ fn a_bad_flag_or_value_is_named_and_nothing_starts() {
         other("sidereal-bots", &["--seconds=-5"], &["--seconds", "number of seconds"]),
         other("sidereal-bots", &["--report", "/nowhere/x.json"], &no_folder),
         other("sidereal-launcher", &["--sharts", "2"], &["--sharts"]),
+        other("sidereal-relay", &["--listen", "localhost", "--to", "127.0.0.1:9"], &["--listen", "IP address"]),
+        other("sidereal-launcher", &["--headless", "--loss", "0.9"], &["--loss", "0 to 0.5"]),
         other("sidereal-launcher", &["--headless", "--report", "/nowhere/x.json"], &["--report", "/nowhere/"]),
     ]);
 }

@@ -151,7 +151,7 @@ fn program(name: &str) -> PathBuf {
     assert!(
         path.is_file(),
         "{} is not there: `cargo build --no-default-features -p sidereal-server -p sidereal-shard -p sidereal-client \
-         -p sidereal-bots -p sidereal-launcher` builds what this test needs (./test does so), or set SIDEREAL_BIN_DIR",
+         -p sidereal-bots -p sidereal-launcher -p sidereal-relay` builds what this test needs (./test does so), or set SIDEREAL_BIN_DIR",
         path.display()
     );
     path

@@ -1,0 +1,159 @@
+//! The network that a run adds between the server and everybody else: relays before the server's two doors.
+//!
+//! A relay takes the port that was chosen for the door; the server takes any free one behind it. The relay of the
+//! players must be there before the server, which hands out its address, and learns only then where the server
+//! listens: from a file.
+
+use serde::Serialize;
+
+use crate::options::Options;
+
+/// The highest share of lost datagrams. Beyond, connections do not hold, and a run says nothing.
+pub const MAX_LOSS: f64 = 0.5;
+
+/// The longest latency, ms. Ten times as much as lies between any two places on the earth.
+pub const MAX_LATENCY_MS: f64 = 1_000.0;
+
+/// What is added to every datagram between the server and players or shards, in each direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct AddedNetwork {
+    /// How long it takes, ms.
+    pub latency_ms: f64,
+    /// How much more or less than that, ms.
+    pub jitter_ms: f64,
+    /// The share that is lost.
+    pub loss: f64,
+}
+
+/// A network that cannot be added.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+pub enum NetworkError {
+    /// A figure is out of its range.
+    #[error("{flag} is {value}: give a number from 0 to {max}")]
+    OutOfRange {
+        /// The flag.
+        flag: &'static str,
+        /// What it says.
+        value: f64,
+        /// The most that it may say.
+        max: f64,
+    },
+    /// Some datagrams would come before they were sent.
+    #[error("--jitter-ms ({jitter_ms}) is more than --latency-ms ({latency_ms}): give at most as much")]
+    Jitter {
+        /// The latency.
+        latency_ms: f64,
+        /// The jitter.
+        jitter_ms: f64,
+    },
+}
+
+impl AddedNetwork {
+    /// What `options` ask for; `None` when they ask for none, so that nothing stands in between. A latency of 0 is
+    /// asked for too: relays that do nothing.
+    ///
+    /// # Errors
+    /// A figure is out of its range.
+    pub fn wanted(options: &Options) -> Result<Option<Self>, NetworkError> {
+        let Options { latency_ms, jitter_ms, loss, .. } = *options;
+        if !options.adds_network() {
+            return Ok(None);
+        }
+        let in_range = |flag, value: Option<f64>, max: f64| match value.unwrap_or(0.0) {
+            value if (0.0..=max).contains(&value) => Ok(value),
+            value => Err(NetworkError::OutOfRange { flag, value, max }),
+        };
+        let latency_ms = in_range("--latency-ms", latency_ms, MAX_LATENCY_MS)?;
+        let jitter_ms = in_range("--jitter-ms", jitter_ms, MAX_LATENCY_MS)?;
+        if jitter_ms > latency_ms {
+            return Err(NetworkError::Jitter { latency_ms, jitter_ms });
+        }
+        Ok(Some(Self { latency_ms, jitter_ms, loss: in_range("--loss", loss, MAX_LOSS)? }))
+    }
+}
+
+/// A door of the server that can have a relay before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// Where players connect.
+    Players,
+    /// Where shards connect.
+    Shards,
+}
+
+impl Door {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Players, Self::Shards];
+
+    /// What the relay before it is called.
+    pub fn relay_name(self) -> &'static str {
+        match self {
+            Self::Players => "relay-players",
+            Self::Shards => "relay-shards",
+        }
+    }
+
+    /// The launcher's flag that chooses its port.
+    pub fn port_flag(self) -> &'static str {
+        match self {
+            Self::Players => "--player-port",
+            Self::Shards => "--shard-port",
+        }
+    }
+
+    /// The port that was chosen.
+    pub fn port(self, options: &Options) -> u16 {
+        match self {
+            Self::Players => options.player_port,
+            Self::Shards => options.shard_port,
+        }
+    }
+}
+
+/// Where the relays listen, `address:port`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelayAddrs {
+    /// The one before the door for players.
+    pub players: String,
+    /// The one before the door for shards.
+    pub shards: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    fn wanted(arguments: &[&str]) -> Result<Option<AddedNetwork>, String> {
+        let options = Options::parse_from(["run-local"].iter().chain(arguments));
+        AddedNetwork::wanted(&options).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn any_of_the_flags_adds_a_network_and_none_adds_none() {
+        assert_eq!(wanted(&[]), Ok(None));
+        for (arguments, latency_ms, jitter_ms, loss) in [
+            (&["--latency-ms", "0"][..], 0.0, 0.0, 0.0),
+            (&["--latency-ms", "20.5", "--jitter-ms", "5"], 20.5, 5.0, 0.0),
+            (&["--loss", "0.5"], 0.0, 0.0, 0.5),
+        ] {
+            assert_eq!(wanted(arguments), Ok(Some(AddedNetwork { latency_ms, jitter_ms, loss })));
+        }
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_named() {
+        for (arguments, named) in [
+            (&["--latency-ms=-1"][..], "--latency-ms"),
+            (&["--latency-ms", "5000"], "--latency-ms"),
+            (&["--latency-ms", "nan"], "--latency-ms"),
+            (&["--latency-ms", "5", "--jitter-ms", "6"], "--jitter-ms"),
+            (&["--jitter-ms", "6"], "--latency-ms"),
+            (&["--loss", "0.6"], "--loss"),
+        ] {
+            let error = wanted(arguments).expect_err("out of range");
+            assert!(error.contains(named), "{error}");
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! What a relay counted, and the report at its end.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::conditions::Conditions;
+use crate::line::WayCounts;
+
+/// Width of a bucket of [`Lateness`].
+const BUCKET_US: usize = 10;
+
+/// Buckets of [`Lateness`]: 20 ms. Beyond, a relay is so late that it does not matter how much.
+const BUCKETS: usize = 2_000;
+
+/// How late datagrams left, in steps of 10 µs.
+#[derive(Clone, Debug)]
+pub struct Lateness {
+    buckets: Vec<u64>,
+    count: u64,
+}
+
+/// Percentiles of [`Lateness`], µs; 0 without samples.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LateUs {
+    /// Half of all datagrams left at most so late.
+    pub p50: u64,
+    /// 99 of 100 did.
+    pub p99: u64,
+}
+
+impl Default for Lateness {
+    fn default() -> Self {
+        Self { buckets: vec![0; BUCKETS], count: 0 }
+    }
+}
+
+impl Lateness {
+    /// One datagram left so late.
+    pub fn push(&mut self, late: Duration) {
+        let bucket = usize::try_from(late.as_micros()).map_or(BUCKETS, |micros| micros / BUCKET_US);
+        self.buckets[bucket.min(BUCKETS - 1)] += 1;
+        self.count += 1;
+    }
+
+    /// Rounded up to a bucket's end.
+    pub fn percentiles(&self) -> LateUs {
+        let percentile = |share: f64| {
+            let wanted = (share * self.count as f64).ceil() as u64;
+            let mut seen = 0;
+            let reaches = |count: &u64| {
+                seen += count;
+                seen >= wanted
+            };
+            match self.buckets.iter().position(reaches) {
+                Some(bucket) if self.count > 0 => ((bucket + 1) * BUCKET_US) as u64,
+                _ => 0,
+            }
+        };
+        LateUs { p50: percentile(0.50), p99: percentile(0.99) }
+    }
+}
+
+/// What a relay counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Totals {
+    /// From peers to the target.
+    pub to_target: WayCounts,
+    /// From the target to peers.
+    pub to_peer: WayCounts,
+    /// Datagrams that the system did not take when they were due: nobody listens there, or too much at once.
+    pub unsent: u64,
+    /// Most peers at once.
+    pub peers_max: u64,
+    /// Datagrams of peers for whom there was no room.
+    pub refused: u64,
+    /// How late datagrams left.
+    pub late_us: LateUs,
+}
+
+/// What is written to `--report`.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "docs/OPERATIONS.md has a table")]
+pub struct Report {
+    pub delay_ms: f64,
+    pub jitter_ms: f64,
+    pub loss: f64,
+    pub duplication: f64,
+    #[serde(flatten)]
+    pub totals: Totals,
+    pub cpu_ms: u64,
+    pub max_rss_kb: u64,
+}
+
+impl Report {
+    /// The report of this process.
+    pub fn new(conditions: &Conditions, totals: Totals) -> Self {
+        let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
+        Self {
+            delay_ms: milliseconds(conditions.delay()),
+            jitter_ms: milliseconds(conditions.jitter()),
+            loss: conditions.loss(),
+            duplication: conditions.duplication(),
+            totals,
+            cpu_ms: cpu_ms(),
+            max_rss_kb: max_rss_kb(),
+        }
+    }
+
+    /// Writes it as JSON.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn write(&self, path: &Path) -> io::Result<()> {
+        fs::write(path, serde_json::to_vec_pretty(self)?)
+    }
+}
+
+/// CPU time of this process so far, all threads, milliseconds; zero where the system does not tell.
+fn cpu_ms() -> u64 {
+    // utime and stime are fields 14 and 15; the name in field 2 may hold spaces, so count after it.
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let ticks: u64 = fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    // USER_HZ is 100 on every Linux that Rust runs on.
+    ticks * 10
+}
+
+/// The most memory that this process has had, KiB; zero where the system does not tell.
+fn max_rss_kb() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|rest| rest.split_whitespace().next()).and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_those_of_the_samples() {
+        let mut late = Lateness::default();
+        assert_eq!(late.percentiles(), LateUs { p50: 0, p99: 0 });
+        (0..100).for_each(|number| late.push(Duration::from_micros(number * 10)));
+        assert_eq!(late.percentiles(), LateUs { p50: 500, p99: 990 });
+        (0..1_000).for_each(|_| late.push(Duration::from_secs(3)));
+        assert_eq!(late.percentiles(), LateUs { p50: 20_000, p99: 20_000 });
+    }
+}
