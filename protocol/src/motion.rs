@@ -273,10 +273,23 @@ fn pack(sector: SectorId, tick: SimTick, news: SectorNews<'_>) -> Vec<u8> {
         write_shot_id(&mut writer, tick, &beam.id);
         writer.write_varint(u64::from(beam.target.map_or(0, |id| id.0)), 8);
         write_vector(&mut writer, &POSITION, beam.origin - origin);
-        // Relative to its origin: no beam reaches further to any side than the range holds.
-        write_vector(&mut writer, &POSITION, beam.end - beam.origin);
+        write_vector(&mut writer, &POSITION, beam_reach(beam));
     }
     writer.finish()
+}
+
+/// The longest beam that a packet may hold, units: [`BEAM_RANGE`], and what rounding adds.
+const LONGEST_BEAM: f64 = BEAM_RANGE + 1.0;
+
+/// Where a beam ends, relative to its origin: no beam reaches further to any side than [`POSITION`]
+/// holds. One that is longer is cut: receivers refuse it with all else in its packet.
+fn beam_reach(beam: &Beam) -> DVec2 {
+    let reach = beam.end - beam.origin;
+    match reach.length() {
+        length if length <= LONGEST_BEAM => reach,
+        length if length.is_finite() => reach * (BEAM_RANGE / length),
+        _ => DVec2::ZERO,
+    }
 }
 
 fn write_vector(writer: &mut BitWriter, quantiser: &Quantiser, vector: DVec2) {
@@ -345,8 +358,7 @@ impl SectorUpdate {
             let target = Some(read_net_id(&mut reader, 8)?).filter(|target| target.0 != 0);
             let from = origin + read_vector(&mut reader, &POSITION)?;
             let reach = read_vector(&mut reader, &POSITION)?;
-            // A step of the quantisation more than it can be.
-            if reach.length() > BEAM_RANGE + 1.0 {
+            if reach.length() > LONGEST_BEAM {
                 return Err(DecodeError::OutOfRange("beam"));
             }
             let end = from + reach;

@@ -66,11 +66,12 @@ pub(super) fn paint_map(mut canvas: ResMut<Canvas>, lens: Res<Lens>, shown: Res<
                 let pixels = (other.radius as f32 * MAP_PIXELS / 3000.0).max(0.9);
                 (Shape::Disc, Layer::MapLines, pixels, 0.5)
             }
-            EntityKind::Drone | EntityKind::Missile => (Shape::Diamond, Layer::MapShips, 3.0, 0.95),
+            EntityKind::Drone => (Shape::Diamond, Layer::MapShips, 3.0, 0.95),
+            EntityKind::Missile => (Shape::Dart, Layer::MapShips, 2.1, 0.9),
             EntityKind::Ship => (Shape::Dart, Layer::MapShips, 4.6, 1.0),
         };
         let angle = other.state.angle as f32;
-        let tint = tint_of(other).at(opacity);
+        let tint = tint_of(&view, other).at(opacity);
         canvas.put(shape, layer, at(share), angle, lens.pixels(Vec2::splat(pixels)), tint);
     }
     if let Some(own) = &view.own
