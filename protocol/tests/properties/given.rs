@@ -319,7 +319,7 @@ pub fn to_shard() -> impl Strategy<Value = ToShard> {
         record().prop_map(|record| ToShard::Offer { record: Box::new(record) }),
         (record(), inputs(20)).prop_map(|(record, inputs)| ToShard::Commit { record: Box::new(record), inputs }),
         (entity_id(), any::<u64>()).prop_map(|(id, epoch)| ToShard::Release { id, epoch }),
-        (entity_id(), any::<u64>()).prop_map(|(id, epoch)| ToShard::Abort { id, epoch }),
+        (entity_id(), any::<u32>()).prop_map(|(id, attempt)| ToShard::Abort { id, attempt }),
         (entity_id(), inputs(20)).prop_map(|(id, inputs)| ToShard::Inputs { id, inputs }),
         entity_id().prop_map(|id| ToShard::Withdraw { id }),
         impact().prop_map(ToShard::Impact),
@@ -334,7 +334,11 @@ pub fn to_server() -> impl Strategy<Value = ToServer> {
     let census = collection::vec((net_id(), any::<u64>()), 0..=60);
     prop_oneof![
         leases().prop_map(|leases| ToServer::Granted { leases }),
-        (record(), sector()).prop_map(|(record, to)| ToServer::Prepare { record: Box::new(record), to }),
+        (record(), sector(), any::<u32>()).prop_map(|(record, to, attempt)| ToServer::Prepare {
+            record: Box::new(record),
+            to,
+            attempt
+        }),
         (entity_id(), any::<u64>()).prop_map(|(id, epoch)| ToServer::Accept { id, epoch }),
         (entity_id(), any::<u64>(), reason).prop_map(|(id, epoch, reason)| ToServer::Refuse { id, epoch, reason }),
         (entity_id(), any::<u64>(), tick(), any::<u32>()).prop_map(|(id, epoch, tick, waited_us)| ToServer::Adopted {
