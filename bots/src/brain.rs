@@ -10,7 +10,7 @@ use sidereal_protocol::{
     flight::{Controls, wrap_angle},
     record::EntityKind,
     sector::{BLOCK_SECTORS, SECTOR_SIZE},
-    shot::BULLET_SPEED,
+    shot::{BEAM_RANGE, BULLET_SPEED},
 };
 use std::f64::consts::TAU;
 
@@ -26,6 +26,16 @@ const ATTACK_UNITS: f64 = 380.0;
 /// How long an attack lasts before the pilot flies on, seconds; and how long it then flies.
 const ATTACK_S: f64 = 6.0;
 const ROAM_S: f64 = 9.0;
+
+/// From one wish for a missile, or a beam, to the next, seconds: longer than the weapon takes to be
+/// ready, and different each time.
+const MISSILE_S: std::ops::Range<f64> = 4.0..12.0;
+const BEAM_S: std::ops::Range<f64> = 1.2..5.0;
+
+/// How well the ship must look at its target for a missile, which steers itself, and for a beam,
+/// radians; a beam reaches only so far.
+const MISSILE_AIM: f64 = 0.5;
+const BEAM_AIM: f64 = 0.08;
 
 /// A waypoint that was not reached within this time, seconds, is given up: something is in the way.
 const LEG_S: f64 = 20.0;
@@ -68,6 +78,8 @@ pub struct Brain {
     quadrant: usize,
     attack_until_s: f64,
     roam_until_s: f64,
+    missile_next_s: f64,
+    beam_next_s: f64,
     destroyed_at_s: Option<f64>,
 }
 
@@ -86,6 +98,8 @@ impl Brain {
             quadrant,
             attack_until_s: 0.0,
             roam_until_s: 0.0,
+            missile_next_s: 0.0,
+            beam_next_s: 0.0,
             destroyed_at_s: None,
         }
     }
@@ -107,7 +121,9 @@ impl Brain {
 
     fn roam(&mut self, own: &OwnShip, view: &WorldView, now: f64) -> Controls {
         if let Some(target) = self.target(own, view, now) {
-            return attack(own, target);
+            let mut controls = attack(own, target);
+            controls.buttons |= self.special_weapons(own, view, target, now);
+            return controls;
         }
         let waypoint = self.waypoint(own, now);
         let way = waypoint - own.state.position;
@@ -117,6 +133,23 @@ impl Brain {
             controls.buttons |= Controls::BOOST;
         }
         controls
+    }
+
+    /// Now and then a missile or a beam, when it is ready and the target is before the ship: the buttons.
+    fn special_weapons(&mut self, own: &OwnShip, view: &WorldView, target: &Other, now: f64) -> u8 {
+        let way = target.state.position - own.state.position;
+        let error = bearing_error(own, way).abs();
+        let mut buttons = 0;
+        if now >= self.missile_next_s && error < MISSILE_AIM && view.arms.launcher >= 1.0 {
+            buttons |= Controls::LAUNCH;
+            self.missile_next_s = now + self.random.random_range(MISSILE_S);
+        }
+        let in_reach = way.length() < BEAM_RANGE + target.radius;
+        if now >= self.beam_next_s && error < BEAM_AIM && in_reach && view.arms.beam >= 1.0 {
+            buttons |= Controls::BEAM;
+            self.beam_next_s = now + self.random.random_range(BEAM_S);
+        }
+        buttons
     }
 
     /// Whom to attack: the nearest ship or drone within reach, for some seconds at a time.
@@ -244,11 +277,13 @@ fn turn_for(error: f64) -> i8 {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use sidereal_client::arms::Readiness;
     use sidereal_protocol::{
         flight::{FlightState, HullKind, step},
         ids::{EntityId, NetId},
         motion::EngineGlow,
         sector::SectorId,
+        shot::{BEAM_INTERVAL_TICKS, MISSILE_INTERVAL_TICKS},
     };
     use std::collections::BTreeSet;
     use std::sync::Arc;
@@ -351,6 +386,43 @@ mod tests {
             let decision = Brain::new(1, 1).decide(&view, Mission::Roam);
             assert_eq!(decision.controls.holds(Controls::FIRE), shoots, "{kind:?}");
         }
+    }
+
+    /// Ten seconds with a drone ahead; gives when each weapon was wanted.
+    fn fight(seed: u64, ready: bool) -> [Vec<u64>; 3] {
+        let mut brain = Brain::new(seed, 1);
+        let mut wanted = [Controls::FIRE, Controls::LAUNCH, Controls::BEAM].map(|button| (button, Vec::new()));
+        for tick in 0..300u64 {
+            let mut view = view_of(FlightState::default(), 100.0 + tick as f64 / 30.0);
+            view.others.insert(NetId(2), other(EntityKind::Drone, DVec2::new(200.0, 0.0)));
+            if !ready {
+                view.arms = Readiness { beam: 0.9, launcher: 0.9 };
+            }
+            let controls = brain.decide(&view, Mission::Roam).controls;
+            for (button, ticks) in &mut wanted {
+                ticks.extend(controls.holds(*button).then_some(tick));
+            }
+        }
+        wanted.map(|(_, ticks)| ticks)
+    }
+
+    #[test]
+    fn missiles_and_beams_are_used_now_and_then_and_never_before_they_are_ready() {
+        let [shots, missiles, beams] = fight(3, true);
+        assert!(shots.len() > 100, "{}", shots.len());
+        assert!((1..=3).contains(&missiles.len()) && (2..=5).contains(&beams.len()), "{missiles:?} {beams:?}");
+        assert!(missiles.windows(2).all(|pair| pair[1] - pair[0] >= MISSILE_INTERVAL_TICKS));
+        assert!(beams.windows(2).all(|pair| pair[1] - pair[0] >= BEAM_INTERVAL_TICKS));
+        assert_eq!(fight(3, true), [shots, missiles, beams], "same seed, same fight");
+        let [shots, missiles, beams] = fight(3, false);
+        assert!(!shots.is_empty() && missiles.is_empty() && beams.is_empty());
+    }
+
+    #[test]
+    fn a_missile_is_no_target() {
+        let mut view = view_of(FlightState::default(), 100.0);
+        view.others.insert(NetId(2), other(EntityKind::Missile, DVec2::new(200.0, 0.0)));
+        assert_eq!(Brain::new(1, 1).decide(&view, Mission::Roam).controls.buttons & !Controls::BOOST, 0);
     }
 
     #[test]

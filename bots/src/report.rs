@@ -78,6 +78,12 @@ pub struct BotsReport {
     pub teleports: u64,
     /// Unreadable packets, jumps, motion of what was never announced.
     pub violations: u64,
+    /// Bullets of the bots that shards told of.
+    pub shots_fired: u64,
+    /// Beams of the bots that shards told of.
+    pub beams_fired: u64,
+    /// Missiles that bots launched, as far as their end can know.
+    pub missiles_launched: u64,
     /// Ships destroyed.
     pub deaths: u64,
     /// New ships given after that.
@@ -117,6 +123,9 @@ impl BotsReport {
             report.jumps += stats.jumps;
             report.teleports += stats.teleports;
             report.violations += stats.violations();
+            report.shots_fired += stats.shots_fired;
+            report.beams_fired += stats.beams_fired;
+            report.missiles_launched += stats.missiles_launched;
             report.deaths += stats.deaths;
             report.respawns += stats.respawns;
             report.distance_flown += stats.distance_flown;
@@ -172,6 +181,7 @@ mod tests {
         account.stats.distance_flown = 500.0;
         account.stats.motions_delivered = 10;
         account.stats.seconds_in_space = 30.0;
+        (account.stats.shots_fired, account.stats.beams_fired, account.stats.missiles_launched) = (40, 5, 2);
         account.stats.visit(0, 0);
         account
     }
@@ -181,6 +191,7 @@ mod tests {
         let good = BotsReport::of(2, 30.0, &[account(), account()]);
         assert_eq!(good.fault(), None);
         assert_eq!((good.bots_played, good.sectors_visited), (2, 1));
+        assert_eq!((good.shots_fired, good.beams_fired, good.missiles_launched), (80, 10, 4));
         let mut idle = account();
         idle.stats.distance_flown = 0.0;
         idle.stats.jumps = 3;

@@ -5,10 +5,12 @@
 use bevy::{app::AppExit, math::DVec2, prelude::*};
 use clap::{Parser, ValueEnum};
 use sidereal_client::{
+    arms::Readiness,
+    beams::{BEAM_SECONDS, trace},
     schedule::ClientSystems,
     session::SessionState,
     view::{
-        BLAST_SECONDS, BlastEffect, HIT_SECONDS, HitEffect, LinkQuality, Notice, NoticeKind, Other, OwnShip,
+        BLAST_SECONDS, BeamShown, BlastEffect, HIT_SECONDS, HitEffect, LinkQuality, Notice, NoticeKind, Other, OwnShip,
         ShotInFlight, WorldView,
     },
     window::{Polish, WindowPlugin, default_plugins},
@@ -19,7 +21,7 @@ use sidereal_protocol::{
     motion::EngineGlow,
     record::EntityKind,
     sector::SectorId,
-    shot::{BULLET_SPEED, Shot, ShotId},
+    shot::{BULLET_SPEED, Beam, Shot, ShotId},
     tick::{SimTick, TICK_SECONDS},
 };
 use std::path::PathBuf;
@@ -104,6 +106,7 @@ fn other(net_id: u32, kind: EntityKind, name: &str, state: FlightState, radius: 
     let hull_kind = match kind {
         EntityKind::Ship => Some(HullKind::Scout),
         EntityKind::Drone => Some(HullKind::Drone),
+        EntityKind::Missile => Some(HullKind::Missile),
         EntityKind::Asteroid => None,
     };
     let hull_max = hull_kind.map_or(400, |kind| kind.spec().hull);
@@ -140,6 +143,17 @@ fn fire(view: &mut WorldView, shooter: u32, own: bool, state: FlightState, now_s
         let position = origin + velocity * age_s;
         view.shots.push(ShotInFlight { shot, own, predicted: false, position, age_s });
     }
+}
+
+/// A beam from `shooter` along its heading, as it is `age_s` after it was fired.
+fn beam(view: &mut WorldView, shooter: u32, own: bool, state: FlightState, age_s: f64, toward: DVec2) {
+    let direction = toward.normalize_or(state.heading());
+    let origin = state.position + direction * 9.0;
+    let circles = view.others.values().filter(|other| other.net_id != NetId(shooter));
+    let circles = circles.map(|other| (other.net_id, other.state.position, other.radius));
+    let (end, target) = trace(origin, direction, circles);
+    let id = ShotId { shooter: NetId(shooter), tick: SimTick(0) };
+    view.beams.push(BeamShown { beam: Beam { id, origin, end, target }, own, foreseen: false, age_s });
 }
 
 fn play_scene(time: Res<'_, Time<Real>>, options: Res<'_, Options>, mut view: ResMut<'_, WorldView>) {
@@ -208,6 +222,17 @@ fn play_scene(time: Res<'_, Time<Real>>, options: Res<'_, Options>, mut view: Re
     }
     view.players_near = players.len();
 
+    // Missiles: one of the own account's, one of another player's, one of a drone's.
+    let owners = [view.account, Some(AccountId(uuid::Uuid::from_u128(2))), None];
+    for (index, owner) in owners.into_iter().enumerate() {
+        let middle = home + DVec2::new(150.0 - 190.0 * index as f64, -60.0);
+        let state = circle(middle, 120.0 + 30.0 * index as f64, 330.0, 2.2 * index as f64, now_s - options.after);
+        let net_id = 60 + index as u32;
+        let mut missile = other(net_id, EntityKind::Missile, "", state, 3.0);
+        missile.owner = owner;
+        view.others.insert(NetId(net_id), missile);
+    }
+
     let target = view.others[&NetId(31)].state.position;
     if flies {
         fire(&mut view, 1, true, own, now_s, 0.2, own.heading());
@@ -216,6 +241,18 @@ fn play_scene(time: Res<'_, Time<Real>>, options: Res<'_, Options>, mut view: Re
     fire(&mut view, 10, false, ada, now_s, 0.3, target - ada.position);
     let drone = view.others[&NetId(32)].state;
     fire(&mut view, 32, false, drone, now_s, 0.5, own.position - drone.position);
+
+    // Beams, over and over: the own one is freshest when the picture is taken.
+    let age_s = |offset: f64| (now_s - options.after + 0.06 + offset).rem_euclid(1.0);
+    if flies && age_s(0.0) < BEAM_SECONDS {
+        beam(&mut view, 1, true, own, age_s(0.0), own.heading());
+    }
+    let linus = view.others[&NetId(11)].state;
+    if age_s(0.08) < BEAM_SECONDS {
+        let drone = view.others[&NetId(33)].state.position;
+        beam(&mut view, 11, false, linus, age_s(0.08), drone - linus.position);
+    }
+    view.arms = Readiness { beam: age_s(0.0), launcher: (now_s / 3.0).fract() };
 
     // A hit and an explosion, over and over; each with an id of its own.
     let hit_turn = (now_s / HIT_SECONDS).floor();

@@ -1,7 +1,9 @@
-//! Puts the view together, once per update. The only writer of [`WorldView`], but for the news that
-//! the session adds.
+//! Puts the view together, once per update. The only writer of [`WorldView`], but for news and
+//! explosions, which are added as they come.
 
 use crate::{
+    arms::Arms,
+    beams::{BEAM_SECONDS, BeamBook},
     clock::ClientClock,
     interpolation::Interpolation,
     piloting::Piloting,
@@ -9,12 +11,25 @@ use crate::{
     session::{Session, SessionState},
     shots::ShotBook,
     stats::PlayStats,
-    view::{HitEffect, LinkQuality, MAX_EFFECTS, Other, OwnShip, WorldView},
+    view::{BeamShown, HitEffect, LinkQuality, Other, OwnShip, WorldView},
 };
-use bevy::ecs::system::{Local, Res, ResMut};
+use bevy::{
+    ecs::system::{Local, Res, ResMut},
+    math::DVec2,
+};
 use naia_bevy_client::{Client, DefaultClientTag};
-use sidereal_protocol::{flight::Controls, ids::NetId, motion::EngineGlow, sector::SectorId};
+use sidereal_protocol::{
+    flight::{Controls, MAX_SPEED},
+    ids::NetId,
+    motion::EngineGlow,
+    sector::SectorId,
+    shot::{Beam, ShotId},
+};
 use std::sync::Arc;
+
+/// How far a shooter, as drawn, may be from where its beam began, units: at the fastest for as long as a
+/// beam is shown.
+const BEAM_DRIFT_UNITS: f64 = MAX_SPEED * BEAM_SECONDS;
 
 /// Writes what there is to draw.
 pub(crate) fn compose_view(
@@ -25,7 +40,9 @@ pub(crate) fn compose_view(
     interpolation: Res<Interpolation>,
     piloting: Res<Piloting>,
     roster: Res<Roster>,
+    arms: Res<Arms>,
     mut shots: ResMut<ShotBook>,
+    mut beams: ResMut<BeamBook>,
     mut stats: ResMut<PlayStats>,
     mut view: ResMut<WorldView>,
     mut seen_revision: Local<u64>,
@@ -39,6 +56,7 @@ pub(crate) fn compose_view(
         view.own = None;
         view.others.clear();
         view.shots.clear();
+        view.beams.clear();
         view.players_near = 0;
         return;
     }
@@ -49,6 +67,8 @@ pub(crate) fn compose_view(
     }
     compose_others(view, &interpolation, &roster, piloting.own_net_id(), clock.now_s, &mut seen_revision);
     compose_shots(view, &mut shots, piloting.own_net_id(), clock.delta_s);
+    compose_beams(view, &mut beams, piloting.own_net_id(), clock.delta_s);
+    view.arms = arms.readiness(view.own_tick);
     let traffic = session.handle().stats();
     stats.record_bytes(traffic.lane_bytes_received + traffic.naia_bytes_received, clock.now_s);
     view.link = LinkQuality {
@@ -139,18 +159,39 @@ fn introduce(net_id: NetId, member: &Member) -> Other {
 fn compose_shots(view: &mut WorldView, shots: &mut ShotBook, own: Option<NetId>, delta_s: f64) {
     let (play, own_tick) = (view.play_tick, view.own_tick);
     for hit in shots.advance(play, own_tick, delta_s) {
-        if view.hits.len() >= MAX_EFFECTS {
-            view.hits.pop_front();
-        }
-        view.hits.push_back(HitEffect {
-            id: hit.id,
-            target: hit.target,
-            position: hit.position,
-            by_own: own == Some(hit.id.shooter),
-            on_own: own == Some(hit.target),
-            age_s: 0.0,
-        });
+        view.add_hit(hit_effect(hit.id, hit.target, hit.position, own));
     }
     view.shots.clear();
     view.shots.extend(shots.drawn(play, own_tick));
+}
+
+fn hit_effect(id: ShotId, target: NetId, position: DVec2, own: Option<NetId>) -> HitEffect {
+    HitEffect { id, target, position, by_own: own == Some(id.shooter), on_own: own == Some(target), age_s: 0.0 }
+}
+
+fn compose_beams(view: &mut WorldView, beams: &mut BeamBook, own: Option<NetId>, delta_s: f64) {
+    for beam in beams.advance(view.play_tick, view.own_tick, delta_s) {
+        if let Some(target) = beam.target {
+            view.add_hit(hit_effect(beam.id, target, beam.end, own));
+        }
+    }
+    view.beams.clear();
+    for shown in beams.drawn() {
+        let beam = Beam { origin: beam_origin(view, &shown), ..shown.beam };
+        view.beams.push(BeamShown { beam, ..shown });
+    }
+}
+
+/// A beam leaves its shooter where that is drawn, as long as it is shown: the ship flies on meanwhile.
+fn beam_origin(view: &WorldView, shown: &BeamShown) -> DVec2 {
+    let told = shown.beam.origin;
+    let shooter = match (&view.own, view.others.get(&shown.beam.id.shooter)) {
+        (Some(own), _) if shown.own => (own.state, own.radius),
+        (_, Some(other)) => (other.state, other.radius),
+        _ => return told,
+    };
+    let (state, radius) = shooter;
+    let muzzle = state.position + state.heading() * radius;
+    // Further off than it can have flown meanwhile: another ship, or one that was put elsewhere.
+    if muzzle.distance(told) > BEAM_DRIFT_UNITS { told } else { muzzle }
 }

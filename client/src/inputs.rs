@@ -146,7 +146,7 @@ mod tests {
     };
 
     fn input(tick: u64) -> Input {
-        Input { tick: SimTick(tick), controls: Controls::default() }
+        Input { tick: SimTick(tick), controls: Controls::default(), view_lag: 0 }
     }
 
     fn own(input_tick: u64, inputs_applied: u64) -> OwnState {

@@ -26,6 +26,8 @@
 #![allow(elided_lifetimes_in_paths)]
 
 pub mod account;
+pub mod arms;
+pub mod beams;
 pub mod clock;
 mod compose;
 pub mod controls;
@@ -115,6 +117,8 @@ impl Plugin for ClientPlugin {
             .init_resource::<piloting::Piloting>()
             .init_resource::<interpolation::Interpolation>()
             .init_resource::<shots::ShotBook>()
+            .init_resource::<beams::BeamBook>()
+            .init_resource::<arms::Arms>()
             .init_resource::<session::SessionState>()
             .insert_resource(session::Session::new(config, handle, socket));
         schedule::configure(app);

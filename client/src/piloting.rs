@@ -4,10 +4,14 @@
 //! ([`crate::inputs`], [`crate::prediction`], [`crate::clock::OwnClock`]) and the session.
 
 use crate::{
-    clock::{ClientClock, OwnClock},
+    arms::Arms,
+    beams::{self, BeamBook},
+    clock::{ClientClock, OwnClock, PlaybackClock},
     controls::PilotIntent,
     inputs::InputQueue,
+    interpolation::Interpolation,
     prediction::{Outcome, Prediction},
+    roster::Roster,
     session::Session,
     shots::ShotBook,
     stats::PlayStats,
@@ -15,7 +19,7 @@ use crate::{
 use bevy::{
     ecs::{
         message::MessageReader,
-        system::{Res, ResMut},
+        system::{Res, ResMut, SystemParam},
     },
     prelude::Resource,
 };
@@ -27,6 +31,7 @@ use sidereal_protocol::{
     limits::MAX_UNACKNOWLEDGED_INPUTS,
     own_state::OwnState,
     sector::SectorId,
+    shot::{Beam, ShotId},
     tick::SimTick,
 };
 
@@ -175,6 +180,16 @@ impl Piloting {
     }
 }
 
+/// The own ship's weapons, and what there is to aim at.
+#[derive(SystemParam)]
+pub(crate) struct Weapons<'w> {
+    shots: ResMut<'w, ShotBook>,
+    beams: ResMut<'w, BeamBook>,
+    arms: ResMut<'w, Arms>,
+    interpolation: Res<'w, Interpolation>,
+    roster: Res<'w, Roster>,
+}
+
 /// Samples the hands once per tick, steps the own ship and sends what is unacknowledged.
 pub(crate) fn pilot_ticks(
     mut ticks: MessageReader<ClientTickEvent<DefaultClientTag>>,
@@ -183,7 +198,7 @@ pub(crate) fn pilot_ticks(
     intent: Res<PilotIntent>,
     mut session: ResMut<Session>,
     mut piloting: ResMut<Piloting>,
-    mut shots: ResMut<ShotBook>,
+    mut weapons: Weapons,
     mut stats: ResMut<PlayStats>,
 ) {
     let mut due: Vec<SimTick> = ticks.read().filter_map(|event| session.sim_tick(event.tick)).collect();
@@ -193,7 +208,7 @@ pub(crate) fn pilot_ticks(
     if piloting.prediction.is_some() {
         let has_tick = !due.is_empty();
         for tick in due {
-            sample(piloting, &mut shots, tick, intent.controls);
+            sample(piloting, &mut weapons, tick, intent.controls, clock.now_s, &mut stats);
         }
         if has_tick && !piloting.queue.is_empty() {
             session.handle().send_lane(InputPacket::encode(piloting.queue.pending()).into());
@@ -204,19 +219,80 @@ pub(crate) fn pilot_ticks(
     piloting.advance_drawing(clock.delta_s, fraction);
 }
 
-fn sample(piloting: &mut Piloting, shots: &mut ShotBook, tick: SimTick, controls: Controls) {
-    let input = Input { tick, controls };
+/// How far behind `tick` others are drawn, quarters of a tick; [`u8::MAX`] is that or more.
+fn view_lag(playback: &PlaybackClock, tick: SimTick) -> u8 {
+    if !playback.is_running() {
+        return 0;
+    }
+    // The cast saturates.
+    ((tick.0 as f64 - playback.play()) * 4.0).round() as u8
+}
+
+fn sample(
+    piloting: &mut Piloting,
+    weapons: &mut Weapons,
+    tick: SimTick,
+    controls: Controls,
+    now_s: f64,
+    stats: &mut PlayStats,
+) {
+    let lag = if controls.holds(Controls::BEAM) { view_lag(&weapons.interpolation.clock, tick) } else { 0 };
+    let input = Input { tick, controls, view_lag: lag };
     if piloting.paused || !piloting.queue.push(input) {
         return;
     }
     let Some(prediction) = &mut piloting.prediction else { return };
     prediction.advance(input);
     piloting.held = controls;
-    if controls.holds(Controls::FIRE)
-        && !prediction.is_stalled()
-        && let Some((shooter, _)) = piloting.ship
-    {
-        let applied_at = tick + prediction.input_delay_ticks();
-        shots.fire(shooter, applied_at, prediction.state(), prediction.muzzle(), prediction.spec().fire_interval_ticks);
+    let Some((shooter, _)) = piloting.ship else { return };
+    if prediction.is_stalled() {
+        return;
+    }
+    let applied_at = tick + prediction.input_delay_ticks();
+    if controls.holds(Controls::FIRE) {
+        let interval_ticks = prediction.spec().fire_interval_ticks;
+        weapons.shots.fire(shooter, applied_at, prediction.state(), prediction.muzzle(), interval_ticks);
+    }
+    let triggered = weapons.arms.trigger(controls, applied_at);
+    if triggered.beam {
+        let id = ShotId { shooter, tick: applied_at };
+        weapons.beams.foresee(foreseen_beam(id, prediction, &weapons.roster, &weapons.interpolation, now_s));
+    }
+    stats.missiles_launched += u64::from(triggered.missile);
+}
+
+/// The beam as the pilot sees it: among others where they are drawn, which is where the shard judges it.
+fn foreseen_beam(
+    id: ShotId,
+    prediction: &Prediction,
+    roster: &Roster,
+    interpolation: &Interpolation,
+    now_s: f64,
+) -> Beam {
+    let others = roster.iter().filter(|(net_id, _)| *net_id != id.shooter);
+    let circles = others.filter_map(|(net_id, member)| {
+        let drawn = interpolation.drawn(net_id, now_s)?;
+        Some((net_id, drawn.state.position, member.radius))
+    });
+    let origin = prediction.muzzle();
+    let (end, target) = beams::trace(origin, prediction.state().heading(), circles);
+    Beam { id, origin, end, target }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_view_lag_is_in_quarters_of_a_tick_and_ends_at_its_ends() {
+        let mut playback = PlaybackClock::default();
+        assert_eq!(view_lag(&playback, SimTick(1000)), 0, "nothing is seen yet");
+        playback.observe(SimTick(1000), 0.0);
+        playback.advance(0.0, 0.0);
+        let play = playback.play();
+        let told = f64::from(view_lag(&playback, SimTick(1010))) / 4.0;
+        assert!((1010.0 - told - play).abs() <= 0.125, "{told} for {play}");
+        assert_eq!(view_lag(&playback, SimTick(900)), 0);
+        assert_eq!(view_lag(&playback, SimTick(9000)), u8::MAX);
     }
 }

@@ -260,7 +260,7 @@ mod tests {
             let mut prediction = Prediction::new(HULL, own(START + delay, START, start));
             let mut pending: Vec<Input> = Vec::new();
             for (index, controls) in controls.iter().enumerate() {
-                let input = Input { tick: SimTick(START + 1 + index as u64), controls: *controls };
+                let input = Input { tick: SimTick(START + 1 + index as u64), controls: *controls, view_lag: 0 };
                 pending.push(input);
                 prediction.advance(input);
                 let lag = lags[index];
@@ -303,7 +303,7 @@ mod tests {
             let mut prediction = Prediction::new(HULL, own(START, START, truth[0]));
             let mut pending: Vec<Input> = Vec::new();
             for (index, controls) in controls.iter().enumerate() {
-                let input = Input { tick: SimTick(START + 1 + index as u64), controls: *controls };
+                let input = Input { tick: SimTick(START + 1 + index as u64), controls: *controls, view_lag: 0 };
                 pending.push(input);
                 prediction.advance(input);
                 if index < lag {
@@ -340,7 +340,7 @@ mod tests {
         let moving = FlightState { velocity: DVec2::new(100.0, 0.0), ..Default::default() };
         let mut prediction = Prediction::new(HULL, own(START, START, moving));
         for tick in 1..=STALL_TICKS * 3 {
-            prediction.advance(Input { tick: SimTick(START + tick), controls: Controls::default() });
+            prediction.advance(Input { tick: SimTick(START + tick), controls: Controls::default(), view_lag: 0 });
         }
         assert!(prediction.is_stalled());
         let held = prediction.state().position.x;
@@ -351,8 +351,9 @@ mod tests {
     fn inputs_that_are_overdue_make_one_step_together() {
         let moving = FlightState { velocity: DVec2::new(30.0, 0.0), ..Default::default() };
         let mut prediction = Prediction::new(HULL, own(START, START, moving));
-        let pending: Vec<Input> =
-            (1..=50).map(|tick| Input { tick: SimTick(START + tick), controls: Controls::default() }).collect();
+        let pending: Vec<Input> = (1..=50)
+            .map(|tick| Input { tick: SimTick(START + tick), controls: Controls::default(), view_lag: 0 })
+            .collect();
         for input in &pending {
             prediction.advance(*input);
         }
@@ -368,7 +369,7 @@ mod tests {
         let ahead = Controls { thrust: 127, turn: 40, buttons: 0 };
         let mut prediction = Prediction::new(HULL, own(START, START, start));
         let before = prediction.drawn(START as f64 + 1.0, ahead);
-        prediction.advance(Input { tick: SimTick(START + 1), controls: ahead });
+        prediction.advance(Input { tick: SimTick(START + 1), controls: ahead, view_lag: 0 });
         let after = prediction.drawn(START as f64 + 1.0, ahead);
         assert_eq!(before, after);
     }

@@ -3,7 +3,12 @@
 //! Runs in the player client and in bots. It owns identities and vitals as they were replicated;
 //! where things are is in [`crate::interpolation`].
 
-use crate::{clock::ClientClock, interpolation::Interpolation, stats::PlayStats};
+use crate::{
+    clock::ClientClock,
+    interpolation::{Interpolation, Track},
+    stats::PlayStats,
+    view::{BlastEffect, WorldView},
+};
 use bevy::{
     ecs::{
         entity::Entity,
@@ -11,6 +16,7 @@ use bevy::{
         query::{Changed, Or},
         system::{Local, Query, Res, ResMut},
     },
+    math::DVec2,
     prelude::Resource,
 };
 use sidereal_protocol::{
@@ -18,6 +24,7 @@ use sidereal_protocol::{
     flight::HullKind,
     ids::{AccountId, EntityId, NetId},
     record::EntityKind,
+    sector::SECTOR_SIZE,
 };
 use std::{
     collections::{BTreeMap, HashMap},
@@ -30,6 +37,16 @@ const ORPHAN_S: f64 = 3.0;
 
 /// Seconds between two sweeps for what was forgotten.
 const SWEEP_S: f64 = 1.0;
+
+/// Missiles that wait for the drawing to get to their end at most; more go at once, without a blast.
+const MAX_ENDING: usize = 256;
+
+/// A missile that goes within this distance of the pilot, units, has ended; what is told ends a sector
+/// away at the least, so that one further off may just have flown out of sight.
+const ENDED_UNITS: f64 = SECTOR_SIZE * 0.9;
+
+/// Radius of a missile's explosion, in its own: smaller than a ship's.
+const MISSILE_BLAST_RADII: f64 = 2.0;
 
 /// Who an entity is and how well.
 #[derive(Debug, Clone)]
@@ -58,6 +75,8 @@ pub struct Member {
 pub struct Roster {
     members: BTreeMap<NetId, Member>,
     by_entity: HashMap<Entity, NetId>,
+    /// Missiles that are gone, and are still on their way to where they ended as drawn.
+    ending: Vec<Entity>,
     /// Counts up at each change of members or of what is known about them.
     revision: u64,
 }
@@ -92,6 +111,7 @@ impl Roster {
     pub(crate) fn clear(&mut self) {
         self.members.clear();
         self.by_entity.clear();
+        self.ending.clear();
         self.revision += 1;
     }
 
@@ -130,6 +150,11 @@ impl Roster {
         self.revision += 1;
     }
 
+    fn is_missile(&self, entity: Entity) -> bool {
+        let member = self.by_entity.get(&entity).and_then(|net_id| self.members.get(net_id));
+        member.is_some_and(|member| member.kind == EntityKind::Missile)
+    }
+
     /// Gives the net id that is out of sight now; `None` when another entity has it already.
     fn remove(&mut self, entity: Entity) -> Option<NetId> {
         let net_id = self.by_entity.remove(&entity)?;
@@ -147,17 +172,52 @@ impl Roster {
 pub(crate) fn follow_roster(
     mut roster: ResMut<Roster>,
     mut interpolation: ResMut<Interpolation>,
+    mut view: ResMut<WorldView>,
     changed: Query<(Entity, &Identity, Option<&Vitals>), Or<(Changed<Identity>, Changed<Vitals>)>>,
     mut removed: RemovedComponents<Identity>,
 ) {
     for entity in removed.read() {
-        if let Some(net_id) = roster.remove(entity) {
+        if roster.is_missile(entity) && roster.ending.len() < MAX_ENDING {
+            roster.ending.push(entity);
+        } else if let Some(net_id) = roster.remove(entity) {
             interpolation.forget(net_id);
         }
     }
+    end_missiles(&mut roster, &mut interpolation, &mut view);
     for (entity, identity, vitals) in &changed {
         roster.announce(entity, identity, vitals);
     }
+}
+
+/// Nobody is told how a missile ended: it explodes where it was heard of last, once it is drawn there.
+fn end_missiles(roster: &mut Roster, interpolation: &mut Interpolation, view: &mut WorldView) {
+    let play = interpolation.clock.play();
+    let mut ending = std::mem::take(&mut roster.ending);
+    ending.retain(|&entity| {
+        let track = roster.by_entity.get(&entity).and_then(|net_id| interpolation.track(*net_id));
+        let latest = track.map(Track::latest);
+        if latest.is_some_and(|(tick, _)| tick.0 as f64 > play) {
+            return true;
+        }
+        let radius = roster.by_entity.get(&entity).and_then(|id| roster.get(*id)).map_or(1.0, |member| member.radius);
+        if let Some(net_id) = roster.remove(entity) {
+            interpolation.forget(net_id);
+            if let Some((_, state)) = latest
+                && state.position.distance(view.focus) < ENDED_UNITS
+            {
+                view.add_blast(BlastEffect {
+                    victim: net_id,
+                    position: state.position,
+                    // What it hit stops it.
+                    velocity: DVec2::ZERO,
+                    radius: radius * MISSILE_BLAST_RADII,
+                    age_s: 0.0,
+                });
+            }
+        }
+        false
+    });
+    roster.ending = ending;
 }
 
 /// Once a second: forgets motion of what nobody announced, and counts what should have been.

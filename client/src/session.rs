@@ -5,6 +5,8 @@
 
 use crate::{
     ClientConfig,
+    arms::Arms,
+    beams::BeamBook,
     clock::ClientClock,
     controls::PilotIntent,
     interpolation::Interpolation,
@@ -13,7 +15,7 @@ use crate::{
     roster::Roster,
     shots::ShotBook,
     stats::PlayStats,
-    view::{BlastEffect, MAX_EFFECTS, NoticeKind, WorldView},
+    view::{BlastEffect, NoticeKind, WorldView},
 };
 use bevy::{
     app::App,
@@ -192,6 +194,8 @@ pub(crate) fn follow_messages(
     mut state: ResMut<SessionState>,
     mut piloting: ResMut<Piloting>,
     mut shots: ResMut<ShotBook>,
+    mut beams: ResMut<BeamBook>,
+    mut arms: ResMut<Arms>,
     mut stats: ResMut<PlayStats>,
     mut view: ResMut<WorldView>,
 ) {
@@ -212,6 +216,8 @@ pub(crate) fn follow_messages(
             let net_id = NetId(ship.net_id);
             piloting.board(net_id, ship.entity_id());
             shots.board();
+            beams.board();
+            arms.board();
             stats.forget_own_ticks();
             tracing::info!(ship = %ship.entity_id(), %net_id, "aboard");
         }
@@ -259,10 +265,7 @@ fn add_blast(
         interpolation.drawn(victim, now_s).map(|drawn| drawn.state)
     };
     let Some(state) = state else { return };
-    if view.blasts.len() >= MAX_EFFECTS {
-        view.blasts.pop_front();
-    }
-    view.blasts.push_back(BlastEffect {
+    view.add_blast(BlastEffect {
         victim,
         position: state.position,
         velocity: state.velocity * 0.3,

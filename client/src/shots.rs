@@ -71,16 +71,17 @@ impl ShotBook {
         self.flying.insert(id, Flying { shot, own: true, predicted: true, offset: DVec2::ZERO });
     }
 
-    /// A sector's update tells of `shot`, perhaps again. `own` is the own ship's net id.
-    pub fn hear(&mut self, shot: &Shot, own: Option<NetId>, interval_ticks: u64) {
+    /// A sector's update tells of `shot`, perhaps again. `own` is the own ship's net id. True when it was
+    /// not known, and is followed now.
+    pub fn hear(&mut self, shot: &Shot, own: Option<NetId>, interval_ticks: u64) -> bool {
         let id = shot.id;
         if self.ended.contains(&(id.tick, id)) {
-            return;
+            return false;
         }
         if let Some(known) = self.flying.get(&id)
             && !known.predicted
         {
-            return;
+            return false;
         }
         let is_own = own == Some(id.shooter);
         let mut offset = DVec2::ZERO;
@@ -93,9 +94,10 @@ impl ShotBook {
             }
         } else if self.flying.len() >= MAX_SHOTS {
             self.dropped += 1;
-            return;
+            return false;
         }
         self.flying.insert(id, Flying { shot: *shot, own: is_own, predicted: false, offset });
+        true
     }
 
     /// Takes out the predicted shot that `id` is, if there is one.

@@ -37,6 +37,12 @@ pub struct PlayStats {
     pub orphans: u64,
     /// Motions dropped because too many things were in sight.
     pub motions_dropped: u64,
+    /// Bullets of the own ship that the shards told of.
+    pub shots_fired: u64,
+    /// Beams of the own ship that the shards told of.
+    pub beams_fired: u64,
+    /// Missiles that the hands launched with a launcher that should have been ready.
+    pub missiles_launched: u64,
     /// How often the own ship was destroyed.
     pub deaths: u64,
     /// How often a new ship was given after that.

@@ -1,10 +1,12 @@
-//! Reads the lane: motion of others, shots, and the states of the own ship.
+//! Reads the lane: motion of others, shots, beams, and the states of the own ship.
 //!
 //! Runs in the player client and in bots. It only sorts what arrives to where it belongs; a datagram
 //! that cannot be read is counted and dropped whole.
 
 use crate::{
     FrameDelta,
+    arms::Arms,
+    beams::BeamBook,
     clock::ClientClock,
     interpolation::{Heard, Interpolation},
     piloting::Piloting,
@@ -40,6 +42,8 @@ pub(crate) fn take_in_lane(
     clock: Res<ClientClock>,
     mut interpolation: ResMut<Interpolation>,
     mut shots: ResMut<ShotBook>,
+    mut beams: ResMut<BeamBook>,
+    mut arms: ResMut<Arms>,
     mut piloting: ResMut<Piloting>,
     mut stats: ResMut<PlayStats>,
 ) {
@@ -48,7 +52,9 @@ pub(crate) fn take_in_lane(
         match bytes.first() {
             Some(&lane::SECTOR_UPDATE) => match SectorUpdate::decode(&bytes) {
                 Ok(update) => {
-                    take_in_sector(&update, &clock, &piloting, &mut interpolation, &mut shots, &mut stats);
+                    take_in_motions(&update, &clock, &mut interpolation, &mut stats);
+                    take_in_shots(&update, &piloting, &mut shots, &mut stats);
+                    take_in_beams(&update, &piloting, &mut beams, &mut arms, &mut stats);
                 }
                 Err(error) => refuse(&mut stats, &error),
             },
@@ -67,12 +73,10 @@ pub(crate) fn take_in_lane(
     }
 }
 
-fn take_in_sector(
+fn take_in_motions(
     update: &SectorUpdate,
     clock: &ClientClock,
-    piloting: &Piloting,
     interpolation: &mut Interpolation,
-    shots: &mut ShotBook,
     stats: &mut PlayStats,
 ) {
     interpolation.clock.observe(update.tick, clock.now_s);
@@ -87,11 +91,32 @@ fn take_in_sector(
             }
         }
     }
+}
+
+fn take_in_shots(update: &SectorUpdate, piloting: &Piloting, shots: &mut ShotBook, stats: &mut PlayStats) {
+    let own = piloting.own_net_id();
     for shot in &update.shots {
-        shots.hear(shot, piloting.own_net_id(), piloting.fire_interval_ticks());
+        let is_new = shots.hear(shot, own, piloting.fire_interval_ticks());
+        stats.shots_fired += u64::from(is_new && own == Some(shot.id.shooter));
     }
     for hit in &update.hits {
         shots.hear_hit(hit, update.tick);
+    }
+}
+
+fn take_in_beams(
+    update: &SectorUpdate,
+    piloting: &Piloting,
+    beams: &mut BeamBook,
+    arms: &mut Arms,
+    stats: &mut PlayStats,
+) {
+    let own = piloting.own_net_id();
+    for beam in &update.beams {
+        if beams.hear(beam, own) && own == Some(beam.id.shooter) {
+            arms.hear_beam(beam.id.tick);
+            stats.beams_fired += 1;
+        }
     }
 }
 

@@ -3,8 +3,9 @@
 //! Runs in the player client and in bots. The library writes [`WorldView`] once per update, after
 //! everything that arrived was taken in; nothing else may write it. It holds values to draw, not
 //! the state machines behind them ([`crate::prediction`], [`crate::interpolation`],
-//! [`crate::shots`]).
+//! [`crate::shots`], [`crate::beams`]).
 
+use crate::arms::Readiness;
 use bevy::{math::DVec2, prelude::Resource};
 use sidereal_protocol::{
     flight::{FlightState, HullKind},
@@ -12,7 +13,7 @@ use sidereal_protocol::{
     motion::EngineGlow,
     record::EntityKind,
     sector::SectorId,
-    shot::{Shot, ShotId},
+    shot::{Beam, Shot, ShotId},
 };
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -43,14 +44,18 @@ pub struct WorldView {
     pub others: BTreeMap<NetId, Other>,
     /// Bullets in flight, own and others'.
     pub shots: Vec<ShotInFlight>,
-    /// Bullets that just hit something.
+    /// Beams that were just fired.
+    pub beams: Vec<BeamShown>,
+    /// Bullets and beams that just hit something.
     pub hits: VecDeque<HitEffect>,
-    /// Ships that just blew up.
+    /// Ships and missiles that just blew up.
     pub blasts: VecDeque<BlastEffect>,
     /// News, oldest first.
     pub notices: VecDeque<Notice>,
     /// Other players' ships in sight.
     pub players_near: usize,
+    /// How ready the own ship's beam and launcher are.
+    pub arms: Readiness,
     /// The sector of the own ship (or where it last was).
     pub sector: SectorId,
     /// Where to look: the own ship's position, or where it last was.
@@ -147,10 +152,23 @@ pub struct ShotInFlight {
     pub age_s: f64,
 }
 
-/// A bullet's end.
+/// A beam that was just fired.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BeamShown {
+    /// The beam. Its origin goes along with its shooter as drawn.
+    pub beam: Beam,
+    /// The own ship fired it.
+    pub own: bool,
+    /// Only foreseen yet: the shard has not told of it.
+    pub foreseen: bool,
+    /// Seconds since, up to [`crate::beams::BEAM_SECONDS`].
+    pub age_s: f64,
+}
+
+/// A bullet's or a beam's end.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct HitEffect {
-    /// The bullet.
+    /// The bullet or beam.
     pub id: ShotId,
     /// What it hit.
     pub target: NetId,
@@ -164,7 +182,7 @@ pub struct HitEffect {
     pub age_s: f64,
 }
 
-/// The end of a ship.
+/// The end of a ship or a missile.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BlastEffect {
     /// What blew up.
@@ -233,10 +251,12 @@ impl Default for WorldView {
             own: None,
             others: BTreeMap::new(),
             shots: Vec::new(),
+            beams: Vec::new(),
             hits: VecDeque::new(),
             blasts: VecDeque::new(),
             notices: VecDeque::new(),
             players_near: 0,
+            arms: Readiness::default(),
             sector: SectorId::new(0, 0),
             focus: DVec2::ZERO,
             play_tick: 0.0,
@@ -256,6 +276,22 @@ impl WorldView {
             self.notices.pop_front();
         }
         self.notices.push_back(Notice { number, kind, text, age_s: 0.0 });
+    }
+
+    /// Adds a hit; past [`MAX_EFFECTS`] the oldest goes.
+    pub(crate) fn add_hit(&mut self, hit: HitEffect) {
+        if self.hits.len() >= MAX_EFFECTS {
+            self.hits.pop_front();
+        }
+        self.hits.push_back(hit);
+    }
+
+    /// Adds an explosion; past [`MAX_EFFECTS`] the oldest goes.
+    pub(crate) fn add_blast(&mut self, blast: BlastEffect) {
+        if self.blasts.len() >= MAX_EFFECTS {
+            self.blasts.pop_front();
+        }
+        self.blasts.push_back(blast);
     }
 
     /// Ages effects and notices by `seconds` and drops what is over.

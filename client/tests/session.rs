@@ -9,7 +9,7 @@ use bevy::{
     ecs::schedule::{LogLevel, ScheduleBuildSettings},
     math::DVec2,
 };
-use fake_world::{DRONE, Game, START_TICK, TICKET, World, drone_at};
+use fake_world::{DRONE, Game, MISSILE, START_TICK, TICKET, World, drone_at};
 use naia_bevy_shared::HostSyncChangeTracking;
 use sidereal_client::{
     controls::PilotIntent,
@@ -18,7 +18,10 @@ use sidereal_client::{
     stats::PlayStats,
     view::{NoticeKind, WorldView},
 };
-use sidereal_protocol::{flight::Controls, record::EntityKind};
+use sidereal_protocol::{
+    flight::{Controls, HullKind},
+    record::EntityKind,
+};
 use sidereal_transport::memory::LinkConditions;
 
 const GOOD: LinkConditions =
@@ -113,6 +116,91 @@ fn a_blow_shows_as_a_correction_and_a_doubled_input_is_noticed() {
     let predicted = game.get::<Piloting>().prediction().unwrap().state().position;
     let truth = game.server.world().resource::<World>().ship_state().unwrap().position;
     assert!(predicted.distance(truth) < 100.0);
+}
+
+#[test]
+fn a_beam_is_shown_at_once_and_becomes_the_worlds() {
+    let mut game = in_space(GOOD);
+    fly(&mut game, 30);
+    game.until("the drone is in the view", |game| game.get::<WorldView>().others.contains_key(&DRONE));
+    let hold = Controls { buttons: Controls::BEAM, ..Default::default() };
+    game.client.insert_resource(PilotIntent { controls: hold, respawn: false });
+    game.until("set off", |game| game.get::<WorldView>().arms.beam < 0.5);
+    let view = game.get::<WorldView>();
+    assert_eq!(view.beams.len(), 1);
+    let foreseen = view.beams[0];
+    assert!(foreseen.own && foreseen.foreseen && view.hits.is_empty(), "{foreseen:?}");
+    assert!(game.world().beams.is_empty(), "before the world knows of it");
+    let mut shown = 0;
+    game.until("hit", |game| {
+        shown = shown.max(game.get::<WorldView>().beams.len());
+        !game.get::<WorldView>().hits.is_empty()
+    });
+    assert_eq!(shown, 1, "not beside its twin");
+    game.client.insert_resource(PilotIntent::default());
+    let told = game.world().beams[0];
+    let view = game.get::<WorldView>();
+    let hit = view.hits[0];
+    assert_eq!((hit.id, hit.target, hit.by_own, hit.on_own), (told.id, DRONE, true, false));
+    assert!(hit.position.distance(told.end) < 0.1);
+    game.until("over", |game| game.get::<WorldView>().beams.is_empty());
+    let fired = game.world().beams.len() as u64;
+    game.until("all told", |game| game.get::<PlayStats>().beams_fired == fired);
+    assert_eq!(game.get::<PlayStats>().violations(), 0);
+}
+
+/// What a shard goes back by is what the pilot saw.
+#[test]
+fn an_input_with_a_beam_tells_when_the_others_were_seen() {
+    let mut game = in_space(GOOD);
+    fly(&mut game, 60);
+    let hold = Controls { buttons: Controls::BEAM, ..Default::default() };
+    game.client.insert_resource(PilotIntent { controls: hold, respawn: false });
+    let mut seen = Vec::new();
+    game.until("some were sent", |game| {
+        let view = game.get::<WorldView>();
+        let drawn = view.others[&DRONE].state.position;
+        seen.push((game.get::<Piloting>().prediction().unwrap().tick(), drawn));
+        seen.dedup_by_key(|(tick, _)| *tick);
+        game.world().beam_inputs.len() > 20
+    });
+    let mut checked = 0;
+    for input in game.world().beam_inputs.iter() {
+        let Some((_, drawn)) = seen.iter().find(|(tick, _)| *tick == input.tick) else { continue };
+        let at = input.tick.0 as f64 - f64::from(input.view_lag) / 4.0;
+        let back = at.floor();
+        let truth = drone_at(back as u64).position.lerp(drone_at(back as u64 + 1).position, at - back);
+        assert!(drawn.distance(truth) < 3.0, "{input:?}: {drawn} instead of {truth}");
+        assert!(input.view_lag > 0, "{input:?}");
+        checked += 1;
+    }
+    assert!(checked > 10, "{checked}");
+}
+
+#[test]
+fn a_missile_is_in_sight_while_it_flies_and_explodes_where_it_ends() {
+    let mut game = in_space(GOOD);
+    fly(&mut game, 30);
+    game.world().launch = true;
+    game.until("in sight", |game| game.get::<WorldView>().others.contains_key(&MISSILE));
+    let view = game.get::<WorldView>();
+    let missile = &view.others[&MISSILE];
+    assert_eq!((missile.kind, missile.hull_kind), (EntityKind::Missile, Some(HullKind::Missile)));
+    assert_eq!((view.players_near, missile.is_player()), (0, false));
+    let mut last = missile.state.position;
+    game.until("gone", |game| {
+        let missile = game.get::<WorldView>().others.get(&MISSILE);
+        missile.inspect(|missile| last = missile.state.position);
+        missile.is_none()
+    });
+    let end = game.world().missile_end.unwrap();
+    let view = game.get::<WorldView>();
+    assert_eq!(view.blasts.len(), 1);
+    let blast = view.blasts[0];
+    assert_eq!(blast.victim, MISSILE);
+    assert!(blast.position.distance(end) < 1.0, "{} instead of {end}", blast.position);
+    assert!(last.distance(end) < 40.0, "it was drawn to its end: {last}, {end}");
+    assert_eq!(game.get::<PlayStats>().violations(), 0);
 }
 
 #[test]

@@ -37,15 +37,31 @@ pub enum RefuseReason {
     BadRecord,
 }
 
-/// Damage and impulse on an entity whose authority is elsewhere, sent once.
+/// What an impact came from. With the target it names the impact: each is felt once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ImpactCause {
+    /// A bullet: it ends with its first hit.
+    Bullet(ShotId),
+    /// A beam: it hits one at most.
+    Beam(ShotId),
+    /// A missile: it ends with its hit.
+    Missile(EntityId),
+    /// Two bodies met. Both sides may have seen it: see `shard`'s contacts.
+    Contact {
+        /// The other body.
+        other: EntityId,
+    },
+}
+
+/// Damage and impulse on an entity, for its authority, sent once.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct GhostImpact {
     /// Whom it concerns.
     pub target: EntityId,
     /// Who caused it.
     pub source: Option<EntityId>,
-    /// The shot that hit, if a shot did.
-    pub shot: Option<ShotId>,
+    /// What it came from.
+    pub cause: ImpactCause,
     /// Change of velocity times mass, units/s (mass counts as one).
     pub impulse: DVec2,
     /// Hull points.
@@ -80,17 +96,17 @@ pub enum ToShard {
         /// Entities in them, authority already yours under each record's epoch.
         records: Vec<EntityRecord>,
     },
-    /// Handoff, step 2: would you take this entity, under the record's (new) epoch?
+    /// Handoff, step 2: would you take this entity, under the record's (new) epoch? Asked only when the
+    /// target was not heard of just now.
     Offer {
         /// The record as the source prepared it.
         record: Box<EntityRecord>,
     },
-    /// Handoff, step 4 at the target: it is yours under `epoch`; first apply these inputs.
+    /// Handoff, step 4 at the target: it is yours under the record's epoch; first apply these inputs.
+    /// Sent again until it is answered by [`ToServer::Adopted`].
     Commit {
-        /// Whom.
-        id: EntityId,
-        /// The offer's epoch.
-        epoch: u64,
+        /// The record as the source prepared it.
+        record: Box<EntityRecord>,
         /// Inputs after the record's last one, oldest first.
         inputs: Vec<Input>,
     },
@@ -101,13 +117,12 @@ pub enum ToShard {
         /// The new owner's epoch.
         epoch: u64,
     },
-    /// The handoff of `id` under `epoch` does not take place: a source goes on as the owner, a target
-    /// forgets the offer.
+    /// An attempt to hand `id` over has failed: the source goes on as the owner.
     Abort {
         /// Whom.
         id: EntityId,
-        /// The offer's epoch.
-        epoch: u64,
+        /// The source's number for the attempt.
+        attempt: u32,
     },
     /// A player's inputs, each sent once, oldest first.
     Inputs {
@@ -139,10 +154,12 @@ pub enum ToServer {
     },
     /// Handoff, step 1: this entity has crossed into `to`, which is not mine.
     Prepare {
-        /// All of it, with the last applied input.
+        /// All of it, with the last applied input, under a version of its own.
         record: Box<EntityRecord>,
         /// The sector that it is in now.
         to: SectorId,
+        /// Which of the shard's attempts this is.
+        attempt: u32,
     },
     /// Handoff, step 3: I can take it.
     Accept {
@@ -168,6 +185,8 @@ pub enum ToServer {
         epoch: u64,
         /// That tick.
         tick: SimTick,
+        /// From the commit's arrival to the end of that tick, microseconds; at most `u32::MAX`.
+        waited_us: u32,
     },
     /// Something besides motion changed (or a new entity came to be: a drone that was launched).
     Record(Box<EntityRecord>),

@@ -63,7 +63,8 @@ pub struct Controls {
     pub thrust: i8,
     /// Turning, -127 (clockwise) to 127 (counter-clockwise).
     pub turn: i8,
-    /// Bits: [`Controls::FIRE`], [`Controls::BOOST`], [`Controls::BRAKE`]. Others are ignored.
+    /// Bits: [`Controls::FIRE`], [`Controls::BOOST`], [`Controls::BRAKE`], [`Controls::LAUNCH`],
+    /// [`Controls::BEAM`]. Others are ignored.
     pub buttons: u8,
 }
 
@@ -74,6 +75,10 @@ impl Controls {
     pub const BOOST: u8 = 2;
     /// The brake is held.
     pub const BRAKE: u8 = 4;
+    /// A missile is wanted.
+    pub const LAUNCH: u8 = 8;
+    /// The beam is wanted.
+    pub const BEAM: u8 = 16;
 
     /// Whether `button` is held.
     pub fn holds(&self, button: u8) -> bool {
@@ -89,6 +94,8 @@ pub enum HullKind {
     Scout = 0,
     /// A patrol drone: slower, no booster.
     Drone = 1,
+    /// A homing missile: fast, turns badly, never fires.
+    Missile = 2,
 }
 
 /// What a hull can do. Units, seconds, radians, hull points.
@@ -120,6 +127,7 @@ impl HullKind {
         match value {
             0 => Some(Self::Scout),
             1 => Some(Self::Drone),
+            2 => Some(Self::Missile),
             _ => None,
         }
     }
@@ -148,6 +156,17 @@ impl HullKind {
                 idle_drag: 0.5,
                 hull: 40,
                 fire_interval_ticks: 15,
+            },
+            Self::Missile => HullSpec {
+                radius: 3.0,
+                acceleration: 420.0,
+                max_speed: 400.0,
+                boost_speed: 400.0,
+                turn_rate: 2.6,
+                turn_response: 0.5,
+                idle_drag: 0.0,
+                hull: 10,
+                fire_interval_ticks: u64::MAX,
             },
         }
     }

@@ -21,13 +21,17 @@ pub struct Input {
     pub tick: SimTick,
     /// What the hands do.
     pub controls: Controls,
+    /// How far behind `tick` the pilot saw the others, quarters of a tick; 255 means that or more. Told
+    /// with [`Controls::BEAM`] only, else zero.
+    pub view_lag: u8,
 }
 
 /// What a client sends every tick: every input that is not acknowledged, oldest first.
 ///
 /// Layout after the kind byte, bit-packed: tick of the first (varint, groups of 8), count (6 bits),
 /// then per input: the step from the previous tick minus one (varint, groups of 2; not for the
-/// first), and one bit for "as the one before" or a zero bit with thrust, turn, buttons (8 bits each).
+/// first), one bit for "as the one before" or a zero bit with thrust, turn, buttons (8 bits each), and
+/// the view lag (8 bits) when the beam is wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct InputPacket {
     /// Strictly rising ticks, at most [`MAX_UNACKNOWLEDGED_INPUTS`].
@@ -57,6 +61,9 @@ impl InputPacket {
                 writer.write(input.controls.thrust as u8 as u64, 8);
                 writer.write(input.controls.turn as u8 as u64, 8);
                 writer.write(u64::from(input.controls.buttons), 8);
+            }
+            if input.controls.holds(Controls::BEAM) {
+                writer.write(u64::from(input.view_lag), 8);
             }
             previous = Some(*input);
         }
@@ -96,7 +103,8 @@ impl InputPacket {
                     buttons: reader.read(8)? as u8,
                 },
             };
-            inputs.push(Input { tick: SimTick(tick), controls });
+            let view_lag = if controls.holds(Controls::BEAM) { reader.read(8)? as u8 } else { 0 };
+            inputs.push(Input { tick: SimTick(tick), controls, view_lag });
         }
         Ok(Self { inputs })
     }

@@ -5,11 +5,12 @@
 //! rolling refresh that brings every entity round within a second.
 //!
 //! Layout after the kind byte: sector x and y (zigzag varints, groups of 8), tick (varint, groups of
-//! 8), counts of motions (8 bits), shots (6) and hits (6). A motion: net id as the difference to the
+//! 8), counts of motions (8 bits), shots, hits and beams (6 each). A motion: net id as the difference to the
 //! one before (varint, groups of 4), position (2 × 17 bits), heading (11), engine (2), one bit for
 //! moving with velocity (2 × 14), one bit for turning with its rate (10). About 11 bytes. A shot:
 //! shooter (varint, groups of 8), ticks since it was fired (zigzag varint, groups of 3), position,
-//! velocity. A hit: the same name, target (varint, groups of 8), position.
+//! velocity. A hit: the same name, target (varint, groups of 8), position. A beam: the same name, target
+//! (zero for none), origin, and its end relative to that.
 
 use crate::{
     DecodeError,
@@ -19,7 +20,7 @@ use crate::{
     lane,
     limits::MAX_LANE_BYTES,
     sector::{SECTOR_SIZE, SectorId},
-    shot::{MAX_SHOT_LEAD_TICKS, Shot, ShotHit, ShotId},
+    shot::{BEAM_RANGE, Beam, MAX_SHOT_LEAD_TICKS, Shot, ShotHit, ShotId},
     tick::SimTick,
 };
 use bevy::math::DVec2;
@@ -75,6 +76,21 @@ pub struct SectorUpdate {
     pub shots: Vec<Shot>,
     /// Shots that hit in the last ticks; the same one comes several times.
     pub hits: Vec<ShotHit>,
+    /// Beams that were fired.
+    pub beams: Vec<Beam>,
+}
+
+/// What there is to tell of a sector.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SectorNews<'a> {
+    /// Motions, by strictly rising net id.
+    pub motions: &'a [Motion],
+    /// Shots that were fired.
+    pub shots: &'a [Shot],
+    /// Shots that hit.
+    pub hits: &'a [ShotHit],
+    /// Beams that were fired.
+    pub beams: &'a [Beam],
 }
 
 /// One packet of [`encode_sector_update`].
@@ -92,29 +108,31 @@ pub struct EncodedUpdate {
 ///
 /// # Panics
 /// In debug builds, when net ids do not rise strictly: the caller sorts.
-pub fn encode_sector_update(
-    sector: SectorId,
-    tick: SimTick,
-    motions: &[Motion],
-    shots: &[Shot],
-    hits: &[ShotHit],
-) -> Vec<EncodedUpdate> {
+pub fn encode_sector_update(sector: SectorId, tick: SimTick, news: SectorNews<'_>) -> Vec<EncodedUpdate> {
     let mut packets = Vec::new();
-    let (mut motions, mut shots, mut hits) = (motions, shots, hits);
-    while !(motions.is_empty() && shots.is_empty() && hits.is_empty()) {
+    let SectorNews { mut motions, mut shots, mut hits, mut beams } = news;
+    while !(motions.is_empty() && shots.is_empty() && hits.is_empty() && beams.is_empty()) {
         let mut bits = header_bits(sector, tick);
         let limit = MAX_LANE_BYTES * 8;
         // Shots and hits first: they are few, and later than motion nobody wants them.
         let shot_count = fitting(shots, MAX_SHOTS, limit, &mut bits, |_, shot| shot_bits(tick, &shot.id));
         let hit_count = fitting(hits, MAX_SHOTS, limit, &mut bits, |_, hit| hit_bits(tick, hit));
+        let beam_count = fitting(beams, MAX_SHOTS, limit, &mut bits, |_, beam| beam_bits(tick, beam));
         let motion_count = fitting(motions, MAX_MOTIONS, limit, &mut bits, |previous, motion| {
             motion_bits(previous.map(|motion| motion.net_id), motion)
         });
-        let bytes = pack(sector, tick, &motions[..motion_count], &shots[..shot_count], &hits[..hit_count]);
+        let packet = SectorNews {
+            motions: &motions[..motion_count],
+            shots: &shots[..shot_count],
+            hits: &hits[..hit_count],
+            beams: &beams[..beam_count],
+        };
+        let bytes = pack(sector, tick, packet);
         packets.push(EncodedUpdate { bytes, motions: motion_count });
         motions = &motions[motion_count..];
         shots = &shots[shot_count..];
         hits = &hits[hit_count..];
+        beams = &beams[beam_count..];
     }
     packets
 }
@@ -146,6 +164,7 @@ fn header_bits(sector: SectorId, tick: SimTick) -> usize {
         + varint_bits(zigzag(i64::from(sector.y)), 8)
         + varint_bits(tick.0, 8)
         + 8
+        + 6
         + 6
         + 6
 }
@@ -181,6 +200,12 @@ fn hit_bits(now: SimTick, hit: &ShotHit) -> usize {
     shot_id_bits(now, &hit.id) + varint_bits(u64::from(hit.target.0), 8) + 2 * POSITION.bits() as usize
 }
 
+fn beam_bits(now: SimTick, beam: &Beam) -> usize {
+    shot_id_bits(now, &beam.id)
+        + varint_bits(u64::from(beam.target.map_or(0, |id| id.0)), 8)
+        + 4 * POSITION.bits() as usize
+}
+
 fn shot_id_bits(now: SimTick, id: &ShotId) -> usize {
     varint_bits(u64::from(id.shooter.0), 8) + varint_bits(zigzag(shot_age(now, id)), 3)
 }
@@ -203,7 +228,8 @@ fn is_turning(state: &FlightState) -> bool {
     state.angular_velocity.abs() > ANGULAR_VELOCITY.error_bound() * AT_REST_ERROR_BOUNDS
 }
 
-fn pack(sector: SectorId, tick: SimTick, motions: &[Motion], shots: &[Shot], hits: &[ShotHit]) -> Vec<u8> {
+fn pack(sector: SectorId, tick: SimTick, news: SectorNews<'_>) -> Vec<u8> {
+    let SectorNews { motions, shots, hits, beams } = news;
     let origin = sector.origin();
     let mut writer = BitWriter::with_capacity(32 + motions.len() * 12 + shots.len() * 12);
     writer.write(u64::from(lane::SECTOR_UPDATE), 8);
@@ -213,6 +239,7 @@ fn pack(sector: SectorId, tick: SimTick, motions: &[Motion], shots: &[Shot], hit
     writer.write(motions.len() as u64, 8);
     writer.write(shots.len() as u64, 6);
     writer.write(hits.len() as u64, 6);
+    writer.write(beams.len() as u64, 6);
     let mut previous = None;
     for motion in motions {
         writer.write_varint(id_step(previous, motion.net_id), 4);
@@ -242,7 +269,27 @@ fn pack(sector: SectorId, tick: SimTick, motions: &[Motion], shots: &[Shot], hit
         writer.write_varint(u64::from(hit.target.0), 8);
         write_vector(&mut writer, &POSITION, hit.position - origin);
     }
+    for beam in beams {
+        write_shot_id(&mut writer, tick, &beam.id);
+        writer.write_varint(u64::from(beam.target.map_or(0, |id| id.0)), 8);
+        write_vector(&mut writer, &POSITION, beam.origin - origin);
+        write_vector(&mut writer, &POSITION, beam_reach(beam));
+    }
     writer.finish()
+}
+
+/// The longest beam that a packet may hold, units: [`BEAM_RANGE`], and what rounding adds.
+const LONGEST_BEAM: f64 = BEAM_RANGE + 1.0;
+
+/// Where a beam ends, relative to its origin: no beam reaches further to any side than [`POSITION`]
+/// holds. One that is longer is cut: receivers refuse it with all else in its packet.
+fn beam_reach(beam: &Beam) -> DVec2 {
+    let reach = beam.end - beam.origin;
+    match reach.length() {
+        length if length <= LONGEST_BEAM => reach,
+        length if length.is_finite() => reach * (BEAM_RANGE / length),
+        _ => DVec2::ZERO,
+    }
 }
 
 fn write_vector(writer: &mut BitWriter, quantiser: &Quantiser, vector: DVec2) {
@@ -256,6 +303,11 @@ fn write_shot_id(writer: &mut BitWriter, now: SimTick, id: &ShotId) {
 }
 
 impl SectorUpdate {
+    /// Everything in it, to be packed again.
+    pub fn parts(&self) -> SectorNews<'_> {
+        SectorNews { motions: &self.motions, shots: &self.shots, hits: &self.hits, beams: &self.beams }
+    }
+
     /// Reads one packet of [`encode_sector_update`], kind byte included.
     ///
     /// # Errors
@@ -277,6 +329,7 @@ impl SectorUpdate {
         let motion_count = reader.read(8)? as usize;
         let shot_count = reader.read(6)? as usize;
         let hit_count = reader.read(6)? as usize;
+        let beam_count = reader.read(6)? as usize;
         let origin = sector.origin();
         let mut motions = Vec::with_capacity(motion_count);
         let mut previous: Option<NetId> = None;
@@ -299,7 +352,19 @@ impl SectorUpdate {
             let position = origin + read_vector(&mut reader, &POSITION)?;
             hits.push(ShotHit { id, target, position });
         }
-        Ok(Self { sector, tick, motions, shots, hits })
+        let mut beams = Vec::with_capacity(beam_count);
+        for _ in 0..beam_count {
+            let id = read_shot_id(&mut reader, tick)?;
+            let target = Some(read_net_id(&mut reader, 8)?).filter(|target| target.0 != 0);
+            let from = origin + read_vector(&mut reader, &POSITION)?;
+            let reach = read_vector(&mut reader, &POSITION)?;
+            if reach.length() > LONGEST_BEAM {
+                return Err(DecodeError::OutOfRange("beam"));
+            }
+            let end = from + reach;
+            beams.push(Beam { id, origin: from, end, target });
+        }
+        Ok(Self { sector, tick, motions, shots, hits, beams })
     }
 }
 

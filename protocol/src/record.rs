@@ -13,7 +13,11 @@ use serde::{Deserialize, Serialize};
 
 /// First byte of an encoded record: raised when the layout changes; a stored record of another
 /// format is refused by name, not misread.
-pub const RECORD_FORMAT: u8 = 1;
+pub const RECORD_FORMAT: u8 = 2;
+
+/// The format before there were missiles and beams. Still read: what it lacks is what a record of that
+/// time had, no warhead and nothing to wait for.
+const RECORD_FORMAT_1: u8 = 1;
 
 /// What an entity is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, PartialOrd, Ord)]
@@ -25,6 +29,8 @@ pub enum EntityKind {
     Drone = 2,
     /// A rock.
     Asteroid = 3,
+    /// A homing missile in flight.
+    Missile = 4,
 }
 
 impl EntityKind {
@@ -34,6 +40,7 @@ impl EntityKind {
             1 => Some(Self::Ship),
             2 => Some(Self::Drone),
             3 => Some(Self::Asteroid),
+            4 => Some(Self::Missile),
             _ => None,
         }
     }
@@ -61,6 +68,17 @@ pub struct DroneMind {
     pub patrol_phase: f64,
     /// Whom it chases.
     pub target: Option<EntityId>,
+}
+
+/// What a missile is after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warhead {
+    /// Who launched it; it never hits that one.
+    pub shooter: EntityId,
+    /// Whom it steers to; without a target it flies on straight.
+    pub target: Option<EntityId>,
+    /// When it ends by itself.
+    pub expires: SimTick,
 }
 
 /// Everything about one entity. A record says how it was after `tick`.
@@ -102,9 +120,43 @@ pub struct EntityRecord {
     pub pilot: Option<Pilot>,
     /// A drone's mind.
     pub mind: Option<DroneMind>,
+    /// No missile before this tick.
+    pub launcher_ready: SimTick,
+    /// No beam before this tick.
+    pub beam_ready: SimTick,
+    /// A missile's warhead.
+    pub warhead: Option<Warhead>,
 }
 
 impl EntityRecord {
+    /// The least that a record of its kind holds: at rest at `position` (world units), whole with one hull
+    /// point, ready for everything, nobody's.
+    pub fn at_rest(id: EntityId, kind: EntityKind, position: DVec2, tick: SimTick) -> Self {
+        Self {
+            id,
+            net_id: NetId(0),
+            kind,
+            hull_kind: None,
+            owner: None,
+            name: String::new(),
+            epoch: 0,
+            version: 0,
+            tick,
+            sector: SectorId::containing(position),
+            state: FlightState { position, ..FlightState::default() },
+            radius: 1.0,
+            hull: 1,
+            hull_max: 1,
+            weapon_ready: SimTick(0),
+            settled_at: SimTick(0),
+            pilot: None,
+            mind: None,
+            launcher_ready: SimTick(0),
+            beam_ready: SimTick(0),
+            warhead: None,
+        }
+    }
+
     /// Which of two records of one entity is newer: the higher epoch, then the higher version.
     pub fn fence(&self) -> (u64, u64) {
         (self.epoch, self.version)
@@ -131,9 +183,16 @@ impl EntityRecord {
         if self.mind.is_some_and(|mind| !(mind.home.is_finite() && mind.patrol_phase.is_finite())) {
             return out("mind");
         }
-        let flies = matches!(self.kind, EntityKind::Ship | EntityKind::Drone);
-        if flies != self.hull_kind.is_some() {
+        let fits = match self.kind {
+            EntityKind::Ship | EntityKind::Drone => self.hull_kind.is_some_and(|hull| hull != HullKind::Missile),
+            EntityKind::Missile => self.hull_kind == Some(HullKind::Missile),
+            EntityKind::Asteroid => self.hull_kind.is_none(),
+        };
+        if !fits {
             return out("hull_kind");
+        }
+        if (self.kind == EntityKind::Missile) != self.warhead.is_some() {
+            return out("warhead");
         }
         Ok(())
     }
@@ -160,10 +219,13 @@ impl EntityRecord {
             return Err(DecodeError::TooLong { len: bytes.len(), limit: MAX_RECORD_BYTES });
         }
         let (&format, rest) = bytes.split_first().ok_or(DecodeError::Truncated)?;
-        if format != RECORD_FORMAT {
-            return Err(DecodeError::UnknownKind(format));
+        let record: Self = match format {
+            RECORD_FORMAT => postcard::from_bytes(rest),
+            // Fields were added at the end: two ticks of zero and a `None`, one zero byte each.
+            RECORD_FORMAT_1 => postcard::from_bytes(&[rest, &[0; 3]].concat()),
+            other => return Err(DecodeError::UnknownKind(other)),
         }
-        let record: Self = postcard::from_bytes(rest).map_err(|error| DecodeError::Malformed(error.to_string()))?;
+        .map_err(|error| DecodeError::Malformed(error.to_string()))?;
         record.validate()?;
         Ok(record)
     }

@@ -26,6 +26,34 @@ pub const SHOT_REPEATS: u64 = 3;
 /// one that is behind tells of shots that a neighbour passed on to it. A packet that claims more is refused.
 pub const MAX_SHOT_LEAD_TICKS: u64 = 60;
 
+/// How far a beam reaches, units: inside what a player sees, and less than half a sector, so that all
+/// whom it may hit are in sectors that touch the shooter's.
+pub const BEAM_RANGE: f64 = 400.0;
+
+/// What a beam takes from a hull, points.
+pub const BEAM_DAMAGE: u16 = 15;
+
+/// Ticks between two beams of one ship: 1 s.
+pub const BEAM_INTERVAL_TICKS: u64 = 30;
+
+/// How far back a beam is judged at most, ticks of 1/30 s: 250 ms. A pilot on a good link sees others
+/// less than that late; beyond it nobody is hit where he no longer is for the sake of a shooter's link.
+pub const MAX_REWIND_TICKS: f64 = 7.5;
+
+/// How long a missile flies, ticks: 6 s.
+pub const MISSILE_LIFE_TICKS: u64 = 180;
+
+/// Ticks between two missiles of one ship: 3 s.
+pub const MISSILE_INTERVAL_TICKS: u64 = 90;
+
+/// What a missile takes from a hull, points.
+pub const MISSILE_DAMAGE: u16 = 40;
+
+/// How far a launcher looks for a target, units, and how far to each side of its heading, radians.
+pub const MISSILE_SIGHT: f64 = 600.0;
+/// Half the angle in which a launcher finds a target, radians.
+pub const MISSILE_CONE: f64 = 0.6;
+
 /// Names a shot: its shooter, and the tick of the world in which it was fired (one a tick at most).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ShotId {
@@ -85,4 +113,17 @@ pub struct ShotHit {
     pub target: NetId,
     /// Where, world units.
     pub position: DVec2,
+}
+
+/// A beam that was fired: everything about it happened at once.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Beam {
+    /// Its name: its shooter, and the tick in which it was judged. Beams and bullets count apart.
+    pub id: ShotId,
+    /// Where it began, world units.
+    pub origin: DVec2,
+    /// Where it ended, world units; at most [`BEAM_RANGE`] away.
+    pub end: DVec2,
+    /// What it hit.
+    pub target: Option<NetId>,
 }

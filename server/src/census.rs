@@ -1,11 +1,18 @@
 //! Checks, while the world runs, that every entity has exactly one authority.
 //!
 //! Once a second each shard tells what it simulates. What the mirror gives to a shard must be in its
-//! census and in no other; messages under way excuse a difference, but not for three censuses.
+//! census and in no other; messages under way excuse a difference, but not for three censuses. Either
+//! difference is also healed: who has too much is told so, what is missing is taken back.
 
-use crate::{core::Core, mirror::Holder};
+use crate::{
+    core::Core,
+    handoff::{Verdict, judge},
+    mirror::Holder,
+    transfers::authority_of,
+};
 use bevy::prelude::Resource;
 use sidereal_protocol::{
+    control::ToShard,
     ids::{NetId, ShardId},
     tick::SimTick,
 };
@@ -46,19 +53,29 @@ impl Core<'_, '_> {
     /// Compares a shard's census with the mirror.
     pub fn on_census(&mut self, shard: ShardId, tick: SimTick, entities: &[(NetId, u64)], inputs_applied: u64) {
         self.audit.applied.insert(shard, inputs_applied);
+        for &(net_id, epoch) in entities {
+            let Some(id) = self.mirror.id_of(net_id) else { continue };
+            if let Verdict::Release { epoch } = judge(self.mirror.get(id).map(authority_of), shard, epoch) {
+                self.to_shard(shard, &ToShard::Release { id, epoch });
+            }
+        }
         let counted: HashSet<NetId> = entities.iter().map(|(net_id, _)| *net_id).collect();
-        let expected: HashSet<NetId> = self
-            .mirror
-            .iter()
-            .filter(|(_, entry)| entry.holder == Holder::Shard(shard))
+        let held = || self.mirror.iter().filter(|(_, entry)| entry.holder == Holder::Shard(shard));
+        let net_ids: HashSet<NetId> = held().map(|(_, entry)| entry.record.net_id).collect();
+        // What is on its way there is missing for a reason.
+        let missing: Vec<NetId> = held()
+            .filter(|(id, _)| !self.transfers.machine.is_under_way(*id))
             .map(|(_, entry)| entry.record.net_id)
+            .filter(|net_id| !counted.contains(net_id))
             .collect();
-        let missing: Vec<NetId> = expected.difference(&counted).copied().collect();
-        let surplus: Vec<NetId> = counted.difference(&expected).copied().collect();
+        let surplus: Vec<NetId> = counted.difference(&net_ids).copied().collect();
         let lost = tally(&mut self.audit.missing, shard, &missing);
         let doubled = tally(&mut self.audit.surplus, shard, &surplus);
         for net_id in &lost {
             error!(%shard, %net_id, %tick, "lost: the shard does not simulate what it has the authority of");
+            if let Some(id) = self.mirror.id_of(*net_id) {
+                self.hold(id);
+            }
         }
         for net_id in &doubled {
             error!(%shard, %net_id, %tick, "doubled: the shard simulates what it has no authority of");

@@ -143,6 +143,9 @@ impl Core<'_, '_> {
                 break;
             }
         }
+        for id in ids {
+            self.pass_on_kept(id);
+        }
         // What their pilots have sent since the last owner was heard of.
         for (id, owner, last_input) in piloted {
             let inputs = self.players.inputs_since(owner, last_input);

@@ -63,7 +63,7 @@ mod tests {
     use sidereal_protocol::flight::Controls;
 
     fn input(tick: u64) -> Input {
-        Input { tick: SimTick(tick), controls: Controls::default() }
+        Input { tick: SimTick(tick), controls: Controls::default(), view_lag: 0 }
     }
 
     #[test]

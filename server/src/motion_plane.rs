@@ -7,9 +7,9 @@ use bytes::Bytes;
 use sidereal_protocol::{
     flight::FlightState,
     ids::{NetId, ShardId},
-    motion::{EngineGlow, Motion, SectorUpdate, encode_sector_update},
+    motion::{EngineGlow, Motion, SectorNews, SectorUpdate, encode_sector_update},
     sector::SectorId,
-    shot::{SHOT_REPEATS, Shot, ShotHit},
+    shot::{Beam, SHOT_REPEATS, Shot, ShotHit},
     tick::{SimTick, TICK_HZ, TICK_SECONDS},
 };
 use std::collections::{BTreeMap, HashMap};
@@ -42,6 +42,7 @@ struct Cell {
     entries: BTreeMap<NetId, Entry>,
     shots: Vec<(SimTick, Shot)>,
     hits: Vec<(SimTick, ShotHit)>,
+    beams: Vec<(SimTick, Beam)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -198,6 +199,12 @@ impl MotionPlane {
             }
             cell.hits.push((now, *hit));
         }
+        for beam in &update.beams {
+            if cell.beams.iter().any(|(_, known)| known.id == beam.id) || cell.beams.len() == MAX_SECTOR_SHOTS {
+                continue;
+            }
+            cell.beams.push((now, *beam));
+        }
     }
 
     /// The packets of one sector for this tick: what changed, a share of the rest, shots and hits.
@@ -206,6 +213,7 @@ impl MotionPlane {
         // Kept a little longer than they are sent, so that a late repeat is not taken for a new one.
         cell.shots.retain(|(seen, _)| now.since(*seen) < 4 * SHOT_REPEATS);
         cell.hits.retain(|(seen, _)| now.since(*seen) < 4 * SHOT_REPEATS);
+        cell.beams.retain(|(seen, _)| now.since(*seen) < 4 * SHOT_REPEATS);
         let shots: Vec<Shot> = recent(&cell.shots, now);
         let hits: Vec<ShotHit> = recent(&cell.hits, now);
         let motions: Vec<Motion> = cell
@@ -217,7 +225,8 @@ impl MotionPlane {
             })
             .map(|(net_id, entry)| motion_at(*net_id, entry, cell.tick))
             .collect();
-        encode(sector, cell.tick, &motions, &shots, &hits)
+        let beams: Vec<Beam> = recent(&cell.beams, now);
+        encode(sector, cell.tick, SectorNews { motions: &motions, shots: &shots, hits: &hits, beams: &beams })
     }
 
     /// Everything in a sector, for somebody who has just come to see it.
@@ -225,7 +234,7 @@ impl MotionPlane {
         let Some(cell) = self.cells.get(&sector) else { return Vec::new() };
         let motions: Vec<Motion> =
             cell.entries.iter().map(|(net_id, entry)| motion_at(*net_id, entry, cell.tick)).collect();
-        encode(sector, cell.tick, &motions, &[], &[])
+        encode(sector, cell.tick, SectorNews { motions: &motions, ..SectorNews::default() })
     }
 }
 
@@ -243,9 +252,9 @@ fn motion_at(net_id: NetId, entry: &Entry, tick: SimTick) -> Motion {
     Motion { net_id, state, glow: entry.glow }
 }
 
-fn encode(sector: SectorId, tick: SimTick, motions: &[Motion], shots: &[Shot], hits: &[ShotHit]) -> Vec<SectorPacket> {
+fn encode(sector: SectorId, tick: SimTick, news: SectorNews<'_>) -> Vec<SectorPacket> {
     // A packet's own count stands in it, but its reader is the subscriber: count by what was taken.
-    encode_sector_update(sector, tick, motions, shots, hits)
+    encode_sector_update(sector, tick, news)
         .into_iter()
         .map(|packet| {
             let motions = packet.motions as u32;
@@ -269,7 +278,7 @@ mod tests {
 
     fn update(sector: SectorId, tick: u64, x: f64) -> SectorUpdate {
         let motion = Motion { net_id: NetId(5), state: at(x), glow: EngineGlow::default() };
-        SectorUpdate { sector, tick: SimTick(tick), motions: vec![motion], shots: vec![], hits: vec![] }
+        SectorUpdate { sector, tick: SimTick(tick), motions: vec![motion], shots: vec![], hits: vec![], beams: vec![] }
     }
 
     fn plane() -> MotionPlane {

@@ -313,6 +313,7 @@ impl Core<'_, '_> {
         }
         self.transfer(Event::Gone { id });
         self.leave_mirror(id);
+        self.forget_kept(id);
         self.tally.stored += 1;
         let owner = self.players.adrift.remove(&id).map(|(owner, _)| owner);
         self.store_ship(record.clone());

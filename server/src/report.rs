@@ -3,6 +3,7 @@
 use crate::{
     core::Core,
     http::{MetricsText, ServerStatus},
+    transfers::Cutover,
 };
 use bevy::prelude::{Res, Resource};
 use serde::Serialize;
@@ -63,6 +64,12 @@ pub struct Tally {
     pub handoffs: u64,
     /// From prepare to the target's first tick, as the server saw it.
     pub cutovers_ms: Samples,
+    /// Of these, until the commit.
+    pub cutover_commits_ms: Samples,
+    /// Of these, on the way to the target and back.
+    pub cutover_ways_ms: Samples,
+    /// Of these, waiting for the target's tick.
+    pub cutover_ticks_ms: Samples,
     /// Length of the server's work in a tick.
     pub ticks_ms: Samples,
     /// Inputs that were new, of sessions that have ended.
@@ -95,6 +102,16 @@ pub struct Tally {
     pub thinned: u64,
 }
 
+impl Tally {
+    /// Counts a completed handoff.
+    pub fn record_cutover(&mut self, cutover: Cutover) {
+        self.cutovers_ms.push(cutover.total_ms());
+        self.cutover_commits_ms.push(cutover.commit_ms);
+        self.cutover_ways_ms.push(cutover.ways_ms);
+        self.cutover_ticks_ms.push(cutover.tick_ms);
+    }
+}
+
 /// Percentiles, milliseconds.
 #[derive(Debug, Serialize)]
 pub struct Percentiles {
@@ -125,6 +142,10 @@ pub struct Report {
     handoffs: u64,
     handoffs_aborted: u64,
     handoff_cutover_ms: Percentiles,
+    handoff_commit_ms: Percentiles,
+    handoff_ways_ms: Percentiles,
+    handoff_tick_ms: Percentiles,
+    commits_again: u64,
     lost: u64,
     doubled: u64,
     inputs_received: u64,
@@ -167,6 +188,10 @@ impl Core<'_, '_> {
             handoffs: tally.handoffs,
             handoffs_aborted: self.transfers.machine.aborted,
             handoff_cutover_ms: Percentiles::of(&tally.cutovers_ms),
+            handoff_commit_ms: Percentiles::of(&tally.cutover_commits_ms),
+            handoff_ways_ms: Percentiles::of(&tally.cutover_ways_ms),
+            handoff_tick_ms: Percentiles::of(&tally.cutover_ticks_ms),
+            commits_again: self.transfers.machine.commits_again,
             lost: self.audit.lost,
             doubled: self.audit.doubled,
             inputs_received: tally.inputs_received + self.players.inputs_received(),

@@ -1,11 +1,6 @@
 //! Connected shards, and what their frames and datagrams mean.
 
-use crate::{
-    core::Core,
-    handoff::{Event, Source},
-    mirror::Holder,
-    motion_plane::SectorChange,
-};
+use crate::{core::Core, handoff::Event, mirror::Holder, motion_plane::SectorChange, transfers::authority_of};
 use bevy::prelude::Resource;
 use sidereal_protocol::{
     control::{ToServer, ToShard, decode_frame},
@@ -31,7 +26,13 @@ struct Shard {
     drained: bool,
     /// Entities that it has created: before its net ids are used up it gets more.
     created: u32,
+    /// When a frame or a datagram last came from it.
+    heard_at: SimTick,
 }
+
+/// A shard that was heard of this lately, ticks, is taken to be alive: 0.2 s. It sends datagrams every
+/// tick, so that longer than this is several lost in a row, or a process that hangs.
+pub const LIVE_TICKS: u64 = 6;
 
 /// Connected shards.
 #[derive(Debug, Default, Resource)]
@@ -52,6 +53,17 @@ impl Shards {
         self.by_address.get(address).copied()
     }
 
+    /// Whether a shard was heard of within [`LIVE_TICKS`] and has not been told to end.
+    pub fn is_live(&self, shard: ShardId, now: SimTick) -> bool {
+        self.by_id.get(&shard).is_some_and(|shard| !shard.drained && now.since(shard.heard_at) <= LIVE_TICKS)
+    }
+
+    fn hear(&mut self, shard: ShardId, now: SimTick) {
+        if let Some(shard) = self.by_id.get_mut(&shard) {
+            shard.heard_at = now;
+        }
+    }
+
     /// All of them.
     pub fn ids(&self) -> impl Iterator<Item = ShardId> + '_ {
         self.by_id.keys().copied()
@@ -70,7 +82,7 @@ impl Core<'_, '_> {
         let shard = ShardId(self.shards.last_id);
         info!(%shard, %name, "shard connected");
         self.shards.by_address.insert(address, shard);
-        self.shards.by_id.insert(shard, Shard { address, name, drained: false, created: 0 });
+        self.shards.by_id.insert(shard, Shard { address, name, drained: false, created: 0, heard_at: self.clock.tick });
         let welcome = ToShard::Welcome {
             shard,
             sim_tick: self.clock.tick,
@@ -114,7 +126,7 @@ impl Core<'_, '_> {
     fn on_frame(&mut self, shard: ShardId, frame: ToServer) {
         match frame {
             ToServer::Granted { .. } => {}
-            ToServer::Prepare { record, to } => self.on_prepare(shard, *record, to),
+            ToServer::Prepare { record, to, attempt } => self.on_prepare(shard, attempt, *record, to),
             ToServer::Accept { id, epoch } => {
                 self.transfer(Event::Accept { from: shard, id, epoch });
             }
@@ -122,7 +134,8 @@ impl Core<'_, '_> {
                 info!(%shard, %id, epoch, ?reason, "offer refused");
                 self.transfer(Event::Refuse { from: shard, id, epoch });
             }
-            ToServer::Adopted { id, epoch, .. } => {
+            ToServer::Adopted { id, epoch, waited_us, .. } => {
+                self.transfers.answered(id, waited_us);
                 self.transfer(Event::Adopted { from: shard, id, epoch });
             }
             ToServer::Record(record) => self.on_record(shard, *record),
@@ -135,16 +148,7 @@ impl Core<'_, '_> {
                 }
             }
             ToServer::Withdrawn { record } => self.on_withdrawn(shard, *record),
-            ToServer::Impact(impact) => {
-                let holder = self.mirror.get(impact.target).map(|entry| entry.holder);
-                match holder {
-                    Some(Holder::Shard(authority)) => {
-                        self.to_shard(authority, &ToShard::Impact(impact));
-                    }
-                    // Destroyed meanwhile, or between two owners: the blow finds nobody.
-                    Some(Holder::Server) | None => self.tally.impacts_lost += 1,
-                }
-            }
+            ToServer::Impact(impact) => self.pass_on(impact),
             ToServer::Shot { shot, to } => {
                 if let Some(next) = self.leases.table.holder(to)
                     && next != shard
@@ -167,31 +171,21 @@ impl Core<'_, '_> {
         self.mirror.get(id).is_some_and(|entry| entry.holder == Holder::Shard(shard) && entry.record.epoch == epoch)
     }
 
-    fn on_prepare(&mut self, shard: ShardId, record: EntityRecord, to: SectorId) {
-        let id = record.id;
-        if !self.is_authority(shard, id, record.epoch) || record.validate().is_err() {
-            self.tally.stale += 1;
+    fn on_prepare(&mut self, shard: ShardId, attempt: u32, record: EntityRecord, to: SectorId) {
+        if let Err(problem) = record.validate() {
+            warn!(%shard, id = %record.id, %problem, "a prepared record was refused");
+            self.tally.violations += 1;
             return;
         }
-        let epoch = record.epoch;
-        let target = self.leases.table.holder(to).filter(|target| *target != shard);
-        self.replace_record(record.clone());
-        let Some(target) = target else {
-            // Nobody simulates that sector yet. For a player somebody shall from now on; a drone or a
-            // rock that strays is not worth a block, whose own would stray further.
-            if record.owner.is_some() {
-                self.leases.table.want(to.block());
-            }
-            self.to_shard(shard, &ToShard::Abort { id, epoch });
-            return;
-        };
-        let Some(entry) = self.mirror.get_mut(id) else { return };
-        if self.transfers.machine.is_offered(id) {
-            return;
+        let target = self.target_in(to).filter(|target| target.shard != shard);
+        // Nobody simulates that sector yet. For a player somebody shall from now on; a drone or a rock that
+        // strays is not worth a block, whose own would stray further.
+        if target.is_none() && record.owner.is_some() {
+            self.leases.table.want(to.block());
         }
-        entry.issued_epoch += 1;
-        let record = EntityRecord { epoch: entry.issued_epoch, version: 0, sector: to, ..record };
-        self.transfer(Event::Begin { source: Source::Shard(shard), target, record: Box::new(record) });
+        let known = self.mirror.get(record.id).map(authority_of);
+        let record = Box::new(EntityRecord { sector: to, ..record });
+        self.transfer(Event::Prepare { from: shard, attempt, record, known, target });
     }
 
     fn on_record(&mut self, shard: ShardId, mut record: EntityRecord) {
@@ -242,6 +236,7 @@ impl Core<'_, '_> {
         let sector = self.mirror.get(id).map(|entry| entry.record.sector);
         let by_name = by.and_then(|by| self.mirror.get(by)).map_or(String::new(), |entry| entry.record.name.clone());
         let Some(gone) = self.leave_mirror(id) else { return };
+        self.forget_kept(id);
         self.tally.destroyed += 1;
         self.storage.tombstone(id, fence, tick);
         let owner = gone.record.owner;
@@ -277,6 +272,8 @@ impl Core<'_, '_> {
 pub fn handle_frames(mut core: Core<'_, '_>) {
     while let Some((address, bytes)) = core.link.transport.recv_stream() {
         let Some(shard) = core.shards.at(&address) else { continue };
+        let now = core.clock.tick;
+        core.shards.hear(shard, now);
         match decode_frame::<ToServer>(&bytes) {
             Ok(frame) => core.on_frame(shard, frame),
             Err(problem) => {
@@ -296,6 +293,7 @@ pub fn handle_lane(mut core: Core<'_, '_>) {
             core.on_player_datagram(address, &bytes);
             continue;
         };
+        core.shards.hear(shard, now);
         let problem = match bytes.first() {
             Some(&lane::SECTOR_UPDATE) => match SectorUpdate::decode(&bytes) {
                 Ok(update) => {

@@ -4,8 +4,8 @@ use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use sidereal_protocol::{
     DVec2,
-    flight::{FlightState, HullKind, wrap_angle},
-    ids::{AccountId, EntityId, NetId},
+    flight::{HullKind, wrap_angle},
+    ids::{AccountId, EntityId},
     record::{DroneMind, EntityKind, EntityRecord},
     sector::{SECTOR_SIZE, SectorId},
     tick::SimTick,
@@ -42,7 +42,7 @@ pub fn sector_records(seed: u64, sector: SectorId, tick: SimTick) -> Vec<EntityR
             radius,
             hull: (radius * 4.0) as u16,
             hull_max: (radius * 4.0) as u16,
-            ..blank(id, EntityKind::Asteroid, sector, position, tick)
+            ..EntityRecord::at_rest(id, EntityKind::Asteroid, position, tick)
         });
     }
     // Most sectors have a patrol; the ones round the centre are left to beginners.
@@ -65,7 +65,7 @@ pub fn sector_records(seed: u64, sector: SectorId, tick: SimTick) -> Vec<EntityR
                 patrol_phase: random.random_range(0.0..std::f64::consts::TAU),
                 target: None,
             }),
-            ..blank(id, EntityKind::Drone, sector, position, tick)
+            ..EntityRecord::at_rest(id, EntityKind::Drone, position, tick)
         };
         record.state.angle = wrap_angle(random.random_range(0.0..std::f64::consts::TAU));
         records.push(record);
@@ -87,33 +87,10 @@ pub fn new_ship(account: AccountId, name: &str, tick: SimTick, attempt: u64) -> 
         radius: spec.radius,
         hull: spec.hull,
         hull_max: spec.hull,
-        ..blank(EntityId::new(), EntityKind::Ship, SectorId::containing(position), position, tick)
+        ..EntityRecord::at_rest(EntityId::new(), EntityKind::Ship, position, tick)
     };
     record.state.angle = wrap_angle(angle);
     record
-}
-
-fn blank(id: EntityId, kind: EntityKind, sector: SectorId, position: DVec2, tick: SimTick) -> EntityRecord {
-    EntityRecord {
-        id,
-        net_id: NetId(0),
-        kind,
-        hull_kind: None,
-        owner: None,
-        name: String::new(),
-        epoch: 0,
-        version: 0,
-        tick,
-        sector,
-        state: FlightState { position, ..FlightState::default() },
-        radius: 1.0,
-        hull: 1,
-        hull_max: 1,
-        weapon_ready: SimTick(0),
-        settled_at: SimTick(0),
-        pilot: None,
-        mind: None,
-    }
 }
 
 /// A place in the sector where a circle of `radius` touches nothing that is there; `None` when a few

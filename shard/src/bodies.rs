@@ -12,10 +12,11 @@ use sidereal_protocol::{
     flight::{Controls, FlightState, HullKind, HullSpec},
     ids::{AccountId, EntityId, NetId},
     motion::Motion,
-    record::{DroneMind, EntityKind, EntityRecord, Pilot},
+    record::{DroneMind, EntityKind, EntityRecord, Pilot, Warhead},
     sector::SectorId,
     tick::SimTick,
 };
+use std::time::Instant;
 
 /// Ticks of delay with which a pilot's inputs start on a shard: about what the way here takes to waver.
 pub const FIRST_INPUT_DELAY_TICKS: u8 = 2;
@@ -98,6 +99,12 @@ pub struct Owned {
     pub sector: SectorId,
     /// No shot before this tick.
     pub weapon_ready: SimTick,
+    /// No missile before this tick.
+    pub launcher_ready: SimTick,
+    /// No beam before this tick.
+    pub beam_ready: SimTick,
+    /// A missile's warhead.
+    pub warhead: Option<Warhead>,
     /// No handoff before this tick.
     pub settled_at: SimTick,
     /// A player's hands.
@@ -110,8 +117,8 @@ pub struct Owned {
     pub record_sent: SimTick,
     /// What subscribers were last told of its motion, and in which sector.
     pub motion_sent: Option<(SectorId, Motion)>,
-    /// It came by a handoff and its first tick here is still to be told.
-    pub adopted: bool,
+    /// It came by a handoff at this moment, and its first tick here is still to be told. For a figure only.
+    pub adopted: Option<Instant>,
     /// Its record was ahead of this shard's clock: the state at that tick, until then.
     pub ahead: Option<(SimTick, FlightState)>,
 }
@@ -140,13 +147,16 @@ pub fn own_body(record: &EntityRecord) -> (Body, Owned, Flight) {
         version: record.version,
         sector: record.sector,
         weapon_ready: record.weapon_ready,
+        launcher_ready: record.launcher_ready,
+        beam_ready: record.beam_ready,
+        warhead: record.warhead,
         settled_at: record.settled_at,
         hands,
         mind: record.mind,
         changed: false,
         record_sent: SimTick(0),
         motion_sent: None,
-        adopted: false,
+        adopted: None,
         ahead: None,
     };
     (body, owned, Flight(record.state))
@@ -171,6 +181,9 @@ pub fn record(body: &Body, owned: &Owned, flight: &Flight, tick: SimTick) -> Ent
         hull: body.hull,
         hull_max: body.hull_max,
         weapon_ready: owned.weapon_ready,
+        launcher_ready: owned.launcher_ready,
+        beam_ready: owned.beam_ready,
+        warhead: owned.warhead,
         settled_at: owned.settled_at,
         pilot: owned.hands.as_ref().map(|hands| hands.pilot),
         mind: owned.mind,

@@ -7,7 +7,7 @@ use crate::{
     clock::SimClock,
     damage::Impacts,
     drain,
-    handoff::{Event, Handoffs},
+    handoff::{BOUNCE_TICKS, Event, Handoffs},
     inputs,
     leases::{Leases, NetIds, Welcomed},
     mailbox::{Inbox, Outbox},
@@ -50,15 +50,17 @@ fn handle(world: &mut World, frame: ToShard) {
             let owned = owned_epoch(world, record.id);
             transfer::perform(world, Event::Offered { record, leased, owned }, now);
         }
-        ToShard::Commit { id, epoch, inputs } => {
-            transfer::perform(world, Event::Committed { id, epoch, inputs }, now);
+        ToShard::Commit { record, inputs } => {
+            let leased = world.resource::<Leases>().holds(record.sector);
+            let owned = owned_epoch(world, record.id);
+            transfer::perform(world, Event::Committed { record, inputs, leased, owned }, now);
         }
         ToShard::Release { id, epoch } => {
             let owned = owned_epoch(world, id);
             transfer::perform(world, Event::Released { id, epoch, owned }, now);
         }
-        ToShard::Abort { id, epoch } => {
-            transfer::perform(world, Event::Aborted { id, epoch }, now);
+        ToShard::Abort { id, attempt } => {
+            transfer::perform(world, Event::Aborted { id, attempt }, now);
         }
         ToShard::Inputs { id, inputs } => {
             world.resource_scope(|world, mut totals: Mut<Totals>| match owned_mut(world, id) {
@@ -67,7 +69,15 @@ fn handle(world: &mut World, frame: ToShard) {
             })
         }
         ToShard::Withdraw { id } => withdraw(world, id),
-        ToShard::Impact(impact) => world.resource_mut::<Impacts>().push(impact),
+        ToShard::Impact(impact) => {
+            if owned_epoch(world, impact.target).is_some() {
+                world.resource_mut::<Impacts>().push(impact);
+            } else if now.since(impact.tick) <= BOUNCE_TICKS {
+                world.resource_mut::<Outbox<ToServer>>().push(ToServer::Impact(impact));
+            } else {
+                world.resource_mut::<Totals>().impacts_lost += 1;
+            }
+        }
         ToShard::Shot(shot) => world.resource_scope(|world, mut shots: Mut<Shots>| {
             world.resource_scope(|world, mut totals: Mut<Totals>| {
                 shots.receive(shot, world.resource::<Leases>(), now, &mut totals);
@@ -107,7 +117,7 @@ fn withdraw(world: &mut World, id: EntityId) {
     };
     record.version += 1;
     bodies::remove(world, id);
-    world.resource_mut::<Handoffs>().step(now, Event::Gone { id });
+    world.resource_mut::<Handoffs>().step(now, Event::Gone { id, epoch: record.epoch });
     world.resource_mut::<Outbox<ToServer>>().push(ToServer::Withdrawn { record: Box::new(record) });
     debug_assert!(world.resource::<Registry>().get(id).is_none());
 }

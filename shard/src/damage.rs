@@ -51,7 +51,7 @@ impl Impacts {
 
     /// Collisions come in the order of Bevy's tables; this brings them into one that every run has.
     pub(crate) fn sort(&mut self) {
-        self.waiting.sort_by_key(|impact| (impact.target, impact.shot));
+        self.waiting.sort_by_key(|impact| (impact.target, impact.cause));
     }
 }
 
@@ -100,7 +100,7 @@ pub(crate) fn apply_impacts(
             if body.hull == 0 {
                 destroy(&body, &owned, impact.source, now, &mut outbox);
                 losses.add(&body, &owned, now);
-                handoffs.step(now, Event::Gone { id: body.id });
+                handoffs.step(now, Event::Gone { id: body.id, epoch: owned.epoch });
                 totals.destroyed += 1;
                 if let Some(entity) = registry.remove(body.id) {
                     commands.entity(entity).despawn();

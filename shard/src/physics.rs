@@ -18,7 +18,7 @@ use bevy::{
     prelude::*,
 };
 use sidereal_protocol::{
-    control::GhostImpact,
+    control::{GhostImpact, ImpactCause},
     flight::{FlightState, MAX_SPEED},
     tick::TICK_HZ,
 };
@@ -125,7 +125,7 @@ pub(crate) fn read_bodies(
                 impacts.push(GhostImpact {
                     target: body.id,
                     source: None,
-                    shot: None,
+                    cause: ImpactCause::Contact { other: body.id },
                     impulse: sidereal_protocol::DVec2::ZERO,
                     damage,
                     tick: clock.tick,

@@ -16,10 +16,10 @@ use bevy::prelude::*;
 use sidereal_protocol::{
     control::ToServer,
     flight::{Controls, FlightState},
-    motion::{self, EngineGlow, Motion, encode_sector_update},
+    motion::{self, EngineGlow, Motion, SectorNews, encode_sector_update},
     own_state::{OwnState, encode_own_states},
     sector::SectorId,
-    shot::{Shot, ShotHit},
+    shot::{Beam, Shot, ShotHit},
     tick::TICK_HZ,
 };
 use std::collections::BTreeMap;
@@ -32,10 +32,17 @@ pub const REFRESH_TICKS: u64 = TICK_HZ as u64;
 pub const RECORD_INTERVAL_TICKS: u64 = 3;
 
 #[derive(Default)]
-struct SectorNews {
+struct News {
     motions: Vec<Motion>,
     shots: Vec<Shot>,
     hits: Vec<ShotHit>,
+    beams: Vec<Beam>,
+}
+
+impl News {
+    fn parts(&self) -> SectorNews<'_> {
+        SectorNews { motions: &self.motions, shots: &self.shots, hits: &self.hits, beams: &self.beams }
+    }
 }
 
 /// Packs the motion of every sector.
@@ -47,7 +54,7 @@ pub(crate) fn publish_motion(
     mut bodies: Query<(&Body, &Flight, Option<&Helm>, &mut Owned)>,
 ) {
     let now = clock.tick;
-    let mut news: BTreeMap<SectorId, SectorNews> = BTreeMap::new();
+    let mut news: BTreeMap<SectorId, News> = BTreeMap::new();
     for entity in registry.in_order() {
         let Ok((body, flight, helm, mut owned)) = bodies.get_mut(entity) else { continue };
         let motion = Motion { net_id: body.net_id, state: flight.0, glow: glow(helm) };
@@ -68,7 +75,7 @@ pub(crate) fn publish_motion(
     for (sector, mut news) in news {
         news.shots.extend(shots.told_in(sector));
         news.hits.extend(shots.hits_in(sector));
-        for packet in encode_sector_update(sector, now, &news.motions, &news.shots, &news.hits) {
+        for packet in encode_sector_update(sector, now, news.parts()) {
             lane.push(LaneDatagram(packet.bytes));
         }
     }
@@ -127,8 +134,9 @@ pub(crate) fn publish_adoptions(
 ) {
     for entity in registry.in_order() {
         let Ok((body, mut owned)) = bodies.get_mut(entity) else { continue };
-        if std::mem::take(&mut owned.bypass_change_detection().adopted) {
-            outbox.push(ToServer::Adopted { id: body.id, epoch: owned.epoch, tick: clock.tick });
+        if let Some(since) = owned.bypass_change_detection().adopted.take() {
+            let waited_us = u32::try_from(since.elapsed().as_micros()).unwrap_or(u32::MAX);
+            outbox.push(ToServer::Adopted { id: body.id, epoch: owned.epoch, tick: clock.tick, waited_us });
         }
     }
 }

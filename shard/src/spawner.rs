@@ -62,7 +62,7 @@ impl Losses {
     /// Remembers what was destroyed. Players' ships come back another way.
     pub fn add(&mut self, body: &Body, owned: &Owned, now: SimTick) {
         let wait = match body.kind {
-            EntityKind::Ship => return,
+            EntityKind::Ship | EntityKind::Missile => return,
             EntityKind::Drone => DRONE_TICKS,
             EntityKind::Asteroid => ASTEROID_TICKS,
         };
@@ -165,15 +165,11 @@ fn replacement(loss: &Loss, position: DVec2, net_id: NetId, now: SimTick, random
     let milliseconds = (now.0 as f64 * TICK_SECONDS * 1000.0) as u64;
     let id = uuid::Builder::from_unix_timestamp_millis(milliseconds, &random.random()).into_uuid();
     EntityRecord {
-        id: EntityId(id),
         net_id,
-        kind: loss.kind,
         hull_kind: loss.hull_kind,
-        owner: None,
         name: loss.name.clone(),
         epoch: 1,
         version: 1,
-        tick: now,
         sector: loss.sector,
         state: FlightState {
             position,
@@ -186,11 +182,11 @@ fn replacement(loss: &Loss, position: DVec2, net_id: NetId, now: SimTick, random
         hull_max: loss.hull_max,
         weapon_ready: now,
         settled_at: now,
-        pilot: None,
         mind: (loss.kind == EntityKind::Drone).then_some(DroneMind {
             home: position,
             patrol_phase: angle,
             target: None,
         }),
+        ..EntityRecord::at_rest(EntityId(id), loss.kind, position, now)
     }
 }

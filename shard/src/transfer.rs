@@ -7,7 +7,7 @@ use crate::{
     damage::Impacts,
     flight::at_tick,
     ghosts,
-    handoff::{Action, Event, Handoffs, OFFER_TICKS, SETTLE_TICKS},
+    handoff::{Action, Event, Handoffs, SETTLE_TICKS},
     inputs::Arrival,
     leases::Leases,
     mailbox::Outbox,
@@ -24,10 +24,11 @@ use sidereal_protocol::{
     sector::{SECTOR_SIZE, SectorId},
     tick::{SimTick, TICK_SECONDS},
 };
+use std::time::Instant;
 
-/// The most ticks that an adopted entity is advanced by: as long as an offer lives. A record that is
-/// older (a ship from the database) stays as it is.
-const MAX_REPLAY_TICKS: u64 = OFFER_TICKS;
+/// The most ticks that an adopted entity is advanced by: 5 s. A record that is older (a ship from the
+/// database) stays as it is.
+const MAX_REPLAY_TICKS: u64 = 150;
 
 /// The most ticks that a record may be ahead of this shard: 1 s. Beyond that the clocks are not
 /// comparable, and its state counts as of now.
@@ -38,12 +39,15 @@ pub(crate) fn perform(world: &mut World, event: Event, now: SimTick) {
     let actions = world.resource_mut::<Handoffs>().step(now, event);
     for action in actions {
         match action {
-            Action::Prepare { id, to } => {
+            Action::Prepare { id, to, attempt } => {
+                if let Some(mut owned) = owned_mut(world, id) {
+                    owned.version += 1;
+                }
                 let Some(record) = bodies::record_of(world, id, now) else { continue };
                 // It may have flown on into another sector since it was first asked for.
                 let here = SectorId::containing(record.state.position);
                 let to = if world.resource::<Leases>().holds(here) { to } else { here };
-                send(world, ToServer::Prepare { record: Box::new(record), to });
+                send(world, ToServer::Prepare { record: Box::new(record), to, attempt });
             }
             Action::Send(message) => send(world, message),
             Action::Strike(impact) => world.resource_mut::<Impacts>().push(impact),
@@ -96,7 +100,7 @@ fn adopt(world: &mut World, record: EntityRecord, inputs: &[Input], now: SimTick
     let (body, mut owned, mut flight) = bodies::own_body(&record);
     owned.version = 0;
     owned.settled_at = now + SETTLE_TICKS;
-    owned.adopted = true;
+    owned.adopted = Some(Instant::now());
     let mut applied = 0;
     let mut doubled = 0;
     if let Some(hands) = &mut owned.hands {

@@ -18,7 +18,7 @@ use crate::{
 };
 use bevy::prelude::*;
 use sidereal_protocol::{
-    control::{GhostImpact, ToServer},
+    control::{GhostImpact, ImpactCause, ToServer},
     flight::{Controls, FlightState, MAX_SPEED},
     ids::NetId,
     motion::POSITION,
@@ -220,7 +220,7 @@ pub(crate) fn judge_shots(
         let impact = GhostImpact {
             target: target.id,
             source,
-            shot: Some(shot.id),
+            cause: ImpactCause::Bullet(shot.id),
             impulse: shot.velocity * BULLET_PUSH,
             damage: BULLET_DAMAGE,
             tick: now,

@@ -230,7 +230,7 @@ fn an_entity_next_door_becomes_a_ghost_changes_and_goes() {
         let ticks = scene.shard.world().resource::<sidereal_shard::clock::SimClock>().tick;
         let state = FlightState { position: DVec2::new(1050.0, 500.0), ..Default::default() };
         let motion = Motion { net_id: NetId(7), state, glow: EngineGlow::default() };
-        for packet in encode_sector_update(BEYOND, ticks, &[motion], &[], &[]) {
+        for packet in encode_sector_update(BEYOND, ticks, SectorNews { motions: &[motion], ..Default::default() }) {
             scene.handle.send_lane(&scene.peer.unwrap(), Bytes::from(packet.bytes));
         }
     };

@@ -8,3 +8,5 @@
 pub mod checker;
 #[cfg(feature = "test-clock")]
 pub mod cluster;
+#[cfg(feature = "test-clock")]
+pub mod model;

@@ -1,4 +1,4 @@
-//! Ships, drones and rocks.
+//! Ships, drones, missiles and rocks.
 //!
 //! Keeps one [`Look`] per net id: what a drawing remembers between frames (its trail, its glow, how
 //! it flinched), and nothing that the simulation knows. A look goes when its entity goes.
@@ -6,7 +6,7 @@
 use super::{
     canvas::{Canvas, Layer},
     dice::Dice,
-    hulls::{DRONE_NOZZLES, SCOUT_NOZZLES},
+    hulls::{DRONE_NOZZLES, MISSILE_NOZZLES, SCOUT_NOZZLES},
     ink::Tint,
     lens::Lens,
     palette,
@@ -38,6 +38,9 @@ const BAR_RATE: f32 = 6.0;
 /// A hull of a smaller radius than this, pixels, is drawn as a mark, at least so large.
 const FAR_PIXELS: f32 = 8.0;
 const MARK_PIXELS: f32 = 6.5;
+/// A missile is drawn larger than it is, in its radii, and at least so large: it has to be seen coming.
+const MISSILE_RADII: f32 = 1.7;
+const MISSILE_PIXELS: f32 = 5.0;
 /// Rocks up to this radius, units, have the first look; up to the next the second.
 const ROCK_SIZES: [f64; 2] = [20.0, 45.0];
 
@@ -78,12 +81,13 @@ struct Flyer {
     own: bool,
 }
 
-/// The tint that tells who `other` is.
-pub(super) fn tint_of(other: &Other) -> Tint {
-    match other.kind {
-        EntityKind::Ship => palette::PLAYER,
-        EntityKind::Drone => palette::DRONE,
-        EntityKind::Asteroid => palette::ROCK,
+/// The tint that tells who `other` is. A missile is its owner's; a drone's belongs to no account.
+pub(super) fn tint_of(view: &WorldView, other: &Other) -> Tint {
+    match (other.kind, other.owner) {
+        (EntityKind::Missile, Some(owner)) if view.account == Some(owner) => palette::OWN,
+        (EntityKind::Ship, _) | (EntityKind::Missile, Some(_)) => palette::PLAYER,
+        (EntityKind::Drone | EntityKind::Missile, _) => palette::DRONE,
+        (EntityKind::Asteroid, _) => palette::ROCK,
     }
 }
 
@@ -170,10 +174,11 @@ pub(super) fn paint_bodies(
         let flyer = Flyer {
             net_id: other.net_id,
             state: other.state,
-            glow: other.glow,
+            // A missile's engine burns as long as it flies.
+            glow: EngineGlow { thrust: other.glow.thrust || hull_kind == HullKind::Missile, ..other.glow },
             hull_kind,
             radius: other.radius as f32,
-            tint: tint_of(other),
+            tint: tint_of(&view, other),
             own: false,
         };
         look.follow_engine(&flyer, seconds, view.time_s);
@@ -189,13 +194,18 @@ fn paint_flyer(canvas: &mut Canvas, lens: &Lens, flyer: &Flyer, look: &Look, now
     }
     paint_trail(canvas, lens, flyer, look, now_s);
     // Seen from far out a ship is a mark: it keeps its size and loses its details.
-    let far = flyer.radius < FAR_PIXELS * lens.scale;
-    let size = flyer.radius.max(MARK_PIXELS * lens.scale);
+    let is_missile = flyer.hull_kind == HullKind::Missile;
+    let far = !is_missile && flyer.radius < FAR_PIXELS * lens.scale;
+    let size = match is_missile {
+        true => (flyer.radius * MISSILE_RADII).max(MISSILE_PIXELS * lens.scale),
+        false => flyer.radius.max(MARK_PIXELS * lens.scale),
+    };
     let angle = flyer.state.angle as f32;
     let forward = Vec2::from_angle(angle);
     let (shape, nozzles): (Shape, &[Vec2]) = match flyer.hull_kind {
         HullKind::Scout => (Shape::Scout, &SCOUT_NOZZLES),
         HullKind::Drone => (Shape::Drone, &DRONE_NOZZLES),
+        HullKind::Missile => (Shape::Missile, &MISSILE_NOZZLES),
     };
     let halo = if flyer.own { 0.22 } else { 0.13 };
     let halo_size = Vec2::splat(size * if flyer.own { 4.6 } else { 3.4 });
@@ -220,7 +230,7 @@ fn paint_flyer(canvas: &mut Canvas, lens: &Lens, flyer: &Flyer, look: &Look, now
     let shape = match flyer.hull_kind {
         _ if !far => shape,
         HullKind::Scout => Shape::Dart,
-        HullKind::Drone => Shape::Diamond,
+        HullKind::Drone | HullKind::Missile => Shape::Diamond,
     };
     canvas.put(shape, Layer::Hulls, at, angle, Vec2::splat(size), tint);
     if flinch > 0.0 {

@@ -1,4 +1,4 @@
-//! Bullets, sparks and explosions. Everything here follows from the view's ages and ids: nothing is
+//! Bullets, beams, sparks and explosions. Everything here follows from the view's ages and ids: nothing is
 //! remembered between frames but whether the view was shaken for a hit already.
 
 use super::{
@@ -10,7 +10,10 @@ use super::{
     palette,
     shapes::Shape,
 };
-use crate::view::{BLAST_SECONDS, BlastEffect, HIT_SECONDS, HitEffect, ShotInFlight, WorldView};
+use crate::{
+    beams::BEAM_SECONDS,
+    view::{BLAST_SECONDS, BeamShown, BlastEffect, HIT_SECONDS, HitEffect, WorldView},
+};
 use bevy::prelude::*;
 use sidereal_protocol::{ids::NetId, shot::ShotId};
 
@@ -19,6 +22,9 @@ const STREAK_HALF_LENGTH: f32 = 15.0;
 /// Half the width of a bullet's line, units, and the least, pixels.
 const STREAK_HALF_WIDTH: f32 = 2.1;
 const STREAK_HALF_PIXELS: f32 = 2.0;
+/// Width of a beam's light at first, units, and the least, pixels.
+const BEAM_WIDTH: f32 = 13.0;
+const BEAM_PIXELS: f32 = 12.0;
 /// Light of a muzzle, seconds.
 const MUZZLE_SECONDS: f64 = 0.07;
 /// Sparks of a hit, and of an explosion.
@@ -28,6 +34,8 @@ const BLAST_SPARKS: usize = 30;
 const FIREBALLS: usize = 9;
 /// How far away an explosion still shakes the view, units.
 const SHAKE_REACH: f32 = 420.0;
+/// What is smaller than a ship of this radius, units, shakes it less.
+const SHIP_RADIUS: f32 = 9.0;
 
 /// The hits and explosions that shook the view last.
 #[derive(Resource, Debug, Default)]
@@ -36,12 +44,12 @@ pub(super) struct Shaken {
     blast: Option<NetId>,
 }
 
-/// Whose bullet: its colour tells.
-fn shooter_tint(view: &WorldView, shot: &ShotInFlight) -> Tint {
-    if shot.own {
+/// Whose bullet or beam: its colour tells.
+fn shooter_tint(view: &WorldView, id: ShotId, own: bool) -> Tint {
+    if own {
         return palette::OWN;
     }
-    view.others.get(&shot.shot.id.shooter).map_or(palette::PLAYER, tint_of)
+    view.others.get(&id.shooter).map_or(palette::PLAYER, |shooter| tint_of(view, shooter))
 }
 
 /// Paints bullets.
@@ -52,7 +60,7 @@ pub(super) fn paint_shots(mut canvas: ResMut<Canvas>, lens: Res<Lens>, view: Res
         if !lens.sees(at, 60.0) || shot.age_s < 0.0 {
             continue;
         }
-        let tint = shooter_tint(&view, shot);
+        let tint = shooter_tint(&view, shot.shot.id, shot.own);
         let velocity = shot.shot.velocity.as_vec2();
         // It points where it goes as the pilot sees it go, between its path in space and on screen.
         let seen = velocity - drift * 0.35;
@@ -69,6 +77,38 @@ pub(super) fn paint_shots(mut canvas: ResMut<Canvas>, lens: Res<Lens>, view: Res
             let flash = Vec2::splat(11.0 * (0.5 + 0.5 * share));
             canvas.put(Shape::Glow, Layer::Effects, muzzle, 0.0, flash, tint.at(0.8 * share));
         }
+    }
+}
+
+/// Paints beams: there at once, from one end to the other, and thinner until they are gone.
+pub(super) fn paint_beams(mut canvas: ResMut<Canvas>, lens: Res<Lens>, view: Res<WorldView>) {
+    for shown in &view.beams {
+        let tint = shooter_tint(&view, shown.beam.id, shown.own);
+        paint_beam(&mut canvas, &lens, shown, tint);
+    }
+}
+
+fn paint_beam(canvas: &mut Canvas, lens: &Lens, shown: &BeamShown, tint: Tint) {
+    let [from, to] = [shown.beam.origin, shown.beam.end].map(|end| lens.local(end));
+    let along = to - from;
+    let (length, middle) = (along.length(), (from + to) * 0.5);
+    if !lens.sees(middle, length * 0.5 + 40.0) {
+        return;
+    }
+    let age = (shown.age_s / BEAM_SECONDS).clamp(0.0, 1.0) as f32;
+    let left = 1.0 - age;
+    let width = BEAM_WIDTH.max(BEAM_PIXELS * lens.scale) * (0.25 + 0.75 * left);
+    let angle = along.to_angle();
+    // A beam that is only foreseen is a shade fainter: its end may still move.
+    let strength = left.sqrt() * if shown.foreseen { 0.85 } else { 1.0 };
+    canvas.put(Shape::Beam, Layer::Shots, middle, angle, Vec2::new(length, width), tint.at(strength));
+    let haze = Vec2::new(length, width * 4.0);
+    canvas.put(Shape::Beam, Layer::Halos, middle, angle, haze, tint.at(0.16 * strength));
+    let muzzle = Vec2::splat(width * 1.5);
+    canvas.put(Shape::Glow, Layer::Effects, from, 0.0, muzzle, tint.toward(palette::WHITE, 0.4).at(strength));
+    if shown.beam.target.is_some() {
+        let burn = Vec2::splat(width * 1.9);
+        canvas.put(Shape::Glow, Layer::Effects, to, 0.0, burn, tint.toward(palette::WHITE, 0.6).at(strength));
     }
 }
 
@@ -102,7 +142,8 @@ pub(super) fn paint_effects(
     {
         shaken.blast = Some(blast.victim);
         let distance = lens.local(blast.position).length();
-        lens.shake(1.0 - distance / SHAKE_REACH);
+        let size = (blast.radius as f32 / SHIP_RADIUS).min(1.0);
+        lens.shake(size * (1.0 - distance / SHAKE_REACH));
     }
 }
 

@@ -19,6 +19,9 @@ const NEWS_LINES: usize = 6;
 const NEWS_FADE_S: f64 = 2.0;
 /// Width of the hull bar, pixels.
 const HULL_PIXELS: f32 = 236.0;
+/// Width of a weapon's bar, and the room between two, pixels.
+const ARM_PIXELS: f32 = 112.0;
+const ARM_GAP: f32 = HULL_PIXELS - 2.0 * ARM_PIXELS;
 /// How long the hint on the help key is shown, seconds.
 const HINT_S: f64 = 25.0;
 /// How fast the frame rate's display follows, share per frame.
@@ -54,6 +57,14 @@ pub(super) enum Line {
 /// The filling of the hull bar.
 #[derive(Component)]
 pub(super) struct HullFill;
+/// The filling of a weapon's bar.
+#[derive(Component, Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ArmFill {
+    /// The beam.
+    Beam,
+    /// The missile launcher.
+    Launcher,
+}
 /// The panel behind the banner.
 #[derive(Component)]
 pub(super) struct BannerPanel;
@@ -119,6 +130,10 @@ pub(super) fn spawn_hud(mut commands: Commands) {
                     BackgroundColor(palette::HULL_GOOD.color()),
                 )],
             ),
+            (
+                Node { width: px(HULL_PIXELS), column_gap: px(ARM_GAP), ..default() },
+                children![arm_bar("beam", ArmFill::Beam), arm_bar("missile", ArmFill::Launcher)],
+            ),
         ],
     ));
     commands.spawn((
@@ -182,6 +197,25 @@ pub(super) fn spawn_hud(mut commands: Commands) {
         )],
     ));
     spawn_help(&mut commands);
+}
+
+/// A weapon's name over the bar that fills until it is ready.
+fn arm_bar(name: &str, fill: ArmFill) -> impl Bundle {
+    (
+        Node { width: px(ARM_PIXELS), flex_direction: FlexDirection::Column, row_gap: px(3), ..default() },
+        children![
+            (Text::new(name), TextFont::from_font_size(12.0), TextColor(palette::FAINT.color())),
+            (
+                Node { width: percent(100), height: px(4), ..default() },
+                BackgroundColor(palette::LINE.at(0.16).color()),
+                children![(
+                    fill,
+                    Node { width: percent(100), height: percent(100), ..default() },
+                    BackgroundColor(palette::OWN.color()),
+                )],
+            ),
+        ],
+    )
 }
 
 fn spawn_help(commands: &mut Commands) {
@@ -365,6 +399,22 @@ pub(super) fn show_panels(
     }
     for mut visibility in &mut panels.p2() {
         visibility.set_if_neq(wanted[2]);
+    }
+}
+
+/// Fills the weapons' bars.
+pub(super) fn fill_arms(view: Res<WorldView>, mut fills: Query<(&ArmFill, &mut Node, &mut BackgroundColor)>) {
+    for (fill, mut node, mut color) in &mut fills {
+        let share = match fill {
+            ArmFill::Beam => view.arms.beam,
+            ArmFill::Launcher => view.arms.launcher,
+        } as f32;
+        let width = percent(share * 100.0);
+        if node.width != width {
+            node.width = width;
+        }
+        let tint = if share < 1.0 { palette::FAINT } else { palette::OWN };
+        color.set_if_neq(BackgroundColor(tint.color()));
     }
 }
 

@@ -1,4 +1,4 @@
-//! What flies and what drifts: the meshes of ships, drones and rocks.
+//! What flies and what drifts: the meshes of ships, drones, missiles and rocks.
 //!
 //! Hulls are one unit in radius and point along the x axis. Facets lean, so that the light stays
 //! where it is while a hull turns.
@@ -14,6 +14,9 @@ use std::f32::consts::TAU;
 pub(super) const SCOUT_NOZZLES: [Vec2; 2] = [Vec2::new(-0.84, 0.2), Vec2::new(-0.84, -0.2)];
 /// Where the drone's exhaust is, in radii.
 pub(super) const DRONE_NOZZLES: [Vec2; 1] = [Vec2::new(-0.78, 0.0)];
+
+/// Where the missile's exhaust is, in radii.
+pub(super) const MISSILE_NOZZLES: [Vec2; 1] = [Vec2::new(-1.25, 0.0)];
 
 /// A player's ship: an arrow with swept wings.
 pub(super) fn scout() -> Mesh {
@@ -103,6 +106,26 @@ pub(super) fn drone() -> Mesh {
     sketch.rings(eye, &[(0.0, rim), (0.32, rim)], 14);
     sketch.rings(eye, &[(0.0, Paint::own(1.0, 1.0, 1.0)), (0.1, iris), (0.23, iris)], 14);
     sketch.rings(eye, &[(0.0, Paint::light(0.7, 1.0)), (0.55, Paint::light(0.0, 1.0))], 14);
+    sketch.finish()
+}
+
+/// A missile: a slim body with a hot nose and four fins, of which two are seen.
+pub(super) fn missile() -> Mesh {
+    let mut sketch = Sketch::default();
+    let at = Vec2::new;
+    let half = [at(1.9, 0.0), at(1.25, 0.32), at(-0.6, 0.34), at(-0.95, 1.0), at(-1.4, 1.0), at(-1.25, 0.26)];
+    let mut outline = half.to_vec();
+    outline.extend(mirrored(&half[1..]));
+    sketch.stroke(&outline, true, 0.34, Paint::own(0.004, 0.006, 0.012).alpha(0.9));
+    // Fins, then the body over them, with a light and a dark side.
+    sketch.fill_both(
+        &[at(-0.5, 0.2), at(-0.95, 1.0), at(-1.4, 1.0), at(-1.25, 0.2)],
+        Paint::tint(1.0).lean(at(0.0, 0.2)),
+    );
+    let shell = [at(1.25, 0.0), at(1.25, 0.32), at(-1.25, 0.34), at(-1.25, 0.0)];
+    sketch.fill_both(&shell, Paint::own(0.6, 0.62, 0.66).tinted(0.25).lean(at(0.0, 0.5)));
+    sketch.fill_both(&[at(0.55, 0.0), at(0.55, 0.325), at(0.2, 0.33), at(0.2, 0.0)], Paint::tint(1.1));
+    sketch.fill_both(&[at(1.9, 0.0), at(1.25, 0.32), at(1.25, 0.0)], Paint::tint(1.3).lean(at(0.0, 0.2)));
     sketch.finish()
 }
 

@@ -22,6 +22,8 @@ pub(super) const HELP: &[(&str, &str)] = &[
     ("S / Down", "reverse"),
     ("A D / Left Right", "turn"),
     ("Space", "fire"),
+    ("E / right mouse", "beam"),
+    ("F / Q", "missile"),
     ("Shift", "boost (with thrust)"),
     ("X", "brake"),
     ("R", "fly again when destroyed"),
@@ -39,18 +41,22 @@ enum Action {
     Left,
     Right,
     Fire,
+    Beam,
+    Launch,
     Boost,
     Brake,
 }
 
-const ACTIONS: [(Action, &[KeyCode]); 7] = [
-    (Action::Ahead, &[KeyCode::KeyW, KeyCode::ArrowUp]),
-    (Action::Reverse, &[KeyCode::KeyS, KeyCode::ArrowDown]),
-    (Action::Left, &[KeyCode::KeyA, KeyCode::ArrowLeft]),
-    (Action::Right, &[KeyCode::KeyD, KeyCode::ArrowRight]),
-    (Action::Fire, &[KeyCode::Space]),
-    (Action::Boost, &[KeyCode::ShiftLeft, KeyCode::ShiftRight]),
-    (Action::Brake, &[KeyCode::KeyX]),
+const ACTIONS: [(Action, &[KeyCode], &[MouseButton]); 9] = [
+    (Action::Ahead, &[KeyCode::KeyW, KeyCode::ArrowUp], &[]),
+    (Action::Reverse, &[KeyCode::KeyS, KeyCode::ArrowDown], &[]),
+    (Action::Left, &[KeyCode::KeyA, KeyCode::ArrowLeft], &[]),
+    (Action::Right, &[KeyCode::KeyD, KeyCode::ArrowRight], &[]),
+    (Action::Fire, &[KeyCode::Space], &[]),
+    (Action::Beam, &[KeyCode::KeyE], &[MouseButton::Right]),
+    (Action::Launch, &[KeyCode::KeyF, KeyCode::KeyQ], &[]),
+    (Action::Boost, &[KeyCode::ShiftLeft, KeyCode::ShiftRight], &[]),
+    (Action::Brake, &[KeyCode::KeyX], &[]),
 ];
 
 /// Until when each action counts as held although its key is up, seconds of the view's time.
@@ -105,27 +111,32 @@ fn controls_of(held: impl Fn(Action) -> bool) -> Controls {
         thrust: axis(Action::Ahead, Action::Reverse),
         turn: axis(Action::Left, Action::Right),
         buttons: button(Action::Fire, Controls::FIRE)
+            | button(Action::Beam, Controls::BEAM)
+            | button(Action::Launch, Controls::LAUNCH)
             | button(Action::Boost, Controls::BOOST)
             | button(Action::Brake, Controls::BRAKE),
     }
 }
 
-/// Turns keys into the pilot's intent.
+/// Turns keys, and the mouse's buttons, into the pilot's intent.
 pub(super) fn read_hands(
     keys: Res<ButtonInput<KeyCode>>,
+    mouse: Res<ButtonInput<MouseButton>>,
     time: Res<Time<Real>>,
     mut taps: ResMut<Taps>,
     mut intent: ResMut<PilotIntent>,
 ) {
     let now_s = time.elapsed_secs_f64();
-    for (until, (_, codes)) in taps.0.iter_mut().zip(ACTIONS) {
-        if keys.any_just_pressed(codes.iter().copied()) {
+    for (until, (_, codes, buttons)) in taps.0.iter_mut().zip(ACTIONS) {
+        let on_mouse = mouse.any_just_pressed(buttons.iter().copied());
+        if on_mouse || keys.any_just_pressed(codes.iter().copied()) {
             *until = now_s + TAP_SECONDS;
         }
     }
     let held = |action: Action| {
-        ACTIONS.iter().zip(&taps.0).any(|((candidate, codes), &until)| {
-            *candidate == action && (now_s < until || keys.any_pressed(codes.iter().copied()))
+        ACTIONS.iter().zip(&taps.0).any(|((candidate, codes, buttons), &until)| {
+            let pressed = || keys.any_pressed(codes.iter().copied()) || mouse.any_pressed(buttons.iter().copied());
+            *candidate == action && (now_s < until || pressed())
         })
     };
     intent.controls = controls_of(held);
@@ -196,6 +207,7 @@ mod tests {
         assert_eq!(held(&[Action::Reverse]).thrust, -127);
         let buttons = held(&[Action::Fire, Action::Boost, Action::Brake]).buttons;
         assert_eq!(buttons, Controls::FIRE | Controls::BOOST | Controls::BRAKE);
+        assert_eq!(held(&[Action::Beam, Action::Launch]).buttons, Controls::BEAM | Controls::LAUNCH);
     }
 
     #[test]
@@ -210,6 +222,7 @@ mod tests {
     fn a_tap_shorter_than_a_tick_is_still_sampled() {
         let mut app = App::new();
         app.init_resource::<ButtonInput<KeyCode>>()
+            .init_resource::<ButtonInput<MouseButton>>()
             .init_resource::<Time<Real>>()
             .init_resource::<Taps>()
             .init_resource::<PilotIntent>()
@@ -219,9 +232,11 @@ mod tests {
         let mut keys = app.world_mut().resource_mut::<ButtonInput<KeyCode>>();
         keys.clear();
         keys.release(KeyCode::Space);
+        app.world_mut().resource_mut::<ButtonInput<MouseButton>>().press(MouseButton::Right);
         app.update();
         let fires = |app: &App| app.world().resource::<PilotIntent>().controls.holds(Controls::FIRE);
         assert!(fires(&app), "still within the tap");
+        assert!(app.world().resource::<PilotIntent>().controls.holds(Controls::BEAM), "the mouse is a hand, too");
         let later = std::time::Duration::from_secs(1);
         app.world_mut().resource_mut::<Time<Real>>().update_with_duration(later);
         app.world_mut().resource_mut::<Time<Real>>().update_with_duration(later);

@@ -67,10 +67,11 @@ pub(super) fn paint_map(mut canvas: ResMut<Canvas>, lens: Res<Lens>, shown: Res<
                 (Shape::Disc, Layer::MapLines, pixels, 0.5)
             }
             EntityKind::Drone => (Shape::Diamond, Layer::MapShips, 3.0, 0.95),
+            EntityKind::Missile => (Shape::Dart, Layer::MapShips, 2.1, 0.9),
             EntityKind::Ship => (Shape::Dart, Layer::MapShips, 4.6, 1.0),
         };
         let angle = other.state.angle as f32;
-        let tint = tint_of(other).at(opacity);
+        let tint = tint_of(&view, other).at(opacity);
         canvas.put(shape, layer, at(share), angle, lens.pixels(Vec2::splat(pixels)), tint);
     }
     if let Some(own) = &view.own

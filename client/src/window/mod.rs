@@ -136,12 +136,14 @@ impl Plugin for WindowPlugin {
                     sky::paint_grid,
                     bodies::paint_bodies,
                     effects::paint_shots,
+                    effects::paint_beams,
                     effects::paint_effects,
                     marks::paint_marks,
                     marks::place_names,
                     map::paint_map,
                     hud::write_lines,
                     hud::show_panels,
+                    hud::fill_arms,
                 )
                     .chain()
                     .in_set(WindowSystems::Paint),

@@ -25,6 +25,8 @@ pub(super) enum Shape {
     Scout,
     /// A drone.
     Drone,
+    /// A missile.
+    Missile,
     /// A rock: class of size, look.
     Rock(u8, u8),
     /// A square with sides of one unit.
@@ -43,6 +45,8 @@ pub(super) enum Shape {
     Streak,
     /// A soft line of light from -0.5 to 0.5, strongest in front.
     Trail,
+    /// An even line of light from -0.5 to 0.5, as wide, white in its middle.
+    Beam,
     /// Exhaust from 0 back to -1.
     Flame,
     /// A mark that points forward.
@@ -76,6 +80,8 @@ impl Shape {
             Self::Chevron => 11,
             Self::Dart => 12,
             Self::Diamond => 13,
+            Self::Missile => 14,
+            Self::Beam => 15,
             Self::Rock(class, look) => 20 + class * ROCK_LOOKS + look,
             Self::Stars(layer, look) => 60 + layer * STAR_TILES + look,
         })
@@ -106,6 +112,7 @@ pub(super) fn make_shapes(mut commands: Commands, mut meshes: ResMut<Assets<Mesh
     let mut all = vec![
         (Shape::Scout, hulls::scout()),
         (Shape::Drone, hulls::drone()),
+        (Shape::Missile, hulls::missile()),
         (Shape::Square, square()),
         (Shape::Disc, disc()),
         (Shape::Glow, glow()),
@@ -114,6 +121,7 @@ pub(super) fn make_shapes(mut commands: Commands, mut meshes: ResMut<Assets<Mesh
         (Shape::Circle, circle()),
         (Shape::Streak, streak()),
         (Shape::Trail, trail()),
+        (Shape::Beam, beam()),
         (Shape::Flame, flame()),
         (Shape::Chevron, chevron()),
         (Shape::Dart, dart()),
@@ -210,6 +218,24 @@ fn trail() -> Mesh {
         let [c, d] = [Vec2::new(-0.5, side), Vec2::new(0.5, side)];
         sketch.triangle([(a, core), (b, core), (d, edge)]);
         sketch.triangle([(a, core), (d, edge), (c, edge)]);
+    }
+    sketch.finish()
+}
+
+fn beam() -> Mesh {
+    let mut sketch = Sketch::default();
+    // From the core outwards: how far to the side, how bright, how much of the tint.
+    let bands = [(0.0, 1.0, 0.0), (0.09, 1.0, 0.15), (0.16, 0.62, 0.9), (0.28, 0.2, 1.0), (0.5, 0.0, 1.0)];
+    for sign in [1.0, -1.0] {
+        for pair in bands.windows(2) {
+            let [(near, near_light, near_tint), (far, far_light, far_tint)] = [pair[0], pair[1]];
+            let (inner, outer) = (Paint::light(near_light, near_tint), Paint::light(far_light, far_tint));
+            let corner = |x: f32, y: f32| Vec2::new(x, y * sign);
+            let [a, b] = [corner(-0.5, near), corner(0.5, near)];
+            let [c, d] = [corner(-0.5, far), corner(0.5, far)];
+            sketch.triangle([(a, inner), (b, inner), (d, outer)]);
+            sketch.triangle([(a, inner), (d, outer), (c, outer)]);
+        }
     }
     sketch.finish()
 }

@@ -29,12 +29,13 @@ use sidereal_protocol::{
     input::{Input, InputPacket},
     limits::PROTOCOL_VERSION,
     messages::{Credential, Destroyed, Respawn, RespawnReply, ShipAssigned, Welcome},
-    motion::{EngineGlow, Motion, encode_sector_update},
+    motion::{EngineGlow, Motion, SectorNews, encode_sector_update},
     own_state::{OwnState, encode_own_states},
     record::EntityKind,
     schema::{self, NoticeChannel, RequestChannel},
     sector::SectorId,
-    tick::{SimTick, TickSync},
+    shot::{BEAM_INTERVAL_TICKS, BEAM_RANGE, Beam, SHOT_REPEATS, ShotId},
+    tick::{SimTick, TICK_SECONDS, TickSync},
 };
 use sidereal_transport::{
     ClientHandle, ClientMessages, PeerKind, ServerHandle,
@@ -49,7 +50,17 @@ use std::{
 pub const TICKET: &str = "let me in";
 pub const START_TICK: u64 = 5_000;
 pub const DRONE: NetId = NetId(77);
+pub const MISSILE: NetId = NetId(66);
+/// How long the missile flies.
+const MISSILE_TICKS: u64 = 25;
 const INPUT_DELAY: u64 = 2;
+
+/// The missile's state so many ticks after its launch.
+fn missile_after(ticks: u64) -> FlightState {
+    let velocity = DVec2::new(0.0, 300.0);
+    FlightState { position: DVec2::new(600.0, 100.0), velocity, ..Default::default() }
+        .coast(ticks as f64 * TICK_SECONDS)
+}
 
 /// The drone's state after a tick.
 pub fn drone_at(tick: u64) -> FlightState {
@@ -93,6 +104,16 @@ pub struct World {
     /// Lets a rock come, and go again three ticks later.
     pub flash: bool,
     rock: Option<(SimTick, Entity)>,
+    /// Every input with the beam held that came.
+    pub beam_inputs: Vec<Input>,
+    beam_ready: SimTick,
+    /// Every beam that was fired; each hits the drone.
+    pub beams: Vec<Beam>,
+    /// Launches a missile at the next tick.
+    pub launch: bool,
+    missile: Option<(SimTick, Entity)>,
+    /// Where the last missile ended.
+    pub missile_end: Option<DVec2>,
 }
 
 impl World {
@@ -144,6 +165,12 @@ impl Game {
                 refuse: false,
                 flash: false,
                 rock: None,
+                beam_inputs: Vec::new(),
+                beam_ready: SimTick(0),
+                beams: Vec::new(),
+                launch: false,
+                missile: None,
+                missile_end: None,
             })
             .add_systems(Update, judge)
             .add_systems(Update, (welcome, respawn).chain().in_set(HandleWorldEvents))
@@ -220,7 +247,11 @@ impl Game {
 
 fn identity(kind: EntityKind, net_id: NetId, id: EntityId, name: &str) -> Identity {
     let (high, low) = id.to_halves();
-    let hull = if kind == EntityKind::Ship { HullKind::Scout } else { HullKind::Drone };
+    let hull = match kind {
+        EntityKind::Ship => HullKind::Scout,
+        EntityKind::Missile => HullKind::Missile,
+        _ => HullKind::Drone,
+    };
     Identity::new_complete(high, low, net_id.0, kind as u8, hull as u8, 0, 0, 9.0, name.to_owned())
 }
 
@@ -316,6 +347,7 @@ fn tick(mut commands: Commands, mut naia: Server, mut ticks: MessageReader<TickE
             }
         }
         flash(&mut commands, &mut naia, &mut world);
+        fly_missile(&mut commands, &mut naia, &mut world);
         step_and_send(&mut world, &address);
     }
 }
@@ -337,12 +369,33 @@ fn flash(commands: &mut Commands, naia: &mut Server, world: &mut World) {
     }
 }
 
+fn fly_missile(commands: &mut Commands, naia: &mut Server, world: &mut World) {
+    match world.missile {
+        Some((since, missile)) if world.tick.since(since) >= MISSILE_TICKS => {
+            commands.entity(missile).despawn();
+            world.missile = None;
+            world.missile_end = Some(missile_after(MISSILE_TICKS - 1).position);
+        }
+        None if world.launch => {
+            let identity = identity(EntityKind::Missile, MISSILE, EntityId::new(), "missile");
+            let missile = spawn(commands, naia, &identity);
+            naia.room_mut(&world.room.unwrap()).add_entity(&missile);
+            world.launch = false;
+            world.missile = Some((world.tick, missile));
+        }
+        _ => {}
+    }
+}
+
 fn take_inputs(world: &mut World) {
     while let Some((_, bytes)) = world.handle.recv_lane() {
         let Some(ship) = &mut world.ship else { continue };
         for input in InputPacket::decode(&bytes).unwrap().inputs {
             if input.tick > ship.seen {
                 ship.seen = input.tick;
+                if input.controls.holds(Controls::BEAM) {
+                    world.beam_inputs.push(input);
+                }
                 ship.queue.push_back(input);
             }
         }
@@ -351,7 +404,12 @@ fn take_inputs(world: &mut World) {
 
 fn step_and_send(world: &mut World, address: &SocketAddr) {
     let tick = world.tick;
-    let mut motions = vec![Motion { net_id: DRONE, state: drone_at(tick.0), glow: EngineGlow::default() }];
+    let mut motions = Vec::new();
+    if let Some((since, _)) = world.missile {
+        let glow = EngineGlow { thrust: true, boost: false };
+        motions.push(Motion { net_id: MISSILE, state: missile_after(tick.since(since)), glow });
+    }
+    motions.push(Motion { net_id: DRONE, state: drone_at(tick.0), glow: EngineGlow::default() });
     let blow = std::mem::take(&mut world.blow);
     if let Some(ship) = &mut world.ship {
         while ship.queue.front().is_some_and(|input| input.tick + INPUT_DELAY <= tick) {
@@ -363,6 +421,13 @@ fn step_and_send(world: &mut World, address: &SocketAddr) {
         }
         ship.state = step(&ship.state, ship.held, &HullKind::Scout.spec());
         ship.state.position += blow;
+        if ship.held.holds(Controls::BEAM) && tick >= world.beam_ready {
+            world.beam_ready = tick + BEAM_INTERVAL_TICKS;
+            let id = ShotId { shooter: ship.net_id, tick };
+            let origin = ship.state.position;
+            let end = origin + (drone_at(tick.0).position - origin).clamp_length_max(BEAM_RANGE);
+            world.beams.push(Beam { id, origin, end, target: Some(DRONE) });
+        }
         motions.push(Motion { net_id: ship.net_id, state: ship.state, glow: EngineGlow::default() });
         let own = OwnState {
             net_id: ship.net_id,
@@ -376,7 +441,9 @@ fn step_and_send(world: &mut World, address: &SocketAddr) {
             world.handle.send_lane(address, packet.into());
         }
     }
-    for packet in encode_sector_update(SectorId::new(0, 0), tick, &motions, &[], &[]) {
+    let recent = world.beams.partition_point(|beam| tick.since(beam.id.tick) >= SHOT_REPEATS);
+    let news = SectorNews { motions: &motions, beams: &world.beams[recent..], ..Default::default() };
+    for packet in encode_sector_update(SectorId::new(0, 0), tick, news) {
         world.handle.send_lane(address, packet.bytes.into());
     }
 }

@@ -3,17 +3,17 @@
 use proptest::{collection, num, option, prelude::*};
 use sidereal_protocol::{
     DVec2,
-    control::{GhostImpact, Lease, RefuseReason, ToServer, ToShard},
+    control::{GhostImpact, ImpactCause, Lease, RefuseReason, ToServer, ToShard},
     flight::{Controls, FlightState, HullKind},
     ids::{AccountId, EntityId, NetId, NetIdBlock, ShardId},
     input::Input,
     limits::MAX_NAME_BYTES,
     messages::Credential,
-    motion::{EngineGlow, Motion},
+    motion::{EngineGlow, Motion, SectorNews},
     own_state::OwnState,
-    record::{DroneMind, EntityKind, EntityRecord, Pilot},
+    record::{DroneMind, EntityKind, EntityRecord, Pilot, Warhead},
     sector::{SECTOR_SIZE, SectorId},
-    shot::{MAX_SHOT_LEAD_TICKS, Shot, ShotHit, ShotId},
+    shot::{BEAM_RANGE, Beam, MAX_SHOT_LEAD_TICKS, Shot, ShotHit, ShotId},
     tick::SimTick,
 };
 use std::{
@@ -66,7 +66,12 @@ pub fn controls() -> impl Strategy<Value = Controls> {
     (axis(), axis(), any::<u8>()).prop_map(|(thrust, turn, buttons)| Controls { thrust, turn, buttons })
 }
 
+/// Every hull that flies.
 pub fn hull_kind() -> impl Strategy<Value = HullKind> {
+    prop_oneof![2 => ship_hull(), 1 => Just(HullKind::Missile)]
+}
+
+fn ship_hull() -> impl Strategy<Value = HullKind> {
     prop_oneof![Just(HullKind::Scout), Just(HullKind::Drone)]
 }
 
@@ -96,25 +101,35 @@ pub struct News {
     pub motions: Vec<Motion>,
     pub shots: Vec<Shot>,
     pub hits: Vec<ShotHit>,
+    pub beams: Vec<Beam>,
 }
 
-/// At most so many motions, shots and hits; positions and speeds over all of what a packet can hold.
-pub fn news(motions: usize, shots: usize, hits: usize) -> impl Strategy<Value = News> {
+impl News {
+    pub fn parts(&self) -> SectorNews<'_> {
+        SectorNews { motions: &self.motions, shots: &self.shots, hits: &self.hits, beams: &self.beams }
+    }
+}
+
+/// At most so many motions, and of shots, hits and beams each; positions and speeds over all of what a
+/// packet can hold.
+pub fn news(motions: usize, events: usize) -> impl Strategy<Value = News> {
     let tick = prop_oneof![4 => 0..100_000u64, 1 => 0..u64::MAX / 2].prop_map(SimTick);
     (sector(), tick).prop_flat_map(move |(sector, tick)| {
         (
             Just(sector),
             Just(tick),
             collection::btree_map(net_id(), motion_in(sector), 0..=motions),
-            collection::vec(shot_in(sector, tick), 0..=shots),
-            collection::vec(hit_in(sector, tick), 0..=hits),
+            collection::vec(shot_in(sector, tick), 0..=events),
+            collection::vec(hit_in(sector, tick), 0..=events),
+            collection::vec(beam_in(sector, tick), 0..=events),
         )
-            .prop_map(|(sector, tick, motions, shots, hits)| News {
+            .prop_map(|(sector, tick, motions, shots, hits, beams)| News {
                 sector,
                 tick,
                 motions: named(motions),
                 shots,
                 hits,
+                beams,
             })
     })
 }
@@ -156,18 +171,28 @@ fn hit_in(sector: SectorId, now: SimTick) -> impl Strategy<Value = ShotHit> {
     (shot_id(now), net_id(), position_near(sector)).prop_map(|(id, target, position)| ShotHit { id, target, position })
 }
 
+/// A beam to any side, of no length and of the whole range now and then; net id 0 is nobody.
+fn beam_in(sector: SectorId, now: SimTick) -> impl Strategy<Value = Beam> {
+    let length = prop_oneof![4 => 0.0..=BEAM_RANGE, 1 => Just(BEAM_RANGE), 1 => Just(0.0)];
+    let target = option::of(net_id().prop_filter("nobody", |target| target.0 != 0));
+    (shot_id(now), target, position_near(sector), angle(), length).prop_map(|(id, target, origin, angle, length)| {
+        Beam { id, origin, end: origin + DVec2::from_angle(angle) * length, target }
+    })
+}
+
 /// At most `most` inputs with rising ticks, close together and far apart, held and changed controls.
 pub fn inputs(most: usize) -> impl Strategy<Value = Vec<Input>> {
     let one_by_one = (0..1_000_000u64, 0..=most).prop_map(|(first, count)| (first..).take(count).collect());
     let anywhere = collection::btree_set(any::<u64>(), 0..=most);
     let ticks = prop_oneof![one_by_one.boxed(), anywhere.boxed()];
-    let hands = (collection::vec(controls(), 1..=4), collection::vec(0..4usize, most));
+    let hands = (collection::vec(controls(), 1..=4), collection::vec((0..4usize, any::<u8>()), most));
     (ticks, hands).prop_map(|(ticks, (hands, choices)): (BTreeSet<u64>, _)| {
-        ticks
-            .into_iter()
-            .zip(choices)
-            .map(|(tick, choice)| Input { tick: SimTick(tick), controls: hands[choice % hands.len()] })
-            .collect()
+        let input = |(tick, (choice, lag)): (u64, (usize, u8))| {
+            let controls: Controls = hands[choice % hands.len()];
+            let view_lag = if controls.holds(Controls::BEAM) { lag } else { 0 };
+            Input { tick: SimTick(tick), controls, view_lag }
+        };
+        ticks.into_iter().zip(choices).map(input).collect()
     })
 }
 
@@ -186,8 +211,9 @@ pub fn own_state() -> impl Strategy<Value = OwnState> {
 /// Every record that [`EntityRecord::validate`] lets pass.
 pub fn record() -> impl Strategy<Value = EntityRecord> {
     let kind = prop_oneof![
-        hull_kind().prop_map(|hull| (EntityKind::Ship, Some(hull))),
-        hull_kind().prop_map(|hull| (EntityKind::Drone, Some(hull))),
+        ship_hull().prop_map(|hull| (EntityKind::Ship, Some(hull))),
+        ship_hull().prop_map(|hull| (EntityKind::Drone, Some(hull))),
+        Just((EntityKind::Missile, Some(HullKind::Missile))),
         Just((EntityKind::Asteroid, None)),
     ];
     let who = (entity_id(), net_id(), kind, option::of(any::<u128>()), name(MAX_NAME_BYTES));
@@ -195,7 +221,9 @@ pub fn record() -> impl Strategy<Value = EntityRecord> {
     let how = (finite_state(), f64::MIN_POSITIVE..=500.0, any::<[u16; 2]>());
     let mind = (finite_vector(), finite(), option::of(entity_id()))
         .prop_map(|(home, patrol_phase, target)| DroneMind { home, patrol_phase, target });
-    (who, when, how, option::of(pilot()), option::of(mind)).prop_map(|(who, when, how, pilot, mind)| {
+    let fire = (tick(), tick(), entity_id(), option::of(entity_id()), tick());
+    (who, when, how, option::of(pilot()), option::of(mind), fire).prop_map(|(who, when, how, pilot, mind, fire)| {
+        let (launcher_ready, beam_ready, shooter, target, expires) = fire;
         let (id, net_id, (kind, hull_kind), owner, name) = who;
         let ([epoch, version], [tick, weapon_ready, settled_at], sector) = when;
         let (state, radius, [one, other]) = how;
@@ -218,6 +246,9 @@ pub fn record() -> impl Strategy<Value = EntityRecord> {
             settled_at: SimTick(settled_at),
             pilot,
             mind,
+            launcher_ready,
+            beam_ready,
+            warhead: (kind == EntityKind::Missile).then_some(Warhead { shooter, target, expires }),
         }
     })
 }
@@ -252,9 +283,15 @@ fn shot() -> impl Strategy<Value = Shot> {
 }
 
 fn impact() -> impl Strategy<Value = GhostImpact> {
-    let shot = option::of((net_id(), tick()).prop_map(|(shooter, tick)| ShotId { shooter, tick }));
-    (entity_id(), option::of(entity_id()), shot, finite_vector(), any::<u16>(), tick()).prop_map(
-        |(target, source, shot, impulse, damage, tick)| GhostImpact { target, source, shot, impulse, damage, tick },
+    let shot = || (net_id(), tick()).prop_map(|(shooter, tick)| ShotId { shooter, tick });
+    let cause = prop_oneof![
+        shot().prop_map(ImpactCause::Bullet),
+        shot().prop_map(ImpactCause::Beam),
+        entity_id().prop_map(ImpactCause::Missile),
+        entity_id().prop_map(|other| ImpactCause::Contact { other }),
+    ];
+    (entity_id(), option::of(entity_id()), cause, finite_vector(), any::<u16>(), tick()).prop_map(
+        |(target, source, cause, impulse, damage, tick)| GhostImpact { target, source, cause, impulse, damage, tick },
     )
 }
 
@@ -280,9 +317,9 @@ pub fn to_shard() -> impl Strategy<Value = ToShard> {
         net_ids().prop_map(ToShard::NetIds),
         (leases(), collection::vec(record(), 0..=4)).prop_map(|(leases, records)| ToShard::Grant { leases, records }),
         record().prop_map(|record| ToShard::Offer { record: Box::new(record) }),
-        (entity_id(), any::<u64>(), inputs(20)).prop_map(|(id, epoch, inputs)| ToShard::Commit { id, epoch, inputs }),
+        (record(), inputs(20)).prop_map(|(record, inputs)| ToShard::Commit { record: Box::new(record), inputs }),
         (entity_id(), any::<u64>()).prop_map(|(id, epoch)| ToShard::Release { id, epoch }),
-        (entity_id(), any::<u64>()).prop_map(|(id, epoch)| ToShard::Abort { id, epoch }),
+        (entity_id(), any::<u32>()).prop_map(|(id, attempt)| ToShard::Abort { id, attempt }),
         (entity_id(), inputs(20)).prop_map(|(id, inputs)| ToShard::Inputs { id, inputs }),
         entity_id().prop_map(|id| ToShard::Withdraw { id }),
         impact().prop_map(ToShard::Impact),
@@ -297,10 +334,19 @@ pub fn to_server() -> impl Strategy<Value = ToServer> {
     let census = collection::vec((net_id(), any::<u64>()), 0..=60);
     prop_oneof![
         leases().prop_map(|leases| ToServer::Granted { leases }),
-        (record(), sector()).prop_map(|(record, to)| ToServer::Prepare { record: Box::new(record), to }),
+        (record(), sector(), any::<u32>()).prop_map(|(record, to, attempt)| ToServer::Prepare {
+            record: Box::new(record),
+            to,
+            attempt
+        }),
         (entity_id(), any::<u64>()).prop_map(|(id, epoch)| ToServer::Accept { id, epoch }),
         (entity_id(), any::<u64>(), reason).prop_map(|(id, epoch, reason)| ToServer::Refuse { id, epoch, reason }),
-        (entity_id(), any::<u64>(), tick()).prop_map(|(id, epoch, tick)| ToServer::Adopted { id, epoch, tick }),
+        (entity_id(), any::<u64>(), tick(), any::<u32>()).prop_map(|(id, epoch, tick, waited_us)| ToServer::Adopted {
+            id,
+            epoch,
+            tick,
+            waited_us
+        }),
         record().prop_map(|record| ToServer::Record(Box::new(record))),
         (entity_id(), any::<[u64; 2]>(), tick(), option::of(entity_id()))
             .prop_map(|(id, [epoch, version], tick, by)| ToServer::Destroyed { id, epoch, version, tick, by },),

@@ -14,14 +14,14 @@ use sidereal_protocol::{
     own_state::{OWN_STATES_PER_PACKET, decode_own_states, encode_own_states},
     record::{EntityRecord, RECORD_FORMAT},
     sector::SECTOR_SIZE,
-    shot::{MAX_SHOT_LEAD_TICKS, ShotId},
+    shot::{BEAM_RANGE, MAX_SHOT_LEAD_TICKS, ShotId},
 };
 use std::fmt::Debug;
 
 /// The bytes of everything that has a decoder.
 fn sent() -> impl Strategy<Value = Vec<u8>> {
-    let update = given::news(40, 8, 8).prop_map(|news| {
-        let packets = encode_sector_update(news.sector, news.tick, &news.motions, &news.shots, &news.hits);
+    let update = given::news(40, 8).prop_map(|news| {
+        let packets = encode_sector_update(news.sector, news.tick, news.parts());
         packets.into_iter().next().map(|packet| packet.bytes).unwrap_or_default()
     });
     let states = collection::vec(given::own_state(), 0..=OWN_STATES_PER_PACKET);
@@ -43,6 +43,7 @@ fn noise() -> impl Strategy<Value = Vec<u8>> {
         Just(lane::OWN_STATES),
         Just(lane::INPUTS),
         Just(RECORD_FORMAT),
+        Just(RECORD_FORMAT - 1),
         0..16u8,
         any::<u8>(),
     ];
@@ -69,25 +70,32 @@ fn try_every_decoder(bytes: &[u8]) -> Result<(), TestCaseError> {
 
 fn try_update(bytes: &[u8]) -> Result<(), TestCaseError> {
     let Ok(update) = SectorUpdate::decode(bytes) else { return Ok(()) };
-    let SectorUpdate { sector, tick, motions, shots, hits } = &update;
+    let SectorUpdate { sector, tick, motions, shots, hits, beams } = &update;
     prop_assert!(motions.len() <= MAX_MOTIONS && shots.len() <= MAX_SHOTS && hits.len() <= MAX_SHOTS);
+    prop_assert!(beams.len() <= MAX_SHOTS);
     prop_assert!(motions.windows(2).all(|pair| pair[0].net_id < pair[1].net_id));
     prop_assert!(motions.iter().all(|motion| motion.state.is_finite()));
     let ids = shots.iter().map(|shot| shot.id).chain(hits.iter().map(|hit| hit.id));
+    let ids = ids.chain(beams.iter().map(|beam| beam.id));
     let too_early = |id: &ShotId| id.tick.since(*tick) > MAX_SHOT_LEAD_TICKS;
     prop_assert!(!ids.into_iter().any(|id| too_early(&id)));
     let positions = motions.iter().map(|motion| motion.state.position);
+    let positions = positions.chain(beams.iter().map(|beam| beam.origin));
     let positions = positions.chain(shots.iter().map(|shot| shot.origin)).chain(hits.iter().map(|hit| hit.position));
     for position in positions {
         prop_assert!(sector.overshoot(position) <= SECTOR_SIZE * 0.5 + 1e-3, "{position} of {sector}");
     }
+    let reach = beams.iter().map(|beam| (beam.end - beam.origin).length()).fold(0.0, f64::max);
+    prop_assert!(reach <= BEAM_RANGE + 1.1, "a beam of {reach} units");
+    prop_assert!(beams.iter().all(|beam| beam.target.is_none_or(|target| target.0 != 0)));
     let (mut again, mut packets) = (update.clone(), 0);
-    (again.motions, again.shots, again.hits) = (vec![], vec![], vec![]);
-    for packet in encode_sector_update(*sector, *tick, motions, shots, hits) {
+    (again.motions, again.shots, again.hits, again.beams) = (vec![], vec![], vec![], vec![]);
+    for packet in encode_sector_update(*sector, *tick, update.parts()) {
         let part = SectorUpdate::decode(&packet.bytes)?;
         again.motions.extend(part.motions);
         again.shots.extend(part.shots);
         again.hits.extend(part.hits);
+        again.beams.extend(part.beams);
         packets += 1;
     }
     prop_assert!(packets <= 1, "it fitted one packet before");
@@ -120,10 +128,12 @@ fn try_own_states(bytes: &[u8]) -> Result<(), TestCaseError> {
 
 fn try_record(bytes: &[u8]) -> Result<(), TestCaseError> {
     let Ok(record) = EntityRecord::decode(bytes) else { return Ok(()) };
+    // One of the format before came without a byte for each of the fields that were added.
+    let added = if bytes[0] == RECORD_FORMAT { 0 } else { 3 };
     prop_assert_eq!(record.validate(), Ok(()));
     prop_assert!(record.name.len() <= MAX_NAME_BYTES);
     let again = record.encode()?;
-    prop_assert!(again.len() <= MAX_RECORD_BYTES);
+    prop_assert!(again.len() <= MAX_RECORD_BYTES && again.len() <= bytes.len() + added);
     prop_assert_eq!(EntityRecord::decode(&again)?, record);
     Ok(())
 }

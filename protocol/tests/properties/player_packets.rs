@@ -4,9 +4,11 @@ use crate::{given, repeatable};
 use proptest::{collection, prelude::*};
 use sidereal_protocol::{
     DecodeError,
-    input::InputPacket,
+    flight::Controls,
+    input::{Input, InputPacket},
     limits::{MAX_LANE_BYTES, MAX_UNACKNOWLEDGED_INPUTS},
     own_state::{OWN_STATE_BYTES, OWN_STATES_PER_PACKET, OwnState, decode_own_states, encode_own_states},
+    tick::SimTick,
 };
 
 /// Bit by bit: `==` takes 0 and -0 for the same.
@@ -32,6 +34,16 @@ proptest! {
         let bytes = InputPacket::encode(&inputs);
         for length in 0..bytes.len() {
             prop_assert_eq!(InputPacket::decode(&bytes[..length]), Err(DecodeError::Truncated));
+        }
+    }
+
+    #[test]
+    fn what_a_pilot_saw_is_told_with_a_beam_only(inputs in given::inputs(60), lag in any::<u8>()) {
+        let lagging: Vec<Input> = inputs.iter().map(|input| Input { view_lag: lag, ..*input }).collect();
+        let bytes = InputPacket::encode(&lagging);
+        for (back, input) in InputPacket::decode(&bytes)?.inputs.iter().zip(&lagging) {
+            let told = if input.controls.holds(Controls::BEAM) { lag } else { 0 };
+            prop_assert_eq!(*back, Input { view_lag: told, ..*input });
         }
     }
 
@@ -77,6 +89,22 @@ proptest! {
         let bytes = encode_own_states(&states).concat();
         prop_assert_eq!(decode_own_states(&bytes), Err(DecodeError::OutOfRange("own state")));
     }
+}
+
+/// As many as a packet repeats, all of them different, each with a beam, as far apart as ticks can be.
+#[test]
+fn the_longest_input_packet_fits_a_datagram() {
+    let apart = u64::MAX / MAX_UNACKNOWLEDGED_INPUTS as u64;
+    let inputs: Vec<Input> = (1..=MAX_UNACKNOWLEDGED_INPUTS as u64)
+        .map(|index| Input {
+            tick: SimTick(index * apart),
+            controls: Controls { thrust: index as i8, turn: -(index as i8), buttons: u8::MAX },
+            view_lag: u8::MAX - index as u8,
+        })
+        .collect();
+    let bytes = InputPacket::encode(&inputs);
+    assert!(bytes.len() <= MAX_LANE_BYTES, "{} bytes", bytes.len());
+    assert_eq!(InputPacket::decode(&bytes).expect("what was encoded").inputs, inputs);
 }
 
 #[test]

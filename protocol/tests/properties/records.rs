@@ -7,12 +7,70 @@ use sidereal_protocol::{
     DecodeError,
     components::{Identity, Vitals},
     control::{ToServer, ToShard, decode_frame, encode_frame},
-    flight::HullKind,
+    flight::{FlightState, HullKind},
+    ids::{AccountId, EntityId, NetId},
     limits::{MAX_CONTROL_BYTES, MAX_NAME_BYTES, MAX_RECORD_BYTES},
     messages::{Credential, ShipAssigned},
-    record::{EntityKind, EntityRecord, RECORD_FORMAT},
+    record::{DroneMind, EntityKind, EntityRecord, Pilot, RECORD_FORMAT, Warhead},
+    sector::SectorId,
+    tick::SimTick,
 };
 use std::fmt::Debug;
+
+/// The format before there were missiles and beams, field by field as it was then.
+const OLD_FORMAT: u8 = 1;
+
+#[derive(Serialize)]
+struct OldRecord {
+    id: EntityId,
+    net_id: NetId,
+    kind: EntityKind,
+    hull_kind: Option<HullKind>,
+    owner: Option<AccountId>,
+    name: String,
+    epoch: u64,
+    version: u64,
+    tick: SimTick,
+    sector: SectorId,
+    state: FlightState,
+    radius: f64,
+    hull: u16,
+    hull_max: u16,
+    weapon_ready: SimTick,
+    settled_at: SimTick,
+    pilot: Option<Pilot>,
+    mind: Option<DroneMind>,
+}
+
+impl OldRecord {
+    fn of(record: &EntityRecord) -> Self {
+        Self {
+            id: record.id,
+            net_id: record.net_id,
+            kind: record.kind,
+            hull_kind: record.hull_kind,
+            owner: record.owner,
+            name: record.name.clone(),
+            epoch: record.epoch,
+            version: record.version,
+            tick: record.tick,
+            sector: record.sector,
+            state: record.state,
+            radius: record.radius,
+            hull: record.hull,
+            hull_max: record.hull_max,
+            weapon_ready: record.weapon_ready,
+            settled_at: record.settled_at,
+            pilot: record.pilot,
+            mind: record.mind,
+        }
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        // A frame is plain postcard, as what follows a record's format byte.
+        [vec![OLD_FORMAT], encode_frame(self).expect("a record is short")].concat()
+    }
+}
 
 fn comes_back_whole_or_not_at_all<T>(message: &T) -> Result<(), TestCaseError>
 where
@@ -45,10 +103,73 @@ proptest! {
 
     #[test]
     fn a_record_of_another_format_is_refused_by_its_number(record in given::record(), format in any::<u8>()) {
-        prop_assume!(format != RECORD_FORMAT);
+        prop_assume!(format != RECORD_FORMAT && format != OLD_FORMAT);
         let mut bytes = record.encode()?;
         bytes[0] = format;
         prop_assert_eq!(EntityRecord::decode(&bytes), Err(DecodeError::UnknownKind(format)));
+    }
+
+    #[test]
+    fn a_record_of_the_format_before_is_ready_for_what_it_did_not_know(record in given::record()) {
+        prop_assume!(record.kind != EntityKind::Missile);
+        let bytes = OldRecord::of(&record).bytes();
+        let ready = EntityRecord { launcher_ready: SimTick(0), beam_ready: SimTick(0), warhead: None, ..record };
+        prop_assert_eq!(&EntityRecord::decode(&bytes)?, &ready);
+        prop_assert_eq!(EntityRecord::decode(&ready.encode()?)?, ready, "stored again in the new format");
+        for length in 1..bytes.len() {
+            let early = EntityRecord::decode(&bytes[..length]);
+            prop_assert!(matches!(early, Err(DecodeError::Malformed(_))), "{length} bytes gave {early:?}");
+        }
+    }
+
+    #[test]
+    fn a_missile_of_the_format_before_is_refused(record in given::record()) {
+        let missile = EntityRecord { kind: EntityKind::Missile, hull_kind: Some(HullKind::Missile), ..record };
+        let old = EntityRecord::decode(&OldRecord::of(&missile).bytes());
+        prop_assert_eq!(old, Err(DecodeError::OutOfRange("warhead")));
+    }
+
+    #[test]
+    fn a_hull_or_a_warhead_of_another_kind_is_refused(
+        record in given::record(),
+        id in given::entity_id(),
+        other in given::hull_kind(),
+    ) {
+        let missile = record.kind == EntityKind::Missile;
+        let odd = EntityRecord { hull_kind: Some(other), ..record.clone() };
+        let fits = record.kind != EntityKind::Asteroid && missile == (other == HullKind::Missile);
+        let wanted = if fits { Ok(()) } else { Err(DecodeError::OutOfRange("hull_kind")) };
+        prop_assert_eq!(EntityRecord::decode(&odd.encode()?).map(drop), wanted);
+        let warhead = match missile {
+            true => None,
+            false => Some(Warhead { shooter: id, target: None, expires: SimTick(1) }),
+        };
+        let odd = EntityRecord { warhead, ..record };
+        prop_assert_eq!(EntityRecord::decode(&odd.encode()?), Err(DecodeError::OutOfRange("warhead")));
+    }
+
+    #[test]
+    fn the_least_record_of_a_kind_lacks_its_hull_at_most(
+        id in given::entity_id(),
+        sector in given::sector(),
+        local in given::vector(499.0),
+        tick in given::tick(),
+    ) {
+        let position = sector.center() + local;
+        let hulls = [
+            (EntityKind::Ship, Some(HullKind::Scout)),
+            (EntityKind::Drone, Some(HullKind::Drone)),
+            (EntityKind::Missile, Some(HullKind::Missile)),
+            (EntityKind::Asteroid, None),
+        ];
+        for (kind, hull_kind) in hulls {
+            let mut record = EntityRecord { hull_kind, ..EntityRecord::at_rest(id, kind, position, tick) };
+            prop_assert_eq!((record.sector, record.tick, record.state.position), (sector, tick, position));
+            if kind == EntityKind::Missile {
+                record.warhead = Some(Warhead { shooter: id, target: None, expires: tick });
+            }
+            prop_assert_eq!(record.validate(), Ok(()));
+        }
     }
 
     #[test]
@@ -156,10 +277,10 @@ fn kinds_are_known_by_their_numbers_and_no_others() {
         assert!(EntityKind::from_u8(number).is_none_or(|kind| kind as u8 == number));
         assert!(HullKind::from_u8(number).is_none_or(|kind| kind as u8 == number));
     }
-    for kind in [EntityKind::Ship, EntityKind::Drone, EntityKind::Asteroid] {
+    for kind in [EntityKind::Ship, EntityKind::Drone, EntityKind::Asteroid, EntityKind::Missile] {
         assert_eq!(EntityKind::from_u8(kind as u8), Some(kind));
     }
-    for kind in [HullKind::Scout, HullKind::Drone] {
+    for kind in [HullKind::Scout, HullKind::Drone, HullKind::Missile] {
         assert_eq!(HullKind::from_u8(kind as u8), Some(kind));
     }
 }
@@ -176,7 +297,7 @@ fn what_is_too_long_is_refused_before_it_is_read() {
 
 #[test]
 fn what_is_too_long_is_not_sent() {
-    let entities = vec![(sidereal_protocol::ids::NetId(u32::MAX), u64::MAX); MAX_CONTROL_BYTES / 10];
-    let census = ToServer::Census { tick: sidereal_protocol::tick::SimTick(1), entities, inputs_applied: 0 };
+    let entities = vec![(NetId(u32::MAX), u64::MAX); MAX_CONTROL_BYTES / 10];
+    let census = ToServer::Census { tick: SimTick(1), entities, inputs_applied: 0 };
     assert!(matches!(encode_frame(&census), Err(DecodeError::TooLong { limit: MAX_CONTROL_BYTES, .. })));
 }

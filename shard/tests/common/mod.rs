@@ -146,31 +146,23 @@ pub fn id(number: u64) -> EntityId {
 }
 
 pub fn input(tick: u64, thrust: i8, turn: i8, buttons: u8) -> Input {
-    Input { tick: SimTick(tick), controls: Controls { thrust, turn, buttons } }
+    Input { tick: SimTick(tick), controls: Controls { thrust, turn, buttons }, view_lag: 0 }
 }
 
 /// A ship with a pilot.
 pub fn ship(number: u32, position: DVec2) -> EntityRecord {
     let spec = HullKind::Scout.spec();
     EntityRecord {
-        id: id(u64::from(number)),
         net_id: NetId(number),
-        kind: EntityKind::Ship,
         hull_kind: Some(HullKind::Scout),
         owner: Some(AccountId(id(u64::from(number)).0)),
         name: format!("ship {number}"),
         epoch: 1,
-        version: 0,
-        tick: SimTick(START),
-        sector: SectorId::containing(position),
-        state: FlightState { position, ..Default::default() },
         radius: spec.radius,
         hull: spec.hull,
         hull_max: spec.hull,
-        weapon_ready: SimTick(0),
-        settled_at: SimTick(0),
         pilot: Some(Pilot::default()),
-        mind: None,
+        ..EntityRecord::at_rest(id(u64::from(number)), EntityKind::Ship, position, SimTick(START))
     }
 }
 
