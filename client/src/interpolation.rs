@@ -20,6 +20,10 @@ use std::collections::{HashMap, VecDeque};
 /// How long something is drawn on along its last velocity when nothing is heard of it, seconds.
 pub const EXTRAPOLATION_S: f64 = 0.25;
 
+/// In this time after it what is drawn comes to rest, seconds. A halt from one frame to the next would be seen
+/// when the silence is only a little longer, as when a message of a handoff is lost on its way to a shard.
+pub const EXTRAPOLATION_FADE_S: f64 = 0.3;
+
 /// Samples kept of one thing: the longest delay, and some for what comes out of order.
 pub const MAX_SAMPLES: usize = 20;
 
@@ -190,9 +194,17 @@ fn is_jump(from: &Sample, to: &Sample) -> bool {
     from.state.position.distance(to.state.position) > reach
 }
 
-/// `state` some ticks later (or earlier), along its velocity, no further than [`EXTRAPOLATION_S`].
+/// `state` some ticks later (or earlier), along its velocity: for [`EXTRAPOLATION_S`] as fast as it was, then
+/// slower, and at rest after [`EXTRAPOLATION_FADE_S`].
 fn coast(state: &FlightState, ticks: f64) -> FlightState {
-    state.coast((ticks * TICK_SECONDS).clamp(-EXTRAPOLATION_S, EXTRAPOLATION_S))
+    let seconds = ticks * TICK_SECONDS;
+    if seconds <= EXTRAPOLATION_S {
+        return state.coast(seconds.max(-EXTRAPOLATION_S));
+    }
+    let fading = (seconds - EXTRAPOLATION_S).min(EXTRAPOLATION_FADE_S);
+    let share = 1.0 - fading / EXTRAPOLATION_FADE_S;
+    let there = state.coast(EXTRAPOLATION_S + fading * (1.0 + share) / 2.0);
+    FlightState { velocity: state.velocity * share, angular_velocity: state.angular_velocity * share, ..there }
 }
 
 /// The cubic curve through both positions with both velocities.
@@ -382,12 +394,20 @@ mod tests {
         let resting = FlightState { position: DVec2::new(5.0, 5.0), ..Default::default() };
         world.hear(SimTick(100), &Motion { net_id: NetId(4), ..motion(resting) }, 0.0);
         let mut now = 0.0;
+        let mut last: Option<FlightState> = None;
         for _ in 0..120 {
             now += TICK_S;
             world.advance(now, TICK_S);
+            let state = world.drawn(ID, now).unwrap().state;
+            if let Some(last) = last {
+                let slower = last.velocity.x - state.velocity.x;
+                assert!((-1e-9..=100.0 * TICK_S / EXTRAPOLATION_FADE_S * 1.2).contains(&slower), "a halt: {slower}");
+            }
+            last = Some(state);
         }
         let drawn = world.drawn(ID, now).unwrap();
-        assert!((drawn.state.position.x - 100.0 * EXTRAPOLATION_S).abs() < 1e-9);
+        assert!((drawn.state.position.x - 100.0 * (EXTRAPOLATION_S + EXTRAPOLATION_FADE_S / 2.0)).abs() < 1e-9);
+        assert_eq!(drawn.state.velocity, DVec2::ZERO);
         assert_eq!(world.drawn(NetId(4), now).unwrap().state.position, resting.position);
     }
 

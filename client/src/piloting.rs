@@ -154,7 +154,7 @@ impl Piloting {
                 stats.distance_flown += from.distance(own.state.position);
                 self.queue.confirm(own);
                 let last = *prediction.confirmed();
-                let outcome = prediction.reconcile(own, self.queue.pending());
+                let outcome = prediction.reconcile(own, self.queue.pending(), (self.own_at, self.held));
                 if let Outcome::Corrected(units) | Outcome::Snapped(units) = outcome {
                     tracing::debug!(
                         tick = %own.tick,

@@ -5,9 +5,17 @@
 use bevy::math::DVec2;
 use sidereal_protocol::flight::{FlightState, wrap_angle};
 
-/// Time in which half of an offset goes away, seconds: short enough not to be felt as a lag, long
-/// enough to make a correction of some units a push instead of a jump.
+/// Time in which half of a small offset goes away, seconds: short enough not to be felt as a lag.
 pub const OFFSET_HALF_LIFE_S: f64 = 0.08;
+
+/// The same of a large one. An input that is applied a tick later than the one before puts a ship a tick of
+/// its own flight ahead of its prediction; at this pace that shows for a moment as an eighth more speed.
+pub const LARGE_OFFSET_HALF_LIFE_S: f64 = 0.16;
+
+/// How fast an offset goes away without being seen, units/s: a third of a pixel in a frame, at 60 frames a
+/// second and the scale with which a client starts. What is larger than goes away at this speed in its
+/// half-life goes faster.
+pub const OFFSET_SPEED: f64 = 12.0;
 
 /// The difference between where something is and where it is drawn.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -28,9 +36,11 @@ impl VisualOffset {
         if *self == Self::default() {
             return;
         }
-        let left = 0.5f64.powf(seconds / OFFSET_HALF_LIFE_S);
-        self.position *= left;
-        self.angle *= left;
+        let ln_2 = std::f64::consts::LN_2;
+        let rate = (OFFSET_SPEED / self.length().max(f64::MIN_POSITIVE))
+            .clamp(ln_2 / LARGE_OFFSET_HALF_LIFE_S, ln_2 / OFFSET_HALF_LIFE_S);
+        self.position *= (-rate * seconds).exp();
+        self.angle *= 0.5f64.powf(seconds / OFFSET_HALF_LIFE_S);
         // A thousandth of a unit nobody sees; zero is quick to skip.
         if self.position.length_squared() < 1e-6 && self.angle.abs() < 1e-5 {
             *self = Self::default();
@@ -66,10 +76,11 @@ pub fn blend(a: &FlightState, b: &FlightState, t: f64) -> FlightState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sidereal_protocol::tick::TICK_SECONDS;
 
     #[test]
     fn an_absorbed_correction_is_not_seen_at_once_and_gone_soon() {
-        let before = FlightState { position: DVec2::new(3.0, 4.0), angle: 3.0, ..Default::default() };
+        let before = FlightState { position: DVec2::new(0.3, 0.4), angle: 3.0, ..Default::default() };
         let after = FlightState { position: DVec2::ZERO, angle: -3.0, ..Default::default() };
         let mut offset = VisualOffset::default();
         offset.absorb(&before, &after);
@@ -77,8 +88,27 @@ mod tests {
         assert!((drawn.position - before.position).length() < 1e-12);
         assert!(wrap_angle(drawn.angle - before.angle).abs() < 1e-12);
         offset.decay(OFFSET_HALF_LIFE_S);
-        assert!((offset.length() - 2.5).abs() < 1e-12);
+        assert!((offset.length() - 0.25).abs() < 1e-12);
         offset.decay(2.0);
         assert_eq!(offset, VisualOffset::default());
+    }
+
+    #[test]
+    fn a_tick_of_flight_is_made_up_at_an_eighth_of_its_speed() {
+        for speed in [150.0, 225.0, 380.0] {
+            let before = FlightState::default();
+            let after = FlightState { position: DVec2::new(speed * TICK_SECONDS, 0.0), ..Default::default() };
+            let mut offset = VisualOffset::default();
+            offset.absorb(&before, &after);
+            let frame = 1.0 / 125.0;
+            let mut last = offset.length();
+            for _ in 0..125 {
+                offset.decay(frame);
+                let way = last - offset.length();
+                assert!(way <= frame * (speed * 0.15).max(OFFSET_SPEED), "{way} at {speed}");
+                last = offset.length();
+            }
+            assert!(last < 0.05, "{last} is left after a second");
+        }
     }
 }

@@ -40,6 +40,9 @@ pub struct Report {
     pub handoffs: u64,
     pub handoffs_aborted: u64,
     pub handoff_cutover_ms: P50P95P99,
+    pub handoff_commit_ms: P50P95P99,
+    pub handoff_ways_ms: P50P95P99,
+    pub handoff_tick_ms: P50P95P99,
     pub lost: u64,
     pub doubled: u64,
     pub inputs_sent: u64,
@@ -107,6 +110,9 @@ impl Report {
             handoffs: server_report.handoffs,
             handoffs_aborted: server_report.handoffs_aborted,
             handoff_cutover_ms: server_report.handoff_cutover_ms,
+            handoff_commit_ms: server_report.handoff_commit_ms,
+            handoff_ways_ms: server_report.handoff_ways_ms,
+            handoff_tick_ms: server_report.handoff_tick_ms,
             lost: server_report.lost,
             doubled: server_report.doubled,
             inputs_sent: from_bots(|bots| bots.inputs_sent),
@@ -197,6 +203,8 @@ pub(crate) mod tests {
         let server = json!({
             "players_max": 2, "entities": 80, "crossings": 9, "handoffs": 4, "handoffs_aborted": 1,
             "handoff_cutover_ms": {"p50": 10.0, "p95": 20.0, "p99": 30.0}, "lost": 0, "doubled": 0,
+            "handoff_commit_ms": {"p50": 1.0, "p95": 2.0, "p99": 3.0}, "handoff_ways_ms": {"p50": 4.0, "p95": 5.0, "p99": 6.0},
+            "handoff_tick_ms": {"p50": 5.0, "p95": 13.0, "p99": 21.0},
             "inputs_forwarded": 100, "sessions_dropped": 0, "violations": 0, "tick_ms": {"p50": 0.5, "p99": 0.9},
             "motions_delivered": 4_000, "cpu_ms": 2.0, "max_rss_kb": 50_000
         });

@@ -46,8 +46,9 @@ const SECRET: &str = "the shards' own";
 /// the next tick.
 const UPDATES_PER_TICK: u64 = 3;
 
-/// How long clients may take to see that a scene was set: a second.
-const SCENE_TICKS: u64 = 30;
+/// How long clients may take to see that a scene was set, ticks: what rests is told of once a second, and a
+/// datagram may be lost.
+const SCENE_TICKS: u64 = 75;
 
 /// One player.
 pub struct PlayerSide {
@@ -70,6 +71,7 @@ pub struct Cluster {
     server_handle: ServerHandle,
     /// The shards' Apps; `None` for one that was killed.
     pub shards: Vec<Option<App>>,
+    shard_handles: Vec<ClientHandle>,
     /// The players.
     pub players: Vec<PlayerSide>,
     database: Database,
@@ -108,6 +110,7 @@ impl Cluster {
             server,
             server_handle,
             shards: Vec::new(),
+            shard_handles: Vec::new(),
             players: Vec::new(),
             database,
             tickets,
@@ -127,8 +130,14 @@ impl Cluster {
         let (handle, socket) = self.network.connector(PeerKind::Shard, PROTOCOL_VERSION);
         let config =
             ShardConfig { name: format!("shard-{}", self.shards.len() + 1), secret: Secret(SECRET.to_owned()) };
+        self.shard_handles.push(handle.clone());
         self.shards.push(Some(sidereal_shard::build_app(&config, handle, socket)));
         self.shards.len() - 1
+    }
+
+    /// Gives a shard's link conditions of its own.
+    pub fn set_shard_link(&mut self, index: usize, conditions: LinkConditions) {
+        self.network.set_conditions_of(&self.shard_handles[index], conditions);
     }
 
     /// Ends a shard from one moment to the next. Its link dies with it.
@@ -149,6 +158,7 @@ impl Cluster {
             .expect("a database in memory takes everything");
         self.players.clear();
         self.shards.clear();
+        self.shard_handles.clear();
         self.checker = Checker::default();
         let (server, handle, tickets) = start_server(&self.network, &self.database, shards);
         self.server = server;
@@ -165,12 +175,22 @@ impl Cluster {
     /// Connects a player who is known by `name` from the first time on; returns the player's index.
     /// The ship is on its way: see [`Cluster::until_flying`].
     pub fn join(&mut self, name: &str) -> usize {
+        self.join_over(name, None)
+    }
+
+    /// The same over a link with conditions of its own.
+    pub fn join_with(&mut self, name: &str, conditions: LinkConditions) -> usize {
+        self.join_over(name, Some(conditions))
+    }
+
+    fn join_over(&mut self, name: &str, conditions: Option<LinkConditions>) -> usize {
         let account = match self.database.find_account(name).expect("the database answers") {
             Some(account) => account,
             None => self.database.create_account(name, "-").expect("the name is free"),
         };
         let ticket = self.tickets.issue(account.id, name, self.tickets.now_ms());
         let (handle, socket) = self.network.connector(PeerKind::Player, PROTOCOL_VERSION);
+        self.network.set_conditions_of(&handle, conditions);
         let app = sidereal_client::build_app(ClientConfig { ticket }, handle.clone(), socket);
         self.players.push(PlayerSide { app, handle, name: name.to_owned(), excused: 0 });
         self.players.len() - 1
@@ -249,12 +269,11 @@ impl Cluster {
     pub fn place(&mut self, id: EntityId, state: FlightState) {
         for _ in 0..8 {
             self.scene_until = self.step + SCENE_TICKS;
-            let placed = self
-                .shards
-                .iter_mut()
-                .flatten()
-                .any(|app| sidereal_shard::bodies::set_state(app.world_mut(), id, state));
-            assert!(placed, "{}: no shard simulates {id}", self.context());
+            // In the midst of a handoff it is nobody's for a moment.
+            self.until("a shard simulates it", SCENE_TICKS, |cluster| {
+                let mut shards = cluster.shards.iter_mut().flatten();
+                shards.any(|app| sidereal_shard::bodies::set_state(app.world_mut(), id, state))
+            });
             self.ticks(10);
             let there = self.truth(id).map(|(_, there)| there.position.distance(state.position));
             if there.is_some_and(|away| away < 100.0) {
@@ -298,23 +317,62 @@ impl Cluster {
         let tick_ms = TICK_DURATION.as_millis() as u64;
         for part in 0..UPDATES_PER_TICK {
             let delta = tick_ms * (part + 1) / UPDATES_PER_TICK - tick_ms * part / UPDATES_PER_TICK;
-            TestClock::advance(delta);
-            self.network.advance(TestClock::current_time_ms());
-            self.server.update();
-            // What was asked from the database is answered before time goes on: a step does not depend
-            // on how fast its threads are.
-            while self.server.world().resource::<Storage>().is_waiting() {
-                std::thread::yield_now();
-                self.server.update();
-            }
-            for app in self.shards.iter_mut().flatten() {
-                sidereal_shard::link::update(app);
-            }
+            self.pass_time(delta);
+            self.update_mesh();
             for player in &mut self.players {
                 player.app.insert_resource(FrameDelta(delta as f64 / 1e3));
                 player.app.update();
             }
         }
+        self.end_step();
+    }
+
+    /// One tick of everything like [`Cluster::tick_once`], but each player's frames are `frame_ms` long
+    /// whatever a tick is, and begin at moments of their own. `seen` is told of each frame with the player's
+    /// index.
+    ///
+    /// # Panics
+    /// When an invariant does not hold, or `frame_ms` is zero.
+    pub fn tick_in_frames(&mut self, frame_ms: u64, mut seen: impl FnMut(&mut Self, usize)) {
+        let tick_ms = TICK_DURATION.as_millis() as u64;
+        for passed in 1..=tick_ms {
+            self.pass_time(1);
+            if (passed * UPDATES_PER_TICK) % tick_ms < UPDATES_PER_TICK {
+                self.update_mesh();
+            }
+            let now_ms = self.network.now_ms();
+            for index in 0..self.players.len() {
+                // A third of a frame from one player to the next, about.
+                if (now_ms + index as u64 * frame_ms.div_ceil(3)).is_multiple_of(frame_ms) {
+                    let player = &mut self.players[index];
+                    player.app.insert_resource(FrameDelta(frame_ms as f64 / 1e3));
+                    player.app.update();
+                    seen(self, index);
+                }
+            }
+        }
+        self.end_step();
+    }
+
+    fn pass_time(&mut self, delta_ms: u64) {
+        TestClock::advance(delta_ms);
+        self.network.advance(TestClock::current_time_ms());
+    }
+
+    fn update_mesh(&mut self) {
+        self.server.update();
+        // What was asked from the database is answered before time goes on: a step does not depend
+        // on how fast its threads are.
+        while self.server.world().resource::<Storage>().is_waiting() {
+            std::thread::yield_now();
+            self.server.update();
+        }
+        for app in self.shards.iter_mut().flatten() {
+            sidereal_shard::link::update(app);
+        }
+    }
+
+    fn end_step(&mut self) {
         self.step += 1;
         if let Err(problem) = self.checker.check(self.step, &mut self.server, &mut self.shards) {
             panic!("{}: {problem}", self.context());

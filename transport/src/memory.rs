@@ -3,7 +3,7 @@
 //!
 //! Packets leave with `flush` and arrive with [`MemoryNetwork::advance`]. Every link has a random sequence of
 //! its own for each direction, made of the network's seed and the link's number: the same seed and the same
-//! sends give the same faults, whatever happens on other links.
+//! sends give the same faults, whatever happens on other links. A link has the network's conditions, or its own.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -66,6 +66,8 @@ struct Link {
     server: Option<Arc<Session>>,
     kind: PeerKind,
     protocol_version: u32,
+    /// Its own conditions; without them it has the network's.
+    conditions: Option<LinkConditions>,
     up: Direction,
     down: Direction,
     cut_since: Option<u64>,
@@ -192,8 +194,28 @@ impl MemoryNetwork {
         ServerHandle::new(server::Core { registry, backend, gate: Default::default() })
     }
 
-    /// A client that will connect when naia's `Client::connect` is given its socket.
+    /// A client that will connect when naia's `Client::connect` is given its socket. Its link has the network's
+    /// conditions.
     pub fn connector(&self, kind: PeerKind, protocol_version: u32) -> (ClientHandle, ClientSocket) {
+        self.connect_over(kind, protocol_version, None)
+    }
+
+    /// The same over a link with conditions of its own, which the network's do not change.
+    pub fn connector_with(
+        &self,
+        kind: PeerKind,
+        protocol_version: u32,
+        conditions: LinkConditions,
+    ) -> (ClientHandle, ClientSocket) {
+        self.connect_over(kind, protocol_version, Some(conditions))
+    }
+
+    fn connect_over(
+        &self,
+        kind: PeerKind,
+        protocol_version: u32,
+        conditions: Option<LinkConditions>,
+    ) -> (ClientHandle, ClientSocket) {
         let mut net = lock(&self.shared);
         let index = net.links.len();
         let port = u16::try_from(index % 60_000).expect("under 60,000") + 1;
@@ -205,6 +227,7 @@ impl MemoryNetwork {
             server: None,
             kind,
             protocol_version,
+            conditions,
             up: Direction::new(seed, index, true),
             down: Direction::new(seed, index, false),
             cut_since: None,
@@ -225,9 +248,17 @@ impl MemoryNetwork {
         lock(&self.shared).advance(now_ms);
     }
 
-    /// Changes the conditions of every link for what is sent from now on.
+    /// Changes the conditions of every link that has none of its own, for what is sent from now on.
     pub fn set_conditions(&self, conditions: LinkConditions) {
         lock(&self.shared).conditions = conditions;
+    }
+
+    /// Gives a client's link conditions of its own, for what is sent from now on. `None` gives it the
+    /// network's again.
+    pub fn set_conditions_of(&self, client: &ClientHandle, conditions: impl Into<Option<LinkConditions>>) {
+        if let Some(link) = lock(&self.shared).link_of(client) {
+            link.conditions = conditions.into();
+        }
     }
 
     /// Cuts a client's link without a word: datagrams are lost, stream frames wait. After the idle timeout
@@ -267,6 +298,7 @@ impl Net {
                 continue;
             };
             let link = &mut self.links[index];
+            let conditions = link.conditions.unwrap_or(self.conditions);
             let to_server = session.end == End::Client;
             let direction = if to_server { &mut link.up } else { &mut link.down };
             for datagram in datagrams.drain(..) {
@@ -274,7 +306,7 @@ impl Net {
                 bytes.put_u8(datagram.prefix);
                 bytes.put_slice(&datagram.payload);
                 let bytes = bytes.freeze();
-                for due_ms in direction.datagram_dues(self.now_ms, &self.conditions) {
+                for due_ms in direction.datagram_dues(self.now_ms, &conditions) {
                     self.datagrams.push(Reverse(InFlight {
                         due_ms,
                         sequence: self.next_sequence,
@@ -286,7 +318,7 @@ impl Net {
                 }
             }
             if let Some(reply) = session.take_verdict() {
-                direction.push(self.now_ms, &self.conditions, StreamItem::Reply(reply));
+                direction.push(self.now_ms, &conditions, StreamItem::Reply(reply));
             }
             direction.flushed = true;
             self.fill_stream(index, to_server);
@@ -296,6 +328,7 @@ impl Net {
     /// Puts stream frames on their way as far as the window takes them.
     fn fill_stream(&mut self, index: usize, to_server: bool) {
         let link = &mut self.links[index];
+        let conditions = link.conditions.unwrap_or(self.conditions);
         let (sender, direction) =
             if to_server { (Some(&link.client), &mut link.up) } else { (link.server.as_ref(), &mut link.down) };
         let Some(sender) = sender.filter(|_| direction.flushed) else {
@@ -310,14 +343,15 @@ impl Net {
                     return;
                 }
             };
-            direction.push(self.now_ms, &self.conditions, item);
+            direction.push(self.now_ms, &conditions, item);
         }
     }
 
     fn connect(&mut self, index: usize, auth: Bytes) {
         let link = &mut self.links[index];
+        let conditions = link.conditions.unwrap_or(self.conditions);
         let request = AuthRequest { protocol_version: link.protocol_version, kind: link.kind, auth };
-        link.up.push(self.now_ms, &self.conditions, StreamItem::Auth(request.encode()));
+        link.up.push(self.now_ms, &conditions, StreamItem::Auth(request.encode()));
     }
 
     fn advance(&mut self, now_ms: u64) {
@@ -405,7 +439,8 @@ impl Net {
             }
             Err(refusal) => {
                 let reply = StreamItem::Reply(AuthReply::Reject(refusal.reason().to_owned()));
-                link.down.push(self.now_ms, &self.conditions, reply);
+                let conditions = link.conditions.unwrap_or(self.conditions);
+                link.down.push(self.now_ms, &conditions, reply);
             }
         }
     }
