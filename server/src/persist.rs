@@ -8,7 +8,7 @@ use crate::{
 use bevy::prelude::Resource;
 use sidereal_protocol::{
     ids::{AccountId, EntityId, NetId},
-    record::EntityRecord,
+    record::{EntityKind, EntityRecord},
     sector::{BlockId, SectorId},
     tick::SimTick,
 };
@@ -115,9 +115,9 @@ impl Storage {
     }
 
     /// An entity is no more.
-    pub fn tombstone(&self, id: EntityId, (epoch, version): (u64, u64), tick: SimTick) {
-        if let Some(store) = &self.store {
-            store.tombstone(id.0, signed(epoch), signed(version), signed(tick.0));
+    pub fn tombstone(&self, gone: &EntityRecord, (epoch, version): (u64, u64), tick: SimTick) {
+        if let Some(store) = self.store.as_ref().filter(|_| is_stored(gone)) {
+            store.tombstone(gone.id.0, signed(epoch), signed(version), signed(tick.0));
         }
     }
 
@@ -137,6 +137,11 @@ impl Storage {
     }
 }
 
+/// Whether an entity is worth a row. A missile is over sooner than a restart.
+fn is_stored(record: &EntityRecord) -> bool {
+    record.kind != EntityKind::Missile
+}
+
 /// Counters fit: 2^63 ticks are 10^10 years.
 fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
@@ -148,6 +153,7 @@ impl Core<'_, '_> {
         let changed: Vec<EntityId> = self
             .mirror
             .iter()
+            .filter(|(_, entry)| is_stored(&entry.record))
             .filter(|(_, entry)| {
                 entry.dirty
                     || self

@@ -238,7 +238,7 @@ impl Core<'_, '_> {
         let Some(gone) = self.leave_mirror(id) else { return };
         self.forget_kept(id);
         self.tally.destroyed += 1;
-        self.storage.tombstone(id, fence, tick);
+        self.storage.tombstone(&gone.record, fence, tick);
         let owner = gone.record.owner;
         if gone.record.name.is_empty() {
             return;

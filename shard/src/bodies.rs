@@ -4,7 +4,7 @@
 //! ([`crate::ghosts::Ghost`]), never both. avian's components hang on it but the truth about where it
 //! is stands in [`Flight`].
 
-use crate::{inputs::InputQueue, registry::Registry};
+use crate::{inputs::InputQueue, past::Past, registry::Registry};
 use avian2d::prelude::*;
 use bevy::prelude::*;
 use sidereal_protocol::{
@@ -79,6 +79,11 @@ pub struct Planned(pub FlightState);
 #[derive(Component, Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Helm(pub Controls);
 
+/// When a pilot wants the beam in this tick: the moment that it saw, as a tick with fractions. On what has
+/// a [`Helm`].
+#[derive(Component, Debug, Clone, Copy, PartialEq, Default)]
+pub struct View(pub Option<f64>);
+
 /// A pilot and the inputs that wait.
 #[derive(Debug, Clone)]
 pub struct Hands {
@@ -105,6 +110,8 @@ pub struct Owned {
     pub beam_ready: SimTick,
     /// A missile's warhead.
     pub warhead: Option<Warhead>,
+    /// How far a missile's path was held against the bodies in its way: until then, when it was there.
+    pub judged: Option<(SimTick, DVec2)>,
     /// No handoff before this tick.
     pub settled_at: SimTick,
     /// A player's hands.
@@ -150,6 +157,7 @@ pub fn own_body(record: &EntityRecord) -> (Body, Owned, Flight) {
         launcher_ready: record.launcher_ready,
         beam_ready: record.beam_ready,
         warhead: record.warhead,
+        judged: record.warhead.map(|_| (record.tick, record.state.position)),
         settled_at: record.settled_at,
         hands,
         mind: record.mind,
@@ -203,33 +211,49 @@ pub fn owned_epoch(world: &World, id: EntityId) -> Option<u64> {
 }
 
 /// avian's part of a body: a circle that bounces. Rotation is locked, contacts have no friction: a
-/// circle's collision is then one push along the normal, and what turns a body is its own flight.
-pub fn collider(body: &Body, state: &FlightState) -> impl Bundle + use<> {
-    (
-        RigidBody::Dynamic,
-        Collider::circle(body.radius),
-        ColliderDensity((1.0 / (std::f64::consts::PI * UNIT_RADIUS * UNIT_RADIUS)) as f32),
-        LockedAxes::ROTATION_LOCKED,
-        Restitution::new(RESTITUTION),
-        Friction::ZERO,
-        Position(state.position),
-        Rotation::IDENTITY,
-        LinearVelocity(state.velocity),
-        AngularVelocity(0.0),
-    )
+/// circle's collision is then one push along the normal, and what turns a body is its own flight. A
+/// missile has none: it ends where it meets something.
+pub fn collider(body: &Body, state: &FlightState) -> Option<impl Bundle + use<>> {
+    (body.kind != EntityKind::Missile).then(|| {
+        (
+            RigidBody::Dynamic,
+            Collider::circle(body.radius),
+            ColliderDensity((1.0 / (std::f64::consts::PI * UNIT_RADIUS * UNIT_RADIUS)) as f32),
+            ActiveCollisionHooks::MODIFY_CONTACTS,
+            LockedAxes::ROTATION_LOCKED,
+            Restitution::new(RESTITUTION),
+            Friction::ZERO,
+            Position(state.position),
+            Rotation::IDENTITY,
+            LinearVelocity(state.velocity),
+            AngularVelocity(0.0),
+        )
+    })
 }
 
-/// Spawns an own body in place of whatever stood for the same id.
+/// Puts the components of an own body on `entity`.
+pub fn insert_owned(entity: &mut EntityCommands, body: Body, owned: Owned, flight: Flight, past: Past) {
+    if let Some(collider) = collider(&body, &flight.0) {
+        entity.insert(collider);
+    }
+    if body.hull_kind.is_some() {
+        entity.insert((Helm::default(), View::default()));
+    }
+    entity.insert((body, owned, flight, Planned(flight.0), past));
+}
+
+/// Spawns an own body in place of whatever stood for the same id. If that was its ghost, what was known of
+/// its past stays known.
 pub fn spawn_owned(world: &mut World, body: Body, owned: Owned, flight: Flight) -> Entity {
+    let known = world.resource::<Registry>().get(body.id).and_then(|entity| world.get_mut::<Past>(entity));
+    let past = known.map(|mut past| std::mem::take(&mut *past)).unwrap_or_default();
     remove(world, body.id);
     let (id, net_id) = (body.id, body.net_id);
-    let flies = body.hull_kind.is_some();
-    let collider = collider(&body, &flight.0);
-    let mut entity = world.spawn((body, owned, flight, Planned(flight.0), collider));
-    if flies {
-        entity.insert(Helm::default());
-    }
-    let entity = entity.id();
+    let mut commands = world.commands();
+    let mut spawned = commands.spawn_empty();
+    insert_owned(&mut spawned, body, owned, flight, past);
+    let entity = spawned.id();
+    world.flush();
     world.resource_mut::<Registry>().insert(id, net_id, entity);
     entity
 }
@@ -242,13 +266,10 @@ pub fn set_state(world: &mut World, id: EntityId, state: FlightState) -> bool {
     if !entity.contains::<Owned>() {
         return false;
     }
-    entity.insert((
-        Flight(state),
-        Planned(state),
-        Position(state.position),
-        LinearVelocity(state.velocity),
-        AngularVelocity(0.0),
-    ));
+    entity.insert((Flight(state), Planned(state)));
+    if entity.contains::<RigidBody>() {
+        entity.insert((Position(state.position), LinearVelocity(state.velocity), AngularVelocity(0.0)));
+    }
     true
 }
 

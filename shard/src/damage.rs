@@ -1,12 +1,14 @@
 //! What hits cost: hull points, and in the end the entity.
 //!
 //! Runs in the shard. Every hit on an own entity comes here as an impact, from own shots, from
-//! collisions, from neighbours. One that is leaving has its impacts held back by the handoff.
+//! collisions, from neighbours, and is felt once ([`Felt`]). One that is leaving has its impacts held back
+//! by the handoff.
 
 use crate::{
     bodies::{Body, Flight, Owned},
     clock::SimClock,
     handoff::{Action, Event, Handoffs},
+    impacts::Felt,
     mailbox::Outbox,
     registry::Registry,
     report::Totals,
@@ -14,7 +16,8 @@ use crate::{
 };
 use bevy::prelude::*;
 use sidereal_protocol::{
-    control::{GhostImpact, ToServer},
+    DVec2,
+    control::{GhostImpact, ImpactCause, ToServer},
     flight::MAX_SPEED,
     ids::EntityId,
 };
@@ -32,26 +35,38 @@ pub const MAX_COLLISION_DAMAGE: u16 = 25;
 /// are dropped and counted.
 const MAX_IMPACTS: usize = 16_384;
 
+/// An impact to be applied.
+#[derive(Debug, Clone, Copy)]
+struct Waiting {
+    impact: GhostImpact,
+    /// The body has its push already: avian gave it.
+    pushed: bool,
+}
+
 /// Impacts on own entities that are to be applied in this tick.
 #[derive(Resource, Debug, Default)]
 pub struct Impacts {
-    waiting: Vec<GhostImpact>,
+    waiting: Vec<Waiting>,
     dropped: u64,
 }
 
 impl Impacts {
     /// Adds one.
     pub fn push(&mut self, impact: GhostImpact) {
+        self.add(Waiting { impact, pushed: false });
+    }
+
+    /// Adds a contact that has moved its body already.
+    pub(crate) fn push_felt(&mut self, impact: GhostImpact) {
+        self.add(Waiting { impact, pushed: true });
+    }
+
+    fn add(&mut self, waiting: Waiting) {
         if self.waiting.len() < MAX_IMPACTS {
-            self.waiting.push(impact);
+            self.waiting.push(waiting);
         } else {
             self.dropped += 1;
         }
-    }
-
-    /// Collisions come in the order of Bevy's tables; this brings them into one that every run has.
-    pub(crate) fn sort(&mut self) {
-        self.waiting.sort_by_key(|impact| (impact.target, impact.cause));
     }
 }
 
@@ -68,6 +83,7 @@ pub fn collision_damage(body: &Body, push: f64) -> u16 {
 pub(crate) fn apply_impacts(
     clock: Res<SimClock>,
     mut impacts: ResMut<Impacts>,
+    mut felt: ResMut<Felt>,
     mut handoffs: ResMut<Handoffs>,
     mut registry: ResMut<Registry>,
     mut totals: ResMut<Totals>,
@@ -78,19 +94,32 @@ pub(crate) fn apply_impacts(
 ) {
     let now = clock.tick;
     totals.impacts_lost += std::mem::take(&mut impacts.dropped);
-    for impact in std::mem::take(&mut impacts.waiting) {
+    for Waiting { impact, pushed } in std::mem::take(&mut impacts.waiting) {
         let entity = registry.get(impact.target);
         let Some((mut body, mut owned, mut flight)) = entity.and_then(|entity| bodies.get_mut(entity).ok()) else {
             // Destroyed by an earlier one, or no longer here.
             totals.impacts_lost += 1;
             continue;
         };
+        let is_contact = matches!(impact.cause, ImpactCause::Contact { .. });
+        // A contact moves the body here and now, also one that is leaving: here it goes on being in the way
+        // of others. What is held back of it is the damage, and the push for a new owner's copy.
+        if is_contact && !pushed && impact.impulse != DVec2::ZERO {
+            if !felt.is_new(&impact, now) {
+                totals.impacts_doubled += 1;
+                continue;
+            }
+            push(&body, &mut owned, &mut flight, impact.impulse);
+        }
         for action in handoffs.step(now, Event::Struck(impact)) {
             let Action::Strike(impact) = action else { continue };
-            if impact.impulse.is_finite() && impact.impulse != sidereal_protocol::DVec2::ZERO {
-                let push = impact.impulse / body.mass();
-                flight.0.velocity = (flight.0.velocity + push).clamp_length_max(MAX_SPEED);
-                owned.ahead = None;
+            if !is_contact {
+                // Asked only now: what is held back is not felt yet.
+                if !felt.is_new(&impact, now) {
+                    totals.impacts_doubled += 1;
+                    continue;
+                }
+                push(&body, &mut owned, &mut flight, impact.impulse);
             }
             if impact.damage == 0 {
                 continue;
@@ -98,7 +127,7 @@ pub(crate) fn apply_impacts(
             body.hull = body.hull.saturating_sub(impact.damage);
             owned.changed = true;
             if body.hull == 0 {
-                destroy(&body, &owned, impact.source, now, &mut outbox);
+                destroy(&body, &owned, culprit(&impact), now, &mut outbox);
                 losses.add(&body, &owned, now);
                 handoffs.step(now, Event::Gone { id: body.id, epoch: owned.epoch });
                 totals.destroyed += 1;
@@ -107,6 +136,21 @@ pub(crate) fn apply_impacts(
                 }
             }
         }
+    }
+}
+
+fn push(body: &Body, owned: &mut Owned, flight: &mut Flight, impulse: DVec2) {
+    if !impulse.is_finite() || impulse == DVec2::ZERO {
+        return;
+    }
+    flight.0.velocity = (flight.0.velocity + impulse / body.mass()).clamp_length_max(MAX_SPEED);
+    owned.ahead = None;
+}
+
+fn culprit(impact: &GhostImpact) -> Option<EntityId> {
+    match impact.cause {
+        ImpactCause::Contact { other } => Some(other),
+        _ => impact.source,
     }
 }
 

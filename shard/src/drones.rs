@@ -130,7 +130,7 @@ fn patrol(mind: &mut DroneMind, state: &FlightState, spec: &HullSpec) -> Control
 }
 
 /// The turn that brings the heading towards `point`, and how far off the heading is, radians.
-fn turn_to(state: &FlightState, spec: &HullSpec, point: DVec2) -> (i8, f64) {
+pub(crate) fn turn_to(state: &FlightState, spec: &HullSpec, point: DVec2) -> (i8, f64) {
     let towards = point - state.position;
     if towards.length_squared() < 1e-6 {
         return (0, 0.0);

@@ -1,29 +1,41 @@
 //! Ghosts: bodies of neighbours' entities, so that own ones can see, meet and hit them.
 //!
 //! Runs in the shard. The server's lifecycle plane says which there are ([`GhostNews`]), motion comes in
-//! [`SectorUpdate`]s. A ghost is carried on in a straight line from the newest update to this shard's
-//! tick, for half a second at most. It is a body like any other: in a collision each side moves its own
-//! by its own share. What a collision did to a ghost here stands until its authority has seen it too.
+//! [`SectorUpdate`]s. A ghost is carried on from the newest update to this shard's tick, for half a second
+//! at most, the first of it in the curve that it flew last. It is a body like any other: own ones bounce off it, and it off them.
+//! What a collision did to a ghost here stands until its authority has felt it too.
 
 use crate::{
     bodies::{self, Body, Flight, Owned, Planned},
     clock::SimClock,
     flight::at_tick,
+    impacts::CONTACT_WINDOW_TICKS,
     mailbox::Inbox,
+    past::Past,
     registry::Registry,
     report::Totals,
 };
 use bevy::{math::DVec2, prelude::*};
 use sidereal_protocol::{
-    flight::FlightState,
+    flight::{FlightState, MAX_SPEED},
     ids::{EntityId, NetId},
-    motion::SectorUpdate,
-    tick::{SimTick, TICK_HZ},
+    motion::{SectorUpdate, VELOCITY},
+    tick::{SimTick, TICK_HZ, TICK_SECONDS},
 };
 use std::collections::BTreeMap;
 
 /// How far a ghost is carried on without news, ticks: 0.5 s. Then it stands still.
 pub const MAX_EXTRAPOLATION_TICKS: u64 = TICK_HZ as u64 / 2;
+
+/// How long a ghost is taken to fly on in its curve, ticks: 0.2 s, a slow way between two shards. Beyond
+/// that a pilot has thought of something else, and it is carried on straight.
+const CURVE_TICKS: u64 = 6;
+
+/// Updates further apart than this, ticks, do not tell a curve.
+const CURVE_GAP_TICKS: u64 = 3;
+
+/// The most that anything accelerates by itself, units/s². More is a blow, which is over.
+const MAX_ACCELERATION: f64 = 450.0;
 
 /// When a ghost without news goes, ticks: 3 s. The rolling refresh tells of everything once a second.
 pub const SILENCE_TICKS: u64 = 3 * TICK_HZ as u64;
@@ -85,37 +97,76 @@ impl Announced {
 pub struct Ghost {
     /// The newest that is known: after this tick it was so.
     known: (SimTick, FlightState),
+    /// How its velocity changed last, units/s².
+    acceleration: DVec2,
     /// It was heard since the last tick.
     fresh: bool,
     /// When it was last heard of, by this shard's clock.
     heard_at: SimTick,
     /// It was this shard's own until then.
     released_at: Option<SimTick>,
-    /// A body here met it: older updates do not know of it yet.
-    touched_at: Option<SimTick>,
+    /// A body here met it, and its authority has not said so yet.
+    touch: Option<Touch>,
+}
+
+/// What a contact here did to a ghost.
+#[derive(Debug, Clone, Copy)]
+struct Touch {
+    at: SimTick,
+    /// Its velocity before.
+    before: DVec2,
+    /// What the contact made of it.
+    push: DVec2,
+}
+
+impl Touch {
+    /// Whether an update may still be from before its authority has felt it: it shows less than half of the
+    /// push. An authority that does not feel it within the window has felt something else.
+    fn is_unknown_to(&self, state: &FlightState, now: SimTick) -> bool {
+        let shown = (state.velocity - self.before).dot(self.push);
+        now.since(self.at) <= CONTACT_WINDOW_TICKS && shown < 0.5 * self.push.length_squared()
+    }
 }
 
 impl Ghost {
     fn new(known: (SimTick, FlightState), now: SimTick) -> Self {
-        Self { known, fresh: true, heard_at: now, released_at: None, touched_at: None }
+        Self { known, acceleration: DVec2::ZERO, fresh: true, heard_at: now, released_at: None, touch: None }
     }
 
     /// Something here has pushed it.
-    pub(crate) fn touched(&mut self, now: SimTick) {
-        self.touched_at = Some(now);
+    pub(crate) fn touched(&mut self, now: SimTick, before: DVec2, after: DVec2) {
+        // Of several the first counts: a ghost that is pushed on and on follows its authority all the same.
+        let touch = self.touch.get_or_insert(Touch { at: now, before, push: DVec2::ZERO });
+        touch.push = after - touch.before;
     }
 
     fn hear(&mut self, tick: SimTick, state: FlightState, now: SimTick) {
         if tick <= self.known.0 {
             return;
         }
+        self.acceleration = acceleration(&self.known, &(tick, state));
         self.known = (tick, state);
         self.heard_at = now;
-        let outdated =
-            self.touched_at.is_some_and(|touched| tick < touched && now.since(touched) <= MAX_EXTRAPOLATION_TICKS);
-        self.fresh = !outdated;
-        if !outdated {
-            self.touched_at = None;
+        self.touch = self.touch.filter(|touch| touch.is_unknown_to(&state, now));
+        self.fresh = self.touch.is_none();
+    }
+}
+
+impl Ghost {
+    /// Where it is taken to be after `wanted`.
+    fn carried(&self, wanted: SimTick) -> FlightState {
+        let (tick, state) = &self.known;
+        let earliest = SimTick(tick.0.saturating_sub(MAX_EXTRAPOLATION_TICKS));
+        let wanted = wanted.clamp(earliest, *tick + MAX_EXTRAPOLATION_TICKS);
+        let straight = at_tick(state, *tick, wanted);
+        // As flight goes: the velocity first, then the position with the new one.
+        let curved = wanted.since(*tick).min(CURVE_TICKS) as f64;
+        let after = wanted.since(*tick) as f64 - curved;
+        let change = self.acceleration * (curved * TICK_SECONDS);
+        FlightState {
+            position: straight.position + change * ((curved + 1.0) / 2.0 + after) * TICK_SECONDS,
+            velocity: (straight.velocity + change).clamp_length_max(MAX_SPEED),
+            ..straight
         }
     }
 }
@@ -160,7 +211,7 @@ pub(crate) fn release(world: &mut World, id: EntityId, now: SimTick) {
     let Some(owned) = world.entity_mut(entity).take::<Owned>() else { return };
     let known = owned.ahead.unwrap_or((now, flight.0));
     let ghost = Ghost { released_at: Some(now), fresh: false, ..Ghost::new(known, now) };
-    world.entity_mut(entity).remove::<bodies::Helm>().insert(ghost);
+    world.entity_mut(entity).remove::<(bodies::Helm, bodies::View)>().insert(ghost);
 }
 
 /// Brings every ghost to where it is before this tick, makes the ones that are new, drops the ones that
@@ -171,42 +222,42 @@ pub(crate) fn follow_ghosts(
     mut updates: ResMut<Inbox<SectorUpdate>>,
     mut registry: ResMut<Registry>,
     mut totals: ResMut<Totals>,
-    mut ghosts: Query<(&Body, &mut Ghost, &mut Flight)>,
+    mut ghosts: Query<(&Body, &mut Ghost, &mut Flight, &mut Past)>,
     mut commands: Commands,
 ) {
     let now = clock.tick;
     let before = SimTick(now.0.saturating_sub(1));
-    for (net_id, (tick, state)) in newest(&mut updates, now, &mut totals) {
+    for (net_id, samples) in heard(&mut updates, now, &mut totals) {
+        let Some((&tick, &state)) = samples.last_key_value() else { continue };
         if let Some(entity) = registry.by_net(net_id) {
             // One of this shard's own is not a ghost: what others were told of it is old.
-            if let Ok((_, mut ghost, _)) = ghosts.get_mut(entity) {
+            if let Ok((_, mut ghost, _, mut past)) = ghosts.get_mut(entity) {
                 ghost.hear(tick, state, now);
+                note_all(&mut past, &samples);
             }
         } else if let Some(body) = announced.by_net(net_id)
             && registry.get(body.id).is_none()
         {
-            let state = carried(&state, tick, before);
-            let entity = commands
-                .spawn((
-                    body.clone(),
-                    Ghost { fresh: false, ..Ghost::new((tick, state), now) },
-                    Flight(state),
-                    Planned(state),
-                    bodies::collider(body, &state),
-                ))
-                .id();
-            registry.insert(body.id, net_id, entity);
+            let mut past = Past::default();
+            note_all(&mut past, &samples);
+            let ghost = Ghost { fresh: false, ..Ghost::new((tick, state), now) };
+            let state = ghost.carried(before);
+            let mut entity = commands.spawn((body.clone(), ghost, Flight(state), Planned(state), past));
+            if let Some(collider) = bodies::collider(body, &state) {
+                entity.insert(collider);
+            }
+            registry.insert(body.id, net_id, entity.id());
         }
     }
     let mut silent = Vec::new();
-    for (body, mut ghost, mut flight) in &mut ghosts {
+    for (body, mut ghost, mut flight, _) in &mut ghosts {
         let unannounced = ghost
             .released_at
             .is_some_and(|released| now.since(released) > RELEASED_TICKS && !announced.by_id.contains_key(&body.id));
         if unannounced || now.since(ghost.heard_at) > SILENCE_TICKS {
             silent.push(body.id);
         } else if std::mem::take(&mut ghost.fresh) {
-            flight.0 = carried(&ghost.known.1, ghost.known.0, before);
+            flight.0 = ghost.carried(before);
         } else if now.since(ghost.known.0) > MAX_EXTRAPOLATION_TICKS {
             flight.0.velocity = DVec2::ZERO;
             flight.0.angular_velocity = 0.0;
@@ -219,30 +270,40 @@ pub(crate) fn follow_ghosts(
     }
 }
 
-/// The newest motion of each entity among the updates that came.
-fn newest(
+/// The motion of each entity in the updates that came, by tick.
+fn heard(
     updates: &mut Inbox<SectorUpdate>,
     now: SimTick,
     totals: &mut Totals,
-) -> BTreeMap<NetId, (SimTick, FlightState)> {
-    let mut newest: BTreeMap<NetId, (SimTick, FlightState)> = BTreeMap::new();
+) -> BTreeMap<NetId, BTreeMap<SimTick, FlightState>> {
+    let mut heard: BTreeMap<NetId, BTreeMap<SimTick, FlightState>> = BTreeMap::new();
     for update in updates.drain() {
         if update.tick.since(now).max(now.since(update.tick)) > MAX_TICK_DIFFERENCE {
             totals.updates_out_of_time += 1;
             continue;
         }
         for motion in update.motions {
-            let entry = newest.entry(motion.net_id).or_insert((update.tick, motion.state));
-            if entry.0 < update.tick {
-                *entry = (update.tick, motion.state);
-            }
+            heard.entry(motion.net_id).or_default().insert(update.tick, motion.state);
         }
     }
-    newest
+    heard
 }
 
-/// Where a ghost that was in `state` after `tick` is taken to be after `wanted`.
-fn carried(state: &FlightState, tick: SimTick, wanted: SimTick) -> FlightState {
-    let earliest = SimTick(tick.0.saturating_sub(MAX_EXTRAPOLATION_TICKS));
-    at_tick(state, tick, wanted.clamp(earliest, tick + MAX_EXTRAPOLATION_TICKS))
+fn note_all(past: &mut Past, samples: &BTreeMap<SimTick, FlightState>) {
+    for (&tick, &state) in samples {
+        past.note(tick, state);
+    }
+}
+
+/// What changed its velocity between two updates, if that tells what it does.
+fn acceleration((from, before): &(SimTick, FlightState), (to, after): &(SimTick, FlightState)) -> DVec2 {
+    let ticks = to.since(*from);
+    if ticks == 0 || ticks > CURVE_GAP_TICKS {
+        return DVec2::ZERO;
+    }
+    let change = after.velocity - before.velocity;
+    let acceleration = change / (ticks as f64 * TICK_SECONDS);
+    // Less than what a packet rounds by is nothing.
+    let tells = change.abs().max_element() > 2.0 * VELOCITY.error_bound() && acceleration.length() <= MAX_ACCELERATION;
+    if tells { acceleration } else { DVec2::ZERO }
 }

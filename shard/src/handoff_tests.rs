@@ -65,7 +65,7 @@ fn what_hits_one_who_stays_after_all_is_felt_once() {
 #[test]
 fn an_attempt_without_an_answer_is_made_again_under_another_number() {
     let mut handoffs = leaving();
-    assert_eq!(handoffs.step(NOW + ASK_AGAIN_TICKS - 1, Event::Tick), vec![]);
+    assert_eq!(handoffs.step(NOW + (ASK_AGAIN_TICKS - 1), Event::Tick), vec![]);
     let again = handoffs.step(NOW + ASK_AGAIN_TICKS, Event::Tick);
     assert_eq!(again, vec![Action::Prepare { id: id(), to: THERE, attempt: 2 }]);
     assert_eq!(handoffs.step(NOW + ASK_AGAIN_TICKS, Event::Tick), vec![]);

@@ -5,7 +5,7 @@
 //! its tick raises it, ten seconds with time to spare lower it.
 
 use crate::{
-    bodies::{Helm, Owned},
+    bodies::{Helm, Owned, View},
     clock::SimClock,
     report::Totals,
 };
@@ -58,10 +58,17 @@ pub struct InputQueue {
     pending: VecDeque<Input>,
     window_start: Option<SimTick>,
     least_slack: Option<u64>,
+    view: Option<f64>,
     /// A test wants an input to be taken whether or not it was there before.
     #[cfg(feature = "planted-faults")]
     pub planted: bool,
 }
+
+/// What a pilot wants at once and is remembered when inputs are merged.
+const TRIGGERS: u8 = Controls::FIRE | Controls::LAUNCH | Controls::BEAM;
+
+/// Quarters of a tick in [`Input::view_lag`].
+const VIEW_LAG_PER_TICK: f64 = 4.0;
 
 impl InputQueue {
     /// Takes an input that arrived after the tick `now` was simulated.
@@ -102,7 +109,8 @@ impl InputQueue {
     /// Applies what is due at `tick`: returns the controls of this tick and how many inputs are in them.
     pub fn apply_due(&mut self, pilot: &mut Pilot, tick: SimTick) -> (Controls, u64) {
         let mut applied = 0;
-        let mut fire = 0;
+        let mut triggers = 0;
+        self.view = None;
         while let Some(input) = self.pending.front().copied()
             && input.tick + u64::from(pilot.input_delay_ticks) <= tick
         {
@@ -110,7 +118,10 @@ impl InputQueue {
             pilot.last_input = input.tick;
             pilot.inputs_applied += 1;
             pilot.controls = input.controls;
-            fire |= input.controls.buttons & Controls::FIRE;
+            triggers |= input.controls.buttons & TRIGGERS;
+            if input.controls.holds(Controls::BEAM) {
+                self.view = Some(input.tick.0 as f64 - f64::from(input.view_lag) / VIEW_LAG_PER_TICK);
+            }
             applied += 1;
         }
         self.relax(pilot, tick);
@@ -118,8 +129,14 @@ impl InputQueue {
         if tick.since(last_due) > HOLD_TICKS {
             pilot.controls = Controls::default();
         }
-        let buttons = pilot.controls.buttons | fire;
+        let buttons = pilot.controls.buttons | triggers;
         (Controls { buttons, ..pilot.controls }, applied)
+    }
+
+    /// The moment that the pilot saw who wanted the beam in what was applied last; of several inputs the last
+    /// one's. As a tick with fractions, unchecked.
+    pub fn view(&self) -> Option<f64> {
+        self.view
     }
 
     /// How many wait.
@@ -159,9 +176,10 @@ impl InputQueue {
 pub(crate) fn apply_inputs(
     clock: Res<SimClock>,
     mut totals: ResMut<Totals>,
-    mut ships: Query<(&mut Owned, &mut Helm)>,
+    mut ships: Query<(&mut Owned, &mut Helm, &mut View)>,
 ) {
-    for (mut owned, mut helm) in &mut ships {
+    for (mut owned, mut helm, mut view) in &mut ships {
+        view.0 = None;
         if owned.ahead.is_some() {
             continue;
         }
@@ -171,6 +189,7 @@ pub(crate) fn apply_inputs(
         };
         let (controls, applied) = hands.queue.apply_due(&mut hands.pilot, clock.tick);
         helm.0 = controls;
+        view.0 = hands.queue.view();
         totals.inputs_applied += applied;
         totals.inputs_merged += applied.saturating_sub(1);
     }
@@ -239,6 +258,22 @@ mod tests {
         assert_eq!(controls.thrust, 20);
         assert!(controls.holds(Controls::FIRE));
         assert!(!queue.apply_due(&mut pilot, SimTick(9)).0.holds(Controls::FIRE));
+    }
+
+    #[test]
+    fn of_merged_inputs_the_last_that_wants_the_beam_says_what_its_pilot_saw() {
+        let (mut queue, mut pilot) = (InputQueue::default(), pilot(0));
+        for (tick, buttons, view_lag) in [(5, Controls::BEAM, 8), (6, Controls::BEAM, 10), (7, Controls::LAUNCH, 0)] {
+            let mut next = input(tick, 1);
+            (next.controls.buttons, next.view_lag) = (buttons, view_lag);
+            queue.push(&mut pilot, next, SimTick(8));
+        }
+        let (controls, _) = queue.apply_due(&mut pilot, SimTick(9));
+        assert!(controls.holds(Controls::BEAM) && controls.holds(Controls::LAUNCH));
+        assert_eq!(queue.view(), Some(3.5));
+        // Held, not wanted anew: nobody told what the pilot sees now.
+        queue.apply_due(&mut pilot, SimTick(10));
+        assert_eq!(queue.view(), None);
     }
 
     #[test]

@@ -10,22 +10,28 @@
 
 #![allow(elided_lifetimes_in_paths, reason = "a system is its parameters: their lifetimes say nothing")]
 
+pub mod beams;
 pub mod bodies;
 mod borders;
 mod census;
 pub mod clock;
 pub mod config;
+mod contacts;
 mod control;
 pub mod damage;
 pub mod drain;
 mod drones;
+mod field;
 mod flight;
 pub mod ghosts;
 pub mod handoff;
+pub mod impacts;
 pub mod inputs;
 pub mod leases;
 pub mod link;
 pub mod mailbox;
+mod missiles;
+pub mod past;
 mod physics;
 mod publish;
 pub mod registry;

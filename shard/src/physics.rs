@@ -8,7 +8,7 @@
 use crate::{
     bodies::{Body, Flight, Owned, Planned},
     clock::SimClock,
-    damage::{Impacts, collision_damage},
+    contacts::TouchRules,
     ghosts::Ghost,
     report::Totals,
 };
@@ -18,9 +18,8 @@ use bevy::{
     prelude::*,
 };
 use sidereal_protocol::{
-    control::{GhostImpact, ImpactCause},
     flight::{FlightState, MAX_SPEED},
-    tick::TICK_HZ,
+    tick::{SimTick, TICK_HZ},
 };
 use std::time::Duration;
 
@@ -52,6 +51,7 @@ pub(crate) fn configure(app: &mut App) {
     app.add_plugins(
         PhysicsPlugins::new(PhysicsTick)
             .with_length_unit(LENGTH_UNIT)
+            .with_collision_hooks::<TouchRules>()
             .build()
             .disable::<PhysicsInterpolationPlugin>()
             .disable::<IslandSleepingPlugin>(),
@@ -81,21 +81,20 @@ pub(crate) fn step_physics(world: &mut World) {
     world.run_schedule(PhysicsTick);
 }
 
-/// Takes over what avian made of the plans, and what it cost those who collided.
+/// Takes over what avian made of the plans. What has no collider flies as planned.
 pub(crate) fn read_bodies(
     clock: Res<SimClock>,
     mut totals: ResMut<Totals>,
-    mut impacts: ResMut<Impacts>,
-    mut bodies: Query<(
-        &Body,
-        &Planned,
-        &Position,
-        &LinearVelocity,
-        &mut Flight,
-        Option<&mut Owned>,
-        Option<&mut Ghost>,
-    )>,
+    mut bodies: Query<
+        (&Body, &Planned, &Position, &LinearVelocity, &mut Flight, Option<&mut Owned>, Option<&mut Ghost>),
+        With<RigidBody>,
+    >,
+    mut others: Query<(&Planned, &mut Flight, Option<&mut Owned>), Without<RigidBody>>,
 ) {
+    for (planned, mut flight, owned) in &mut others {
+        flight.0 = planned.0;
+        arrive(owned, clock.tick);
+    }
     for (body, planned, position, velocity, mut flight, owned, ghost) in &mut bodies {
         let planned = planned.0;
         let push = (velocity.0 - planned.velocity).length();
@@ -103,11 +102,7 @@ pub(crate) fn read_bodies(
             push < UNTOUCHED_SPEED && position.0.distance_squared(planned.position) < UNTOUCHED_DISTANCE.powi(2);
         if untouched {
             flight.0 = planned;
-            if let Some(mut owned) = owned
-                && owned.ahead.is_some_and(|(tick, _)| tick <= clock.tick)
-            {
-                owned.ahead = None;
-            }
+            arrive(owned, clock.tick);
             continue;
         }
         let touched = FlightState { position: position.0, velocity: velocity.0.clamp_length_max(MAX_SPEED), ..planned };
@@ -120,21 +115,18 @@ pub(crate) fn read_bodies(
         flight.0 = touched;
         if let Some(mut owned) = owned {
             owned.ahead = None;
-            let damage = collision_damage(body, push);
-            if damage > 0 {
-                impacts.push(GhostImpact {
-                    target: body.id,
-                    source: None,
-                    cause: ImpactCause::Contact { other: body.id },
-                    impulse: sidereal_protocol::DVec2::ZERO,
-                    damage,
-                    tick: clock.tick,
-                });
-            }
         }
         if let Some(mut ghost) = ghost {
-            ghost.touched(clock.tick);
+            ghost.touched(clock.tick, planned.velocity, touched.velocity);
         }
     }
-    impacts.sort();
+}
+
+/// Who waited for the tick of its record has it now.
+fn arrive(owned: Option<Mut<Owned>>, now: SimTick) {
+    if let Some(mut owned) = owned
+        && owned.ahead.is_some_and(|(tick, _)| tick <= now)
+    {
+        owned.ahead = None;
+    }
 }

@@ -5,6 +5,7 @@
 //! changed, a few times a second at most for one entity.
 
 use crate::{
+    beams::Beams,
     bodies::{self, Body, Flight, Helm, Owned},
     clock::SimClock,
     handoff::Handoffs,
@@ -50,6 +51,7 @@ pub(crate) fn publish_motion(
     clock: Res<SimClock>,
     registry: Res<Registry>,
     shots: Res<Shots>,
+    beams: Res<Beams>,
     mut lane: ResMut<Outbox<LaneDatagram>>,
     mut bodies: Query<(&Body, &Flight, Option<&Helm>, &mut Owned)>,
 ) {
@@ -69,12 +71,13 @@ pub(crate) fn publish_motion(
             news.entry(sector).or_default().motions.push(motion);
         }
     }
-    for sector in shots.sectors() {
+    for sector in shots.sectors().chain(beams.sectors()) {
         news.entry(sector).or_default();
     }
     for (sector, mut news) in news {
         news.shots.extend(shots.told_in(sector));
         news.hits.extend(shots.hits_in(sector));
+        news.beams.extend(beams.told_in(sector));
         for packet in encode_sector_update(sector, now, news.parts()) {
             lane.push(LaneDatagram(packet.bytes));
         }

@@ -6,8 +6,8 @@
 //! are an error.
 
 use crate::{
-    borders, census, clock, control, damage, drones, flight, ghosts, handoff, inputs, physics, publish, spawner,
-    weapons,
+    beams, borders, census, clock, contacts, control, damage, drones, flight, ghosts, handoff, inputs, missiles, past,
+    physics, publish, spawner, weapons,
 };
 use bevy::{
     ecs::schedule::{ExecutorKind, LogLevel, ScheduleBuildSettings, ScheduleLabel},
@@ -36,13 +36,14 @@ pub enum ShardSystems {
 pub enum SimSystems {
     /// Ghosts follow the newest that is known of them: minds look at them, bodies meet them.
     Ghosts,
-    /// Inputs that are due, then drones' minds: both end as controls at the helm.
+    /// Inputs that are due, then drones' and missiles' minds: all end as controls at the helm.
     Helm,
     /// Controls become the tick's planned motion.
     Flight,
-    /// avian steps; what nothing touched keeps its planned motion exactly.
+    /// avian steps; what nothing touched keeps its planned motion exactly. Then where everybody is now is
+    /// known, and is noted for those who see it late.
     Physics,
-    /// Shots are fired and judged, where the bodies are now.
+    /// Shots and missiles are launched and judged where the bodies are now, beams where they were.
     Weapons,
     /// What was hit pays for it.
     Damage,
@@ -95,10 +96,26 @@ pub(crate) fn configure(app: &mut App) {
         SimStep,
         (
             ghosts::follow_ghosts.in_set(SimSystems::Ghosts),
-            (inputs::apply_inputs, drones::fly_drones).chain().in_set(SimSystems::Helm),
+            (inputs::apply_inputs, drones::fly_drones, missiles::steer_missiles).chain().in_set(SimSystems::Helm),
             flight::plan_motion.in_set(SimSystems::Flight),
-            (physics::write_bodies, physics::step_physics, physics::read_bodies).chain().in_set(SimSystems::Physics),
-            (weapons::fire_weapons, weapons::judge_shots).chain().in_set(SimSystems::Weapons),
+            (
+                physics::write_bodies,
+                physics::step_physics,
+                physics::read_bodies,
+                contacts::feel_contacts,
+                past::remember,
+            )
+                .chain()
+                .in_set(SimSystems::Physics),
+            (
+                weapons::fire_weapons,
+                missiles::launch_missiles,
+                beams::fire_beams,
+                weapons::judge_shots,
+                missiles::judge_missiles,
+            )
+                .chain()
+                .in_set(SimSystems::Weapons),
             damage::apply_impacts.in_set(SimSystems::Damage),
             spawner::replace_the_lost.in_set(SimSystems::Spawning),
             (borders::cross_borders, handoff::watch_the_time).chain().in_set(SimSystems::Borders),

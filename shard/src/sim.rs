@@ -5,10 +5,12 @@
 //! `Outbox<ToServer>` and `Outbox<LaneDatagram>`.
 
 use crate::{
+    beams::Beams,
     clock::SimClock,
     damage::Impacts,
     ghosts::{Announced, GhostNews},
     handoff::Handoffs,
+    impacts::Felt,
     leases::{Leases, NetIds},
     mailbox::{Inbox, LaneDatagram, Outbox},
     physics,
@@ -48,8 +50,10 @@ impl Plugin for SimPlugin {
             .init_resource::<Announced>()
             .init_resource::<Handoffs>()
             .init_resource::<Impacts>()
+            .init_resource::<Felt>()
             .init_resource::<Losses>()
             .init_resource::<Shots>()
+            .init_resource::<Beams>()
             .init_resource::<Totals>();
         physics::configure(app);
         schedule::configure(app);

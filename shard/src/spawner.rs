@@ -5,10 +5,11 @@
 //! to be replaced when a shard ends is not: its successor does not know of it.
 
 use crate::{
-    bodies::{self, Body, Flight, Owned, Planned},
+    bodies::{self, Body, Flight, Owned},
     clock::SimClock,
     leases::{Leases, NetIds, Welcomed},
     mailbox::Outbox,
+    past::Past,
     registry::Registry,
     report::Totals,
 };
@@ -114,13 +115,9 @@ pub(crate) fn replace_the_lost(
         };
         let record = replacement(&loss, spot, net_id, now, &mut random);
         let (body, owned, flight) = bodies::own_body(&record);
-        let collider = bodies::collider(&body, &flight.0);
         new.push((body.clone(), flight));
-        let flies = body.hull_kind.is_some();
-        let mut entity = commands.spawn((body, owned, flight, Planned(flight.0), collider));
-        if flies {
-            entity.insert(bodies::Helm::default());
-        }
+        let mut entity = commands.spawn_empty();
+        bodies::insert_owned(&mut entity, body, owned, flight, Past::default());
         registry.insert(record.id, net_id, entity.id());
         totals.respawned += 1;
         outbox.push(ToServer::Record(Box::new(record)));
@@ -128,6 +125,12 @@ pub(crate) fn replace_the_lost(
 }
 
 fn seed(world_seed: u64, sector: SectorId, now: SimTick, index: u64) -> u128 {
+    let place = (u64::from(sector.x as u32) << 32) | u64::from(sector.y as u32);
+    mixed(world_seed, place, now, index)
+}
+
+/// A seed out of the world's, and of what is to be random.
+pub(crate) fn mixed(world_seed: u64, what: u64, now: SimTick, index: u64) -> u128 {
     // splitmix64 over the parts, so that neighbouring sectors and ticks have nothing in common.
     let mix = |value: u64| {
         let mut value = value.wrapping_add(0x9E37_79B9_7F4A_7C15);
@@ -135,8 +138,7 @@ fn seed(world_seed: u64, sector: SectorId, now: SimTick, index: u64) -> u128 {
         value = (value ^ (value >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         value ^ (value >> 31)
     };
-    let place = (u64::from(sector.x as u32) << 32) | u64::from(sector.y as u32);
-    let high = mix(mix(mix(world_seed) ^ place) ^ now.0);
+    let high = mix(mix(mix(world_seed) ^ what) ^ now.0);
     let low = mix(high ^ index);
     (u128::from(high) << 64) | u128::from(low)
 }
@@ -161,9 +163,7 @@ fn replacement(loss: &Loss, position: DVec2, net_id: NetId, now: SimTick, random
     let is_rock = loss.kind == EntityKind::Asteroid;
     let drift = DVec2::from_angle(random.random_range(-PI..PI)) * random.random_range(0.0..DRIFT);
     let spin = random.random_range(-0.5..0.5);
-    // Version 7 by the world's clock: sorted by creation, and the same in every run.
-    let milliseconds = (now.0 as f64 * TICK_SECONDS * 1000.0) as u64;
-    let id = uuid::Builder::from_unix_timestamp_millis(milliseconds, &random.random()).into_uuid();
+    let id = new_id(now, random);
     EntityRecord {
         net_id,
         hull_kind: loss.hull_kind,
@@ -187,6 +187,13 @@ fn replacement(loss: &Loss, position: DVec2, net_id: NetId, now: SimTick, random
             patrol_phase: angle,
             target: None,
         }),
-        ..EntityRecord::at_rest(EntityId(id), loss.kind, position, now)
+        ..EntityRecord::at_rest(id, loss.kind, position, now)
     }
+}
+
+/// An identity for what comes to be at `now`. Version 7 by the world's clock: sorted by creation, and the
+/// same in every run.
+pub(crate) fn new_id(now: SimTick, random: &mut Pcg64Mcg) -> EntityId {
+    let milliseconds = (now.0 as f64 * TICK_SECONDS * 1000.0) as u64;
+    EntityId(uuid::Builder::from_unix_timestamp_millis(milliseconds, &random.random()).into_uuid())
 }

@@ -4,13 +4,16 @@
 
 use crate::{
     bodies::{self, Body, Flight, Helm, Owned},
+    contacts,
     damage::Impacts,
     flight::at_tick,
     ghosts,
     handoff::{Action, Event, Handoffs, SETTLE_TICKS},
+    impacts::Felt,
     inputs::Arrival,
     leases::Leases,
     mailbox::Outbox,
+    missiles,
     registry::Registry,
     report::Totals,
 };
@@ -110,16 +113,23 @@ fn adopt(world: &mut World, record: EntityRecord, inputs: &[Input], now: SimTick
             }
         }
     }
+    let blows = world.resource_mut::<Felt>().missed(record.id, record.tick, now);
     let behind = now.since(record.tick);
     let ahead = record.tick.since(now);
     let mut controls = owned.hands.as_ref().map(|hands| hands.pilot.controls);
-    if behind > 0 && behind <= MAX_REPLAY_TICKS {
+    if behind > 0 && behind <= MAX_REPLAY_TICKS && owned.warhead.is_some() {
+        missiles::catch_up(world, &body, &owned, &mut flight, record.tick, now);
+    } else if behind > 0 && behind <= MAX_REPLAY_TICKS {
         for tick in record.tick.0 + 1..=now.0 {
             applied += advance(&body, &mut owned, &mut flight, &mut controls, SimTick(tick));
+            contacts::apply_blows(&blows, &body, &mut flight, SimTick(tick));
         }
     } else if ahead > 0 && ahead <= MAX_AHEAD_TICKS {
         owned.ahead = Some((record.tick, record.state));
         flight.0 = at_tick(&record.state, record.tick, now);
+    }
+    for blow in &blows {
+        world.resource_mut::<Impacts>().push_felt(contacts::after_blow(blow, &body));
     }
     let entity = bodies::spawn_owned(world, body, owned, flight);
     if let (Some(controls), Some(mut helm)) = (controls, world.get_mut::<Helm>(entity)) {
@@ -131,7 +141,7 @@ fn adopt(world: &mut World, record: EntityRecord, inputs: &[Input], now: SimTick
     totals.inputs_doubled += doubled;
 }
 
-/// One tick that an adopted entity lived through on its way here: by its inputs, without collisions.
+/// One tick that an adopted entity lived through on its way here: by its inputs. Its collisions come apart.
 fn advance(body: &Body, owned: &mut Owned, flight: &mut Flight, controls: &mut Option<Controls>, tick: SimTick) -> u64 {
     match (&mut owned.hands, body.spec()) {
         (Some(hands), Some(spec)) => {

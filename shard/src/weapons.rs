@@ -9,22 +9,23 @@ use crate::{
     bodies::{Body, Flight, Helm, Owned},
     clock::SimClock,
     damage::Impacts,
+    field::{Field, Target},
     handoff::Handoffs,
     leases::Leases,
     mailbox::Outbox,
+    past::Past,
     registry::Registry,
     report::Totals,
-    shot_path::{self, Leg},
+    shot_path,
 };
 use bevy::prelude::*;
 use sidereal_protocol::{
     control::{GhostImpact, ImpactCause, ToServer},
-    flight::{Controls, FlightState, MAX_SPEED},
-    ids::NetId,
+    flight::{Controls, MAX_SPEED},
     motion::POSITION,
     sector::SectorId,
     shot::{BULLET_DAMAGE, BULLET_LIFE_TICKS, BULLET_SPEED, SHOT_REPEATS, Shot, ShotHit, ShotId},
-    tick::{SimTick, TICK_SECONDS},
+    tick::SimTick,
 };
 use std::collections::BTreeMap;
 
@@ -151,12 +152,6 @@ pub(crate) fn fire_weapons(
     }
 }
 
-/// A body that a shot may hit.
-struct Target {
-    body: usize,
-    low_x: f64,
-}
-
 /// Holds the next part of every path against the bodies.
 pub(crate) fn judge_shots(
     clock: Res<SimClock>,
@@ -166,13 +161,17 @@ pub(crate) fn judge_shots(
     mut impacts: ResMut<Impacts>,
     mut totals: ResMut<Totals>,
     mut outbox: ResMut<Outbox<ToServer>>,
-    bodies: Query<(&Body, &Flight, Has<Owned>)>,
+    bodies: Query<(&Body, &Flight, &Past, Option<&Owned>)>,
 ) {
     if shots.in_flight.is_empty() {
         return;
     }
     let now = clock.tick;
-    let field = Field::new(registry.in_order().filter_map(|entity| bodies.get(entity).ok()), now);
+    let targets = registry.in_order().filter_map(|entity| bodies.get(entity).ok());
+    let field = Field::new(targets.map(|(body, flight, past, owned)| Target { body, flight, past, owned }), now);
+    let shooter_of = |shot: &Shot| {
+        registry.by_net(shot.id.shooter).and_then(|entity| bodies.get(entity).ok()).map(|(body, ..)| body.id)
+    };
     let mut hits = Vec::new();
     let mut passed = Vec::new();
     let mut entered = Vec::new();
@@ -190,7 +189,12 @@ pub(crate) fn judge_shots(
             if leg.from > flying.judged_until {
                 entered.push((shot, leg.sector));
             }
-            if let Some((time, target)) = field.first_hit(&shot, &leg) {
+            // Nobody shoots down the missile that it has just launched.
+            let shooter = shooter_of(&shot);
+            let spares = |target: &Target| {
+                target.body.net_id == shot.id.shooter || shooter.is_some_and(|shooter| target.is_missile_of(shooter))
+            };
+            if let Some((time, target)) = field.first_hit(&shot, &leg, 0.0, spares) {
                 hits.push((shot, leg.sector, shot.position_at(time), target));
                 over.push(id);
                 break;
@@ -212,75 +216,22 @@ pub(crate) fn judge_shots(
         totals.shots_passed_on += 1;
         outbox.push(ToServer::Shot { shot, to });
     }
-    for (shot, sector, position, (target, own)) in hits {
-        let source =
-            registry.by_net(shot.id.shooter).and_then(|entity| bodies.get(entity).ok()).map(|(body, ..)| body.id);
-        shots.hits.push((now, sector, ShotHit { id: shot.id, target: target.net_id, position }));
+    for (shot, sector, position, target) in hits {
+        shots.hits.push((now, sector, ShotHit { id: shot.id, target: target.body.net_id, position }));
         totals.hits += 1;
         let impact = GhostImpact {
-            target: target.id,
-            source,
+            target: target.body.id,
+            source: shooter_of(&shot),
             cause: ImpactCause::Bullet(shot.id),
             impulse: shot.velocity * BULLET_PUSH,
             damage: BULLET_DAMAGE,
             tick: now,
         };
-        if own {
+        if target.owned.is_some() {
             impacts.push(impact);
         } else {
             totals.ghost_impacts += 1;
             outbox.push(ToServer::Impact(impact));
         }
-    }
-}
-
-/// All bodies by their left edge, so that a path is held only against those near it.
-struct Field<'a> {
-    bodies: Vec<(&'a Body, &'a Flight, bool)>,
-    by_left_edge: Vec<Target>,
-    widest: f64,
-    now: f64,
-}
-
-impl<'a> Field<'a> {
-    fn new(bodies: impl Iterator<Item = (&'a Body, &'a Flight, bool)>, now: SimTick) -> Self {
-        let bodies: Vec<_> = bodies.collect();
-        let mut widest: f64 = 0.0;
-        let mut by_left_edge: Vec<Target> = bodies
-            .iter()
-            .enumerate()
-            .map(|(index, (body, flight, _))| {
-                widest = widest.max(2.0 * body.radius);
-                Target { body: index, low_x: flight.0.position.x - body.radius }
-            })
-            .collect();
-        by_left_edge.sort_by(|one, other| one.low_x.total_cmp(&other.low_x));
-        Self { bodies, by_left_edge, widest, now: now.0 as f64 }
-    }
-
-    /// The first body that the shot meets on `leg`; of two at once the one with the lower net id.
-    fn first_hit(&self, shot: &Shot, leg: &Leg) -> Option<(f64, (&'a Body, bool))> {
-        let (start, end) = (shot.position_at(leg.from), shot.position_at(leg.to));
-        // Bodies stand where they are now; at the leg's times they were up to so far away.
-        let age = (self.now - leg.from).max(leg.to - self.now).max(0.0);
-        let reach = MAX_SPEED * TICK_SECONDS * age;
-        let low = start.x.min(end.x) - reach;
-        let high = start.x.max(end.x) + reach;
-        let first = self.by_left_edge.partition_point(|target| target.low_x < low - self.widest);
-        let mut best: Option<(f64, NetId, (&'a Body, bool))> = None;
-        for target in self.by_left_edge[first..].iter().take_while(|target| target.low_x <= high) {
-            let (body, flight, own) = self.bodies[target.body];
-            if body.net_id == shot.id.shooter {
-                continue;
-            }
-            let FlightState { position, velocity, .. } = flight.0;
-            let met = shot_path::meets(shot, (leg.from, leg.to), position, velocity, self.now, body.radius);
-            if let Some(time) = met
-                && best.is_none_or(|(earliest, net_id, _)| (time, body.net_id) < (earliest, net_id))
-            {
-                best = Some((time, body.net_id, (body, own)));
-            }
-        }
-        best.map(|(time, _, hit)| (time, hit))
     }
 }

@@ -2,171 +2,21 @@
 
 mod common;
 
-use common::*;
+use common::{
+    mesh::{EAST, Mesh, WEST},
+    *,
+};
 use sidereal_protocol::{
     DVec2,
-    control::{GhostImpact, RefuseReason, ToServer, ToShard},
+    control::{GhostImpact, ImpactCause, RefuseReason, ToServer, ToShard},
     flight::{self, Controls, FlightState, HullKind},
-    ids::EntityId,
-    input::Input,
+    ids::NetId,
     motion::{EngineGlow, Motion, SectorUpdate},
     record::EntityRecord,
-    sector::SectorId,
+    shot::ShotId,
     tick::SimTick,
 };
 use sidereal_shard::ghosts::GhostNews;
-use std::collections::BTreeMap;
-
-const WEST: SectorId = SectorId::new(0, 0);
-const EAST: SectorId = SectorId::new(1, 0);
-
-/// Two shards side by side; a frame takes `delay` ticks each way, a datagram too.
-struct Mesh {
-    shards: [Shard; 2],
-    authority: BTreeMap<EntityId, (usize, u64)>,
-    offers: BTreeMap<EntityId, (usize, EntityRecord)>,
-    history: BTreeMap<EntityId, Vec<Input>>,
-    wire: Vec<(u64, Parcel)>,
-    now: u64,
-    delay: u64,
-    handoffs: u64,
-    impacts: u64,
-    destroyed: Vec<EntityId>,
-}
-
-#[derive(Debug)]
-enum Parcel {
-    FromShard(usize, ToServer),
-    ToShard(usize, ToShard),
-    Motion(usize, SectorUpdate),
-}
-
-impl Mesh {
-    fn new(west: Vec<EntityRecord>, east: Vec<EntityRecord>, delay: u64) -> Self {
-        let mut authority = BTreeMap::new();
-        for (shard, records) in [&west, &east].into_iter().enumerate() {
-            for record in records {
-                authority.insert(record.id, (shard, record.epoch));
-            }
-        }
-        let everything: Vec<EntityRecord> = west.iter().chain(&east).cloned().collect();
-        let mut shards = [Shard::with(1, &[WEST], west), Shard::with(2, &[EAST], east)];
-        // Both hear of everything: what is their own is no ghost.
-        for shard in &mut shards {
-            for record in &everything {
-                let (body, _, _) = sidereal_shard::bodies::own_body(record);
-                shard.news(GhostNews::Appeared(Box::new(body)));
-            }
-        }
-        Self {
-            shards,
-            authority,
-            offers: BTreeMap::new(),
-            history: BTreeMap::new(),
-            wire: Vec::new(),
-            now: START,
-            delay,
-            handoffs: 0,
-            impacts: 0,
-            destroyed: Vec::new(),
-        }
-    }
-
-    fn post(&mut self, parcel: Parcel) {
-        self.wire.push((self.now + self.delay, parcel));
-    }
-
-    fn input(&mut self, id: EntityId, input: Input) {
-        self.history.entry(id).or_default().push(input);
-        let shard = self.authority[&id].0;
-        self.post(Parcel::ToShard(shard, ToShard::Inputs { id, inputs: vec![input] }));
-    }
-
-    fn tick(&mut self) {
-        self.now += 1;
-        for (_, parcel) in self.wire.extract_if(.., |(due, _)| *due <= self.now).collect::<Vec<_>>() {
-            match parcel {
-                Parcel::FromShard(shard, frame) => self.serve(shard, frame),
-                Parcel::ToShard(shard, frame) => self.shards[shard].send(frame),
-                Parcel::Motion(shard, update) => self.shards[shard].update_from(update),
-            }
-        }
-        for index in 0..2 {
-            self.shards[index].tick();
-            for frame in self.shards[index].frames() {
-                self.post(Parcel::FromShard(index, frame));
-            }
-            for update in sector_updates(&self.shards[index].datagrams()) {
-                self.post(Parcel::Motion(1 - index, update));
-            }
-        }
-        self.check();
-    }
-
-    fn serve(&mut self, from: usize, frame: ToServer) {
-        let other = 1 - from;
-        match frame {
-            ToServer::Prepare { mut record, to } => {
-                let current = self.authority.get(&record.id) == Some(&(from, record.epoch));
-                if current && !self.offers.contains_key(&record.id) {
-                    record.epoch += 1;
-                    record.sector = to;
-                    self.offers.insert(record.id, (other, *record.clone()));
-                    self.post(Parcel::ToShard(other, ToShard::Offer { record }));
-                }
-            }
-            ToServer::Accept { id, epoch } => {
-                let (_, record) = self.offers.remove(&id).expect("only offers are accepted");
-                let last = record.pilot.map(|pilot| pilot.last_input);
-                let history = self.history.get(&id).cloned().unwrap_or_default();
-                let inputs = history.into_iter().filter(|input| Some(input.tick) > last).collect();
-                self.authority.insert(id, (from, epoch));
-                self.post(Parcel::ToShard(from, ToShard::Commit { id, epoch, inputs }));
-                self.post(Parcel::ToShard(other, ToShard::Release { id, epoch }));
-                self.handoffs += 1;
-            }
-            ToServer::Refuse { id, epoch, .. } => {
-                self.offers.remove(&id);
-                self.post(Parcel::ToShard(other, ToShard::Abort { id, epoch }));
-            }
-            ToServer::Impact(impact) => {
-                self.impacts += 1;
-                if let Some(&(shard, _)) = self.authority.get(&impact.target) {
-                    self.post(Parcel::ToShard(shard, ToShard::Impact(impact)));
-                }
-            }
-            ToServer::Shot { shot, .. } => self.post(Parcel::ToShard(other, ToShard::Shot(shot))),
-            ToServer::Destroyed { id, .. } => {
-                self.authority.remove(&id);
-                self.destroyed.push(id);
-                for shard in &mut self.shards {
-                    shard.news(GhostNews::Gone(id));
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// Nobody is owned twice; who is owned is owned by the authority, or on the way to it.
-    fn check(&self) {
-        for (&id, &(shard, _)) in &self.authority {
-            let owners = self.shards.iter().filter(|shard| shard.owns(id)).count();
-            let under_way = self.wire.iter().any(|(_, parcel)| match parcel {
-                Parcel::ToShard(_, ToShard::Commit { id: other, .. } | ToShard::Release { id: other, .. })
-                | Parcel::FromShard(_, ToServer::Destroyed { id: other, .. }) => *other == id,
-                _ => false,
-            });
-            assert!(under_way || (owners == 1 && self.shards[shard].owns(id)), "{id} at {}", self.now);
-            for shard in self.shards.iter().filter(|shard| shard.entity(id).is_some()) {
-                assert!(shard.state(id).is_finite());
-            }
-        }
-    }
-
-    fn owner(&self, id: EntityId) -> &Shard {
-        &self.shards[self.authority[&id].0]
-    }
-}
 
 #[test]
 fn a_ship_that_crosses_back_and_forth_flies_as_if_there_were_no_border() {
@@ -263,7 +113,8 @@ fn a_duel_across_the_border_ends_with_one_destroyed_once() {
     east[0].hull = 30;
     let mut mesh = Mesh::new(west, east, 2);
     fight(&mut mesh, 120);
-    assert_eq!(mesh.destroyed, vec![id(2)]);
+    let destroyed: Vec<_> = mesh.destroyed.iter().map(|&(victim, _, by)| (victim, by)).collect();
+    assert_eq!(destroyed, vec![(id(2), Some(id(1)))]);
     assert!(mesh.shards.iter().all(|shard| shard.entity(id(2)).is_none()));
 }
 
@@ -322,13 +173,13 @@ fn west_with(record: EntityRecord) -> Shard {
     Shard::with(1, &[WEST], vec![record])
 }
 
-fn until_prepared(shard: &mut Shard) -> Box<EntityRecord> {
+fn until_prepared(shard: &mut Shard) -> (Box<EntityRecord>, u32) {
     for _ in 0..100 {
         shard.tick();
         for frame in shard.frames() {
-            if let ToServer::Prepare { record, to } = frame {
+            if let ToServer::Prepare { record, to, attempt } = frame {
                 assert_eq!(to, EAST);
-                return record;
+                return (record, attempt);
             }
         }
     }
@@ -338,18 +189,18 @@ fn until_prepared(shard: &mut Shard) -> Box<EntityRecord> {
 #[test]
 fn an_aborted_handoff_goes_on_here_and_is_not_tried_again_for_a_second() {
     let mut shard = west_with(moving(ship(1, DVec2::new(990.0, 500.0)), DVec2::X * 60.0));
-    let record = until_prepared(&mut shard);
+    let (_, attempt) = until_prepared(&mut shard);
     shard.send(ToShard::Impact(GhostImpact {
         target: id(1),
         source: None,
-        shot: None,
+        cause: ImpactCause::Bullet(ShotId { shooter: NetId(9), tick: SimTick(shard.tick) }),
         impulse: DVec2::ZERO,
         damage: 30,
         tick: SimTick(shard.tick),
     }));
     shard.ticks(2);
     assert_eq!(shard.body(id(1)).hull, 100, "damage is held back");
-    shard.send(ToShard::Abort { id: id(1), epoch: record.epoch + 1 });
+    shard.send(ToShard::Abort { id: id(1), attempt });
     shard.ticks(1);
     assert_eq!(shard.body(id(1)).hull, 70, "and applied here after all");
     assert!(shard.owns(id(1)));
@@ -376,7 +227,7 @@ fn a_leaving_ship_holds_its_fire() {
 #[test]
 fn a_released_body_nobody_announces_goes_after_a_second() {
     let mut shard = west_with(moving(rock(1, DVec2::new(990.0, 500.0), 20.0), DVec2::X * 60.0));
-    let record = until_prepared(&mut shard);
+    let (record, _) = until_prepared(&mut shard);
     shard.send(ToShard::Release { id: id(1), epoch: record.epoch + 1 });
     shard.ticks(1);
     assert!(shard.is_ghost(id(1)));
@@ -410,7 +261,7 @@ fn a_record_from_a_clock_ahead_waits_for_its_tick() {
     let mut record = moving(ship(1, DVec2::splat(500.0)), DVec2::X * 90.0);
     record.tick = SimTick(START + 3);
     shard.send(ToShard::Offer { record: Box::new(record.clone()) });
-    shard.send(ToShard::Commit { id: id(1), epoch: 1, inputs: vec![] });
+    shard.send(ToShard::Commit { record: Box::new(record.clone()), inputs: vec![] });
     shard.ticks(3);
     assert_eq!(shard.state(id(1)), record.state);
     shard.tick();
@@ -424,13 +275,16 @@ fn an_admitted_ship_is_adopted_as_it_was_stored() {
     let mut record = ship(1, DVec2::splat(500.0));
     record.tick = SimTick(10);
     record.epoch = 9;
-    shard.send(ToShard::Offer { record: Box::new(record) });
+    shard.send(ToShard::Offer { record: Box::new(record.clone()) });
     shard.app.update();
     assert_eq!(shard.frames(), vec![ToServer::Accept { id: id(1), epoch: 9 }]);
-    shard.send(ToShard::Commit { id: id(1), epoch: 9, inputs: vec![] });
+    shard.send(ToShard::Commit { record: Box::new(record), inputs: vec![] });
     shard.tick();
-    let adopted = ToServer::Adopted { id: id(1), epoch: 9, tick: SimTick(START + 1) };
-    assert!(shard.frames().contains(&adopted));
+    let adopted = shard.frames().into_iter().any(|frame| match frame {
+        ToServer::Adopted { id: who, epoch, tick, .. } => (who, epoch, tick) == (id(1), 9, SimTick(START + 1)),
+        _ => false,
+    });
+    assert!(adopted);
     assert_eq!(shard.state(id(1)).position, DVec2::splat(500.0));
     shard.inputs(id(1), vec![input(START, 0, 0, 0)]);
     shard.ticks(2);
@@ -439,13 +293,14 @@ fn an_admitted_ship_is_adopted_as_it_was_stored() {
 
 fn ghost_update(tick: u64, position: DVec2, velocity: DVec2) -> SectorUpdate {
     let state = FlightState { position, velocity, ..Default::default() };
-    let net_id = sidereal_protocol::ids::NetId(7);
+    let net_id = NetId(7);
     SectorUpdate {
         sector: EAST,
         tick: SimTick(tick),
         motions: vec![Motion { net_id, state, glow: EngineGlow::default() }],
         shots: vec![],
         hits: vec![],
+        beams: vec![],
     }
 }
 

@@ -21,7 +21,7 @@ use sidereal_protocol::{
     lane,
     limits::PROTOCOL_VERSION,
     messages::Credential,
-    motion::{EngineGlow, Motion, encode_sector_update},
+    motion::{EngineGlow, Motion, SectorNews, encode_sector_update},
     schema,
     sector::SectorId,
     tick::SimTick,

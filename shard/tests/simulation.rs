@@ -281,9 +281,9 @@ fn a_rock_that_nobody_takes_drifts_back() {
     for _ in 0..150 {
         shard.tick();
         for frame in shard.frames() {
-            if let ToServer::Prepare { record, .. } = frame {
+            if let ToServer::Prepare { attempt, .. } = frame {
                 asked += 1;
-                shard.send(ToShard::Abort { id: id(1), epoch: record.epoch });
+                shard.send(ToShard::Abort { id: id(1), attempt });
             }
         }
     }

@@ -2,10 +2,12 @@
 
 #![allow(dead_code, missing_docs, clippy::unwrap_used)]
 
+pub mod mesh;
+
 use bevy::prelude::*;
 use sidereal_protocol::{
     DVec2,
-    control::{Lease, ToServer, ToShard},
+    control::{GhostImpact, Lease, ToServer, ToShard},
     flight::{Controls, FlightState, HullKind},
     ids::{AccountId, EntityId, NetId, NetIdBlock, ShardId},
     input::Input,
@@ -122,6 +124,12 @@ impl Shard {
         self.entity(id).is_some_and(|entity| self.app.world().get::<Owned>(entity).is_some())
     }
 
+    /// All that are this shard's.
+    pub fn owned(&mut self) -> Vec<EntityId> {
+        let mut bodies = self.app.world_mut().query_filtered::<&Body, With<Owned>>();
+        bodies.iter(self.app.world()).map(|body| body.id).collect()
+    }
+
     pub fn is_ghost(&self, id: EntityId) -> bool {
         self.entity(id).is_some() && !self.owns(id)
     }
@@ -147,6 +155,11 @@ pub fn id(number: u64) -> EntityId {
 
 pub fn input(tick: u64, thrust: i8, turn: i8, buttons: u8) -> Input {
     Input { tick: SimTick(tick), controls: Controls { thrust, turn, buttons }, view_lag: 0 }
+}
+
+/// An input that wants the beam, by a pilot who sees the others `view_lag` quarters of a tick late.
+pub fn beam(tick: u64, view_lag: u8) -> Input {
+    Input { view_lag, ..input(tick, 0, 0, Controls::BEAM) }
 }
 
 /// A ship with a pilot.

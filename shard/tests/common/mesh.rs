@@ -1,0 +1,234 @@
+//! Two shards and a server that only passes messages on, each of them with a delay.
+
+use super::*;
+use sidereal_protocol::shot::Beam;
+use sidereal_shard::bodies::own_body;
+use std::collections::BTreeMap;
+
+pub const WEST: SectorId = SectorId::new(0, 0);
+pub const EAST: SectorId = SectorId::new(1, 0);
+
+/// Two shards side by side. Each frame and each datagram takes `delay` ticks to the server and `delay` from it.
+pub struct Mesh {
+    pub shards: [Shard; 2],
+    /// Whose everything is, and under which epoch.
+    pub authority: BTreeMap<EntityId, (usize, u64)>,
+    pub now: u64,
+    pub delay: u64,
+    /// A target is not asked before it is given something, as the server does when it was heard of just now.
+    pub at_once: bool,
+    /// Every impact is passed on twice, as no server does.
+    pub doubles_impacts: bool,
+    pub handoffs: u64,
+    pub impacts: Vec<(u64, GhostImpact)>,
+    /// Each once, as it was told first, with the shard that told of it.
+    pub beams: Vec<(usize, Beam)>,
+    pub destroyed: Vec<(EntityId, u64, Option<EntityId>)>,
+    sectors: [Vec<SectorId>; 2],
+    offers: BTreeMap<EntityId, (EntityRecord, u32)>,
+    history: BTreeMap<EntityId, Vec<Input>>,
+    wire: Vec<(u64, Parcel)>,
+}
+
+#[derive(Debug)]
+enum Parcel {
+    FromShard(usize, ToServer),
+    ToShard(usize, ToShard),
+    Motion(usize, SectorUpdate),
+    News(usize, GhostNews),
+}
+
+impl Mesh {
+    /// One shard has [`WEST`], the other one [`EAST`].
+    pub fn new(west: Vec<EntityRecord>, east: Vec<EntityRecord>, delay: u64) -> Self {
+        Self::with([vec![WEST], vec![EAST]], [west, east].concat(), delay)
+    }
+
+    /// Each shard has the sectors given to it, and what is in them.
+    pub fn with(sectors: [Vec<SectorId>; 2], records: Vec<EntityRecord>, delay: u64) -> Self {
+        let mut authority = BTreeMap::new();
+        let mut shards = [Shard::new(1), Shard::new(2)];
+        for (index, shard) in shards.iter_mut().enumerate() {
+            let own: Vec<EntityRecord> =
+                records.iter().filter(|record| sectors[index].contains(&record.sector)).cloned().collect();
+            authority.extend(own.iter().map(|record| (record.id, (index, record.epoch))));
+            shard.grant(&sectors[index], own);
+            // Both hear of everything: what is their own is no ghost.
+            for record in &records {
+                shard.news(GhostNews::Appeared(Box::new(own_body(record).0)));
+            }
+            shard.app.update();
+            shard.frames();
+        }
+        assert_eq!(authority.len(), records.len(), "everything is in somebody's sector");
+        Self {
+            shards,
+            authority,
+            now: START,
+            delay,
+            at_once: false,
+            doubles_impacts: false,
+            handoffs: 0,
+            impacts: Vec::new(),
+            beams: Vec::new(),
+            destroyed: Vec::new(),
+            sectors,
+            offers: BTreeMap::new(),
+            history: BTreeMap::new(),
+            wire: Vec::new(),
+        }
+    }
+
+    fn post(&mut self, parcel: Parcel) {
+        self.wire.push((self.now + self.delay, parcel));
+    }
+
+    /// A pilot's input; it has reached the server already.
+    pub fn input(&mut self, id: EntityId, input: Input) {
+        self.history.entry(id).or_default().push(input);
+        if let Some(&(shard, _)) = self.authority.get(&id) {
+            self.post(Parcel::ToShard(shard, ToShard::Inputs { id, inputs: vec![input] }));
+        }
+    }
+
+    pub fn ticks(&mut self, count: u64) {
+        for _ in 0..count {
+            self.tick();
+        }
+    }
+
+    pub fn tick(&mut self) {
+        self.now += 1;
+        for (_, parcel) in self.wire.extract_if(.., |(due, _)| *due <= self.now).collect::<Vec<_>>() {
+            match parcel {
+                Parcel::FromShard(shard, frame) => self.serve(shard, frame),
+                Parcel::ToShard(shard, frame) => self.shards[shard].send(frame),
+                Parcel::Motion(shard, update) => self.shards[shard].update_from(update),
+                Parcel::News(shard, news) => self.shards[shard].news(news),
+            }
+        }
+        for index in 0..2 {
+            self.shards[index].tick();
+            for frame in self.shards[index].frames() {
+                self.post(Parcel::FromShard(index, frame));
+            }
+            for update in sector_updates(&self.shards[index].datagrams()) {
+                for &beam in &update.beams {
+                    if !self.beams.iter().any(|(_, known)| known.id == beam.id) {
+                        self.beams.push((index, beam));
+                    }
+                }
+                self.wire.push((self.now + 2 * self.delay, Parcel::Motion(1 - index, update)));
+            }
+        }
+        self.check();
+    }
+
+    fn serve(&mut self, from: usize, frame: ToServer) {
+        let other = 1 - from;
+        match frame {
+            ToServer::Prepare { mut record, to, attempt } => {
+                let current = self.authority.get(&record.id) == Some(&(from, record.epoch));
+                if !current || self.offers.contains_key(&record.id) {
+                    return;
+                }
+                if !self.sectors[other].contains(&to) {
+                    self.post(Parcel::ToShard(from, ToShard::Abort { id: record.id, attempt }));
+                    return;
+                }
+                record.epoch += 1;
+                record.sector = to;
+                if self.at_once {
+                    self.commit(other, *record);
+                    return;
+                }
+                self.offers.insert(record.id, (*record.clone(), attempt));
+                self.post(Parcel::ToShard(other, ToShard::Offer { record }));
+            }
+            ToServer::Accept { id, epoch } => {
+                let Some((record, _)) = self.offers.remove(&id) else { return };
+                assert_eq!(record.epoch, epoch);
+                self.commit(from, record);
+            }
+            ToServer::Refuse { id, .. } => {
+                if let Some((_, attempt)) = self.offers.remove(&id) {
+                    self.post(Parcel::ToShard(other, ToShard::Abort { id, attempt }));
+                }
+            }
+            ToServer::Impact(impact) => {
+                self.impacts.push((self.now, impact));
+                if let Some(&(shard, _)) = self.authority.get(&impact.target) {
+                    for _ in 0..if self.doubles_impacts { 2 } else { 1 } {
+                        self.post(Parcel::ToShard(shard, ToShard::Impact(impact)));
+                    }
+                }
+            }
+            ToServer::Shot { shot, .. } => self.post(Parcel::ToShard(other, ToShard::Shot(shot))),
+            ToServer::Record(record) => {
+                if let std::collections::btree_map::Entry::Vacant(new) = self.authority.entry(record.id) {
+                    if self.destroyed.iter().any(|(id, ..)| *id == record.id) {
+                        return;
+                    }
+                    new.insert((from, record.epoch));
+                    let (body, ..) = own_body(&record);
+                    self.post(Parcel::News(other, GhostNews::Appeared(Box::new(body.clone()))));
+                    self.post(Parcel::News(from, GhostNews::Appeared(Box::new(body))));
+                }
+            }
+            ToServer::Destroyed { id, epoch, tick, by, .. } => {
+                if self.authority.get(&id) != Some(&(from, epoch)) {
+                    return;
+                }
+                self.authority.remove(&id);
+                self.offers.remove(&id);
+                self.destroyed.push((id, tick.0, by));
+                for shard in 0..2 {
+                    self.post(Parcel::News(shard, GhostNews::Gone(id)));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn commit(&mut self, to: usize, record: EntityRecord) {
+        let (id, epoch) = (record.id, record.epoch);
+        let last = record.pilot.map(|pilot| pilot.last_input);
+        let history = self.history.get(&id).cloned().unwrap_or_default();
+        let inputs = history.into_iter().filter(|input| Some(input.tick) > last).collect();
+        self.authority.insert(id, (to, epoch));
+        self.post(Parcel::ToShard(to, ToShard::Commit { record: Box::new(record), inputs }));
+        self.post(Parcel::ToShard(1 - to, ToShard::Release { id, epoch }));
+        self.handoffs += 1;
+    }
+
+    /// Nobody is owned twice; who is owned is owned by the authority, or on the way to it.
+    fn check(&self) {
+        for (&id, &(shard, _)) in &self.authority {
+            let owners = self.shards.iter().filter(|shard| shard.owns(id)).count();
+            let under_way = self.wire.iter().any(|(_, parcel)| match parcel {
+                Parcel::ToShard(_, ToShard::Commit { record, .. }) => record.id == id,
+                Parcel::ToShard(_, ToShard::Release { id: other, .. })
+                | Parcel::FromShard(_, ToServer::Destroyed { id: other, .. }) => *other == id,
+                _ => false,
+            });
+            assert!(under_way || (owners == 1 && self.shards[shard].owns(id)), "{id} at {}", self.now);
+            for shard in self.shards.iter().filter(|shard| shard.entity(id).is_some()) {
+                assert!(shard.state(id).is_finite());
+            }
+        }
+    }
+
+    pub fn lives(&self, id: EntityId) -> bool {
+        self.authority.contains_key(&id)
+    }
+
+    /// The shard that has the authority over `id`.
+    pub fn owner(&self, id: EntityId) -> &Shard {
+        &self.shards[self.authority[&id].0]
+    }
+
+    /// A counter of both shards.
+    pub fn total(&self, counter: impl Fn(&Totals) -> u64) -> u64 {
+        self.shards.iter().map(|shard| counter(shard.totals())).sum()
+    }
+}
