@@ -12,7 +12,7 @@ use sidereal_protocol::{
     sector::{BLOCK_SECTORS, SECTOR_SIZE},
     shot::{BEAM_RANGE, BULLET_SPEED},
 };
-use std::f64::consts::TAU;
+use std::{f64::consts::TAU, ops::Range};
 
 /// Side of a block, units: shards may change at its multiples.
 const BLOCK_UNITS: f64 = BLOCK_SECTORS as f64 * SECTOR_SIZE;
@@ -29,8 +29,8 @@ const ROAM_S: f64 = 9.0;
 
 /// From one wish for a missile, or a beam, to the next, seconds: longer than the weapon takes to be
 /// ready, and different each time.
-const MISSILE_S: std::ops::Range<f64> = 4.0..12.0;
-const BEAM_S: std::ops::Range<f64> = 1.2..5.0;
+const MISSILE_S: Range<f64> = 4.0..12.0;
+const BEAM_S: Range<f64> = 1.2..5.0;
 
 /// How well the ship must look at its target for a missile, which steers itself, and for a beam,
 /// radians; a beam reaches only so far.
@@ -136,20 +136,25 @@ impl Brain {
     }
 
     /// Now and then a missile or a beam, when it is ready and the target is before the ship: the buttons.
+    /// Each is held until the weapon is seen to have gone off: a press between two samples is lost.
     fn special_weapons(&mut self, own: &OwnShip, view: &WorldView, target: &Other, now: f64) -> u8 {
         let way = target.state.position - own.state.position;
         let error = bearing_error(own, way).abs();
-        let mut buttons = 0;
-        if now >= self.missile_next_s && error < MISSILE_AIM && view.arms.launcher >= 1.0 {
-            buttons |= Controls::LAUNCH;
-            self.missile_next_s = now + self.random.random_range(MISSILE_S);
-        }
         let in_reach = way.length() < BEAM_RANGE + target.radius;
-        if now >= self.beam_next_s && error < BEAM_AIM && in_reach && view.arms.beam >= 1.0 {
-            buttons |= Controls::BEAM;
-            self.beam_next_s = now + self.random.random_range(BEAM_S);
-        }
-        buttons
+        let random = &mut self.random;
+        let mut hold = |button: u8, next_s: &mut f64, every_s: Range<f64>, ready: f64, aimed: bool| {
+            if now < *next_s {
+                return 0;
+            }
+            if ready < 1.0 {
+                *next_s = now + random.random_range(every_s);
+                return 0;
+            }
+            if aimed { button } else { 0 }
+        };
+        let (launcher, beam) = (view.arms.launcher, view.arms.beam);
+        hold(Controls::LAUNCH, &mut self.missile_next_s, MISSILE_S, launcher, error < MISSILE_AIM)
+            | hold(Controls::BEAM, &mut self.beam_next_s, BEAM_S, beam, error < BEAM_AIM && in_reach)
     }
 
     /// Whom to attack: the nearest ship or drone within reach, for some seconds at a time.
@@ -277,13 +282,14 @@ fn turn_for(error: f64) -> i8 {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use sidereal_client::arms::Readiness;
+    use sidereal_client::arms::Arms;
     use sidereal_protocol::{
         flight::{FlightState, HullKind, step},
         ids::{EntityId, NetId},
         motion::EngineGlow,
         sector::SectorId,
         shot::{BEAM_INTERVAL_TICKS, MISSILE_INTERVAL_TICKS},
+        tick::SimTick,
     };
     use std::collections::BTreeSet;
     use std::sync::Arc;
@@ -388,17 +394,19 @@ mod tests {
         }
     }
 
-    /// Ten seconds with a drone ahead; gives when each weapon was wanted.
-    fn fight(seed: u64, ready: bool) -> [Vec<u64>; 3] {
-        let mut brain = Brain::new(seed, 1);
+    /// Ten seconds with a drone ahead; gives when each weapon was wanted. Of `samples` ticks one is felt by
+    /// the ship.
+    fn fight(seed: u64, samples: u64) -> [Vec<u64>; 3] {
+        let (mut brain, mut arms) = (Brain::new(seed, 1), Arms::default());
         let mut wanted = [Controls::FIRE, Controls::LAUNCH, Controls::BEAM].map(|button| (button, Vec::new()));
         for tick in 0..300u64 {
             let mut view = view_of(FlightState::default(), 100.0 + tick as f64 / 30.0);
             view.others.insert(NetId(2), other(EntityKind::Drone, DVec2::new(200.0, 0.0)));
-            if !ready {
-                view.arms = Readiness { beam: 0.9, launcher: 0.9 };
-            }
+            view.arms = arms.readiness(tick as f64);
             let controls = brain.decide(&view, Mission::Roam).controls;
+            if tick % samples == 0 {
+                arms.trigger(controls, SimTick(tick));
+            }
             for (button, ticks) in &mut wanted {
                 ticks.extend(controls.holds(*button).then_some(tick));
             }
@@ -408,14 +416,18 @@ mod tests {
 
     #[test]
     fn missiles_and_beams_are_used_now_and_then_and_never_before_they_are_ready() {
-        let [shots, missiles, beams] = fight(3, true);
+        let [shots, missiles, beams] = fight(3, 1);
         assert!(shots.len() > 100, "{}", shots.len());
         assert!((1..=3).contains(&missiles.len()) && (2..=5).contains(&beams.len()), "{missiles:?} {beams:?}");
         assert!(missiles.windows(2).all(|pair| pair[1] - pair[0] >= MISSILE_INTERVAL_TICKS));
         assert!(beams.windows(2).all(|pair| pair[1] - pair[0] >= BEAM_INTERVAL_TICKS));
-        assert_eq!(fight(3, true), [shots, missiles, beams], "same seed, same fight");
-        let [shots, missiles, beams] = fight(3, false);
-        assert!(!shots.is_empty() && missiles.is_empty() && beams.is_empty());
+        assert_eq!(fight(3, 1), [shots, missiles, beams], "same seed, same fight");
+        // With ticks that feel nothing a button is held from one that does not to the one that does.
+        let [_, _, beams] = fight(3, 4);
+        assert!(beams.iter().filter(|tick| *tick % 4 == 0).count() >= 2, "{beams:?}");
+        assert!(beams.iter().filter(|tick| *tick % 4 != 0).count() >= 1, "{beams:?}");
+        let went_off: Vec<_> = beams.iter().filter(|tick| *tick % 4 == 0).collect();
+        assert!(went_off.windows(2).all(|pair| pair[1] - pair[0] >= BEAM_INTERVAL_TICKS), "{beams:?}");
     }
 
     #[test]

@@ -222,22 +222,30 @@ fn play_scene(time: Res<'_, Time<Real>>, options: Res<'_, Options>, mut view: Re
     }
     view.players_near = players.len();
 
-    // Missiles: one of the own account's, one of another player's, one of a drone's.
-    let owners = [view.account, Some(AccountId(uuid::Uuid::from_u128(2))), None];
-    for (index, owner) in owners.into_iter().enumerate() {
-        let middle = home + DVec2::new(150.0 - 190.0 * index as f64, -60.0);
-        let state = circle(middle, 120.0 + 30.0 * index as f64, 330.0, 2.2 * index as f64, now_s - options.after);
-        let net_id = 60 + index as u32;
-        let mut missile = other(net_id, EntityKind::Missile, "", state, 3.0);
-        missile.owner = owner;
-        view.others.insert(NetId(net_id), missile);
+    // Missiles: from the own ship, from Ada and from a drone, launched again and again.
+    let flight_s = 1.6;
+    let ada = view.others[&NetId(10)].state;
+    let drone = view.others[&NetId(34)].state;
+    for (index, from) in [own, ada, drone].into_iter().enumerate() {
+        let turn = (now_s - options.after + 0.9 + 0.2 * index as f64) / flight_s;
+        let age_s = turn.rem_euclid(1.0) * flight_s;
+        if index == 0 && !flies {
+            continue;
+        }
+        let launch = from.coast(-age_s);
+        let angle = wrap_angle(launch.angle + 0.25 + 0.3 * age_s);
+        let velocity = DVec2::from_angle(angle) * 330.0;
+        let position = launch.position + launch.heading() * 12.0 + velocity * age_s;
+        let state = FlightState { position, velocity, angle, angular_velocity: 0.3 };
+        // Each with an id of its own, so that it is seen for the first time at its launch.
+        let net_id = 600 + 3 * (turn.floor() as i64).rem_euclid(1000) as u32 + index as u32;
+        view.others.insert(NetId(net_id), other(net_id, EntityKind::Missile, "", state, 3.0));
     }
 
     let target = view.others[&NetId(31)].state.position;
     if flies {
         fire(&mut view, 1, true, own, now_s, 0.2, own.heading());
     }
-    let ada = view.others[&NetId(10)].state;
     fire(&mut view, 10, false, ada, now_s, 0.3, target - ada.position);
     let drone = view.others[&NetId(32)].state;
     fire(&mut view, 32, false, drone, now_s, 0.5, own.position - drone.position);

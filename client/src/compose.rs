@@ -5,7 +5,7 @@ use crate::{
     arms::Arms,
     beams::{BEAM_SECONDS, BeamBook},
     clock::ClientClock,
-    interpolation::Interpolation,
+    interpolation::{Interpolation, Track},
     piloting::Piloting,
     roster::{Member, Roster},
     session::{Session, SessionState},
@@ -19,17 +19,23 @@ use bevy::{
 };
 use naia_bevy_client::{Client, DefaultClientTag};
 use sidereal_protocol::{
-    flight::{Controls, MAX_SPEED},
+    flight::{Controls, FlightState, MAX_SPEED},
     ids::NetId,
     motion::EngineGlow,
+    record::EntityKind,
     sector::SectorId,
     shot::{Beam, ShotId},
+    tick::TICK_SECONDS,
 };
 use std::sync::Arc;
 
 /// How far a shooter, as drawn, may be from where its beam began, units: at the fastest for as long as a
 /// beam is shown.
 const BEAM_DRIFT_UNITS: f64 = MAX_SPEED * BEAM_SECONDS;
+
+/// How far ahead of what was heard of it a missile is drawn at most, ticks: as much as one that is told of
+/// in every third tick needs.
+const MISSILE_AHEAD_TICKS: f64 = 1.5;
 
 /// Writes what there is to draw.
 pub(crate) fn compose_view(
@@ -119,7 +125,7 @@ fn compose_others(
         view.others.retain(|id, _| roster.get(*id).is_some());
     }
     for (net_id, member) in roster.iter() {
-        if own == Some(net_id) {
+        if own == Some(net_id) || roster.is_spent(net_id) {
             view.others.remove(&net_id);
             continue;
         }
@@ -131,12 +137,23 @@ fn compose_others(
         if other.id != member.id {
             *other = introduce(net_id, member);
         }
-        other.state = drawn.state;
+        other.state = match member.kind {
+            EntityKind::Missile => not_past_its_end(interpolation, net_id, drawn.state),
+            _ => drawn.state,
+        };
         other.glow = drawn.glow;
         other.silent_s = drawn.silent_s;
         (other.hull, other.hull_max) = (member.hull, member.hull_max);
         view.players_near += usize::from(other.is_player());
     }
+}
+
+/// A missile that is not heard of has most likely ended: it is not drawn on beyond that, through what it
+/// has hit.
+fn not_past_its_end(interpolation: &Interpolation, net_id: NetId, drawn: FlightState) -> FlightState {
+    let Some((tick, latest)) = interpolation.track(net_id).map(Track::latest) else { return drawn };
+    let ahead = interpolation.clock.play() - tick.0 as f64;
+    if ahead > MISSILE_AHEAD_TICKS { latest.coast(MISSILE_AHEAD_TICKS * TICK_SECONDS) } else { drawn }
 }
 
 fn introduce(net_id: NetId, member: &Member) -> Other {

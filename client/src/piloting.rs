@@ -269,7 +269,7 @@ fn foreseen_beam(
     interpolation: &Interpolation,
     now_s: f64,
 ) -> Beam {
-    let others = roster.iter().filter(|(net_id, _)| *net_id != id.shooter);
+    let others = roster.iter().filter(|(net_id, _)| *net_id != id.shooter && !roster.is_spent(*net_id));
     let circles = others.filter_map(|(net_id, member)| {
         let drawn = interpolation.drawn(net_id, now_s)?;
         Some((net_id, drawn.state.position, member.radius))

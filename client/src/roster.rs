@@ -25,6 +25,7 @@ use sidereal_protocol::{
     ids::{AccountId, EntityId, NetId},
     record::EntityKind,
     sector::SECTOR_SIZE,
+    tick::SimTick,
 };
 use std::{
     collections::{BTreeMap, HashMap},
@@ -38,12 +39,13 @@ const ORPHAN_S: f64 = 3.0;
 /// Seconds between two sweeps for what was forgotten.
 const SWEEP_S: f64 = 1.0;
 
-/// Missiles that wait for the drawing to get to their end at most; more go at once, without a blast.
-const MAX_ENDING: usize = 256;
+/// A missile that was not heard of for this long while other things were, ticks of the world, has ended:
+/// it always moves, and the farthest is told of in every third tick, of which one may be lost.
+const SILENT_TICKS: u64 = 7;
 
-/// A missile that goes within this distance of the pilot, units, has ended; what is told ends a sector
+/// A missile that goes within this distance of the pilot, units, explodes; what is told ends a sector
 /// away at the least, so that one further off may just have flown out of sight.
-const ENDED_UNITS: f64 = SECTOR_SIZE * 0.9;
+const BLAST_UNITS: f64 = SECTOR_SIZE * 0.9;
 
 /// Radius of a missile's explosion, in its own: smaller than a ship's.
 const MISSILE_BLAST_RADII: f64 = 2.0;
@@ -70,13 +72,23 @@ pub struct Member {
     entity: Entity,
 }
 
+/// What is known of a missile's end. Nobody is told of it: the server stops to tell of the missile, and
+/// its entity goes, perhaps seconds later (one that goes as soon as it came could cost a client its
+/// session, see [`crate::pump`]).
+#[derive(Debug, Clone, Copy, Default)]
+struct MissileFlight {
+    /// naia's entity is gone.
+    gone: bool,
+    /// It exploded where it was at this tick.
+    spent: Option<SimTick>,
+}
+
 /// Everything announced in sight.
 #[derive(Resource, Debug, Default)]
 pub struct Roster {
     members: BTreeMap<NetId, Member>,
     by_entity: HashMap<Entity, NetId>,
-    /// Missiles that are gone, and are still on their way to where they ended as drawn.
-    ending: Vec<Entity>,
+    missiles: BTreeMap<NetId, MissileFlight>,
     /// Counts up at each change of members or of what is known about them.
     revision: u64,
 }
@@ -111,7 +123,7 @@ impl Roster {
     pub(crate) fn clear(&mut self) {
         self.members.clear();
         self.by_entity.clear();
-        self.ending.clear();
+        self.missiles.clear();
         self.revision += 1;
     }
 
@@ -131,6 +143,9 @@ impl Roster {
                 (member.hull, member.hull_max) = (hull, hull_max);
             }
             _ => {
+                if kind == EntityKind::Missile {
+                    self.missiles.insert(net_id, MissileFlight::default());
+                }
                 self.members.insert(
                     net_id,
                     Member {
@@ -150,9 +165,22 @@ impl Roster {
         self.revision += 1;
     }
 
-    fn is_missile(&self, entity: Entity) -> bool {
-        let member = self.by_entity.get(&entity).and_then(|net_id| self.members.get(net_id));
-        member.is_some_and(|member| member.kind == EntityKind::Missile)
+    /// Whether `id` is a missile that has ended, although it is still replicated.
+    pub fn is_spent(&self, id: NetId) -> bool {
+        self.missiles.get(&id).is_some_and(|flight| flight.spent.is_some())
+    }
+
+    /// naia's `entity` is gone: a missile flies on to where it ended. False when it was no missile.
+    fn let_fly_on(&mut self, entity: Entity) -> bool {
+        let net_id = self.by_entity.get(&entity).copied();
+        let is_current = |id: &NetId| self.members.get(id).is_some_and(|member| member.entity == entity);
+        match net_id.filter(is_current).and_then(|net_id| self.missiles.get_mut(&net_id)) {
+            Some(flight) => {
+                flight.gone = true;
+                true
+            }
+            None => false,
+        }
     }
 
     /// Gives the net id that is out of sight now; `None` when another entity has it already.
@@ -160,6 +188,7 @@ impl Roster {
         let net_id = self.by_entity.remove(&entity)?;
         if self.members.get(&net_id).is_some_and(|member| member.entity == entity) {
             self.members.remove(&net_id);
+            self.missiles.remove(&net_id);
             self.revision += 1;
             Some(net_id)
         } else {
@@ -172,52 +201,60 @@ impl Roster {
 pub(crate) fn follow_roster(
     mut roster: ResMut<Roster>,
     mut interpolation: ResMut<Interpolation>,
-    mut view: ResMut<WorldView>,
     changed: Query<(Entity, &Identity, Option<&Vitals>), Or<(Changed<Identity>, Changed<Vitals>)>>,
     mut removed: RemovedComponents<Identity>,
 ) {
     for entity in removed.read() {
-        if roster.is_missile(entity) && roster.ending.len() < MAX_ENDING {
-            roster.ending.push(entity);
-        } else if let Some(net_id) = roster.remove(entity) {
+        if !roster.let_fly_on(entity)
+            && let Some(net_id) = roster.remove(entity)
+        {
             interpolation.forget(net_id);
         }
     }
-    end_missiles(&mut roster, &mut interpolation, &mut view);
     for (entity, identity, vitals) in &changed {
         roster.announce(entity, identity, vitals);
     }
 }
 
-/// Nobody is told how a missile ended: it explodes where it was heard of last, once it is drawn there.
-fn end_missiles(roster: &mut Roster, interpolation: &mut Interpolation, view: &mut WorldView) {
+/// Lets missiles that have ended explode where they were heard of last, once they are drawn there.
+pub(crate) fn end_missiles(
+    mut roster: ResMut<Roster>,
+    mut interpolation: ResMut<Interpolation>,
+    mut view: ResMut<WorldView>,
+) {
+    let Some(newest) = interpolation.clock.newest() else { return };
     let play = interpolation.clock.play();
-    let mut ending = std::mem::take(&mut roster.ending);
-    ending.retain(|&entity| {
-        let track = roster.by_entity.get(&entity).and_then(|net_id| interpolation.track(*net_id));
-        let latest = track.map(Track::latest);
-        if latest.is_some_and(|(tick, _)| tick.0 as f64 > play) {
-            return true;
+    let mut out_of_sight = Vec::new();
+    let Roster { missiles, members, .. } = &mut *roster;
+    for (net_id, flight) in missiles {
+        let Some(member) = members.get(net_id) else { continue };
+        let Some((tick, state)) = interpolation.track(*net_id).map(Track::latest) else {
+            // Announced, and not heard of yet.
+            out_of_sight.extend(flight.gone.then_some(member.entity));
+            continue;
+        };
+        let has_ended = flight.gone || newest.since(tick) >= SILENT_TICKS;
+        if !has_ended || tick.0 as f64 > play {
+            flight.spent = None;
+            continue;
         }
-        let radius = roster.by_entity.get(&entity).and_then(|id| roster.get(*id)).map_or(1.0, |member| member.radius);
+        if flight.spent.replace(tick).is_none() && state.position.distance(view.focus) < BLAST_UNITS {
+            view.add_blast(BlastEffect {
+                victim: *net_id,
+                position: state.position,
+                // What it hit stops it.
+                velocity: DVec2::ZERO,
+                radius: member.radius * MISSILE_BLAST_RADII,
+                age_s: 0.0,
+            });
+        }
+        out_of_sight.extend(flight.gone.then_some(member.entity));
+    }
+    for entity in out_of_sight {
         if let Some(net_id) = roster.remove(entity) {
             interpolation.forget(net_id);
-            if let Some((_, state)) = latest
-                && state.position.distance(view.focus) < ENDED_UNITS
-            {
-                view.add_blast(BlastEffect {
-                    victim: net_id,
-                    position: state.position,
-                    // What it hit stops it.
-                    velocity: DVec2::ZERO,
-                    radius: radius * MISSILE_BLAST_RADII,
-                    age_s: 0.0,
-                });
-            }
         }
-        false
-    });
-    roster.ending = ending;
+    }
 }
 
 /// Once a second: forgets motion of what nobody announced, and counts what should have been.

@@ -50,6 +50,7 @@ pub(crate) fn configure(app: &mut App) {
             (
                 session::follow_messages,
                 roster::follow_roster,
+                roster::end_missiles,
                 roster::sweep_orphans,
                 session::ask_for_ship,
                 session::follow_link,

@@ -16,7 +16,7 @@ use sidereal_client::{
     piloting::Piloting,
     session::{self, SessionState},
     stats::PlayStats,
-    view::{NoticeKind, WorldView},
+    view::{NoticeKind, Other, WorldView},
 };
 use sidereal_protocol::{
     flight::{Controls, HullKind},
@@ -179,16 +179,23 @@ fn an_input_with_a_beam_tells_when_the_others_were_seen() {
 
 #[test]
 fn a_missile_is_in_sight_while_it_flies_and_explodes_where_it_ends() {
+    for wreck_ticks in [0, 60] {
+        a_missile_flies_and_ends(wreck_ticks);
+    }
+}
+
+fn a_missile_flies_and_ends(wreck_ticks: u64) {
     let mut game = in_space(GOOD);
+    game.world().wreck_ticks = wreck_ticks;
     fly(&mut game, 30);
-    game.world().launch = true;
+    game.world().launch = Some(25);
     game.until("in sight", |game| game.get::<WorldView>().others.contains_key(&MISSILE));
     let view = game.get::<WorldView>();
     let missile = &view.others[&MISSILE];
     assert_eq!((missile.kind, missile.hull_kind), (EntityKind::Missile, Some(HullKind::Missile)));
     assert_eq!((view.players_near, missile.is_player()), (0, false));
     let mut last = missile.state.position;
-    game.until("gone", |game| {
+    game.until("spent", |game| {
         let missile = game.get::<WorldView>().others.get(&MISSILE);
         missile.inspect(|missile| last = missile.state.position);
         missile.is_none()
@@ -201,6 +208,25 @@ fn a_missile_is_in_sight_while_it_flies_and_explodes_where_it_ends() {
     assert!(blast.position.distance(end) < 1.0, "{} instead of {end}", blast.position);
     assert!(last.distance(end) < 40.0, "it was drawn to its end: {last}, {end}");
     assert_eq!(game.get::<PlayStats>().violations(), 0);
+}
+
+/// Without the time that they are kept this loses the session: their coming and their going are received
+/// together.
+#[test]
+fn missiles_that_end_at_once_and_are_kept_for_a_while_are_no_harm_on_a_bad_link() {
+    let mut game = in_space(BAD);
+    for turn in 0..30 {
+        game.world().launch = Some(1 + turn % 4);
+        game.until("flown", |game| game.world().launch.is_none() && game.world().missile_end.take().is_some());
+    }
+    let is_missile = |other: &Other| other.kind == EntityKind::Missile;
+    game.until("all gone", |game| !game.get::<WorldView>().others.values().any(is_missile));
+    game.until("nothing is kept", |game| game.world().is_without_missiles());
+    for _ in 0..100 {
+        game.update();
+    }
+    assert_eq!(*game.get::<SessionState>(), SessionState::InSpace);
+    assert!(!game.get::<WorldView>().others.values().any(is_missile));
 }
 
 #[test]

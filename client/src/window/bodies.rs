@@ -41,6 +41,9 @@ const MARK_PIXELS: f32 = 6.5;
 /// A missile is drawn larger than it is, in its radii, and at least so large: it has to be seen coming.
 const MISSILE_RADII: f32 = 1.7;
 const MISSILE_PIXELS: f32 = 5.0;
+/// A missile that is seen for the first time within this distance of a ship, units, came from it: as far
+/// as the two part until it is drawn.
+const LAUNCH_UNITS: f64 = 150.0;
 /// Rocks up to this radius, units, have the first look; up to the next the second.
 const ROCK_SIZES: [f64; 2] = [20.0, 45.0];
 
@@ -53,6 +56,8 @@ pub(super) struct Look {
     boost: f32,
     flinch_s: f32,
     hull: Option<u16>,
+    /// A missile's tint: its launcher's.
+    pub(super) launched_by: Option<Tint>,
     /// The share of the hull that bars show; it follows the true one.
     pub(super) bar: f32,
     seen: bool,
@@ -81,14 +86,23 @@ struct Flyer {
     own: bool,
 }
 
-/// The tint that tells who `other` is. A missile is its owner's; a drone's belongs to no account.
-pub(super) fn tint_of(view: &WorldView, other: &Other) -> Tint {
-    match (other.kind, other.owner) {
-        (EntityKind::Missile, Some(owner)) if view.account == Some(owner) => palette::OWN,
-        (EntityKind::Ship, _) | (EntityKind::Missile, Some(_)) => palette::PLAYER,
-        (EntityKind::Drone | EntityKind::Missile, _) => palette::DRONE,
-        (EntityKind::Asteroid, _) => palette::ROCK,
+/// The tint that tells who `other` is; a missile's own is in its [`Look`].
+pub(super) fn tint_of(other: &Other) -> Tint {
+    match other.kind {
+        EntityKind::Ship => palette::PLAYER,
+        EntityKind::Drone | EntityKind::Missile => palette::DRONE,
+        EntityKind::Asteroid => palette::ROCK,
     }
+}
+
+/// The tint of whoever launched `missile`, which nobody is told: it has just come out of the nearest.
+fn launchers_tint(view: &WorldView, missile: &Other) -> Option<Tint> {
+    let at = missile.state.position;
+    let own = view.own.iter().map(|own| (own.state.position.distance(at), palette::OWN));
+    let flyers = view.others.values().filter(|other| matches!(other.kind, EntityKind::Ship | EntityKind::Drone));
+    let others = flyers.map(|other| (other.state.position.distance(at), tint_of(other)));
+    let nearest = own.chain(others).min_by(|a, b| a.0.total_cmp(&b.0));
+    nearest.filter(|(distance, _)| *distance < LAUNCH_UNITS).map(|(_, tint)| tint)
 }
 
 /// The share of the hull that is left; a whole one when nothing is known.
@@ -164,7 +178,10 @@ pub(super) fn paint_bodies(
         paint_flyer(&mut canvas, &lens, &flyer, look, view.time_s);
     }
     for other in view.others.values() {
-        let look = looks.0.entry(other.net_id).or_default();
+        let look = looks.0.entry(other.net_id).or_insert_with(|| Look {
+            launched_by: if other.kind == EntityKind::Missile { launchers_tint(&view, other) } else { None },
+            ..default()
+        });
         look.seen = true;
         look.follow_hull(other.hull, other.hull_max, seconds);
         let Some(hull_kind) = other.hull_kind else {
@@ -178,7 +195,7 @@ pub(super) fn paint_bodies(
             glow: EngineGlow { thrust: other.glow.thrust || hull_kind == HullKind::Missile, ..other.glow },
             hull_kind,
             radius: other.radius as f32,
-            tint: tint_of(&view, other),
+            tint: look.launched_by.unwrap_or_else(|| tint_of(other)),
             own: false,
         };
         look.follow_engine(&flyer, seconds, view.time_s);
@@ -320,6 +337,33 @@ mod tests {
         (0..200).for_each(|_| look.follow_hull(50, 100, 0.016));
         assert_eq!(look.flinch_s, 0.0);
         assert!((look.bar - 0.5).abs() < 0.01);
+    }
+
+    #[test]
+    fn a_missile_has_the_tint_of_whom_it_came_from() {
+        let other = |net_id: u32, kind: EntityKind, x: f64| Other {
+            net_id: NetId(net_id),
+            id: Default::default(),
+            kind,
+            hull_kind: None,
+            name: "".into(),
+            owner: None,
+            state: FlightState { position: DVec2::new(x, 0.0), ..default() },
+            glow: EngineGlow::default(),
+            hull: 1,
+            hull_max: 1,
+            radius: 3.0,
+            silent_s: 0.0,
+        };
+        let mut view = WorldView::default();
+        let missile = other(1, EntityKind::Missile, 0.0);
+        assert_eq!(launchers_tint(&view, &missile), None);
+        view.others.insert(NetId(2), other(2, EntityKind::Asteroid, 1.0));
+        view.others.insert(NetId(3), other(3, EntityKind::Drone, 90.0));
+        assert_eq!(launchers_tint(&view, &missile), Some(palette::DRONE));
+        view.others.insert(NetId(4), other(4, EntityKind::Ship, -40.0));
+        assert_eq!(launchers_tint(&view, &missile), Some(palette::PLAYER));
+        assert_eq!(launchers_tint(&view, &other(1, EntityKind::Missile, 900.0)), None);
     }
 
     #[test]

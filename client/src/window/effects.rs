@@ -49,7 +49,7 @@ fn shooter_tint(view: &WorldView, id: ShotId, own: bool) -> Tint {
     if own {
         return palette::OWN;
     }
-    view.others.get(&id.shooter).map_or(palette::PLAYER, |shooter| tint_of(view, shooter))
+    view.others.get(&id.shooter).map_or(palette::PLAYER, tint_of)
 }
 
 /// Paints bullets.

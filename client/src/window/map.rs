@@ -2,7 +2,7 @@
 //! server tells a player of.
 
 use super::{
-    bodies::tint_of,
+    bodies::{Looks, tint_of},
     canvas::{Canvas, Layer},
     keys::Shown,
     lens::Lens,
@@ -31,7 +31,13 @@ fn on_map(sector: SectorId, position: DVec2) -> Option<Vec2> {
 }
 
 /// Paints the map.
-pub(super) fn paint_map(mut canvas: ResMut<Canvas>, lens: Res<Lens>, shown: Res<Shown>, view: Res<WorldView>) {
+pub(super) fn paint_map(
+    mut canvas: ResMut<Canvas>,
+    lens: Res<Lens>,
+    shown: Res<Shown>,
+    looks: Res<Looks>,
+    view: Res<WorldView>,
+) {
     if !shown.map || view.account.is_none() && view.own.is_none() {
         return;
     }
@@ -71,7 +77,8 @@ pub(super) fn paint_map(mut canvas: ResMut<Canvas>, lens: Res<Lens>, shown: Res<
             EntityKind::Ship => (Shape::Dart, Layer::MapShips, 4.6, 1.0),
         };
         let angle = other.state.angle as f32;
-        let tint = tint_of(&view, other).at(opacity);
+        let launched_by = looks.0.get(&other.net_id).and_then(|look| look.launched_by);
+        let tint = launched_by.unwrap_or_else(|| tint_of(other)).at(opacity);
         canvas.put(shape, layer, at(share), angle, lens.pixels(Vec2::splat(pixels)), tint);
     }
     if let Some(own) = &view.own

@@ -130,7 +130,7 @@ pub(super) fn place_names(
                 if let Some(tag) = stale {
                     commands.entity(tag.entity).despawn();
                 }
-                let entity = commands.spawn(name_tag(&view, other, place)).id();
+                let entity = commands.spawn(name_tag(other, place)).id();
                 let tag = NameTag { entity, name: other.name.clone() };
                 tags.0.insert(other.net_id, tag);
             }
@@ -145,11 +145,11 @@ pub(super) fn place_names(
     });
 }
 
-fn name_tag(view: &WorldView, other: &Other, place: Transform) -> impl Bundle {
+fn name_tag(other: &Other, place: Transform) -> impl Bundle {
     let player = other.is_player();
     let name: String = other.name.chars().take(NAME_LETTERS).collect();
     let opacity = if player { 0.95 } else { 0.7 };
-    let tint = tint_of(view, other).toward(palette::WHITE, 0.25).at(opacity);
+    let tint = tint_of(other).toward(palette::WHITE, 0.25).at(opacity);
     (
         Text2d::new(name),
         TextFont::from_font_size(if player { NAME_SIZE } else { NAME_SIZE - 1.0 }),

@@ -51,8 +51,6 @@ pub const TICKET: &str = "let me in";
 pub const START_TICK: u64 = 5_000;
 pub const DRONE: NetId = NetId(77);
 pub const MISSILE: NetId = NetId(66);
-/// How long the missile flies.
-const MISSILE_TICKS: u64 = 25;
 const INPUT_DELAY: u64 = 2;
 
 /// The missile's state so many ticks after its launch.
@@ -109,16 +107,31 @@ pub struct World {
     beam_ready: SimTick,
     /// Every beam that was fired; each hits the drone.
     pub beams: Vec<Beam>,
-    /// Launches a missile at the next tick.
-    pub launch: bool,
-    missile: Option<(SimTick, Entity)>,
+    /// Launches a missile at the next tick, which flies for so many.
+    pub launch: Option<u64>,
+    missiles: Vec<Missile>,
+    next_missile: u32,
+    /// How long a missile that has ended is still replicated, ticks.
+    pub wreck_ticks: u64,
     /// Where the last missile ended.
     pub missile_end: Option<DVec2>,
+}
+
+struct Missile {
+    net_id: NetId,
+    launched: SimTick,
+    ends: SimTick,
+    has_ended: bool,
+    entity: Entity,
 }
 
 impl World {
     pub fn ship_state(&self) -> Option<FlightState> {
         self.ship.as_ref().map(|ship| ship.state)
+    }
+
+    pub fn is_without_missiles(&self) -> bool {
+        self.missiles.is_empty()
     }
 
     pub fn close_player(&self, reason: &str) {
@@ -168,13 +181,15 @@ impl Game {
                 beam_inputs: Vec::new(),
                 beam_ready: SimTick(0),
                 beams: Vec::new(),
-                launch: false,
-                missile: None,
+                launch: None,
+                missiles: Vec::new(),
+                next_missile: MISSILE.0,
+                wreck_ticks: 60,
                 missile_end: None,
             })
             .add_systems(Update, judge)
             .add_systems(Update, (welcome, respawn).chain().in_set(HandleWorldEvents))
-            .add_systems(Update, tick.in_set(HandleTickEvents))
+            .add_systems(Update, (tick, fly_missiles).chain().in_set(HandleTickEvents))
             .add_systems(Update, include_all.before(SendPackets))
             .add_systems(Update, flush.after(SendPackets));
         let mut socket = Some(server_socket);
@@ -347,7 +362,6 @@ fn tick(mut commands: Commands, mut naia: Server, mut ticks: MessageReader<TickE
             }
         }
         flash(&mut commands, &mut naia, &mut world);
-        fly_missile(&mut commands, &mut naia, &mut world);
         step_and_send(&mut world, &address);
     }
 }
@@ -369,21 +383,28 @@ fn flash(commands: &mut Commands, naia: &mut Server, world: &mut World) {
     }
 }
 
-fn fly_missile(commands: &mut Commands, naia: &mut Server, world: &mut World) {
-    match world.missile {
-        Some((since, missile)) if world.tick.since(since) >= MISSILE_TICKS => {
-            commands.entity(missile).despawn();
-            world.missile = None;
-            world.missile_end = Some(missile_after(MISSILE_TICKS - 1).position);
+fn fly_missiles(mut commands: Commands, mut naia: Server, mut world: ResMut<World>) {
+    let world = &mut *world;
+    let (tick, wreck_ticks) = (world.tick, world.wreck_ticks);
+    world.missiles.retain_mut(|missile| {
+        if !missile.has_ended && tick >= missile.ends {
+            missile.has_ended = true;
+            world.missile_end = Some(missile_after(missile.ends.since(missile.launched) - 1).position);
         }
-        None if world.launch => {
-            let identity = identity(EntityKind::Missile, MISSILE, EntityId::new(), "missile");
-            let missile = spawn(commands, naia, &identity);
-            naia.room_mut(&world.room.unwrap()).add_entity(&missile);
-            world.launch = false;
-            world.missile = Some((world.tick, missile));
+        let gone = missile.has_ended && tick >= missile.ends + wreck_ticks;
+        if gone {
+            commands.entity(missile.entity).despawn();
         }
-        _ => {}
+        !gone
+    });
+    if let Some(ticks) = world.launch.take() {
+        let net_id = NetId(world.next_missile);
+        // Downwards: the next one up is the drone.
+        world.next_missile -= 1;
+        let identity = identity(EntityKind::Missile, net_id, EntityId::new(), "missile");
+        let entity = spawn(&mut commands, &mut naia, &identity);
+        naia.room_mut(&world.room.unwrap()).add_entity(&entity);
+        world.missiles.push(Missile { net_id, launched: tick, ends: tick + ticks, has_ended: false, entity });
     }
 }
 
@@ -405,9 +426,9 @@ fn take_inputs(world: &mut World) {
 fn step_and_send(world: &mut World, address: &SocketAddr) {
     let tick = world.tick;
     let mut motions = Vec::new();
-    if let Some((since, _)) = world.missile {
-        let glow = EngineGlow { thrust: true, boost: false };
-        motions.push(Motion { net_id: MISSILE, state: missile_after(tick.since(since)), glow });
+    for missile in world.missiles.iter().rev().filter(|missile| tick < missile.ends) {
+        let (glow, ticks) = (EngineGlow { thrust: true, boost: false }, tick.since(missile.launched));
+        motions.push(Motion { net_id: missile.net_id, state: missile_after(ticks), glow });
     }
     motions.push(Motion { net_id: DRONE, state: drone_at(tick.0), glow: EngineGlow::default() });
     let blow = std::mem::take(&mut world.blow);
