@@ -71,7 +71,8 @@ pub struct Cluster {
     server_handle: ServerHandle,
     /// The shards' Apps; `None` for one that was killed.
     pub shards: Vec<Option<App>>,
-    shard_handles: Vec<ClientHandle>,
+    /// Their ends of the links; a link dies with its last handle.
+    shard_handles: Vec<Option<ClientHandle>>,
     /// The players.
     pub players: Vec<PlayerSide>,
     database: Database,
@@ -130,19 +131,22 @@ impl Cluster {
         let (handle, socket) = self.network.connector(PeerKind::Shard, PROTOCOL_VERSION);
         let config =
             ShardConfig { name: format!("shard-{}", self.shards.len() + 1), secret: Secret(SECRET.to_owned()) };
-        self.shard_handles.push(handle.clone());
+        self.shard_handles.push(Some(handle.clone()));
         self.shards.push(Some(sidereal_shard::build_app(&config, handle, socket)));
         self.shards.len() - 1
     }
 
     /// Gives a shard's link conditions of its own.
     pub fn set_shard_link(&mut self, index: usize, conditions: LinkConditions) {
-        self.network.set_conditions_of(&self.shard_handles[index], conditions);
+        if let Some(handle) = &self.shard_handles[index] {
+            self.network.set_conditions_of(handle, conditions);
+        }
     }
 
     /// Ends a shard from one moment to the next. Its link dies with it.
     pub fn kill_shard(&mut self, index: usize) {
         self.shards[index] = None;
+        self.shard_handles[index] = None;
     }
 
     /// Ends the server in good order and starts another on the same database, with fresh shards.

@@ -156,6 +156,29 @@ fn the_stream_pushes_back_and_then_delivers_all() {
 }
 
 #[test]
+fn a_link_may_have_conditions_of_its_own() {
+    let (network, mut server, near, mut clock) = pair(8, PERFECT, PeerKind::Shard);
+    let late = LinkConditions { latency_ms: 200, ..PERFECT };
+    let far = RawClient::new(network.connector_with(PeerKind::Player, VERSION, late), b"yes");
+    clock.until(&mut server, &[&near, &far], |_| far.handle.status() == LinkStatus::Connected);
+    let mut way_ms = |client: &RawClient| {
+        client.handle.send_lane(Bytes::from_static(b"here"));
+        let sent = clock.now_ms;
+        clock.until(&mut server, &[&near, &far], |server| server.handle.recv_lane().is_some());
+        clock.now_ms - sent
+    };
+    let ways = [way_ms(&near), way_ms(&far)];
+    assert!(ways[0] <= 20 && ways[1] >= 200, "{ways:?}");
+    // The network's conditions are not its own, until it has none.
+    network.set_conditions(LinkConditions { latency_ms: 50, ..PERFECT });
+    let ways = [way_ms(&near), way_ms(&far)];
+    assert!((50..200).contains(&ways[0]) && ways[1] >= 200, "{ways:?}");
+    network.set_conditions_of(&far.handle, None);
+    let way = way_ms(&far);
+    assert!((50..200).contains(&way), "{way}");
+}
+
+#[test]
 fn nothing_moves_by_itself() {
     let network = MemoryNetwork::new(1, LinkConditions { latency_ms: 50, ..PERFECT });
     let mut server = RawServer::new(network.server(VERSION));
