@@ -13,12 +13,10 @@ use sidereal_protocol::{
     flight::{FlightState, MAX_SPEED},
     ids::NetId,
     motion::{EngineGlow, Motion},
+    playback::{EXTRAPOLATION_S, REST_TICKS, position_between},
     tick::{SimTick, TICK_SECONDS},
 };
 use std::collections::{HashMap, VecDeque};
-
-/// How long something is drawn on along its last velocity when nothing is heard of it, seconds.
-pub const EXTRAPOLATION_S: f64 = 0.25;
 
 /// In this time after it what is drawn comes to rest, seconds. A halt from one frame to the next would be seen
 /// when the silence is only a little longer, as when a message of a handoff is lost on its way to a shard.
@@ -37,13 +35,6 @@ pub const FORGET_S: f64 = 5.0;
 /// Two samples one tick apart are not further from each other than this, units: else it is a jump.
 /// Five times the way at [`MAX_SPEED`].
 pub const JUMP_UNITS: f64 = 150.0;
-
-/// Samples further apart than this, ticks, are joined by a straight line instead of a curve.
-const CURVE_TICKS: u64 = 8;
-
-/// When something at rest moves again after a longer silence than this, ticks, it is taken to have
-/// rested until then: it was refreshed only once a second.
-const REST_TICKS: u64 = 3;
 
 #[derive(Debug, Clone, Copy)]
 struct Sample {
@@ -176,10 +167,7 @@ impl Track {
         let ticks = after.tick - before.tick;
         let t = (play - before.tick as f64) / ticks as f64;
         let mut state = blend(&before.state, &after.state, t);
-        if ticks <= CURVE_TICKS {
-            let seconds = ticks as f64 * TICK_SECONDS;
-            state.position = hermite(&before.state, &after.state, t, seconds);
-        }
+        state.position = position_between(&before.state, &after.state, ticks, t);
         state
     }
 
@@ -205,17 +193,6 @@ fn coast(state: &FlightState, ticks: f64) -> FlightState {
     let share = 1.0 - fading / EXTRAPOLATION_FADE_S;
     let there = state.coast(EXTRAPOLATION_S + fading * (1.0 + share) / 2.0);
     FlightState { velocity: state.velocity * share, angular_velocity: state.angular_velocity * share, ..there }
-}
-
-/// The cubic curve through both positions with both velocities.
-fn hermite(a: &FlightState, b: &FlightState, t: f64, seconds: f64) -> DVec2 {
-    let (t2, t3) = (t * t, t * t * t);
-    // Relative to `a`, so that nothing is lost far from the origin.
-    let way = b.position - a.position;
-    a.position
-        + way * (3.0 * t2 - 2.0 * t3)
-        + a.velocity * (seconds * (t3 - 2.0 * t2 + t))
-        + b.velocity * (seconds * (t3 - t2))
 }
 
 /// The motion of everything in sight, and the moment at which it is drawn.

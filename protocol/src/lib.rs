@@ -20,6 +20,7 @@ pub mod limits;
 pub mod messages;
 pub mod motion;
 pub mod own_state;
+pub mod playback;
 pub mod record;
 pub mod schema;
 pub mod sector;

@@ -7,7 +7,7 @@
 use crate::{
     bodies::{Body, Flight, Owned},
     clock::SimClock,
-    handoff::{Action, Event, Handoffs},
+    handoff::{Action, BOUNCE_TICKS, Event, Handoffs},
     impacts::Felt,
     mailbox::Outbox,
     registry::Registry,
@@ -97,8 +97,12 @@ pub(crate) fn apply_impacts(
     for Waiting { impact, pushed } in std::mem::take(&mut impacts.waiting) {
         let entity = registry.get(impact.target);
         let Some((mut body, mut owned, mut flight)) = entity.and_then(|entity| bodies.get_mut(entity).ok()) else {
-            // Destroyed by an earlier one, or no longer here.
-            totals.impacts_lost += 1;
+            // Released since it came: the server knows where to. If it was destroyed, it finds nobody there.
+            if now.since(impact.tick) <= BOUNCE_TICKS {
+                outbox.push(ToServer::Impact(impact));
+            } else {
+                totals.impacts_lost += 1;
+            }
             continue;
         };
         let is_contact = matches!(impact.cause, ImpactCause::Contact { .. });

@@ -1,8 +1,8 @@
 //! Where bodies were in the last half second, for those who saw them late.
 //!
 //! Runs in the shard. Of an own body its own ticks, of a ghost what its updates said, by their ticks: what
-//! players were told. Between two samples a body is where a client draws it (the client's
-//! `interpolation`): on the curve through both positions with both velocities.
+//! players were told. Between two samples a body is where a client draws it
+//! ([`sidereal_protocol::playback`]).
 
 use crate::{
     bodies::{Flight, Owned},
@@ -12,22 +12,13 @@ use bevy::prelude::*;
 use sidereal_protocol::{
     DVec2,
     flight::FlightState,
+    playback::{EXTRAPOLATION_S, REST_TICKS, position_between},
     tick::{SimTick, TICK_SECONDS},
 };
 use std::collections::VecDeque;
 
 /// Samples of one body: twice the furthest look back, for ghosts' newest are some ticks old.
 pub const SAMPLES: usize = 16;
-
-/// How far a body is carried on beyond what is known of it, either way, seconds: as clients do.
-const EXTRAPOLATION_S: f64 = 0.25;
-
-/// Samples further apart than this, ticks, are joined by a straight line: as clients do.
-const CURVE_TICKS: u64 = 8;
-
-/// What rests is told once a second: one that moves after a longer silence than this, ticks, is taken to
-/// have rested until then, as clients do.
-const REST_TICKS: u64 = 3;
 
 /// The last states of a body, by rising tick.
 #[derive(Component, Debug, Clone, Default, PartialEq)]
@@ -88,18 +79,7 @@ impl Past {
 
 fn between((from, a): &(SimTick, FlightState), (to, b): &(SimTick, FlightState), moment: f64) -> DVec2 {
     let ticks = to.since(*from);
-    let t = (moment - from.0 as f64) / ticks as f64;
-    // Relative to `a`, so that nothing is lost far from the origin.
-    let way = b.position - a.position;
-    if ticks > CURVE_TICKS {
-        return a.position + way * t;
-    }
-    let seconds = ticks as f64 * TICK_SECONDS;
-    let (t2, t3) = (t * t, t * t * t);
-    a.position
-        + way * (3.0 * t2 - 2.0 * t3)
-        + a.velocity * (seconds * (t3 - 2.0 * t2 + t))
-        + b.velocity * (seconds * (t3 - t2))
+    position_between(a, b, ticks, (moment - from.0 as f64) / ticks as f64)
 }
 
 /// Notes where the own bodies are in this tick.

@@ -16,6 +16,7 @@ use crate::{
     missiles,
     registry::Registry,
     report::Totals,
+    weapons::{self, Shots},
 };
 use bevy::prelude::*;
 use sidereal_protocol::{
@@ -113,6 +114,7 @@ fn adopt(world: &mut World, record: EntityRecord, inputs: &[Input], now: SimTick
             }
         }
     }
+    let mut shots = Vec::new();
     let blows = world.resource_mut::<Felt>().missed(record.id, record.tick, now);
     let behind = now.since(record.tick);
     let ahead = record.tick.since(now);
@@ -122,6 +124,8 @@ fn adopt(world: &mut World, record: EntityRecord, inputs: &[Input], now: SimTick
     } else if behind > 0 && behind <= MAX_REPLAY_TICKS {
         for tick in record.tick.0 + 1..=now.0 {
             applied += advance(&body, &mut owned, &mut flight, &mut controls, SimTick(tick));
+            let held = owned.hands.is_some().then_some(controls).flatten();
+            shots.extend(held.and_then(|held| weapons::fire_late(&body, &flight.0, &mut owned, held, SimTick(tick))));
             contacts::apply_blows(&blows, &body, &mut flight, SimTick(tick));
         }
     } else if ahead > 0 && ahead <= MAX_AHEAD_TICKS {
@@ -135,6 +139,10 @@ fn adopt(world: &mut World, record: EntityRecord, inputs: &[Input], now: SimTick
     if let (Some(controls), Some(mut helm)) = (controls, world.get_mut::<Helm>(entity)) {
         helm.0 = controls;
     }
+    world.resource_scope(|world, mut totals: Mut<Totals>| {
+        let mut book = world.resource_mut::<Shots>();
+        shots.into_iter().for_each(|shot| book.fire(shot, now, &mut totals));
+    });
     let mut totals = world.resource_mut::<Totals>();
     totals.handoffs_in += 1;
     totals.inputs_applied += applied;

@@ -21,7 +21,7 @@ use crate::{
 use bevy::prelude::*;
 use sidereal_protocol::{
     control::{GhostImpact, ImpactCause, ToServer},
-    flight::{Controls, MAX_SPEED},
+    flight::{Controls, FlightState, HullSpec, MAX_SPEED},
     motion::POSITION,
     sector::SectorId,
     shot::{BULLET_DAMAGE, BULLET_LIFE_TICKS, BULLET_SPEED, SHOT_REPEATS, Shot, ShotHit, ShotId},
@@ -71,6 +71,13 @@ impl Shots {
             self.tell(shot, entry.sector, now);
             self.launch(shot, entry.from, totals);
         }
+    }
+
+    /// Takes a shot that was fired here: told from `now` on, judged from when it was fired.
+    pub(crate) fn fire(&mut self, shot: Shot, now: SimTick, totals: &mut Totals) {
+        self.tell(shot, shot.sector, now);
+        self.launch(shot, shot.id.tick.0 as f64, totals);
+        totals.shots += 1;
     }
 
     fn launch(&mut self, shot: Shot, judged_until: f64, totals: &mut Totals) {
@@ -140,16 +147,30 @@ pub(crate) fn fire_weapons(
         {
             continue;
         }
-        owned.weapon_ready = now + spec.fire_interval_ticks;
-        let heading = flight.0.heading();
-        let id = ShotId { shooter: body.net_id, tick: now };
-        let nose = flight.0.position + heading * body.radius;
-        let velocity = flight.0.velocity + heading * BULLET_SPEED;
-        let shot = Shot::new(id, owned.sector, nose, velocity);
-        shots.tell(shot, owned.sector, now);
-        shots.launch(shot, now.0 as f64, &mut totals);
-        totals.shots += 1;
+        shots.fire(bullet(body, &flight.0, &mut owned, &spec, now), now, &mut totals);
     }
+}
+
+/// A bullet from the nose of a ship as it is after `tick`; its weapon is ready again later.
+fn bullet(body: &Body, state: &FlightState, owned: &mut Owned, spec: &HullSpec, tick: SimTick) -> Shot {
+    owned.weapon_ready = tick + spec.fire_interval_ticks;
+    let heading = state.heading();
+    let id = ShotId { shooter: body.net_id, tick };
+    let nose = state.position + heading * body.radius;
+    Shot::new(id, owned.sector, nose, state.velocity + heading * BULLET_SPEED)
+}
+
+/// The bullet of a tick that an adopted ship lived through on its way here, while nobody fired for it.
+pub(crate) fn fire_late(
+    body: &Body,
+    state: &FlightState,
+    owned: &mut Owned,
+    controls: Controls,
+    tick: SimTick,
+) -> Option<Shot> {
+    let spec = body.spec()?;
+    let fires = controls.holds(Controls::FIRE) && tick >= owned.weapon_ready;
+    fires.then(|| bullet(body, state, owned, &spec, tick))
 }
 
 /// Holds the next part of every path against the bodies.
