@@ -53,6 +53,9 @@ pub struct Core<'w, 's> {
     pub audit: ResMut<'w, Audit>,
     /// Counters.
     pub tally: ResMut<'w, Tally>,
+    /// What happened, for tests.
+    #[cfg(feature = "journal")]
+    pub journal: ResMut<'w, crate::journal::Journal>,
     /// naia.
     pub naia: Server<'w>,
     /// Bevy's commands.

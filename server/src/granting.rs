@@ -94,6 +94,8 @@ impl Core<'_, '_> {
                 record.sector = sector;
                 record.tick = tick;
                 self.tally.created += 1;
+                #[cfg(feature = "journal")]
+                self.journal.loaded(&record, known);
                 self.enter_mirror(record, Holder::Server);
             }
         }

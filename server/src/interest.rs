@@ -14,7 +14,7 @@ use sidereal_protocol::{
     tick::{SimTick, TICK_HZ},
 };
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
 };
 
@@ -68,7 +68,7 @@ struct View {
 #[derive(Debug, Default, Resource)]
 pub struct Interest {
     views: BTreeMap<SocketAddr, View>,
-    subscribers: HashMap<SectorId, Vec<(SocketAddr, Class)>>,
+    subscribers: BTreeMap<SectorId, Vec<(SocketAddr, Class)>>,
     outdated: bool,
     /// A shard holds other leases than when its view was made.
     pub leases_changed: bool,

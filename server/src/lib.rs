@@ -19,6 +19,8 @@ pub mod handoff;
 pub mod http;
 pub mod input_log;
 pub mod interest;
+#[cfg(feature = "journal")]
+pub mod journal;
 pub mod leases;
 pub mod link;
 pub mod mirror;
@@ -95,6 +97,8 @@ pub fn build_app(parts: ServerParts) -> App {
         .init_resource::<report::Tally>()
         .init_resource::<report::TickStart>()
         .init_resource::<shutdown::Shutdown>();
+    #[cfg(feature = "journal")]
+    app.init_resource::<journal::Journal>();
     schedule::build(&mut app);
     listen_on_app(&mut app, parts.socket);
     app

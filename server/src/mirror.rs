@@ -13,8 +13,9 @@ use sidereal_protocol::{
     limits::NET_ID_BLOCK,
     record::EntityRecord,
     sector::SectorId,
+    tick::{SimTick, TICK_HZ},
 };
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Who has the authority.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +46,7 @@ pub struct Mirrored {
 pub struct Mirror {
     entries: BTreeMap<EntityId, Mirrored>,
     by_net: HashMap<NetId, EntityId>,
-    stale_vitals: HashSet<EntityId>,
+    stale_vitals: BTreeSet<EntityId>,
     net_ids: NetIds,
 }
 
@@ -124,7 +125,15 @@ impl Mirror {
 #[derive(Debug, Default, Resource)]
 pub struct Rooms {
     by_sector: HashMap<SectorId, RoomKey>,
+    /// Rooms that entities are still in though they have moved on, since when.
+    lingering: BTreeMap<EntityId, Vec<(SectorId, SimTick)>>,
 }
+
+/// How long an entity stays in a room after it has moved on to another, ticks: 3 s, longer than a dance on an edge
+/// takes to come back. naia 0.25 does not bear that an entity comes back into a user's scope before the user has
+/// acknowledged its going: a resent despawn is then written for the new one (`world_writer.rs` looks the entity up
+/// anew), which the user misses or the server's next despawn panics on.
+const LINGER_TICKS: u64 = 3 * TICK_HZ as u64;
 
 impl Core<'_, '_> {
     /// The room of a sector, made when it is first needed.
@@ -169,6 +178,7 @@ impl Core<'_, '_> {
         self.tally.left += 1;
         self.mirror.by_net.remove(&gone.record.net_id);
         self.mirror.stale_vitals.remove(&id);
+        self.rooms.lingering.remove(&id);
         self.motion.remove(gone.record.net_id);
         self.commands.entity(gone.entity).despawn();
         Some(gone)
@@ -202,15 +212,19 @@ impl Core<'_, '_> {
         }
     }
 
-    /// Moves entities between rooms as they change sectors: the new room first.
+    /// Moves entities between rooms as they change sectors: into the new room now, out of the old one after a while.
     pub fn change_rooms(&mut self, changes: &[SectorChange]) {
+        let now = self.clock.tick;
         for change in changes {
             let Some(id) = self.mirror.id_of(change.net_id) else { continue };
             let Some(entity) = self.mirror.get(id).map(|entry| entry.entity) else { continue };
-            let (old, new) = (self.room(change.from), self.room(change.to));
-            self.naia.room_mut(&new).add_entity(&entity);
-            if self.naia.room(&old).has_entity(&entity) {
-                self.naia.room_mut(&old).remove_entity(&entity);
+            let new = self.room(change.to);
+            let lingering = self.rooms.lingering.entry(id).or_default();
+            let stayed = lingering.iter().any(|(sector, _)| *sector == change.to);
+            lingering.retain(|(sector, _)| *sector != change.to && *sector != change.from);
+            lingering.push((change.from, now));
+            if !stayed {
+                self.naia.room_mut(&new).add_entity(&entity);
             }
             if let Some(entry) = self.mirror.get_mut(id) {
                 entry.record.sector = change.to;
@@ -221,10 +235,32 @@ impl Core<'_, '_> {
     }
 }
 
+/// Takes entities out of the rooms that they have left a while ago.
+pub fn leave_rooms(mut core: Core<'_, '_>) {
+    let now = core.clock.tick;
+    let mut over: Vec<(EntityId, SectorId)> = Vec::new();
+    core.rooms.lingering.retain(|id, rooms| {
+        rooms.retain(|(sector, since)| {
+            let stays = now.since(*since) < LINGER_TICKS;
+            if !stays {
+                over.push((*id, *sector));
+            }
+            stays
+        });
+        !rooms.is_empty()
+    });
+    for (id, sector) in over {
+        let Some(entity) = core.mirror.get(id).map(|entry| entry.entity) else { continue };
+        let room = core.room(sector);
+        if core.naia.room(&room).has_entity(&entity) {
+            core.naia.room_mut(&room).remove_entity(&entity);
+        }
+    }
+}
+
 /// Writes changed vitals into the naia components, field by field.
 pub fn sync_vitals(mut mirror: ResMut<'_, Mirror>, mut vitals: Query<'_, '_, &mut Vitals>) {
-    let stale: Vec<EntityId> = mirror.stale_vitals.drain().collect();
-    for id in stale {
+    for id in std::mem::take(&mut mirror.stale_vitals) {
         let Some(entry) = mirror.entries.get(&id) else { continue };
         match vitals.get_mut(entry.entity) {
             Ok(mut vitals) => {

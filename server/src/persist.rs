@@ -31,8 +31,6 @@ pub struct Storage {
     /// The seed that unvisited sectors are generated from.
     pub world_seed: u64,
     next_token: u64,
-    /// Reads that were asked for and not answered yet.
-    unanswered: usize,
     blocks: HashMap<u64, BlockId>,
     /// Rows that this build could not read; they stay as they are in the database.
     pub unreadable: u64,
@@ -41,23 +39,15 @@ pub struct Storage {
 impl Storage {
     /// Over a store that is running.
     pub fn new(store: Store, world_seed: u64) -> Self {
-        Self { store: Some(store), world_seed, next_token: 0, unanswered: 0, blocks: HashMap::new(), unreadable: 0 }
-    }
-
-    /// Whether a read is under way.
-    pub fn is_waiting(&self) -> bool {
-        self.unanswered > 0
+        Self { store: Some(store), world_seed, next_token: 0, blocks: HashMap::new(), unreadable: 0 }
     }
 
     fn poll(&mut self) -> Option<StoreReply> {
-        let reply = self.store.as_ref()?.poll()?;
-        self.unanswered = self.unanswered.saturating_sub(1);
-        Some(reply)
+        self.store.as_ref()?.poll()
     }
 
     fn token(&mut self) -> u64 {
         self.next_token += 1;
-        self.unanswered += 1;
         self.next_token
     }
 

@@ -237,6 +237,8 @@ impl Core<'_, '_> {
         player.ships_flown += 1;
         let record = worldgen::new_ship(account, &player.name, tick, tick.0);
         self.tally.created += 1;
+        #[cfg(feature = "journal")]
+        self.journal.ship_made(account, record.id);
         self.storage.set_ship(account, record.id);
         self.board(account, record);
     }
@@ -247,6 +249,8 @@ impl Core<'_, '_> {
             warn!("all net ids of this run are used up: restart the server");
             return;
         };
+        #[cfg(feature = "journal")]
+        self.journal.boarded(account, &record);
         record.net_id = net_id;
         record.tick = self.clock.tick;
         record.owner = Some(account);
@@ -315,6 +319,8 @@ impl Core<'_, '_> {
         self.leave_mirror(id);
         self.forget_kept(id);
         self.tally.stored += 1;
+        #[cfg(feature = "journal")]
+        self.journal.stored(&record);
         let owner = self.players.adrift.remove(&id).map(|(owner, _)| owner);
         self.store_ship(record.clone());
         // The player is back already: straight into the world again.

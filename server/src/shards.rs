@@ -212,6 +212,8 @@ impl Core<'_, '_> {
                 let leased = self.leases.table.holder(record.sector) == Some(shard);
                 if fresh && leased && record.owner.is_none() {
                     self.tally.created += 1;
+                    #[cfg(feature = "journal")]
+                    self.journal.created(&record);
                     self.enter_mirror(record, Holder::Shard(shard));
                     self.refill_net_ids(shard);
                 } else {
@@ -238,6 +240,8 @@ impl Core<'_, '_> {
         let Some(gone) = self.leave_mirror(id) else { return };
         self.forget_kept(id);
         self.tally.destroyed += 1;
+        #[cfg(feature = "journal")]
+        self.journal.destroyed(id, fence.0);
         self.storage.tombstone(&gone.record, fence, tick);
         let owner = gone.record.owner;
         if gone.record.name.is_empty() {

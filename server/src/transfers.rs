@@ -238,6 +238,8 @@ impl Core<'_, '_> {
                 let owner = record.owner;
                 let net_id = record.net_id;
                 self.tally.admitted += 1;
+                #[cfg(feature = "journal")]
+                self.journal.admitted(&record);
                 self.enter_mirror(record, Holder::Shard(to));
                 if let Some(owner) = owner {
                     self.ship_admitted(owner, id, net_id);

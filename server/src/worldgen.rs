@@ -80,6 +80,7 @@ pub fn new_ship(account: AccountId, name: &str, tick: SimTick, attempt: u64) -> 
     let angle = random.random_range(0.0..std::f64::consts::TAU);
     let position = DVec2::from_angle(angle) * random.random_range(START_RADIUS);
     let spec = HullKind::Scout.spec();
+    let id = generated_id(&mut random);
     let mut record = EntityRecord {
         hull_kind: Some(HullKind::Scout),
         owner: Some(account),
@@ -87,7 +88,7 @@ pub fn new_ship(account: AccountId, name: &str, tick: SimTick, attempt: u64) -> 
         radius: spec.radius,
         hull: spec.hull,
         hull_max: spec.hull,
-        ..EntityRecord::at_rest(EntityId::new(), EntityKind::Ship, position, tick)
+        ..EntityRecord::at_rest(id, EntityKind::Ship, position, tick)
     };
     record.state.angle = wrap_angle(angle);
     record

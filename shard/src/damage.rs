@@ -90,6 +90,7 @@ pub(crate) fn apply_impacts(
     mut losses: ResMut<Losses>,
     mut outbox: ResMut<Outbox<ToServer>>,
     mut bodies: Query<(&mut Body, &mut Owned, &mut Flight)>,
+    #[cfg(feature = "journal")] mut journal: ResMut<crate::journal::Journal>,
     mut commands: Commands,
 ) {
     let now = clock.tick;
@@ -128,6 +129,8 @@ pub(crate) fn apply_impacts(
             if impact.damage == 0 {
                 continue;
             }
+            #[cfg(feature = "journal")]
+            journal.damaged(&body, &owned, &impact);
             body.hull = body.hull.saturating_sub(impact.damage);
             owned.changed = true;
             if body.hull == 0 {

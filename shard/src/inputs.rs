@@ -59,6 +59,9 @@ pub struct InputQueue {
     window_start: Option<SimTick>,
     least_slack: Option<u64>,
     view: Option<f64>,
+    /// Stamps that were applied and that the journal has not got yet.
+    #[cfg(feature = "journal")]
+    pub(crate) applied: Vec<SimTick>,
     /// A test wants an input to be taken whether or not it was there before.
     #[cfg(feature = "planted-faults")]
     pub planted: bool,
@@ -115,6 +118,8 @@ impl InputQueue {
             && input.tick + u64::from(pilot.input_delay_ticks) <= tick
         {
             self.pending.pop_front();
+            #[cfg(feature = "journal")]
+            self.applied.push(input.tick);
             pilot.last_input = input.tick;
             pilot.inputs_applied += 1;
             pilot.controls = input.controls;

@@ -27,6 +27,8 @@ pub mod ghosts;
 pub mod handoff;
 pub mod impacts;
 pub mod inputs;
+#[cfg(feature = "journal")]
+pub mod journal;
 pub mod leases;
 pub mod link;
 pub mod mailbox;

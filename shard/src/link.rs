@@ -88,11 +88,27 @@ struct PacketValve(Valve);
 /// bounded queue.
 const MAX_PACKETS: usize = 64;
 
+/// There: naia has failed in this app, and it is not updated any more.
+#[derive(Resource)]
+struct Failed;
+
 /// Updates the app until everything that has arrived is taken in. What runs a shard calls this instead of
 /// [`App::update`].
+///
+/// What the valve cannot part is a spawn and a despawn that a retransmission brings together; naia panics on that. It
+/// costs the session then, not the process: what this shard had waits at the server, as after any lost session.
 pub fn update(app: &mut App) {
+    if app.world().contains_resource::<Failed>() {
+        return;
+    }
     for _ in 0..MAX_PACKETS {
-        app.update();
+        let update = std::panic::AssertUnwindSafe(|| app.update());
+        if std::panic::catch_unwind(update).is_err() {
+            app.insert_resource(Failed);
+            app.insert_resource(LinkState::Lost("an update of this shard failed; see the panic above".to_owned()));
+            app.world().resource::<Transport>().0.close("the shard has failed");
+            return;
+        }
         if !app.world().resource::<PacketValve>().0.close() {
             break;
         }

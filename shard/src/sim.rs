@@ -57,5 +57,7 @@ impl Plugin for SimPlugin {
             .init_resource::<Totals>();
         physics::configure(app);
         schedule::configure(app);
+        #[cfg(feature = "journal")]
+        app.add_plugins(crate::journal::JournalPlugin);
     }
 }

@@ -282,3 +282,12 @@ fn a_session_that_the_server_closes_is_lost() {
     scene.handle.close(&scene.peer.unwrap(), "maintenance");
     scene.until("it is lost", |scene| matches!(scene.shard.world().resource::<LinkState>(), LinkState::Lost(_)));
 }
+
+#[test]
+fn an_update_that_panics_ends_the_session_and_not_the_process() {
+    let mut scene = Scene::welcomed(LinkConditions::default());
+    scene.until("it is joined", |scene| *scene.shard.world().resource::<LinkState>() == LinkState::Joined);
+    scene.shard.add_systems(Update, || panic!("planted"));
+    scene.until("it is lost", |scene| matches!(scene.shard.world().resource::<LinkState>(), LinkState::Lost(_)));
+    scene.until("the server is told", |scene| scene.handle.poll_closed().is_some());
+}

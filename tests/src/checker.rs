@@ -1,100 +1,166 @@
 //! What must hold after every step of every test, whatever the test is about.
 //!
-//! - Ids in the mirror are what came in minus what went out.
-//! - At most one shard simulates an entity under the mirror's epoch, and the one that the mirror names
-//!   does, give or take the time that messages are under way.
-//! - All positions are finite, and every ghost has a living owner, give or take the same.
+//! - [`authority`]: at most one shard simulates an entity under the mirror's epoch, and the one that the mirror names
+//!   does, give or take the time that messages are under way. All positions are finite. Every ghost has a living owner.
+//! - [`population`]: the ids in the mirror are those that were created and loaded, without those that were destroyed
+//!   and stored away. A player's ship is never replaced by another while it lives.
+//! - [`ledger`]: what every entity has of what is conserved is what it came with and what events say that went,
+//!   across handoffs, and so is the sum over the world. An impact is felt once.
+//! - [`fences`]: epochs and versions never fall, and no epoch is given out twice.
+//! - [`inputs`]: every input is applied exactly once, in order.
+//!
+//! When the server has died, [`Checker::reborn`] holds what the database has against what there was. How long mirror
+//! and shards may take to agree when nothing goes wrong any more is in [`agreement`].
+//!
+//! The diaries of server and shards (their feature `journal`) are read in the order of causes: after each update of
+//! an App, by [`Checker::hear_server`] and [`Checker::hear_shard`].
 
-use bevy::{ecs::query::With, prelude::App};
-use sidereal_protocol::ids::EntityId;
+pub mod agreement;
+pub mod authority;
+pub mod fences;
+pub mod inputs;
+pub mod ledger;
+pub mod population;
+pub mod rebirth;
+pub mod scene;
+pub mod tracks;
+
+use agreement::Agreement;
+use authority::Authority;
+use bevy::prelude::App;
+use fences::Fences;
+use inputs::{InputLines, PilotSide};
+use ledger::Ledger;
+use population::Population;
+use scene::Scene;
 use sidereal_server::{
-    census::Audit,
-    mirror::{Holder, Mirror},
-    report::Tally,
+    journal::{Event as ServerEvent, Journal as ServerJournal},
+    mirror::Mirror,
 };
-use sidereal_shard::{
-    bodies::{Body, Flight, Owned},
-    ghosts::Ghost,
-};
-use std::collections::{BTreeMap, BTreeSet};
+use sidereal_shard::journal::{Event as ShardEvent, Journal as ShardJournal};
+use tracks::Tracks;
 
-/// How long messages may be under way, ticks: far more than any link of the tests needs with its
-/// retransmits, far less than a lasting fault.
-pub const PATIENCE_TICKS: u64 = 90;
+/// How far back the state may go that a dead process leaves, ticks: a second, and the time of a message that was lost
+/// on its way.
+pub const LOSS_TICKS: u64 = 36;
 
-/// What was seen to be wrong, since when.
+/// The invariants, and what is remembered for them.
 #[derive(Debug, Default)]
 pub struct Checker {
-    suspects: BTreeMap<(EntityId, &'static str), u64>,
+    step: u64,
+    authority: Authority,
+    population: Population,
+    ledger: Ledger,
+    fences: Fences,
+    inputs: InputLines,
+    tracks: Tracks,
+    /// The first thing that was seen to be wrong between two checks.
+    fault: Option<String>,
 }
 
-/// What one shard simulates.
-type Owners = BTreeMap<EntityId, Vec<(usize, u64)>>;
-
 impl Checker {
-    /// Checks the mesh after step `step`.
+    /// Step `step` begins.
+    pub fn begin_step(&mut self, step: u64) {
+        self.step = step;
+    }
+
+    /// Reads the server's diary; after each of its updates.
+    pub fn hear_server(&mut self, server: &mut App) {
+        let Some(events) = server.world_mut().resource_mut::<ServerJournal>().take() else {
+            self.fault.get_or_insert("the server's journal was not read in time".to_owned());
+            return;
+        };
+        for event in events {
+            let heard = self.hear_server_event(&event);
+            self.keep(heard);
+        }
+    }
+
+    fn hear_server_event(&mut self, event: &ServerEvent) -> Result<(), String> {
+        self.population.hear(self.step, event)?;
+        self.ledger.hear_server(self.step, event)?;
+        if let ServerEvent::Boarded { id, .. } = event {
+            self.inputs.board(*id);
+        }
+        Ok(())
+    }
+
+    /// Reads a shard's diary; after each of its updates.
+    pub fn hear_shard(&mut self, index: usize, shard: &mut App) {
+        let Some(events) = shard.world_mut().resource_mut::<ShardJournal>().take() else {
+            self.fault.get_or_insert(format!("the journal of shard {index} was not read in time"));
+            return;
+        };
+        for event in events {
+            let heard = self.hear_shard_event(index, &event);
+            self.keep(heard);
+        }
+    }
+
+    fn hear_shard_event(&mut self, index: usize, event: &ShardEvent) -> Result<(), String> {
+        self.fences.hear(index, event)?;
+        self.ledger.hear_shard(self.step, index, event)?;
+        self.inputs.hear(event)
+    }
+
+    /// Something else is wrong.
+    pub fn blame(&mut self, problem: String) {
+        self.fault.get_or_insert(problem);
+    }
+
+    fn keep(&mut self, heard: Result<(), String>) {
+        if let Err(problem) = heard {
+            self.fault.get_or_insert(problem);
+        }
+    }
+
+    /// A shard's process is about to be no more: what it did until now counts.
+    pub fn shard_dies(&mut self, index: usize, shard: &mut App) {
+        self.hear_shard(index, shard);
+        self.authority.shard_dies(self.step, shard);
+        self.fences.shard_dies(index);
+        self.ledger.shard_dies(self.step, index);
+    }
+
+    /// Checks the mesh after a step.
     ///
     /// # Errors
     /// What is wrong, with ids.
-    pub fn check(&mut self, step: u64, server: &mut App, shards: &mut [Option<App>]) -> Result<(), String> {
-        let mut owners = Owners::new();
-        let mut ghosts: BTreeSet<EntityId> = BTreeSet::new();
-        for (index, app) in shards.iter_mut().enumerate() {
-            let Some(app) = app else { continue };
-            let world = app.world_mut();
-            let mut query = world.query::<(&Body, &Owned, &Flight)>();
-            for (body, owned, flight) in query.iter(world) {
-                if !flight.0.is_finite() {
-                    return Err(format!("{}: not finite: {:?}", body.id, flight.0));
-                }
-                owners.entry(body.id).or_default().push((index, owned.epoch));
-            }
-            let mut query = world.query_filtered::<&Body, With<Ghost>>();
-            ghosts.extend(query.iter(world).map(|body| body.id));
+    pub fn check<'a>(
+        &mut self,
+        server: &mut App,
+        shards: &mut [Option<App>],
+        pilots: impl Iterator<Item = PilotSide<'a>>,
+    ) -> Result<(), String> {
+        if let Some(fault) = self.fault.take() {
+            return Err(fault);
         }
-        let world = server.world();
-        let audit = world.resource::<Audit>();
-        if audit.lost + audit.doubled > 0 {
-            return Err(format!("the server's audit: {audit:?}"));
+        let scene = Scene::of(shards);
+        let mirror = server.world().resource::<Mirror>();
+        self.authority.check(self.step, server, &scene)?;
+        self.population.check(server)?;
+        self.fences.check(mirror, &scene)?;
+        self.ledger.check(self.step, &scene)?;
+        for pilot in pilots {
+            self.inputs.check(pilot)?;
         }
-        let mirror = world.resource::<Mirror>();
-        let tally = world.resource::<Tally>();
-        let came = tally.entered;
-        let went = tally.left;
-        if came != went + mirror.len() as u64 {
-            return Err(format!("{came} entities entered the mirror, {went} left it, {} are in it", mirror.len()));
-        }
-        let mut now: BTreeSet<(EntityId, &'static str)> = BTreeSet::new();
-        for (id, held) in &owners {
-            let epoch = mirror.get(*id).map(|entry| entry.record.epoch);
-            let current = held.iter().filter(|(_, epoch_held)| Some(*epoch_held) == epoch).count();
-            if current > 1 {
-                return Err(format!("{id}: {current} shards simulate epoch {epoch:?}: {held:?}"));
-            }
-            if held.len() > current {
-                now.insert((*id, "a shard simulates it under an old epoch, or after its end"));
-            }
-        }
-        for (id, entry) in mirror.iter() {
-            match entry.holder {
-                Holder::Shard(_) if !owners.contains_key(&id) => {
-                    now.insert((id, "its authority does not simulate it"));
-                }
-                _ => {}
-            }
-        }
-        for id in &ghosts {
-            if mirror.get(*id).is_none() {
-                now.insert((*id, "a ghost without an owner"));
-            }
-        }
-        self.suspects.retain(|key, _| now.contains(key));
-        for key in now {
-            let since = *self.suspects.entry(key).or_insert(step);
-            if step - since > PATIENCE_TICKS {
-                return Err(format!("{}: {} since step {since}", key.0, key.1));
-            }
-        }
+        self.tracks.take(&scene);
         Ok(())
+    }
+
+    /// What mirror and shards must come to agree on, from now on.
+    pub fn agreement(&self, server: &App) -> Agreement {
+        Agreement::new(server.world().resource::<Mirror>())
+    }
+
+    /// Crosses out what agrees now. Returns what is left.
+    pub fn agree<'a>(&self, agreement: &'a mut Agreement, server: &App, shards: &mut [Option<App>]) -> &'a Agreement {
+        agreement.look(server, &Scene::of(shards), &self.tracks);
+        agreement
+    }
+
+    /// Everything that is conserved, as the events have it.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 }

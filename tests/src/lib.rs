@@ -10,3 +10,5 @@ pub mod checker;
 pub mod cluster;
 #[cfg(feature = "test-clock")]
 pub mod model;
+#[cfg(feature = "test-clock")]
+pub mod pendulum;

@@ -165,18 +165,27 @@ impl Database {
     /// # Errors
     /// [`DbError::NameTaken`], or when the database fails.
     pub fn create_account(&self, name: &str, password_hash: &str) -> Result<Account, DbError> {
-        let mut conn = self.conn()?;
         let account = Account {
             id: Uuid::now_v7(),
             name: name.to_owned(),
             password_hash: password_hash.to_owned(),
             ship_id: None,
         };
+        self.add_account(&account)?;
+        Ok(account)
+    }
+
+    /// Makes an account under an id that is given, without a ship; it is stored when this returns.
+    ///
+    /// # Errors
+    /// [`DbError::NameTaken`] when name or id are, or when the database fails.
+    pub fn add_account(&self, account: &Account) -> Result<(), DbError> {
+        let mut conn = self.conn()?;
         diesel::insert_into(accounts::table)
             .values((
                 accounts::id.eq(account.id.as_bytes().as_slice()),
-                accounts::name.eq(name),
-                accounts::password_hash.eq(password_hash),
+                accounts::name.eq(&account.name),
+                accounts::password_hash.eq(&account.password_hash),
                 accounts::created_at.eq(unix_ms()),
             ))
             .execute(&mut conn)
@@ -184,7 +193,7 @@ impl Database {
                 DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, _) => DbError::NameTaken,
                 other => other.into(),
             })?;
-        Ok(account)
+        Ok(())
     }
 
     /// Links a ship to an account.

@@ -128,6 +128,8 @@ struct Shared {
     write_work: Condvar,
     /// Something may be there for the reader.
     read_work: Condvar,
+    /// The reader has nothing to do.
+    reads_done: Condvar,
     /// A batch came to its end.
     written: Condvar,
 }
@@ -149,6 +151,7 @@ impl Shared {
 pub struct Store {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
+    at_once: bool,
 }
 
 impl Store {
@@ -176,6 +179,7 @@ impl Store {
             }),
             write_work: Condvar::new(),
             read_work: Condvar::new(),
+            reads_done: Condvar::new(),
             written: Condvar::new(),
         });
         let thread = |name: &str, run: fn(&Shared)| {
@@ -186,7 +190,7 @@ impl Store {
                 .expect("the operating system starts a thread")
         };
         let threads = vec![thread("db-writer", write_loop), thread("db-reader", read_loop)];
-        Self { shared, threads }
+        Self { shared, threads, at_once: false }
     }
 
     /// Stores the newest state of an entity.
@@ -261,6 +265,9 @@ impl Store {
             state.reads.push_back(read);
             drop(state);
             self.shared.read_work.notify_one();
+            if self.at_once {
+                self.await_reads();
+            }
         } else if outstanding < 2 * MAX_OUTSTANDING_READS {
             let error = format!("{outstanding} reads are waiting for the database: ask again later");
             state.replies.push_back(StoreReply::Failed { token, error });
@@ -279,6 +286,37 @@ impl Store {
     pub fn stats(&self) -> StoreStats {
         let now_ms = self.shared.now_ms();
         self.shared.lock().core.stats(now_ms)
+    }
+
+    /// From now on a read returns when its answer is there. For tests, whose time does not go on meanwhile: what they
+    /// do must not hang on how fast the threads are.
+    #[must_use]
+    pub fn answering_at_once(mut self) -> Self {
+        self.at_once = true;
+        self
+    }
+
+    fn await_reads(&self) {
+        let state = self.shared.lock();
+        let _read = self
+            .shared
+            .reads_done
+            .wait_while(state, |state| state.reading || !state.reads.is_empty())
+            .unwrap_or_else(PoisonError::into_inner);
+    }
+
+    /// Writes everything that waits now, before its time, and returns once it is committed or was tried in vain. For
+    /// tests, whose time is not the store's.
+    pub fn flush(&self) {
+        let mut state = self.shared.lock();
+        state.core.flush_now();
+        let failures = state.core.failures();
+        self.shared.write_work.notify_all();
+        let _written = self
+            .shared
+            .written
+            .wait_while(state, |state| state.core.is_flushing() && state.core.failures() == failures)
+            .unwrap_or_else(PoisonError::into_inner);
     }
 
     /// Writes everything that waits, at most for `deadline`, and ends the threads.
@@ -392,6 +430,7 @@ fn read_loop(shared: &Shared) {
         state.core.end_read();
         state.replies.push_back(reply);
         shared.write_work.notify_one();
+        shared.reads_done.notify_all();
     }
 }
 

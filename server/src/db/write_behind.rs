@@ -377,6 +377,21 @@ impl WriteBehind {
         self.counts.failed_flushes += 1;
     }
 
+    /// What waits now is due now.
+    pub fn flush_now(&mut self) {
+        self.flush_through = self.queue.last_key_value().map(|(place, _)| *place).max(self.flush_through);
+    }
+
+    /// Whether a flush has begun and is not over.
+    pub fn is_flushing(&self) -> bool {
+        self.flush_through.is_some() || self.in_flight.is_some()
+    }
+
+    /// Batches that were not stored.
+    pub fn failures(&self) -> u64 {
+        self.counts.failed_flushes
+    }
+
     /// From now on everything is due at once, and failures are retried quickly.
     pub fn stop(&mut self, now_ms: u64) {
         self.stopping = true;

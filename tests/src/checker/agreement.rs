@@ -1,0 +1,99 @@
+//! What mirror and shards must agree on when nothing goes wrong any more: who has the authority, under which epoch,
+//! how many hull points it has, and how it moved at the tick of the newest that the mirror was told.
+//!
+//! In a world that lives something is always on its way. So everybody must be seen to agree once, not all at once.
+
+use super::{
+    scene::{Held, Scene},
+    tracks::Tracks,
+};
+use bevy::prelude::App;
+use sidereal_protocol::{
+    flight::{FlightState, wrap_angle},
+    ids::EntityId,
+    motion,
+};
+use sidereal_server::{
+    mirror::{Holder, Mirror, Mirrored},
+    motion_plane::MotionPlane,
+};
+use std::collections::BTreeMap;
+
+/// In how many ticks everybody has agreed once nothing is lost and nobody dies any more: what was asked before is
+/// asked again after 2 s at the latest and given up after 1 s, the next handoff is a second away, motion is told anew
+/// after a second at the latest, and the messages themselves are under way for less than the rest.
+pub const AGREE_TICKS: u64 = 180;
+
+/// Packing rounds to the nearest; what changed by less than that is not told. Twice the bound in all.
+const ROUNDINGS: f64 = 2.001;
+
+/// Who has not been seen to agree yet, and why.
+#[derive(Debug)]
+pub struct Agreement(BTreeMap<EntityId, String>);
+
+impl Agreement {
+    /// Everybody in the mirror is to agree.
+    pub fn new(mirror: &Mirror) -> Self {
+        Self(mirror.iter().map(|(id, _)| (id, "not looked at".to_owned())).collect())
+    }
+
+    /// Whether everybody was seen to agree.
+    pub fn is_complete(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Crosses out who agrees now, and who is no more.
+    pub fn look(&mut self, server: &App, scene: &Scene, tracks: &Tracks) {
+        let mirror = server.world().resource::<Mirror>();
+        let plane = server.world().resource::<MotionPlane>();
+        self.0.retain(|id, why| {
+            let Some(entry) = mirror.get(*id) else { return false };
+            match differs(*id, entry, plane, scene, tracks) {
+                Some(difference) => {
+                    *why = difference;
+                    true
+                }
+                None => false,
+            }
+        });
+    }
+}
+
+fn differs(id: EntityId, entry: &Mirrored, plane: &MotionPlane, scene: &Scene, tracks: &Tracks) -> Option<String> {
+    let held: &Held = match scene.holders(id) {
+        [one] => one,
+        all => return Some(format!("{} shards simulate it", all.len())),
+    };
+    let holder = match entry.holder {
+        Holder::Shard(shard) => scene.shards.get(&shard),
+        Holder::Server => None,
+    };
+    if holder != Some(&held.shard) {
+        return Some(format!("the mirror says {:?}, it is at shard {}", entry.holder, held.shard));
+    }
+    if (entry.record.epoch, entry.record.hull) != (held.epoch, held.hull) {
+        let mirrored = (entry.record.epoch, entry.record.hull);
+        return Some(format!(
+            "(epoch, hull) is {mirrored:?} in the mirror, {:?} at the shard",
+            (held.epoch, held.hull)
+        ));
+    }
+    let Some((_, mirrored, tick)) = plane.state_of(entry.record.net_id) else {
+        return Some("its motion was never told".to_owned());
+    };
+    let Some(truth) = tracks.at(id, tick) else {
+        return Some(format!("its motion is of tick {tick}, it is tick {}", held.tick));
+    };
+    (!same_motion(&mirrored, &truth))
+        .then(|| format!("after tick {tick} the mirror has {mirrored:?}, it was {truth:?}"))
+}
+
+/// Whether two states are the same, as far as a motion packet can tell.
+pub fn same_motion(one: &FlightState, other: &FlightState) -> bool {
+    let near = |difference: f64, bound: f64| difference.abs() <= ROUNDINGS * bound;
+    let (position, velocity) = (one.position - other.position, one.velocity - other.velocity);
+    near(position.abs().max_element(), motion::POSITION.error_bound())
+        && near(velocity.abs().max_element(), motion::VELOCITY.error_bound())
+        && near(wrap_angle(one.angle - other.angle), motion::ANGLE.error_bound())
+        && near(one.angular_velocity - other.angular_velocity, motion::ANGULAR_VELOCITY.error_bound())
+}

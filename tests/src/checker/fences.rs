@@ -1,0 +1,79 @@
+//! Epochs and versions: they only rise, and no epoch is given to two.
+
+use super::scene::Scene;
+use sidereal_protocol::ids::EntityId;
+use sidereal_server::mirror::Mirror;
+use sidereal_shard::journal::Event;
+use std::collections::BTreeMap;
+
+/// What was the highest.
+#[derive(Debug, Default)]
+pub struct Fences {
+    mirrored: BTreeMap<EntityId, (u64, u64)>,
+    /// The highest epoch under which somebody was simulated.
+    begun: BTreeMap<EntityId, u64>,
+    /// The epochs of own bodies, by shard.
+    bodies: BTreeMap<(EntityId, usize), u64>,
+}
+
+impl Fences {
+    /// Takes in what a shard says.
+    ///
+    /// # Errors
+    /// When an epoch begins that was given out before.
+    pub fn hear(&mut self, shard: usize, event: &Event) -> Result<(), String> {
+        match *event {
+            Event::Began { id, epoch, .. } => {
+                self.bodies.insert((id, shard), epoch);
+                match self.begun.insert(id, epoch) {
+                    Some(highest) if highest >= epoch => {
+                        Err(format!("{id}: shard {shard} begins epoch {epoch}, but epoch {highest} has begun before"))
+                    }
+                    _ => Ok(()),
+                }
+            }
+            Event::Ended { id, .. } => {
+                self.bodies.remove(&(id, shard));
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A shard is no more.
+    pub fn shard_dies(&mut self, shard: usize) {
+        self.bodies.retain(|(_, of), _| *of != shard);
+    }
+
+    /// Holds mirror and shards against it.
+    ///
+    /// # Errors
+    /// What has fallen.
+    pub fn check(&mut self, mirror: &Mirror, scene: &Scene) -> Result<(), String> {
+        for (id, entry) in mirror.iter() {
+            let now = entry.record.fence();
+            let before = self.mirrored.entry(id).or_insert(now);
+            if now < *before {
+                return Err(format!("{id}: (epoch, version) in the mirror fell from {before:?} to {now:?}"));
+            }
+            *before = now;
+        }
+        for held in &scene.held {
+            let begun = self.bodies.get(&(held.id, held.shard)).copied();
+            if begun != Some(held.epoch) {
+                return Err(format!(
+                    "{}: shard {} simulates epoch {}, but began {begun:?}",
+                    held.id, held.shard, held.epoch
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The server has died: epochs go on from what the database has.
+    pub fn reborn(&mut self, rows: impl Iterator<Item = (EntityId, (u64, u64))>) {
+        self.mirrored = rows.collect();
+        self.begun = self.mirrored.iter().map(|(id, (epoch, _))| (*id, *epoch)).collect();
+        self.bodies.clear();
+    }
+}

@@ -1,0 +1,140 @@
+//! Every input is applied exactly once, in order.
+//!
+//! A ship's inputs are one line from boarding to boarding, whichever shard applies them. A new owner goes on from a
+//! point of the line that its record names: what the old one applied after that is void, for the ship's state has it
+//! not either. No input that the client has sent may be missing between two that were applied, but for those that the
+//! client gave up.
+
+use sidereal_client::inputs::InputCounts;
+use sidereal_protocol::{ids::EntityId, input::Input, limits::INPUT_HISTORY, tick::SimTick};
+use sidereal_shard::journal::Event;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// Applied inputs that are remembered of each ship: a new owner goes on from one that the server still has.
+const REMEMBERED: usize = 4 * INPUT_HISTORY;
+
+/// What a client knows of its inputs.
+#[derive(Debug)]
+pub struct PilotSide<'a> {
+    /// Its ship.
+    pub ship: Option<EntityId>,
+    /// What it has sent and was not acknowledged.
+    pub pending: &'a [Input],
+    /// Its own counts.
+    pub counts: InputCounts,
+}
+
+/// The inputs of one boarding.
+#[derive(Debug, Default)]
+struct Line {
+    /// The epoch of the last owner that began.
+    epoch: u64,
+    /// How many were applied.
+    total: u64,
+    /// Stamps of the last ones that were applied, oldest first.
+    applied: VecDeque<SimTick>,
+    /// Stamps that the client has sent.
+    sent: BTreeSet<SimTick>,
+    /// Sent, and passed over.
+    skipped: u64,
+    /// Given up by the client.
+    given_up: u64,
+}
+
+impl Line {
+    fn last(&self) -> SimTick {
+        self.applied.back().copied().unwrap_or_default()
+    }
+
+    /// Another owner goes on after `total` inputs.
+    fn begin(&mut self, epoch: u64, total: u64) -> Result<(), String> {
+        let void = self
+            .total
+            .checked_sub(total)
+            .ok_or(format!("{total} inputs are said to be applied, {} were", self.total))?;
+        if void > self.applied.len() as u64 {
+            return Err(format!("the new owner of epoch {epoch} knows {total} inputs of {}", self.total));
+        }
+        self.applied.truncate(self.applied.len() - void as usize);
+        (self.epoch, self.total) = (epoch, total);
+        Ok(())
+    }
+
+    fn apply(&mut self, stamp: SimTick) -> Result<(), String> {
+        let last = self.last();
+        if stamp <= last {
+            return Err(format!("input {stamp} is applied after input {last}"));
+        }
+        let between = (std::ops::Bound::Excluded(last), std::ops::Bound::Excluded(stamp));
+        self.skipped += self.sent.range(between).count() as u64;
+        if self.skipped > self.given_up {
+            return Err(format!(
+                "{} inputs before {stamp} were passed over, the last one applied is {last}; {} were given up",
+                self.skipped, self.given_up
+            ));
+        }
+        if self.applied.len() == REMEMBERED {
+            self.applied.pop_front();
+        }
+        self.applied.push_back(stamp);
+        self.total += 1;
+        Ok(())
+    }
+}
+
+/// The lines of all ships with a pilot.
+#[derive(Debug, Default)]
+pub struct InputLines(BTreeMap<EntityId, Line>);
+
+impl InputLines {
+    /// A player goes aboard: counting starts anew.
+    pub fn board(&mut self, ship: EntityId) {
+        self.0.insert(ship, Line::default());
+    }
+
+    /// Takes in what a shard says.
+    ///
+    /// # Errors
+    /// When an input is applied twice, out of order, or counted wrongly, or one is passed over.
+    pub fn hear(&mut self, event: &Event) -> Result<(), String> {
+        match event {
+            Event::Began { id, epoch, inputs, .. } => match self.0.get_mut(id) {
+                Some(line) => line.begin(*epoch, *inputs).map_err(|problem| format!("{id}: {problem}")),
+                None => Ok(()),
+            },
+            Event::Inputs { id, epoch, stamps, total } => {
+                let Some(line) = self.0.get_mut(id) else { return Ok(()) };
+                // An owner that is one no longer, and does not know yet.
+                if *epoch < line.epoch {
+                    return Ok(());
+                }
+                for &stamp in stamps {
+                    line.apply(stamp).map_err(|problem| format!("{id}: {problem}, under epoch {epoch}"))?;
+                }
+                if line.total != *total {
+                    return Err(format!("{id}: {total} inputs are counted, {} were applied", line.total));
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes in what a client knows.
+    ///
+    /// # Errors
+    /// When the client itself counts an input as lost or doubled.
+    pub fn check(&mut self, pilot: PilotSide<'_>) -> Result<(), String> {
+        let Some(ship) = pilot.ship else { return Ok(()) };
+        if (pilot.counts.lost, pilot.counts.doubled) != (0, 0) {
+            return Err(format!("{ship}: by the client's count {:?}", pilot.counts));
+        }
+        let Some(line) = self.0.get_mut(&ship) else { return Ok(()) };
+        line.sent.extend(pilot.pending.iter().map(|input| input.tick));
+        while line.sent.len() > REMEMBERED {
+            line.sent.pop_first();
+        }
+        line.given_up = pilot.counts.given_up;
+        Ok(())
+    }
+}

@@ -1,0 +1,349 @@
+//! The books of what is conserved: every entity has what it came with, less what events say that went.
+//!
+//! Hull points are all there is of that yet. What else must neither be lost nor doubled by a handoff gets a
+//! [`Quantity`], a place in [`amounts`], and events.
+
+use super::{LOSS_TICKS, scene::Scene};
+use sidereal_protocol::{control::ImpactCause, ids::EntityId, record::EntityKind};
+use sidereal_server::journal::Event as ServerEvent;
+use sidereal_shard::journal::Event as ShardEvent;
+use std::collections::{BTreeMap, VecDeque};
+
+/// What is conserved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(usize)]
+pub enum Quantity {
+    /// Hull points.
+    Hull = 0,
+}
+
+/// How many kinds there are.
+const QUANTITIES: usize = 1;
+
+/// How much of each [`Quantity`].
+pub type Amounts = [i64; QUANTITIES];
+
+/// What an entity with these points has.
+pub fn amounts(hull: u16) -> Amounts {
+    [i64::from(hull)]
+}
+
+/// Why a balance changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// It came to be.
+    Created,
+    /// It came from the database.
+    Loaded,
+    /// It was hit.
+    Damage,
+    /// What was left when it was destroyed: a missile that goes off has its hull still.
+    Destroyed,
+    /// It went into the database.
+    Stored,
+    /// A process died, and with it what it had not told yet.
+    LostWithProcess,
+}
+
+/// How long it is remembered which impacts were felt, ticks: no shot lives and no message travels that long.
+const FELT_TICKS: u64 = 600;
+
+/// One entity's.
+#[derive(Debug, Clone)]
+struct Account {
+    kind: Option<EntityKind>,
+    balance: Amounts,
+    /// Balances of the last second: until which step they held.
+    past: VecDeque<(u64, Amounts)>,
+    /// The epoch of the last authority that began.
+    epoch: u64,
+    /// The shard that has it under this epoch, until it ends there.
+    shard: Option<usize>,
+    /// When the process died that had it.
+    orphaned: Option<u64>,
+}
+
+impl Account {
+    fn new(balance: Amounts) -> Self {
+        Self { kind: None, balance, past: VecDeque::new(), epoch: 0, shard: None, orphaned: None }
+    }
+
+    fn set(&mut self, step: u64, balance: Amounts) {
+        if balance != self.balance {
+            self.past.push_back((step, self.balance));
+            self.balance = balance;
+        }
+        while self.past.front().is_some_and(|(until, _)| until + 4 * LOSS_TICKS < step) {
+            self.past.pop_front();
+        }
+    }
+
+    /// Whether it had this much in the [`LOSS_TICKS`] before `step`.
+    fn had(&self, balance: Amounts, step: u64) -> bool {
+        self.balance == balance || self.past.iter().any(|(until, past)| *past == balance && until + LOSS_TICKS >= step)
+    }
+}
+
+/// Everybody's.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    open: BTreeMap<EntityId, Account>,
+    /// Not in the mirror: in the database, or on the way from there.
+    stored: BTreeMap<EntityId, Amounts>,
+    /// Made by a shard, and the server has not heard of it yet.
+    unknown: BTreeMap<EntityId, Amounts>,
+    books: BTreeMap<Reason, Amounts>,
+    felt: BTreeMap<(EntityId, ImpactCause), u64>,
+}
+
+impl Ledger {
+    fn post(&mut self, reason: Reason, amount: Amounts, sign: i64) {
+        let entry = self.books.entry(reason).or_default();
+        for (total, amount) in entry.iter_mut().zip(amount) {
+            *total += sign * amount;
+        }
+    }
+
+    /// What was posted for a reason.
+    pub fn posted(&self, reason: Reason, quantity: Quantity) -> i64 {
+        self.books.get(&reason).map_or(0, |amounts| amounts[quantity as usize])
+    }
+
+    /// Takes in what the server says.
+    ///
+    /// # Errors
+    /// When somebody comes with another balance than they went with.
+    pub fn hear_server(&mut self, step: u64, event: &ServerEvent) -> Result<(), String> {
+        match *event {
+            ServerEvent::Loaded { id, hull, stored } => {
+                let balance = amounts(hull);
+                let reason = if stored { Reason::Loaded } else { Reason::Created };
+                self.take_from_store(id, balance)?;
+                self.post(reason, balance, 1);
+                self.open.insert(id, Account::new(balance));
+            }
+            ServerEvent::Created { id, hull } => {
+                let balance = amounts(hull);
+                match self.unknown.remove(&id) {
+                    Some(made) if made != balance => {
+                        return Err(format!("{id}: made with {made:?}, the server was told {balance:?}"));
+                    }
+                    Some(_) => {}
+                    // Its maker has died since, or the news was faster than the shard's own step.
+                    None => {
+                        self.post(Reason::Created, balance, 1);
+                        self.open.insert(id, Account::new(balance));
+                    }
+                }
+            }
+            ServerEvent::ShipMade { .. } => {}
+            ServerEvent::Boarded { id, hull, .. } => {
+                let balance = amounts(hull);
+                self.take_from_store(id, balance)?;
+                self.stored.insert(id, balance);
+            }
+            ServerEvent::Admitted { id, hull } => {
+                let balance = amounts(hull);
+                self.take_from_store(id, balance)?;
+                self.post(Reason::Loaded, balance, 1);
+                let epoch = self.open.get(&id).map_or(0, |account| account.epoch);
+                self.open.insert(id, Account { epoch, ..Account::new(balance) });
+            }
+            ServerEvent::Destroyed { id, .. } => {
+                if let Some(account) = self.open.remove(&id) {
+                    let whole = account.balance != Amounts::default();
+                    if whole && account.kind != Some(EntityKind::Missile) && account.orphaned.is_none() {
+                        return Err(format!("{id}: destroyed in step {step} with {:?} left", account.balance));
+                    }
+                    self.post(Reason::Destroyed, account.balance, -1);
+                }
+            }
+            ServerEvent::Stored { id, hull } => {
+                if let Some(account) = self.open.remove(&id) {
+                    let balance = amounts(hull);
+                    if account.balance != balance {
+                        return Err(format!("{id}: stored with {balance:?}, it had {:?}", account.balance));
+                    }
+                    self.post(Reason::Stored, balance, -1);
+                    self.stored.insert(id, balance);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn take_from_store(&mut self, id: EntityId, balance: Amounts) -> Result<(), String> {
+        match self.stored.remove(&id) {
+            Some(stored) if stored != balance => {
+                Err(format!("{id}: comes with {balance:?}, went into the database with {stored:?}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes in what a shard says.
+    ///
+    /// # Errors
+    /// When it does not follow from what was before.
+    pub fn hear_shard(&mut self, step: u64, shard: usize, event: &ShardEvent) -> Result<(), String> {
+        match *event {
+            ShardEvent::Began { id, kind, epoch, hull, .. } => self.begin(step, shard, id, kind, epoch, amounts(hull)),
+            ShardEvent::Ended { id, epoch, hull } => {
+                let Some(account) = self.open.get_mut(&id) else { return Ok(()) };
+                if (account.epoch, account.shard) != (epoch, Some(shard)) {
+                    return Ok(());
+                }
+                account.shard = None;
+                if account.balance != amounts(hull) {
+                    return Err(format!(
+                        "{id}: ends at shard {shard} with {:?}, it had {:?}",
+                        amounts(hull),
+                        account.balance
+                    ));
+                }
+                Ok(())
+            }
+            ShardEvent::Damaged { id, epoch, before, amount, cause } => {
+                self.feel(step, id, cause)?;
+                let Some(account) = self.open.get_mut(&id) else { return Ok(()) };
+                if epoch < account.epoch {
+                    return Err(format!(
+                        "{id}: hit at shard {shard} under epoch {epoch}, epoch {} has begun: the damage is lost",
+                        account.epoch
+                    ));
+                }
+                if amounts(before) != account.balance {
+                    return Err(format!("{id}: hit with {:?} left, it had {:?}", amounts(before), account.balance));
+                }
+                account.set(step, amounts(before - amount));
+                self.post(Reason::Damage, amounts(amount), -1);
+                Ok(())
+            }
+            ShardEvent::Inputs { .. } => Ok(()),
+        }
+    }
+
+    fn begin(
+        &mut self,
+        step: u64,
+        shard: usize,
+        id: EntityId,
+        kind: EntityKind,
+        epoch: u64,
+        balance: Amounts,
+    ) -> Result<(), String> {
+        let Some(account) = self.open.get_mut(&id) else {
+            self.post(Reason::Created, balance, 1);
+            self.unknown.insert(id, balance);
+            let account = Account { kind: Some(kind), epoch, shard: Some(shard), ..Account::new(balance) };
+            self.open.insert(id, account);
+            return Ok(());
+        };
+        let orphaned = account.orphaned.take();
+        (account.kind, account.epoch, account.shard) = (Some(kind), epoch, Some(shard));
+        if account.balance == balance {
+            return Ok(());
+        }
+        let before = account.balance;
+        let excused = orphaned.is_some_and(|died| account.had(balance, died));
+        if !excused {
+            return Err(format!(
+                "{id}: begins at shard {shard} under epoch {epoch} with {balance:?}, it had {before:?}"
+            ));
+        }
+        account.set(step, balance);
+        self.post(Reason::LostWithProcess, balance, 1);
+        self.post(Reason::LostWithProcess, before, -1);
+        Ok(())
+    }
+
+    fn feel(&mut self, step: u64, id: EntityId, cause: ImpactCause) -> Result<(), String> {
+        // Two bodies may meet as often as they like.
+        if matches!(cause, ImpactCause::Contact { .. }) {
+            return Ok(());
+        }
+        match self.felt.insert((id, cause), step) {
+            Some(before) => Err(format!("{id}: feels {cause:?} again, it did in step {before}")),
+            None => Ok(()),
+        }
+    }
+
+    /// A shard is no more: what it had not told yet is lost.
+    pub fn shard_dies(&mut self, step: u64, shard: usize) {
+        for account in self.open.values_mut() {
+            if account.shard == Some(shard) {
+                account.shard = None;
+                account.orphaned = Some(step);
+            }
+        }
+    }
+
+    /// Holds what is simulated against the books, each and all together.
+    ///
+    /// # Errors
+    /// Who has another balance than the books say.
+    pub fn check(&mut self, step: u64, scene: &Scene) -> Result<(), String> {
+        let mut sum = Amounts::default();
+        let mut held_accounts = 0;
+        for held in &scene.held {
+            let Some(account) = self.open.get(&held.id) else { continue };
+            if account.epoch != held.epoch {
+                continue;
+            }
+            let balance = amounts(held.hull);
+            if account.balance != balance {
+                return Err(format!(
+                    "{}: has {balance:?} at shard {}, {:?} by the books",
+                    held.id, held.shard, account.balance
+                ));
+            }
+            held_accounts += 1;
+            add(&mut sum, balance);
+        }
+        // Between two owners nobody holds it.
+        for (_, account) in self.open.iter().filter(|(_, account)| account.shard.is_none()) {
+            held_accounts += 1;
+            add(&mut sum, account.balance);
+        }
+        let mut booked = Amounts::default();
+        for posted in self.books.values() {
+            add(&mut booked, *posted);
+        }
+        if sum != booked || held_accounts != self.open.len() {
+            return Err(format!(
+                "the world holds {sum:?} in {held_accounts}, by the books {booked:?} in {}: {:?}",
+                self.open.len(),
+                self.books
+            ));
+        }
+        if step.is_multiple_of(FELT_TICKS) {
+            self.felt.retain(|_, felt| *felt + FELT_TICKS >= step);
+        }
+        Ok(())
+    }
+
+    /// Whether somebody had this much in the [`LOSS_TICKS`] before `step`; not known of who was not there.
+    pub fn had(&self, id: EntityId, balance: Amounts, step: u64) -> Option<bool> {
+        match (self.open.get(&id), self.stored.get(&id)) {
+            (Some(account), _) => Some(account.had(balance, account.orphaned.unwrap_or(step))),
+            (None, Some(stored)) => Some(*stored == balance),
+            (None, None) => None,
+        }
+    }
+
+    /// What somebody has.
+    pub fn balance(&self, id: EntityId) -> Option<Amounts> {
+        self.open.get(&id).map(|account| account.balance).or_else(|| self.stored.get(&id).copied())
+    }
+
+    /// The server has died: everybody is in the database.
+    pub fn reborn(&mut self, rows: BTreeMap<EntityId, Amounts>) {
+        *self = Self { stored: rows, ..Self::default() };
+    }
+}
+
+fn add(sum: &mut Amounts, amount: Amounts) {
+    for (sum, amount) in sum.iter_mut().zip(amount) {
+        *sum += amount;
+    }
+}

@@ -1,0 +1,173 @@
+//! Who is in the world: what came in and did not go is there, and nothing else.
+
+use bevy::prelude::App;
+use sidereal_protocol::{
+    ids::{AccountId, EntityId},
+    sector::SectorId,
+};
+use sidereal_server::{granting::LeaseBook, journal::Event, mirror::Mirror};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A row of the database that was not loaded yet.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Asleep {
+    /// Where it is.
+    pub sector: SectorId,
+    /// Whether it comes with its player, not with its sector.
+    pub owned: bool,
+}
+
+/// Who is in the world, by what the server's journal says.
+#[derive(Debug, Default)]
+pub struct Population {
+    /// In the mirror, since which step.
+    living: BTreeMap<EntityId, u64>,
+    /// With a player aboard, but not in the mirror yet.
+    waiting: BTreeSet<EntityId>,
+    /// Destroyed, in which step.
+    destroyed: BTreeMap<EntityId, u64>,
+    /// In the database of a server that died, and not seen since.
+    asleep: BTreeMap<EntityId, Asleep>,
+    /// The ship of each account, since which step.
+    ships: BTreeMap<AccountId, (EntityId, u64)>,
+    /// Ships that were ever in the mirror.
+    launched: BTreeSet<EntityId>,
+}
+
+impl Population {
+    /// Takes in what the server says.
+    ///
+    /// # Errors
+    /// When it cannot be.
+    pub fn hear(&mut self, step: u64, event: &Event) -> Result<(), String> {
+        match *event {
+            Event::Loaded { id, stored, .. } => {
+                let known = self.asleep.remove(&id).is_some();
+                if !stored && known {
+                    return Err(format!("{id}: generated anew though it is in the database"));
+                }
+                self.enter(step, id, "loaded")
+            }
+            Event::Created { id, .. } => self.enter(step, id, "created"),
+            Event::ShipMade { account, id } => {
+                if let Some((old, since)) = self.ships.insert(account, (id, step))
+                    && self.launched.contains(&old)
+                    && !self.destroyed.contains_key(&old)
+                {
+                    return Err(format!("{account}: a new ship {id}, though {old} of step {since} was not destroyed"));
+                }
+                Ok(())
+            }
+            Event::Boarded { account, id, .. } => {
+                self.asleep.remove(&id);
+                let (ship, since) = *self.ships.entry(account).or_insert((id, step));
+                if ship != id {
+                    return Err(format!("{account}: boards {id}, but has {ship} since step {since}"));
+                }
+                if self.living.contains_key(&id) {
+                    return Err(format!("{id}: boarded from the database while it is in the world"));
+                }
+                self.waiting.insert(id);
+                Ok(())
+            }
+            Event::Admitted { id, .. } => {
+                if !self.waiting.remove(&id) {
+                    return Err(format!("{id}: admitted, but nobody was aboard"));
+                }
+                self.launched.insert(id);
+                self.enter(step, id, "admitted")
+            }
+            Event::Destroyed { id, .. } => {
+                self.destroyed.insert(id, step);
+                self.leave(id, "destroyed")
+            }
+            Event::Stored { id, .. } => self.leave(id, "stored"),
+        }
+    }
+
+    fn enter(&mut self, step: u64, id: EntityId, how: &str) -> Result<(), String> {
+        if let Some(since) = self.living.insert(id, step) {
+            return Err(format!("{id}: {how}, but it is in the world since step {since}"));
+        }
+        match self.destroyed.get(&id) {
+            Some(when) => Err(format!("{id}: {how}, but it was destroyed in step {when}")),
+            None => Ok(()),
+        }
+    }
+
+    fn leave(&mut self, id: EntityId, how: &str) -> Result<(), String> {
+        match self.living.remove(&id) {
+            Some(_) => Ok(()),
+            None => Err(format!("{id}: {how}, but it is not in the world")),
+        }
+    }
+
+    /// Holds the mirror against it.
+    ///
+    /// # Errors
+    /// Who is missing, who is too much.
+    pub fn check(&self, server: &App) -> Result<(), String> {
+        let mirror = server.world().resource::<Mirror>();
+        if !mirror.iter().map(|(id, _)| id).eq(self.living.keys().copied()) {
+            let missing: Vec<_> = self.living.iter().filter(|(id, _)| mirror.get(**id).is_none()).collect();
+            let surplus: Vec<_> = mirror.iter().map(|(id, _)| id).filter(|id| !self.living.contains_key(id)).collect();
+            return Err(format!(
+                "missing in the mirror (id, in the world since step): {missing:?}; too much: {surplus:?}"
+            ));
+        }
+        if !self.asleep.is_empty() {
+            let leases = &server.world().resource::<LeaseBook>().table;
+            let forgotten = |asleep: &Asleep| !asleep.owned && leases.holder(asleep.sector).is_some();
+            if let Some((id, asleep)) = self.asleep.iter().find(|(_, asleep)| forgotten(asleep)) {
+                return Err(format!(
+                    "{id}: in the database, its sector is simulated, but it was not loaded: {asleep:?}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Everybody of whom the database may have a row.
+    pub fn known(&self) -> BTreeSet<EntityId> {
+        let mut known: BTreeSet<EntityId> = self.living.keys().copied().collect();
+        known.extend(self.waiting.iter().chain(self.destroyed.keys()).chain(self.asleep.keys()));
+        known.extend(self.launched.iter());
+        known
+    }
+
+    /// Since which step somebody is in the world.
+    pub fn living_since(&self, id: EntityId) -> Option<u64> {
+        self.living.get(&id).copied()
+    }
+
+    /// In which step somebody was destroyed.
+    pub fn destroyed_at(&self, id: EntityId) -> Option<u64> {
+        self.destroyed.get(&id).copied()
+    }
+
+    /// The ship of each account, since which step.
+    pub fn ships(&self) -> &BTreeMap<AccountId, (EntityId, u64)> {
+        &self.ships
+    }
+
+    /// How many are in the world.
+    pub fn len(&self) -> usize {
+        self.living.len()
+    }
+
+    /// Whether nobody is.
+    pub fn is_empty(&self) -> bool {
+        self.living.is_empty()
+    }
+
+    /// The server has died: what there is, is what the database has.
+    pub fn reborn(&mut self, rows: BTreeMap<EntityId, Asleep>, ships: BTreeMap<AccountId, (EntityId, u64)>) {
+        let forgotten = std::mem::take(&mut self.destroyed);
+        self.destroyed = forgotten.into_iter().filter(|(id, _)| !rows.contains_key(id)).collect();
+        self.launched.retain(|id| rows.contains_key(id) || self.destroyed.contains_key(id));
+        self.living.clear();
+        self.waiting.clear();
+        self.asleep = rows;
+        self.ships = ships;
+    }
+}

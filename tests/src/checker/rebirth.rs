@@ -1,0 +1,102 @@
+//! After the server's death: what the database has, against what there was.
+
+use super::{Checker, LOSS_TICKS, ledger::amounts, population::Asleep};
+use sidereal_protocol::{
+    ids::{AccountId, EntityId},
+    record::EntityRecord,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How far a stored state may be from the track of who it is of, units: what packing rounds off, and what a sector's
+/// length adds to it.
+const ROUNDING_UNITS: f64 = 0.2;
+
+/// How a server ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// In good order: everything is stored as it was.
+    Orderly,
+    /// From one moment to the next: what is stored is a second old at most.
+    Sudden,
+}
+
+/// What the database of a server that has ended has.
+#[derive(Debug, Default)]
+pub struct Rows {
+    /// Every entity that lives.
+    pub living: BTreeMap<EntityId, EntityRecord>,
+    /// The ship of each account.
+    pub ships: BTreeMap<AccountId, EntityId>,
+}
+
+impl Checker {
+    /// Everybody of whom the database may have a row.
+    pub fn known(&self) -> BTreeSet<EntityId> {
+        self.population.known()
+    }
+
+    /// A server has ended, its shards with it. Takes what its database has as what there is from now on.
+    ///
+    /// # Errors
+    /// Who is lost, back from the dead, or not as they were.
+    pub fn reborn(&mut self, ending: Ending, rows: Rows) -> Result<(), String> {
+        if let Some(fault) = self.fault.take() {
+            return Err(fault);
+        }
+        let step = self.step;
+        let loss = match ending {
+            Ending::Orderly => 0,
+            Ending::Sudden => LOSS_TICKS,
+        };
+        for id in self.population.known() {
+            let old = |since: u64| since + loss < step;
+            match rows.living.get(&id) {
+                None if self.population.living_since(id).is_some_and(old) => {
+                    return Err(format!("{id}: lives, but not in the database"));
+                }
+                Some(_) if self.population.destroyed_at(id).is_some_and(old) => {
+                    return Err(format!("{id}: was destroyed, but lives in the database"));
+                }
+                Some(row) => self.compare(id, row, loss)?,
+                None => {}
+            }
+        }
+        for (account, (ship, since)) in self.population.ships() {
+            let stored = rows.ships.get(account);
+            if since + loss < step && stored != Some(ship) {
+                return Err(format!("{account}: flies {ship} since step {since}, in the database {stored:?}"));
+            }
+        }
+        let ships = rows.ships.iter().map(|(account, ship)| (*account, (*ship, step))).collect();
+        let asleep = |row: &EntityRecord| Asleep { sector: row.sector, owned: row.owner.is_some() };
+        self.population.reborn(rows.living.iter().map(|(id, row)| (*id, asleep(row))).collect(), ships);
+        self.ledger.reborn(rows.living.iter().map(|(id, row)| (*id, amounts(row.hull))).collect());
+        self.fences.reborn(rows.living.iter().map(|(id, row)| (*id, row.fence())));
+        self.authority = super::Authority::default();
+        self.inputs = super::InputLines::default();
+        self.tracks.clear();
+        Ok(())
+    }
+
+    fn compare(&self, id: EntityId, row: &EntityRecord, loss: u64) -> Result<(), String> {
+        if self.ledger.had(id, amounts(row.hull), self.step + LOSS_TICKS - loss) == Some(false) {
+            return Err(format!(
+                "{id}: {} hull points in the database, {:?} by the books, and not in the last {loss} ticks either",
+                row.hull,
+                self.ledger.balance(id)
+            ));
+        }
+        // Who was stored with a player has no track any more, or an old one.
+        if self.population.living_since(id).is_none() {
+            return Ok(());
+        }
+        let away = self.tracks.nearest(id, row.state.position, loss.max(1));
+        if away.is_some_and(|away| away > ROUNDING_UNITS) {
+            return Err(format!(
+                "{id}: {:?} after tick {} in the database, {away:?} units from wherever it was in the last {loss} ticks",
+                row.state.position, row.tick
+            ));
+        }
+        Ok(())
+    }
+}

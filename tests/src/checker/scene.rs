@@ -1,0 +1,82 @@
+//! What the shards hold after a step, read once for all invariants.
+
+use bevy::{ecs::query::With, prelude::App};
+use sidereal_protocol::{
+    flight::FlightState,
+    ids::{EntityId, ShardId},
+    record::EntityKind,
+    tick::SimTick,
+};
+use sidereal_shard::{
+    bodies::{Body, Flight, Owned},
+    clock::SimClock,
+    ghosts::Ghost,
+    leases::Welcomed,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// An own body of a shard.
+#[derive(Debug, Clone, Copy)]
+pub struct Held {
+    /// Which entity.
+    pub id: EntityId,
+    /// What it is.
+    pub kind: EntityKind,
+    /// Whose, as the harness counts shards.
+    pub shard: usize,
+    /// Under which epoch.
+    pub epoch: u64,
+    /// Hull points.
+    pub hull: u16,
+    /// After which tick...
+    pub tick: SimTick,
+    /// ...it was so.
+    pub state: FlightState,
+}
+
+/// What all shards hold.
+#[derive(Debug, Default)]
+pub struct Scene {
+    /// Own bodies.
+    pub held: Vec<Held>,
+    /// Entities of which there is a ghost somewhere.
+    pub ghosts: BTreeSet<EntityId>,
+    /// Shards that live and were welcomed.
+    pub shards: BTreeMap<ShardId, usize>,
+}
+
+impl Scene {
+    /// What `shards` hold now.
+    pub fn of(shards: &mut [Option<App>]) -> Self {
+        let mut scene = Self::default();
+        for (shard, app) in shards.iter_mut().enumerate() {
+            let Some(app) = app else { continue };
+            let world = app.world_mut();
+            let tick = world.resource::<SimClock>().tick;
+            if let Some(welcomed) = world.get_resource::<Welcomed>() {
+                scene.shards.insert(welcomed.shard, shard);
+            }
+            let mut query = world.query::<(&Body, &Owned, &Flight)>();
+            scene.held.extend(query.iter(world).map(|(body, owned, flight)| Held {
+                id: body.id,
+                kind: body.kind,
+                shard,
+                epoch: owned.epoch,
+                hull: body.hull,
+                tick,
+                state: flight.0,
+            }));
+            let mut query = world.query_filtered::<&Body, With<Ghost>>();
+            scene.ghosts.extend(query.iter(world).map(|body| body.id));
+        }
+        scene.held.sort_unstable_by_key(|held| (held.id, held.shard));
+        scene
+    }
+
+    /// Who holds `id`.
+    pub fn holders(&self, id: EntityId) -> &[Held] {
+        let from = self.held.partition_point(|held| held.id < id);
+        let to = from + self.held[from..].partition_point(|held| held.id == id);
+        &self.held[from..to]
+    }
+}

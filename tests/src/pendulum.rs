@@ -1,0 +1,164 @@
+//! A world in which everybody changes shards all the time, and a pilot who fights at its borders.
+//!
+//! The four blocks round the centre meet at the origin; with four shards each has one of them. Rocks swing over the
+//! borders, some of them round the corner where all four meet: the harness turns them when they are far enough beyond,
+//! as if they had met something there. Everything else they do by themselves.
+
+use crate::{checker::scene::Scene, cluster::Cluster};
+use bevy::prelude::Mut;
+use rand::{Rng, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+use sidereal_client::{controls::PilotIntent, session::SessionState};
+use sidereal_protocol::{
+    DVec2,
+    flight::{Controls, FlightState, HullKind, wrap_angle},
+    ids::EntityId,
+    record::{DroneMind, EntityKind, EntityRecord},
+    tick::SimTick,
+};
+use sidereal_shard::{
+    bodies::{Body, Flight, Owned},
+    handoff::Handoffs,
+};
+
+/// Distance between two rocks on a border, units: they seldom meet.
+const SPACING: f64 = 36.0;
+
+/// How far from the centre the first rock is: ships start there.
+const CLEAR: f64 = 120.0;
+
+/// Radius of a rock, and its hull points.
+const ROCK_RADIUS: f64 = 5.0;
+const ROCK_HULL: u16 = 120;
+
+/// How fast a rock swings, units/s. From one turning point to the other takes a little more than the second that an
+/// entity stays where it is after a handoff.
+const SPEED: std::ops::Range<f64> = 140.0..170.0;
+
+/// How far beyond a border a rock turns, units.
+const TURN: std::ops::Range<f64> = 60.0..100.0;
+
+/// How a rock swings. Everything follows from its id, so that one that comes to be later swings as well.
+#[derive(Debug, Clone, Copy)]
+struct Swing {
+    /// Speed along x and y while it swings along that axis.
+    speed: [Option<f64>; 2],
+    turn: f64,
+}
+
+impl Swing {
+    fn of(id: EntityId, position: DVec2) -> Self {
+        let (high, low) = id.0.as_u64_pair();
+        let mut random = Pcg64Mcg::seed_from_u64(high ^ low);
+        let turn = random.random_range(TURN);
+        let (x, y) = (random.random_range(SPEED), random.random_range(SPEED));
+        // Near the corner along both: it goes round through all four.
+        let near = position.abs().max_element() < 2.0 * TURN.end;
+        let along_x = position.x.abs() < position.y.abs();
+        Self { speed: [(near || along_x).then_some(x), (near || !along_x).then_some(y)], turn }
+    }
+
+    /// What velocity it has to have.
+    fn wanted(&self, state: &FlightState) -> DVec2 {
+        let mut wanted = DVec2::ZERO;
+        for (axis, speed) in self.speed.into_iter().enumerate() {
+            let Some(speed) = speed else { continue };
+            let (at, now) = (state.position[axis], state.velocity[axis]);
+            let sign = if at > self.turn {
+                -1.0
+            } else if at < -self.turn || now >= 0.0 {
+                1.0
+            } else {
+                -1.0
+            };
+            wanted[axis] = sign * speed;
+        }
+        wanted
+    }
+}
+
+/// `count` rocks on the borders of the four blocks round the centre, some of them round their corner, and a few
+/// drones that live on a border. The same for the same seed.
+pub fn records(count: usize, seed: u64) -> Vec<EntityRecord> {
+    let mut random = Pcg64Mcg::seed_from_u64(seed);
+    let mut id = || EntityId::from_halves(random.random(), random.random());
+    let mut records = Vec::new();
+    for number in 0..count {
+        // Four arms, from the corner outwards; two rows on each for many rocks.
+        let (arm, place) = (number % 4, number / 4);
+        let row = place as f64 * SPACING;
+        let along = CLEAR + row % 3_600.0;
+        let aside = 20.0 * (row / 3_600.0).floor();
+        let position = match arm {
+            0 => DVec2::new(aside, along),
+            1 => DVec2::new(along, aside),
+            2 => DVec2::new(-aside, -along),
+            _ => DVec2::new(-along, -aside),
+        };
+        let mut rock = EntityRecord::at_rest(id(), EntityKind::Asteroid, position, SimTick(0));
+        (rock.radius, rock.hull, rock.hull_max) = (ROCK_RADIUS, ROCK_HULL, ROCK_HULL);
+        rock.state.velocity = Swing::of(rock.id, position).wanted(&rock.state);
+        records.push(rock);
+    }
+    for number in 0..4 {
+        let spec = HullKind::Drone.spec();
+        let home = DVec2::from_angle(f64::from(number) * std::f64::consts::FRAC_PI_2) * 600.0 + DVec2::splat(10.0);
+        let mut drone = EntityRecord::at_rest(id(), EntityKind::Drone, home, SimTick(0));
+        drone.hull_kind = Some(HullKind::Drone);
+        drone.name = format!("Sentinel {number}");
+        (drone.radius, drone.hull, drone.hull_max) = (spec.radius, spec.hull, spec.hull);
+        drone.mind = Some(DroneMind { home, patrol_phase: 0.0, target: None });
+        records.push(drone);
+    }
+    records
+}
+
+/// Turns every rock that is far enough beyond its border; one that is just leaving is its next owner's to turn.
+pub fn swing(cluster: &mut Cluster) {
+    for app in cluster.shards.iter_mut().flatten() {
+        let world = app.world_mut();
+        world.resource_scope(|world, handoffs: Mut<'_, Handoffs>| {
+            let mut rocks = world.query::<(&Body, &Owned, &mut Flight)>();
+            for (body, owned, mut flight) in rocks.iter_mut(world) {
+                if body.kind != EntityKind::Asteroid || owned.ahead.is_some() || handoffs.is_leaving(body.id) {
+                    continue;
+                }
+                let wanted = Swing::of(body.id, flight.0.position).wanted(&flight.0);
+                if flight.0.velocity != wanted {
+                    flight.0.velocity = wanted;
+                }
+            }
+        });
+    }
+}
+
+/// What a pilot does who flies back and forth over a border and shoots at everybody who flies: `phase` tells where
+/// the pilot is on the way. It goes by the truth, not by what the client knows: in which order naia tells a client of
+/// what is in sight differs from run to run.
+pub fn fight(scene: &Scene, ship: Option<EntityId>, session: &SessionState, phase: u64) -> PilotIntent {
+    let own = ship.and_then(|ship| scene.holders(ship).last());
+    let Some(own) = own else {
+        return PilotIntent { controls: Controls::default(), respawn: *session == SessionState::Destroyed };
+    };
+    let here = own.state.position;
+    let enemy = scene
+        .held
+        .iter()
+        .filter(|held| held.kind != EntityKind::Asteroid && held.id != own.id)
+        .map(|held| held.state.position)
+        .filter(|there| there.distance(here) < 500.0)
+        .min_by(|one, other| one.distance(here).total_cmp(&other.distance(here)));
+    let side = if phase.is_multiple_of(2) { 1.0 } else { -1.0 };
+    let station = DVec2::new(side * 220.0, 150.0);
+    // Now and then on to the other side of the border, or nobody would cross it.
+    let goal = enemy.filter(|_| !phase.is_multiple_of(3)).unwrap_or(station);
+    let missing = (goal - here).normalize_or_zero() * 180.0 - own.state.velocity;
+    let aims = enemy.filter(|there| wrap_angle((*there - here).to_angle() - own.state.angle).abs() < 0.15);
+    let error = wrap_angle(missing.to_angle() - own.state.angle - 0.2 * own.state.angular_velocity);
+    let thrust = if error.abs() < 0.6 { missing.length().min(127.0) as i8 } else { 0 };
+    let buttons = aims.map_or(0, |_| Controls::FIRE);
+    PilotIntent {
+        controls: Controls { thrust, turn: (error * 200.0).clamp(-127.0, 127.0) as i8, buttons },
+        respawn: false,
+    }
+}
