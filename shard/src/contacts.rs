@@ -38,7 +38,8 @@ impl CollisionHooks for TouchRules<'_, '_> {
         else {
             return true;
         };
-        !(ghost && also_ghost) && !self.felt.is_blind_to(one.id, other.id, self.clock.tick)
+        let apart = (ghost && also_ghost) || self.felt.is_blind_to(one.id, other.id, self.clock.tick);
+        !apart
     }
 }
 

@@ -247,13 +247,13 @@ fn watch(
     cluster.until_flying(observer);
     put(&mut cluster, observer, DVec2::new(if seed.is_multiple_of(2) { -60.0 } else { 60.0 }, 305.0));
     let mut flyers = Vec::new();
-    for figure in 0..FIGURES.len() {
+    for (figure, height) in HEIGHTS.into_iter().enumerate() {
         for crosses in [true, false] {
             let player = cluster.join_with(&format!("pilot {figure} {crosses}"), players);
             cluster.until_flying(player);
             // Those that stay do so on either side, in turns.
             let side = if (figure as u64 + seed).is_multiple_of(2) { 1.0 } else { -1.0 };
-            let home = DVec2::new(if crosses { 0.0 } else { side * ASIDE }, HEIGHTS[figure]);
+            let home = DVec2::new(if crosses { 0.0 } else { side * ASIDE }, height);
             let id = put(&mut cluster, player, home + DVec2::new(side * 30.0, 0.0));
             flyers.push(Flyer { player, id, home, figure, crosses, leg: 0, holder: None, crossings: Vec::new() });
         }
