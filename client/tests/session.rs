@@ -210,6 +210,22 @@ fn a_missile_flies_and_ends(wreck_ticks: u64) {
     assert_eq!(game.get::<PlayStats>().violations(), 0);
 }
 
+/// Changes and the end of an entity travel in packets of their own, which may change places.
+#[test]
+fn changes_that_arrive_after_the_end_of_their_entity_are_no_harm() {
+    let mut game = in_space(BAD);
+    game.world().hit_missiles = true;
+    for _ in 0..30 {
+        game.world().launch = Some(2);
+        game.until("flown", |game| game.world().launch.is_none() && game.world().missile_end.take().is_some());
+    }
+    game.until("nothing is kept", |game| game.world().is_without_missiles());
+    for _ in 0..100 {
+        game.update();
+    }
+    assert_eq!(*game.get::<SessionState>(), SessionState::InSpace);
+}
+
 /// Without the time that they are kept this loses the session: their coming and their going are received
 /// together.
 #[test]

@@ -25,6 +25,8 @@ const STREAK_HALF_PIXELS: f32 = 2.0;
 /// Width of a beam's light at first, units, and the least, pixels.
 const BEAM_WIDTH: f32 = 13.0;
 const BEAM_PIXELS: f32 = 12.0;
+/// The share of a beam's length after which it fades, when it hits nothing.
+const BEAM_WHOLE: f32 = 0.6;
 /// Light of a muzzle, seconds.
 const MUZZLE_SECONDS: f64 = 0.07;
 /// Sparks of a hit, and of an explosion.
@@ -101,9 +103,15 @@ fn paint_beam(canvas: &mut Canvas, lens: &Lens, shown: &BeamShown, tint: Tint) {
     let angle = along.to_angle();
     // A beam that is only foreseen is a shade fainter: its end may still move.
     let strength = left.sqrt() * if shown.foreseen { 0.85 } else { 1.0 };
-    canvas.put(Shape::Beam, Layer::Shots, middle, angle, Vec2::new(length, width), tint.at(strength));
-    let haze = Vec2::new(length, width * 4.0);
-    canvas.put(Shape::Beam, Layer::Halos, middle, angle, haze, tint.at(0.16 * strength));
+    // One that hits nothing fades out over its last part.
+    let whole = if shown.beam.target.is_some() { 1.0 } else { BEAM_WHOLE };
+    let knee = from + along * whole;
+    for (layer, width, strength) in [(Layer::Shots, width, strength), (Layer::Halos, width * 2.6, 0.2 * strength)] {
+        let size = Vec2::new(length * whole, width);
+        canvas.put(Shape::Beam, layer, (from + knee) * 0.5, angle, size, tint.at(strength));
+        let size = Vec2::new(length * (1.0 - whole), width);
+        canvas.put(Shape::BeamEnd, layer, knee, angle, size, tint.at(strength));
+    }
     let muzzle = Vec2::splat(width * 1.5);
     canvas.put(Shape::Glow, Layer::Effects, from, 0.0, muzzle, tint.toward(palette::WHITE, 0.4).at(strength));
     if shown.beam.target.is_some() {

@@ -47,6 +47,8 @@ pub(super) enum Shape {
     Trail,
     /// An even line of light from -0.5 to 0.5, as wide, white in its middle.
     Beam,
+    /// The last part of a beam that hits nothing: the same from 0 to 1, where it is gone.
+    BeamEnd,
     /// Exhaust from 0 back to -1.
     Flame,
     /// A mark that points forward.
@@ -82,6 +84,7 @@ impl Shape {
             Self::Diamond => 13,
             Self::Missile => 14,
             Self::Beam => 15,
+            Self::BeamEnd => 16,
             Self::Rock(class, look) => 20 + class * ROCK_LOOKS + look,
             Self::Stars(layer, look) => 60 + layer * STAR_TILES + look,
         })
@@ -121,7 +124,8 @@ pub(super) fn make_shapes(mut commands: Commands, mut meshes: ResMut<Assets<Mesh
         (Shape::Circle, circle()),
         (Shape::Streak, streak()),
         (Shape::Trail, trail()),
-        (Shape::Beam, beam()),
+        (Shape::Beam, beam(-0.5, 0.5, 1.0)),
+        (Shape::BeamEnd, beam(0.0, 1.0, 0.0)),
         (Shape::Flame, flame()),
         (Shape::Chevron, chevron()),
         (Shape::Dart, dart()),
@@ -222,19 +226,21 @@ fn trail() -> Mesh {
     sketch.finish()
 }
 
-fn beam() -> Mesh {
+/// A line of light along x; at its end there is `left` of it.
+fn beam(from: f32, to: f32, left: f32) -> Mesh {
     let mut sketch = Sketch::default();
     // From the core outwards: how far to the side, how bright, how much of the tint.
-    let bands = [(0.0, 1.0, 0.0), (0.09, 1.0, 0.15), (0.16, 0.62, 0.9), (0.28, 0.2, 1.0), (0.5, 0.0, 1.0)];
+    let bands =
+        [(0.0, 1.0, 0.0), (0.09, 1.0, 0.15), (0.16, 0.62, 0.9), (0.24, 0.24, 1.0), (0.36, 0.07, 1.0), (0.5, 0.0, 1.0)];
     for sign in [1.0, -1.0] {
         for pair in bands.windows(2) {
-            let [(near, near_light, near_tint), (far, far_light, far_tint)] = [pair[0], pair[1]];
-            let (inner, outer) = (Paint::light(near_light, near_tint), Paint::light(far_light, far_tint));
-            let corner = |x: f32, y: f32| Vec2::new(x, y * sign);
-            let [a, b] = [corner(-0.5, near), corner(0.5, near)];
-            let [c, d] = [corner(-0.5, far), corner(0.5, far)];
-            sketch.triangle([(a, inner), (b, inner), (d, outer)]);
-            sketch.triangle([(a, inner), (d, outer), (c, outer)]);
+            let corner = |x: f32, share: f32, (side, light, tinted): (f32, f32, f32)| {
+                (Vec2::new(x, side * sign), Paint::light(light * share, tinted))
+            };
+            let [a, b] = [corner(from, 1.0, pair[0]), corner(to, left, pair[0])];
+            let [c, d] = [corner(from, 1.0, pair[1]), corner(to, left, pair[1])];
+            sketch.triangle([a, b, d]);
+            sketch.triangle([a, d, c]);
         }
     }
     sketch.finish()

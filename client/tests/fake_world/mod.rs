@@ -12,7 +12,7 @@ use bevy::{
         message::MessageReader,
         resource::Resource,
         schedule::IntoScheduleConfigs,
-        system::{Commands, Res, ResMut},
+        system::{Commands, Query, Res, ResMut},
     },
     math::DVec2,
 };
@@ -111,6 +111,8 @@ pub struct World {
     pub launch: Option<u64>,
     missiles: Vec<Missile>,
     next_missile: u32,
+    /// Hits every missile in every tick until its entity goes.
+    pub hit_missiles: bool,
     /// How long a missile that has ended is still replicated, ticks.
     pub wreck_ticks: u64,
     /// Where the last missile ended.
@@ -184,12 +186,13 @@ impl Game {
                 launch: None,
                 missiles: Vec::new(),
                 next_missile: MISSILE.0,
+                hit_missiles: false,
                 wreck_ticks: 60,
                 missile_end: None,
             })
             .add_systems(Update, judge)
             .add_systems(Update, (welcome, respawn).chain().in_set(HandleWorldEvents))
-            .add_systems(Update, (tick, fly_missiles).chain().in_set(HandleTickEvents))
+            .add_systems(Update, (tick, fly_missiles, hit_missiles).chain().in_set(HandleTickEvents))
             .add_systems(Update, include_all.before(SendPackets))
             .add_systems(Update, flush.after(SendPackets));
         let mut socket = Some(server_socket);
@@ -380,6 +383,15 @@ fn flash(commands: &mut Commands, naia: &mut Server, world: &mut World) {
             world.rock = Some((world.tick, rock));
         }
         _ => {}
+    }
+}
+
+fn hit_missiles(world: Res<World>, mut vitals: Query<&mut Vitals>) {
+    for missile in world.missiles.iter().filter(|_| world.hit_missiles) {
+        if let Ok(mut vitals) = vitals.get_mut(missile.entity) {
+            let hull = vitals.hull.wrapping_add(1);
+            *vitals.hull = hull;
+        }
     }
 }
 
