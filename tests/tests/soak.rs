@@ -56,6 +56,8 @@ struct Soak {
     before: Sums,
     /// Sessions of clients that have failed.
     failed_clients: u64,
+    /// What went wrong on purpose, for who looks for the cause of a failure.
+    fates: Vec<String>,
     /// When the next shard comes up.
     successors: Vec<u64>,
 }
@@ -76,7 +78,7 @@ impl Soak {
             cluster.join_and_fly(name);
         }
         let random = Pcg64Mcg::seed_from_u64(seed);
-        Self { cluster, random, before: Sums::default(), failed_clients: 0, successors: Vec::new() }
+        Self { cluster, random, before: Sums::default(), failed_clients: 0, fates: Vec::new(), successors: Vec::new() }
     }
 
     fn sums(&self) -> Sums {
@@ -89,6 +91,13 @@ impl Soak {
             destroyed: self.before.destroyed + tally.destroyed,
             failed_sessions: self.failed_clients + self.cluster.failed_sessions,
             ..self.before
+        }
+    }
+
+    fn start_successors(&mut self, due: usize) {
+        for _ in 0..due {
+            let index = self.cluster.start_shard();
+            self.fates.push(format!("step {}: shard {index} starts", self.cluster.step));
         }
     }
 
@@ -123,28 +132,30 @@ impl Soak {
             self.before = self.sums();
             self.before.server_deaths += 1;
             self.successors.clear();
+            self.fates.push(format!("step {step}: the server dies"));
             self.cluster.kill_server();
             return;
         }
         let living = self.cluster.living_shards();
         if living.len() > 2 && self.comes_to_pass(SHARD_LIFE_TICKS) {
             let victim = living[self.random.random_range(0..living.len())];
-            if self.random.random_bool(0.5) {
-                self.cluster.kill_shard(victim);
-            } else {
+            let silent = self.random.random_bool(0.5);
+            self.fates.push(format!("step {step}: shard {victim} dies{}", if silent { " in silence" } else { "" }));
+            if silent {
                 self.cluster.silence_shard(victim);
+            } else {
+                self.cluster.kill_shard(victim);
             }
             self.before.shard_deaths += 1;
             // Mostly its successor is there before the death is noticed, and gets its ground.
             self.successors.push(step + if self.random.random_bool(0.8) { 5 } else { 150 });
         }
         let due = self.successors.extract_if(.., |due| *due <= step).count();
-        for _ in 0..due {
-            self.cluster.start_shard();
-        }
+        self.start_successors(due);
         for player in 0..self.cluster.players.len() {
             let failed = self.cluster.session(player).is_over();
             if failed || self.comes_to_pass(STAY_TICKS) {
+                self.fates.push(format!("step {step}: player {player} comes back"));
                 self.cluster.rejoin(player);
                 self.before.farewells += 1;
                 self.failed_clients += u64::from(failed);
@@ -163,6 +174,14 @@ impl Soak {
             }
         }
         self.cluster.quiesce();
+    }
+}
+
+impl Drop for Soak {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("the last of what happened on purpose: {:#?}", &self.fates[self.fates.len().saturating_sub(12)..]);
+        }
     }
 }
 
