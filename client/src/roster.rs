@@ -72,9 +72,8 @@ pub struct Member {
     entity: Entity,
 }
 
-/// What is known of a missile's end. Nobody is told of it: the server stops to tell of the missile, and
-/// its entity goes, perhaps seconds later (one that goes as soon as it came could cost a client its
-/// session, see [`crate::pump`]).
+/// What is known of a missile's end. Nobody is told of it: its motion ends, and its entity goes, which on a
+/// bad link may be known much later.
 #[derive(Debug, Clone, Copy, Default)]
 struct MissileFlight {
     /// naia's entity is gone.

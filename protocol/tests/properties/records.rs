@@ -111,7 +111,9 @@ proptest! {
 
     #[test]
     fn a_record_of_the_format_before_is_ready_for_what_it_did_not_know(record in given::record()) {
-        prop_assume!(record.kind != EntityKind::Missile);
+        if record.kind == EntityKind::Missile {
+            return Ok(());
+        }
         let bytes = OldRecord::of(&record).bytes();
         let ready = EntityRecord { launcher_ready: SimTick(0), beam_ready: SimTick(0), warhead: None, ..record };
         prop_assert_eq!(&EntityRecord::decode(&bytes)?, &ready);
