@@ -56,7 +56,9 @@ begin() {
 end() {
   cat >"$report" <<JSON
 {"players_max": 2, "entities": 80, "crossings": 9, "handoffs": 4, "handoffs_aborted": 1,
- "handoff_cutover_ms": {"p50": 10.0, "p95": 20.0, "p99": 30.0}, "lost": $lost, "doubled": 0, "sessions_dropped": 0,
+ "handoff_cutover_ms": {"p50": 10.0, "p95": 20.0, "p99": 30.0},
+ "handoff_commit_ms": {"p50": 1.0, "p95": 2.0, "p99": 3.0}, "handoff_ways_ms": {"p50": 4.0, "p95": 5.0, "p99": 6.0},
+ "handoff_tick_ms": {"p50": 5.0, "p95": 13.0, "p99": 21.0}, "lost": $lost, "doubled": 0, "sessions_dropped": 0,
  "violations": 0, "tick_ms": {"p50": 0.5, "p99": 0.9}, "motions_delivered": 4000, "cpu_ms": 2.0, "max_rss_kb": 50000}
 JSON
 }
