@@ -58,6 +58,9 @@ struct View {
     /// The ship's sector; `None` for a shard.
     center: Option<SectorId>,
     wanted: BTreeSet<SectorId>,
+    /// A shard's own sectors: it is in their rooms, so that who crosses its border does not leave its scope and come
+    /// back (see `mirror`'s `LINGER_TICKS`), but it is not told what it says itself.
+    own: BTreeSet<SectorId>,
     /// What is seen, and since when.
     seen: BTreeMap<SectorId, SimTick>,
     /// Bytes that may still be sent; refilled each tick.
@@ -93,7 +96,7 @@ impl Interest {
     fn rebuild(&mut self) {
         self.subscribers.clear();
         for (address, view) in &self.views {
-            for sector in view.seen.keys() {
+            for sector in view.seen.keys().filter(|sector| !view.own.contains(sector)) {
                 let class = match view.center {
                     None => Class::Border,
                     Some(center) if center == *sector => Class::Own,
@@ -128,10 +131,12 @@ pub fn follow_ships(mut core: Core<'_, '_>) {
         let shards: Vec<ShardId> = core.shards.ids().collect();
         for shard in shards {
             let Some(address) = core.shards.address(shard) else { continue };
-            let wanted = border(&core, shard);
+            let own: BTreeSet<SectorId> =
+                core.leases.table.blocks_of(shard).flat_map(|block| block.sectors()).collect();
             let view = core.interest.views.entry(address).or_default();
-            if view.wanted != wanted {
-                view.wanted = wanted;
+            if view.own != own {
+                view.wanted = own.iter().flat_map(|sector| sector.neighbourhood()).collect();
+                view.own = own;
                 core.interest.outdated = true;
             }
         }
@@ -159,17 +164,13 @@ pub fn follow_ships(mut core: Core<'_, '_>) {
     }
 }
 
-/// The sectors that touch the shard's, without its own.
-fn border(core: &Core<'_, '_>, shard: ShardId) -> BTreeSet<SectorId> {
-    let own: BTreeSet<SectorId> = core.leases.table.blocks_of(shard).flat_map(|block| block.sectors()).collect();
-    own.iter().flat_map(|sector| sector.neighbourhood()).filter(|sector| !own.contains(sector)).collect()
-}
-
 fn adjust_rooms(core: &mut Core<'_, '_>, address: SocketAddr) {
     let Some(user) = core.user_key(&address) else { return };
     let Some(view) = core.interest.views.get(&address) else { return };
     let mut enter: Vec<SectorId> =
         view.wanted.iter().filter(|sector| !view.seen.contains_key(sector)).copied().collect();
+    // A shard's border first, its own sectors can wait.
+    enter.sort_by_key(|sector| view.own.contains(sector));
     if let Some(center) = view.center {
         enter.sort_by_key(|sector| (center.x.abs_diff(sector.x) + center.y.abs_diff(sector.y), *sector));
     }
@@ -202,6 +203,9 @@ fn adjust_rooms(core: &mut Core<'_, '_>, address: SocketAddr) {
         core.naia.user_mut(&user).enter_room(&room);
         if let Some(view) = core.interest.views.get_mut(&address) {
             view.seen.insert(sector, now);
+        }
+        if core.interest.views.get(&address).is_some_and(|view| view.own.contains(&sector)) {
+            continue;
         }
         for packet in core.motion.full_packets(sector) {
             core.tally.motions_delivered += u64::from(packet.motions);

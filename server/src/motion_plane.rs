@@ -33,6 +33,8 @@ struct Entry {
     tick: SimTick,
     /// When the server took it.
     changed_at: SimTick,
+    /// Nobody moves it, or somebody new who has not spoken yet: it waits where it is.
+    waits: bool,
 }
 
 #[derive(Debug, Default)]
@@ -103,13 +105,16 @@ impl MotionPlane {
         }
         let cell = self.cells.entry(sector).or_default();
         cell.tick = cell.tick.max(tick);
-        cell.entries.insert(net_id, Entry { state, glow, tick, changed_at: now });
+        cell.entries.insert(net_id, Entry { state, glow, tick, changed_at: now, waits: authority.is_none() });
     }
 
-    /// Changes only who may move it.
+    /// Changes only who may move it. Nobody has moved it meanwhile: until the new authority speaks it stands where it
+    /// was heard of last, for there it goes on from.
     pub fn set_authority(&mut self, net_id: NetId, authority: Option<ShardId>) {
-        if let Some(place) = self.places.get_mut(&net_id) {
-            place.authority = authority;
+        let Some(place) = self.places.get_mut(&net_id) else { return };
+        place.authority = authority;
+        if let Some(entry) = self.cells.get_mut(&place.sector).and_then(|cell| cell.entries.get_mut(&net_id)) {
+            entry.waits = true;
         }
     }
 
@@ -172,7 +177,8 @@ impl MotionPlane {
                 changes.push(SectorChange { net_id: motion.net_id, from: old_sector, to: update.sector });
             }
             let cell = self.cells.entry(update.sector).or_default();
-            let entry = Entry { state: motion.state, glow: motion.glow, tick: update.tick, changed_at: now };
+            let entry =
+                Entry { state: motion.state, glow: motion.glow, tick: update.tick, changed_at: now, waits: false };
             let known = cell.entries.entry(motion.net_id).or_insert(entry);
             // Datagrams may overtake each other.
             if update.tick >= known.tick {
@@ -242,9 +248,10 @@ fn recent<T: Copy>(items: &[(SimTick, T)], now: SimTick) -> Vec<T> {
     items.iter().filter(|(seen, _)| now.since(*seen) < SHOT_REPEATS).map(|(_, item)| *item).collect()
 }
 
-/// An entry as it is at the packet's tick: a state whose update was lost coasts, for a second at most.
+/// An entry as it is at the packet's tick: a state whose update was lost coasts, for a second at most. One that waits
+/// for an authority does not: its next one begins where it is.
 fn motion_at(net_id: NetId, entry: &Entry, tick: SimTick) -> Motion {
-    let behind = tick.since(entry.tick).min(REFRESH_TICKS);
+    let behind = if entry.waits { 0 } else { tick.since(entry.tick).min(REFRESH_TICKS) };
     let state = match behind {
         0 => entry.state,
         behind => entry.state.coast(behind as f64 * TICK_SECONDS),
@@ -329,5 +336,34 @@ mod tests {
             })
             .sum();
         assert_eq!(moving, 30);
+    }
+
+    #[test]
+    fn what_nobody_moves_stands_still_until_its_next_authority_speaks() {
+        let mut plane = plane();
+        let mut changes = Vec::new();
+        let flying = FlightState { velocity: DVec2::new(150.0, 0.0), ..at(20.0) };
+        let told = |net_id, tick, state| SectorUpdate {
+            motions: vec![Motion { net_id: NetId(net_id), state, glow: EngineGlow::default() }],
+            ..update(HERE, tick, 0.0)
+        };
+        plane.place(NetId(6), HERE, Some(B), at(900.0), SimTick(1), SimTick(1));
+        plane.apply(A, &told(5, 10, flying), SimTick(10), &mut changes);
+        // Another's update carries the sector's tick on.
+        plane.apply(B, &told(6, 20, at(900.0)), SimTick(20), &mut changes);
+        let drawn = |plane: &MotionPlane| {
+            let packet = plane.full_packets(HERE).remove(0);
+            let update = SectorUpdate::decode(&packet.bytes).expect("an own packet");
+            let motion = update.motions.iter().find(|motion| motion.net_id == NetId(5)).expect("it is there");
+            motion.state.position.x
+        };
+        assert!(drawn(&plane) > 60.0, "a lost update is bridged");
+        plane.set_authority(NetId(5), None);
+        assert!((drawn(&plane) - 20.0).abs() < 0.1);
+        plane.set_authority(NetId(5), Some(B));
+        assert!((drawn(&plane) - 20.0).abs() < 0.1);
+        plane.apply(B, &told(5, 21, flying), SimTick(21), &mut changes);
+        plane.apply(B, &told(6, 31, at(900.0)), SimTick(31), &mut changes);
+        assert!(drawn(&plane) > 60.0);
     }
 }

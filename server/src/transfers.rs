@@ -309,7 +309,9 @@ pub fn tend_transfers(mut core: Core<'_, '_>) {
         .map(|(id, _)| id)
         .collect();
     for id in orphans {
-        if let Some(record) = core.current_record(id) {
+        if let Some(mut record) = core.current_record(id) {
+            // Nobody has moved it since: it goes on from where it is, not from where it might have come to.
+            record.tick = core.clock.tick;
             core.admit(record);
         }
     }

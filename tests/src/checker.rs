@@ -95,6 +95,8 @@ impl Checker {
             let heard = self.hear_shard_event(index, &event);
             self.keep(heard);
         }
+        // Not only once a step: it may release somebody in the same step in which it moved them.
+        self.tracks.take(&Scene::held_by(index, shard));
     }
 
     fn hear_shard_event(&mut self, index: usize, event: &ShardEvent) -> Result<(), String> {
@@ -144,7 +146,6 @@ impl Checker {
         for pilot in pilots {
             self.inputs.check(pilot)?;
         }
-        self.tracks.take(&scene);
         Ok(())
     }
 

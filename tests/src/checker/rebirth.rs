@@ -93,8 +93,10 @@ impl Checker {
         let away = self.tracks.nearest(id, row.state.position, loss.max(1));
         if away.is_some_and(|away| away > ROUNDING_UNITS) {
             return Err(format!(
-                "{id}: {:?} after tick {} in the database, {away:?} units from wherever it was in the last {loss} ticks",
-                row.state.position, row.tick
+                "{id}: {:?} after tick {} in the database, {away:?} units from wherever it was in the last {loss} ticks: {}",
+                row.state.position,
+                row.tick,
+                self.tracks.way(id, loss)
             ));
         }
         Ok(())

@@ -51,26 +51,33 @@ impl Scene {
         let mut scene = Self::default();
         for (shard, app) in shards.iter_mut().enumerate() {
             let Some(app) = app else { continue };
+            scene.held.extend(Self::held_by(shard, app));
             let world = app.world_mut();
-            let tick = world.resource::<SimClock>().tick;
             if let Some(welcomed) = world.get_resource::<Welcomed>() {
                 scene.shards.insert(welcomed.shard, shard);
             }
-            let mut query = world.query::<(&Body, &Owned, &Flight)>();
-            scene.held.extend(query.iter(world).map(|(body, owned, flight)| Held {
-                id: body.id,
-                kind: body.kind,
-                shard,
-                epoch: owned.epoch,
-                hull: body.hull,
-                tick,
-                state: flight.0,
-            }));
             let mut query = world.query_filtered::<&Body, With<Ghost>>();
             scene.ghosts.extend(query.iter(world).map(|body| body.id));
         }
         scene.held.sort_unstable_by_key(|held| (held.id, held.shard));
         scene
+    }
+
+    /// The own bodies of one shard.
+    pub fn held_by(shard: usize, app: &mut App) -> Vec<Held> {
+        let world = app.world_mut();
+        let tick = world.resource::<SimClock>().tick;
+        let mut query = world.query::<(&Body, &Owned, &Flight)>();
+        let held = query.iter(world).map(|(body, owned, flight)| Held {
+            id: body.id,
+            kind: body.kind,
+            shard,
+            epoch: owned.epoch,
+            hull: body.hull,
+            tick,
+            state: flight.0,
+        });
+        held.collect()
     }
 
     /// Who holds `id`.

@@ -1,7 +1,8 @@
 //! Where everybody was in the last two seconds, as the authority had it.
 
-use super::scene::Scene;
+use super::scene::Held;
 use sidereal_protocol::{DVec2, flight::FlightState, ids::EntityId, tick::SimTick};
+use sidereal_shard::clock::MAX_CATCH_UP_TICKS;
 use std::collections::HashMap;
 
 /// Ticks that are remembered: twice as long as the longest silence about somebody who does not move.
@@ -12,7 +13,22 @@ pub const TRACK_TICKS: u64 = 64;
 struct Track {
     epoch: u64,
     newest: SimTick,
+    /// Where it waited while nobody simulated it, until the tick at which that was over.
+    waited: Option<(SimTick, FlightState)>,
     states: [(SimTick, FlightState); TRACK_TICKS as usize],
+}
+
+impl Track {
+    /// Where it was in the last `ticks` ticks, oldest first, and where it waited before.
+    fn way(&self, ticks: u64) -> Vec<(SimTick, FlightState)> {
+        let recent = |tick: SimTick| tick.0 > 0 && self.newest.since(tick) <= ticks;
+        let mut way: Vec<(SimTick, FlightState)> = self.states.to_vec();
+        way.retain(|(tick, _)| recent(*tick));
+        let waited = self.waited.filter(|(until, _)| recent(*until));
+        way.extend(waited.map(|(until, state)| (SimTick(until.0 - 1), state)));
+        way.sort_unstable_by_key(|(tick, _)| *tick);
+        way
+    }
 }
 
 /// Everybody's.
@@ -21,15 +37,21 @@ pub struct Tracks(HashMap<EntityId, Track>);
 
 impl Tracks {
     /// Adds what is held now; of two owners the later one counts.
-    pub fn take(&mut self, scene: &Scene) {
-        for held in &scene.held {
+    pub fn take(&mut self, held: &[Held]) {
+        for held in held {
             let track = self.0.entry(held.id).or_insert_with(|| Track {
                 epoch: held.epoch,
                 newest: held.tick,
+                waited: None,
                 states: [(SimTick(0), FlightState::default()); TRACK_TICKS as usize],
             });
             if held.epoch < track.epoch {
                 continue;
+            }
+            // Longer than what a shard makes up for at once.
+            if held.tick.since(track.newest) > MAX_CATCH_UP_TICKS {
+                let last = track.states[(track.newest.0 % TRACK_TICKS) as usize].1;
+                track.waited = Some((held.tick, last));
             }
             track.epoch = held.epoch;
             // A new owner's clock may be behind the old one's.
@@ -48,16 +70,17 @@ impl Tracks {
     /// steps a shard may have made several ticks: those are taken to lie between what was seen.
     pub fn nearest(&self, id: EntityId, position: DVec2, ticks: u64) -> Option<f64> {
         let track = self.0.get(&id)?;
-        let mut way: Vec<(SimTick, DVec2)> = track
-            .states
-            .iter()
-            .filter(|(tick, _)| tick.0 > 0 && track.newest.since(*tick) <= ticks)
-            .map(|(tick, state)| (*tick, state.position))
-            .collect();
-        way.sort_unstable_by_key(|(tick, _)| *tick);
-        let points = way.iter().map(|(_, point)| point.distance(position));
-        let legs = way.windows(2).map(|leg| from_leg(leg[0].1, leg[1].1, position));
+        let way = track.way(ticks);
+        let points = way.iter().map(|(_, at)| at.position.distance(position));
+        let legs = way.windows(2).map(|leg| from_leg(leg[0].1.position, leg[1].1.position, position));
         points.chain(legs).min_by(f64::total_cmp)
+    }
+
+    /// Its way in the last `ticks` ticks, for who looks for the cause of a failure.
+    pub fn way(&self, id: EntityId, ticks: u64) -> String {
+        let Some(track) = self.0.get(&id) else { return "never simulated".to_owned() };
+        let way = track.way(ticks);
+        way.iter().map(|(tick, at)| format!("{tick} ({:.1}, {:.1}); ", at.position.x, at.position.y)).collect()
     }
 
     /// Everybody is simulated anew.
