@@ -66,7 +66,7 @@ pub struct Config {
     #[arg(long, env = "SIDEREAL_PLAYER_ADDR", value_parser = address, default_value = "127.0.0.1:7777")]
     pub player_addr: SocketAddr,
     /// What logins tell players to connect to, where that is not --player-addr: an address of a router or a relay, or
-    /// the one that others reach when --player-addr is 0.0.0.0 or [::]. Port 0 means the port of --player-addr.
+    /// the one that others reach when --player-addr is 0.0.0.0 or ::. Port 0 means the port of --player-addr.
     #[arg(long, env = "SIDEREAL_ADVERTISE_PLAYER_ADDR", value_parser = address)]
     pub advertise_player_addr: Option<SocketAddr>,
     /// Where shards connect (UDP, WebTransport); keep it off public networks.

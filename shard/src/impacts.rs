@@ -1,7 +1,7 @@
 //! Each impact is felt once: [`Felt`] knows which ones an own entity has felt already.
 //!
 //! Runs in the shard, where impacts on own entities are applied ([`crate::damage`]), and where contacts
-//! are felt ([`crate::contacts`]).
+//! are felt (`crate::contacts`).
 //!
 //! A bullet, a beam or a missile hits one body once, so target and cause name the impact. The control
 //! stream is reliable and ordered, and a hit is judged by one shard; the same impact comes twice only if
