@@ -22,6 +22,8 @@ struct Aboard {
     first: Option<SimTick>,
     /// What the shard had counted before the first of them was applied.
     baseline: u64,
+    /// The newest stamp that a state of the ship has named.
+    newest: SimTick,
     counts: InputCounts,
 }
 
@@ -100,6 +102,12 @@ impl InputQueue {
             self.pending.pop_front();
             self.aboard.counts.acknowledged += 1;
         }
+        // After a shard's death another goes on from a little earlier: until it has caught up it says nothing
+        // of what the first one applied.
+        if own.input_tick < self.aboard.newest {
+            return;
+        }
+        self.aboard.newest = own.input_tick;
         let counts = &mut self.aboard.counts;
         if self.aboard.first.is_none_or(|first| own.input_tick < first) {
             // Not one of ours yet: what is counted stems from before we came aboard.

@@ -204,6 +204,11 @@ impl Core<'_, '_> {
                 // The sector is the motion plane's to say.
                 if let Some(entry) = self.mirror.get(record.id) {
                     record.sector = entry.record.sector;
+                    // Own states overtake records: what they have told of the pilot is not taken back.
+                    if let (Some(told), Some(known)) = (&mut record.pilot, entry.record.pilot) {
+                        told.last_input = told.last_input.max(known.last_input);
+                        told.inputs_applied = told.inputs_applied.max(known.inputs_applied);
+                    }
                 }
                 self.replace_record(record);
             }
