@@ -1,6 +1,6 @@
 //! The window without a server: a scripted scene, for looking at the picture.
 //!
-//! `cargo run -p sidereal-client --example window_demo -- --screenshot /tmp/scene.png`
+//! `cargo run -p sidereal-client --example window_demo -- --screenshot scene.png`
 
 use bevy::{app::AppExit, math::DVec2, prelude::*};
 use clap::{Parser, ValueEnum};
