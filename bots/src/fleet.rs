@@ -277,8 +277,8 @@ impl Fleet<'_> {
         let accounts: Vec<BotAccount> = self.bots.values().map(|bot| bot.account(self.played_s)).collect();
         let mut report = BotsReport::of(self.config.count, self.played_s, &accounts);
         report.first_bot_in_space_ms = self.first_in_space_ms.unwrap_or(0);
-        report.cpu_ms = run::cpu_ms().unwrap_or(0);
-        report.max_rss_kb = run::max_rss_kb().unwrap_or(0);
+        report.cpu_ms = sidereal_process::cpu_ms().unwrap_or(0);
+        report.max_rss_kb = sidereal_process::max_rss_kb().unwrap_or(0);
         report
     }
 }

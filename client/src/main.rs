@@ -231,8 +231,8 @@ fn report(app: &bevy::app::App) -> Report {
         ping_ms: view.link.ping_ms,
         players_near: view.players_near,
         deaths: stats.deaths,
-        cpu_ms: run::cpu_ms(),
-        max_rss_kb: run::max_rss_kb(),
+        cpu_ms: sidereal_process::cpu_ms(),
+        max_rss_kb: sidereal_process::max_rss_kb(),
     }
 }
 

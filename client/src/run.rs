@@ -157,34 +157,9 @@ pub fn write_report(path: &Path, report: &impl Serialize) -> anyhow::Result<()> 
         .with_context(|| format!("cannot write the report {}", path.display()))
 }
 
-/// The most memory that this process had, KiB; `None` where the system does not tell.
-pub fn max_rss_kb() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().trim_end_matches("kB").trim().parse().ok()
-}
-
-/// CPU time that this process used, milliseconds; `None` where the system does not tell.
-pub fn cpu_ms() -> Option<u64> {
-    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-    // The process's name, in parentheses, may hold anything; fields are counted after it.
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    let user: u64 = fields.get(11)?.parse().ok()?;
-    let system: u64 = fields.get(12)?.parse().ok()?;
-    // Linux counts these in hundredths of a second on every architecture.
-    Some((user + system) * 10)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    #[cfg(target_os = "linux")]
-    fn the_system_tells_of_the_process() {
-        assert!(max_rss_kb().expect("Linux tells") > 100);
-        assert!(cpu_ms().is_some());
-    }
 
     #[test]
     fn a_report_is_written_whole() {

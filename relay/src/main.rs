@@ -1,11 +1,9 @@
 //! `sidereal-relay`: configuration, signals, the wait for the target's address, the report.
 
 use std::fmt::Display;
-use std::io::Read;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -48,7 +46,7 @@ fn run(options: &Options) -> Result<(), Failure> {
     if let Some(path) = &options.report {
         check_writable(path).map_err(start)?;
     }
-    let stop = stop_signal(options.die_with_stdin).map_err(start)?;
+    let stop = sidereal_process::stop_flag(options.die_with_stdin).map_err(start)?;
     let door = Door::open(options.listen).map_err(|error| start(cannot_listen(options.listen, &error)))?;
     let listen_addr = door.local_addr();
     if let Some(path) = &options.ready_file {
@@ -77,22 +75,6 @@ fn run(options: &Options) -> Result<(), Failure> {
 fn report(options: &Options, conditions: &Conditions, totals: Totals) -> Result<(), Failure> {
     let Some(path) = &options.report else { return Ok(()) };
     Report::new(conditions, totals).write(path).with_context(|| cannot_write(path)).map_err(Failure::Later)
-}
-
-/// Set by SIGINT, SIGTERM, and (when asked for) by the end of the standard input.
-fn stop_signal(die_with_stdin: bool) -> anyhow::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let by_signal = stop.clone();
-    ctrlc::set_handler(move || by_signal.store(true, Ordering::Relaxed)).context("cannot listen for signals")?;
-    if die_with_stdin {
-        let by_stdin = stop.clone();
-        std::thread::spawn(move || {
-            let mut sink = [0u8; 64];
-            while matches!(std::io::stdin().read(&mut sink), Ok(1..)) {}
-            by_stdin.store(true, Ordering::Relaxed);
-        });
-    }
-    Ok(stop)
 }
 
 fn wait_for_target(options: &Options, stop: &AtomicBool) -> anyhow::Result<Option<SocketAddr>> {

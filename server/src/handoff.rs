@@ -78,8 +78,8 @@ pub fn judge(known: Option<Authority>, from: ShardId, epoch: u64) -> Verdict {
     match known {
         Some(known) if known.holder == Some(from) && known.epoch == epoch => Verdict::Authority,
         // It holds it, but under an older epoch: a commit is on its way and will replace that.
-        Some(known) => Verdict::Release { epoch: known.epoch.max(epoch + 1) },
-        None => Verdict::Release { epoch: epoch + 1 },
+        Some(known) => Verdict::Release { epoch: known.epoch.max(epoch.saturating_add(1)) },
+        None => Verdict::Release { epoch: epoch.saturating_add(1) },
     }
 }
 

@@ -307,11 +307,7 @@ impl Core<'_, '_> {
     /// A shard has given a ship back.
     pub fn on_withdrawn(&mut self, shard: ShardId, record: EntityRecord) {
         let id = record.id;
-        let ours = self
-            .mirror
-            .get(id)
-            .is_some_and(|entry| entry.holder == Holder::Shard(shard) && entry.record.epoch == record.epoch);
-        if !ours || record.validate().is_err() {
+        if !self.is_authority(shard, id, record.epoch) || record.validate().is_err() {
             self.tally.stale += 1;
             return;
         }

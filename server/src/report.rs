@@ -214,36 +214,10 @@ impl Core<'_, '_> {
             stale_writes_refused: store.stale_refused,
             loss_window_max_ms: store.loss_window_max_ms,
             unreadable_rows: self.storage.unreadable,
-            cpu_ms: process_cpu_ms(),
-            max_rss_kb: process_max_rss_kb(),
+            cpu_ms: sidereal_process::cpu_ms().unwrap_or(0),
+            max_rss_kb: sidereal_process::max_rss_kb().unwrap_or(0),
         }
     }
-}
-
-/// CPU time of this process so far, all threads, milliseconds; zero where `/proc` is not there.
-pub fn process_cpu_ms() -> u64 {
-    // utime and stime are fields 14 and 15; the name in field 2 may hold spaces, so count after it.
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let ticks: u64 = stat
-        .rsplit_once(')')
-        .map(|(_, rest)| rest.split_whitespace().skip(11).take(2))
-        .into_iter()
-        .flatten()
-        .filter_map(|field| field.parse::<u64>().ok())
-        .sum();
-    // USER_HZ is 100 on every Linux that Rust runs on.
-    ticks * 10
-}
-
-/// The most memory that this process has had resident, KiB; zero where `/proc` is not there.
-pub fn process_max_rss_kb() -> u64 {
-    std::fs::read_to_string("/proc/self/status")
-        .unwrap_or_default()
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .and_then(|rest| rest.split_whitespace().next())
-        .and_then(|number| number.parse().ok())
-        .unwrap_or(0)
 }
 
 /// When this tick's work began.

@@ -24,12 +24,8 @@ use sidereal_transport::{
 };
 use std::{
     fmt,
-    io::Read,
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 use tracing::info;
@@ -85,7 +81,7 @@ impl fmt::Display for Failure {
 /// # Errors
 /// [`Failure`].
 pub fn run(config: &Config) -> Result<(), Failure> {
-    let stop = stop_signal(config.die_with_stdin).map_err(Failure::Start)?;
+    let stop = sidereal_process::stop_flag(config.die_with_stdin).map_err(Failure::Start)?;
     let mut running = start(config).map_err(Failure::Start)?;
     let waker = running.transport.waker();
     while !running.app.world().resource::<Shutdown>().complete {
@@ -101,22 +97,6 @@ pub fn run(config: &Config) -> Result<(), Failure> {
         waker.wait(MAX_SLEEP);
     }
     finish(running, config).map_err(Failure::Later)
-}
-
-/// Set by SIGINT, SIGTERM, and (when asked for) by the end of the standard input.
-fn stop_signal(die_with_stdin: bool) -> anyhow::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let by_signal = stop.clone();
-    ctrlc::set_handler(move || by_signal.store(true, Ordering::Relaxed)).context("cannot listen for signals")?;
-    if die_with_stdin {
-        let by_stdin = stop.clone();
-        std::thread::spawn(move || {
-            let mut sink = [0u8; 64];
-            while matches!(std::io::stdin().read(&mut sink), Ok(1..)) {}
-            by_stdin.store(true, Ordering::Relaxed);
-        });
-    }
-    Ok(stop)
 }
 
 fn start(config: &Config) -> anyhow::Result<Running> {

@@ -1,6 +1,12 @@
 //! Connected shards, and what their frames and datagrams mean.
 
-use crate::{core::Core, handoff::Event, mirror::Holder, motion_plane::SectorChange, transfers::authority_of};
+use crate::{
+    core::Core,
+    handoff::{Event, Verdict, judge},
+    mirror::Holder,
+    motion_plane::SectorChange,
+    transfers::authority_of,
+};
 use bevy::prelude::Resource;
 use sidereal_protocol::{
     control::{ToServer, ToShard, decode_frame},
@@ -167,8 +173,9 @@ impl Core<'_, '_> {
         }
     }
 
-    fn is_authority(&self, shard: ShardId, id: EntityId, epoch: u64) -> bool {
-        self.mirror.get(id).is_some_and(|entry| entry.holder == Holder::Shard(shard) && entry.record.epoch == epoch)
+    /// Whether a shard speaks of an entity as its authority.
+    pub fn is_authority(&self, shard: ShardId, id: EntityId, epoch: u64) -> bool {
+        judge(self.mirror.get(id).map(authority_of), shard, epoch) == Verdict::Authority
     }
 
     fn on_prepare(&mut self, shard: ShardId, attempt: u32, record: EntityRecord, to: SectorId) {

@@ -8,7 +8,7 @@
 use crate::{
     bodies::{Body, Flight, Owned, View},
     clock::SimClock,
-    damage::Impacts,
+    damage::{self, Impacts},
     handoff::Handoffs,
     mailbox::Outbox,
     past::Past,
@@ -138,7 +138,6 @@ pub(crate) fn fire_beams(
         let target = first.map(|(_, net_id, ..)| net_id);
         beams.0.push((now, owned.sector, Beam { id, origin: ray.origin, end, target }));
         let Some((_, _, target, own)) = first else { continue };
-        totals.hits += 1;
         let impact = GhostImpact {
             target: target.id,
             source: Some(shooter.id),
@@ -147,12 +146,7 @@ pub(crate) fn fire_beams(
             damage: BEAM_DAMAGE,
             tick: now,
         };
-        if own {
-            impacts.push(impact);
-        } else {
-            totals.ghost_impacts += 1;
-            outbox.push(ToServer::Impact(impact));
-        }
+        damage::hit(impact, own, &mut impacts, &mut totals, &mut outbox);
     }
 }
 

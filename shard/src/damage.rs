@@ -70,6 +70,23 @@ impl Impacts {
     }
 }
 
+/// A weapon has hit: an own target feels it in this tick, a ghost's authority is told.
+pub(crate) fn hit(
+    impact: GhostImpact,
+    own: bool,
+    impacts: &mut Impacts,
+    totals: &mut Totals,
+    outbox: &mut Outbox<ToServer>,
+) {
+    totals.hits += 1;
+    if own {
+        impacts.push(impact);
+    } else {
+        totals.ghost_impacts += 1;
+        outbox.push(ToServer::Impact(impact));
+    }
+}
+
 /// What a push of `push` units/s within a tick costs a hull. Rocks do not mind.
 pub fn collision_damage(body: &Body, push: f64) -> u16 {
     if body.hull_kind.is_none() || push <= HARMLESS_PUSH {

@@ -8,15 +8,7 @@ use sidereal_shard::{
     session::{self, Ended},
 };
 use sidereal_transport::{ClientNetwork, ConnectOptions, PeerKind};
-use std::{
-    io::Read,
-    path::Path,
-    process::ExitCode,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{path::Path, process::ExitCode};
 use tracing_subscriber::EnvFilter;
 
 const DEFAULT_LOG: &str = "info,naia_shared=warn,naia_server=warn,naia_client=error";
@@ -44,12 +36,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         );
         return Ok(ExitCode::from(2));
     }
-    let stop = Arc::new(AtomicBool::new(false));
-    let on_signal = stop.clone();
-    ctrlc::set_handler(move || on_signal.store(true, Ordering::Relaxed)).context("cannot listen for signals")?;
-    if arguments.die_with_stdin {
-        stop_at_end_of_input(stop.clone()).context("cannot watch standard input")?;
-    }
+    let stop = sidereal_process::stop_flag(arguments.die_with_stdin)?;
     let network = ClientNetwork::new().context("cannot start the network")?;
     let options =
         ConnectOptions::new(arguments.server, PeerKind::Shard, arguments.certificate_hash.0, PROTOCOL_VERSION);
@@ -86,13 +73,4 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 fn check_writable(path: &Path) -> std::io::Result<()> {
     let probe = path.with_extension("part");
     std::fs::write(&probe, "").and_then(|()| std::fs::remove_file(&probe))
-}
-
-fn stop_at_end_of_input(stop: Arc<AtomicBool>) -> std::io::Result<()> {
-    std::thread::Builder::new().name("stdin".to_owned()).spawn(move || {
-        let mut buffer = [0u8; 256];
-        while std::io::stdin().read(&mut buffer).is_ok_and(|read| read > 0) {}
-        stop.store(true, Ordering::Relaxed);
-    })?;
-    Ok(())
 }

@@ -9,7 +9,7 @@
 use crate::{
     bodies::{self, Body, Flight, Helm, Owned},
     clock::SimClock,
-    damage::Impacts,
+    damage::{self, Impacts},
     drones::turn_to,
     field::{Field, Target},
     handoff::Handoffs,
@@ -229,7 +229,6 @@ pub(crate) fn judge_missiles(
             let spares = |target: &Target| target.is_missile() || target.body.id == warhead.shooter;
             let hit = leg.and_then(|leg| field.first_hit(&way, &leg, body.radius, spares));
             if let Some((_, target)) = hit {
-                totals.hits += 1;
                 let impact = GhostImpact {
                     target: target.body.id,
                     source: Some(warhead.shooter),
@@ -238,12 +237,7 @@ pub(crate) fn judge_missiles(
                     damage: MISSILE_DAMAGE,
                     tick: now,
                 };
-                if target.owned.is_some() {
-                    impacts.push(impact);
-                } else {
-                    totals.ghost_impacts += 1;
-                    outbox.push(ToServer::Impact(impact));
-                }
+                damage::hit(impact, target.owned.is_some(), &mut impacts, &mut totals, &mut outbox);
             }
             if hit.is_some() || now >= warhead.expires {
                 impacts.push(end(body, now));

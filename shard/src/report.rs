@@ -99,8 +99,8 @@ impl Totals {
             datagrams_refused: self.datagrams_refused,
             bodies_not_finite: self.bodies_not_finite,
             connections_lost: self.connections_lost,
-            cpu_ms: cpu_ms(),
-            max_rss_kb: max_rss_kb(),
+            cpu_ms: sidereal_process::cpu_ms().unwrap_or(0),
+            max_rss_kb: sidereal_process::max_rss_kb().unwrap_or(0),
         }
     }
 }
@@ -162,25 +162,4 @@ impl Report {
     pub fn write(&self, path: &Path) -> io::Result<()> {
         fs::write(path, serde_json::to_vec_pretty(self)?)
     }
-}
-
-/// CPU time of this process so far, all threads, milliseconds; zero where the system does not tell.
-fn cpu_ms() -> u64 {
-    // utime and stime are fields 14 and 15; the name in field 2 may hold spaces, so count after it.
-    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let ticks: u64 = fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
-    // USER_HZ is 100 on every Linux that Rust runs on.
-    ticks * 10
-}
-
-/// The most memory that this process has had, KiB; zero where the system does not tell.
-fn max_rss_kb() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .and_then(|rest| rest.split_whitespace().next())
-        .and_then(|number| number.parse().ok())
-        .unwrap_or(0)
 }

@@ -8,7 +8,7 @@
 use crate::{
     bodies::{Body, Flight, Helm, Owned},
     clock::SimClock,
-    damage::Impacts,
+    damage::{self, Impacts},
     field::{Field, Target},
     handoff::Handoffs,
     leases::Leases,
@@ -239,7 +239,6 @@ pub(crate) fn judge_shots(
     }
     for (shot, sector, position, target) in hits {
         shots.hits.push((now, sector, ShotHit { id: shot.id, target: target.body.net_id, position }));
-        totals.hits += 1;
         let impact = GhostImpact {
             target: target.body.id,
             source: shooter_of(&shot),
@@ -248,11 +247,6 @@ pub(crate) fn judge_shots(
             damage: BULLET_DAMAGE,
             tick: now,
         };
-        if target.owned.is_some() {
-            impacts.push(impact);
-        } else {
-            totals.ghost_impacts += 1;
-            outbox.push(ToServer::Impact(impact));
-        }
+        damage::hit(impact, target.owned.is_some(), &mut impacts, &mut totals, &mut outbox);
     }
 }

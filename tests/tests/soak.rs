@@ -9,7 +9,7 @@
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use sidereal_protocol::tick::TICK_HZ;
-use sidereal_server::{report::process_cpu_ms, transfers::Transfers};
+use sidereal_server::transfers::Transfers;
 use sidereal_tests::{
     cluster::{Cluster, Setup},
     pendulum,
@@ -206,7 +206,7 @@ fn soak(seed: u64, handoffs: u64) {
         sums.failed_sessions,
         sums.farewells,
         soak.cluster.step,
-        process_cpu_ms() as f64 / 1e3,
+        sidereal_process::cpu_ms().unwrap_or(0) as f64 / 1e3,
         fingerprint
     );
     assert!(sums.handoffs >= handoffs);

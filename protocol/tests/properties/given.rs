@@ -9,7 +9,7 @@ use sidereal_protocol::{
     input::Input,
     limits::MAX_NAME_BYTES,
     messages::Credential,
-    motion::{EngineGlow, Motion, SectorNews},
+    motion::{EngineGlow, Motion, SectorUpdate},
     own_state::OwnState,
     record::{DroneMind, EntityKind, EntityRecord, Pilot, Warhead},
     sector::{SECTOR_SIZE, SectorId},
@@ -93,26 +93,9 @@ pub fn entity_id() -> impl Strategy<Value = EntityId> {
     any::<u128>().prop_map(|id| EntityId(Uuid::from_u128(id)))
 }
 
-/// What a sector tells in a tick, as it is before it is packed.
-#[derive(Debug, Clone)]
-pub struct News {
-    pub sector: SectorId,
-    pub tick: SimTick,
-    pub motions: Vec<Motion>,
-    pub shots: Vec<Shot>,
-    pub hits: Vec<ShotHit>,
-    pub beams: Vec<Beam>,
-}
-
-impl News {
-    pub fn parts(&self) -> SectorNews<'_> {
-        SectorNews { motions: &self.motions, shots: &self.shots, hits: &self.hits, beams: &self.beams }
-    }
-}
-
 /// At most so many motions, and of shots, hits and beams each; positions and speeds over all of what a
 /// packet can hold.
-pub fn news(motions: usize, events: usize) -> impl Strategy<Value = News> {
+pub fn news(motions: usize, events: usize) -> impl Strategy<Value = SectorUpdate> {
     let tick = prop_oneof![4 => 0..100_000u64, 1 => 0..u64::MAX / 2].prop_map(SimTick);
     (sector(), tick).prop_flat_map(move |(sector, tick)| {
         (
@@ -123,7 +106,7 @@ pub fn news(motions: usize, events: usize) -> impl Strategy<Value = News> {
             collection::vec(hit_in(sector, tick), 0..=events),
             collection::vec(beam_in(sector, tick), 0..=events),
         )
-            .prop_map(|(sector, tick, motions, shots, hits, beams)| News {
+            .prop_map(|(sector, tick, motions, shots, hits, beams)| SectorUpdate {
                 sector,
                 tick,
                 motions: named(motions),

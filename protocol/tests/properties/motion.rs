@@ -1,9 +1,6 @@
 //! A sector's update: nothing lost when it is split, every field within its bound, shots exact.
 
-use crate::{
-    given::{self, News},
-    repeatable,
-};
+use crate::{given, repeatable};
 use proptest::prelude::*;
 use sidereal_protocol::{
     DVec2, DecodeError,
@@ -22,7 +19,7 @@ use sidereal_protocol::{
 };
 use std::f64::consts::{PI, TAU};
 
-fn packets(news: &News) -> Vec<Vec<u8>> {
+fn packets(news: &SectorUpdate) -> Vec<Vec<u8>> {
     encode_sector_update(news.sector, news.tick, news.parts()).into_iter().map(|packet| packet.bytes).collect()
 }
 
