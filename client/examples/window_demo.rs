@@ -107,7 +107,7 @@ fn other(net_id: u32, kind: EntityKind, name: &str, state: FlightState, radius: 
         EntityKind::Ship => Some(HullKind::Scout),
         EntityKind::Drone => Some(HullKind::Drone),
         EntityKind::Missile => Some(HullKind::Missile),
-        EntityKind::Asteroid => None,
+        EntityKind::Asteroid | EntityKind::Station | EntityKind::Crate => None,
     };
     let hull_max = hull_kind.map_or(400, |kind| kind.spec().hull);
     Other {

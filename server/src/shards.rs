@@ -145,7 +145,7 @@ impl Core<'_, '_> {
                 self.transfer(Event::Adopted { from: shard, id, epoch });
             }
             ToServer::Record(record) => self.on_record(shard, *record),
-            ToServer::Destroyed { id, epoch, version, tick, by } => {
+            ToServer::Destroyed { id, epoch, version, tick, by, .. } => {
                 if self.is_authority(shard, id, epoch) {
                     let fence = (epoch, version);
                     self.on_destroyed(id, fence, tick, by);
@@ -154,6 +154,7 @@ impl Core<'_, '_> {
                 }
             }
             ToServer::Withdrawn { record } => self.on_withdrawn(shard, *record),
+            ToServer::OreMove(_) | ToServer::Deal { .. } => {}
             ToServer::Impact(impact) => self.pass_on(impact),
             ToServer::Shot { shot, to } => {
                 if let Some(next) = self.leases.table.holder(to)

@@ -9,6 +9,7 @@ use avian2d::prelude::*;
 use bevy::prelude::*;
 use sidereal_protocol::{
     DVec2,
+    economy::Fitted,
     flight::{Controls, FlightState, HullKind, HullSpec},
     ids::{AccountId, EntityId, NetId},
     motion::Motion,
@@ -48,6 +49,8 @@ pub struct Body {
     pub hull: u16,
     /// Hull points when whole.
     pub hull_max: u16,
+    /// What was bought for it.
+    pub fitted: Fitted,
 }
 
 impl Body {
@@ -128,6 +131,12 @@ pub struct Owned {
     pub adopted: Option<Instant>,
     /// Its record was ahead of this shard's clock: the state at that tick, until then.
     pub ahead: Option<(SimTick, FlightState)>,
+    /// The station that it is docked at.
+    pub docked: Option<EntityId>,
+    /// Units of ore in it, as the server's ledger last told.
+    pub ore: u32,
+    /// When a crate is lost; zero for what does not end by itself.
+    pub expires: SimTick,
 }
 
 /// The body of a record, as its authority from `record.epoch` on.
@@ -142,6 +151,7 @@ pub fn own_body(record: &EntityRecord) -> (Body, Owned, Flight) {
         radius: record.radius,
         hull: record.hull,
         hull_max: record.hull_max,
+        fitted: record.fitted,
     };
     let hands = record.pilot.map(|mut pilot| {
         if pilot.inputs_applied == 0 && pilot.input_delay_ticks == 0 {
@@ -166,6 +176,9 @@ pub fn own_body(record: &EntityRecord) -> (Body, Owned, Flight) {
         motion_sent: None,
         adopted: None,
         ahead: None,
+        docked: record.docked,
+        ore: record.ore,
+        expires: record.expires,
     };
     (body, owned, Flight(record.state))
 }
@@ -195,6 +208,10 @@ pub fn record(body: &Body, owned: &Owned, flight: &Flight, tick: SimTick) -> Ent
         settled_at: owned.settled_at,
         pilot: owned.hands.as_ref().map(|hands| hands.pilot),
         mind: owned.mind,
+        docked: owned.docked,
+        fitted: body.fitted,
+        ore: owned.ore,
+        expires: owned.expires,
     }
 }
 

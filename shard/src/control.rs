@@ -19,6 +19,7 @@ use crate::{
 use bevy::prelude::*;
 use sidereal_protocol::{
     control::{Lease, ToServer, ToShard},
+    economy::DealRefusal,
     ids::EntityId,
     record::EntityRecord,
 };
@@ -83,6 +84,16 @@ fn handle(world: &mut World, frame: ToShard) {
                 shots.receive(shot, world.resource::<Leases>(), now, &mut totals);
             });
         }),
+        ToShard::Deal { key, ship, .. } => {
+            let verdict = Err(DealRefusal::NotMine);
+            world.resource_mut::<Outbox<ToServer>>().push(ToServer::Deal { key, ship, verdict });
+        }
+        ToShard::Settled { .. } => {}
+        ToShard::Holdings { id, ore } => {
+            if let Some(mut owned) = owned_mut(world, id) {
+                owned.ore = ore;
+            }
+        }
         ToShard::Drain => drain::drain(world),
     }
 }

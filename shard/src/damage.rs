@@ -185,5 +185,12 @@ fn destroy(
     tick: sidereal_protocol::tick::SimTick,
     outbox: &mut Outbox<ToServer>,
 ) {
-    outbox.push(ToServer::Destroyed { id: body.id, epoch: owned.epoch, version: owned.version + 1, tick, by });
+    outbox.push(ToServer::Destroyed {
+        id: body.id,
+        epoch: owned.epoch,
+        version: owned.version + 1,
+        tick,
+        by,
+        wreck: None,
+    });
 }

@@ -23,6 +23,7 @@ use naia_bevy_client::{
 use sidereal_protocol::{
     components::{Identity, Vitals},
     control::{ToServer, ToShard, decode_frame, encode_frame},
+    economy::Fitted,
     ids::EntityId,
     messages::Credential,
     motion::SectorUpdate,
@@ -292,6 +293,7 @@ fn ghost_body(identity: &Identity, vitals: Option<&Vitals>) -> Option<Body> {
         radius: f64::from(*identity.radius),
         hull,
         hull_max,
+        fitted: Fitted::default(),
     })
 }
 

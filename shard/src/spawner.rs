@@ -63,7 +63,7 @@ impl Losses {
     /// Remembers what was destroyed. Players' ships come back another way.
     pub fn add(&mut self, body: &Body, owned: &Owned, now: SimTick) {
         let wait = match body.kind {
-            EntityKind::Ship | EntityKind::Missile => return,
+            EntityKind::Ship | EntityKind::Missile | EntityKind::Station | EntityKind::Crate => return,
             EntityKind::Drone => DRONE_TICKS,
             EntityKind::Asteroid => ASTEROID_TICKS,
         };

@@ -91,7 +91,7 @@ pub(super) fn tint_of(other: &Other) -> Tint {
     match other.kind {
         EntityKind::Ship => palette::PLAYER,
         EntityKind::Drone | EntityKind::Missile => palette::DRONE,
-        EntityKind::Asteroid => palette::ROCK,
+        EntityKind::Asteroid | EntityKind::Station | EntityKind::Crate => palette::ROCK,
     }
 }
 

@@ -48,9 +48,9 @@ fn bar_place(lens: &Lens, other: &Other) -> Vec2 {
 
 fn is_marked(lens: &Lens, other: &Other) -> bool {
     match other.kind {
-        EntityKind::Ship => true,
+        EntityKind::Ship | EntityKind::Station => true,
         EntityKind::Drone => lens.scale < DRONE_MARKS_SCALE,
-        EntityKind::Asteroid | EntityKind::Missile => false,
+        EntityKind::Asteroid | EntityKind::Missile | EntityKind::Crate => false,
     }
 }
 
