@@ -14,6 +14,8 @@ pub mod clock;
 pub mod config;
 pub mod core;
 pub mod db;
+pub mod deals;
+pub mod goods;
 pub mod granting;
 pub mod handoff;
 pub mod http;
@@ -34,6 +36,7 @@ pub mod schedule;
 pub mod shards;
 pub mod shutdown;
 pub mod tickets;
+pub mod trades;
 pub mod transfers;
 pub mod worldgen;
 
@@ -93,6 +96,9 @@ pub fn build_app(parts: ServerParts) -> App {
         .init_resource::<shards::Shards>()
         .init_resource::<players::Players>()
         .init_resource::<interest::Interest>()
+        .init_resource::<goods::Goods>()
+        .init_resource::<deals::Deals>()
+        .init_resource::<trades::Trades>()
         .init_resource::<census::Audit>()
         .init_resource::<report::Tally>()
         .init_resource::<report::TickStart>()

@@ -110,6 +110,23 @@ impl Players {
         })
     }
 
+    /// The session and the ship in the world of an account.
+    pub fn flying_of(&self, account: AccountId) -> Option<(SocketAddr, EntityId)> {
+        let address = self.by_account.get(&account)?;
+        match self.by_address.get(address)?.ship {
+            Ship::Flying(id) => Some((*address, id)),
+            _ => None,
+        }
+    }
+
+    /// The account and the ship in the world of naia's user.
+    pub fn flying_user(&self, user: UserKey) -> Option<(AccountId, EntityId)> {
+        self.by_address.values().find(|player| player.user == user).and_then(|player| match player.ship {
+            Ship::Flying(id) => Some((player.account, id)),
+            _ => None,
+        })
+    }
+
     /// What an account has sent after `last`; empty when it is not connected.
     pub fn inputs_since(&self, account: AccountId, last: SimTick) -> Vec<Input> {
         self.of(account).map(|player| player.inputs.since(last)).unwrap_or_default()
@@ -272,6 +289,7 @@ impl Core<'_, '_> {
                     info!(name = %player.name, %id, "in space");
                 }
                 self.notify(&address, &ShipAssigned::of(id, net_id));
+                self.goods.tell(owner);
             }
             // Left while the ship was on its way in.
             None => {
@@ -328,7 +346,7 @@ impl Core<'_, '_> {
     }
 
     fn store_ship(&mut self, record: EntityRecord) {
-        self.storage.put(&EntityRecord { pilot: None, ..record });
+        self.storage.put(&record);
     }
 
     /// The pilot's inputs that are in a ship's state were applied.
@@ -455,6 +473,8 @@ pub fn tend_ships(mut core: Core<'_, '_>) {
             continue;
         }
         match core.mirror.get(id).map(|entry| entry.holder) {
+            // Its deal ends first.
+            Some(_) if core.deals.concern(id) => {}
             Some(Holder::Shard(shard)) if adrift.asked != Some(shard) => {
                 if let Some((_, adrift)) = core.players.adrift.get_mut(&id) {
                     adrift.asked = Some(shard);

@@ -309,7 +309,7 @@ impl Database {
         Ok(self.account_by_id(account)?.and_then(|account| account.ship_id))
     }
 
-    fn conn(&self) -> Result<Pooled, DbError> {
+    pub(super) fn conn(&self) -> Result<Pooled, DbError> {
         self.pool.get().map_err(|source| DbError::Unavailable { wait_ms: sqlite::POOL_WAIT_MS, source })
     }
 }
@@ -354,7 +354,7 @@ macro_rules! is_not_older {
 }
 
 /// Stores a state unless a newer one is there; tells whether it was stored.
-fn write_entity(conn: &mut Conn, entity: &StoredEntity, now: i64) -> QueryResult<bool> {
+pub(super) fn write_entity(conn: &mut Conn, entity: &StoredEntity, now: i64) -> QueryResult<bool> {
     let owner = entity.owner.as_ref().map(|owner| owner.as_bytes().as_slice());
     let insert = diesel::insert_into(entities::table)
         .values((
@@ -388,7 +388,7 @@ fn write_entity(conn: &mut Conn, entity: &StoredEntity, now: i64) -> QueryResult
 }
 
 /// Marks an entity as gone unless a newer state is there; tells whether it was marked. The row keeps the fence.
-fn write_tombstone(conn: &mut Conn, id: Uuid, fence: Fence, now: i64) -> QueryResult<bool> {
+pub(super) fn write_tombstone(conn: &mut Conn, id: Uuid, fence: Fence, now: i64) -> QueryResult<bool> {
     const NOTHING: &[u8] = &[];
     let insert = diesel::insert_into(entities::table)
         .values((
@@ -431,7 +431,7 @@ fn write_ship(conn: &mut Conn, account: Uuid, ship: Uuid) -> QueryResult<bool> {
     Ok(changed > 0)
 }
 
-fn write_meta(conn: &mut Conn, key: &str, value: &str) -> QueryResult<()> {
+pub(super) fn write_meta(conn: &mut Conn, key: &str, value: &str) -> QueryResult<()> {
     diesel::insert_into(meta::table)
         .values((meta::key.eq(key), meta::value.eq(value)))
         .on_conflict(meta::key)
@@ -465,11 +465,11 @@ fn entity_from((id, kind, owner, x, y, epoch, version, tick, record): EntityRow)
     })
 }
 
-fn uuid_from(bytes: &[u8], what: &'static str) -> Result<Uuid, DbError> {
+pub(super) fn uuid_from(bytes: &[u8], what: &'static str) -> Result<Uuid, DbError> {
     Uuid::from_slice(bytes).map_err(|_| DbError::Damaged { what })
 }
 
-fn unix_ms() -> i64 {
+pub(super) fn unix_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 

@@ -5,19 +5,24 @@
 //!
 //! - [`Database`]: blocking calls, for start-up, the HTTP threads and tests.
 //! - [`Store`]: what the ECS thread holds. It takes changes and read requests, and never waits for the database.
-//! - `write_behind`: the state machine between the two, without I/O.
+//! - `write_behind` and `books`: the state machines between the two, without I/O: entities' states, and who has what.
 //! - `sqlite`: everything that only SQLite needs.
 
+mod books;
 mod database;
 mod error;
+mod holdings;
+mod ledger;
 mod rows;
 mod schema;
 mod sqlite;
 mod store;
 mod write_behind;
 
+pub use books::{BooksStats, Move, Settled, Submission};
 pub use database::{Account, Database, DatabaseLock};
 pub use error::DbError;
+pub use holdings::{Balance, Commodity, Deal, DoneDeal, Holder, HolderKind, Posting};
 pub use rows::{Fence, Sector, StoredEntity};
 pub use store::{FlushSummary, LoadedSector, StopError, Store, StoreConfig, StoreReply};
-pub use write_behind::{Admission, MAX_RECORD_BYTES, StoreStats};
+pub use write_behind::{Admission, Change, MAX_RECORD_BYTES, StoreStats};

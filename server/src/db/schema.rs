@@ -40,3 +40,37 @@ diesel::table! {
         value -> Text,
     }
 }
+
+diesel::table! {
+    balances (kind, id, place, commodity) {
+        kind -> SmallInt,
+        id -> Binary,
+        place -> Binary,
+        commodity -> SmallInt,
+        amount -> BigInt,
+    }
+}
+
+diesel::table! {
+    deals (id) {
+        id -> Binary,
+        account -> Binary,
+        bargain -> Binary,
+        answer -> Text,
+        run -> Binary,
+        tick -> BigInt,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    postings (deal, line) {
+        deal -> Binary,
+        line -> SmallInt,
+        kind -> SmallInt,
+        id -> Binary,
+        place -> Binary,
+        commodity -> SmallInt,
+        delta -> BigInt,
+    }
+}
