@@ -28,13 +28,17 @@ pub mod motion_plane;
 mod password;
 pub mod persist;
 pub mod players;
+pub mod rate_limit;
 pub mod report;
 pub mod run;
 pub mod schedule;
+pub mod sessions;
 pub mod shards;
 pub mod shutdown;
+pub mod supabase;
 pub mod tickets;
 pub mod transfers;
+mod turns;
 pub mod worldgen;
 
 use bevy::{

@@ -11,6 +11,8 @@ use sidereal_server::db::Database;
 use sidereal_server::http::{
     BODY_LIMIT_BYTES, HttpError, HttpLimits, HttpServer, HttpState, MetricsText, ServerStatus,
 };
+use sidereal_server::rate_limit::Rates;
+use sidereal_server::sessions::Sessions;
 use sidereal_server::tickets::{TicketError, TicketOffice};
 use uuid::Uuid;
 
@@ -26,12 +28,16 @@ struct World {
 fn state(limits: HttpLimits) -> HttpState {
     let database = Database::open(":memory:").expect("memory is there");
     HttpState {
-        accounts: Accounts::new(database, HashCost::WEAK).expect("an allowed cost"),
+        accounts: Accounts::new(database.clone(), HashCost::WEAK).expect("an allowed cost"),
+        sessions: Sessions::new(database),
+        supabase: None,
         tickets: TicketOffice::new(),
         status: Arc::default(),
         player_addr: "127.0.0.1:7777".to_owned(),
         certificate_hash: "ab".repeat(32),
         limits,
+        rates: Rates::default(),
+        trusted_proxies: 0,
     }
 }
 

@@ -4,6 +4,7 @@
 //! is bytes, with the fence `(epoch, version, tick)` beside it.
 //!
 //! - [`Database`]: blocking calls, for start-up, the HTTP threads and tests.
+//! - `sessions`: the calls of [`Database`] for sessions, keys of registrations, and identities.
 //! - [`Store`]: what the ECS thread holds. It takes changes and read requests, and never waits for the database.
 //! - `write_behind`: the state machine between the two, without I/O.
 //! - `sqlite`: everything that only SQLite needs.
@@ -12,6 +13,7 @@ mod database;
 mod error;
 mod rows;
 mod schema;
+mod sessions;
 mod sqlite;
 mod store;
 mod write_behind;
@@ -19,5 +21,6 @@ mod write_behind;
 pub use database::{Account, Database, DatabaseLock};
 pub use error::DbError;
 pub use rows::{Fence, Sector, StoredEntity};
+pub use sessions::{Made, SessionBounds, StoredToken, TokenHash};
 pub use store::{FlushSummary, LoadedSector, StopError, Store, StoreConfig, StoreReply};
 pub use write_behind::{Admission, MAX_RECORD_BYTES, StoreStats};
