@@ -88,6 +88,14 @@ impl Core<'_, '_> {
         let hold = ship.record.hull_kind.filter(|_| ship.record.kind == EntityKind::Ship).map_or(0, |hull| hull.hold());
         self.goods.askers.insert((order.from, shard));
         if let Some(store) = self.storage.store() {
+            // What has a balance has a row: with its first one it is stored in the same transaction.
+            for record in [&from.record, &ship.record] {
+                if store.balance(Holder::entity(record.id.0), Commodity::Ore).is_none()
+                    && let Some(row) = row_of(record)
+                {
+                    store.link(Change::Put(row), false);
+                }
+            }
             store.move_goods(Move {
                 from: Holder::entity(order.from.0),
                 to: Holder::entity(order.to.0),

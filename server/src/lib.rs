@@ -14,6 +14,7 @@ pub mod clock;
 pub mod config;
 pub mod core;
 pub mod db;
+pub mod db_tool;
 pub mod deals;
 pub mod goods;
 pub mod granting;
@@ -30,14 +31,18 @@ pub mod motion_plane;
 mod password;
 pub mod persist;
 pub mod players;
+pub mod rate_limit;
 pub mod report;
 pub mod run;
 pub mod schedule;
+pub mod sessions;
 pub mod shards;
 pub mod shutdown;
+pub mod supabase;
 pub mod tickets;
 pub mod trades;
 pub mod transfers;
+mod turns;
 pub mod worldgen;
 
 use bevy::{

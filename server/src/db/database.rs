@@ -46,7 +46,8 @@ pub struct Account {
     pub id: Uuid,
     /// Its name, as it was registered; unique in whatever case.
     pub name: String,
-    /// The password's hash with its parameters (PHC string).
+    /// The password's hash with its parameters (PHC string); empty for an account that has no password, because
+    /// somebody else says who may use it.
     pub password_hash: String,
     /// The ship that the player comes back to.
     pub ship_id: Option<Uuid>,
@@ -59,6 +60,24 @@ impl fmt::Debug for Account {
             .field("name", &self.name)
             .field("ship_id", &self.ship_id)
             .finish_non_exhaustive()
+    }
+}
+
+impl Account {
+    /// One under a new id.
+    pub(super) fn without_ship(name: &str, password_hash: &str) -> Self {
+        Self { id: Uuid::now_v7(), name: name.to_owned(), password_hash: password_hash.to_owned(), ship_id: None }
+    }
+
+    pub(super) fn from_row(
+        (id, name, password_hash, ship_id): (Vec<u8>, String, String, Option<Vec<u8>>),
+    ) -> Result<Self, DbError> {
+        Ok(Self {
+            id: uuid_from(&id, "account id")?,
+            name,
+            password_hash,
+            ship_id: ship_id.map(|id| uuid_from(&id, "ship id")).transpose()?,
+        })
     }
 }
 
@@ -143,7 +162,7 @@ impl Database {
             .select((accounts::id, accounts::name, accounts::password_hash, accounts::ship_id))
             .first(&mut conn)
             .optional()?;
-        row.map(account_from).transpose()
+        row.map(Account::from_row).transpose()
     }
 
     /// The account of that id.
@@ -157,7 +176,7 @@ impl Database {
             .select((accounts::id, accounts::name, accounts::password_hash, accounts::ship_id))
             .first(&mut conn)
             .optional()?;
-        row.map(account_from).transpose()
+        row.map(Account::from_row).transpose()
     }
 
     /// Makes an account; it is stored when this returns.
@@ -165,12 +184,7 @@ impl Database {
     /// # Errors
     /// [`DbError::NameTaken`], or when the database fails.
     pub fn create_account(&self, name: &str, password_hash: &str) -> Result<Account, DbError> {
-        let account = Account {
-            id: Uuid::now_v7(),
-            name: name.to_owned(),
-            password_hash: password_hash.to_owned(),
-            ship_id: None,
-        };
+        let account = Account::without_ship(name, password_hash);
         self.add_account(&account)?;
         Ok(account)
     }
@@ -180,19 +194,7 @@ impl Database {
     /// # Errors
     /// [`DbError::NameTaken`] when name or id are, or when the database fails.
     pub fn add_account(&self, account: &Account) -> Result<(), DbError> {
-        let mut conn = self.conn()?;
-        diesel::insert_into(accounts::table)
-            .values((
-                accounts::id.eq(account.id.as_bytes().as_slice()),
-                accounts::name.eq(&account.name),
-                accounts::password_hash.eq(&account.password_hash),
-                accounts::created_at.eq(unix_ms()),
-            ))
-            .execute(&mut conn)
-            .map_err(|error| match error {
-                DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, _) => DbError::NameTaken,
-                other => other.into(),
-            })?;
+        insert_account(&mut *self.conn()?, account)?;
         Ok(())
     }
 
@@ -441,15 +443,22 @@ pub(super) fn write_meta(conn: &mut Conn, key: &str, value: &str) -> QueryResult
     Ok(())
 }
 
-fn account_from(
-    (id, name, password_hash, ship_id): (Vec<u8>, String, String, Option<Vec<u8>>),
-) -> Result<Account, DbError> {
-    Ok(Account {
-        id: uuid_from(&id, "account id")?,
-        name,
-        password_hash,
-        ship_id: ship_id.map(|id| uuid_from(&id, "ship id")).transpose()?,
-    })
+/// Gives the time that was stored with it, unix ms.
+pub(super) fn insert_account(conn: &mut Conn, account: &Account) -> Result<i64, DbError> {
+    let now = unix_ms();
+    diesel::insert_into(accounts::table)
+        .values((
+            accounts::id.eq(account.id.as_bytes().as_slice()),
+            accounts::name.eq(&account.name),
+            accounts::password_hash.eq(&account.password_hash),
+            accounts::created_at.eq(now),
+        ))
+        .execute(conn)
+        .map_err(|error| match error {
+            DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, _) => DbError::NameTaken,
+            other => other.into(),
+        })?;
+    Ok(now)
 }
 
 fn entity_from((id, kind, owner, x, y, epoch, version, tick, record): EntityRow) -> Result<StoredEntity, DbError> {

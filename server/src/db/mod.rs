@@ -4,6 +4,7 @@
 //! is bytes, with the fence `(epoch, version, tick)` beside it.
 //!
 //! - [`Database`]: blocking calls, for start-up, the HTTP threads and tests.
+//! - `sessions`: the calls of [`Database`] for sessions, keys of registrations, and identities.
 //! - [`Store`]: what the ECS thread holds. It takes changes and read requests, and never waits for the database.
 //! - `write_behind` and `books`: the state machines between the two, without I/O: entities' states, and who has what.
 //! - `sqlite`: everything that only SQLite needs.
@@ -15,8 +16,10 @@ mod holdings;
 mod ledger;
 mod rows;
 mod schema;
+mod sessions;
 mod sqlite;
 mod store;
+pub mod tools;
 mod write_behind;
 
 pub use books::{BooksStats, Move, Settled, Submission};
@@ -24,5 +27,6 @@ pub use database::{Account, Database, DatabaseLock};
 pub use error::DbError;
 pub use holdings::{Balance, Commodity, Deal, DoneDeal, Holder, HolderKind, Posting};
 pub use rows::{Fence, Sector, StoredEntity};
+pub use sessions::{Made, SessionBounds, StoredToken, TokenHash};
 pub use store::{FlushSummary, LoadedSector, StopError, Store, StoreConfig, StoreReply};
 pub use write_behind::{Admission, Change, MAX_RECORD_BYTES, StoreStats};

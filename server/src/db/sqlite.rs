@@ -114,6 +114,14 @@ pub(super) fn write_transaction<T, E: From<DieselError>>(
     conn.immediate_transaction(work)
 }
 
+/// Runs `work` as a transaction that sees the database as it is at one moment.
+pub(super) fn read_transaction<T, E: From<DieselError>>(
+    conn: &mut Conn,
+    work: impl FnOnce(&mut Conn) -> Result<T, E>,
+) -> Result<T, E> {
+    conn.transaction(work)
+}
+
 #[derive(Debug)]
 struct Pragmas;
 

@@ -282,7 +282,9 @@ fn check_balances(
         }
     }
     for (kind, id, _, commodity) in unseen {
-        report.problem(|| format!("a deal moved commodity {commodity} of a holder of kind {kind} ({}) that has no balance", name(id)));
+        report.problem(|| {
+            format!("a deal moved commodity {commodity} of a holder of kind {kind} ({}) that has no balance", name(id))
+        });
     }
     for (commodity, sum) in sums.into_iter().filter(|(_, sum)| *sum != 0) {
         report.problem(|| format!("all balances of {commodity:?} add up to {sum}"));

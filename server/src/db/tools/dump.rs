@@ -13,9 +13,7 @@ use thiserror::Error;
 use super::rows::{
     AccountRow, BalanceRow, DealRow, EntityRow, IdentityRow, MetaRow, PostingRow, RegistrationRow, SectorRow,
 };
-use crate::db::schema::{
-    accounts, balances, deals, entities, identities, meta, postings, registrations, sectors,
-};
+use crate::db::schema::{accounts, balances, deals, entities, identities, meta, postings, registrations, sectors};
 use crate::db::sqlite::{self, Conn};
 use crate::db::{Database, DbError};
 
@@ -199,7 +197,9 @@ pub fn import(database: &Database, input: &mut dyn BufRead) -> Result<u64, DumpE
                 }
             }
             if batch.waiting >= ROWS_AT_ONCE {
-                batch.write(conn).map_err(|error| lines.wrong(format!("or one just before cannot be stored ({error})")))?;
+                batch
+                    .write(conn)
+                    .map_err(|error| lines.wrong(format!("or one just before cannot be stored ({error})")))?;
             }
         }
         batch.write(conn).map_err(|error| lines.wrong(format!("or one just before cannot be stored ({error})")))?;

@@ -3,9 +3,7 @@
 use diesel::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::db::schema::{
-    accounts, balances, deals, entities, identities, meta, postings, registrations, sectors,
-};
+use crate::db::schema::{accounts, balances, deals, entities, identities, meta, postings, registrations, sectors};
 
 /// A setting of the world.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Queryable, Selectable, Insertable)]
