@@ -42,7 +42,23 @@ pub enum AdvertiseError {
     Unspecified(SocketAddr),
 }
 
+/// The database when nobody names one.
+const DEFAULT_DATABASE_URL: &str = "sqlite://sidereal.sqlite";
+
 impl Config {
+    /// The database's URL; it may hold a password. In this order: the flag, its environment twin, `DATABASE_URL`, a
+    /// file in the working folder.
+    pub fn database_url(&self) -> String {
+        self.database_url_or(std::env::var("DATABASE_URL").ok())
+    }
+
+    fn database_url_or(&self, from_environment: Option<String>) -> String {
+        let given = self.database_url.as_ref().map(|url| url.0.clone());
+        given
+            .or_else(|| from_environment.filter(|url| !url.is_empty()))
+            .unwrap_or_else(|| DEFAULT_DATABASE_URL.to_owned())
+    }
+
     /// What logins tell players to connect to, when `bound` is what the system gave for `player_addr`.
     ///
     /// # Errors
@@ -75,9 +91,10 @@ pub struct Config {
     /// Where the HTTP API listens (TCP).
     #[arg(long, env = "SIDEREAL_HTTP_ADDR", value_parser = address, default_value = "127.0.0.1:7779")]
     pub http_addr: SocketAddr,
-    /// The database: sqlite://FILE, a file's path, or :memory:.
-    #[arg(long, env = "SIDEREAL_DATABASE_URL", default_value = "sqlite://sidereal.sqlite")]
-    pub database_url: String,
+    /// The database: sqlite://FILE, a file's path, :memory:, or postgres://USER:PASSWORD@HOST/DATABASE (best given by
+    /// the environment). Without it DATABASE_URL counts, and without that sqlite://sidereal.sqlite.
+    #[arg(long, env = "SIDEREAL_DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<Secret>,
     /// What shards must present; best given by the environment, where other users cannot read it.
     #[arg(long, env = "SIDEREAL_SHARD_SECRET", hide_env_values = true)]
     pub shard_secret: Secret,
@@ -107,6 +124,23 @@ mod tests {
         let config = Config::try_parse_from(secret.iter().chain(arguments)).expect("a good command line");
         let bound = bound.parse().expect("an address");
         config.advertised_player_addr(bound).map(|address| address.to_string()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_database_is_the_one_that_is_named_nearest_and_never_printed() {
+        let parse = |arguments: &[&str]| {
+            let secret = ["sidereal-server", "--shard-secret", "x"];
+            Config::try_parse_from(secret.iter().chain(arguments)).expect("a good command line")
+        };
+        let flag = parse(&["--database-url", "postgres://me:hunter2@h/world"]);
+        assert_eq!(flag.database_url_or(Some("other.sqlite".into())), "postgres://me:hunter2@h/world");
+        assert!(!format!("{flag:?}").contains("hunter2"));
+        if std::env::var_os("SIDEREAL_DATABASE_URL").is_none() {
+            let none = parse(&[]);
+            assert_eq!(none.database_url_or(Some("other.sqlite".into())), "other.sqlite");
+            assert_eq!(none.database_url_or(Some(String::new())), DEFAULT_DATABASE_URL);
+            assert_eq!(none.database_url_or(None), DEFAULT_DATABASE_URL);
+        }
     }
 
     #[test]
