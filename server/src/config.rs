@@ -24,6 +24,25 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// A database's URL, which may hold a password.
+#[derive(Clone)]
+pub struct DatabaseUrl(pub String);
+
+impl FromStr for DatabaseUrl {
+    type Err = std::convert::Infallible;
+
+    /// What is wrong with it is told when it is opened, without its password.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
+
 fn address(text: &str) -> Result<SocketAddr, &'static str> {
     text.parse().map_err(|_| "give an IP address and a port, like 127.0.0.1:7777 or [::]:7777")
 }
@@ -94,7 +113,7 @@ pub struct Config {
     /// The database: sqlite://FILE, a file's path, :memory:, or postgres://USER:PASSWORD@HOST/DATABASE (best given by
     /// the environment). Without it DATABASE_URL counts, and without that sqlite://sidereal.sqlite.
     #[arg(long, env = "SIDEREAL_DATABASE_URL", hide_env_values = true)]
-    pub database_url: Option<Secret>,
+    pub database_url: Option<DatabaseUrl>,
     /// What shards must present; best given by the environment, where other users cannot read it.
     #[arg(long, env = "SIDEREAL_SHARD_SECRET", hide_env_values = true)]
     pub shard_secret: Secret,

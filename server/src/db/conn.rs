@@ -104,11 +104,9 @@ impl Conn<'_> {
         match self {
             Self::Sqlite(conn) => conn.transaction(|conn| work(&mut Conn::Sqlite(conn))),
             #[cfg(feature = "postgres")]
-            Self::Postgres(conn) => conn
-                .build_transaction()
-                .repeatable_read()
-                .read_only()
-                .run(|conn| work(&mut Conn::Postgres(conn))),
+            Self::Postgres(conn) => {
+                conn.build_transaction().repeatable_read().read_only().run(|conn| work(&mut Conn::Postgres(conn)))
+            }
         }
     }
 }

@@ -194,9 +194,12 @@ impl Database {
         if text::check_indexed("name", name).is_err() {
             return Ok(None);
         }
-        let query = accounts::table
-            .filter(lower(accounts::name).eq(name.to_ascii_lowercase()))
-            .select((accounts::id, accounts::name, accounts::password_hash, accounts::ship_id));
+        let query = accounts::table.filter(lower(accounts::name).eq(name.to_ascii_lowercase())).select((
+            accounts::id,
+            accounts::name,
+            accounts::password_hash,
+            accounts::ship_id,
+        ));
         let row = self.with(|conn| Ok(with_conn!(conn, |c| query.first(c)).optional()?))?;
         row.map(account_from).transpose()
     }
@@ -206,9 +209,12 @@ impl Database {
     /// # Errors
     /// When the database fails.
     pub fn account_by_id(&self, id: Uuid) -> Result<Option<Account>, DbError> {
-        let query = accounts::table
-            .filter(accounts::id.eq(id.as_bytes().as_slice()))
-            .select((accounts::id, accounts::name, accounts::password_hash, accounts::ship_id));
+        let query = accounts::table.filter(accounts::id.eq(id.as_bytes().as_slice())).select((
+            accounts::id,
+            accounts::name,
+            accounts::password_hash,
+            accounts::ship_id,
+        ));
         let row = self.with(|conn| Ok(with_conn!(conn, |c| query.first(c)).optional()?))?;
         row.map(account_from).transpose()
     }
@@ -304,8 +310,7 @@ impl Database {
         let query = entities::table
             .filter(entities::id.eq(id.as_bytes().as_slice()))
             .select((ENTITY_COLUMNS, entities::deleted));
-        let row: Option<(EntityRow, bool)> =
-            self.with(|conn| Ok(with_conn!(conn, |c| query.first(c)).optional()?))?;
+        let row: Option<(EntityRow, bool)> = self.with(|conn| Ok(with_conn!(conn, |c| query.first(c)).optional()?))?;
         let Some((columns, deleted)) = row else {
             return Ok(None);
         };
@@ -373,9 +378,8 @@ impl Database {
 
 /// Whether a URL asks for PostgreSQL, well written or not.
 fn is_postgres(url: &str) -> bool {
-    url.split_once(':').is_some_and(|(scheme, _)| {
-        scheme.eq_ignore_ascii_case("postgres") || scheme.eq_ignore_ascii_case("postgresql")
-    })
+    url.split_once(':')
+        .is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("postgres") || scheme.eq_ignore_ascii_case("postgresql"))
 }
 
 /// The condition is the one of the index `entities_by_sector`, word for word, so that the index is used.
@@ -468,9 +472,7 @@ mod tests {
         let database = Database::open(":memory:").expect("memory is there");
         let query = diesel::debug_query::<diesel::sqlite::Sqlite, _>(&sector_query(1, &[2])).to_string();
         let (sql, _binds) = query.split_once(" -- binds").expect("a query with parameters");
-        let plan: Vec<Step> = diesel::sql_query(format!("EXPLAIN QUERY PLAN {sql}"))
-            .load(&mut conn)
-            .expect("a plan");
+        let plan: Vec<Step> = diesel::sql_query(format!("EXPLAIN QUERY PLAN {sql}")).load(&mut conn).expect("a plan");
         let plan: Vec<String> = plan.into_iter().map(|step| step.detail).collect();
         assert_eq!(plan, ["SEARCH entities USING INDEX entities_by_sector (sector_x=? AND sector_y=?)"]);
     }

@@ -20,7 +20,9 @@ pub enum DbError {
     )]
     NoPostgres,
     /// A URL of a PostgreSQL database that cannot be read. It may hold a password and is left out.
-    #[error("the PostgreSQL URL cannot be read ({why}): use --database-url postgres://USER:PASSWORD@HOST:PORT/DATABASE")]
+    #[error(
+        "the PostgreSQL URL cannot be read ({why}): use --database-url postgres://USER:PASSWORD@HOST:PORT/DATABASE"
+    )]
     BadPostgresUrl {
         /// What is wrong.
         why: &'static str,

@@ -191,7 +191,9 @@ fn check_ours(conn: &mut Conn, path: &str) -> Result<(), DbError> {
     };
     conn.batch_execute(&format!("PRAGMA busy_timeout = {BUSY_TIMEOUT_MS};")).map_err(refused)?;
     let tables: Count =
-        diesel::sql_query("SELECT count(*) AS count FROM sqlite_master WHERE tbl_name <> '__diesel_schema_migrations'").get_result(conn).map_err(refused)?;
+        diesel::sql_query("SELECT count(*) AS count FROM sqlite_master WHERE tbl_name <> '__diesel_schema_migrations'")
+            .get_result(conn)
+            .map_err(refused)?;
     if tables.count == 0 {
         return Ok(());
     }

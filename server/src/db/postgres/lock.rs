@@ -138,12 +138,8 @@ impl Writer {
         if self.shared.overtaken.load(Ordering::Relaxed) {
             return Err(DbError::Overtaken);
         }
-        let name: Option<String> = meta::table
-            .filter(meta::key.eq(META_WRITER))
-            .select(meta::value)
-            .for_share()
-            .first(conn)
-            .optional()?;
+        let name: Option<String> =
+            meta::table.filter(meta::key.eq(META_WRITER)).select(meta::value).for_share().first(conn).optional()?;
         if name.as_ref() == Some(&self.name) { Ok(()) } else { Err(DbError::Overtaken) }
     }
 }
@@ -153,13 +149,15 @@ impl Session {
         let mut conn = connect(url)?;
         check_ours(&mut conn, url)?;
         let (_, key) = place(&mut conn, url)?;
-        let taken: Yes = diesel::sql_query("SELECT pg_try_advisory_lock($1) AS yes").bind::<BigInt, _>(key).get_result(&mut conn)?;
+        let taken: Yes =
+            diesel::sql_query("SELECT pg_try_advisory_lock($1) AS yes").bind::<BigInt, _>(key).get_result(&mut conn)?;
         if !taken.yes {
             return Err(DbError::InUse { database: url.to_string() });
         }
-        let backend: Backend =
-            diesel::sql_query("SELECT pid, backend_start::text AS since FROM pg_stat_activity WHERE pid = pg_backend_pid()")
-                .get_result(&mut conn)?;
+        let backend: Backend = diesel::sql_query(
+            "SELECT pid, backend_start::text AS since FROM pg_stat_activity WHERE pid = pg_backend_pid()",
+        )
+        .get_result(&mut conn)?;
         Ok(Self { conn, key, pid: backend.pid, since: backend.since })
     }
 

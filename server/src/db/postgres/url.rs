@@ -37,10 +37,7 @@ impl PgUrl {
     /// Takes apart `postgres://[user[:password]@][host[:port],...][/database][?key=value&...]`.
     pub fn parse(url: &str) -> Result<Self, DbError> {
         let bad = |why: &'static str| DbError::BadPostgresUrl { why };
-        let rest = url
-            .split_once("://")
-            .ok_or(bad("it does not begin with postgres://"))?
-            .1;
+        let rest = url.split_once("://").ok_or(bad("it does not begin with postgres://"))?.1;
         // As libpq does: the user ends at the first '@', unless a '/' comes before it.
         let (user_info, rest) = match rest.find(['@', '/']) {
             Some(at) if rest[at..].starts_with('@') => (&rest[..at], &rest[at + 1..]),
@@ -52,7 +49,8 @@ impl PgUrl {
             return Err(bad("an @ in a user name or password must be written as %40"));
         }
 
-        let decode = |text: &str| decode(text).ok_or(bad("a % must be followed by two hexadecimal digits (UTF-8, no NUL)"));
+        let decode =
+            |text: &str| decode(text).ok_or(bad("a % must be followed by two hexadecimal digits (UTF-8, no NUL)"));
         let mut parameters = Vec::new();
         let mut add = |key: &str, value: String| {
             if !value.is_empty() {
@@ -72,7 +70,9 @@ impl PgUrl {
                 None => host.split_once(':').unwrap_or((host, "")),
             };
             if !port.is_empty() && port.parse::<u16>().is_err() {
-                return Err(bad("the port is not a number from 1 to 65535 (special characters of a password must be written as %XX)"));
+                return Err(bad(
+                    "the port is not a number from 1 to 65535 (special characters of a password must be written as %XX)",
+                ));
             }
             names.push(decode(name)?);
             ports.push(port);
@@ -180,7 +180,8 @@ mod tests {
 
     #[test]
     fn a_url_is_taken_apart_as_libpq_does_it() {
-        let url = parse("postgres://me:p%40ss%27%5C@db.example:6543/world?sslmode=prefer&options=-csearch_path%3Dsidereal");
+        let url =
+            parse("postgres://me:p%40ss%27%5C@db.example:6543/world?sslmode=prefer&options=-csearch_path%3Dsidereal");
         assert_eq!(url.parameter("user"), Some("me"));
         assert_eq!(url.parameter("password"), Some("p@ss'\\"));
         assert_eq!((url.parameter("host"), url.parameter("port")), (Some("db.example"), Some("6543")));
