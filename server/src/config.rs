@@ -33,13 +33,24 @@ fn maybe_secret(text: &str) -> Result<Secret, Infallible> {
     Ok(Secret(text.to_owned()))
 }
 
-/// The database that a tool works on: the one given, or the one that the environment names, or the default.
-pub fn database_url(given: Option<&str>) -> String {
-    given.map_or_else(|| DEFAULT_DATABASE_URL.to_owned(), ToOwned::to_owned)
+/// A database's URL, which may hold a password.
+#[derive(Clone)]
+pub struct DatabaseUrl(pub String);
+
+impl FromStr for DatabaseUrl {
+    type Err = std::convert::Infallible;
+
+    /// What is wrong with it is told when it is opened, without its password.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_owned()))
+    }
 }
 
-/// The database when nobody names one.
-const DEFAULT_DATABASE_URL: &str = "sqlite://sidereal.sqlite";
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
 
 fn address(text: &str) -> Result<SocketAddr, &'static str> {
     text.parse().map_err(|_| "give an IP address and a port, like 127.0.0.1:7777 or [::]:7777")
@@ -59,7 +70,26 @@ pub enum AdvertiseError {
     Unspecified(SocketAddr),
 }
 
+/// The database when nobody names one.
+const DEFAULT_DATABASE_URL: &str = "sqlite://sidereal.sqlite";
+
+/// The database that is given, or the one that `DATABASE_URL` names, or the one of nobody's naming.
+pub fn database_url(given: Option<&DatabaseUrl>) -> String {
+    database_url_or(given, std::env::var("DATABASE_URL").ok())
+}
+
+fn database_url_or(given: Option<&DatabaseUrl>, from_environment: Option<String>) -> String {
+    let given = given.map(|url| url.0.clone());
+    given.or_else(|| from_environment.filter(|url| !url.is_empty())).unwrap_or_else(|| DEFAULT_DATABASE_URL.to_owned())
+}
+
 impl Config {
+    /// The database's URL; it may hold a password. In this order: the flag, its environment twin, `DATABASE_URL`, a
+    /// file in the working folder.
+    pub fn database_url(&self) -> String {
+        database_url(self.database_url.as_ref())
+    }
+
     /// What logins tell players to connect to, when `bound` is what the system gave for `player_addr`.
     ///
     /// # Errors
@@ -92,9 +122,10 @@ pub struct Config {
     /// Where the HTTP API listens (TCP).
     #[arg(long, env = "SIDEREAL_HTTP_ADDR", value_parser = address, default_value = "127.0.0.1:7779")]
     pub http_addr: SocketAddr,
-    /// The database: sqlite://FILE, a file's path, or :memory:.
-    #[arg(long, env = "SIDEREAL_DATABASE_URL", default_value = DEFAULT_DATABASE_URL)]
-    pub database_url: String,
+    /// The database: sqlite://FILE, a file's path, :memory:, or postgres://USER:PASSWORD@HOST/DATABASE (best given by
+    /// the environment). Without it DATABASE_URL counts, and without that sqlite://sidereal.sqlite.
+    #[arg(long, env = "SIDEREAL_DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<DatabaseUrl>,
     /// What shards must present; best given by the environment, where other users cannot read it.
     #[arg(long, env = "SIDEREAL_SHARD_SECRET", hide_env_values = true)]
     pub shard_secret: Secret,
@@ -199,6 +230,26 @@ mod tests {
         let config = Config::try_parse_from(secret.iter().chain(arguments)).expect("a good command line");
         let bound = bound.parse().expect("an address");
         config.advertised_player_addr(bound).map(|address| address.to_string()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_database_is_the_one_that_is_named_nearest_and_never_printed() {
+        let parse = |arguments: &[&str]| {
+            let secret = ["sidereal-server", "--shard-secret", "x"];
+            Config::try_parse_from(secret.iter().chain(arguments)).expect("a good command line")
+        };
+        let flag = parse(&["--database-url", "postgres://me:hunter2@h/world"]);
+        assert_eq!(
+            database_url_or(flag.database_url.as_ref(), Some("other.sqlite".into())),
+            "postgres://me:hunter2@h/world"
+        );
+        assert!(!format!("{flag:?}").contains("hunter2"));
+        if std::env::var_os("SIDEREAL_DATABASE_URL").is_none() {
+            let none = parse(&[]);
+            assert_eq!(database_url_or(none.database_url.as_ref(), Some("other.sqlite".into())), "other.sqlite");
+            assert_eq!(database_url_or(none.database_url.as_ref(), Some(String::new())), DEFAULT_DATABASE_URL);
+            assert_eq!(database_url_or(none.database_url.as_ref(), None), DEFAULT_DATABASE_URL);
+        }
     }
 
     #[test]

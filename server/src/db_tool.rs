@@ -1,5 +1,6 @@
 //! `sidereal-server db …`: an operator's tools for a database.
 
+use crate::config::{DatabaseUrl, database_url};
 use crate::db::{
     Database,
     tools::{self, CheckReport},
@@ -16,9 +17,10 @@ use std::{
 #[derive(Debug, Parser)]
 #[command(name = "sidereal-server db")]
 pub struct DbTool {
-    /// The database: sqlite://FILE, a file's path, or postgres://….
+    /// The database: sqlite://FILE, a file's path, or postgres://USER:PASSWORD@HOST/DATABASE (best given by the
+    /// environment). Without it DATABASE_URL counts, and without that sqlite://sidereal.sqlite.
     #[arg(long, env = "SIDEREAL_DATABASE_URL", global = true, hide_env_values = true)]
-    database_url: Option<String>,
+    database_url: Option<DatabaseUrl>,
     #[command(subcommand)]
     action: Action,
 }
@@ -54,7 +56,7 @@ enum Action {
 /// # Errors
 /// One line on what is wrong with the database, the file or the flags.
 pub fn run(tool: &DbTool) -> anyhow::Result<bool> {
-    let url = crate::config::database_url(tool.database_url.as_deref());
+    let url = database_url(tool.database_url.as_ref());
     let out = &mut std::io::stdout();
     match &tool.action {
         Action::Check { json } => {
@@ -78,8 +80,8 @@ pub fn run(tool: &DbTool) -> anyhow::Result<bool> {
         }
         Action::Import { file } => {
             // Nobody else may begin to write what is not there yet.
-            let _lock = Database::lock(&url)?;
-            let database = Database::open(&url)?;
+            let lock = Database::lock(&url)?;
+            let database = Database::open(&url)?.guarded_by(&lock)?;
             let rows = if file == Path::new("-") {
                 tools::import(&database, &mut std::io::stdin().lock())?
             } else {

@@ -108,8 +108,9 @@ fn start(config: &Config) -> anyhow::Result<Running> {
     // Before anything is touched; the port is known when it is bound.
     config.advertised_player_addr(config.player_addr)?;
     let supabase = config.supabase.config()?.map(Supabase::new).transpose()?;
-    let lock = Database::lock(&config.database_url)?;
-    let database = Database::open(&config.database_url)?;
+    let url = config.database_url();
+    let lock = Database::lock(&url)?;
+    let database = Database::open(&url)?.guarded_by(&lock)?;
     let (world_seed, is_new) = world_seed(&database, config.seed)?;
     let start_tick = start_tick(&database)?;
     let tickets = TicketOffice::new();

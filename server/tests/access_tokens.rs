@@ -4,7 +4,7 @@
 //! Needs Python with PyJWT and cryptography, as `python3` or as `SIDEREAL_PYTHON` says. Without them it says SKIPPED;
 //! where `CI` is `true` it fails.
 
-mod common;
+mod http_world;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -13,7 +13,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 
-use common::World;
+use http_world::World;
 use serde::Deserialize;
 use serde_json::Value;
 use sidereal_server::http::HttpLimits;

@@ -1,12 +1,12 @@
 //! Whatever is sent to the HTTP API, it answers with a refusal and goes on: never a 5xx, never a panic.
 
-mod common;
+mod http_world;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use common::World;
+use http_world::World;
 use proptest::prelude::*;
 use sidereal_server::http::HttpLimits;
 use sidereal_server::supabase::{Algorithm, KeyTimes, Supabase, SupabaseConfig};

@@ -1,12 +1,12 @@
 //! The HTTP server end to end, over a real socket on a free port.
 
-mod common;
+mod http_world;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use common::{World, ann};
+use http_world::{World, ann};
 use serde_json::{Value, json};
 use sidereal_server::http::{BODY_LIMIT_BYTES, HttpError, HttpLimits, HttpServer, MetricsText};
 use sidereal_server::tickets::TicketError;
@@ -116,7 +116,7 @@ fn many_logins_at_once_are_all_answered() {
 fn a_taken_address_is_named_with_what_to_do() {
     let world = World::start(HttpLimits::default());
     let addr = world.server.local_addr;
-    let error = HttpServer::start(addr, common::state(HttpLimits::default()).1).expect_err("taken");
+    let error = HttpServer::start(addr, http_world::state(HttpLimits::default()).1).expect_err("taken");
     assert!(matches!(error, HttpError::AddressInUse { .. }));
     let text = error.to_string();
     assert!(text.contains(&addr.to_string()) && text.contains("--http-addr"), "{text}");

@@ -1,11 +1,11 @@
 //! Sessions, keys of registrations and limits, over a real socket. Every answer is held against the OpenAPI document.
 
-mod common;
+mod http_world;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use common::{Answer, World, ann};
+use http_world::{Answer, World, ann};
 use serde_json::{Value, json};
 use sidereal_server::http::HttpLimits;
 use sidereal_server::rate_limit::Rates;

@@ -5,10 +5,11 @@ use diesel::prelude::*;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use uuid::Uuid;
 
+use super::conn::{Conn, with_conn};
 use super::database::{Account, Database, insert_account, uuid_from};
 use super::error::DbError;
 use super::schema::{accounts, identities, registrations, session_tokens, sessions};
-use super::sqlite::{self, Conn};
+use super::text;
 
 /// SHA-256 of a session token.
 pub type TokenHash = [u8; 32];
@@ -60,26 +61,25 @@ impl Database {
         bounds: SessionBounds,
     ) -> Result<Uuid, DbError> {
         let id = Uuid::now_v7();
-        sqlite::write_transaction(&mut *self.conn()?, |conn| {
+        self.write_transaction(|conn| {
             // Times and ids may tie or go back with the clock: the pair orders all.
-            let oldest: Vec<Vec<u8>> = sessions::table
+            let oldest = sessions::table
                 .filter(sessions::account_id.eq(account.as_bytes().as_slice()))
                 .order((sessions::created_at.desc(), sessions::id.desc()))
                 .offset(bounds.sessions_per_account.saturating_sub(1))
                 .limit(bounds.sessions_per_account)
-                .select(sessions::id)
-                .load(conn)?;
+                .select(sessions::id);
+            let oldest: Vec<Vec<u8>> = with_conn!(conn, |c| oldest.load(c))?;
             delete_sessions(conn, &oldest)?;
-            diesel::insert_into(sessions::table)
-                .values((
-                    sessions::id.eq(id.as_bytes().as_slice()),
-                    sessions::account_id.eq(account.as_bytes().as_slice()),
-                    sessions::created_at.eq(now_ms),
-                    sessions::expires_at.eq(expires_ms),
-                ))
-                .execute(conn)?;
+            let insert = diesel::insert_into(sessions::table).values((
+                sessions::id.eq(id.as_bytes().as_slice()),
+                sessions::account_id.eq(account.as_bytes().as_slice()),
+                sessions::created_at.eq(now_ms),
+                sessions::expires_at.eq(expires_ms),
+            ));
+            with_conn!(conn, |c| insert.execute(c))?;
             insert_token(conn, id, token, now_ms)?;
-            Ok::<_, DbError>(id)
+            Ok(id)
         })
     }
 
@@ -88,7 +88,7 @@ impl Database {
     /// # Errors
     /// When the database fails.
     pub fn session_token(&self, token: &TokenHash) -> Result<Option<StoredToken>, DbError> {
-        find_token(&mut *self.conn()?, token)
+        self.with(|conn| find_token(conn, token))
     }
 
     /// Gives a session another token: the one that it had counts as rotated from now on. False when the session has
@@ -104,24 +104,26 @@ impl Database {
         expires_ms: i64,
         bounds: SessionBounds,
     ) -> Result<bool, DbError> {
-        sqlite::write_transaction(&mut *self.conn()?, |conn| {
+        self.write_transaction(|conn| {
             // First, so that two rotations of a session come one after the other, whatever the backend locks.
             if extend(conn, session, expires_ms)? == 0 {
                 return Ok(false);
             }
             let of_session = session_tokens::session_id.eq(session.as_bytes().as_slice());
             let present = session_tokens::table.filter(of_session).filter(session_tokens::rotated_at.is_null());
-            diesel::update(present).set(session_tokens::rotated_at.eq(now_ms)).execute(conn)?;
-            let oldest: Vec<Vec<u8>> = session_tokens::table
+            let update = diesel::update(present).set(session_tokens::rotated_at.eq(now_ms));
+            with_conn!(conn, |c| update.execute(c))?;
+            let oldest = session_tokens::table
                 .filter(of_session)
                 .order((session_tokens::issued_at.desc(), session_tokens::token_hash.desc()))
                 .offset(bounds.tokens_per_session.saturating_sub(1))
                 .limit(bounds.tokens_per_session)
-                .select(session_tokens::token_hash)
-                .load(conn)?;
-            diesel::delete(session_tokens::table.filter(session_tokens::token_hash.eq_any(oldest))).execute(conn)?;
+                .select(session_tokens::token_hash);
+            let oldest: Vec<Vec<u8>> = with_conn!(conn, |c| oldest.load(c))?;
+            let delete = diesel::delete(session_tokens::table.filter(session_tokens::token_hash.eq_any(oldest)));
+            with_conn!(conn, |c| delete.execute(c))?;
             insert_token(conn, session, next, now_ms)?;
-            Ok::<_, DbError>(true)
+            Ok(true)
         })
     }
 
@@ -130,7 +132,7 @@ impl Database {
     /// # Errors
     /// When the database fails.
     pub fn extend_session(&self, session: Uuid, expires_ms: i64) -> Result<bool, DbError> {
-        Ok(extend(&mut *self.conn()?, session, expires_ms)? > 0)
+        self.write_transaction(|conn| Ok(extend(conn, session, expires_ms)? > 0))
     }
 
     /// Ends a session: none of its tokens is known any more. False when it had ended already.
@@ -139,7 +141,7 @@ impl Database {
     /// When the database fails.
     pub fn end_session(&self, session: Uuid) -> Result<bool, DbError> {
         let id = [session.as_bytes().to_vec()];
-        sqlite::write_transaction(&mut *self.conn()?, |conn| Ok::<_, DbError>(delete_sessions(conn, &id)? > 0))
+        self.write_transaction(|conn| Ok(delete_sessions(conn, &id)? > 0))
     }
 
     /// Removes at most `limit` sessions that ended before `now_ms`, and as many keys of registrations from before
@@ -148,21 +150,21 @@ impl Database {
     /// # Errors
     /// When the database fails.
     pub fn sweep_sessions(&self, now_ms: i64, keys_before_ms: i64, limit: i64) -> Result<usize, DbError> {
-        sqlite::write_transaction(&mut *self.conn()?, |conn| {
-            let ended: Vec<Vec<u8>> = sessions::table
+        self.write_transaction(|conn| {
+            let ended = sessions::table
                 .filter(sessions::expires_at.le(now_ms))
                 .order(sessions::expires_at)
                 .limit(limit)
-                .select(sessions::id)
-                .load(conn)?;
-            let old: Vec<String> = registrations::table
+                .select(sessions::id);
+            let ended: Vec<Vec<u8>> = with_conn!(conn, |c| ended.load(c))?;
+            let old = registrations::table
                 .filter(registrations::created_at.lt(keys_before_ms))
                 .order(registrations::created_at)
                 .limit(limit)
-                .select(registrations::idempotency_key)
-                .load(conn)?;
-            let keys = registrations::table.filter(registrations::idempotency_key.eq_any(old));
-            Ok::<_, DbError>(delete_sessions(conn, &ended)? + diesel::delete(keys).execute(conn)?)
+                .select(registrations::idempotency_key);
+            let old: Vec<String> = with_conn!(conn, |c| old.load(c))?;
+            let keys = diesel::delete(registrations::table.filter(registrations::idempotency_key.eq_any(old)));
+            Ok(delete_sessions(conn, &ended)? + with_conn!(conn, |c| keys.execute(c))?)
         })
     }
 
@@ -171,7 +173,7 @@ impl Database {
     /// # Errors
     /// When the database fails.
     pub fn registered_with(&self, key: &str) -> Result<Option<Account>, DbError> {
-        find_registration(&mut *self.conn()?, key)
+        self.with(|conn| find_registration(conn, key))
     }
 
     /// Makes an account and keeps the registration's key with it, in one transaction. Under a key that is known nothing
@@ -180,19 +182,19 @@ impl Database {
     /// # Errors
     /// [`DbError::NameTaken`], or when the database fails.
     pub fn create_account_once(&self, name: &str, password_hash: &str, key: &str) -> Result<Made, DbError> {
+        text::check_indexed("idempotency key", key)?;
         let account = Account::without_ship(name, password_hash);
-        let made = sqlite::write_transaction(&mut *self.conn()?, |conn| {
+        let made = self.write_transaction(|conn| {
             if let Some(before) = find_registration(conn, key)? {
                 return Ok(Made::Before(before));
             }
             let now_ms = insert_account(conn, &account)?;
-            diesel::insert_into(registrations::table)
-                .values((
-                    registrations::idempotency_key.eq(key),
-                    registrations::account_id.eq(account.id.as_bytes().as_slice()),
-                    registrations::created_at.eq(now_ms),
-                ))
-                .execute(conn)?;
+            let insert = diesel::insert_into(registrations::table).values((
+                registrations::idempotency_key.eq(key),
+                registrations::account_id.eq(account.id.as_bytes().as_slice()),
+                registrations::created_at.eq(now_ms),
+            ));
+            with_conn!(conn, |c| insert.execute(c))?;
             Ok(Made::New(account))
         });
         // Two at once with the same key: where writers do not wait for each other, the second one hits a unique index.
@@ -207,7 +209,7 @@ impl Database {
     /// # Errors
     /// When the database fails.
     pub fn account_of_identity(&self, issuer: &str, subject: Uuid) -> Result<Option<Account>, DbError> {
-        find_identity(&mut *self.conn()?, issuer, subject)
+        self.with(|conn| find_identity(conn, issuer, subject))
     }
 
     /// Makes an account without a password for somebody whom another issuer knows as `subject`.
@@ -215,20 +217,20 @@ impl Database {
     /// # Errors
     /// [`DbError::NameTaken`], or when the database fails.
     pub fn create_account_of_identity(&self, name: &str, issuer: &str, subject: Uuid) -> Result<Made, DbError> {
+        text::check_indexed("issuer", issuer)?;
         let account = Account::without_ship(name, "");
-        let made = sqlite::write_transaction(&mut *self.conn()?, |conn| {
+        let made = self.write_transaction(|conn| {
             if let Some(before) = find_identity(conn, issuer, subject)? {
                 return Ok(Made::Before(before));
             }
             let now_ms = insert_account(conn, &account)?;
-            diesel::insert_into(identities::table)
-                .values((
-                    identities::issuer.eq(issuer),
-                    identities::subject.eq(subject.as_bytes().as_slice()),
-                    identities::account_id.eq(account.id.as_bytes().as_slice()),
-                    identities::created_at.eq(now_ms),
-                ))
-                .execute(conn)?;
+            let insert = diesel::insert_into(identities::table).values((
+                identities::issuer.eq(issuer),
+                identities::subject.eq(subject.as_bytes().as_slice()),
+                identities::account_id.eq(account.id.as_bytes().as_slice()),
+                identities::created_at.eq(now_ms),
+            ));
+            with_conn!(conn, |c| insert.execute(c))?;
             Ok(Made::New(account))
         });
         match made {
@@ -247,25 +249,23 @@ fn is_taken(error: &DbError) -> bool {
     )
 }
 
-fn insert_token(conn: &mut Conn, session: Uuid, token: &TokenHash, now_ms: i64) -> QueryResult<()> {
-    diesel::insert_into(session_tokens::table)
-        .values((
-            session_tokens::token_hash.eq(token.as_slice()),
-            session_tokens::session_id.eq(session.as_bytes().as_slice()),
-            session_tokens::issued_at.eq(now_ms),
-        ))
-        .execute(conn)?;
+fn insert_token(conn: &mut Conn<'_>, session: Uuid, token: &TokenHash, now_ms: i64) -> QueryResult<()> {
+    let insert = diesel::insert_into(session_tokens::table).values((
+        session_tokens::token_hash.eq(token.as_slice()),
+        session_tokens::session_id.eq(session.as_bytes().as_slice()),
+        session_tokens::issued_at.eq(now_ms),
+    ));
+    with_conn!(conn, |c| insert.execute(c))?;
     Ok(())
 }
 
-fn find_token(conn: &mut Conn, token: &TokenHash) -> Result<Option<StoredToken>, DbError> {
-    let row: Option<(Vec<u8>, Vec<u8>, String, i64, Option<i64>)> = session_tokens::table
+fn find_token(conn: &mut Conn<'_>, token: &TokenHash) -> Result<Option<StoredToken>, DbError> {
+    let query = session_tokens::table
         .inner_join(sessions::table.on(sessions::id.eq(session_tokens::session_id)))
         .inner_join(accounts::table.on(accounts::id.eq(sessions::account_id)))
         .filter(session_tokens::token_hash.eq(token.as_slice()))
-        .select((sessions::id, accounts::id, accounts::name, sessions::expires_at, session_tokens::rotated_at))
-        .first(conn)
-        .optional()?;
+        .select((sessions::id, accounts::id, accounts::name, sessions::expires_at, session_tokens::rotated_at));
+    let row: Option<(Vec<u8>, Vec<u8>, String, i64, Option<i64>)> = with_conn!(conn, |c| query.first(c)).optional()?;
     row.map(|(session, account, account_name, expires_at, rotated_at)| {
         Ok(StoredToken {
             session_id: uuid_from(&session, "session id")?,
@@ -278,36 +278,37 @@ fn find_token(conn: &mut Conn, token: &TokenHash) -> Result<Option<StoredToken>,
     .transpose()
 }
 
-fn extend(conn: &mut Conn, session: Uuid, expires_ms: i64) -> QueryResult<usize> {
+fn extend(conn: &mut Conn<'_>, session: Uuid, expires_ms: i64) -> QueryResult<usize> {
     let session = sessions::table.filter(sessions::id.eq(session.as_bytes().as_slice()));
-    diesel::update(session).set(sessions::expires_at.eq(expires_ms)).execute(conn)
+    let update = diesel::update(session).set(sessions::expires_at.eq(expires_ms));
+    with_conn!(conn, |c| update.execute(c))
 }
 
-fn delete_sessions(conn: &mut Conn, ids: &[Vec<u8>]) -> QueryResult<usize> {
+fn delete_sessions(conn: &mut Conn<'_>, ids: &[Vec<u8>]) -> QueryResult<usize> {
     if ids.is_empty() {
         return Ok(0);
     }
-    diesel::delete(session_tokens::table.filter(session_tokens::session_id.eq_any(ids))).execute(conn)?;
-    diesel::delete(sessions::table.filter(sessions::id.eq_any(ids))).execute(conn)
+    let tokens = diesel::delete(session_tokens::table.filter(session_tokens::session_id.eq_any(ids)));
+    with_conn!(conn, |c| tokens.execute(c))?;
+    let sessions = diesel::delete(sessions::table.filter(sessions::id.eq_any(ids)));
+    with_conn!(conn, |c| sessions.execute(c))
 }
 
-fn find_registration(conn: &mut Conn, key: &str) -> Result<Option<Account>, DbError> {
-    let row = registrations::table
+fn find_registration(conn: &mut Conn<'_>, key: &str) -> Result<Option<Account>, DbError> {
+    let query = registrations::table
         .inner_join(accounts::table.on(accounts::id.eq(registrations::account_id)))
         .filter(registrations::idempotency_key.eq(key))
-        .select((accounts::id, accounts::name, accounts::password_hash, accounts::ship_id))
-        .first(conn)
-        .optional()?;
+        .select((accounts::id, accounts::name, accounts::password_hash, accounts::ship_id));
+    let row = with_conn!(conn, |c| query.first(c)).optional()?;
     row.map(Account::from_row).transpose()
 }
 
-fn find_identity(conn: &mut Conn, issuer: &str, subject: Uuid) -> Result<Option<Account>, DbError> {
-    let row = identities::table
+fn find_identity(conn: &mut Conn<'_>, issuer: &str, subject: Uuid) -> Result<Option<Account>, DbError> {
+    let query = identities::table
         .inner_join(accounts::table.on(accounts::id.eq(identities::account_id)))
         .filter(identities::issuer.eq(issuer).and(identities::subject.eq(subject.as_bytes().as_slice())))
-        .select((accounts::id, accounts::name, accounts::password_hash, accounts::ship_id))
-        .first(conn)
-        .optional()?;
+        .select((accounts::id, accounts::name, accounts::password_hash, accounts::ship_id));
+    let row = with_conn!(conn, |c| query.first(c)).optional()?;
     row.map(Account::from_row).transpose()
 }
 

@@ -15,7 +15,9 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::error::DbError;
 use super::rows::{Fence, Sector, StoredEntity};
+use super::text;
 
 #[cfg(test)]
 mod tests;
@@ -123,6 +125,20 @@ impl Change {
         }
     }
 
+    /// Whether every backend can store it: what it cannot would hold up everything behind it.
+    fn check(&self) -> Result<(), DbError> {
+        if let Change::Meta { key, value } = self {
+            text::check_indexed("key", key)?;
+            text::check("value", value)?;
+        }
+        match self.bytes() {
+            bytes if bytes > MAX_RECORD_BYTES => {
+                Err(DbError::TextTooLong { what: "record", bytes, limit: MAX_RECORD_BYTES })
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn bytes(&self) -> usize {
         match self {
             Change::Put(entity) => entity.record.len(),
@@ -141,8 +157,10 @@ pub enum Admission {
     Stale,
     /// Too much is waiting for the database, and this key is not among it: it was dropped.
     Full,
-    /// The record is larger than [`MAX_RECORD_BYTES`]: it was dropped.
+    /// The record is larger than [`MAX_RECORD_BYTES`], or the key longer than an index holds: it was dropped.
     TooLarge,
+    /// A text holds a NUL character, which not every backend can store: it was dropped.
+    NulInText,
 }
 
 /// The figures of the write-behind. Counters rise from the start of the process.
@@ -166,6 +184,8 @@ pub struct StoreStats {
     pub dropped_at_limit: u64,
     /// Changes that were dropped because their record was too large.
     pub too_large: u64,
+    /// Changes that were dropped because a text held a NUL character.
+    pub nul_in_text: u64,
     /// The median duration of the last transactions.
     pub flush_ms_p50: u64,
     /// The duration that 99 of 100 of the last transactions kept within.
@@ -257,9 +277,16 @@ impl WriteBehind {
     /// Takes a change in.
     pub fn put(&mut self, change: Change, now_ms: u64) -> Admission {
         let bytes = change.bytes();
-        if bytes > MAX_RECORD_BYTES {
-            self.counts.too_large += 1;
-            return Admission::TooLarge;
+        match change.check() {
+            Err(DbError::NulInText { .. }) => {
+                self.counts.nul_in_text += 1;
+                return Admission::NulInText;
+            }
+            Err(_) => {
+                self.counts.too_large += 1;
+                return Admission::TooLarge;
+            }
+            Ok(()) => {}
         }
         let key = change.key();
         let Some(entry) = self.entries.get_mut(&key) else {

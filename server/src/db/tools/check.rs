@@ -12,8 +12,8 @@ use sidereal_protocol::{
 use uuid::Uuid;
 
 use super::rows::{AccountRow, BalanceRow, EntityRow, MetaRow, PostingRow};
+use crate::db::conn::Conn;
 use crate::db::schema::{accounts, balances, deals, entities, meta, postings};
-use crate::db::sqlite::{self, Conn};
 use crate::db::{Commodity, Database, DbError, Holder, HolderKind};
 use crate::persist::{META_SEED, META_TICK};
 
@@ -75,8 +75,7 @@ struct Known {
 /// # Errors
 /// When the database fails. What is wrong with what is stored is no error but in the report.
 pub fn check(database: &Database) -> Result<CheckReport, DbError> {
-    let mut conn = database.conn()?;
-    sqlite::read_transaction(&mut conn, |conn: &mut Conn| {
+    database.read_transaction(|conn| {
         let mut report = CheckReport::default();
         let tick = check_settings(conn, &mut report)?;
         let (names, ships) = check_accounts(conn, &mut report)?;
@@ -87,10 +86,10 @@ pub fn check(database: &Database) -> Result<CheckReport, DbError> {
     })
 }
 
-fn check_settings(conn: &mut Conn, report: &mut CheckReport) -> QueryResult<Option<i64>> {
+fn check_settings(conn: &mut Conn<'_>, report: &mut CheckReport) -> QueryResult<Option<i64>> {
     let mut tick = None;
-    for row in meta::table.select(MetaRow::as_select()).load_iter(conn)? {
-        let MetaRow { key, value } = row?;
+    for_each_row!(conn, meta::table.select(MetaRow::as_select()), |row: MetaRow| {
+        let MetaRow { key, value } = row;
         report.rows += 1;
         match key.as_str() {
             META_TICK => {
@@ -104,18 +103,17 @@ fn check_settings(conn: &mut Conn, report: &mut CheckReport) -> QueryResult<Opti
             }
             _ => {}
         }
-    }
+    });
     Ok(tick)
 }
 
 /// All accounts, and whose each ship is.
 type Accounts = (HashSet<Vec<u8>>, HashMap<Vec<u8>, Vec<u8>>);
 
-fn check_accounts(conn: &mut Conn, report: &mut CheckReport) -> QueryResult<Accounts> {
+fn check_accounts(conn: &mut Conn<'_>, report: &mut CheckReport) -> QueryResult<Accounts> {
     let mut ids = HashSet::new();
     let mut ships: HashMap<Vec<u8>, Vec<u8>> = HashMap::new();
-    for row in accounts::table.select(AccountRow::as_select()).load_iter(conn)? {
-        let row: AccountRow = row?;
+    for_each_row!(conn, accounts::table.select(AccountRow::as_select()), |row: AccountRow| {
         report.rows += 1;
         if let Some(ship) = row.ship_id
             && let Some(other) = ships.insert(ship.clone(), row.id.clone())
@@ -123,20 +121,19 @@ fn check_accounts(conn: &mut Conn, report: &mut CheckReport) -> QueryResult<Acco
             report.problem(|| format!("ship {} has two accounts: {} and {}", name(&ship), name(&other), name(&row.id)));
         }
         ids.insert(row.id);
-    }
+    });
     Ok((ids, ships))
 }
 
 fn check_entities(
-    conn: &mut Conn,
+    conn: &mut Conn<'_>,
     report: &mut CheckReport,
     accounts: &HashSet<Vec<u8>>,
     ships: &HashMap<Vec<u8>, Vec<u8>>,
     tick: Option<i64>,
 ) -> QueryResult<HashMap<Uuid, Known>> {
     let mut known = HashMap::new();
-    for row in entities::table.select(EntityRow::as_select()).load_iter(conn)? {
-        let row: EntityRow = row?;
+    for_each_row!(conn, entities::table.select(EntityRow::as_select()), |row: EntityRow| {
         report.rows += 1;
         if row.epoch < 0 || row.version < 0 || row.tick < 0 {
             let fence = (row.epoch, row.version, row.tick);
@@ -158,7 +155,7 @@ fn check_entities(
         if let Ok(id) = Uuid::from_slice(&row.id) {
             known.insert(id, Known { alive: !row.deleted, room });
         }
-    }
+    });
     Ok(known)
 }
 
@@ -209,27 +206,26 @@ fn check_living(
 /// What deals have moved: sums by holder and commodity.
 type Moved = HashMap<(i16, Vec<u8>, Vec<u8>, i16), i64>;
 
-fn check_deals(conn: &mut Conn, report: &mut CheckReport, accounts: &HashSet<Vec<u8>>) -> QueryResult<Moved> {
+fn check_deals(conn: &mut Conn<'_>, report: &mut CheckReport, accounts: &HashSet<Vec<u8>>) -> QueryResult<Moved> {
     let mut keys: HashSet<Vec<u8>> = HashSet::new();
-    for row in deals::table.select((deals::id, deals::account)).load_iter::<(Vec<u8>, Vec<u8>), _>(conn)? {
-        let (id, account) = row?;
+    for_each_row!(conn, deals::table.select((deals::id, deals::account)), |row: (Vec<u8>, Vec<u8>)| {
+        let (id, account) = row;
         report.rows += 1;
         if !accounts.contains(&account) {
             report.problem(|| format!("deal {} was made by no account ({})", name(&id), name(&account)));
         }
         keys.insert(id);
-    }
+    });
     let mut moved = Moved::new();
     let mut sums: HashMap<(Vec<u8>, i16), i64> = HashMap::new();
-    for row in postings::table.select(PostingRow::as_select()).load_iter(conn)? {
-        let row: PostingRow = row?;
+    for_each_row!(conn, postings::table.select(PostingRow::as_select()), |row: PostingRow| {
         report.rows += 1;
         if !keys.contains(&row.deal) {
             report.problem(|| format!("a line belongs to no deal ({})", name(&row.deal)));
         }
         *sums.entry((row.deal, row.commodity)).or_default() += row.delta;
         *moved.entry((row.kind, row.id, row.place, row.commodity)).or_default() += row.delta;
-    }
+    });
     for ((deal, commodity), sum) in sums.into_iter().filter(|(_, sum)| *sum != 0) {
         report.problem(|| format!("deal {}: its lines of commodity {commodity} add up to {sum}", name(&deal)));
     }
@@ -237,15 +233,14 @@ fn check_deals(conn: &mut Conn, report: &mut CheckReport, accounts: &HashSet<Vec
 }
 
 fn check_balances(
-    conn: &mut Conn,
+    conn: &mut Conn<'_>,
     report: &mut CheckReport,
     known: &HashMap<Uuid, Known>,
     moved: &Moved,
 ) -> QueryResult<()> {
     let mut sums: BTreeMap<Commodity, i64> = BTreeMap::new();
     let mut unseen: HashSet<_> = moved.keys().collect();
-    for row in balances::table.select(BalanceRow::as_select()).load_iter(conn)? {
-        let row: BalanceRow = row?;
+    for_each_row!(conn, balances::table.select(BalanceRow::as_select()), |row: BalanceRow| {
         report.rows += 1;
         let holder = Holder::from_row(row.kind, &row.id, &row.place);
         let (Some(holder), Some(commodity)) = (holder, Commodity::from_i16(row.commodity)) else {
@@ -280,7 +275,7 @@ fn check_balances(
             },
             HolderKind::Entity | HolderKind::World | HolderKind::Void => {}
         }
-    }
+    });
     for (kind, id, _, commodity) in unseen {
         report.problem(|| {
             format!("a deal moved commodity {commodity} of a holder of kind {kind} ({}) that has no balance", name(id))

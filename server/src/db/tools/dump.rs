@@ -13,8 +13,8 @@ use thiserror::Error;
 use super::rows::{
     AccountRow, BalanceRow, DealRow, EntityRow, IdentityRow, MetaRow, PostingRow, RegistrationRow, SectorRow,
 };
+use crate::db::conn::{Conn, with_conn};
 use crate::db::schema::{accounts, balances, deals, entities, identities, meta, postings, registrations, sectors};
-use crate::db::sqlite::{self, Conn};
 use crate::db::{Database, DbError};
 
 /// The layout of a dump.
@@ -78,10 +78,10 @@ fn put_line(out: &mut dyn Write, line: &Line) -> Result<(), DumpError> {
 /// Writes all rows of a table, one at a time.
 macro_rules! put_table {
     ($conn:expr, $out:expr, $rows:expr, $table:ident, $row:ty, $line:path, $order:expr) => {
-        for row in $table::table.select(<$row>::as_select()).order($order).load_iter($conn)? {
-            put_line($out, &$line(row?))?;
+        for_each_row!($conn, $table::table.select(<$row>::as_select()).order($order), |row: $row| {
+            put_line($out, &$line(row))?;
             $rows += 1;
-        }
+        });
     };
 }
 
@@ -90,8 +90,7 @@ macro_rules! put_table {
 /// # Errors
 /// [`DumpError`].
 pub fn export(database: &Database, out: &mut dyn Write) -> Result<u64, DumpError> {
-    let mut conn = database.conn()?;
-    sqlite::read_transaction(&mut conn, |conn: &mut Conn| {
+    database.read_transaction(|conn| {
         let mut rows = 0;
         put_line(out, &Line::Sidereal { format: FORMAT })?;
         put_table!(conn, out, rows, meta, MetaRow, Line::Meta, meta::key);
@@ -143,11 +142,12 @@ impl Batch {
         true
     }
 
-    fn write(&mut self, conn: &mut Conn) -> QueryResult<()> {
+    fn write(&mut self, conn: &mut Conn<'_>) -> QueryResult<()> {
         macro_rules! put {
             ($($table:ident),*) => {
                 $(if !self.$table.is_empty() {
-                    diesel::insert_into($table::table).values(&std::mem::take(&mut self.$table)).execute(conn)?;
+                    let rows = std::mem::take(&mut self.$table);
+                    with_conn!(conn, |c| diesel::insert_into($table::table).values(&rows).execute(c))?;
                 })*
             };
         }
@@ -163,12 +163,11 @@ impl Batch {
 /// # Errors
 /// [`DumpError`].
 pub fn import(database: &Database, input: &mut dyn BufRead) -> Result<u64, DumpError> {
-    let mut conn = database.conn()?;
-    sqlite::write_transaction(&mut conn, |conn: &mut Conn| {
-        let there: i64 = entities::table.count().get_result(conn)?;
-        let known: i64 = accounts::table.count().get_result(conn)?;
-        let settings: i64 = meta::table.count().get_result(conn)?;
-        let held: i64 = balances::table.count().get_result(conn)?;
+    database.write_transaction_or(|conn| {
+        let there: i64 = with_conn!(conn, |c| entities::table.count().get_result(c))?;
+        let known: i64 = with_conn!(conn, |c| accounts::table.count().get_result(c))?;
+        let settings: i64 = with_conn!(conn, |c| meta::table.count().get_result(c))?;
+        let held: i64 = with_conn!(conn, |c| balances::table.count().get_result(c))?;
         if there + known + settings + held > 0 {
             return Err(DumpError::NotEmpty);
         }

@@ -7,8 +7,8 @@ use diesel::prelude::*;
 use serde::Serialize;
 
 use super::rows::BalanceRow;
+use crate::db::conn::{Conn, with_conn};
 use crate::db::schema::{accounts, balances, deals, entities, meta, postings, sectors};
-use crate::db::sqlite::{self, Conn};
 use crate::db::{Commodity, Database, DbError, Holder};
 
 /// What is in a database.
@@ -43,44 +43,43 @@ pub struct DatabaseStats {
 /// # Errors
 /// When the database fails.
 pub fn stats(database: &Database) -> Result<DatabaseStats, DbError> {
-    let mut conn = database.conn()?;
-    sqlite::read_transaction(&mut conn, |conn: &mut Conn| {
-        let setting = |conn: &mut Conn, key: &str| -> QueryResult<Option<String>> {
-            meta::table.filter(meta::key.eq(key)).select(meta::value).first(conn).optional()
+    database.read_transaction(|conn| {
+        let setting = |conn: &mut Conn<'_>, key: &str| -> QueryResult<Option<String>> {
+            let query = meta::table.filter(meta::key.eq(key)).select(meta::value);
+            with_conn!(conn, |c| query.first(c)).optional()
         };
         let mut kinds: BTreeMap<i16, i64> = BTreeMap::new();
         let (mut tombstones, mut record_bytes) = (0, 0);
         let rows = entities::table.select((entities::kind, entities::deleted, entities::record));
-        for row in rows.load_iter::<(i16, bool, Vec<u8>), _>(conn)? {
-            let (kind, deleted, record) = row?;
+        for_each_row!(conn, rows, |row: (i16, bool, Vec<u8>)| {
+            let (kind, deleted, record) = row;
             record_bytes += record.len() as i64;
             if deleted {
                 tombstones += 1;
             } else {
                 *kinds.entry(kind).or_default() += 1;
             }
-        }
+        });
         let mut held: BTreeMap<String, i64> = BTreeMap::new();
         let mut rows_held = 0;
-        for row in balances::table.select(BalanceRow::as_select()).load_iter(conn)? {
-            let row: BalanceRow = row?;
+        for_each_row!(conn, balances::table.select(BalanceRow::as_select()), |row: BalanceRow| {
             rows_held += 1;
             let who = Holder::from_row(row.kind, &row.id, &row.place).map(|holder| format!("{:?}", holder.kind));
             let what = Commodity::from_i16(row.commodity).map(|commodity| format!("{commodity:?}"));
             if let (Some(who), Some(what)) = (who, what) {
                 *held.entry(format!("{who} {what}").to_lowercase()).or_default() += row.amount;
             }
-        }
+        });
         Ok(DatabaseStats {
             seed: setting(conn, crate::persist::META_SEED)?,
             tick: setting(conn, crate::persist::META_TICK)?,
-            accounts: accounts::table.count().get_result(conn)?,
-            sectors: sectors::table.count().get_result(conn)?,
+            accounts: with_conn!(conn, |c| accounts::table.count().get_result(c))?,
+            sectors: with_conn!(conn, |c| sectors::table.count().get_result(c))?,
             entities: kinds,
             tombstones,
             record_bytes,
-            deals: deals::table.count().get_result(conn)?,
-            postings: postings::table.count().get_result(conn)?,
+            deals: with_conn!(conn, |c| deals::table.count().get_result(c))?,
+            postings: with_conn!(conn, |c| postings::table.count().get_result(c))?,
             balances: rows_held,
             held,
         })
