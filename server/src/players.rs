@@ -9,7 +9,7 @@ use sidereal_protocol::{
     ids::{AccountId, EntityId, NetId, ShardId},
     input::{Input, InputPacket},
     lane,
-    messages::{Respawn, RespawnReply, ShipAssigned, Welcome},
+    messages::{Respawn, RespawnReply, ShipAssigned, TAKEN_OVER, Welcome},
     own_state::{OwnState, encode_own_states},
     record::{EntityRecord, Pilot},
     schema::RequestChannel,
@@ -140,7 +140,7 @@ impl Core<'_, '_> {
     pub fn player_connected(&mut self, address: SocketAddr, user: UserKey, account: AccountId, name: String) {
         info!(%name, %account, "player connected");
         if let Some(old) = self.players.by_account.get(&account).copied() {
-            self.link.transport.close(&old, "this account has logged in elsewhere");
+            self.link.transport.close(&old, TAKEN_OVER);
             self.player_gone(old, "taken over by another log in");
         }
         let welcome = Welcome {
