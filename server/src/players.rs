@@ -267,6 +267,8 @@ impl Core<'_, '_> {
     pub fn ship_admitted(&mut self, owner: AccountId, id: EntityId, net_id: NetId) {
         match self.players.by_account.get(&owner).copied() {
             Some(address) => {
+                // It may be another session than the one that the ship was brought in for: nobody is to fetch it then.
+                self.players.adrift.remove(&id);
                 if let Some(player) = self.players.by_address.get_mut(&address) {
                     player.ship = Ship::Flying(id);
                     info!(name = %player.name, %id, "in space");

@@ -46,7 +46,7 @@ fn relay(folder: &Path, listen: &str, to: &str) -> (Process, String) {
     if to.is_empty() {
         let _ = std::fs::remove_file(&target);
     } else {
-        std::fs::write(&target, to).expect("written");
+        std::fs::write(&target, format!("{to}\n")).expect("written");
     }
     let flags = ["--listen", listen, "--to-file", &text(&target), "--ready-file", &text(&ready), "--die-with-stdin"];
     let mut process = Process::start("sidereal-relay", &flags);
@@ -64,7 +64,7 @@ fn a_client_whose_connection_dies_comes_back_to_its_ship() {
     let (line, address) = relay(&files, ANY, "");
     let world = World::start_with(folder, 1, &[("--advertise-player-addr", &address)]);
     let target = world.server.player_addr.to_string();
-    std::fs::write(files.join("relay.to"), &target).expect("written");
+    std::fs::write(files.join("relay.to"), format!("{target}\n")).expect("written");
     let report_file = files.join("client.json");
     let mut ada = client(&world.server, "ada", &["--report", &text(&report_file)]);
     let flown = flies(&mut ada, 0);

@@ -3,6 +3,7 @@
 //!
 //! They need the programs built before (see `world::process`), without the feature `test-clock`.
 
+#[allow(dead_code, reason = "other tests of processes use the rest")]
 mod world;
 
 use diesel::{Connection, RunQueryDsl, SqliteConnection, connection::SimpleConnection};
