@@ -95,7 +95,7 @@ fn a_bad_flag_or_value_is_named_and_nothing_starts() {
             &["--advertise-player-addr [::]:7777", "name the one that they reach"],
         ),
         server(&[("--advertise-player-addr", "example.org:7777")], &["--advertise-player-addr", "IP address"]),
-        server(&[("--rate-limit-address", "-1")], &["--rate-limit-address", "-1"]),
+        server(&[("--rate-limit-address", "many")], &["--rate-limit-address", "many"]),
         server(&[("--trusted-proxies", "10.0.0.1")], &["--trusted-proxies"]),
         server(&[("--supabase-issuer", "https://x")], &["--supabase-jwks-url", "--supabase-jwt-secret"]),
         server(&[("--supabase-jwks-url", "https://x/keys")], &["--supabase-issuer", "missing"]),

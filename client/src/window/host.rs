@@ -45,6 +45,6 @@ fn fly_sessions(world: &mut World) {
 }
 
 /// What both have under the same type: a view is built on in every frame, so it goes back and forth rather than anew.
-fn exchange<T: Resource<Mutability = bevy::ecs::component::Mutable>>(window: &mut World, session: &mut World) {
+fn exchange<T: Resource>(window: &mut World, session: &mut World) {
     std::mem::swap(&mut *window.resource_mut::<T>(), &mut *session.resource_mut::<T>());
 }
