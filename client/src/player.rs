@@ -182,8 +182,10 @@ impl Player {
         if reconnect.step(self.now_s) == Step::AskForTicket {
             let (sender, answer) = channel();
             let (api, token) = (self.api.clone(), token.clone());
-            // Nobody waits for it when the player has left meanwhile.
-            std::thread::spawn(move || sender.send(api.ticket(&token)));
+            std::thread::spawn(move || {
+                // Nobody waits for it when the player has left meanwhile.
+                let _ = sender.send(api.ticket(&token));
+            });
             self.asking = Some(answer);
         }
         let answer = match self.asking.as_ref().map(Receiver::try_recv) {
