@@ -31,7 +31,7 @@ pub(super) fn seat(app: &mut App, player: Player) -> LastLink {
 fn fly_sessions(world: &mut World) {
     let Some(mut player) = world.remove_non_send_resource::<Player>() else { return };
     let session = player.app_mut().world_mut();
-    session.insert_resource(world.resource::<PilotIntent>().clone());
+    exchange::<PilotIntent>(world, session);
     exchange::<WorldView>(world, session);
     let delta_s = world.resource::<FrameDelta>().0;
     player.update(delta_s);
