@@ -7,21 +7,19 @@ use crate::{
     report::{BotAccount, BotsReport},
 };
 use anyhow::{Context, Result};
-use bevy::app::App;
 use sidereal_client::{
-    ClientConfig, FrameDelta,
     account::{AccountApi, LoginTicket},
-    build_app, connect,
     controls::PilotIntent,
     piloting::Piloting,
+    player::Player,
+    reconnect::Patience,
     run::{self, Pace, StopFlag},
-    session::{self, Session, SessionState},
-    stats::PlayStats,
+    session::SessionState,
     view::WorldView,
 };
 use sidereal_protocol::{sector::SectorId, tick::TICK_DURATION};
 use sidereal_transport::{ClientHandle, ClientNetwork};
-use std::{collections::BTreeMap, path::PathBuf, time::Instant};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Instant};
 
 /// How long the hands are still before inputs stop, seconds: the last inputs say that nobody pushes.
 const SETTLE_S: f64 = 0.3;
@@ -46,6 +44,8 @@ pub struct BotsConfig {
     pub seed: u64,
     /// All gather at one spot instead of roaming.
     pub gather: bool,
+    /// A bot whose session is lost comes back. It is counted as dropped all the same.
+    pub reconnect: bool,
     /// Written as soon as the first bot is in space.
     pub ready_file: Option<PathBuf>,
 }
@@ -67,34 +67,36 @@ enum Phase {
 /// One bot.
 struct Bot {
     index: u32,
-    app: App,
+    player: Player,
     brain: Brain,
     was_in_space: bool,
-    dropped: bool,
     /// Bytes received when play began and ended.
     bytes_from: u64,
     bytes_to: u64,
 }
 
 impl Bot {
-    fn new(network: &ClientNetwork, seed: u64, index: u32, login: LoginTicket) -> Self {
-        let (handle, socket) = connect(network, &login);
-        let app = build_app(ClientConfig { ticket: login.ticket }, handle, socket);
-        let brain = Brain::new(seed, index);
-        Self { index, app, brain, was_in_space: false, dropped: false, bytes_from: 0, bytes_to: 0 }
+    fn new(network: Arc<ClientNetwork>, api: AccountApi, config: &BotsConfig, index: u32, login: LoginTicket) -> Self {
+        let patience = config.reconnect.then(Patience::default);
+        let player = Player::new(network, api, login, patience, u64::from(index));
+        let brain = Brain::new(config.seed, index);
+        Self { index, player, brain, was_in_space: false, bytes_from: 0, bytes_to: 0 }
     }
 
     fn resource<T: bevy::prelude::Resource>(&self) -> &T {
-        self.app.world().resource::<T>()
+        self.player.resource::<T>()
     }
 
     fn is_over(&self) -> bool {
-        self.resource::<SessionState>().is_over()
+        self.player.state().is_over()
+    }
+
+    fn bytes_received(&self) -> u64 {
+        self.player.stats().bytes_received()
     }
 
     fn update(&mut self, delta_s: f64, mission: Option<Mission>) {
-        let world = self.app.world_mut();
-        world.insert_resource(FrameDelta(delta_s));
+        let world = self.player.app_mut().world_mut();
         let intent = match mission {
             Some(mission) => {
                 let decision = self.brain.decide(world.resource::<WorldView>(), mission);
@@ -103,33 +105,26 @@ impl Bot {
             None => PilotIntent::default(),
         };
         world.insert_resource(intent);
-        session::update(&mut self.app);
-        let state = self.resource::<SessionState>().clone();
-        if state == SessionState::InSpace {
-            self.was_in_space = true;
+        let losses = self.player.losses();
+        self.player.update(delta_s);
+        self.was_in_space |= self.player.was_in_space();
+        if self.player.losses() > losses {
+            let state = self.resource::<SessionState>();
+            tracing::error!(bot = self.index, reason = state.failure().unwrap_or_default(), "a bot's session ended");
         }
-        if let Some(reason) = state.failure()
-            && !self.dropped
-        {
-            tracing::error!(bot = self.index, reason, "a bot's session ended");
-            self.dropped = true;
-        }
-    }
-
-    fn handle(&self) -> ClientHandle {
-        self.resource::<Session>().handle().clone()
     }
 
     fn account(&self, seconds: f64) -> BotAccount {
-        let piloting = self.resource::<Piloting>();
         let bytes = self.bytes_to.saturating_sub(self.bytes_from) as f64;
+        let (inputs, inputs_unacknowledged) = self.player.inputs();
         BotAccount {
             was_in_space: self.was_in_space,
-            dropped: self.dropped && self.was_in_space,
-            inputs: piloting.queue.counts(),
-            inputs_unacknowledged: piloting.queue.len() as u64,
+            dropped: self.player.losses(),
+            reconnects: self.player.returns(),
+            inputs,
+            inputs_unacknowledged,
             bytes_per_s: if seconds > 0.0 { bytes / seconds } else { 0.0 },
-            stats: self.resource::<PlayStats>().clone(),
+            stats: self.player.stats(),
         }
     }
 }
@@ -138,7 +133,8 @@ impl Bot {
 struct Fleet<'a> {
     config: &'a BotsConfig,
     started: Instant,
-    network: ClientNetwork,
+    network: Arc<ClientNetwork>,
+    api: AccountApi,
     bots: BTreeMap<u32, Bot>,
     /// Bots without a ticket, or whose session ended before they had a ship.
     failed: u32,
@@ -157,12 +153,13 @@ struct Fleet<'a> {
 pub fn run(config: &BotsConfig, stop: &StopFlag) -> Result<BotsReport> {
     let started = Instant::now();
     let api = AccountApi::new(&config.http)?;
-    let network = ClientNetwork::new().context("cannot start the network")?;
+    let network = Arc::new(ClientNetwork::new().context("cannot start the network")?);
     let crew = Crew::hire(&api, config.seed, config.count);
     let mut fleet = Fleet {
         config,
         started,
         network,
+        api,
         bots: BTreeMap::new(),
         failed: 0,
         mission: (!config.gather).then_some(Mission::Roam),
@@ -188,7 +185,7 @@ impl Fleet<'_> {
         while let Some((index, ticket)) = crew.next() {
             match ticket {
                 Ok(login) => {
-                    let bot = Bot::new(&self.network, self.config.seed, index, login);
+                    let bot = Bot::new(self.network.clone(), self.api.clone(), self.config, index, login);
                     self.bots.insert(index, bot);
                 }
                 Err(error) => {
@@ -236,7 +233,7 @@ impl Fleet<'_> {
                     tracing::info!(bots = there, after_s = self.now_s, "all are in space");
                     self.phase = Phase::Playing(self.now_s);
                     for bot in self.bots.values_mut() {
-                        bot.bytes_from = bot.resource::<PlayStats>().bytes_received();
+                        bot.bytes_from = bot.bytes_received();
                     }
                 }
             }
@@ -247,14 +244,14 @@ impl Fleet<'_> {
                 if stopped || is_done || is_alone {
                     self.phase = Phase::Settling(self.now_s);
                     for bot in self.bots.values_mut() {
-                        bot.bytes_to = bot.resource::<PlayStats>().bytes_received();
+                        bot.bytes_to = bot.bytes_received();
                     }
                 }
             }
             Phase::Settling(since) if self.now_s - since >= SETTLE_S => {
                 self.phase = Phase::Draining(self.now_s);
                 for bot in self.bots.values_mut() {
-                    bot.app.world_mut().resource_mut::<Piloting>().pause(true);
+                    bot.player.app_mut().world_mut().resource_mut::<Piloting>().pause(true);
                 }
             }
             Phase::Draining(since) => {
@@ -270,9 +267,9 @@ impl Fleet<'_> {
 
     fn leave(mut self) -> BotsReport {
         for bot in self.bots.values_mut() {
-            session::close(&mut bot.app);
+            bot.player.close();
         }
-        let handles: Vec<ClientHandle> = self.bots.values().map(Bot::handle).collect();
+        let handles: Vec<ClientHandle> = self.bots.values().map(|bot| bot.player.handle()).collect();
         run::wait_for_close(&handles);
         let accounts: Vec<BotAccount> = self.bots.values().map(|bot| bot.account(self.played_s)).collect();
         let mut report = BotsReport::of(self.config.count, self.played_s, &accounts);

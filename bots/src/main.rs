@@ -27,6 +27,9 @@ struct Options {
     /// All gather at one spot, in view of each other
     #[arg(long, env = "SIDEREAL_GATHER")]
     gather: bool,
+    /// A bot whose session is lost comes back by its session token; it counts as dropped all the same
+    #[arg(long, env = "SIDEREAL_RECONNECT", default_value_t = true, action = clap::ArgAction::Set)]
+    reconnect: bool,
     /// Write what happened as JSON here
     #[arg(long, env = "SIDEREAL_REPORT")]
     report: Option<PathBuf>,
@@ -71,6 +74,7 @@ fn start(options: Options) -> anyhow::Result<ExitCode> {
         seconds: options.seconds,
         seed: options.seed,
         gather: options.gather,
+        reconnect: options.reconnect,
         ready_file: options.ready_file,
     };
     let report = sidereal_bots::run(&config, &stop)?;

@@ -22,8 +22,10 @@ pub struct BytesPerPlayer {
 pub struct BotAccount {
     /// It had a ship.
     pub was_in_space: bool,
-    /// Its session ended without its doing, after it had a ship.
-    pub dropped: bool,
+    /// Sessions that ended without its doing, after it had a ship.
+    pub dropped: u64,
+    /// How often it was in space again after that.
+    pub reconnects: u64,
     /// Inputs of all its ships.
     pub inputs: InputCounts,
     /// Inputs that were still unacknowledged at the end.
@@ -70,8 +72,10 @@ pub struct BotsReport {
     pub bytes_per_s_per_player: BytesPerPlayer,
     /// Motions of single entities that arrived, over all bots.
     pub motions_delivered: u64,
-    /// Sessions that ended without the bot's doing.
+    /// Sessions that ended without the bot's doing, whether it came back or not.
     pub sessions_dropped: u64,
+    /// How often a bot was in space again after that.
+    pub reconnects: u64,
     /// Others that moved impossibly far between two samples.
     pub jumps: u64,
     /// Own ships put elsewhere: corrections of more than 200 units.
@@ -119,7 +123,8 @@ impl BotsReport {
             report.inputs_given_up += inputs.given_up;
             report.inputs_unacknowledged += account.inputs_unacknowledged;
             report.motions_delivered += stats.motions_delivered;
-            report.sessions_dropped += u64::from(account.dropped);
+            report.sessions_dropped += account.dropped;
+            report.reconnects += account.reconnects;
             report.jumps += stats.jumps;
             report.teleports += stats.teleports;
             report.violations += stats.violations();
@@ -198,6 +203,14 @@ mod tests {
         idle.inputs.lost = 1;
         let bad = BotsReport::of(2, 30.0, &[account(), idle]);
         assert_eq!(bad.fault().unwrap(), "1 of 2 bots could not play, 3 violations, 1 inputs lost");
+    }
+
+    #[test]
+    fn a_bot_that_came_back_was_dropped_all_the_same() {
+        let back = BotAccount { dropped: 2, reconnects: 2, ..account() };
+        let report = BotsReport::of(2, 30.0, &[account(), back]);
+        assert_eq!((report.bots_played, report.sessions_dropped, report.reconnects), (2, 2, 2));
+        assert_eq!(report.fault().unwrap(), "2 sessions dropped");
     }
 
     #[test]

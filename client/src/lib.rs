@@ -34,8 +34,10 @@ pub mod controls;
 pub mod inputs;
 pub mod interpolation;
 pub mod piloting;
+pub mod player;
 pub mod prediction;
 mod pump;
+pub mod reconnect;
 pub mod roster;
 pub mod run;
 pub mod schedule;
@@ -63,14 +65,10 @@ pub struct ClientConfig {
     pub ticket: String,
 }
 
-/// What the window needs to know: a client that is about to connect, and the window's own options.
+/// What the window needs to know: a player who is about to connect, and the window's own options.
 pub struct WindowConfig {
-    /// For [`ClientPlugin`].
-    pub client: ClientConfig,
-    /// For [`ClientPlugin`].
-    pub handle: ClientHandle,
-    /// For [`ClientPlugin`].
-    pub socket: ClientSocket,
+    /// Whose view is shown.
+    pub player: player::Player,
     /// Close the window after so many seconds.
     pub seconds: Option<f64>,
     /// Save the window's picture here, then close it.

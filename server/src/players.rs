@@ -9,7 +9,7 @@ use sidereal_protocol::{
     ids::{AccountId, EntityId, NetId, ShardId},
     input::{Input, InputPacket},
     lane,
-    messages::{Respawn, RespawnReply, ShipAssigned, Welcome},
+    messages::{Respawn, RespawnReply, ShipAssigned, TAKEN_OVER, Welcome},
     own_state::{OwnState, encode_own_states},
     record::{EntityRecord, Pilot},
     schema::RequestChannel,
@@ -157,7 +157,7 @@ impl Core<'_, '_> {
     pub fn player_connected(&mut self, address: SocketAddr, user: UserKey, account: AccountId, name: String) {
         info!(%name, %account, "player connected");
         if let Some(old) = self.players.by_account.get(&account).copied() {
-            self.link.transport.close(&old, "this account has logged in elsewhere");
+            self.link.transport.close(&old, TAKEN_OVER);
             self.player_gone(old, "taken over by another log in");
         }
         let welcome = Welcome {
@@ -284,6 +284,8 @@ impl Core<'_, '_> {
     pub fn ship_admitted(&mut self, owner: AccountId, id: EntityId, net_id: NetId) {
         match self.players.by_account.get(&owner).copied() {
             Some(address) => {
+                // It may be another session than the one that the ship was brought in for: nobody is to fetch it then.
+                self.players.adrift.remove(&id);
                 if let Some(player) = self.players.by_address.get_mut(&address) {
                     player.ship = Ship::Flying(id);
                     info!(name = %player.name, %id, "in space");

@@ -160,7 +160,7 @@ pub struct Rates {
 
 impl Default for Rates {
     /// A new bot takes three requests: 60 of them on one address, and more behind a provider's one address, pass at
-    /// once. Ten guesses a minute are 14,400 a day: a password of eight random letters takes forty thousand years.
+    /// once. Ten guesses a minute are five million a year, and a password of eight random letters is one of 200,000 million.
     fn default() -> Self {
         Self { requests_per_address: 600, failures_per_account: 10 }
     }

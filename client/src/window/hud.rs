@@ -277,6 +277,7 @@ fn banner(state: &SessionState, downtime_s: Option<f64>, stalled: bool) -> (Stri
         }
         SessionState::Rejected(reason) => ("The server said no".to_owned(), reason.clone(), palette::ALERT),
         SessionState::Lost(reason) => ("Connection lost".to_owned(), reason.clone(), palette::ALERT),
+        SessionState::Returning(reason) => ("Coming back...".to_owned(), reason.clone(), palette::HULL_WORN),
         SessionState::Closed => ("Leaving".to_owned(), "closing the session".to_owned(), calm),
     }
 }

@@ -9,6 +9,7 @@ mod bodies;
 mod canvas;
 mod dice;
 mod effects;
+mod host;
 mod hud;
 mod hulls;
 mod ink;
@@ -24,10 +25,9 @@ mod sketch;
 mod sky;
 
 use crate::{
-    ClientPlugin, FrameDelta, WindowConfig,
+    FrameDelta, WindowConfig,
     controls::PilotIntent,
     run::{self, StopFlag},
-    schedule::ClientSystems,
     session::SessionState,
     view::WorldView,
 };
@@ -58,9 +58,9 @@ const QUIET: &str = ",wgpu_hal=error,wgpu_core=warn,winit=error,bevy_winit=warn"
 /// The order in which the window does its part of a frame.
 #[derive(SystemSet, Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum WindowSystems {
-    /// Keys become intent, before the client samples it. In `PreUpdate`.
+    /// Keys become intent, before the session samples it. In `PreUpdate`.
     Hands,
-    /// The lens follows the view, which the client has just put together. In `Update`.
+    /// The lens follows the view, which the session has just put together. In `Update`.
     Look,
     /// Systems paint on the canvas, relative to the lens. In `Update`.
     Paint,
@@ -113,10 +113,8 @@ impl Plugin for WindowPlugin {
             .init_resource::<marks::NameTags>()
             .init_resource::<hud::Gauges>();
         app.world_mut().resource_mut::<StopWhen>().seconds = self.seconds;
-        app.configure_sets(PreUpdate, WindowSystems::Hands.after(InputSystems)).configure_sets(
-            Update,
-            (WindowSystems::Look, WindowSystems::Paint, WindowSystems::Show).chain().after(ClientSystems::Compose),
-        );
+        app.configure_sets(PreUpdate, WindowSystems::Hands.after(InputSystems))
+            .configure_sets(Update, (WindowSystems::Look, WindowSystems::Paint, WindowSystems::Show).chain());
         app.add_systems(
             Startup,
             (shapes::make_shapes, (polish::settle_polish, lens::spawn_camera).chain(), hud::spawn_hud),
@@ -222,11 +220,9 @@ pub fn run(config: WindowConfig) -> ExitCode {
     if config.die_with_stdin {
         flag.on_stdin_end();
     }
-    let handle = config.handle.clone();
     let mut app = App::new();
     app.add_plugins((
         default_plugins(),
-        ClientPlugin::new(config.client, config.handle, config.socket),
         WindowPlugin {
             screenshot: config.screenshot,
             screenshot_after_s: config.screenshot_after_s,
@@ -235,12 +231,11 @@ pub fn run(config: WindowConfig) -> ExitCode {
         },
     ));
     app.world_mut().resource_mut::<StopWhen>().flag = flag;
+    let link = host::seat(&mut app, config.player);
     let status = EndStatus::default();
     app.insert_resource(status.clone()).add_systems(Last, note_end);
     let exit = app.run();
-    handle.flush();
-    handle.close("the pilot left");
-    run::wait_for_close(&[handle]);
+    run::wait_for_close(&[link.close()]);
     match exit {
         AppExit::Success => ExitCode::from(status.0.load(Ordering::Relaxed)),
         AppExit::Error(code) => ExitCode::from(code.get()),
