@@ -286,7 +286,7 @@ fn ships_that_docked_at_one_place_undock_to_places_of_their_own() {
 #[test]
 fn ships_trade_in_space_or_at_stations_within_range() {
     let far = near() + DVec2::X * (TRADING_RANGE + 1.0);
-    let mut shard = port(vec![ship(1, near()), ship(2, near() + DVec2::Y * 100.0), ship(3, far)]);
+    let mut shard = port(vec![ship(1, near()), ship(2, middle() + DVec2::Y * 120.0), ship(3, far)]);
     let accept = |shard: &mut Shard, partner| ask_about(shard, 1, 1, Bargain::Accept, partner);
     assert_eq!(accept(&mut shard, Some(2)), Ok(None));
     assert_eq!(accept(&mut shard, Some(3)), Err(DealRefusal::TooFar));
@@ -353,7 +353,7 @@ fn what_is_fitted_has_its_effect() {
 #[test]
 fn a_ghost_that_gets_another_hull_is_of_its_new_size() {
     let neighbour = ship(7, DVec2::new(1010.0, 500.0));
-    let passer = moving(ship(1, DVec2::new(990.0, 300.0)), DVec2::Y * 100.0);
+    let passer = moving(ship(1, DVec2::new(990.0, 400.0)), DVec2::Y * 100.0);
     let mut mesh = Mesh::new(vec![passer], vec![neighbour], 1);
     mesh.ticks(15);
     let refitted = |radius| GhostNews::Refitted { id: id(7), hull_kind: Some(HullKind::Hauler), radius };
