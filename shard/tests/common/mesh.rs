@@ -198,7 +198,7 @@ impl Mesh {
                     }
                 }
             }
-            ToServer::Destroyed { id, epoch, tick, by, wreck } => {
+            ToServer::Destroyed { id, epoch, tick, by, wreck, .. } => {
                 if self.authority.get(&id) != Some(&(from, epoch)) {
                     return;
                 }
