@@ -4,6 +4,8 @@
 use crate::{
     brain::{Brain, Mission},
     crew::{Crew, bot_name},
+    dealer::Dealer,
+    journal::Journal,
     report::{BotAccount, BotsReport},
 };
 use anyhow::{Context, Result};
@@ -13,6 +15,7 @@ use sidereal_client::{
     account::{AccountApi, LoginTicket},
     build_app, connect,
     controls::PilotIntent,
+    deals::DealBook,
     piloting::Piloting,
     run::{self, Pace, StopFlag},
     session::{self, Session, SessionState},
@@ -44,10 +47,24 @@ pub struct BotsConfig {
     pub seconds: Option<f64>,
     /// Names, passwords and flights follow from it.
     pub seed: u64,
-    /// All gather at one spot instead of roaming.
-    pub gather: bool,
+    /// What they do.
+    pub occupation: Occupation,
+    /// Every deal that is asked for, and every answer, is written here.
+    pub journal: Option<PathBuf>,
     /// Written as soon as the first bot is in space.
     pub ready_file: Option<PathBuf>,
+}
+
+/// What all bots of a fleet do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Occupation {
+    /// Fly across the borders of shards, and fight what comes near
+    #[default]
+    Roam,
+    /// Circle at one spot, in view of each other
+    Gather,
+    /// Mine, deal at stations, and trade with each other
+    Trade,
 }
 
 /// Where the run is.
@@ -69,6 +86,7 @@ struct Bot {
     index: u32,
     app: App,
     brain: Brain,
+    dealer: Dealer,
     was_in_space: bool,
     dropped: bool,
     /// Bytes received when play began and ended.
@@ -81,7 +99,8 @@ impl Bot {
         let (handle, socket) = connect(network, &login);
         let app = build_app(ClientConfig { ticket: login.ticket }, handle, socket);
         let brain = Brain::new(seed, index);
-        Self { index, app, brain, was_in_space: false, dropped: false, bytes_from: 0, bytes_to: 0 }
+        let dealer = Dealer::new(bot_name(seed, index));
+        Self { index, app, brain, dealer, was_in_space: false, dropped: false, bytes_from: 0, bytes_to: 0 }
     }
 
     fn resource<T: bevy::prelude::Resource>(&self) -> &T {
@@ -92,18 +111,22 @@ impl Bot {
         self.resource::<SessionState>().is_over()
     }
 
-    fn update(&mut self, delta_s: f64, mission: Option<Mission>) {
+    /// # Errors
+    /// When the journal cannot be written.
+    fn update(&mut self, delta_s: f64, mission: Option<Mission>, journal: &mut Journal) -> Result<()> {
         let world = self.app.world_mut();
         world.insert_resource(FrameDelta(delta_s));
         let intent = match mission {
             Some(mission) => {
                 let decision = self.brain.decide(world.resource::<WorldView>(), mission);
+                self.dealer.ask(decision.ask, world, journal)?;
                 PilotIntent { controls: decision.controls, respawn: decision.respawn }
             }
             None => PilotIntent::default(),
         };
         world.insert_resource(intent);
         session::update(&mut self.app);
+        self.dealer.follow(self.app.world_mut(), journal)?;
         let state = self.resource::<SessionState>().clone();
         if state == SessionState::InSpace {
             self.was_in_space = true;
@@ -114,6 +137,7 @@ impl Bot {
             tracing::error!(bot = self.index, reason, "a bot's session ended");
             self.dropped = true;
         }
+        Ok(())
     }
 
     fn handle(&self) -> ClientHandle {
@@ -130,6 +154,7 @@ impl Bot {
             inputs_unacknowledged: piloting.queue.len() as u64,
             bytes_per_s: if seconds > 0.0 { bytes / seconds } else { 0.0 },
             stats: self.resource::<PlayStats>().clone(),
+            deals: self.dealer.account(self.resource::<DealBook>()),
         }
     }
 }
@@ -143,6 +168,7 @@ struct Fleet<'a> {
     /// Bots without a ticket, or whose session ended before they had a ship.
     failed: u32,
     mission: Option<Mission>,
+    journal: Journal,
     phase: Phase,
     now_s: f64,
     played_s: f64,
@@ -152,7 +178,7 @@ struct Fleet<'a> {
 /// Runs the bots until their time is over or `stop` is set, and gives the account.
 ///
 /// # Errors
-/// When the address makes no sense, the network cannot start, or the ready file cannot be written.
+/// When the address makes no sense, the network cannot start, or the ready file or the journal cannot be written.
 /// Bots that fail are not errors but in the report.
 pub fn run(config: &BotsConfig, stop: &StopFlag) -> Result<BotsReport> {
     let started = Instant::now();
@@ -165,7 +191,13 @@ pub fn run(config: &BotsConfig, stop: &StopFlag) -> Result<BotsReport> {
         network,
         bots: BTreeMap::new(),
         failed: 0,
-        mission: (!config.gather).then_some(Mission::Roam),
+        mission: match config.occupation {
+            Occupation::Roam => Some(Mission::Roam),
+            Occupation::Trade => Some(Mission::Trade),
+            // Once it is known where.
+            Occupation::Gather => None,
+        },
+        journal: Journal::open(config.journal.as_deref())?,
         phase: Phase::Joining,
         now_s: 0.0,
         played_s: 0.0,
@@ -204,7 +236,7 @@ impl Fleet<'_> {
         let hands = matches!(self.phase, Phase::Joining | Phase::Playing(_));
         for bot in self.bots.values_mut() {
             let was_in_space = bot.was_in_space;
-            bot.update(delta_s, if hands { self.mission } else { None });
+            bot.update(delta_s, if hands { self.mission } else { None }, &mut self.journal)?;
             if bot.was_in_space && !was_in_space {
                 if self.first_in_space_ms.is_none() {
                     let ms = self.started.elapsed().as_millis() as u64;

@@ -31,8 +31,12 @@ pub mod beams;
 pub mod clock;
 mod compose;
 pub mod controls;
+pub mod dealing;
+pub mod deals;
+mod fittings;
 pub mod inputs;
 pub mod interpolation;
+pub mod mining;
 pub mod piloting;
 pub mod prediction;
 mod pump;
@@ -119,6 +123,8 @@ impl Plugin for ClientPlugin {
             .init_resource::<shots::ShotBook>()
             .init_resource::<beams::BeamBook>()
             .init_resource::<arms::Arms>()
+            .init_resource::<deals::DealBook>()
+            .init_resource::<dealing::Dealing>()
             .init_resource::<session::SessionState>()
             .insert_resource(session::Session::new(config, handle, socket));
         schedule::configure(app);
