@@ -19,13 +19,15 @@ pub const MAX_OPEN_DEALS: usize = 4;
 const MAX_EVENTS: usize = 64;
 
 /// Without an answer for this long, seconds, a deal is asked for again. The channel repeats what is lost, so
-/// that only a server that forgot it needs this.
+/// that only a server that forgot it needs this. Each further wait is twice as long...
 const UNANSWERED_S: f64 = 8.0;
+/// ...up to this.
+const MAX_UNANSWERED_S: f64 = 64.0;
 
 /// The first pause after "undecided", seconds; each further one is twice as long...
 const FIRST_PAUSE_S: f64 = 1.0;
 /// ...up to this.
-const MAX_PAUSE_S: f64 = 30.0;
+const MAX_PAUSE_S: f64 = 16.0;
 
 /// Takes the book out of the app of a session that is over, for the app of the next one
 /// ([`App::insert_resource`] before its first update). The old app goes on with an empty one.
@@ -52,8 +54,10 @@ pub struct OpenDeal {
     pub undecided: bool,
     /// When it is to be sent, or sent again, seconds of the session's time.
     next_s: f64,
-    /// How long the pause after the next "undecided" or silence is, seconds.
+    /// How long the pause after the next "undecided" is, seconds.
     pause_s: f64,
+    /// How long the next answer is waited for, seconds.
+    wait_s: f64,
 }
 
 /// What happened to a deal, for journals.
@@ -128,8 +132,15 @@ impl DealBook {
         if self.open.len() >= MAX_OPEN_DEALS {
             return Err(BookFull);
         }
-        let never = f64::NEG_INFINITY;
-        self.open.push(OpenDeal { key, bargain, sent: 0, undecided: false, next_s: never, pause_s: FIRST_PAUSE_S });
+        self.open.push(OpenDeal {
+            key,
+            bargain,
+            sent: 0,
+            undecided: false,
+            next_s: f64::NEG_INFINITY,
+            pause_s: FIRST_PAUSE_S,
+            wait_s: UNANSWERED_S,
+        });
         self.counts.asked += 1;
         self.note(DealEvent::Asked { key, bargain });
         Ok(())
@@ -139,7 +150,7 @@ impl DealBook {
     #[must_use]
     pub fn carry_over(mut self) -> Self {
         for deal in &mut self.open {
-            (deal.next_s, deal.pause_s) = (f64::NEG_INFINITY, FIRST_PAUSE_S);
+            (deal.next_s, deal.pause_s, deal.wait_s) = (f64::NEG_INFINITY, FIRST_PAUSE_S, UNANSWERED_S);
         }
         self
     }
@@ -150,8 +161,8 @@ impl DealBook {
         for deal in self.open.iter_mut().filter(|deal| deal.next_s <= now_s) {
             self.counts.repeated += u64::from(deal.sent > 0);
             deal.sent += 1;
-            deal.next_s = now_s + UNANSWERED_S.max(deal.pause_s);
-            deal.pause_s = (deal.pause_s * 2.0).min(MAX_PAUSE_S);
+            deal.next_s = now_s + deal.wait_s;
+            deal.wait_s = (deal.wait_s * 2.0).min(MAX_UNANSWERED_S);
             due.push((deal.key, deal.bargain));
         }
         due
@@ -165,8 +176,9 @@ impl DealBook {
         let before = *deal;
         match outcome {
             DealOutcome::Undecided => {
-                // The pause was doubled when it was sent.
-                deal.next_s = now_s + (deal.pause_s * 0.5).max(FIRST_PAUSE_S);
+                deal.next_s = now_s + deal.pause_s;
+                deal.pause_s = (deal.pause_s * 2.0).min(MAX_PAUSE_S);
+                deal.wait_s = UNANSWERED_S;
                 deal.undecided = true;
                 self.counts.undecided += 1;
             }
@@ -242,7 +254,7 @@ mod tests {
             now_s += 0.125;
         }
         let pauses: Vec<f64> = sent_s.windows(2).map(|pair| pair[1] - pair[0]).collect();
-        assert_eq!(pauses[..6], [1.0, 2.0, 4.0, 8.0, 15.0, 15.0]);
+        assert_eq!(pauses[..6], [1.0, 2.0, 4.0, 8.0, 16.0, 16.0]);
         assert!(book.open()[0].undecided);
         assert_eq!(book.hear(key, DealOutcome::Done, "sold", now_s).unwrap().key, key);
         assert!(book.due(1e9).is_empty() && book.open().is_empty());
@@ -258,7 +270,9 @@ mod tests {
         assert_eq!(book.due(0.0).len(), 1);
         assert!(book.due(UNANSWERED_S - 0.1).is_empty());
         assert_eq!(book.due(UNANSWERED_S), [(key, SELL)]);
-        assert_eq!(book.counts().repeated, 1);
+        assert!(book.due(3.0 * UNANSWERED_S - 0.1).is_empty(), "each wait is longer");
+        assert_eq!(book.due(3.0 * UNANSWERED_S), [(key, SELL)]);
+        assert_eq!(book.counts().repeated, 2);
     }
 
     #[test]
