@@ -1,5 +1,5 @@
 //! The bots' common life: they join as their tickets come, play together, stop their hands, wait until
-//! every input is accounted for, and leave.
+//! every input is accounted for and every deal has ended, and leave.
 
 use crate::{
     brain::{Brain, Mission},
@@ -29,7 +29,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Instant};
 /// How long the hands are still before inputs stop, seconds: the last inputs say that nobody pushes.
 const SETTLE_S: f64 = 0.3;
 
-/// How long the end waits for the last acknowledgements, seconds.
+/// How long the end waits for the last acknowledgements and answers, seconds.
 const DRAIN_S: f64 = 3.0;
 
 /// How long the fleet waits for all of its bots to be in space, seconds; the run then starts without
@@ -290,8 +290,10 @@ impl Fleet<'_> {
                 }
             }
             Phase::Draining(since) => {
-                let is_drained =
-                    self.bots.values().all(|bot| bot.is_over() || bot.resource::<Piloting>().queue.is_empty());
+                let is_idle = |bot: &Bot| {
+                    bot.resource::<Piloting>().queue.is_empty() && bot.resource::<DealBook>().open().is_empty()
+                };
+                let is_drained = self.bots.values().all(|bot| bot.is_over() || is_idle(bot));
                 if is_drained || self.now_s - since > DRAIN_S {
                     self.phase = Phase::Over;
                 }

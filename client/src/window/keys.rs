@@ -140,8 +140,8 @@ pub(super) fn read_hands(
 ) {
     let now_s = time.elapsed_secs_f64();
     // While a panel is open the arrow keys are its own.
-    let is_taken = |code: &KeyCode| ARROWS.contains(code) && desk.takes_arrows(&view);
-    let free = |codes: &'static [KeyCode]| codes.iter().copied().filter(|code| !is_taken(code));
+    let taken: &[KeyCode] = if desk.takes_arrows(&view) { &ARROWS } else { &[] };
+    let free = |codes: &'static [KeyCode]| codes.iter().copied().filter(move |code| !taken.contains(code));
     for (until, (_, codes, buttons)) in taps.0.iter_mut().zip(ACTIONS) {
         let on_mouse = mouse.any_just_pressed(buttons.iter().copied());
         if on_mouse || keys.any_just_pressed(free(codes)) {
@@ -150,7 +150,7 @@ pub(super) fn read_hands(
     }
     let held = |action: Action| {
         ACTIONS.iter().zip(&taps.0).any(|((candidate, codes, buttons), &until)| {
-            let pressed = || keys.any_pressed(free(codes)) || mouse.any_pressed(buttons.iter().copied());
+            let pressed = || keys.any_pressed(free(*codes)) || mouse.any_pressed(buttons.iter().copied());
             *candidate == action && (now_s < until || pressed())
         })
     };
