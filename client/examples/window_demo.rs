@@ -305,7 +305,7 @@ fn play_scene(time: Res<'_, Time<Real>>, options: Res<'_, Options>, mut view: Re
             id: EntityId::default(),
             state: own,
             confirmed: own,
-            glow: EngineGlow { thrust: true, boost: false },
+            glow: EngineGlow { thrust: true, ..EngineGlow::default() },
             hull_kind: HullKind::Scout,
             hull: 72,
             hull_max: 100,
@@ -326,7 +326,7 @@ fn play_scene(time: Res<'_, Time<Real>>, options: Res<'_, Options>, mut view: Re
         let state = circle(home + DVec2::new(40.0, 20.0), radius, speed, phase, now_s);
         let mut player = other(net_id, EntityKind::Ship, name, state, 9.0);
         player.hull = hull;
-        player.glow = EngineGlow { thrust: index != 2, boost: index == 1 };
+        player.glow = EngineGlow { thrust: index != 2, boost: index == 1, ..EngineGlow::default() };
         view.others.insert(NetId(net_id), player);
     }
     for index in 0..5u32 {

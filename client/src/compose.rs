@@ -106,7 +106,11 @@ fn own_ship(piloting: &Piloting, roster: &Roster) -> Option<OwnShip> {
         id,
         state: prediction.drawn(piloting.moment().0, held),
         confirmed: prediction.confirmed().state,
-        glow: EngineGlow { thrust: held.thrust > 0, boost: held.thrust > 0 && held.holds(Controls::BOOST) },
+        glow: EngineGlow {
+            thrust: held.thrust > 0,
+            boost: held.thrust > 0 && held.holds(Controls::BOOST),
+            ..EngineGlow::default()
+        },
         hull_kind: piloting.hull(),
         hull: member.map_or(0, |member| member.hull),
         hull_max: member.map_or(0, |member| member.hull_max),

@@ -7,10 +7,12 @@
 
 use crate::{
     DecodeError,
-    flight::HullKind,
+    flight::{FlightState, HullKind, wrap_angle},
     ids::{EntityId, NetId},
+    shot::{BEAM_DAMAGE, MISSILE_INTERVAL_TICKS},
     tick::TICK_HZ,
 };
+use bevy::math::DVec2;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -26,6 +28,17 @@ pub const MINING_RANGE: f64 = 120.0;
 pub const MINING_INTERVAL_TICKS: u64 = TICK_HZ as u64 / 2;
 /// Ore in one bite.
 pub const MINING_BITE: u32 = 4;
+
+/// Which of `rocks` (position and radius in units, and what it is to the caller) a ship mines: the one nearest to
+/// its heading, of those within [`MINING_RANGE`]. The laser turns to every side. Of two at the same angle the first.
+pub fn mined_rock<T>(ship: &FlightState, rocks: impl IntoIterator<Item = (DVec2, f64, T)>) -> Option<T> {
+    let in_range = rocks.into_iter().filter_map(|(position, radius, rock)| {
+        let towards = position - ship.position;
+        let off = wrap_angle(towards.to_angle() - ship.angle).abs();
+        (towards.length() - radius <= MINING_RANGE).then_some((off, rock))
+    });
+    in_range.min_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, rock)| rock)
+}
 
 /// How near a ship must be to a crate to take in what is in it, units from centre to centre.
 pub const SCOOP_RANGE: f64 = 40.0;
@@ -112,6 +125,23 @@ impl Fitted {
         let all = Weapon::ALL.into_iter().fold(0, |all, weapon| all | weapon as u8);
         self.0 & !all == 0
     }
+}
+
+/// Ticks between two shots of the gun of a hull with these weapons. Shards fire by it, and clients predict by it.
+pub fn fire_interval_ticks(hull: HullKind, fitted: Fitted) -> u64 {
+    let plain = hull.spec().fire_interval_ticks;
+    // Two thirds; a gun that never fires has an interval that is too long to be doubled.
+    if fitted.has(Weapon::RapidGun) { plain / 3 * 2 + plain % 3 * 2 / 3 } else { plain }
+}
+
+/// What a beam of a ship with these weapons takes from a hull, points.
+pub fn beam_damage(fitted: Fitted) -> u16 {
+    if fitted.has(Weapon::HeavyBeam) { 2 * BEAM_DAMAGE } else { BEAM_DAMAGE }
+}
+
+/// Ticks between two missiles of a ship with these weapons.
+pub fn launcher_interval_ticks(fitted: Fitted) -> u64 {
+    if fitted.has(Weapon::FastLauncher) { MISSILE_INTERVAL_TICKS / 2 } else { MISSILE_INTERVAL_TICKS }
 }
 
 impl HullKind {
@@ -313,6 +343,32 @@ mod tests {
         }
         assert!(!Fitted(0x80).is_known());
         assert_eq!(Weapon::from_u8(3), None);
+    }
+
+    #[test]
+    fn each_weapon_changes_what_it_says_and_nothing_else() {
+        let figures = |fitted| {
+            let gun = fire_interval_ticks(HullKind::Scout, fitted);
+            (gun, beam_damage(fitted), launcher_interval_ticks(fitted))
+        };
+        let plain = (6, BEAM_DAMAGE, MISSILE_INTERVAL_TICKS);
+        let none = Fitted::default();
+        assert_eq!(figures(none), plain);
+        assert_eq!(figures(none.with(Weapon::RapidGun)), (4, plain.1, plain.2));
+        assert_eq!(figures(none.with(Weapon::HeavyBeam)), (plain.0, 2 * plain.1, plain.2));
+        assert_eq!(figures(none.with(Weapon::FastLauncher)), (plain.0, plain.1, plain.2 / 2));
+        assert!(fire_interval_ticks(HullKind::Missile, none.with(Weapon::RapidGun)) > u64::MAX / 2);
+    }
+
+    #[test]
+    fn the_rock_that_is_mined_is_in_range_and_nearest_to_the_heading() {
+        let ship = FlightState { angle: 3.0, ..FlightState::default() };
+        let at = |angle: f64, distance: f64| DVec2::from_angle(angle) * distance;
+        let (near, beside) = ((at(-3.1, 100.0), 20.0, 1), (at(2.0, 50.0), 20.0, 2));
+        let (far, at_the_edge) = ((at(3.0, 141.0), 20.0, 3), (at(3.0, 139.0), 20.0, 4));
+        assert_eq!(mined_rock(&ship, [beside, near, far]), Some(1));
+        assert_eq!(mined_rock(&ship, [beside, near, far, at_the_edge]), Some(4));
+        assert_eq!(mined_rock(&ship, [far]), None);
     }
 
     #[test]

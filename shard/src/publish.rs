@@ -87,7 +87,7 @@ pub(crate) fn publish_motion(
 fn glow(helm: Option<&Helm>) -> EngineGlow {
     let controls = helm.map(|helm| helm.0).unwrap_or_default();
     let thrust = controls.thrust > 0;
-    EngineGlow { thrust, boost: thrust && controls.holds(Controls::BOOST) }
+    EngineGlow { thrust, boost: thrust && controls.holds(Controls::BOOST), mining: false }
 }
 
 /// Whether a packet would show the difference.

@@ -418,7 +418,7 @@ mod tests {
         let mut flyer = Flyer {
             net_id: NetId(1),
             state: FlightState::default(),
-            glow: EngineGlow { thrust: true, boost: false },
+            glow: EngineGlow { thrust: true, ..EngineGlow::default() },
             hull_kind: HullKind::Scout,
             radius: 9.0,
             tint: palette::OWN,

@@ -563,7 +563,7 @@ fn step_and_send(world: &mut World, address: &SocketAddr) {
     let tick = world.tick;
     let mut motions = Vec::new();
     for missile in world.missiles.iter().rev().filter(|missile| tick < missile.ends) {
-        let (glow, ticks) = (EngineGlow { thrust: true, boost: false }, tick.since(missile.launched));
+        let (glow, ticks) = (EngineGlow { thrust: true, ..EngineGlow::default() }, tick.since(missile.launched));
         motions.push(Motion { net_id: missile.net_id, state: missile_after(ticks), glow });
     }
     let rest = FlightState { position: DVec2::new(480.0, 560.0), ..Default::default() };

@@ -130,11 +130,11 @@ pub fn position_near(sector: SectorId) -> impl Strategy<Value = DVec2> {
 fn motion_in(sector: SectorId) -> impl Strategy<Value = Motion> {
     let velocity = prop_oneof![4 => vector(1024.0), 1 => vector(0.2), 1 => Just(DVec2::ZERO)];
     let angular_velocity = prop_oneof![4 => -8.0..=8.0f64, 1 => -0.02..0.02f64, 1 => Just(0.0)];
-    (position_near(sector), velocity, angle(), angular_velocity, any::<[bool; 2]>()).prop_map(
-        |(position, velocity, angle, angular_velocity, [thrust, boost])| Motion {
+    (position_near(sector), velocity, angle(), angular_velocity, any::<[bool; 3]>()).prop_map(
+        |(position, velocity, angle, angular_velocity, [thrust, boost, mining])| Motion {
             net_id: NetId(0),
             state: FlightState { position, velocity, angle, angular_velocity },
-            glow: EngineGlow { thrust, boost },
+            glow: EngineGlow { thrust, boost, mining },
         },
     )
 }
