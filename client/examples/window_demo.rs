@@ -194,6 +194,11 @@ fn play_economy(view: &mut WorldView, scene: Scene, home: DVec2) {
             rock.ore = Some(297);
             view.others.insert(NetId(950), rock);
             view.mining = Some(MiningTarget { rock: NetId(950), works: true });
+            if let Some(ada) = view.others.get_mut(&NetId(10)) {
+                ada.state = FlightState { position: home + DVec2::new(190.0, 70.0), angle: -2.6, ..default() };
+                (ada.hull_kind, ada.radius) = (Some(HullKind::Hauler), HullKind::Hauler.spec().radius);
+                ada.glow = EngineGlow { mining: true, ..default() };
+            }
         }
         Scene::Arrive | Scene::Docked => {
             rest_at(station_at + DVec2::new(62.0, -20.0), 2.6);

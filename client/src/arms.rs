@@ -4,9 +4,13 @@
 //! at once what it will most likely decide, and is set right by what it tells of. The cannon's time is in
 //! [`crate::shots`], with its bullets.
 
-use crate::fittings::launcher_interval_ticks;
 use bevy::prelude::Resource;
-use sidereal_protocol::{economy::Fitted, flight::Controls, shot::BEAM_INTERVAL_TICKS, tick::SimTick};
+use sidereal_protocol::{
+    economy::{Fitted, launcher_interval_ticks},
+    flight::Controls,
+    shot::BEAM_INTERVAL_TICKS,
+    tick::SimTick,
+};
 
 /// Both weapons' times, in ticks of the world.
 #[derive(Resource, Debug, Default, Clone, Copy)]

@@ -33,7 +33,6 @@ mod compose;
 pub mod controls;
 pub mod dealing;
 pub mod deals;
-mod fittings;
 pub mod inputs;
 pub mod interpolation;
 pub mod mining;

@@ -3,34 +3,19 @@
 //! Pure. Runs in the player client and in bots.
 
 use crate::view::Other;
-use bevy::math::DVec2;
-use sidereal_protocol::{
-    economy::MINING_RANGE,
-    flight::{FlightState, wrap_angle},
-    record::EntityKind,
-};
+use sidereal_protocol::{economy::mined_rock, flight::FlightState, record::EntityKind};
 
-/// The rock with ore that is nearest to the heading, of those whose edge is within [`MINING_RANGE`].
+/// The rock that a ship in this state mines: see [`mined_rock`]. One that is known to be empty is none.
 pub fn target<'a>(ship: &FlightState, others: impl Iterator<Item = &'a Other>) -> Option<&'a Other> {
-    others
-        .filter(|other| other.kind == EntityKind::Asteroid && other.ore.is_none_or(|ore| ore > 0))
-        .filter_map(|rock| {
-            let way = rock.state.position - ship.position;
-            (way.length() - rock.radius <= MINING_RANGE).then(|| (bearing(ship, way), rock))
-        })
-        .min_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, rock)| rock)
-}
-
-/// How far the ship would have to turn to look along `way`, radians, 0 to π.
-fn bearing(ship: &FlightState, way: DVec2) -> f64 {
-    if way == DVec2::ZERO { 0.0 } else { wrap_angle(way.to_angle() - ship.angle).abs() }
+    let rocks = others.filter(|other| other.kind == EntityKind::Asteroid && other.ore.is_none_or(|ore| ore > 0));
+    mined_rock(ship, rocks.map(|rock| (rock.state.position, rock.radius, rock)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use sidereal_protocol::{
+        economy::MINING_RANGE,
         ids::{EntityId, NetId},
         motion::EngineGlow,
     };

@@ -8,7 +8,6 @@ use crate::{
     beams::{self, BeamBook},
     clock::{ClientClock, OwnClock, PlaybackClock},
     controls::PilotIntent,
-    fittings::fire_interval_ticks,
     inputs::InputQueue,
     interpolation::Interpolation,
     prediction::{Outcome, Prediction},
@@ -26,7 +25,7 @@ use bevy::{
 };
 use naia_bevy_client::{Client, DefaultClientTag, events::ClientTickEvent};
 use sidereal_protocol::{
-    economy::Fitted,
+    economy::{Fitted, fire_interval_ticks},
     flight::{Controls, HullKind},
     ids::{EntityId, NetId},
     input::{Input, InputPacket},

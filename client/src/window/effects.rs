@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     beams::BEAM_SECONDS,
+    mining,
     view::{BLAST_SECONDS, BeamShown, BlastEffect, HIT_SECONDS, HitEffect, Other, WorldView},
 };
 use bevy::prelude::*;
@@ -100,6 +101,11 @@ pub(super) fn paint_mining(mut canvas: ResMut<Canvas>, lens: Res<Lens>, view: Re
         let size = Vec2::splat(rock.radius as f32 * 1.22 + 3.0 * lens.scale);
         let opacity = if target.works { 0.5 } else { 0.22 };
         canvas.put(Shape::Circle, Layer::Marks, at, 0.0, size, palette::ORE.at(opacity));
+    }
+    for other in view.others.values().filter(|other| other.glow.mining) {
+        if let Some(rock) = mining::target(&other.state, view.others.values()) {
+            paint_digging(&mut canvas, &lens, (&other.state, other.radius), rock, view.time_s);
+        }
     }
 }
 

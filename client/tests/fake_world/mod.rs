@@ -201,8 +201,8 @@ impl Game {
             .try_init();
         let network = MemoryNetwork::new(7, conditions);
         let (server_handle, server_socket) = network.server(PROTOCOL_VERSION);
-        let deal = [64, 64, 8, 8, 32, 32, 64, 32, 64].map(Field::Bits);
-        let messages = ClientMessages::new(&schema::protocol()).request::<Respawn>(&[]).request::<Deal>(&deal);
+        let fields = [64, 64, 8, 8, 32, 32, 64, 32, 64].map(Field::Bits);
+        let messages = ClientMessages::new(&schema::protocol()).request::<Respawn>(&[]).request::<Deal>(&fields);
         server_handle.set_client_messages(messages);
         server_handle.gate_auth();
         let mut server = App::new();
