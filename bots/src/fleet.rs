@@ -1,15 +1,18 @@
 //! The bots' common life: they join as their tickets come, play together, stop their hands, wait until
-//! every input is accounted for, and leave.
+//! every input is accounted for and every deal has ended, and leave.
 
 use crate::{
     brain::{Brain, Mission},
     crew::{Crew, bot_name},
+    dealer::Dealer,
+    journal::Journal,
     report::{BotAccount, BotsReport},
 };
 use anyhow::{Context, Result};
 use sidereal_client::{
     account::{AccountApi, LoginTicket},
     controls::PilotIntent,
+    deals::DealBook,
     piloting::Piloting,
     player::Player,
     reconnect::Patience,
@@ -24,7 +27,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Instant};
 /// How long the hands are still before inputs stop, seconds: the last inputs say that nobody pushes.
 const SETTLE_S: f64 = 0.3;
 
-/// How long the end waits for the last acknowledgements, seconds.
+/// How long the end waits for the last acknowledgements and answers, seconds.
 const DRAIN_S: f64 = 3.0;
 
 /// How long the fleet waits for all of its bots to be in space, seconds; the run then starts without
@@ -42,12 +45,26 @@ pub struct BotsConfig {
     pub seconds: Option<f64>,
     /// Names, passwords and flights follow from it.
     pub seed: u64,
-    /// All gather at one spot instead of roaming.
-    pub gather: bool,
     /// A bot whose session is lost comes back. It is counted as dropped all the same.
     pub reconnect: bool,
+    /// What they do.
+    pub occupation: Occupation,
+    /// Every deal that is asked for, and every answer, is written here.
+    pub journal: Option<PathBuf>,
     /// Written as soon as the first bot is in space.
     pub ready_file: Option<PathBuf>,
+}
+
+/// What all bots of a fleet do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Occupation {
+    /// Fly across the borders of shards, and fight what comes near
+    #[default]
+    Roam,
+    /// Circle at one spot, in view of each other
+    Gather,
+    /// Mine, deal at stations, and trade with each other
+    Trade,
 }
 
 /// Where the run is.
@@ -69,6 +86,7 @@ struct Bot {
     index: u32,
     player: Player,
     brain: Brain,
+    dealer: Dealer,
     was_in_space: bool,
     /// Bytes received when play began and ended.
     bytes_from: u64,
@@ -80,7 +98,8 @@ impl Bot {
         let patience = config.reconnect.then(Patience::default);
         let player = Player::new(network, api, login, patience, u64::from(index));
         let brain = Brain::new(config.seed, index);
-        Self { index, player, brain, was_in_space: false, bytes_from: 0, bytes_to: 0 }
+        let dealer = Dealer::new(bot_name(config.seed, index));
+        Self { index, player, brain, dealer, was_in_space: false, bytes_from: 0, bytes_to: 0 }
     }
 
     fn resource<T: bevy::prelude::Resource>(&self) -> &T {
@@ -95,11 +114,14 @@ impl Bot {
         self.player.stats().bytes_received()
     }
 
-    fn update(&mut self, delta_s: f64, mission: Option<Mission>) {
+    /// # Errors
+    /// When the journal cannot be written.
+    fn update(&mut self, delta_s: f64, mission: Option<Mission>, journal: &mut Journal) -> Result<()> {
         let world = self.player.app_mut().world_mut();
         let intent = match mission {
             Some(mission) => {
                 let decision = self.brain.decide(world.resource::<WorldView>(), mission);
+                self.dealer.ask(decision.ask, world, journal)?;
                 PilotIntent { controls: decision.controls, respawn: decision.respawn }
             }
             None => PilotIntent::default(),
@@ -112,6 +134,8 @@ impl Bot {
             let state = self.resource::<SessionState>();
             tracing::error!(bot = self.index, reason = state.failure().unwrap_or_default(), "a bot's session ended");
         }
+        self.dealer.follow(self.player.app_mut().world_mut(), journal)?;
+        Ok(())
     }
 
     fn account(&self, seconds: f64) -> BotAccount {
@@ -125,6 +149,7 @@ impl Bot {
             inputs_unacknowledged,
             bytes_per_s: if seconds > 0.0 { bytes / seconds } else { 0.0 },
             stats: self.player.stats(),
+            deals: self.dealer.account(self.resource::<DealBook>()),
         }
     }
 }
@@ -139,6 +164,7 @@ struct Fleet<'a> {
     /// Bots without a ticket, or whose session ended before they had a ship.
     failed: u32,
     mission: Option<Mission>,
+    journal: Journal,
     phase: Phase,
     now_s: f64,
     played_s: f64,
@@ -148,7 +174,7 @@ struct Fleet<'a> {
 /// Runs the bots until their time is over or `stop` is set, and gives the account.
 ///
 /// # Errors
-/// When the address makes no sense, the network cannot start, or the ready file cannot be written.
+/// When the address makes no sense, the network cannot start, or the ready file or the journal cannot be written.
 /// Bots that fail are not errors but in the report.
 pub fn run(config: &BotsConfig, stop: &StopFlag) -> Result<BotsReport> {
     let started = Instant::now();
@@ -162,7 +188,13 @@ pub fn run(config: &BotsConfig, stop: &StopFlag) -> Result<BotsReport> {
         api,
         bots: BTreeMap::new(),
         failed: 0,
-        mission: (!config.gather).then_some(Mission::Roam),
+        mission: match config.occupation {
+            Occupation::Roam => Some(Mission::Roam),
+            Occupation::Trade => Some(Mission::Trade),
+            // Once it is known where.
+            Occupation::Gather => None,
+        },
+        journal: Journal::open(config.journal.as_deref())?,
         phase: Phase::Joining,
         now_s: 0.0,
         played_s: 0.0,
@@ -201,7 +233,7 @@ impl Fleet<'_> {
         let hands = matches!(self.phase, Phase::Joining | Phase::Playing(_));
         for bot in self.bots.values_mut() {
             let was_in_space = bot.was_in_space;
-            bot.update(delta_s, if hands { self.mission } else { None });
+            bot.update(delta_s, if hands { self.mission } else { None }, &mut self.journal)?;
             if bot.was_in_space && !was_in_space {
                 if self.first_in_space_ms.is_none() {
                     let ms = self.started.elapsed().as_millis() as u64;
@@ -255,8 +287,10 @@ impl Fleet<'_> {
                 }
             }
             Phase::Draining(since) => {
-                let is_drained =
-                    self.bots.values().all(|bot| bot.is_over() || bot.resource::<Piloting>().queue.is_empty());
+                let is_idle = |bot: &Bot| {
+                    bot.resource::<Piloting>().queue.is_empty() && bot.resource::<DealBook>().open().is_empty()
+                };
+                let is_drained = self.bots.values().all(|bot| bot.is_over() || is_idle(bot));
                 if is_drained || self.now_s - since > DRAIN_S {
                     self.phase = Phase::Over;
                 }

@@ -31,8 +31,11 @@ pub mod beams;
 pub mod clock;
 mod compose;
 pub mod controls;
+pub mod dealing;
+pub mod deals;
 pub mod inputs;
 pub mod interpolation;
+pub mod mining;
 pub mod piloting;
 pub mod player;
 pub mod prediction;
@@ -117,6 +120,8 @@ impl Plugin for ClientPlugin {
             .init_resource::<shots::ShotBook>()
             .init_resource::<beams::BeamBook>()
             .init_resource::<arms::Arms>()
+            .init_resource::<deals::DealBook>()
+            .init_resource::<dealing::Dealing>()
             .init_resource::<session::SessionState>()
             .insert_resource(session::Session::new(config, handle, socket));
         schedule::configure(app);

@@ -134,7 +134,7 @@ impl Session {
         self.sync.as_mut().map(|sync| sync.sim_tick(naia_tick))
     }
 
-    fn announce(&mut self, view: &mut WorldView, kind: NoticeKind, text: String) {
+    pub(crate) fn announce(&mut self, view: &mut WorldView, kind: NoticeKind, text: String) {
         self.notices += 1;
         view.announce(self.notices, kind, text);
     }

@@ -1,7 +1,9 @@
 //! The player behind the window. A player's sessions are Apps of their own, and a window outlives them: each frame the
 //! present session is run with the pilot's intent, and what it has put together to be drawn is taken over.
 
-use crate::{FrameDelta, controls::PilotIntent, player::Player, session::SessionState, view::WorldView};
+use crate::{
+    FrameDelta, controls::PilotIntent, deals::DealBook, player::Player, session::SessionState, view::WorldView,
+};
 use bevy::prelude::*;
 use sidereal_transport::ClientHandle;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,12 +34,14 @@ fn fly_sessions(world: &mut World) {
     let Some(mut player) = world.remove_non_send_resource::<Player>() else { return };
     let session = player.app_mut().world_mut();
     exchange::<PilotIntent>(world, session);
+    exchange::<DealBook>(world, session);
     exchange::<WorldView>(world, session);
     let delta_s = world.resource::<FrameDelta>().0;
     player.update(delta_s);
     // It may be another one than before.
     let session = player.app_mut().world_mut();
     exchange::<WorldView>(world, session);
+    exchange::<DealBook>(world, session);
     exchange::<PilotIntent>(world, session);
     world.resource_mut::<SessionState>().set_if_neq(player.state());
     *world.resource::<LastLink>().0.lock().unwrap_or_else(PoisonError::into_inner) = player.handle();

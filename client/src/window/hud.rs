@@ -40,6 +40,10 @@ pub(super) enum Line {
     Speed,
     /// Hull points.
     Hull,
+    /// Ore in the hold.
+    Hold,
+    /// Credits.
+    Credits,
     /// The sector's address.
     Sector,
     /// Ping, players near and frame rate.
@@ -65,6 +69,9 @@ pub(super) enum ArmFill {
     /// The missile launcher.
     Launcher,
 }
+/// The filling of the hold's bar.
+#[derive(Component)]
+pub(super) struct HoldFill;
 /// The panel behind the banner.
 #[derive(Component)]
 pub(super) struct BannerPanel;
@@ -133,6 +140,24 @@ pub(super) fn spawn_hud(mut commands: Commands) {
             (
                 Node { width: px(HULL_PIXELS), column_gap: px(ARM_GAP), ..default() },
                 children![arm_bar("beam", ArmFill::Beam), arm_bar("missile", ArmFill::Launcher)],
+            ),
+            (
+                Node {
+                    width: px(HULL_PIXELS),
+                    justify_content: JustifyContent::SpaceBetween,
+                    align_items: AlignItems::End,
+                    ..default()
+                },
+                children![text(Line::Hold, 13.0, palette::FAINT), text(Line::Credits, 14.0, palette::ORE)],
+            ),
+            (
+                Node { width: px(HULL_PIXELS), height: px(5), ..default() },
+                BackgroundColor(palette::LINE.at(0.16).color()),
+                children![(
+                    HoldFill,
+                    Node { width: percent(0), height: percent(100), ..default() },
+                    BackgroundColor(palette::ORE.color()),
+                )],
             ),
         ],
     ));
@@ -242,7 +267,8 @@ fn spawn_help(commands: &mut Commands) {
     ));
 }
 
-fn panel(node: Node) -> impl Bundle {
+/// A box behind text.
+pub(super) fn panel(node: Node) -> impl Bundle {
     let node = Node { border: UiRect::all(px(1)), border_radius: BorderRadius::all(px(4)), ..node };
     (node, BackgroundColor(palette::PANEL.at(0.86).color()), BorderColor::all(palette::LINE.at(0.32).color()))
 }
@@ -318,6 +344,14 @@ pub(super) fn write_lines(
                 Some(own) => (format!("hull {}/{}", own.hull, own.hull_max), palette::FAINT),
                 None => (String::new(), palette::FAINT),
             },
+            Line::Hold => {
+                let hold = view.purse.map(|purse| format!("ore {}/{}", purse.ore, purse.hold));
+                (hold.unwrap_or_default(), palette::FAINT)
+            }
+            Line::Credits => {
+                let credits = view.purse.map(|purse| format!("{} credits", purse.credits));
+                (credits.unwrap_or_default(), palette::ORE)
+            }
             Line::Sector if !shown.map || view.account.is_none() && view.own.is_none() => {
                 (String::new(), palette::TEXT)
             }
@@ -400,6 +434,17 @@ pub(super) fn show_panels(
     }
     for mut visibility in &mut panels.p2() {
         visibility.set_if_neq(wanted[2]);
+    }
+}
+
+/// Fills the bar of the hold.
+pub(super) fn fill_hold(view: Res<WorldView>, mut fills: Query<&mut Node, With<HoldFill>>) {
+    let share = view.purse.map_or(0.0, |purse| purse.ore as f32 / purse.hold.max(1) as f32).clamp(0.0, 1.0);
+    for mut node in &mut fills {
+        let width = percent(share * 100.0);
+        if node.width != width {
+            node.width = width;
+        }
     }
 }
 

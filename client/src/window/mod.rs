@@ -1,12 +1,13 @@
-//! The native window: draws [`WorldView`] and turns keys into [`PilotIntent`].
+//! The native window: draws [`WorldView`] and turns keys into [`PilotIntent`] and deals.
 //!
 //! Runs in the player client (feature `window`). It reads the view and the session's state and
-//! writes the pilot's intent; it never writes what the library computes, and holds nothing that the
+//! writes the pilot's intent and what the pilot asks for; it never writes what the library computes, and holds nothing that the
 //! game needs. Everything is drawn with code: meshes that are made once (`shapes`), one material
 //! (`ink`), and a `canvas` that each frame is painted anew.
 
 mod bodies;
 mod canvas;
+mod desk;
 mod dice;
 mod effects;
 mod host;
@@ -18,15 +19,18 @@ mod lens;
 mod map;
 mod marks;
 mod palette;
+mod panels;
 mod picture;
 mod polish;
 mod shapes;
 mod sketch;
 mod sky;
+mod structures;
 
 use crate::{
     FrameDelta, WindowConfig,
     controls::PilotIntent,
+    deals::DealBook,
     run::{self, StopFlag},
     session::SessionState,
     view::WorldView,
@@ -102,6 +106,8 @@ impl Plugin for WindowPlugin {
             .init_resource::<FrameDelta>()
             .init_resource::<WorldView>()
             .init_resource::<PilotIntent>()
+            .init_resource::<DealBook>()
+            .init_resource::<desk::Desk>()
             .init_resource::<SessionState>()
             .init_resource::<StopWhen>()
             .init_resource::<keys::Taps>()
@@ -117,12 +123,19 @@ impl Plugin for WindowPlugin {
             .configure_sets(Update, (WindowSystems::Look, WindowSystems::Paint, WindowSystems::Show).chain());
         app.add_systems(
             Startup,
-            (shapes::make_shapes, (polish::settle_polish, lens::spawn_camera).chain(), hud::spawn_hud),
+            (
+                shapes::make_shapes,
+                (polish::settle_polish, lens::spawn_camera).chain(),
+                hud::spawn_hud,
+                panels::spawn_panels,
+            ),
         )
         .add_systems(First, pass_frame.after(bevy::time::TimeSystems))
         .add_systems(
             PreUpdate,
-            (keys::read_hands, keys::ask_for_ship, keys::read_view_keys).chain().in_set(WindowSystems::Hands),
+            (desk::read_desk_keys, keys::read_hands, keys::ask_for_ship, keys::read_view_keys)
+                .chain()
+                .in_set(WindowSystems::Hands),
         )
         .add_systems(
             Update,
@@ -135,6 +148,7 @@ impl Plugin for WindowPlugin {
                     bodies::paint_bodies,
                     effects::paint_shots,
                     effects::paint_beams,
+                    effects::paint_mining,
                     effects::paint_effects,
                     marks::paint_marks,
                     marks::place_names,
@@ -142,6 +156,9 @@ impl Plugin for WindowPlugin {
                     hud::write_lines,
                     hud::show_panels,
                     hud::fill_arms,
+                    hud::fill_hold,
+                    panels::show_desk,
+                    panels::write_words,
                 )
                     .chain()
                     .in_set(WindowSystems::Paint),

@@ -35,6 +35,7 @@ pub(super) enum EntityRow<'a> {
 }
 
 impl EntityRow<'_> {
+    #[cfg(any(feature = "postgres", test))]
     pub fn id(&self) -> Uuid {
         match self {
             Self::State(entity) => entity.id,
