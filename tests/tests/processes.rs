@@ -107,7 +107,7 @@ fn a_bad_flag_or_value_is_named_and_nothing_starts() {
             &[("--supabase-jwt-secret", "hunter2"), ("--supabase-issuer", "https://x")],
             &["--supabase-jwt-secret", "32 bytes"],
         ),
-        server(&[("--supabase-algorithm", "none")], &["--supabase-algorithm", "ES256"]),
+        server(&[("--supabase-algorithm", "none")], &["--supabase-algorithm", "none"]),
         other("sidereal-shard", &["--certificate-hash", "12", "--shard-secret", "x"], &["--certificate-hash", "64"]),
         other("sidereal-shard", &["--certificate-hash", &hash, "--shard-secret", ""], &["--shard-secret", "empty"]),
         other("sidereal-shard", &["--server", "nowhere"], &["--server", "IP address and a port"]),
