@@ -493,9 +493,11 @@ mod tests {
     #[test]
     fn a_sector_is_found_by_its_index() {
         let database = Database::open(":memory:").expect("memory is there");
+        let Pool::Sqlite(pool) = &database.pool else { panic!("memory is SQLite's") };
+        let mut conn = pool.get().expect("a connection");
         let query = diesel::debug_query::<diesel::sqlite::Sqlite, _>(&sector_query(1, &[2])).to_string();
         let (sql, _binds) = query.split_once(" -- binds").expect("a query with parameters");
-        let plan: Vec<Step> = diesel::sql_query(format!("EXPLAIN QUERY PLAN {sql}")).load(&mut conn).expect("a plan");
+        let plan: Vec<Step> = diesel::sql_query(format!("EXPLAIN QUERY PLAN {sql}")).load(&mut *conn).expect("a plan");
         let plan: Vec<String> = plan.into_iter().map(|step| step.detail).collect();
         assert_eq!(plan, ["SEARCH entities USING INDEX entities_by_sector (sector_x=? AND sector_y=?)"]);
     }
