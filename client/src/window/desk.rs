@@ -64,8 +64,7 @@ pub(super) fn rows(own: &OwnShip, purse: &PurseShown) -> Vec<Row> {
     for hull in HULLS {
         let price = hull.price().unwrap_or(0);
         let spec = hull.spec();
-        let label =
-            format!("{} hull: hull {}, hold {}, speed {:.0}", hull.name(), spec.hull, hull.hold(), spec.max_speed);
+        let label = format!("{}: hull {}, hold {}, speed {:.0}", hull.name(), spec.hull, hull.hold(), spec.max_speed);
         let blocked = if hull == own.hull_kind {
             Some("yours".to_owned())
         } else if purse.ore > hull.hold() {

@@ -99,8 +99,8 @@ pub(super) fn paint_mining(mut canvas: ResMut<Canvas>, lens: Res<Lens>, view: Re
         }
         let at = lens.local(rock.state.position);
         let size = Vec2::splat(rock.radius as f32 * 1.22 + 3.0 * lens.scale);
-        let opacity = if target.works { 0.5 } else { 0.22 };
-        canvas.put(Shape::Circle, Layer::Marks, at, 0.0, size, palette::ORE.at(opacity));
+        let opacity = if target.works { 0.4 } else { 0.2 };
+        canvas.put(Shape::Ring, Layer::Marks, at, 0.0, size, palette::ORE.at(opacity));
     }
     for other in view.others.values().filter(|other| other.glow.mining) {
         if let Some(rock) = mining::target(&other.state, view.others.values()) {

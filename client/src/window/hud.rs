@@ -30,6 +30,8 @@ const FRAME_RATE_SHARE: f32 = 0.05;
 const SLOW_PING_MS: f64 = 250.0;
 /// A share of lost states above this is shown as a warning.
 const HIGH_LOSS: f64 = 0.1;
+/// How opaque the panels are.
+const PANEL_OPACITY: f32 = 0.86;
 /// How long the rim of the window stays red after a hit, seconds.
 const PAIN_SECONDS: f32 = 0.35;
 
@@ -108,15 +110,18 @@ pub(super) fn spawn_hud(mut commands: Commands) {
     ));
     commands.spawn((
         ShipPanel,
-        panel(Node {
-            position_type: PositionType::Absolute,
-            left: px(MAP_MARGIN),
-            bottom: px(MAP_MARGIN),
-            padding: UiRect::axes(px(14), px(10)),
-            flex_direction: FlexDirection::Column,
-            row_gap: px(7),
-            ..default()
-        }),
+        panel(
+            Node {
+                position_type: PositionType::Absolute,
+                left: px(MAP_MARGIN),
+                bottom: px(MAP_MARGIN),
+                padding: UiRect::axes(px(14), px(10)),
+                flex_direction: FlexDirection::Column,
+                row_gap: px(7),
+                ..default()
+            },
+            PANEL_OPACITY,
+        ),
         Visibility::Hidden,
         children![
             (
@@ -209,14 +214,17 @@ pub(super) fn spawn_hud(mut commands: Commands) {
         },
         children![(
             BannerPanel,
-            panel(Node {
-                max_width: percent(80),
-                padding: UiRect::axes(px(34), px(18)),
-                flex_direction: FlexDirection::Column,
-                align_items: AlignItems::Center,
-                row_gap: px(8),
-                ..default()
-            }),
+            panel(
+                Node {
+                    max_width: percent(80),
+                    padding: UiRect::axes(px(34), px(18)),
+                    flex_direction: FlexDirection::Column,
+                    align_items: AlignItems::Center,
+                    row_gap: px(8),
+                    ..default()
+                },
+                PANEL_OPACITY
+            ),
             Visibility::Hidden,
             children![text(Line::Banner, 30.0, palette::TEXT), text(Line::Advice, 16.0, palette::FAINT),],
         )],
@@ -261,16 +269,16 @@ fn spawn_help(commands: &mut Commands) {
         GlobalZIndex(1),
         Visibility::Hidden,
         children![(
-            panel(Node { padding: UiRect::axes(px(36), px(26)), column_gap: px(34), ..default() }),
+            panel(Node { padding: UiRect::axes(px(36), px(26)), column_gap: px(34), ..default() }, PANEL_OPACITY),
             children![column(palette::OWN, join(|(key, _)| key)), column(palette::TEXT, join(|(_, what)| what)),],
         )],
     ));
 }
 
-/// A box behind text.
-pub(super) fn panel(node: Node) -> impl Bundle {
+/// A box behind text, as opaque as that.
+pub(super) fn panel(node: Node, opacity: f32) -> impl Bundle {
     let node = Node { border: UiRect::all(px(1)), border_radius: BorderRadius::all(px(4)), ..node };
-    (node, BackgroundColor(palette::PANEL.at(0.86).color()), BorderColor::all(palette::LINE.at(0.32).color()))
+    (node, BackgroundColor(palette::PANEL.at(opacity).color()), BorderColor::all(palette::LINE.at(0.32).color()))
 }
 
 fn text(line: Line, size: f32, tint: Tint) -> impl Bundle {

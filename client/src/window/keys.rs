@@ -150,7 +150,7 @@ pub(super) fn read_hands(
     }
     let held = |action: Action| {
         ACTIONS.iter().zip(&taps.0).any(|((candidate, codes, buttons), &until)| {
-            let pressed = || keys.any_pressed(free(*codes)) || mouse.any_pressed(buttons.iter().copied());
+            let pressed = || keys.any_pressed(free(codes)) || mouse.any_pressed(buttons.iter().copied());
             *candidate == action && (now_s < until || pressed())
         })
     };

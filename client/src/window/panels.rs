@@ -16,9 +16,13 @@ use bevy::prelude::*;
 use sidereal_protocol::economy::{Goods, Weapon};
 
 /// Widths of the list's columns, pixels.
-const LABEL_PIXELS: f32 = 330.0;
-const PRICE_PIXELS: f32 = 70.0;
-const REASON_PIXELS: f32 = 180.0;
+const LABEL_PIXELS: f32 = 304.0;
+const PRICE_PIXELS: f32 = 56.0;
+const REASON_PIXELS: f32 = 178.0;
+/// Height of its lines, pixels.
+const ROW_PIXELS: f32 = 22.0;
+/// What is behind a panel must not be read with it.
+const OPACITY: f32 = 0.95;
 
 /// A panel that is shown or hidden as a whole.
 #[derive(Component, Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,13 +74,19 @@ fn words(words: Words, size: f32) -> impl Bundle {
 }
 
 fn column(width: f32, text: Words) -> impl Bundle {
-    (Node { width: px(width), overflow: Overflow::clip(), ..default() }, children![words(text, 14.0)])
+    (Node { width: px(width), overflow: Overflow::clip(), ..default() }, children![words(text, 13.0)])
 }
 
 fn row(index: usize) -> impl Bundle {
     (
         RowBack(index),
-        Node { padding: UiRect::axes(px(10), px(3)), column_gap: px(10), ..default() },
+        Node {
+            height: px(ROW_PIXELS),
+            padding: UiRect::axes(px(8), px(0)),
+            column_gap: px(10),
+            align_items: AlignItems::Center,
+            ..default()
+        },
         BackgroundColor(Color::NONE),
         children![
             column(LABEL_PIXELS, Words::RowLabel(index)),
@@ -87,7 +97,7 @@ fn row(index: usize) -> impl Bundle {
 }
 
 fn stack(gap: f32) -> Node {
-    Node { flex_direction: FlexDirection::Column, padding: UiRect::axes(px(20), px(16)), row_gap: px(gap), ..default() }
+    Node { flex_direction: FlexDirection::Column, padding: UiRect::axes(px(16), px(14)), row_gap: px(gap), ..default() }
 }
 
 /// Spawns all nodes.
@@ -105,7 +115,7 @@ pub(super) fn spawn_panels(mut commands: Commands) {
         whole(JustifyContent::Center, AlignItems::Center),
         children![(
             Panel::Station,
-            panel(stack(4.0)),
+            panel(stack(4.0), OPACITY),
             Visibility::Hidden,
             children![
                 words(Words::StationTitle, 24.0),
@@ -123,7 +133,7 @@ pub(super) fn spawn_panels(mut commands: Commands) {
         GlobalZIndex(1),
         children![(
             Panel::Draft,
-            panel(stack(6.0)),
+            panel(stack(6.0), OPACITY),
             Visibility::Hidden,
             children![
                 words(Words::DraftTitle, 18.0),
@@ -140,7 +150,7 @@ pub(super) fn spawn_panels(mut commands: Commands) {
         GlobalZIndex(1),
         children![(
             Panel::Offer,
-            panel(stack(6.0)),
+            panel(stack(6.0), OPACITY),
             Visibility::Hidden,
             children![words(Words::OfferTitle, 18.0), words(Words::OfferTerms, 15.0), words(Words::OfferFoot, 13.0)],
         )],
@@ -282,8 +292,8 @@ fn draft_words(which: Words, draft: &Draft) -> (String, Tint) {
     match which {
         Words::DraftTitle => (format!("A trade with {}", draft.name), palette::PLAYER),
         Words::DraftField(field) => {
-            let (mark, tint) = if draft.field == field { (">", palette::TEXT) } else { ("  ", palette::FAINT) };
-            (format!("{mark} {}  {}", Draft::FIELDS[field.min(3)], draft.number(field)), tint)
+            let (mark, tint) = if draft.field == field { (">", palette::TEXT) } else { (" ", palette::FAINT) };
+            (format!("{mark} {:<18}{:>8}", Draft::FIELDS[field.min(3)], draft.number(field)), tint)
         }
         _ => (
             "Up Down  choose    Left Right  change (Shift: by 10)    Enter  offer    T  close".to_owned(),

@@ -566,9 +566,10 @@ fn step_and_send(world: &mut World, address: &SocketAddr) {
         let (glow, ticks) = (EngineGlow { thrust: true, ..EngineGlow::default() }, tick.since(missile.launched));
         motions.push(Motion { net_id: missile.net_id, state: missile_after(ticks), glow });
     }
+    // In the order of their ids, as everything in an update.
+    motions.push(Motion { net_id: DRONE, state: drone_at(tick.0), glow: EngineGlow::default() });
     let rest = FlightState { position: DVec2::new(480.0, 560.0), ..Default::default() };
     motions.push(Motion { net_id: CRATE, state: rest, glow: EngineGlow::default() });
-    motions.push(Motion { net_id: DRONE, state: drone_at(tick.0), glow: EngineGlow::default() });
     let blow = std::mem::take(&mut world.blow);
     if let Some(ship) = &mut world.ship {
         while ship.queue.front().is_some_and(|input| input.tick + INPUT_DELAY <= tick) {
