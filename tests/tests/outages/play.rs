@@ -2,7 +2,7 @@
 
 use sidereal_client::{
     controls::PilotIntent,
-    deals::{DealBook, DealEvent},
+    deals::DealEvent,
 };
 use sidereal_protocol::economy::Bargain;
 use sidereal_transport::ClientNetwork;
