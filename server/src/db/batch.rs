@@ -3,6 +3,7 @@
 //! SQLite takes them one by one, for a statement is a call of a function there. PostgreSQL takes all of them in one
 //! statement, for there each is a round trip, see `postgres::bulk`.
 
+#[cfg(any(feature = "postgres", test))]
 use std::collections::HashMap;
 
 use diesel::prelude::*;
@@ -18,6 +19,9 @@ use super::postgres;
 use super::rows::{Fence, Sector, StoredEntity};
 use super::schema::{entities, sectors};
 use super::write_behind::Change;
+
+#[cfg(test)]
+mod tests;
 
 /// What became of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -92,7 +96,7 @@ fn write_entities(conn: &mut Conn<'_>, rows: &[EntityRow<'_>], now: i64) -> Quer
 
 /// The rows in as few groups as it takes for none to hold an entity twice: a statement cannot change a row twice, and of
 /// two changes each must be counted. The writer's batches need one.
-#[cfg_attr(not(feature = "postgres"), cfg(test))]
+#[cfg(any(feature = "postgres", test))]
 fn waves<'a>(rows: &[EntityRow<'a>]) -> Vec<Vec<EntityRow<'a>>> {
     let mut waves: Vec<Vec<EntityRow<'a>>> = Vec::new();
     let mut seen: HashMap<Uuid, usize> = HashMap::with_capacity(rows.len());

@@ -472,8 +472,44 @@ mod tests {
         let database = Database::open(":memory:").expect("memory is there");
         let query = diesel::debug_query::<diesel::sqlite::Sqlite, _>(&sector_query(1, &[2])).to_string();
         let (sql, _binds) = query.split_once(" -- binds").expect("a query with parameters");
-        let plan: Vec<Step> = diesel::sql_query(format!("EXPLAIN QUERY PLAN {sql}")).load(&mut conn).expect("a plan");
+        let plan: Vec<Step> = database
+            .with(|conn| match conn {
+                Conn::Sqlite(conn) => Ok(diesel::sql_query(format!("EXPLAIN QUERY PLAN {sql}")).load(*conn)?),
+                #[cfg(feature = "postgres")]
+                Conn::Postgres(_) => unreachable!("it is in memory"),
+            })
+            .expect("a plan");
         let plan: Vec<String> = plan.into_iter().map(|step| step.detail).collect();
         assert_eq!(plan, ["SEARCH entities USING INDEX entities_by_sector (sector_x=? AND sector_y=?)"]);
+    }
+
+    #[cfg(feature = "postgres")]
+    #[test]
+    fn a_sector_is_found_by_its_index_in_postgres_too() {
+        use diesel::sql_types::{Array, Integer};
+
+        #[derive(QueryableByName)]
+        struct Line {
+            #[diesel(sql_type = Text, column_name = "QUERY PLAN")]
+            line: String,
+        }
+
+        let Some(cluster) = crate::db::cluster::PgCluster::shared() else { return };
+        let database = Database::open(&cluster.new_schema()).expect("it opens");
+        let query = diesel::debug_query::<diesel::pg::Pg, _>(&sector_query(1, &[2])).to_string();
+        let (sql, _binds) = query.split_once(" -- binds").expect("a query with parameters");
+        let plan: Vec<Line> = database
+            .with(|conn| match conn {
+                Conn::Postgres(conn) => {
+                    // A table without rows is read through, whatever indexes it has.
+                    diesel::sql_query("SET enable_seqscan = off").execute(*conn)?;
+                    let explain = diesel::sql_query(format!("EXPLAIN {sql}"));
+                    Ok(explain.bind::<Integer, _>(1).bind::<Array<Integer>, _>(vec![2]).load(*conn)?)
+                }
+                Conn::Sqlite(_) => unreachable!("it is PostgreSQL's"),
+            })
+            .expect("a plan");
+        let plan: String = plan.into_iter().map(|step| step.line + "\n").collect();
+        assert!(plan.contains("entities_by_sector") && !plan.contains("Filter"), "{plan}");
     }
 }

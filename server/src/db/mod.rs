@@ -36,6 +36,10 @@
 //! - A new migration is a folder of the same name under `migrations/sqlite` and `migrations/postgres`.
 
 mod batch;
+#[cfg(all(test, feature = "postgres"))]
+#[path = "../../tests/common/cluster.rs"]
+#[allow(dead_code, reason = "written for the tests outside, which use all of it")]
+mod cluster;
 mod conn;
 mod database;
 mod error;

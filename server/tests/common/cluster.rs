@@ -36,6 +36,8 @@ pub struct PgCluster {
     user: Option<String>,
     supervisor: Mutex<Option<Child>>,
     schemas: AtomicU32,
+    /// Whether what is committed is on the disk, as in production; tests need not wait for that.
+    durable: bool,
 }
 
 impl PgCluster {
@@ -50,6 +52,15 @@ impl PgCluster {
     /// # Panics
     /// When it is not installed and `CI` is `true`: nothing is skipped there.
     pub fn start_new() -> Option<Self> {
+        Self::start_with(false)
+    }
+
+    /// A new one that waits for its disk, for figures.
+    pub fn start_durable() -> Option<Self> {
+        Self::start_with(true)
+    }
+
+    fn start_with(durable: bool) -> Option<Self> {
         let Some(programs) = programs() else {
             assert!(std::env::var("CI").as_deref() != Ok("true"), "there is no PostgreSQL, and CI has it all");
             eprintln!("SKIPPED: there is no PostgreSQL server (Debian: apt-get install postgresql)");
@@ -60,7 +71,8 @@ impl PgCluster {
         if let Some(user) = &user {
             run(Command::new("chown").arg(user).arg(&folder));
         }
-        let cluster = Self { folder, programs, user, supervisor: Mutex::default(), schemas: AtomicU32::new(0) };
+        let cluster =
+            Self { folder, programs, user, supervisor: Mutex::default(), schemas: AtomicU32::new(0), durable };
         run(cluster.command("initdb").arg("-D").arg(cluster.data()).args([
             "--no-sync",
             "--username=sidereal",
@@ -68,6 +80,9 @@ impl PgCluster {
             "--encoding=UTF8",
             "--locale=C.UTF-8",
         ]));
+        // Everybody comes in without a password, but for this one role.
+        let access = cluster.data().join("pg_hba.conf");
+        std::fs::write(access, "local all locked scram-sha-256\nlocal all all trust\n").expect("written");
         cluster.start();
         Some(cluster)
     }
@@ -84,7 +99,8 @@ impl PgCluster {
             .arg(self.data())
             .arg("-k")
             .arg(&self.folder);
-        for setting in ["listen_addresses=", "fsync=off", "full_page_writes=off", "max_connections=150"] {
+        let sync = if self.durable { "fsync=on" } else { "fsync=off" };
+        for setting in ["listen_addresses=", "max_connections=150", sync] {
             supervisor.args(["-c", setting]);
         }
         let child = supervisor.stdin(Stdio::piped()).current_dir("/").spawn().expect("sh starts");
