@@ -159,6 +159,24 @@ impl PgCluster {
         conn.batch_execute(sql).expect("the statement runs");
     }
 
+    /// The processor time that the server and its processes have used, milliseconds.
+    pub fn cpu_ms(&self) -> u64 {
+        let file = std::fs::read_to_string(self.data().join("postmaster.pid")).unwrap_or_default();
+        let server = file.lines().next().unwrap_or_default();
+        let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| {
+            let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+            let (pid, rest) = stat.split_once(' ')?;
+            // After the name, which may hold anything: state, parent, and so on; the times stand from the 12th on.
+            let fields: Vec<&str> = rest.rsplit_once(')')?.1.split_whitespace().collect();
+            let ticks = |range: std::ops::Range<usize>| -> u64 {
+                fields.get(range).into_iter().flatten().filter_map(|field| field.parse::<u64>().ok()).sum()
+            };
+            // The server's own include those of its processes that have ended.
+            (pid == server).then(|| ticks(11..15)).or_else(|| (fields.get(1) == Some(&server)).then(|| ticks(11..13)))
+        });
+        processes.sum::<u64>() * 10
+    }
+
     fn data(&self) -> PathBuf {
         self.folder.join("data")
     }
