@@ -198,22 +198,22 @@ fn folder(backend: &str) -> Vec<String> {
 /// Up step by step, down again, and up again: after each step the schema is what it was at that step.
 fn redo<C: MigrationHarness<DB>, DB: diesel::backend::Backend>(
     conn: &mut C,
-    migrations: EmbeddedMigrations,
+    migrations: fn() -> EmbeddedMigrations,
     count: usize,
     read: fn(&mut C) -> Schema,
 ) -> Schema {
     let mut steps = vec![read(conn)];
     assert_eq!(steps[0], Schema::default(), "it is empty at first");
     for _ in 0..count {
-        conn.run_next_migration(migrations).expect("up");
+        conn.run_next_migration(migrations()).expect("up");
         steps.push(read(conn));
     }
-    assert!(!conn.has_pending_migration(migrations).expect("readable"), "touch server/tests/schema.rs");
+    assert!(!conn.has_pending_migration(migrations()).expect("readable"), "touch server/tests/schema.rs");
     for step in steps[..count].iter().rev() {
-        conn.revert_last_migration(migrations).expect("down");
+        conn.revert_last_migration(migrations()).expect("down");
         assert_eq!(&read(conn), step);
     }
-    conn.run_pending_migrations(migrations).expect("up again");
+    conn.run_pending_migrations(migrations()).expect("up again");
     assert_eq!(Some(&read(conn)), steps.last());
     steps.pop().expect("there is a first one")
 }
@@ -227,7 +227,7 @@ fn both_backends_have_the_same_migrations() {
 #[test]
 fn every_migration_of_sqlite_can_be_undone_and_done_again() {
     let mut conn = SqliteConnection::establish(":memory:").expect("memory is there");
-    let schema = redo(&mut conn, SQLITE, folder("sqlite").len(), sqlite_schema);
+    let schema = redo(&mut conn, || SQLITE, folder("sqlite").len(), sqlite_schema);
     let entities = &schema.tables["entities"];
     assert_eq!(entities.primary_key, ["id"]);
     assert_eq!(
@@ -309,7 +309,7 @@ mod postgres {
     fn every_migration_of_postgres_can_be_undone_and_done_again_and_makes_what_sqlites_make() {
         let Some(world) = common::World::postgres() else { return };
         let mut conn = PgConnection::establish(world.url()).expect("the server answers");
-        let postgres = redo(&mut conn, POSTGRES, folder("postgres").len(), postgres_schema);
+        let postgres = redo(&mut conn, || POSTGRES, folder("postgres").len(), postgres_schema);
         let mut conn = SqliteConnection::establish(":memory:").expect("memory is there");
         conn.run_pending_migrations(SQLITE).expect("up");
         assert_eq!(postgres, sqlite_schema(&mut conn));
