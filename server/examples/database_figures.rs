@@ -243,9 +243,11 @@ fn measure(subject: &Subject, count: usize) -> anyhow::Result<Figures> {
 
 fn main() -> anyhow::Result<()> {
     for count in SIZES {
-        let mut subjects = vec![Subject::sqlite()?];
         #[cfg(feature = "postgres")]
-        subjects.extend(Subject::postgres());
+        let postgres = Subject::postgres();
+        #[cfg(not(feature = "postgres"))]
+        let postgres = None;
+        let subjects: Vec<Subject> = [Subject::sqlite()?].into_iter().chain(postgres).collect();
         let mut all = Vec::new();
         for subject in &subjects {
             all.push(measure(subject, count)?);

@@ -40,10 +40,11 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 fn worlds() -> Vec<World> {
-    let mut worlds = vec![World::sqlite()];
     #[cfg(feature = "postgres")]
-    worlds.extend(World::postgres());
-    worlds
+    let postgres = World::postgres();
+    #[cfg(not(feature = "postgres"))]
+    let postgres = None;
+    [World::sqlite()].into_iter().chain(postgres).collect()
 }
 
 /// What came of it, in words that both backends share.
