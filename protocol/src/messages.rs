@@ -10,6 +10,10 @@ use crate::{
 use naia_bevy_shared::{Message, Request, Response};
 use uuid::Uuid;
 
+/// Why a player's session is closed when the same account connects anew. A client that reads this does not come back by
+/// itself: the two would take each other's place for ever.
+pub const TAKEN_OVER: &str = "this account has logged in elsewhere";
+
 /// The first thing a peer sends, on the transport's auth stream: a player's ticket, or the shards'
 /// secret. naia does not see it. The protocol's version and the kind of the peer are checked before.
 #[derive(Clone, PartialEq, Eq)]

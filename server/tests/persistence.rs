@@ -1,14 +1,17 @@
-//! The store and its database, through real files: what is read, what survives, what is refused.
+//! The store and its database, through real files and a real server: what is read, what survives, what is refused.
+
+mod common;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use common::World;
 use diesel::Connection;
 use diesel::connection::SimpleConnection;
 use diesel::sqlite::SqliteConnection;
 use sidereal_server::db::{
-    Admission, Database, DbError, Fence, LoadedSector, MAX_RECORD_BYTES, Sector, Store, StoreConfig, StoreReply,
-    StoredEntity,
+    Admission, Database, DbError, Fence, LoadedSector, MAX_INDEXED_TEXT_BYTES, MAX_RECORD_BYTES, Sector, Store,
+    StoreConfig, StoreReply, StoredEntity,
 };
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -24,10 +27,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 fn folder() -> TempDir {
     tempfile::tempdir().expect("a temporary folder")
-}
-
-fn path_in(folder: &TempDir) -> String {
-    folder.path().join("world.sqlite").to_str().expect("a readable path").to_owned()
 }
 
 fn open(path: &str) -> Database {
@@ -100,12 +99,25 @@ fn shell(path: &str, sql: &str) {
     conn.batch_execute(sql).expect("the statement runs");
 }
 
-#[test]
-fn a_restart_finds_everything() {
-    let folder = folder();
-    let path = path_in(&folder);
+on_every_backend!(
+    a_restart_finds_everything,
+    a_kill_between_flushes_loses_only_what_was_not_flushed,
+    the_fence_lets_only_newer_states_win,
+    a_deleted_entity_stays_deleted_and_keeps_its_fence,
+    a_read_sees_what_is_not_yet_written,
+    a_waiting_state_that_the_database_knows_better_is_not_shown,
+    a_read_sees_every_change_while_flushes_run,
+    large_records_and_hostile_texts_come_back_as_they_were,
+    a_failing_database_is_tried_again_and_stops_nobody,
+    an_end_without_the_database_says_what_is_lost,
+    reads_past_the_limit_fail_and_the_earlier_ones_are_answered,
+    a_database_of_a_newer_version_is_refused_and_left_alone,
+    an_unknown_account_gets_no_ship,
+);
+
+fn a_restart_finds_everything(world: &World) {
     let account = {
-        let database = open(&format!("sqlite://{path}"));
+        let database = world.open();
         let account = database.create_account("ann", "hash").expect("a new name");
         let store = Store::start(database, NEVER);
         store.put(entity(1, (0, 0), 1));
@@ -120,7 +132,7 @@ fn a_restart_finds_everything() {
         assert_eq!((summary.flushed_rows, summary.flushes, summary.stale_refused), (7, 1, 0));
         account.id
     };
-    let database = open(&path);
+    let database = world.open();
     assert_eq!(database.meta("sim_tick").expect("read").as_deref(), Some("4711"));
     assert_eq!(database.account_by_id(account).expect("read").expect("stored").ship_id, Some(Uuid::from_u128(3)));
     assert_eq!(database.find_account("ANN").expect("read").expect("stored").id, account);
@@ -137,22 +149,18 @@ fn a_restart_finds_everything() {
     assert_eq!(ship(&store, Uuid::from_u128(99)), None, "no such account");
 }
 
-#[test]
-fn a_kill_between_flushes_loses_only_what_was_not_flushed() {
-    let folder = folder();
-    let path = path_in(&folder);
-    write(&open(&path), [entity(1, (0, 0), 1)]);
-    let store = Store::start(open(&path), NEVER);
+fn a_kill_between_flushes_loses_only_what_was_not_flushed(world: &World) {
+    write(&world.open(), [entity(1, (0, 0), 1)]);
+    let store = Store::start(world.open(), NEVER);
     store.put(entity(1, (0, 0), 2));
     store.put(entity(2, (0, 0), 1));
     drop(store);
-    let store = Store::start(open(&path), NEVER);
+    let store = Store::start(world.open(), NEVER);
     assert_eq!(load(&store, &[(0, 0)]), [((0, 0), false, vec![entity(1, (0, 0), 1)])]);
 }
 
-#[test]
-fn the_fence_lets_only_newer_states_win() {
-    let database = open(":memory:");
+fn the_fence_lets_only_newer_states_win(world: &World) {
+    let database = world.open();
     let newest = StoredEntity { epoch: 3, version: 5, tick: 50, ..entity(1, (0, 0), 0) };
     write(&database, [newest.clone()]);
     let older = [
@@ -174,9 +182,8 @@ fn the_fence_lets_only_newer_states_win() {
     }
 }
 
-#[test]
-fn a_deleted_entity_stays_deleted_and_keeps_its_fence() {
-    let database = open(":memory:");
+fn a_deleted_entity_stays_deleted_and_keeps_its_fence(world: &World) {
+    let database = world.open();
     write(&database, [entity(1, (0, 0), 1)]);
     let store = Store::start(database.clone(), NEVER);
     store.tombstone(Uuid::from_u128(1), 1, 5, 105);
@@ -195,9 +202,8 @@ fn a_deleted_entity_stays_deleted_and_keeps_its_fence() {
     assert_eq!(database.fence(Uuid::from_u128(1)).expect("read"), Some(fence));
 }
 
-#[test]
-fn a_read_sees_what_is_not_yet_written() {
-    let database = open(":memory:");
+fn a_read_sees_what_is_not_yet_written(world: &World) {
+    let database = world.open();
     let account = database.create_account("ann", "hash").expect("a new name").id;
     write(&database, [entity(1, (0, 0), 1), entity(2, (0, 0), 1), entity(3, (0, 0), 1)]);
     let store = Store::start(database, NEVER);
@@ -219,9 +225,8 @@ fn a_read_sees_what_is_not_yet_written() {
     assert_eq!(store.stats().flushes, 0, "nothing of this was written");
 }
 
-#[test]
-fn a_waiting_state_that_the_database_knows_better_is_not_shown() {
-    let database = open(":memory:");
+fn a_waiting_state_that_the_database_knows_better_is_not_shown(world: &World) {
+    let database = world.open();
     write(&database, [entity(1, (0, 0), 9), StoredEntity { epoch: 7, ..entity(2, (4, 4), 1) }]);
     let store = Store::start(database, NEVER);
     store.put(entity(1, (1, 0), 2));
@@ -230,10 +235,8 @@ fn a_waiting_state_that_the_database_knows_better_is_not_shown() {
 }
 
 /// Flushes run all the time while entities wander: every read finds each of them once, where it last went.
-#[test]
-fn a_read_sees_every_change_while_flushes_run() {
-    let folder = folder();
-    let store = Store::start(open(&path_in(&folder)), AT_ONCE);
+fn a_read_sees_every_change_while_flushes_run(world: &World) {
+    let store = Store::start(world.open(), AT_ONCE);
     let sectors: Vec<Sector> = (0..4).map(|x| (x, 0)).collect();
     for version in 1..=300 {
         for id in 0..5 {
@@ -249,15 +252,12 @@ fn a_read_sees_every_change_while_flushes_run() {
     assert_eq!(store.stats().stale_refused, 0);
 }
 
-#[test]
-fn large_records_and_hostile_texts_come_back_as_they_were() {
-    let folder = folder();
-    let path = path_in(&folder);
+fn large_records_and_hostile_texts_come_back_as_they_were(world: &World) {
     let record: Vec<u8> = (0..1_048_576_u32).map(|i| if i % 3 == 0 { 0 } else { (i * 31) as u8 }).collect();
     let large = StoredEntity { record, ..entity(1, (0, 0), 1) };
-    let names = ["'; DROP TABLE accounts; --", "%_\\\"`", "nul\0inside", "\u{202e}эйн🚀", "", &"x".repeat(100_000)];
+    let names = ["'; DROP TABLE accounts; --", "%_\\\"`", "\u{202e}эйн🚀", "", &"x".repeat(MAX_INDEXED_TEXT_BYTES)];
     {
-        let database = open(&path);
+        let database = world.open();
         for name in names {
             database.create_account(name, name).expect("a new name");
             database.set_meta(name, name).expect("stored");
@@ -276,7 +276,7 @@ fn large_records_and_hostile_texts_come_back_as_they_were() {
         assert_eq!(store.put(too_large), Admission::TooLarge);
         stop(store);
     }
-    let database = open(&path);
+    let database = world.open();
     for name in names {
         let account = database.find_account(name).expect("read").expect("stored");
         assert_eq!((account.name.as_str(), account.password_hash.as_str()), (name, name));
@@ -287,34 +287,29 @@ fn large_records_and_hostile_texts_come_back_as_they_were() {
     assert_eq!((edge.kind, edge.epoch, edge.tick, edge.record.len()), (i16::MIN, i64::MAX, i64::MIN, 0));
 }
 
-#[test]
-fn a_failing_database_is_tried_again_and_stops_nobody() {
-    let folder = folder();
-    let path = path_in(&folder);
-    let store = Store::start(open(&path), AT_ONCE);
-    shell(&path, "ALTER TABLE entities RENAME TO away");
+fn a_failing_database_is_tried_again_and_stops_nobody(world: &World) {
+    let store = Store::start(world.open(), AT_ONCE);
+    world.shell("ALTER TABLE entities RENAME TO away");
     store.put(entity(1, (0, 0), 1));
     wait_for("a failed flush", || (store.stats().failed_flushes > 0).then_some(()));
     assert_eq!(store.put(entity(2, (0, 0), 1)), Admission::Accepted);
     store.request_sectors(8, vec![(0, 0)]);
     assert!(matches!(reply(&store), StoreReply::Failed { token: 8, .. }));
-    shell(&path, "ALTER TABLE away RENAME TO entities");
+    world.shell("ALTER TABLE away RENAME TO entities");
     wait_for("the flush", || (store.stats().dirty == 0).then_some(()));
     assert_eq!(load(&store, &[(0, 0)])[0].2, [entity(1, (0, 0), 1), entity(2, (0, 0), 1)]);
     stop(store);
 }
 
-#[test]
-fn an_end_without_the_database_says_what_is_lost() {
-    let folder = folder();
-    let path = path_in(&folder);
-    let store = Store::start(open(&path), NEVER);
+fn an_end_without_the_database_says_what_is_lost(world: &World) {
+    let store = Store::start(world.open(), NEVER);
     store.put(entity(1, (0, 0), 1));
     store.put(entity(2, (0, 0), 1));
-    shell(&path, "DROP TABLE entities");
+    world.shell("DROP TABLE entities");
     let error = store.flush_and_stop(Duration::from_millis(300)).expect_err("nothing can be written");
     assert_eq!(error.unsaved, 2);
-    assert!(error.to_string().contains("no such table"), "{error}");
+    let missing = if world.is_postgres() { "\"entities\" does not exist" } else { "no such table" };
+    assert!(error.to_string().contains(missing), "{error}");
 }
 
 #[test]
@@ -328,9 +323,8 @@ fn at_the_limit_new_entities_are_dropped_and_counted() {
     assert_eq!(store.flush_and_stop(PATIENCE).expect("written").dropped_at_limit, 1);
 }
 
-#[test]
-fn reads_past_the_limit_fail_and_the_earlier_ones_are_answered() {
-    let store = Store::start(open(":memory:"), NEVER);
+fn reads_past_the_limit_fail_and_the_earlier_ones_are_answered(world: &World) {
+    let store = Store::start(world.open(), NEVER);
     for token in 0..5_000 {
         store.request_sectors(token, vec![(0, 0)]);
     }
@@ -342,28 +336,25 @@ fn reads_past_the_limit_fail_and_the_earlier_ones_are_answered() {
                 assert!(error.ends_with("ask again later"), "{error}");
                 refused += 1;
             }
-            StoreReply::Ship { .. } => panic!("nobody asked for a ship"),
+            other => panic!("nobody asked for {other:?}"),
         }
     }
     assert_eq!((answered, refused), (4_096, 904));
     assert_eq!(load(&store, &[(0, 0)]).len(), 1);
 }
 
-#[test]
-fn a_database_of_a_newer_version_is_refused_and_left_alone() {
-    let folder = folder();
-    let path = path_in(&folder);
-    drop(open(&path));
-    shell(&path, "INSERT INTO __diesel_schema_migrations (version) VALUES ('9998'), ('9999')");
-    let error = Database::open(&path).expect_err("from the future").to_string();
-    assert_eq!(
-        error,
-        format!(
-            "database {path} is from a newer version of Sidereal (migration 9999): update the server or use another file with --database-url"
-        )
+fn a_database_of_a_newer_version_is_refused_and_left_alone(world: &World) {
+    drop(world.open());
+    world.shell("INSERT INTO __diesel_schema_migrations (version) VALUES ('9998'), ('9999')");
+    let error = Database::open(world.url()).expect_err("from the future").to_string();
+    assert!(
+        error.contains(
+            " is from a newer version of Sidereal (migration 9999): update the server or use another file with --database-url"
+        ),
+        "{error}"
     );
-    shell(&path, "DELETE FROM __diesel_schema_migrations WHERE version > '9'");
-    open(&path);
+    world.shell("DELETE FROM __diesel_schema_migrations WHERE version > '9'");
+    world.open();
 }
 
 #[test]
@@ -380,7 +371,7 @@ fn what_cannot_be_opened_is_told_in_one_line_with_what_to_do() {
         (inside("notes.txt"), "is not a SQLite database"),
         (inside("other.db"), "belongs to another program"),
         (inside("notes.txt/world.sqlite"), "does not exist"),
-        ("postgres://host/world".to_owned(), "\"postgres\" are not supported"),
+        ("mysql://host/world".to_owned(), "\"mysql\" are not supported"),
         (String::new(), "names no database file"),
     ];
     for (url, what) in cases {
@@ -401,9 +392,8 @@ fn databases_in_memory_are_shared_by_clones_only() {
     assert_eq!(open("sqlite://:memory:").meta("seed").expect("read"), None);
 }
 
-#[test]
-fn an_unknown_account_gets_no_ship() {
-    let database = open(":memory:");
+fn an_unknown_account_gets_no_ship(world: &World) {
+    let database = world.open();
     let nobody = Uuid::from_u128(1);
     assert!(matches!(database.set_ship(nobody, Uuid::from_u128(2)), Err(DbError::NoAccount(id)) if id == nobody));
     let store = Store::start(database.clone(), NEVER);

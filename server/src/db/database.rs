@@ -1,22 +1,25 @@
 //! The database's blocking calls. A call waits for a free connection and for the disk: never on the ECS thread.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use diesel::Connection;
 use diesel::dsl::not;
 use diesel::prelude::*;
-use diesel::query_dsl::methods;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use diesel::sql_types::Text;
 use diesel::upsert::excluded;
 use uuid::Uuid;
 
+use super::batch::{self, WriteOutcome};
+use super::conn::{Conn, Pool, with_conn};
 use super::error::DbError;
+#[cfg(feature = "postgres")]
+use super::postgres;
 use super::rows::{Fence, Sector, StoredEntity};
 use super::schema::{accounts, entities, meta, sectors};
-use super::sqlite::{self, Conn, Pool, Pooled};
+use super::sqlite;
+use super::text;
 use super::write_behind::Change;
 
 /// How many ids one query asks for: below every backend's limit of parameters.
@@ -31,6 +34,9 @@ extern "SQL" {
 #[derive(Clone)]
 pub struct Database {
     pool: Pool,
+    /// The right to write, where a server can lose it.
+    #[cfg(feature = "postgres")]
+    writer: Option<postgres::Writer>,
 }
 
 impl fmt::Debug for Database {
@@ -46,7 +52,8 @@ pub struct Account {
     pub id: Uuid,
     /// Its name, as it was registered; unique in whatever case.
     pub name: String,
-    /// The password's hash with its parameters (PHC string).
+    /// The password's hash with its parameters (PHC string); empty for an account that has no password, because
+    /// somebody else says who may use it.
     pub password_hash: String,
     /// The ship that the player comes back to.
     pub ship_id: Option<Uuid>,
@@ -62,11 +69,22 @@ impl fmt::Debug for Account {
     }
 }
 
-/// What became of a batch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct WriteOutcome {
-    /// Changes that lost against a newer fence.
-    pub stale: u64,
+impl Account {
+    /// One under a new id.
+    pub(super) fn without_ship(name: &str, password_hash: &str) -> Self {
+        Self { id: Uuid::now_v7(), name: name.to_owned(), password_hash: password_hash.to_owned(), ship_id: None }
+    }
+
+    pub(super) fn from_row(
+        (id, name, password_hash, ship_id): (Vec<u8>, String, String, Option<Vec<u8>>),
+    ) -> Result<Self, DbError> {
+        Ok(Self {
+            id: uuid_from(&id, "account id")?,
+            name,
+            password_hash,
+            ship_id: ship_id.map(|id| uuid_from(&id, "ship id")).transpose()?,
+        })
+    }
 }
 
 /// What is stored of some sectors, read at one moment.
@@ -108,19 +126,47 @@ type EntityRow = (Vec<u8>, i16, Option<Vec<u8>>, i32, i32, i64, i64, i64, Vec<u8
 
 /// A database that is reserved for this process, see [`Database::lock`].
 #[derive(Debug)]
-pub struct DatabaseLock {
-    _file: Option<std::fs::File>,
+pub struct DatabaseLock(LockKind);
+
+#[derive(Debug)]
+enum LockKind {
+    /// A file that is locked while it is open; a database in memory needs none.
+    File { _file: Option<std::fs::File> },
+    #[cfg(feature = "postgres")]
+    Session(postgres::SessionLock),
+}
+
+impl DatabaseLock {
+    /// How often the lock was lost and had to be taken again.
+    pub fn losses(&self) -> u64 {
+        match &self.0 {
+            LockKind::File { .. } => 0,
+            #[cfg(feature = "postgres")]
+            LockKind::Session(lock) => lock.losses(),
+        }
+    }
 }
 
 impl Database {
-    /// Opens the database at `url` (`sqlite://FILE`, a plain path, or `:memory:`), creates it if there is none, and
-    /// brings it to this build's version.
+    /// Opens the database at `url` (`sqlite://FILE`, a plain path, `:memory:`, or `postgres://...` where that is built
+    /// in) and brings it to this build's version. SQLite's file is created if there is none.
     ///
     /// # Errors
     /// One line that says what is wrong and what to do, see [`DbError`]. A database of a newer build, of another
     /// program, or a file that is none is left untouched.
     pub fn open(url: &str) -> Result<Self, DbError> {
-        Ok(Self { pool: sqlite::open(url)? })
+        let pool = match is_postgres(url) {
+            false => Pool::Sqlite(sqlite::open(url)?),
+            #[cfg(feature = "postgres")]
+            true => Pool::Postgres(postgres::open(url)?),
+            #[cfg(not(feature = "postgres"))]
+            true => return Err(DbError::NoPostgres),
+        };
+        Ok(Self {
+            pool,
+            #[cfg(feature = "postgres")]
+            writer: None,
+        })
     }
 
     /// Reserves the database at `url` for this process until the lock is dropped. [`Database::open`] does not look at
@@ -129,21 +175,52 @@ impl Database {
     /// # Errors
     /// [`DbError::InUse`] when another server runs on it; what [`Database::open`] refuses is refused here as well.
     pub fn lock(url: &str) -> Result<DatabaseLock, DbError> {
-        Ok(DatabaseLock { _file: sqlite::lock(url)? })
+        let kind = match is_postgres(url) {
+            false => LockKind::File { _file: sqlite::lock(url)? },
+            #[cfg(feature = "postgres")]
+            true => LockKind::Session(postgres::SessionLock::take(url)?),
+            #[cfg(not(feature = "postgres"))]
+            true => return Err(DbError::NoPostgres),
+        };
+        Ok(DatabaseLock(kind))
     }
 
-    /// The account of that name, in whatever case.
+    /// Ties this database's writes to its lock: once another server has got it, which can happen where a lock hangs on
+    /// a connection, every write fails with [`DbError::Overtaken`]. To be called before anything is read that this
+    /// server goes on from.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn guarded_by(self, lock: &DatabaseLock) -> Result<Self, DbError> {
+        match &lock.0 {
+            LockKind::File { .. } => Ok(self),
+            #[cfg(feature = "postgres")]
+            LockKind::Session(lock) => {
+                let writer = self.with(|conn| match conn {
+                    Conn::Sqlite(_) => Ok(None),
+                    Conn::Postgres(conn) => lock.claim(conn).map(Some),
+                })?;
+                Ok(Self { writer, ..self })
+            }
+        }
+    }
+
+    /// The account of that name, whatever the case of its ASCII letters.
     ///
     /// # Errors
     /// When the database fails.
     pub fn find_account(&self, name: &str) -> Result<Option<Account>, DbError> {
-        let mut conn = self.conn()?;
-        let row = accounts::table
-            .filter(lower(accounts::name).eq(name.to_ascii_lowercase()))
-            .select((accounts::id, accounts::name, accounts::password_hash, accounts::ship_id))
-            .first(&mut conn)
-            .optional()?;
-        row.map(account_from).transpose()
+        if text::check_indexed("name", name).is_err() {
+            return Ok(None);
+        }
+        let query = accounts::table.filter(lower(accounts::name).eq(name.to_ascii_lowercase())).select((
+            accounts::id,
+            accounts::name,
+            accounts::password_hash,
+            accounts::ship_id,
+        ));
+        let row = self.with(|conn| Ok(with_conn!(conn, |c| query.first(c)).optional()?))?;
+        row.map(Account::from_row).transpose()
     }
 
     /// The account of that id.
@@ -151,26 +228,23 @@ impl Database {
     /// # Errors
     /// When the database fails.
     pub fn account_by_id(&self, id: Uuid) -> Result<Option<Account>, DbError> {
-        let mut conn = self.conn()?;
-        let row = accounts::table
-            .filter(accounts::id.eq(id.as_bytes().as_slice()))
-            .select((accounts::id, accounts::name, accounts::password_hash, accounts::ship_id))
-            .first(&mut conn)
-            .optional()?;
-        row.map(account_from).transpose()
+        let query = accounts::table.filter(accounts::id.eq(id.as_bytes().as_slice())).select((
+            accounts::id,
+            accounts::name,
+            accounts::password_hash,
+            accounts::ship_id,
+        ));
+        let row = self.with(|conn| Ok(with_conn!(conn, |c| query.first(c)).optional()?))?;
+        row.map(Account::from_row).transpose()
     }
 
     /// Makes an account; it is stored when this returns.
     ///
     /// # Errors
-    /// [`DbError::NameTaken`], or when the database fails.
+    /// [`DbError::NameTaken`], a text that cannot be stored ([`DbError::NulInText`], [`DbError::TextTooLong`]), or when
+    /// the database fails.
     pub fn create_account(&self, name: &str, password_hash: &str) -> Result<Account, DbError> {
-        let account = Account {
-            id: Uuid::now_v7(),
-            name: name.to_owned(),
-            password_hash: password_hash.to_owned(),
-            ship_id: None,
-        };
+        let account = Account::without_ship(name, password_hash);
         self.add_account(&account)?;
         Ok(account)
     }
@@ -178,22 +252,9 @@ impl Database {
     /// Makes an account under an id that is given, without a ship; it is stored when this returns.
     ///
     /// # Errors
-    /// [`DbError::NameTaken`] when name or id are, or when the database fails.
+    /// [`DbError::NameTaken`] when name or id are; else as [`create_account`](Self::create_account).
     pub fn add_account(&self, account: &Account) -> Result<(), DbError> {
-        let mut conn = self.conn()?;
-        diesel::insert_into(accounts::table)
-            .values((
-                accounts::id.eq(account.id.as_bytes().as_slice()),
-                accounts::name.eq(&account.name),
-                accounts::password_hash.eq(&account.password_hash),
-                accounts::created_at.eq(unix_ms()),
-            ))
-            .execute(&mut conn)
-            .map_err(|error| match error {
-                DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, _) => DbError::NameTaken,
-                other => other.into(),
-            })?;
-        Ok(())
+        self.write_transaction(|conn| insert_account(conn, account).map(drop))
     }
 
     /// Links a ship to an account.
@@ -201,7 +262,9 @@ impl Database {
     /// # Errors
     /// [`DbError::NoAccount`], or when the database fails.
     pub fn set_ship(&self, account: Uuid, ship: Uuid) -> Result<(), DbError> {
-        if write_ship(&mut *self.conn()?, account, ship)? { Ok(()) } else { Err(DbError::NoAccount(account)) }
+        self.write_transaction(
+            |conn| if write_ship(conn, account, ship)? { Ok(()) } else { Err(DbError::NoAccount(account)) },
+        )
     }
 
     /// A setting of the world.
@@ -209,16 +272,21 @@ impl Database {
     /// # Errors
     /// When the database fails.
     pub fn meta(&self, key: &str) -> Result<Option<String>, DbError> {
-        let mut conn = self.conn()?;
-        Ok(meta::table.filter(meta::key.eq(key)).select(meta::value).first(&mut conn).optional()?)
+        if text::check_indexed("key", key).is_err() {
+            return Ok(None);
+        }
+        let query = meta::table.filter(meta::key.eq(key)).select(meta::value);
+        self.with(|conn| Ok(with_conn!(conn, |c| query.first(c)).optional()?))
     }
 
     /// Stores a setting of the world.
     ///
     /// # Errors
-    /// When the database fails.
+    /// [`DbError::NulInText`], [`DbError::TextTooLong`], or when the database fails.
     pub fn set_meta(&self, key: &str, value: &str) -> Result<(), DbError> {
-        Ok(write_meta(&mut *self.conn()?, key, value)?)
+        text::check_indexed("key", key)?;
+        text::check("value", value)?;
+        self.write_transaction(|conn| Ok(write_meta(conn, key, value)?))
     }
 
     /// The stored state of an entity that lives.
@@ -239,12 +307,10 @@ impl Database {
 
     /// The stored fence of an entity, and its state if it lives.
     pub(super) fn entity_with_fence(&self, id: Uuid) -> Result<Option<(Fence, Option<StoredEntity>)>, DbError> {
-        let mut conn = self.conn()?;
-        let row: Option<(EntityRow, bool)> = entities::table
+        let query = entities::table
             .filter(entities::id.eq(id.as_bytes().as_slice()))
-            .select((ENTITY_COLUMNS, entities::deleted))
-            .first(&mut conn)
-            .optional()?;
+            .select((ENTITY_COLUMNS, entities::deleted));
+        let row: Option<(EntityRow, bool)> = self.with(|conn| Ok(with_conn!(conn, |c| query.first(c)).optional()?))?;
         let Some((columns, deleted)) = row else {
             return Ok(None);
         };
@@ -253,50 +319,30 @@ impl Database {
         Ok(Some((fence, (!deleted).then_some(entity))))
     }
 
-    /// Writes all changes in one transaction, in their order.
+    /// Writes all changes in one transaction.
     pub(super) fn write<'a>(&self, changes: impl IntoIterator<Item = &'a Change>) -> Result<WriteOutcome, DbError> {
-        let mut conn = self.conn()?;
         let now = unix_ms();
-        sqlite::write_transaction(&mut conn, |conn| {
-            let mut outcome = WriteOutcome::default();
-            for change in changes {
-                let won = match change {
-                    Change::Put(entity) => write_entity(conn, entity, now)?,
-                    Change::Tombstone { id, fence } => write_tombstone(conn, *id, *fence, now)?,
-                    Change::Generated { sector, tick } => {
-                        write_generated(conn, *sector, *tick)?;
-                        true
-                    }
-                    Change::Ship { account, ship } => {
-                        if !write_ship(conn, *account, *ship)? {
-                            tracing::warn!(%account, %ship, "no such account: its ship was not linked");
-                        }
-                        true
-                    }
-                    Change::Meta { key, value } => {
-                        write_meta(conn, key, value)?;
-                        true
-                    }
-                };
-                outcome.stale += u64::from(!won);
-            }
-            Ok(outcome)
-        })
+        self.write_transaction(|conn| Ok(batch::write(conn, changes, now)?))
     }
 
     /// Reads sectors, and the fences of `ids`, as they were at one moment.
     pub(super) fn load_sectors(&self, wanted: &[Sector], ids: &[Uuid]) -> Result<StoredSectors, DbError> {
-        let mut conn = self.conn()?;
-        conn.transaction(|conn| {
+        // A block is a few columns: a query for each, not one for each sector.
+        let mut columns: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
+        for &(x, y) in wanted {
+            columns.entry(x).or_default().push(y);
+        }
+        self.pool.get()?.conn().read_transaction(|conn| {
             let mut stored = StoredSectors::default();
-            for &(x, y) in wanted {
-                let marks: i64 =
-                    sectors::table.filter(sectors::x.eq(x).and(sectors::y.eq(y))).count().get_result(conn)?;
-                if marks > 0 {
-                    stored.generated.insert((x, y));
-                }
-                for row in sector_query(x, y).load(conn)? {
-                    stored.entities.push(entity_from(row)?);
+            for (x, all) in columns {
+                for ys in all.chunks(IDS_PER_QUERY) {
+                    let marks = sectors::table.filter(sectors::x.eq(x).and(sectors::y.eq_any(ys))).select(sectors::y);
+                    let marked: Vec<i32> = with_conn!(conn, |c| marks.load(c))?;
+                    stored.generated.extend(marked.into_iter().map(|y| (x, y)));
+                    let rows: Vec<EntityRow> = with_conn!(conn, |c| sector_query(x, ys).load(c))?;
+                    for row in rows {
+                        stored.entities.push(entity_from(row)?);
+                    }
                 }
             }
             stored.fences = load_fences(conn, ids)?;
@@ -309,30 +355,68 @@ impl Database {
         Ok(self.account_by_id(account)?.and_then(|account| account.ship_id))
     }
 
-    fn conn(&self) -> Result<Pooled, DbError> {
-        self.pool.get().map_err(|source| DbError::Unavailable { wait_ms: sqlite::POOL_WAIT_MS, source })
+    /// Runs `work` as one transaction whose queries all see the same moment.
+    pub(super) fn read_transaction<T, E: From<DbError> + From<DieselError>>(
+        &self,
+        work: impl FnOnce(&mut Conn<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.pool.get()?.conn().read_transaction(work)
     }
+
+    /// Runs queries on a free connection, each by itself.
+    pub(super) fn with<T>(&self, work: impl FnOnce(&mut Conn<'_>) -> Result<T, DbError>) -> Result<T, DbError> {
+        work(&mut self.pool.get()?.conn())
+    }
+
+    /// Runs `work` as one transaction that may write. Everything that writes goes through here: a server that has lost
+    /// the database to another one is refused, see [`DbError::Overtaken`].
+    pub(super) fn write_transaction<T>(
+        &self,
+        work: impl FnOnce(&mut Conn<'_>) -> Result<T, DbError>,
+    ) -> Result<T, DbError> {
+        self.write_transaction_or(work)
+    }
+
+    /// [`write_transaction`](Self::write_transaction) for work that may fail in ways of its own.
+    pub(super) fn write_transaction_or<T, E: From<DbError> + From<DieselError>>(
+        &self,
+        work: impl FnOnce(&mut Conn<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.pool.get()?.conn().write_transaction(|conn| {
+            #[cfg(feature = "postgres")]
+            if let (Some(writer), Conn::Postgres(conn)) = (&self.writer, &mut *conn) {
+                writer.check(conn)?;
+            }
+            work(conn)
+        })
+    }
+}
+
+/// Whether a URL asks for PostgreSQL, well written or not.
+fn is_postgres(url: &str) -> bool {
+    url.split_once(':')
+        .is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("postgres") || scheme.eq_ignore_ascii_case("postgresql"))
 }
 
 /// The condition is the one of the index `entities_by_sector`, word for word, so that the index is used.
 #[diesel::dsl::auto_type(no_type_alias)]
-fn sector_query(x: i32, y: i32) -> _ {
+fn sector_query<'a>(x: i32, ys: &'a [i32]) -> _ {
     let columns: EntityColumns = ENTITY_COLUMNS;
     entities::table
         .select(columns)
         .filter(entities::sector_x.eq(x))
-        .filter(entities::sector_y.eq(y))
+        .filter(entities::sector_y.eq_any(ys))
         .filter(not(entities::deleted))
         .filter(entities::owner.is_null())
 }
 
-fn load_fences(conn: &mut Conn, ids: &[Uuid]) -> Result<HashMap<Uuid, Fence>, DbError> {
+fn load_fences(conn: &mut Conn<'_>, ids: &[Uuid]) -> Result<HashMap<Uuid, Fence>, DbError> {
     let mut fences = HashMap::with_capacity(ids.len());
     for some in ids.chunks(IDS_PER_QUERY) {
-        let rows: Vec<(Vec<u8>, i64, i64, i64, bool)> = entities::table
+        let query = entities::table
             .filter(entities::id.eq_any(some.iter().map(|id| id.as_bytes().as_slice())))
-            .select((entities::id, entities::epoch, entities::version, entities::tick, entities::deleted))
-            .load(conn)?;
+            .select((entities::id, entities::epoch, entities::version, entities::tick, entities::deleted));
+        let rows: Vec<(Vec<u8>, i64, i64, i64, bool)> = with_conn!(conn, |c| query.load(c))?;
         for (id, epoch, version, tick, deleted) in rows {
             fences.insert(uuid_from(&id, "entity id")?, Fence { epoch, version, tick, deleted });
         }
@@ -340,116 +424,39 @@ fn load_fences(conn: &mut Conn, ids: &[Uuid]) -> Result<HashMap<Uuid, Fence>, Db
     Ok(fences)
 }
 
-/// The order of [`Fence`] in SQL: the new row is not older than the stored one. A macro, for the type has forty lines.
-macro_rules! is_not_older {
-    () => {
-        excluded(entities::epoch).gt(entities::epoch).or(excluded(entities::epoch).eq(entities::epoch).and(
-            excluded(entities::version).gt(entities::version).or(excluded(entities::version)
-                .eq(entities::version)
-                .and(excluded(entities::tick).gt(entities::tick).or(
-                    excluded(entities::tick).eq(entities::tick).and(excluded(entities::deleted).ge(entities::deleted)),
-                ))),
-        ))
-    };
-}
-
-/// Stores a state unless a newer one is there; tells whether it was stored.
-fn write_entity(conn: &mut Conn, entity: &StoredEntity, now: i64) -> QueryResult<bool> {
-    let owner = entity.owner.as_ref().map(|owner| owner.as_bytes().as_slice());
-    let insert = diesel::insert_into(entities::table)
-        .values((
-            entities::id.eq(entity.id.as_bytes().as_slice()),
-            entities::kind.eq(entity.kind),
-            entities::owner.eq(owner),
-            entities::sector_x.eq(entity.sector.0),
-            entities::sector_y.eq(entity.sector.1),
-            entities::epoch.eq(entity.epoch),
-            entities::version.eq(entity.version),
-            entities::tick.eq(entity.tick),
-            entities::record.eq(entity.record.as_slice()),
-            entities::deleted.eq(false),
-            entities::updated_at.eq(now),
-        ))
-        .on_conflict(entities::id)
-        .do_update()
-        .set((
-            entities::kind.eq(excluded(entities::kind)),
-            entities::owner.eq(excluded(entities::owner)),
-            entities::sector_x.eq(excluded(entities::sector_x)),
-            entities::sector_y.eq(excluded(entities::sector_y)),
-            entities::epoch.eq(excluded(entities::epoch)),
-            entities::version.eq(excluded(entities::version)),
-            entities::tick.eq(excluded(entities::tick)),
-            entities::record.eq(excluded(entities::record)),
-            entities::deleted.eq(excluded(entities::deleted)),
-            entities::updated_at.eq(excluded(entities::updated_at)),
-        ));
-    Ok(methods::FilterDsl::filter(insert, is_not_older!()).execute(conn)? > 0)
-}
-
-/// Marks an entity as gone unless a newer state is there; tells whether it was marked. The row keeps the fence.
-fn write_tombstone(conn: &mut Conn, id: Uuid, fence: Fence, now: i64) -> QueryResult<bool> {
-    const NOTHING: &[u8] = &[];
-    let insert = diesel::insert_into(entities::table)
-        .values((
-            entities::id.eq(id.as_bytes().as_slice()),
-            entities::kind.eq(0),
-            entities::sector_x.eq(0),
-            entities::sector_y.eq(0),
-            entities::epoch.eq(fence.epoch),
-            entities::version.eq(fence.version),
-            entities::tick.eq(fence.tick),
-            entities::record.eq(NOTHING),
-            entities::deleted.eq(true),
-            entities::updated_at.eq(now),
-        ))
-        .on_conflict(entities::id)
-        .do_update()
-        .set((
-            entities::epoch.eq(excluded(entities::epoch)),
-            entities::version.eq(excluded(entities::version)),
-            entities::tick.eq(excluded(entities::tick)),
-            entities::record.eq(excluded(entities::record)),
-            entities::deleted.eq(excluded(entities::deleted)),
-            entities::updated_at.eq(excluded(entities::updated_at)),
-        ));
-    Ok(methods::FilterDsl::filter(insert, is_not_older!()).execute(conn)? > 0)
-}
-
-fn write_generated(conn: &mut Conn, sector: Sector, tick: i64) -> QueryResult<()> {
-    diesel::insert_into(sectors::table)
-        .values((sectors::x.eq(sector.0), sectors::y.eq(sector.1), sectors::generated_at_tick.eq(tick)))
-        .on_conflict_do_nothing()
-        .execute(conn)?;
-    Ok(())
-}
-
 /// Tells whether there is such an account.
-fn write_ship(conn: &mut Conn, account: Uuid, ship: Uuid) -> QueryResult<bool> {
+pub(super) fn write_ship(conn: &mut Conn<'_>, account: Uuid, ship: Uuid) -> QueryResult<bool> {
     let account = accounts::table.filter(accounts::id.eq(account.as_bytes().as_slice()));
-    let changed = diesel::update(account).set(accounts::ship_id.eq(ship.as_bytes().as_slice())).execute(conn)?;
-    Ok(changed > 0)
+    let update = diesel::update(account).set(accounts::ship_id.eq(ship.as_bytes().as_slice()));
+    Ok(with_conn!(conn, |c| update.execute(c))? > 0)
 }
 
-fn write_meta(conn: &mut Conn, key: &str, value: &str) -> QueryResult<()> {
-    diesel::insert_into(meta::table)
+pub(super) fn write_meta(conn: &mut Conn<'_>, key: &str, value: &str) -> QueryResult<()> {
+    let upsert = diesel::insert_into(meta::table)
         .values((meta::key.eq(key), meta::value.eq(value)))
         .on_conflict(meta::key)
         .do_update()
-        .set(meta::value.eq(excluded(meta::value)))
-        .execute(conn)?;
+        .set(meta::value.eq(excluded(meta::value)));
+    with_conn!(conn, |c| upsert.execute(c))?;
     Ok(())
 }
 
-fn account_from(
-    (id, name, password_hash, ship_id): (Vec<u8>, String, String, Option<Vec<u8>>),
-) -> Result<Account, DbError> {
-    Ok(Account {
-        id: uuid_from(&id, "account id")?,
-        name,
-        password_hash,
-        ship_id: ship_id.map(|id| uuid_from(&id, "ship id")).transpose()?,
-    })
+/// Gives the time that was stored with it, unix ms.
+pub(super) fn insert_account(conn: &mut Conn<'_>, account: &Account) -> Result<i64, DbError> {
+    text::check_indexed("name", &account.name)?;
+    text::check("password hash", &account.password_hash)?;
+    let now = unix_ms();
+    let insert = diesel::insert_into(accounts::table).values((
+        accounts::id.eq(account.id.as_bytes().as_slice()),
+        accounts::name.eq(&account.name),
+        accounts::password_hash.eq(&account.password_hash),
+        accounts::created_at.eq(now),
+    ));
+    with_conn!(conn, |c| insert.execute(c)).map_err(|error| match error {
+        DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, _) => DbError::NameTaken,
+        other => other.into(),
+    })?;
+    Ok(now)
 }
 
 fn entity_from((id, kind, owner, x, y, epoch, version, tick, record): EntityRow) -> Result<StoredEntity, DbError> {
@@ -465,11 +472,11 @@ fn entity_from((id, kind, owner, x, y, epoch, version, tick, record): EntityRow)
     })
 }
 
-fn uuid_from(bytes: &[u8], what: &'static str) -> Result<Uuid, DbError> {
+pub(super) fn uuid_from(bytes: &[u8], what: &'static str) -> Result<Uuid, DbError> {
     Uuid::from_slice(bytes).map_err(|_| DbError::Damaged { what })
 }
 
-fn unix_ms() -> i64 {
+pub(super) fn unix_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 
@@ -486,11 +493,9 @@ mod tests {
     #[test]
     fn a_sector_is_found_by_its_index() {
         let database = Database::open(":memory:").expect("memory is there");
-        let query = diesel::debug_query::<diesel::sqlite::Sqlite, _>(&sector_query(1, 2)).to_string();
+        let query = diesel::debug_query::<diesel::sqlite::Sqlite, _>(&sector_query(1, &[2])).to_string();
         let (sql, _binds) = query.split_once(" -- binds").expect("a query with parameters");
-        let plan: Vec<Step> = diesel::sql_query(format!("EXPLAIN QUERY PLAN {sql}"))
-            .load(&mut *database.conn().expect("a connection"))
-            .expect("a plan");
+        let plan: Vec<Step> = diesel::sql_query(format!("EXPLAIN QUERY PLAN {sql}")).load(&mut conn).expect("a plan");
         let plan: Vec<String> = plan.into_iter().map(|step| step.detail).collect();
         assert_eq!(plan, ["SEARCH entities USING INDEX entities_by_sector (sector_x=? AND sector_y=?)"]);
     }

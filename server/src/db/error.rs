@@ -8,11 +8,73 @@ pub enum DbError {
     /// The URL names a database of a kind that this build cannot open. The rest of the URL may hold a password and is
     /// left out.
     #[error(
-        "databases of the kind \"{scheme}\" are not supported: use --database-url sqlite://FILE, a plain path, or :memory:"
+        "databases of the kind \"{scheme}\" are not supported: use --database-url sqlite://FILE, a plain path, :memory:, or postgres://USER@HOST/DATABASE"
     )]
     UnsupportedScheme {
         /// What stands before `://`.
         scheme: String,
+    },
+    /// The URL names a PostgreSQL database, and this build has no PostgreSQL.
+    #[error(
+        "this build has no PostgreSQL: build sidereal-server with --features postgres (postgres-tls for a server that is reached through a network), or use --database-url sqlite://FILE"
+    )]
+    NoPostgres,
+    /// A URL of a PostgreSQL database that cannot be read. It may hold a password and is left out.
+    #[error(
+        "the PostgreSQL URL cannot be read ({why}): use --database-url postgres://USER:PASSWORD@HOST:PORT/DATABASE"
+    )]
+    BadPostgresUrl {
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// TLS is asked for, and this build has none.
+    #[error(
+        "database {database}: sslmode={mode} needs TLS, which this build has not: build sidereal-server with --features postgres-tls"
+    )]
+    NoTls {
+        /// Host and database.
+        database: String,
+        /// The `sslmode`.
+        mode: String,
+    },
+    /// The database server does not answer, or does not let this one in.
+    #[error(
+        "database {database} cannot be used ({why}): see that its server runs, and that host, user and password of --database-url are right"
+    )]
+    Unreachable {
+        /// Host and database.
+        database: String,
+        /// The server's or the system's words.
+        why: String,
+    },
+    /// There are tables in the schema that are not Sidereal's.
+    #[error(
+        "database {database} holds tables of another program: give Sidereal a schema of its own (docs/OPERATIONS.md) or use another --database-url"
+    )]
+    ForeignSchema {
+        /// Host, database and schema.
+        database: String,
+    },
+    /// Another server has taken the database while this one had lost its connections.
+    #[error(
+        "another server has taken the database over: nothing is written any more; end one of the two, and start this one again if it is to go on"
+    )]
+    Overtaken,
+    /// A text that not every backend can store.
+    #[error("the {what} holds a NUL character: leave it out")]
+    NulInText {
+        /// Which text.
+        what: &'static str,
+    },
+    /// A text that not every backend can store.
+    #[error("the {what} has {bytes} bytes, more than {limit}: use a shorter one")]
+    TextTooLong {
+        /// Which text.
+        what: &'static str,
+        /// Its length.
+        bytes: usize,
+        /// The greatest length.
+        limit: usize,
     },
     /// The URL holds no path, or one with parameters.
     #[error("\"{url}\" names no database file: use --database-url sqlite://FILE, a plain path, or :memory:")]
@@ -95,12 +157,12 @@ pub enum DbError {
         why: String,
     },
     /// No connection was to be had in time.
-    #[error("no database connection within {wait_ms} ms: {source}")]
+    #[error("no database connection within {wait_ms} ms: {why}")]
     Unavailable {
         /// How long was waited.
         wait_ms: u64,
         /// The pool's words.
-        source: r2d2::Error,
+        why: String,
     },
     /// A statement failed.
     #[error("the database refused a statement: {0}")]

@@ -4,20 +4,62 @@
 //! is bytes, with the fence `(epoch, version, tick)` beside it.
 //!
 //! - [`Database`]: blocking calls, for start-up, the HTTP threads and tests.
+//! - `sessions`: the calls of [`Database`] for sessions, keys of registrations, and identities.
 //! - [`Store`]: what the ECS thread holds. It takes changes and read requests, and never waits for the database.
-//! - `write_behind`: the state machine between the two, without I/O.
-//! - `sqlite`: everything that only SQLite needs.
+//! - `write_behind` and `books`: the state machines between the two, without I/O: entities' states, and who has what.
+//! - `batch`: the writer's batch as rows.
+//! - `conn`: a connection of whichever backend.
+//! - `sqlite`, `postgres`: everything that only one of them needs.
+//!
+//! # Writing a query
+//!
+//! Once, in Diesel's terms, over the tables of `schema`, inside one of two calls of [`Database`]:
+//!
+//! ```ignore
+//! // A read. Several that must agree with each other go into `conn.read_transaction(|conn| ...)`.
+//! let query = meta::table.filter(meta::key.eq(key)).select(meta::value);
+//! database.with(|conn| Ok(with_conn!(conn, |c| query.first(c)).optional()?))
+//!
+//! // Everything that writes.
+//! database.write_transaction(|conn| {
+//!     let upsert = insert_into(meta::table).values(row).on_conflict(meta::key).do_update().set(change);
+//!     with_conn!(conn, |c| upsert.execute(c))?;
+//!     Ok(())
+//! })
+//! ```
+//!
+//! - [`with_conn!`](conn::with_conn) compiles its body for both backends. A function that others call takes
+//!   `&mut Conn<'_>`. What differs is a `match` on it.
+//! - Columns are `Binary`, `Text`, `SmallInt`, `Integer`, `BigInt`, `Bool`, nullable or not.
+//! - Texts are checked first (`text`): PostgreSQL takes no NUL, and an index no long ones.
+//! - A transaction may come to its end without our knowing, and be tried again: it must be harmless twice.
+//! - On PostgreSQL a failed statement ends its transaction: a conflict is met with `on_conflict`, or is the last word.
+//! - A new migration is a folder of the same name under `migrations/sqlite` and `migrations/postgres`.
 
+mod batch;
+mod books;
+mod conn;
 mod database;
 mod error;
+mod holdings;
+mod ledger;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod rows;
 mod schema;
+mod sessions;
 mod sqlite;
 mod store;
+mod text;
+pub mod tools;
 mod write_behind;
 
+pub use books::{BooksStats, Move, Settled, Submission};
 pub use database::{Account, Database, DatabaseLock};
 pub use error::DbError;
+pub use holdings::{Balance, Commodity, Deal, DoneDeal, Holder, HolderKind, Posting};
 pub use rows::{Fence, Sector, StoredEntity};
+pub use sessions::{Made, SessionBounds, StoredToken, TokenHash};
 pub use store::{FlushSummary, LoadedSector, StopError, Store, StoreConfig, StoreReply};
-pub use write_behind::{Admission, MAX_RECORD_BYTES, StoreStats};
+pub use text::{MAX_INDEXED_TEXT_BYTES, MAX_TEXT_BYTES};
+pub use write_behind::{Admission, Change, MAX_RECORD_BYTES, StoreStats};

@@ -1,6 +1,6 @@
 //! What only SQLite needs: the forms of its URL, opening a file, its pragmas, its migrations, its write transaction.
 //!
-//! A second backend is a module like this one, with the same names.
+//! The other backend is `postgres`.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use diesel::Connection;
 use diesel::connection::SimpleConnection;
 use diesel::migration::MigrationSource;
 use diesel::prelude::*;
-use diesel::r2d2::{ConnectionManager, CustomizeConnection, PooledConnection};
+use diesel::r2d2::{ConnectionManager, CustomizeConnection};
 use diesel::result::Error as DieselError;
 use diesel::sql_types::{BigInt, Integer};
 use diesel::sqlite::Sqlite;
@@ -18,14 +18,10 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::error::DbError;
 
-/// The connection that the queries are written for.
-pub(super) type Conn = SqliteConnection;
+type Conn = SqliteConnection;
 
 /// The pool of such connections.
 pub(super) type Pool = r2d2::Pool<ConnectionManager<Conn>>;
-
-/// One connection out of the pool.
-pub(super) type Pooled = PooledConnection<ConnectionManager<Conn>>;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../migrations/sqlite");
 
@@ -99,19 +95,11 @@ pub(super) fn open(url: &str) -> Result<Pool, DbError> {
         .map_err(|error| cannot_open(name, &error))?;
     let mut conn = pool.get().map_err(|error| cannot_open(name, &error))?;
     // SQLite opens a file that may not be written without a word.
-    write_transaction(&mut conn, |_| Ok::<(), DieselError>(())).map_err(|error| cannot_open(name, &error))?;
+    conn.immediate_transaction(|_| Ok::<(), DieselError>(())).map_err(|error| cannot_open(name, &error))?;
     conn.run_pending_migrations(MIGRATIONS)
         .map_err(|error| DbError::Migration { database: name.to_owned(), why: error.to_string() })?;
     drop(conn);
     Ok(pool)
-}
-
-/// Runs `work` as a transaction that takes the write lock at its start: taking it halfway can fail without waiting.
-pub(super) fn write_transaction<T, E: From<DieselError>>(
-    conn: &mut Conn,
-    work: impl FnOnce(&mut Conn) -> Result<T, E>,
-) -> Result<T, E> {
-    conn.immediate_transaction(work)
 }
 
 #[derive(Debug)]
@@ -203,7 +191,9 @@ fn check_ours(conn: &mut Conn, path: &str) -> Result<(), DbError> {
     };
     conn.batch_execute(&format!("PRAGMA busy_timeout = {BUSY_TIMEOUT_MS};")).map_err(refused)?;
     let tables: Count =
-        diesel::sql_query("SELECT count(*) AS count FROM sqlite_master").get_result(conn).map_err(refused)?;
+        diesel::sql_query("SELECT count(*) AS count FROM sqlite_master WHERE tbl_name <> '__diesel_schema_migrations'")
+            .get_result(conn)
+            .map_err(refused)?;
     if tables.count == 0 {
         return Ok(());
     }
@@ -244,9 +234,9 @@ mod tests {
 
     #[test]
     fn a_refused_url_does_not_show_its_password() {
-        let error = Location::parse("postgres://sidereal:hunter2@db/world").expect_err("not supported");
+        let error = Location::parse("mysql://sidereal:hunter2@db/world").expect_err("not supported");
         let text = error.to_string();
-        assert!(text.contains("\"postgres\"") && text.contains("sqlite://FILE"), "{text}");
+        assert!(text.contains("\"mysql\"") && text.contains("sqlite://FILE"), "{text}");
         assert!(!text.contains("hunter2"), "{text}");
     }
 

@@ -15,7 +15,9 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::error::DbError;
 use super::rows::{Fence, Sector, StoredEntity};
+use super::text;
 
 #[cfg(test)]
 mod tests;
@@ -46,17 +48,37 @@ const FLUSHES_REMEMBERED: usize = 512;
 
 /// One thing to be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Change {
+pub enum Change {
     /// An entity's newest state.
     Put(StoredEntity),
     /// An entity is gone; the fence's `deleted` is set.
-    Tombstone { id: Uuid, fence: Fence },
+    Tombstone {
+        /// The entity.
+        id: Uuid,
+        /// When.
+        fence: Fence,
+    },
     /// A sector was generated.
-    Generated { sector: Sector, tick: i64 },
+    Generated {
+        /// The sector.
+        sector: Sector,
+        /// On the world's clock.
+        tick: i64,
+    },
     /// The ship of an account.
-    Ship { account: Uuid, ship: Uuid },
+    Ship {
+        /// The account.
+        account: Uuid,
+        /// Its ship.
+        ship: Uuid,
+    },
     /// A setting of the world.
-    Meta { key: String, value: String },
+    Meta {
+        /// Its name.
+        key: String,
+        /// Its value.
+        value: String,
+    },
 }
 
 /// What a change replaces.
@@ -87,11 +109,33 @@ impl Change {
         }
     }
 
+    pub(super) fn entity_id(&self) -> Option<Uuid> {
+        match self {
+            Change::Put(entity) => Some(entity.id),
+            Change::Tombstone { id, .. } => Some(*id),
+            _ => None,
+        }
+    }
+
     /// The sector whose readers must see this change.
     fn visible_in(&self) -> Option<Sector> {
         match self {
             Change::Put(entity) if entity.owner.is_none() => Some(entity.sector),
             _ => None,
+        }
+    }
+
+    /// Whether every backend can store it: what it cannot would hold up everything behind it.
+    fn check(&self) -> Result<(), DbError> {
+        if let Change::Meta { key, value } = self {
+            text::check_indexed("key", key)?;
+            text::check("value", value)?;
+        }
+        match self.bytes() {
+            bytes if bytes > MAX_RECORD_BYTES => {
+                Err(DbError::TextTooLong { what: "record", bytes, limit: MAX_RECORD_BYTES })
+            }
+            _ => Ok(()),
         }
     }
 
@@ -113,8 +157,10 @@ pub enum Admission {
     Stale,
     /// Too much is waiting for the database, and this key is not among it: it was dropped.
     Full,
-    /// The record is larger than [`MAX_RECORD_BYTES`]: it was dropped.
+    /// The record is larger than [`MAX_RECORD_BYTES`], or the key longer than an index holds: it was dropped.
     TooLarge,
+    /// A text holds a NUL character, which not every backend can store: it was dropped.
+    NulInText,
 }
 
 /// The figures of the write-behind. Counters rise from the start of the process.
@@ -138,6 +184,8 @@ pub struct StoreStats {
     pub dropped_at_limit: u64,
     /// Changes that were dropped because their record was too large.
     pub too_large: u64,
+    /// Changes that were dropped because a text held a NUL character.
+    pub nul_in_text: u64,
     /// The median duration of the last transactions.
     pub flush_ms_p50: u64,
     /// The duration that 99 of 100 of the last transactions kept within.
@@ -229,9 +277,16 @@ impl WriteBehind {
     /// Takes a change in.
     pub fn put(&mut self, change: Change, now_ms: u64) -> Admission {
         let bytes = change.bytes();
-        if bytes > MAX_RECORD_BYTES {
-            self.counts.too_large += 1;
-            return Admission::TooLarge;
+        match change.check() {
+            Err(DbError::NulInText { .. }) => {
+                self.counts.nul_in_text += 1;
+                return Admission::NulInText;
+            }
+            Err(_) => {
+                self.counts.too_large += 1;
+                return Admission::TooLarge;
+            }
+            Ok(()) => {}
         }
         let key = change.key();
         let Some(entry) = self.entries.get_mut(&key) else {

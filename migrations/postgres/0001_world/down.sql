@@ -1,0 +1,4 @@
+DROP TABLE meta;
+DROP TABLE accounts;
+DROP TABLE sectors;
+DROP TABLE entities;

@@ -1,0 +1,217 @@
+//! A PostgreSQL server for tests: an own cluster in a temporary folder, reached by a Unix socket.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use diesel::Connection;
+use diesel::connection::SimpleConnection;
+use diesel::pg::PgConnection;
+
+/// Only there so that a broken test ends.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Starts the server, waits for the end of standard input, which comes when the test's process ends in whatever way, and
+/// ends the server. The folder goes with it, unless it is to be started again.
+const RUN: &str = r#"
+    "$@" 2>>"$FOLDER/log" >&2 </dev/null &
+    pid=$!
+    read -r how || how=end
+    case "$how" in
+        kill) kill -KILL "$pid" ;;
+        *) kill -INT "$pid" ;;
+    esac
+    wait "$pid"
+    [ "$how" = end ] && rm -rf -- "$FOLDER"
+    exit 0
+"#;
+
+/// A running server. It ends when this is dropped, and also when the test's process is killed.
+pub struct PgCluster {
+    folder: PathBuf,
+    programs: PathBuf,
+    user: Option<String>,
+    supervisor: Mutex<Option<Child>>,
+    schemas: AtomicU32,
+}
+
+impl PgCluster {
+    /// This test binary's one, for tests that leave it running.
+    pub fn shared() -> Option<Arc<Self>> {
+        static SHARED: OnceLock<Option<Arc<PgCluster>>> = OnceLock::new();
+        SHARED.get_or_init(|| Self::start_new().map(Arc::new)).clone()
+    }
+
+    /// A new one; `None`, told on standard error, where PostgreSQL is not installed.
+    ///
+    /// # Panics
+    /// When it is not installed and `CI` is `true`: nothing is skipped there.
+    pub fn start_new() -> Option<Self> {
+        let Some(programs) = programs() else {
+            assert!(std::env::var("CI").as_deref() != Ok("true"), "there is no PostgreSQL, and CI has it all");
+            eprintln!("SKIPPED: there is no PostgreSQL server (Debian: apt-get install postgresql)");
+            return None;
+        };
+        let folder = tempfile::Builder::new().prefix("sidereal-pg-").tempdir().expect("a temporary folder").keep();
+        let user = is_root().then(|| if has_user("postgres") { "postgres" } else { "nobody" }.to_owned());
+        if let Some(user) = &user {
+            run(Command::new("chown").arg(user).arg(&folder));
+        }
+        let cluster = Self { folder, programs, user, supervisor: Mutex::default(), schemas: AtomicU32::new(0) };
+        run(cluster.command("initdb").arg("-D").arg(cluster.data()).args([
+            "--no-sync",
+            "--username=sidereal",
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C.UTF-8",
+        ]));
+        cluster.start();
+        Some(cluster)
+    }
+
+    /// Starts the server after [`kill`](Self::kill) or [`stop`](Self::stop).
+    pub fn start(&self) {
+        let server = self.command("postgres");
+        let mut supervisor = Command::new("sh");
+        supervisor.args(["-c", RUN, "sh"]).env("FOLDER", &self.folder);
+        supervisor
+            .arg(server.get_program())
+            .args(server.get_args())
+            .arg("-D")
+            .arg(self.data())
+            .arg("-k")
+            .arg(&self.folder);
+        for setting in ["listen_addresses=", "fsync=off", "full_page_writes=off", "max_connections=150"] {
+            supervisor.args(["-c", setting]);
+        }
+        let child = supervisor.stdin(Stdio::piped()).current_dir("/").spawn().expect("sh starts");
+        *self.lock() = Some(child);
+        let begun = Instant::now();
+        while let Err(error) = PgConnection::establish(&self.url()) {
+            let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+            assert!(begun.elapsed() < PATIENCE, "the server does not start: {error}\n{log}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Ends the server in an orderly way; its data stay.
+    pub fn stop(&self) {
+        self.end("stop\n");
+    }
+
+    /// Ends the server as a crash of the machine's software would; its data stay.
+    pub fn kill(&self) {
+        self.end("kill\n");
+    }
+
+    fn end(&self, how: &str) {
+        if let Some(mut supervisor) = self.lock().take() {
+            let mut input = supervisor.stdin.take().expect("it is piped");
+            io::Write::write_all(&mut input, how.as_bytes()).expect("it reads");
+            drop(input);
+            supervisor.wait().expect("it ends");
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Child>> {
+        self.supervisor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The server's default database, with all rights.
+    pub fn url(&self) -> String {
+        self.url_as("sidereal", "postgres")
+    }
+
+    /// A database of the server, as some user.
+    pub fn url_as(&self, user: &str, database: &str) -> String {
+        format!("postgres://{user}@{}/{database}", self.folder.display().to_string().replace('/', "%2F"))
+    }
+
+    /// Makes an empty schema, and gives a URL whose search path is that one.
+    pub fn new_schema(&self) -> String {
+        let schema = format!("world_{}", self.schemas.fetch_add(1, Ordering::Relaxed));
+        self.shell(&format!("CREATE SCHEMA {schema}"));
+        format!("{}?options=-csearch_path%3D{schema}", self.url())
+    }
+
+    /// Runs statements in the default database.
+    pub fn shell(&self, sql: &str) {
+        let mut conn = PgConnection::establish(&self.url()).expect("the server answers");
+        conn.batch_execute(sql).expect("the statement runs");
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    /// A program of PostgreSQL, as a user who is not root.
+    fn command(&self, program: &str) -> Command {
+        let program = self.programs.join(program);
+        let mut command = match &self.user {
+            Some(user) => {
+                let mut command = Command::new("setpriv");
+                command
+                    .args([&format!("--reuid={user}"), "--regid", &group_of(user), "--clear-groups", "--"])
+                    .arg(program);
+                command
+            }
+            None => Command::new(program),
+        };
+        command.current_dir("/");
+        command
+    }
+}
+
+impl Drop for PgCluster {
+    fn drop(&mut self) {
+        match self.lock().take() {
+            Some(mut supervisor) => {
+                drop(supervisor.stdin.take());
+                let _ = supervisor.wait();
+            }
+            None => {
+                let _ = std::fs::remove_dir_all(&self.folder);
+            }
+        }
+    }
+}
+
+/// The folder of the newest server programs.
+fn programs() -> Option<PathBuf> {
+    let debian = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().filter_map(|entry| {
+        let version: u32 = entry.file_name().to_str()?.parse().ok()?;
+        Some((version, entry.path().join("bin")))
+    });
+    let debian = debian.filter(|(_, folder)| has_programs(folder)).max().map(|(_, folder)| folder);
+    debian.or_else(|| std::env::split_paths(&std::env::var_os("PATH")?).find(|folder| has_programs(folder)))
+}
+
+fn has_programs(folder: &Path) -> bool {
+    ["initdb", "postgres"].iter().all(|program| folder.join(program).is_file())
+}
+
+fn is_root() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status.lines().any(|line| line.starts_with("Uid:") && line.split_whitespace().nth(2) == Some("0"))
+}
+
+fn has_user(name: &str) -> bool {
+    std::fs::read_to_string("/etc/passwd").unwrap_or_default().lines().any(|line| line.split(':').next() == Some(name))
+}
+
+fn group_of(user: &str) -> String {
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let group = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next() == Some(user)).then(|| fields.nth(2).map(str::to_owned))?
+    });
+    group.expect("the user is there")
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().expect("the program starts");
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}

@@ -1,0 +1,92 @@
+//! Databases for tests: a file of SQLite, and a schema of a PostgreSQL server that the tests run themselves.
+
+#![allow(dead_code, reason = "each test binary uses some of it")]
+
+#[cfg(feature = "postgres")]
+pub mod cluster;
+
+use diesel::Connection;
+use diesel::connection::SimpleConnection;
+use diesel::sqlite::SqliteConnection;
+use sidereal_server::db::Database;
+use tempfile::TempDir;
+
+/// An empty database of either backend, gone when it is dropped.
+pub struct World {
+    url: String,
+    _folder: Option<TempDir>,
+    #[cfg(feature = "postgres")]
+    _cluster: Option<std::sync::Arc<cluster::PgCluster>>,
+}
+
+impl World {
+    /// A file in a folder of its own.
+    pub fn sqlite() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Self {
+            url: folder.path().join("world.sqlite").to_str().expect("a readable path").to_owned(),
+            _folder: Some(folder),
+            #[cfg(feature = "postgres")]
+            _cluster: None,
+        }
+    }
+
+    /// A schema of its own in this binary's server; `None`, told on standard error, where PostgreSQL is not installed.
+    #[cfg(feature = "postgres")]
+    pub fn postgres() -> Option<Self> {
+        let cluster = cluster::PgCluster::shared()?;
+        Some(Self { url: cluster.new_schema(), _folder: None, _cluster: Some(cluster) })
+    }
+
+    /// Where it is.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Whether it is PostgreSQL's.
+    pub fn is_postgres(&self) -> bool {
+        self._folder.is_none()
+    }
+
+    /// Opens it.
+    pub fn open(&self) -> Database {
+        Database::open(&self.url).expect("the database opens")
+    }
+
+    /// Statements on a connection of their own, as an operator's tool would run them.
+    pub fn shell(&self, sql: &str) {
+        if self.is_postgres() {
+            #[cfg(feature = "postgres")]
+            diesel::pg::PgConnection::establish(&self.url)
+                .expect("the server answers")
+                .batch_execute(sql)
+                .expect("the statement runs");
+        } else {
+            let mut conn = SqliteConnection::establish(&self.url).expect("the file opens");
+            conn.batch_execute("PRAGMA busy_timeout = 5000").expect("a pragma");
+            conn.batch_execute(sql).expect("the statement runs");
+        }
+    }
+}
+
+/// Makes each function of the list, which takes a `&World`, a test on SQLite and, where it is built in, on PostgreSQL.
+#[macro_export]
+macro_rules! on_every_backend {
+    ($($test:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[test]
+            fn $test() {
+                super::$test(&super::common::World::sqlite());
+            })+
+        }
+        #[cfg(feature = "postgres")]
+        mod postgres {
+            $(#[test]
+            fn $test() {
+                if let Some(world) = super::common::World::postgres() {
+                    super::$test(&world);
+                }
+            })+
+        }
+    };
+}
