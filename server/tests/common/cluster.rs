@@ -19,11 +19,17 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const RUN: &str = r#"
     "$@" 2>>"$FOLDER/log" >&2 </dev/null &
     pid=$!
+    echo "$pid" >"$FOLDER/pid"
     read -r how || how=end
     case "$how" in
         kill) kill -KILL "$pid" ;;
         *) kill -INT "$pid" ;;
     esac
+    # It may have been paused.
+    for status in /proc/[0-9]*/status; do
+        grep -qs "^PPid:[[:space:]]*$pid\$" "$status" && other=${status%/status} && kill -CONT "${other#/proc/}"
+    done
+    kill -CONT "$pid"
     wait "$pid"
     [ "$how" = end ] && rm -rf -- "$FOLDER"
     exit 0
@@ -121,6 +127,32 @@ impl PgCluster {
     /// Ends the server as a crash of the machine's software would; its data stay.
     pub fn kill(&self) {
         self.end("kill\n");
+    }
+
+    /// Stops every process of the server where it is (SIGSTOP): connections stay, nothing answers.
+    pub fn pause(&self) {
+        // The first one first: it starts others.
+        self.signal("-STOP");
+    }
+
+    /// Lets it go on after [`pause`](Self::pause).
+    pub fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let first = std::fs::read_to_string(self.folder.join("pid")).expect("it was written at the start");
+        let first = first.trim();
+        run(Command::new("kill").args([signal, first]));
+        for pid in children(first) {
+            // It may have ended meanwhile.
+            let _ = Command::new("kill").args([signal, &pid]).stderr(Stdio::null()).status();
+        }
+    }
+
+    /// The Unix socket that it listens at.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.join(".s.PGSQL.5432")
     }
 
     fn end(&self, how: &str) {
@@ -225,6 +257,17 @@ fn programs() -> Option<PathBuf> {
 
 fn has_programs(folder: &Path) -> bool {
     ["initdb", "postgres"].iter().all(|program| folder.join(program).is_file())
+}
+
+/// The processes that `parent` has started.
+fn children(parent: &str) -> Vec<String> {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let is_child = |pid: &String| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        status.lines().any(|line| line.strip_prefix("PPid:").is_some_and(|of| of.trim() == parent))
+    };
+    let pids = processes.filter_map(|entry| entry.file_name().into_string().ok());
+    pids.filter(|name| name.bytes().all(|byte| byte.is_ascii_digit())).filter(is_child).collect()
 }
 
 fn is_root() -> bool {
