@@ -23,7 +23,7 @@ use sidereal_protocol::{
 };
 use sidereal_server::db::{Database, tools};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{BufRead, BufReader},
     path::Path,
     time::{Duration, Instant},
@@ -81,14 +81,19 @@ fn journal(path: &Path) -> BTreeMap<Uuid, Told> {
     told
 }
 
+/// The ship that a line of the server's log says is in space.
+fn entered_ship(line: &str) -> Option<Uuid> {
+    line.contains("in space").then(|| line.split("id=").nth(1)?.split_whitespace().next()?.parse().ok())?
+}
+
 /// What a run found.
 #[derive(Debug, Default)]
 struct Found {
     kills: u32,
     done: usize,
     refused: usize,
-    /// Deals that had no final answer at a kill.
-    open_at_kills: usize,
+    /// Deals that never had a final answer.
+    open: usize,
     /// Of these, found done in the database: the answer was lost, the deal was not.
     done_unheard: usize,
     undecided: u32,
@@ -97,13 +102,15 @@ struct Found {
     problems: Vec<String>,
 }
 
-/// Holds the database against the journal and against itself; `tick` is the highest that the server can have had.
-fn hold_against(found: &mut Found, url: &str, journal_path: &Path, tick: u64) {
+/// Holds the database against the journal and against itself; `tick` is the highest that the server can have had, and
+/// `flown` are the ships that had flown for longer than the loss window.
+fn hold_against(found: &mut Found, url: &str, journal_path: &Path, tick: u64, flown: &BTreeSet<Uuid>) {
     let database = Database::open(url).expect("it opens after a kill");
     let report = tools::check(&database).expect("it can be read");
     found.problems.extend(report.problems);
     let told = journal(journal_path);
     (found.done, found.refused, found.undecided) = (0, 0, 0);
+    (found.open, found.done_unheard) = (0, 0);
     for (key, deal) in &told {
         let stored = database.deal(*key).expect("it can be read").is_some();
         found.done += usize::from(deal.done > 0);
@@ -113,7 +120,7 @@ fn hold_against(found: &mut Found, url: &str, journal_path: &Path, tick: u64) {
             (true, _, false) => found.problems.push(format!("lost: {key} was told as done: {deal:?}")),
             (false, true, true) => found.problems.push(format!("doubled: {key} was told as refused: {deal:?}")),
             (false, false, _) => {
-                found.open_at_kills += 1;
+                found.open += 1;
                 found.done_unheard += usize::from(stored);
             }
             _ => {}
@@ -121,7 +128,8 @@ fn hold_against(found: &mut Found, url: &str, journal_path: &Path, tick: u64) {
     }
     for record in ships(&database) {
         // What rests does not change, and keeps the tick at which it came to rest.
-        if record.state.velocity.length() > 1.0 && record.docked.is_none() {
+        let moves = record.state.velocity.length() > 1.0 && record.docked.is_none();
+        if moves && flown.contains(&record.id.0) {
             found.ships += 1;
             let age_ms = tick.saturating_sub(record.tick.0) * TICK_DURATION.as_millis() as u64;
             found.oldest_ms = found.oldest_ms.max(age_ms);
@@ -177,6 +185,7 @@ fn kill_again_and_again(url: &str, kills: u32, seed: u64) -> Found {
         };
         let begun = Instant::now();
         let mut told = (0, begun);
+        let mut entered: BTreeMap<Uuid, Instant> = BTreeMap::new();
         while begun.elapsed() < lives {
             // Told every tenth tick: what it is holds from when it changed.
             let tick = server.metric("sidereal_tick");
@@ -185,9 +194,15 @@ fn kill_again_and_again(url: &str, kills: u32, seed: u64) -> Found {
             }
             fleet.listen(Duration::from_millis(random.random_range(0..5)));
             server.process.listen(Duration::ZERO);
+            for ship in server.process.seen().iter().filter_map(|line| entered_ship(line)) {
+                entered.entry(ship).or_insert_with(Instant::now);
+            }
         }
         let since = told.1.elapsed();
+        let killed = Instant::now();
         server.process.kill();
+        entered.retain(|_, since| killed - *since > LOSS_WINDOW);
+        let flown = entered.into_keys().collect();
         let tick = told.0 + (since.as_millis() / TICK_DURATION.as_millis()) as u64;
         shard.kill();
         assert!(fleet.is_running(), "{:#?}", fleet.seen());
@@ -195,7 +210,7 @@ fn kill_again_and_again(url: &str, kills: u32, seed: u64) -> Found {
         if !found.kills.is_multiple_of(BOTS_SURVIVE) {
             bots.take().expect("they run").kill();
         }
-        hold_against(&mut found, url, &journal_path, tick);
+        hold_against(&mut found, url, &journal_path, tick, &flown);
         if found.kills.is_multiple_of(20) {
             println!("{found:?}");
         }
