@@ -293,6 +293,9 @@ impl Store {
         let submission = state.books.submit(deal, links, now_ms);
         drop(state);
         self.shared.write_work.notify_one();
+        if self.at_once {
+            self.await_books();
+        }
         submission
     }
 
@@ -389,12 +392,22 @@ impl Store {
         self.shared.lock().core.stats(now_ms)
     }
 
-    /// From now on a read returns when its answer is there. For tests, whose time does not go on meanwhile: what they
-    /// do must not hang on how fast the threads are.
+    /// From now on a read returns when its answer is there, and a deal is handed in when it has ended. For tests, whose
+    /// time does not go on meanwhile: what they do must not hang on how fast the threads are.
     #[must_use]
     pub fn answering_at_once(mut self) -> Self {
         self.at_once = true;
+        self.await_books();
         self
+    }
+
+    fn await_books(&self) {
+        let state = self.shared.lock();
+        let _written = self
+            .shared
+            .written
+            .wait_while(state, |state| !state.books.is_at_rest())
+            .unwrap_or_else(PoisonError::into_inner);
     }
 
     fn await_reads(&self) {
