@@ -7,10 +7,14 @@ use crate::{
 };
 use bevy::prelude::{Res, Resource};
 use serde::Serialize;
-use std::{sync::Arc, time::Instant};
+use sidereal_protocol::tick::TICK_HZ;
+use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 /// Samples kept for percentiles; beyond it the oldest go.
 const MAX_SAMPLES: usize = 100_000;
+
+/// Ticks whose length `/metrics` tells of: ten seconds.
+const RECENT_TICKS: usize = 10 * TICK_HZ as usize;
 
 /// The last samples of something, in milliseconds.
 #[derive(Debug, Default)]
@@ -72,6 +76,8 @@ pub struct Tally {
     pub cutover_ticks_ms: Samples,
     /// Length of the server's work in a tick.
     pub ticks_ms: Samples,
+    /// Of these the last ones.
+    recent_ticks_ms: VecDeque<f64>,
     /// Inputs that were new, of sessions that have ended.
     pub inputs_received: u64,
     /// Inputs passed on to shards.
@@ -109,6 +115,21 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// Counts a tick's work.
+    fn record_tick(&mut self, length_ms: f64) {
+        self.ticks_ms.push(length_ms);
+        if self.recent_ticks_ms.len() == RECENT_TICKS {
+            self.recent_ticks_ms.pop_front();
+        }
+        self.recent_ticks_ms.push_back(length_ms);
+    }
+
+    /// What the last ten seconds' ticks took.
+    fn recent_ticks(&self) -> Percentiles {
+        let values = self.recent_ticks_ms.iter().copied().collect();
+        Percentiles::of(&Samples { values, next: 0 })
+    }
+
     /// Counts a completed handoff.
     pub fn record_cutover(&mut self, cutover: Cutover) {
         self.cutovers_ms.push(cutover.total_ms());
@@ -253,7 +274,7 @@ pub struct Shown(pub Arc<ServerStatus>);
 /// Ends the stopwatch of a tick, and brings `/ready` and `/metrics` up to date once a second.
 pub fn show_status(mut core: Core<'_, '_>, shown: Option<Res<'_, Shown>>, start: Res<'_, TickStart>) {
     if let Some(start) = start.0 {
-        core.tally.ticks_ms.push(start.elapsed().as_secs_f64() * 1e3);
+        core.tally.record_tick(start.elapsed().as_secs_f64() * 1e3);
     }
     let Some(shown) = shown else { return };
     if !core.clock.tick.0.is_multiple_of(10) {
@@ -266,6 +287,9 @@ pub fn show_status(mut core: Core<'_, '_>, shown: Option<Res<'_, Shown>>, start:
     text.gauge("sidereal_players", "Connected players.", core.players.len());
     text.gauge("sidereal_entities", "Entities in the mirror.", core.mirror.len());
     text.gauge("sidereal_tick", "The world's tick.", core.clock.tick.0);
+    let lengths = core.tally.recent_ticks();
+    text.gauge("sidereal_tick_ms_p50", "Work in a tick, half of the last 10 s.", format_args!("{:.3}", lengths.p50));
+    text.gauge("sidereal_tick_ms_p99", "The same, 99 of 100.", format_args!("{:.3}", lengths.p99));
     text.counter("sidereal_handoffs_total", "Completed handoffs.", core.tally.handoffs);
     text.counter("sidereal_crossings_total", "Changes of sector.", core.tally.crossings);
     text.counter("sidereal_lost_total", "Entities lost.", core.audit.lost);

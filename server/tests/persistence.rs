@@ -10,8 +10,8 @@ use diesel::Connection;
 use diesel::connection::SimpleConnection;
 use diesel::sqlite::SqliteConnection;
 use sidereal_server::db::{
-    Admission, Database, DbError, Fence, LoadedSector, MAX_INDEXED_TEXT_BYTES, MAX_RECORD_BYTES, Sector, Store,
-    StoreConfig, StoreReply, StoredEntity,
+    Admission, Database, DbError, Deal, Fence, LoadedSector, MAX_INDEXED_TEXT_BYTES, MAX_RECORD_BYTES, Sector, Store,
+    StoreConfig, StoreReply, StoredEntity, Submission,
 };
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -109,6 +109,7 @@ on_every_backend!(
     a_read_sees_every_change_while_flushes_run,
     large_records_and_hostile_texts_come_back_as_they_were,
     a_failing_database_is_tried_again_and_stops_nobody,
+    a_write_that_hangs_closes_the_books_and_they_open_again,
     an_end_without_the_database_says_what_is_lost,
     reads_past_the_limit_fail_and_the_earlier_ones_are_answered,
     a_database_of_a_newer_version_is_refused_and_left_alone,
@@ -299,6 +300,51 @@ fn a_failing_database_is_tried_again_and_stops_nobody(world: &World) {
     wait_for("the flush", || (store.stats().dirty == 0).then_some(()));
     assert_eq!(load(&store, &[(0, 0)])[0].2, [entity(1, (0, 0), 1), entity(2, (0, 0), 1)]);
     stop(store);
+}
+
+fn a_write_that_hangs_closes_the_books_and_they_open_again(world: &World) {
+    let store = Store::start(world.open(), AT_ONCE);
+    wait_for("the ledger", || (!store.is_away()).then_some(()));
+    let hold = world.hold_writes();
+    store.put(entity(1, (0, 0), 1));
+    wait_for("the hang to be seen", || store.is_away().then_some(()));
+    let (account, answer) = (Uuid::from_u128(1), "docked".to_owned());
+    let deal = |key| Deal {
+        key: Uuid::from_u128(key),
+        account,
+        bargain: vec![1],
+        answer: answer.clone(),
+        tick: 1,
+        postings: Vec::new(),
+    };
+    assert_eq!(store.submit(deal(7), Vec::new()), Submission::Away);
+    assert_eq!(store.put(entity(2, (0, 0), 1)), Admission::Accepted);
+    drop(hold);
+    wait_for("the books to open", || (!store.is_away()).then_some(()));
+    assert_eq!(store.submit(deal(8), Vec::new()), Submission::Accepted);
+    let settled = wait_for("the deal's end", || store.poll_settled());
+    assert_eq!((settled.key, settled.done), (Uuid::from_u128(8), true));
+    wait_for("the flush", || (store.stats().dirty == 0).then_some(()));
+    stop(store);
+}
+
+/// A server must be able to end, whatever its database does.
+#[cfg(feature = "postgres")]
+#[test]
+fn a_lock_can_be_left_though_the_database_has_stopped() {
+    let Some(cluster) = common::cluster::PgCluster::start_new() else { return };
+    let lock = Database::lock(&cluster.new_schema()).expect("it is free");
+    cluster.pause();
+    let (told, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        // Into the middle of a look at the lock, which comes every two seconds.
+        std::thread::sleep(Duration::from_secs(3));
+        drop(lock);
+        let _ = told.send(());
+    });
+    let ended = ended.recv_timeout(PATIENCE);
+    cluster.resume();
+    ended.expect("it did not wait for the database");
 }
 
 fn an_end_without_the_database_says_what_is_lost(world: &World) {

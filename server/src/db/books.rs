@@ -10,7 +10,8 @@
 //!   ends as done or refused, once. Until then those who have a part in it do nothing else: what moves at them waits.
 //! - A transaction whose end is not known is not guessed at: its deals are looked up by their keys first.
 //! - *Links* are entity states that belong to a move: a crate and the ship that it was the cargo of.
-//! - While the database fails, new deals are refused at once, moves go on; memory is bounded by who is active.
+//! - While the database fails, new deals are refused at once, and so are those that have waited too long to go out;
+//!   moves go on; memory is bounded by who is active.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -34,7 +35,7 @@ const MAX_DEFERRED: usize = 4_096;
 
 /// How long a transaction may take before new deals are refused, milliseconds: the player should hear that the
 /// database is away, not wait for it.
-const SLOW_MS: u64 = 2_000;
+pub(super) const SLOW_MS: u64 = 2_000;
 
 /// The first wait after a failure; it doubles up to the last one.
 const FIRST_RETRY_MS: u64 = 100;
@@ -280,14 +281,37 @@ impl Books {
     /// Whether new deals are refused because the database is away.
     pub fn is_away(&self, now_ms: u64) -> bool {
         let slow = self.in_flight.as_ref().is_some_and(|tx| tx.undecided || now_ms >= tx.started_ms + SLOW_MS);
-        self.failures_in_a_row > 0 || slow || !self.shared_loaded
+        self.failures_in_a_row > 0 || slow || self.has_overdue(now_ms) || !self.shared_loaded
+    }
+
+    fn has_overdue(&self, now_ms: u64) -> bool {
+        self.queue.front().is_some_and(|waiting| now_ms >= waiting.since_ms + SLOW_MS)
+    }
+
+    /// Counts a deal that its caller has refused because the database is away.
+    pub fn count_refused(&mut self) {
+        self.counts.deals_refused += 1;
+    }
+
+    /// Refuses deals that have waited too long and have not gone out: of these it is known that nothing has happened.
+    pub fn refuse_overdue(&mut self, now_ms: u64) {
+        if !self.has_overdue(now_ms) {
+            return;
+        }
+        while self.has_overdue(now_ms)
+            && let Some(waiting) = self.queue.pop_front()
+        {
+            self.counts.deals_refused += 1;
+            self.end(waiting.deal.key, false);
+        }
+        self.resume(now_ms);
     }
 
     /// Takes a deal in, and the entity states that go with it. The caller has looked its key up before, and hands it in
     /// once at a time.
     pub fn submit(&mut self, deal: Deal, links: Vec<Change>, now_ms: u64) -> Submission {
         if self.is_away(now_ms) || self.queue.len() >= MAX_DEALS {
-            self.counts.deals_refused += 1;
+            self.count_refused();
             return Submission::Away;
         }
         let own = |posting: &&Posting| !posting.holder.is_shared();
@@ -415,6 +439,11 @@ impl Books {
         } else if !tx.undecided {
             self.give_up(&HashSet::new(), now_ms);
         }
+    }
+
+    /// Another write has failed: no deals until one of the books' own, of nothing if need be, comes through.
+    pub fn doubt(&mut self) {
+        self.failures_in_a_row = self.failures_in_a_row.max(1);
     }
 
     /// Which deals of the undecided transaction are in the database.

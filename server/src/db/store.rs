@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 use uuid::Uuid;
 
-use super::books::{Books, BooksStats, Move, Settled, Submission, Work};
+use super::books::{Books, BooksStats, Move, SLOW_MS, Settled, Submission, Work};
 use super::database::Database;
 use super::error::DbError;
 use super::holdings::{Commodity, Deal, DoneDeal, Holder, HolderKind};
@@ -122,7 +122,8 @@ struct State {
     core: WriteBehind,
     books: Books,
     reads: VecDeque<Read>,
-    reading: bool,
+    /// When the read that is under way began.
+    reading_since_ms: Option<u64>,
     replies: VecDeque<StoreReply>,
     /// Both threads end after what they are doing; nothing more is written.
     abandoned: bool,
@@ -141,6 +142,13 @@ impl State {
 
     fn failures(&self) -> u64 {
         self.core.failures() + self.books.failures()
+    }
+
+    /// A deal needs the reader, for its key, and the writer: it waits for whatever holds one of them up.
+    fn is_away(&self, now_ms: u64) -> bool {
+        let calls = [self.core.writing_since_ms(), self.reading_since_ms];
+        let hangs = calls.into_iter().flatten().any(|since_ms| now_ms >= since_ms + SLOW_MS);
+        hangs || self.books.is_away(now_ms)
     }
 }
 
@@ -200,7 +208,7 @@ impl Store {
                 core: WriteBehind::new(limits),
                 books: Books::new(limits.flush_interval_ms),
                 reads: VecDeque::new(),
-                reading: false,
+                reading_since_ms: None,
                 replies: VecDeque::new(),
                 abandoned: false,
                 last_error: None,
@@ -270,21 +278,30 @@ impl Store {
     /// Whether deals are refused because the database is away.
     pub fn is_away(&self) -> bool {
         let now_ms = self.shared.now_ms();
-        self.shared.lock().books.is_away(now_ms)
+        self.shared.lock().is_away(now_ms)
     }
 
     /// Takes a deal in, with the entity states that it makes. Its end comes by [`poll_settled`](Self::poll_settled).
     /// Its key must have been looked up before.
     pub fn submit(&self, deal: Deal, links: Vec<Change>) -> Submission {
         let now_ms = self.shared.now_ms();
-        let submission = self.shared.lock().books.submit(deal, links, now_ms);
+        let mut state = self.shared.lock();
+        if state.is_away(now_ms) {
+            state.books.count_refused();
+            return Submission::Away;
+        }
+        let submission = state.books.submit(deal, links, now_ms);
+        drop(state);
         self.shared.write_work.notify_one();
         submission
     }
 
     /// The next deal that has ended, if one has.
     pub fn poll_settled(&self) -> Option<Settled> {
-        self.shared.lock().books.poll_settled()
+        let now_ms = self.shared.now_ms();
+        let mut state = self.shared.lock();
+        state.books.refuse_overdue(now_ms);
+        state.books.poll_settled()
     }
 
     /// Who has another amount than at the last call.
@@ -344,7 +361,7 @@ impl Store {
 
     fn request(&self, read: Read, token: u64) {
         let mut state = self.shared.lock();
-        let outstanding = state.reads.len() + usize::from(state.reading) + state.replies.len();
+        let outstanding = state.reads.len() + usize::from(state.reading_since_ms.is_some()) + state.replies.len();
         if outstanding < MAX_OUTSTANDING_READS {
             state.reads.push_back(read);
             drop(state);
@@ -385,7 +402,7 @@ impl Store {
         let _read = self
             .shared
             .reads_done
-            .wait_while(state, |state| state.reading || !state.reads.is_empty())
+            .wait_while(state, |state| state.reading_since_ms.is_some() || !state.reads.is_empty())
             .unwrap_or_else(PoisonError::into_inner);
     }
 
@@ -482,6 +499,7 @@ fn write_loop(shared: &Shared) {
                 }
                 Err(error) => {
                     state.core.failed(now_ms);
+                    state.books.doubt();
                     let waiting = state.core.uncommitted();
                     state.last_error = Some(error.to_string());
                     tracing::warn!(%error, waiting, "a batch could not be stored: it is tried again");
@@ -531,7 +549,7 @@ fn read_loop(shared: &Shared) {
             state = shared.read_work.wait(state).unwrap_or_else(PoisonError::into_inner);
             continue;
         };
-        state.reading = true;
+        state.reading_since_ms = Some(shared.now_ms());
         let reply = match read {
             Read::Sectors { token, sectors } => match read_sectors(shared, state, &sectors) {
                 Ok(sectors) => StoreReply::Sectors { token, sectors },
@@ -550,7 +568,7 @@ fn read_loop(shared: &Shared) {
             }
         };
         state = shared.lock();
-        state.reading = false;
+        state.reading_since_ms = None;
         state.core.end_read();
         state.replies.push_back(reply);
         shared.write_work.notify_one();

@@ -37,8 +37,9 @@ const SMALL_CHANGE_HEADROOM: usize = 10_000;
 /// The first wait after a failed batch; it doubles up to the last one.
 const FIRST_RETRY_MS: u64 = 100;
 
-/// The longest wait between two attempts: an outage should be over for the players soon after it is over.
-const LAST_RETRY_MS: u64 = 10_000;
+/// The longest wait between two attempts: an outage should be over for the players soon after it is over, and an attempt
+/// costs nothing.
+const LAST_RETRY_MS: u64 = 2_000;
 
 /// The longest wait between two attempts while the server waits to end.
 const STOPPING_RETRY_MS: u64 = 200;
@@ -435,6 +436,11 @@ impl WriteBehind {
     /// What waits now is due now.
     pub fn flush_now(&mut self) {
         self.flush_through = self.queue.last_key_value().map(|(place, _)| *place).max(self.flush_through);
+    }
+
+    /// When the batch that is being written was given out.
+    pub fn writing_since_ms(&self) -> Option<u64> {
+        self.in_flight.as_ref().map(|batch| batch.started_ms)
     }
 
     /// Whether a flush has begun and is not over.

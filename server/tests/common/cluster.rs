@@ -19,11 +19,17 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const RUN: &str = r#"
     "$@" 2>>"$FOLDER/log" >&2 </dev/null &
     pid=$!
+    echo "$pid" >"$FOLDER/pid"
     read -r how || how=end
     case "$how" in
         kill) kill -KILL "$pid" ;;
         *) kill -INT "$pid" ;;
     esac
+    # It may have been paused.
+    for status in /proc/[0-9]*/status; do
+        grep -qs "^PPid:[[:space:]]*$pid\$" "$status" && other=${status%/status} && kill -CONT "${other#/proc/}"
+    done
+    kill -CONT "$pid"
     wait "$pid"
     [ "$how" = end ] && rm -rf -- "$FOLDER"
     exit 0
@@ -36,6 +42,8 @@ pub struct PgCluster {
     user: Option<String>,
     supervisor: Mutex<Option<Child>>,
     schemas: AtomicU32,
+    /// Whether what is committed is on the disk, as in production; tests need not wait for that.
+    durable: bool,
 }
 
 impl PgCluster {
@@ -50,6 +58,15 @@ impl PgCluster {
     /// # Panics
     /// When it is not installed and `CI` is `true`: nothing is skipped there.
     pub fn start_new() -> Option<Self> {
+        Self::start_with(false)
+    }
+
+    /// A new one that waits for its disk, for figures.
+    pub fn start_durable() -> Option<Self> {
+        Self::start_with(true)
+    }
+
+    fn start_with(durable: bool) -> Option<Self> {
         let Some(programs) = programs() else {
             assert!(std::env::var("CI").as_deref() != Ok("true"), "there is no PostgreSQL, and CI has it all");
             eprintln!("SKIPPED: there is no PostgreSQL server (Debian: apt-get install postgresql)");
@@ -60,7 +77,8 @@ impl PgCluster {
         if let Some(user) = &user {
             run(Command::new("chown").arg(user).arg(&folder));
         }
-        let cluster = Self { folder, programs, user, supervisor: Mutex::default(), schemas: AtomicU32::new(0) };
+        let cluster =
+            Self { folder, programs, user, supervisor: Mutex::default(), schemas: AtomicU32::new(0), durable };
         run(cluster.command("initdb").arg("-D").arg(cluster.data()).args([
             "--no-sync",
             "--username=sidereal",
@@ -68,6 +86,9 @@ impl PgCluster {
             "--encoding=UTF8",
             "--locale=C.UTF-8",
         ]));
+        // Everybody comes in without a password, but for this one role.
+        let access = cluster.data().join("pg_hba.conf");
+        std::fs::write(access, "local all locked scram-sha-256\nlocal all all trust\n").expect("written");
         cluster.start();
         Some(cluster)
     }
@@ -84,7 +105,8 @@ impl PgCluster {
             .arg(self.data())
             .arg("-k")
             .arg(&self.folder);
-        for setting in ["listen_addresses=", "fsync=off", "full_page_writes=off", "max_connections=150"] {
+        let sync = if self.durable { "fsync=on" } else { "fsync=off" };
+        for setting in ["listen_addresses=", "max_connections=150", sync] {
             supervisor.args(["-c", setting]);
         }
         let child = supervisor.stdin(Stdio::piped()).current_dir("/").spawn().expect("sh starts");
@@ -105,6 +127,32 @@ impl PgCluster {
     /// Ends the server as a crash of the machine's software would; its data stay.
     pub fn kill(&self) {
         self.end("kill\n");
+    }
+
+    /// Stops every process of the server where it is (SIGSTOP): connections stay, nothing answers.
+    pub fn pause(&self) {
+        // The first one first: it starts others.
+        self.signal("-STOP");
+    }
+
+    /// Lets it go on after [`pause`](Self::pause).
+    pub fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let first = std::fs::read_to_string(self.folder.join("pid")).expect("it was written at the start");
+        let first = first.trim();
+        run(Command::new("kill").args([signal, first]));
+        for pid in children(first) {
+            // It may have ended meanwhile.
+            let _ = Command::new("kill").args([signal, &pid]).stderr(Stdio::null()).status();
+        }
+    }
+
+    /// The Unix socket that it listens at.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.join(".s.PGSQL.5432")
     }
 
     fn end(&self, how: &str) {
@@ -141,6 +189,24 @@ impl PgCluster {
     pub fn shell(&self, sql: &str) {
         let mut conn = PgConnection::establish(&self.url()).expect("the server answers");
         conn.batch_execute(sql).expect("the statement runs");
+    }
+
+    /// The processor time that the server and its processes have used, milliseconds.
+    pub fn cpu_ms(&self) -> u64 {
+        let file = std::fs::read_to_string(self.data().join("postmaster.pid")).unwrap_or_default();
+        let server = file.lines().next().unwrap_or_default();
+        let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| {
+            let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+            let (pid, rest) = stat.split_once(' ')?;
+            // After the name, which may hold anything: state, parent, and so on; the times stand from the 12th on.
+            let fields: Vec<&str> = rest.rsplit_once(')')?.1.split_whitespace().collect();
+            let ticks = |range: std::ops::Range<usize>| -> u64 {
+                fields.get(range).into_iter().flatten().filter_map(|field| field.parse::<u64>().ok()).sum()
+            };
+            // The server's own include those of its processes that have ended.
+            (pid == server).then(|| ticks(11..15)).or_else(|| (fields.get(1) == Some(&server)).then(|| ticks(11..13)))
+        });
+        processes.sum::<u64>() * 10
     }
 
     fn data(&self) -> PathBuf {
@@ -191,6 +257,17 @@ fn programs() -> Option<PathBuf> {
 
 fn has_programs(folder: &Path) -> bool {
     ["initdb", "postgres"].iter().all(|program| folder.join(program).is_file())
+}
+
+/// The processes that `parent` has started.
+fn children(parent: &str) -> Vec<String> {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let is_child = |pid: &String| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        status.lines().any(|line| line.strip_prefix("PPid:").is_some_and(|of| of.trim() == parent))
+    };
+    let pids = processes.filter_map(|entry| entry.file_name().into_string().ok());
+    pids.filter(|name| name.bytes().all(|byte| byte.is_ascii_digit())).filter(is_child).collect()
 }
 
 fn is_root() -> bool {

@@ -53,6 +53,21 @@ impl World {
         Database::open(&self.url).expect("the database opens")
     }
 
+    /// Holds up every write until what it gives is dropped; reads go on.
+    pub fn hold_writes(&self) -> Box<dyn std::any::Any> {
+        if self.is_postgres() {
+            #[cfg(feature = "postgres")]
+            {
+                let mut conn = diesel::pg::PgConnection::establish(&self.url).expect("the server answers");
+                conn.batch_execute("BEGIN; LOCK TABLE entities, meta IN EXCLUSIVE MODE").expect("the statement runs");
+                return Box::new(conn);
+            }
+        }
+        let mut conn = SqliteConnection::establish(&self.url).expect("the file opens");
+        conn.batch_execute("BEGIN IMMEDIATE").expect("the statement runs");
+        Box::new(conn)
+    }
+
     /// Statements on a connection of their own, as an operator's tool would run them.
     pub fn shell(&self, sql: &str) {
         if self.is_postgres() {

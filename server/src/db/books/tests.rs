@@ -141,6 +141,52 @@ fn a_deal_goes_out_at_once_with_all_that_moved_before_and_holds_when_it_is_writt
 }
 
 #[test]
+fn a_deal_that_cannot_go_out_is_refused_in_time_and_whoever_had_a_part_in_it_is_free() {
+    let mut books = opened();
+    books.apply(mining(1, 1, 30), 0);
+    assert_eq!(books.submit(sale(7, 1, 20), Vec::new(), 1_000), Submission::Accepted);
+    books.apply(mining(1, 1, 8), 1_500);
+    books.refuse_overdue(2_999);
+    assert_eq!((books.poll_settled(), books.is_away(2_999)), (None, false));
+    assert!(books.is_away(3_000), "nobody else is to wait behind it");
+    books.refuse_overdue(3_000);
+    assert_eq!(books.poll_settled(), Some(Settled { key: id(7), done: false }));
+    assert_eq!(books.balance(ship(1), Commodity::Ore), Some(38), "what moved meanwhile holds");
+    let mut stored = Stored::default();
+    let tx = write(&mut books, 3_000);
+    stored.write(&tx);
+    assert!(tx.deals.is_empty(), "what was refused never goes out");
+    books.committed(3_010);
+    assert_eq!(books.submit(sale(8, 1, 20), Vec::new(), 3_020), Submission::Accepted);
+    assert_eq!(books.stats(3_020).deals_refused, 1);
+}
+
+#[test]
+fn a_deal_that_has_gone_out_is_not_refused_however_long_it_takes() {
+    let mut books = opened();
+    books.apply(mining(1, 1, 30), 0);
+    assert_eq!(books.submit(sale(7, 1, 20), Vec::new(), 0), Submission::Accepted);
+    write(&mut books, 0);
+    books.refuse_overdue(60_000);
+    assert_eq!(books.poll_settled(), None, "it may be in the database");
+    books.committed(60_000);
+    assert_eq!(books.poll_settled(), Some(Settled { key: id(7), done: true }));
+}
+
+#[test]
+fn after_another_writes_failure_deals_wait_for_a_write_of_nothing() {
+    let mut books = opened();
+    assert_eq!(books.next_wake_ms(), None);
+    books.doubt();
+    assert_eq!(books.submit(sale(7, 1, 0), Vec::new(), 10), Submission::Away);
+    let tx = write(&mut books, 10);
+    assert!(tx.balances.is_empty() && tx.deals.is_empty());
+    assert!(books.is_away(20));
+    books.committed(20);
+    assert!(!books.is_away(20));
+}
+
+#[test]
 fn nobody_sells_twice_what_he_has_once() {
     let mut books = opened();
     books.apply(mining(1, 1, 30), 0);

@@ -27,6 +27,9 @@ const META_WRITER: &str = "writer";
 /// How often the lock is looked at, and taken again when it is lost.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 
+/// How long the end waits for a look at the lock that is under way; a new connection is given up after 5 s.
+const END_PATIENCE: Duration = Duration::from_secs(6);
+
 /// What the watching thread and the writes both know.
 #[derive(Debug, Default)]
 struct Shared {
@@ -50,6 +53,8 @@ pub(in crate::db) struct SessionLock {
     shared: Arc<Shared>,
     /// Dropped to end the thread.
     end: Option<Sender<()>>,
+    /// Closed by the thread when it has ended.
+    ended: Receiver<()>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -91,15 +96,20 @@ impl SessionLock {
         let url = PgUrl::parse(url)?;
         let session = Session::take(&url)?;
         let shared = Arc::new(Shared::default());
-        let (end, ended) = channel();
+        let (end, told) = channel();
+        let (alive, ended) = channel::<()>();
         let thread = std::thread::Builder::new()
             .name("db-lock".to_owned())
             .spawn({
                 let shared = shared.clone();
-                move || watch(&url, session, &shared, &ended)
+                move || {
+                    // Moved in here, so that it closes with the thread.
+                    let _alive = alive;
+                    watch(&url, session, &shared, &told);
+                }
             })
             .map_err(|error| DbError::Unreachable { database: "lock".to_owned(), why: error.to_string() })?;
-        Ok(Self { shared, end: Some(end), thread: Some(thread) })
+        Ok(Self { shared, end: Some(end), ended, thread: Some(thread) })
     }
 
     /// Makes this server the one that may write. After this, no other server's write comes in.
@@ -122,9 +132,14 @@ impl SessionLock {
 }
 
 impl Drop for SessionLock {
-    /// Waits for the thread: another server can take the lock when this returns.
+    /// Waits for the thread: another server can take the lock when this returns. But not for a database that does not
+    /// answer: nobody can take its lock either, and the process must be able to end.
     fn drop(&mut self) {
         self.end = None;
+        if matches!(self.ended.recv_timeout(END_PATIENCE), Err(RecvTimeoutError::Timeout)) {
+            tracing::warn!("the database does not answer: its lock is left to end with the connection");
+            return;
+        }
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the thread of the database's lock had panicked");
         }
