@@ -328,25 +328,6 @@ fn a_write_that_hangs_closes_the_books_and_they_open_again(world: &World) {
     stop(store);
 }
 
-/// A server must be able to end, whatever its database does.
-#[cfg(feature = "postgres")]
-#[test]
-fn a_lock_can_be_left_though_the_database_has_stopped() {
-    let Some(cluster) = common::cluster::PgCluster::start_new() else { return };
-    let lock = Database::lock(&cluster.new_schema()).expect("it is free");
-    cluster.pause();
-    let (told, ended) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        // Into the middle of a look at the lock, which comes every two seconds.
-        std::thread::sleep(Duration::from_secs(3));
-        drop(lock);
-        let _ = told.send(());
-    });
-    let ended = ended.recv_timeout(PATIENCE);
-    cluster.resume();
-    ended.expect("it did not wait for the database");
-}
-
 fn an_end_without_the_database_says_what_is_lost(world: &World) {
     let store = Store::start(world.open(), NEVER);
     store.put(entity(1, (0, 0), 1));

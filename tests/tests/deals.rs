@@ -86,7 +86,8 @@ fn across_the_border(conditions: LinkConditions) -> (Cluster, [EntityId; 2]) {
         }
         cluster.ticks(90);
     };
-    place(&mut cluster, clear_lane(&cluster));
+    let lane = clear_lane(&cluster);
+    place(&mut cluster, lane);
     let shards = ships.map(|ship| cluster.truth(ship).expect("somebody flies it").0);
     assert_ne!(shards[0], shards[1], "they are on two shards");
     for ship in ships {

@@ -39,9 +39,9 @@ pub struct StoreConfig {
 }
 
 impl Default for StoreConfig {
-    /// A loss window well under a second; an outage of minutes for a large world.
+    /// A loss window of two thirds of a second with the third in which changes gather; an outage of minutes for a large world.
     fn default() -> Self {
-        Self { flush_interval_ms: 500, dirty_limit: 200_000, batch: 500 }
+        Self { flush_interval_ms: 300, dirty_limit: 200_000, batch: 500 }
     }
 }
 
@@ -129,6 +129,8 @@ struct State {
     abandoned: bool,
     last_error: Option<String>,
     limit_logged_ms: Option<u64>,
+    /// Whether the log has it that deals are refused; so it is until the ledger was read.
+    away_logged: bool,
 }
 
 impl State {
@@ -213,6 +215,7 @@ impl Store {
                 abandoned: false,
                 last_error: None,
                 limit_logged_ms: None,
+                away_logged: true,
             }),
             write_work: Condvar::new(),
             read_work: Condvar::new(),
@@ -303,8 +306,17 @@ impl Store {
     pub fn poll_settled(&self) -> Option<Settled> {
         let now_ms = self.shared.now_ms();
         let mut state = self.shared.lock();
+        let away = state.is_away(now_ms);
+        let changed = std::mem::replace(&mut state.away_logged, away) != away;
         state.books.refuse_overdue(now_ms);
-        state.books.poll_settled()
+        let settled = state.books.poll_settled();
+        drop(state);
+        match (changed, away) {
+            (true, true) => tracing::warn!("the database does not answer as it should: the books are closed to deals"),
+            (true, false) => tracing::info!("the books are open"),
+            (false, _) => {}
+        }
+        settled
     }
 
     /// Who has another amount than at the last call.

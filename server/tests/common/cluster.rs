@@ -28,8 +28,8 @@ const RUN: &str = r#"
     # It may have been paused.
     for status in /proc/[0-9]*/status; do
         grep -qs "^PPid:[[:space:]]*$pid\$" "$status" && other=${status%/status} && kill -CONT "${other#/proc/}"
-    done
-    kill -CONT "$pid"
+    done 2>/dev/null
+    kill -CONT "$pid" 2>/dev/null
     wait "$pid"
     [ "$how" = end ] && rm -rf -- "$FOLDER"
     exit 0
@@ -143,10 +143,15 @@ impl PgCluster {
     fn signal(&self, signal: &str) {
         let first = std::fs::read_to_string(self.folder.join("pid")).expect("it was written at the start");
         let first = first.trim();
-        run(Command::new("kill").args([signal, first]));
+        let send = |pid: &str| {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", r#"kill "$@""#, "sh", signal, pid]).stderr(Stdio::null());
+            shell.status().expect("sh starts").success()
+        };
+        assert!(send(first), "the server runs");
         for pid in children(first) {
             // It may have ended meanwhile.
-            let _ = Command::new("kill").args([signal, &pid]).stderr(Stdio::null()).status();
+            send(&pid);
         }
     }
 

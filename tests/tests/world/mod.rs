@@ -118,11 +118,20 @@ impl Server {
 
     /// One figure of `/metrics`.
     pub fn metric(&self, name: &str) -> u64 {
+        // Before its first tick a server shows nothing yet.
+        self.shown(name).map_or(0, |value| value.parse().expect("a whole number"))
+    }
+
+    /// One that is no whole number.
+    pub fn figure(&self, name: &str) -> f64 {
+        self.shown(name).map_or(0.0, |value| value.parse().expect("a number"))
+    }
+
+    fn shown(&self, name: &str) -> Option<String> {
         let mut answer = self.agent.get(format!("{}/metrics", self.url())).call().expect("the server answers");
         let text = answer.body_mut().read_to_string().expect("text");
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        // Before its first tick a server shows nothing yet.
-        value.map_or(0, |value| value.parse().expect("a whole number"))
+        value.map(str::to_owned)
     }
 
     /// Asks for figures until they are as wanted.
@@ -145,6 +154,14 @@ impl Server {
     pub fn door(&self, protocol_version: u32) -> ConnectOptions {
         ConnectOptions::new(self.player_addr, PeerKind::Player, self.certificate_hash, protocol_version)
     }
+}
+
+/// Logs `user`, who is known to the server at `url`, in again: the HTTP status, 0 without an answer.
+pub fn login_status(url: &str, user: &str) -> u16 {
+    let agent = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).http_status_as_error(false).build();
+    let body = serde_json::json!({ "user": user, "password": PASSWORD });
+    let answer = agent.new_agent().post(format!("{url}/api/login")).send_json(body);
+    answer.map_or(0, |answer| answer.status().as_u16())
 }
 
 /// A server with its shards.
@@ -180,6 +197,11 @@ impl World {
 
     /// `count` bots that play until they are stopped; the first one is in space.
     pub fn bots(&self, count: u32) -> Bots {
+        self.bots_with(count, &[])
+    }
+
+    /// The same, with `more` flags.
+    pub fn bots_with(&self, count: u32, more: &[&str]) -> Bots {
         let [report, ready] = ["bots.json", "bots.ready"].map(|name| self.folder.path().join(name));
         let _ = std::fs::remove_file(&ready);
         let flags = [
@@ -193,6 +215,7 @@ impl World {
             text(&ready),
             "--die-with-stdin".to_owned(),
         ];
+        let flags: Vec<&str> = flags.iter().map(String::as_str).chain(more.iter().copied()).collect();
         let mut process = Process::start("sidereal-bots", &flags);
         process.wait_for_file(&ready);
         Bots { process, report, count }
@@ -242,6 +265,11 @@ pub struct Bots {
 }
 
 impl Bots {
+    /// Takes in what they say.
+    pub fn listen(&mut self) {
+        self.process.listen(Duration::ZERO);
+    }
+
     /// Ends them. They played all the time, and noticed nothing.
     #[track_caller]
     pub fn noticed_nothing(self) {

@@ -2,8 +2,8 @@
 
 use naia_bevy_client::transport::{IdentityReceiver, PacketReceiver, PacketSender, Socket};
 use sidereal_client::{
-    ClientConfig, FrameDelta, build_app, connect, controls::PilotIntent, session, session::SessionState,
-    view::WorldView,
+    ClientConfig, FrameDelta, build_app, connect, controls::PilotIntent, deals::DealBook, session,
+    session::SessionState, view::WorldView,
 };
 use sidereal_protocol::messages::Credential;
 use sidereal_transport::{ClientHandle, ClientNetwork, ConnectOptions};
@@ -34,6 +34,10 @@ impl Pilot {
 
     pub fn view(&self) -> &WorldView {
         self.app.world().resource()
+    }
+
+    pub fn deals(&mut self) -> bevy::prelude::Mut<'_, DealBook> {
+        self.app.world_mut().resource_mut()
     }
 
     pub fn steer(&mut self, intent: PilotIntent) {

@@ -60,6 +60,13 @@ impl Process {
         &self.stderr
     }
 
+    /// The memory that it has now, KiB; 0 where the system does not tell.
+    pub fn rss_kb(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+    }
+
     /// What it printed so far.
     pub fn printed(&self) -> &[String] {
         &self.stdout

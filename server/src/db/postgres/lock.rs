@@ -270,3 +270,22 @@ fn try_retake(url: &PgUrl, name: Option<&str>, former: &Former) -> Result<Sessio
     }
     Ok(session)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A server must be able to end, whatever its database does.
+    #[test]
+    fn a_lock_can_be_left_in_the_midst_of_a_look_that_never_ends() {
+        let (end, _told) = channel();
+        let (alive, ended) = channel::<()>();
+        let (free, hangs) = channel::<()>();
+        let thread = std::thread::spawn(move || {
+            let _alive = alive;
+            let _ = hangs.recv();
+        });
+        drop(SessionLock { shared: Arc::default(), end: Some(end), ended, thread: Some(thread) });
+        drop(free);
+    }
+}

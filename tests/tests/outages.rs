@@ -1,0 +1,197 @@
+//! The database stops, dies, or gets twenty times slower while bots mine, deal and trade: the simulation does not notice,
+//! whoever wants to deal is told, nothing that was promised is lost, and it is all over soon after it is over.
+//!
+//! They need the programs built before (see `world::process`), without the feature `test-clock`. In the test command the
+//! faults last some seconds. With figures, for as long as wanted:
+//!
+//! ```text
+//! SIDEREAL_OUTAGE_SECONDS=60 SIDEREAL_BOTS=20 cargo test -p sidereal-tests --features postgres --test outages -- \
+//!   --ignored --nocapture --test-threads 1
+//! ```
+
+#[path = "outages/base.rs"]
+mod base;
+#[cfg(feature = "postgres")]
+#[path = "../../server/tests/common/cluster.rs"]
+#[allow(dead_code, reason = "the server's own tests use the rest")]
+mod cluster;
+#[path = "outages/play.rs"]
+mod play;
+#[cfg(feature = "postgres")]
+#[path = "outages/proxy.rs"]
+mod proxy;
+#[allow(dead_code, unused_imports, reason = "the other tests of processes use the rest")]
+mod world;
+
+use base::{Base, Fault};
+use play::{Phase, Play};
+use sidereal_server::db::{Database, tools};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+/// How long the database may be back before it is noticed, in the runs by hand.
+const RECOVERY: Duration = Duration::from_secs(10);
+
+/// How much a run has of everything.
+#[derive(Clone, Copy)]
+struct Size {
+    bots: u32,
+    /// How long a fault lasts at least.
+    fault: Duration,
+    /// How long it is quiet before and after.
+    quiet: Duration,
+}
+
+const SHORT: Size = Size { bots: 4, fault: Duration::from_secs(6), quiet: Duration::from_secs(2) };
+
+fn folder() -> TempDir {
+    TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary folder")
+}
+
+/// Of each deal in the bots' journal, whether it was told as done, and whether as refused.
+fn told(journal: &Path) -> BTreeMap<Uuid, (bool, bool)> {
+    let mut told: BTreeMap<Uuid, (bool, bool)> = BTreeMap::new();
+    for line in std::fs::read_to_string(journal).expect("they wrote it").lines() {
+        let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        let bargain = line["bargain"].to_string();
+        // Undocking moves nothing, and an offer is a row once it is taken up.
+        if ["Undock", "Offer", "Decline"].iter().any(|kind| bargain.contains(kind)) {
+            continue;
+        }
+        let deal = told.entry(line["key"].as_str().and_then(|key| key.parse().ok()).expect("a key")).or_default();
+        deal.0 |= line["outcome"] == "done";
+        deal.1 |= line["outcome"] == "refused";
+    }
+    told
+}
+
+/// The database holds what was told as done, once, and nothing of what was told as refused. How many of each.
+fn promises_are_kept(url: &str, journal: &Path) -> (usize, usize) {
+    let database = Database::open(url).expect("it opens");
+    let report = tools::check(&database).expect("it can be read");
+    assert!(report.is_clean(), "{:#?}", report.problems);
+    let (mut done, mut refused) = (0, 0);
+    for (key, deal) in told(journal) {
+        let stored = database.deal(key).expect("it can be read").is_some();
+        match deal {
+            (true, _) => assert!(stored, "{key} was told as done and is not there"),
+            // Whoever took up an offer hears of its key as the one who made it does.
+            (false, true) => assert!(!stored, "{key} was told as refused and is there"),
+            (false, false) => {}
+        }
+        done += usize::from(deal.0);
+        refused += usize::from(!deal.0 && deal.1);
+    }
+    (done, refused)
+}
+
+/// What a run leaves.
+struct Run {
+    during: Phase,
+    server_ms: (f64, f64),
+    shards_ms: Vec<(f64, f64)>,
+}
+
+/// Plays with `fault` in the middle.
+fn run(base: &mut Base, fault: Fault, size: Size) -> Run {
+    let folder = folder();
+    let mut play = Play::start(folder, &base.new_world(), size.bots);
+    play.go_on(base, size.quiet, |play| play.deals_done() > 0);
+    let before = play.phase("as it is", base, size.quiet, |_| true);
+    base.begin(fault);
+    // Each wish of a player is answered in the fault too: with what, is the phase's to say.
+    let during = play.phase(&format!("{fault:?}"), base, size.fault, |phase| {
+        phase.answers > 0 && (fault == Fault::None || fault == Fault::Slow || phase.closed > 0)
+    });
+    base.end();
+    let begun = Instant::now();
+    play.go_on(base, Duration::ZERO, Play::is_flushed_and_open);
+    let recovery = begun.elapsed();
+    let after = play.phase("as it is again", base, size.quiet, |_| true);
+    for phase in [&before, &during, &after] {
+        println!("{phase}");
+    }
+    println!("open and flushed {:.1} s after the end of it", recovery.as_secs_f64());
+
+    assert!(during.ticks > 0 && during.inputs_per_tick > before.inputs_per_tick / 2.0, "they play on: {during:?}");
+    let (server_ms, shards_ms, journal, folder) = play.end();
+    let (done, refused) = promises_are_kept(&base.direct_url(), &journal);
+    println!("{done} deals told as done are there, {refused} told as refused are not");
+    drop(folder);
+    if size.fault >= Duration::from_secs(30) {
+        assert!(recovery < RECOVERY, "{recovery:?}");
+        assert!(during.moves > 0, "they mine on");
+    }
+    Run { during, server_ms, shards_ms }
+}
+
+fn short(mut base: Base, faults: &[Fault]) {
+    for fault in faults {
+        run(&mut base, *fault, SHORT);
+    }
+}
+
+fn wanted(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |value| value.parse().unwrap_or_else(|_| panic!("{name} is no number")))
+}
+
+/// A run as it is, and one with each fault.
+fn long(mut base: Base, faults: &[Fault]) {
+    let size = Size {
+        bots: wanted("SIDEREAL_BOTS", 20) as u32,
+        fault: Duration::from_secs(wanted("SIDEREAL_OUTAGE_SECONDS", 60)),
+        quiet: Duration::from_secs(10),
+    };
+    let plain = run(&mut base, Fault::None, size);
+    for fault in faults {
+        let run = run(&mut base, *fault, size);
+        let ratio = |with: f64, without: f64| with / without.max(0.001);
+        println!(
+            "{fault:?} to none, p50 and p99 of a tick: server {:.2} {:.2}; {}; memory {:.2}",
+            ratio(run.server_ms.0, plain.server_ms.0),
+            ratio(run.server_ms.1, plain.server_ms.1),
+            run.shards_ms
+                .iter()
+                .zip(&plain.shards_ms)
+                .map(|(with, without)| format!("shard {:.2} {:.2}", ratio(with.0, without.0), ratio(with.1, without.1)))
+                .collect::<Vec<_>>()
+                .join(", "),
+            ratio(run.during.rss_kb as f64, plain.during.rss_kb as f64),
+        );
+    }
+}
+
+#[test]
+#[cfg_attr(feature = "test-clock", ignore = "needs the real clock: run it without the feature test-clock")]
+fn nobody_in_space_notices_that_sqlite_is_held_by_another() {
+    let folder = folder();
+    short(Base::sqlite(folder.path()), &[Fault::Stopped]);
+}
+
+#[test]
+#[cfg(feature = "postgres")]
+#[cfg_attr(feature = "test-clock", ignore = "needs the real clock: run it without the feature test-clock")]
+fn nobody_in_space_notices_that_postgres_stops_or_dies_or_is_slow() {
+    let Some(base) = Base::postgres() else { return };
+    short(base, &[Fault::Stopped, Fault::Killed, Fault::Slow]);
+}
+
+#[test]
+#[ignore = "takes minutes: see the module's text"]
+fn sqlite_for_as_long_as_wanted() {
+    let folder = folder();
+    long(Base::sqlite(folder.path()), &[Fault::Stopped, Fault::Slow]);
+}
+
+#[test]
+#[cfg(feature = "postgres")]
+#[ignore = "takes minutes: see the module's text"]
+fn postgres_for_as_long_as_wanted() {
+    let Some(base) = Base::postgres() else { return };
+    long(base, &[Fault::Stopped, Fault::Killed, Fault::Slow]);
+}

@@ -1,0 +1,158 @@
+//! A database that can be stopped and slowed down, and set free again.
+
+use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use crate::world::text;
+#[cfg(feature = "postgres")]
+use crate::{cluster::PgCluster, proxy::Way};
+
+/// How many times slower a slow database is.
+const SLOWER: u32 = 20;
+
+/// How long SQLite's lock is held and free in turn, so that its writer has a twentieth of the time: free for as long as one
+/// who waits for it sleeps at the most between two looks.
+const HELD: Duration = Duration::from_millis(1_900);
+const FREE: Duration = Duration::from_millis(100);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing: to compare with.
+    None,
+    /// It does not answer and does not hang up. SQLite: somebody holds the write lock.
+    Stopped,
+    /// Its processes are killed, and started again at the end.
+    #[cfg(feature = "postgres")]
+    Killed,
+    /// It takes twenty times as long. SQLite: somebody holds the write lock for 19 of 20 parts of the time.
+    Slow,
+}
+
+pub enum Base {
+    Sqlite {
+        folder: PathBuf,
+        /// The world's file.
+        path: PathBuf,
+        worlds: u32,
+        holder: Option<(Arc<AtomicBool>, JoinHandle<()>)>,
+    },
+    #[cfg(feature = "postgres")]
+    Postgres { cluster: Box<PgCluster>, way: Way, schema: String, fault: Fault },
+}
+
+impl Base {
+    pub fn sqlite(folder: &Path) -> Self {
+        Self::Sqlite { folder: folder.to_owned(), path: PathBuf::new(), worlds: 0, holder: None }
+    }
+
+    /// `None` where PostgreSQL is not installed.
+    #[cfg(feature = "postgres")]
+    pub fn postgres() -> Option<Self> {
+        let cluster = Box::new(PgCluster::start_new()?);
+        let way = Way::to(cluster.socket());
+        Some(Self::Postgres { way, schema: String::new(), cluster, fault: Fault::None })
+    }
+
+    /// Makes an empty world, which is the one that all further calls are about; its URL.
+    pub fn new_world(&mut self) -> String {
+        match self {
+            Self::Sqlite { folder, path, worlds, .. } => {
+                *worlds += 1;
+                *path = folder.join(format!("world-{worlds}.sqlite"));
+                format!("sqlite://{}", text(path))
+            }
+            #[cfg(feature = "postgres")]
+            Self::Postgres { cluster, way, schema, .. } => {
+                let url = cluster.new_schema();
+                let (_, options) = url.split_once('?').expect("the schema is an option");
+                *schema = url.clone();
+                format!("postgres://sidereal@{}/postgres?{options}", way.addr)
+            }
+        }
+    }
+
+    /// The same world by a way that is never slow.
+    pub fn direct_url(&self) -> String {
+        match self {
+            Self::Sqlite { path, .. } => format!("sqlite://{}", text(path)),
+            #[cfg(feature = "postgres")]
+            Self::Postgres { schema, .. } => schema.clone(),
+        }
+    }
+
+    /// How long an answer took since the last call, the median and the mean, milliseconds, where that can be seen.
+    pub fn answers_ms(&self) -> (f64, f64) {
+        match self {
+            Self::Sqlite { .. } => (0.0, 0.0),
+            #[cfg(feature = "postgres")]
+            Self::Postgres { way, .. } => way.answers_ms(),
+        }
+    }
+
+    pub fn begin(&mut self, fault: Fault) {
+        match self {
+            Self::Sqlite { path, holder, .. } if fault != Fault::None => {
+                let ended = Arc::new(AtomicBool::new(false));
+                let mut conn = SqliteConnection::establish(&text(path)).expect("the file opens");
+                conn.batch_execute("PRAGMA busy_timeout = 60000; BEGIN IMMEDIATE").expect("the lock comes");
+                let thread = std::thread::spawn({
+                    let ended = ended.clone();
+                    move || hold(&mut conn, fault, &ended)
+                });
+                *holder = Some((ended, thread));
+            }
+            Self::Sqlite { .. } => {}
+            #[cfg(feature = "postgres")]
+            Self::Postgres { cluster, way, fault: present, .. } => {
+                *present = fault;
+                match fault {
+                    Fault::None => {}
+                    Fault::Stopped => cluster.pause(),
+                    Fault::Killed => cluster.kill(),
+                    Fault::Slow => way.slow_down(SLOWER),
+                }
+            }
+        }
+    }
+
+    pub fn end(&mut self) {
+        match self {
+            Self::Sqlite { holder, .. } => {
+                if let Some((ended, thread)) = holder.take() {
+                    ended.store(true, Ordering::Relaxed);
+                    thread.thread().unpark();
+                    thread.join().expect("it only held a lock");
+                }
+            }
+            #[cfg(feature = "postgres")]
+            Self::Postgres { cluster, way, fault, .. } => match std::mem::replace(fault, Fault::None) {
+                Fault::None => {}
+                Fault::Stopped => cluster.resume(),
+                Fault::Killed => cluster.start(),
+                Fault::Slow => way.slow_down(1),
+            },
+        }
+    }
+}
+
+/// Holds SQLite's write lock, which it has, until it is told to end.
+fn hold(conn: &mut SqliteConnection, fault: Fault, ended: &AtomicBool) {
+    while !ended.load(Ordering::Relaxed) {
+        if fault == Fault::Stopped {
+            std::thread::park();
+            continue;
+        }
+        std::thread::sleep(HELD);
+        conn.batch_execute("ROLLBACK").expect("it is held");
+        std::thread::sleep(FREE);
+        conn.batch_execute("BEGIN IMMEDIATE").expect("it comes back");
+    }
+}
