@@ -39,7 +39,8 @@ pub struct StoreConfig {
 }
 
 impl Default for StoreConfig {
-    /// A loss window of two thirds of a second with the third in which changes gather; an outage of minutes for a large world.
+    /// A loss window of two thirds of a second, with the third in which changes gather; an outage of minutes for a large
+    /// world.
     fn default() -> Self {
         Self { flush_interval_ms: 300, dirty_limit: 200_000, batch: 500 }
     }
