@@ -2,17 +2,21 @@
 //!
 //! Pure: same seed and same views, same flight. It knows no more than a player does.
 
+use crate::{
+    flying::{around_rocks, bearing_error, fly, turn_for},
+    trader::{Ask, Trader},
+};
 use bevy::math::DVec2;
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use sidereal_client::view::{Other, OwnShip, WorldView};
 use sidereal_protocol::{
-    flight::{Controls, wrap_angle},
+    flight::Controls,
     record::EntityKind,
     sector::{BLOCK_SECTORS, SECTOR_SIZE},
     shot::{BEAM_RANGE, BULLET_SPEED},
 };
-use std::{f64::consts::TAU, ops::Range};
+use std::ops::Range;
 
 /// Side of a block, units: shards may change at its multiples.
 const BLOCK_UNITS: f64 = BLOCK_SECTORS as f64 * SECTOR_SIZE;
@@ -40,10 +44,6 @@ const BEAM_AIM: f64 = 0.08;
 /// A waypoint that was not reached within this time, seconds, is given up: something is in the way.
 const LEG_S: f64 = 20.0;
 
-/// How far ahead a pilot looks out for rocks, and how much room it leaves them, units.
-const ROCK_AHEAD_UNITS: f64 = 300.0;
-const ROCK_ROOM_UNITS: f64 = 35.0;
-
 /// How long a pilot waits before it asks for a new ship, seconds.
 const RESPAWN_S: f64 = 1.5;
 
@@ -54,6 +54,8 @@ pub enum Mission {
     Roam,
     /// Circle around this point, within 200 units, in sight of each other, without a shot.
     Gather(DVec2),
+    /// Mine, deal at stations, and trade with each other.
+    Trade,
 }
 
 /// What the hands do.
@@ -63,6 +65,8 @@ pub struct Decision {
     pub controls: Controls,
     /// Ask for a new ship.
     pub respawn: bool,
+    /// A deal to ask for.
+    pub ask: Option<Ask>,
 }
 
 /// One pilot.
@@ -81,6 +85,7 @@ pub struct Brain {
     missile_next_s: f64,
     beam_next_s: f64,
     destroyed_at_s: Option<f64>,
+    trader: Trader,
 }
 
 impl Brain {
@@ -101,6 +106,7 @@ impl Brain {
             missile_next_s: 0.0,
             beam_next_s: 0.0,
             destroyed_at_s: None,
+            trader: Trader::new(seed, index),
         }
     }
 
@@ -109,14 +115,19 @@ impl Brain {
         let now = view.time_s;
         let Some(own) = &view.own else {
             let since = *self.destroyed_at_s.get_or_insert(now);
+            self.trader.start_over();
             return Decision { respawn: now - since >= RESPAWN_S, ..Default::default() };
         };
         self.destroyed_at_s = None;
-        let controls = match mission {
-            Mission::Gather(center) => self.circle(own, center),
-            Mission::Roam => self.roam(own, view, now),
+        let (controls, ask) = match mission {
+            Mission::Gather(center) => (self.circle(own, center), None),
+            Mission::Roam => (self.roam(own, view, now), None),
+            Mission::Trade => {
+                let deed = self.trader.decide(own, view);
+                (deed.controls.unwrap_or_else(|| self.travel(own, view, now)), deed.ask)
+            }
         };
-        Decision { controls, respawn: false }
+        Decision { controls, respawn: false, ask }
     }
 
     fn roam(&mut self, own: &OwnShip, view: &WorldView, now: f64) -> Controls {
@@ -125,9 +136,14 @@ impl Brain {
             controls.buttons |= self.special_weapons(own, view, target, now);
             return controls;
         }
+        self.travel(own, view, now)
+    }
+
+    /// Flies on without looking for a fight.
+    fn travel(&mut self, own: &OwnShip, view: &WorldView, now: f64) -> Controls {
         let waypoint = self.waypoint(own, now);
         let way = waypoint - own.state.position;
-        let mut controls = fly(own, around_rocks(own, view, way.normalize_or_zero()) * 230.0);
+        let mut controls = fly(own, around_rocks(own, view, way.normalize_or_zero(), None) * 230.0);
         // On long straights with the booster: fast crossings are wanted.
         if way.length() > 500.0 && controls.thrust == 127 {
             controls.buttons |= Controls::BOOST;
@@ -216,41 +232,6 @@ impl Brain {
     }
 }
 
-/// `direction`, bent away from rocks that lie on the way.
-fn around_rocks(own: &OwnShip, view: &WorldView, direction: DVec2) -> DVec2 {
-    let mut bend = DVec2::ZERO;
-    for rock in view.others.values().filter(|other| other.kind == EntityKind::Asteroid) {
-        let way = rock.state.position - own.state.position;
-        let ahead = way.dot(direction);
-        if !(0.0..ROCK_AHEAD_UNITS).contains(&ahead) {
-            continue;
-        }
-        let aside = way - direction * ahead;
-        let room = rock.radius + own.radius + ROCK_ROOM_UNITS;
-        if aside.length() < room {
-            let away = (-aside).try_normalize().unwrap_or(direction.perp());
-            bend += away * (1.0 - ahead / ROCK_AHEAD_UNITS) * 2.0;
-        }
-    }
-    (direction + bend).normalize_or(direction)
-}
-
-/// The hands that bring the ship to the velocity `wanted`.
-fn fly(own: &OwnShip, wanted: DVec2) -> Controls {
-    let change = wanted - own.state.velocity;
-    // Nearly there: look where it goes, and push only a little.
-    let (direction, push) =
-        if change.length() < 12.0 { (wanted, change.dot(own.state.heading()) / 12.0) } else { (change, 1.0) };
-    let error = bearing_error(own, direction);
-    let thrust = if error.abs() < 0.6 { push.clamp(0.0, 1.0) } else { 0.0 };
-    let brakes = own.state.velocity.length() > 40.0 && error.abs() > 2.4;
-    Controls {
-        thrust: (thrust * 127.0) as i8,
-        turn: turn_for(error),
-        buttons: if brakes { Controls::BRAKE } else { 0 },
-    }
-}
-
 /// Chases and shoots with lead.
 fn attack(own: &OwnShip, target: &Other) -> Controls {
     let way = target.state.position - own.state.position;
@@ -264,18 +245,6 @@ fn attack(own: &OwnShip, target: &Other) -> Controls {
         controls.buttons |= Controls::FIRE;
     }
     controls
-}
-
-/// How far the ship must turn to look along `direction`, radians.
-fn bearing_error(own: &OwnShip, direction: DVec2) -> f64 {
-    if direction.length_squared() < 1e-9 {
-        return 0.0;
-    }
-    wrap_angle(direction.to_angle() - own.state.angle)
-}
-
-fn turn_for(error: f64) -> i8 {
-    ((error / (TAU / 16.0)).clamp(-1.0, 1.0) * 127.0) as i8
 }
 
 #[cfg(test)]
@@ -325,6 +294,7 @@ mod tests {
             hull: 1,
             hull_max: 1,
             radius: 8.0,
+            ore: None,
             silent_s: 0.0,
         }
     }
@@ -441,13 +411,13 @@ mod tests {
     fn a_rock_on_the_way_is_flown_around() {
         let here = view_of(FlightState::default(), 0.0);
         let own = here.own.as_ref().unwrap();
-        assert_eq!(around_rocks(own, &here, DVec2::X), DVec2::X);
+        assert_eq!(around_rocks(own, &here, DVec2::X, None), DVec2::X);
         let mut view = here.clone();
         view.others.insert(NetId(2), other(EntityKind::Asteroid, DVec2::new(120.0, 10.0)));
-        let around = around_rocks(own, &view, DVec2::X);
+        let around = around_rocks(own, &view, DVec2::X, None);
         assert!(around.y < -0.3, "{around}");
         view.others.insert(NetId(2), other(EntityKind::Asteroid, DVec2::new(120.0, 200.0)));
-        assert_eq!(around_rocks(own, &view, DVec2::X), DVec2::X);
+        assert_eq!(around_rocks(own, &view, DVec2::X, None), DVec2::X);
     }
 
     #[test]

@@ -15,6 +15,9 @@ use std::{
 /// Log ins at the same time. More would only queue at the server, and their tickets grow old.
 const THREADS: u32 = 4;
 
+/// How long a bot waits altogether when the server says that it is asked too often, seconds.
+const PATIENCE_S: u64 = 120;
+
 /// Tries for each bot while the server does not answer, one a second: it may just be starting.
 const TRIES: u32 = 10;
 
@@ -40,16 +43,18 @@ impl Crew {
         let (sender, tickets) = channel();
         let stop = Arc::new(AtomicBool::new(false));
         let next = Arc::new(AtomicU32::new(0));
+        let are_new = Arc::new(AtomicBool::new(false));
         let threads = (0..THREADS.min(count))
             .map(|_| {
                 let (api, sender, stop, next) = (api.clone(), sender.clone(), stop.clone(), next.clone());
+                let are_new = are_new.clone();
                 std::thread::spawn(move || {
                     loop {
                         let index = next.fetch_add(1, Ordering::Relaxed);
                         if index >= count || stop.load(Ordering::Relaxed) {
                             return;
                         }
-                        let ticket = enter(&api, seed, index, &stop);
+                        let ticket = enter(&api, seed, index, &stop, &are_new);
                         if sender.send((index, ticket)).is_err() {
                             return;
                         }
@@ -76,21 +81,43 @@ impl Drop for Crew {
     }
 }
 
-fn enter(api: &AccountApi, seed: u64, index: u32, stop: &AtomicBool) -> Result<LoginTicket, AccountError> {
+fn enter(
+    api: &AccountApi,
+    seed: u64,
+    index: u32,
+    stop: &AtomicBool,
+    are_new: &AtomicBool,
+) -> Result<LoginTicket, AccountError> {
     let (name, password) = (bot_name(seed, index), bot_password(seed, index));
-    let mut tries = 0;
+    let (mut tries, mut waited_s) = (0, 0);
     loop {
         tries += 1;
-        // Most runs find their accounts from the last one: logging in first saves a hash.
-        let entered = match api.login(&name, &password) {
-            Err(AccountError::WrongCredentials(_)) => api.enter(&name, &password, true),
-            other => other,
+        // Most runs find their accounts from the last one: logging in first saves a hash. Once one was not there, the
+        // others will not be either.
+        let entered = match are_new.load(Ordering::Relaxed) {
+            true => api.enter(&name, &password, true),
+            false => match api.login(&name, &password) {
+                Err(AccountError::WrongCredentials(_)) => {
+                    are_new.store(true, Ordering::Relaxed);
+                    api.enter(&name, &password, true)
+                }
+                other => other,
+            },
         };
-        match entered {
-            Err(AccountError::Unreachable { .. }) if tries < TRIES && !stop.load(Ordering::Relaxed) => {
-                std::thread::sleep(Duration::from_secs(1));
+        let wait_s = match &entered {
+            _ if stop.load(Ordering::Relaxed) => return entered,
+            Err(AccountError::Unreachable { .. } | AccountError::Busy(_)) if tries < TRIES => 1,
+            Err(AccountError::TooMany { after_s, .. }) if waited_s + after_s <= PATIENCE_S => {
+                waited_s += after_s;
+                *after_s
             }
-            other => return other,
+            _ => return entered,
+        };
+        for _ in 0..wait_s {
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+            std::thread::sleep(Duration::from_secs(1));
         }
     }
 }

@@ -1,32 +1,33 @@
 //! The bots' common life: they join as their tickets come, play together, stop their hands, wait until
-//! every input is accounted for, and leave.
+//! every input is accounted for and every deal has ended, and leave.
 
 use crate::{
     brain::{Brain, Mission},
     crew::{Crew, bot_name},
+    dealer::Dealer,
+    journal::Journal,
     report::{BotAccount, BotsReport},
 };
 use anyhow::{Context, Result};
-use bevy::app::App;
 use sidereal_client::{
-    ClientConfig, FrameDelta,
     account::{AccountApi, LoginTicket},
-    build_app, connect,
     controls::PilotIntent,
+    deals::DealBook,
     piloting::Piloting,
+    player::Player,
+    reconnect::Patience,
     run::{self, Pace, StopFlag},
-    session::{self, Session, SessionState},
-    stats::PlayStats,
+    session::SessionState,
     view::WorldView,
 };
 use sidereal_protocol::{sector::SectorId, tick::TICK_DURATION};
 use sidereal_transport::{ClientHandle, ClientNetwork};
-use std::{collections::BTreeMap, path::PathBuf, time::Instant};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Instant};
 
 /// How long the hands are still before inputs stop, seconds: the last inputs say that nobody pushes.
 const SETTLE_S: f64 = 0.3;
 
-/// How long the end waits for the last acknowledgements, seconds.
+/// How long the end waits for the last acknowledgements and answers, seconds.
 const DRAIN_S: f64 = 3.0;
 
 /// How long the fleet waits for all of its bots to be in space, seconds; the run then starts without
@@ -44,10 +45,26 @@ pub struct BotsConfig {
     pub seconds: Option<f64>,
     /// Names, passwords and flights follow from it.
     pub seed: u64,
-    /// All gather at one spot instead of roaming.
-    pub gather: bool,
+    /// A bot whose session is lost comes back. It is counted as dropped all the same.
+    pub reconnect: bool,
+    /// What they do.
+    pub occupation: Occupation,
+    /// Every deal that is asked for, and every answer, is written here.
+    pub journal: Option<PathBuf>,
     /// Written as soon as the first bot is in space.
     pub ready_file: Option<PathBuf>,
+}
+
+/// What all bots of a fleet do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Occupation {
+    /// Fly across the borders of shards, and fight what comes near
+    #[default]
+    Roam,
+    /// Circle at one spot, in view of each other
+    Gather,
+    /// Mine, deal at stations, and trade with each other
+    Trade,
 }
 
 /// Where the run is.
@@ -67,69 +84,72 @@ enum Phase {
 /// One bot.
 struct Bot {
     index: u32,
-    app: App,
+    player: Player,
     brain: Brain,
+    dealer: Dealer,
     was_in_space: bool,
-    dropped: bool,
     /// Bytes received when play began and ended.
     bytes_from: u64,
     bytes_to: u64,
 }
 
 impl Bot {
-    fn new(network: &ClientNetwork, seed: u64, index: u32, login: LoginTicket) -> Self {
-        let (handle, socket) = connect(network, &login);
-        let app = build_app(ClientConfig { ticket: login.ticket }, handle, socket);
-        let brain = Brain::new(seed, index);
-        Self { index, app, brain, was_in_space: false, dropped: false, bytes_from: 0, bytes_to: 0 }
+    fn new(network: Arc<ClientNetwork>, api: AccountApi, config: &BotsConfig, index: u32, login: LoginTicket) -> Self {
+        let patience = config.reconnect.then(Patience::default);
+        let player = Player::new(network, api, login, patience, u64::from(index));
+        let brain = Brain::new(config.seed, index);
+        let dealer = Dealer::new(bot_name(config.seed, index));
+        Self { index, player, brain, dealer, was_in_space: false, bytes_from: 0, bytes_to: 0 }
     }
 
     fn resource<T: bevy::prelude::Resource>(&self) -> &T {
-        self.app.world().resource::<T>()
+        self.player.resource::<T>()
     }
 
     fn is_over(&self) -> bool {
-        self.resource::<SessionState>().is_over()
+        self.player.state().is_over()
     }
 
-    fn update(&mut self, delta_s: f64, mission: Option<Mission>) {
-        let world = self.app.world_mut();
-        world.insert_resource(FrameDelta(delta_s));
+    fn bytes_received(&self) -> u64 {
+        self.player.stats().bytes_received()
+    }
+
+    /// # Errors
+    /// When the journal cannot be written.
+    fn update(&mut self, delta_s: f64, mission: Option<Mission>, journal: &mut Journal) -> Result<()> {
+        let world = self.player.app_mut().world_mut();
         let intent = match mission {
             Some(mission) => {
                 let decision = self.brain.decide(world.resource::<WorldView>(), mission);
+                self.dealer.ask(decision.ask, world, journal)?;
                 PilotIntent { controls: decision.controls, respawn: decision.respawn }
             }
             None => PilotIntent::default(),
         };
         world.insert_resource(intent);
-        session::update(&mut self.app);
-        let state = self.resource::<SessionState>().clone();
-        if state == SessionState::InSpace {
-            self.was_in_space = true;
+        let losses = self.player.losses();
+        self.player.update(delta_s);
+        self.was_in_space |= self.player.was_in_space();
+        if self.player.losses() > losses {
+            let state = self.resource::<SessionState>();
+            tracing::error!(bot = self.index, reason = state.failure().unwrap_or_default(), "a bot's session ended");
         }
-        if let Some(reason) = state.failure()
-            && !self.dropped
-        {
-            tracing::error!(bot = self.index, reason, "a bot's session ended");
-            self.dropped = true;
-        }
-    }
-
-    fn handle(&self) -> ClientHandle {
-        self.resource::<Session>().handle().clone()
+        self.dealer.follow(self.player.app_mut().world_mut(), journal)?;
+        Ok(())
     }
 
     fn account(&self, seconds: f64) -> BotAccount {
-        let piloting = self.resource::<Piloting>();
         let bytes = self.bytes_to.saturating_sub(self.bytes_from) as f64;
+        let (inputs, inputs_unacknowledged) = self.player.inputs();
         BotAccount {
             was_in_space: self.was_in_space,
-            dropped: self.dropped && self.was_in_space,
-            inputs: piloting.queue.counts(),
-            inputs_unacknowledged: piloting.queue.len() as u64,
+            dropped: self.player.losses(),
+            reconnects: self.player.returns(),
+            inputs,
+            inputs_unacknowledged,
             bytes_per_s: if seconds > 0.0 { bytes / seconds } else { 0.0 },
-            stats: self.resource::<PlayStats>().clone(),
+            stats: self.player.stats(),
+            deals: self.dealer.account(self.resource::<DealBook>()),
         }
     }
 }
@@ -138,11 +158,13 @@ impl Bot {
 struct Fleet<'a> {
     config: &'a BotsConfig,
     started: Instant,
-    network: ClientNetwork,
+    network: Arc<ClientNetwork>,
+    api: AccountApi,
     bots: BTreeMap<u32, Bot>,
     /// Bots without a ticket, or whose session ended before they had a ship.
     failed: u32,
     mission: Option<Mission>,
+    journal: Journal,
     phase: Phase,
     now_s: f64,
     played_s: f64,
@@ -152,20 +174,27 @@ struct Fleet<'a> {
 /// Runs the bots until their time is over or `stop` is set, and gives the account.
 ///
 /// # Errors
-/// When the address makes no sense, the network cannot start, or the ready file cannot be written.
+/// When the address makes no sense, the network cannot start, or the ready file or the journal cannot be written.
 /// Bots that fail are not errors but in the report.
 pub fn run(config: &BotsConfig, stop: &StopFlag) -> Result<BotsReport> {
     let started = Instant::now();
     let api = AccountApi::new(&config.http)?;
-    let network = ClientNetwork::new().context("cannot start the network")?;
+    let network = Arc::new(ClientNetwork::new().context("cannot start the network")?);
     let crew = Crew::hire(&api, config.seed, config.count);
     let mut fleet = Fleet {
         config,
         started,
         network,
+        api,
         bots: BTreeMap::new(),
         failed: 0,
-        mission: (!config.gather).then_some(Mission::Roam),
+        mission: match config.occupation {
+            Occupation::Roam => Some(Mission::Roam),
+            Occupation::Trade => Some(Mission::Trade),
+            // Once it is known where.
+            Occupation::Gather => None,
+        },
+        journal: Journal::open(config.journal.as_deref())?,
         phase: Phase::Joining,
         now_s: 0.0,
         played_s: 0.0,
@@ -188,7 +217,7 @@ impl Fleet<'_> {
         while let Some((index, ticket)) = crew.next() {
             match ticket {
                 Ok(login) => {
-                    let bot = Bot::new(&self.network, self.config.seed, index, login);
+                    let bot = Bot::new(self.network.clone(), self.api.clone(), self.config, index, login);
                     self.bots.insert(index, bot);
                 }
                 Err(error) => {
@@ -204,7 +233,7 @@ impl Fleet<'_> {
         let hands = matches!(self.phase, Phase::Joining | Phase::Playing(_));
         for bot in self.bots.values_mut() {
             let was_in_space = bot.was_in_space;
-            bot.update(delta_s, if hands { self.mission } else { None });
+            bot.update(delta_s, if hands { self.mission } else { None }, &mut self.journal)?;
             if bot.was_in_space && !was_in_space {
                 if self.first_in_space_ms.is_none() {
                     let ms = self.started.elapsed().as_millis() as u64;
@@ -236,7 +265,7 @@ impl Fleet<'_> {
                     tracing::info!(bots = there, after_s = self.now_s, "all are in space");
                     self.phase = Phase::Playing(self.now_s);
                     for bot in self.bots.values_mut() {
-                        bot.bytes_from = bot.resource::<PlayStats>().bytes_received();
+                        bot.bytes_from = bot.bytes_received();
                     }
                 }
             }
@@ -247,19 +276,21 @@ impl Fleet<'_> {
                 if stopped || is_done || is_alone {
                     self.phase = Phase::Settling(self.now_s);
                     for bot in self.bots.values_mut() {
-                        bot.bytes_to = bot.resource::<PlayStats>().bytes_received();
+                        bot.bytes_to = bot.bytes_received();
                     }
                 }
             }
             Phase::Settling(since) if self.now_s - since >= SETTLE_S => {
                 self.phase = Phase::Draining(self.now_s);
                 for bot in self.bots.values_mut() {
-                    bot.app.world_mut().resource_mut::<Piloting>().pause(true);
+                    bot.player.app_mut().world_mut().resource_mut::<Piloting>().pause(true);
                 }
             }
             Phase::Draining(since) => {
-                let is_drained =
-                    self.bots.values().all(|bot| bot.is_over() || bot.resource::<Piloting>().queue.is_empty());
+                let is_idle = |bot: &Bot| {
+                    bot.resource::<Piloting>().queue.is_empty() && bot.resource::<DealBook>().open().is_empty()
+                };
+                let is_drained = self.bots.values().all(|bot| bot.is_over() || is_idle(bot));
                 if is_drained || self.now_s - since > DRAIN_S {
                     self.phase = Phase::Over;
                 }
@@ -270,9 +301,9 @@ impl Fleet<'_> {
 
     fn leave(mut self) -> BotsReport {
         for bot in self.bots.values_mut() {
-            session::close(&mut bot.app);
+            bot.player.close();
         }
-        let handles: Vec<ClientHandle> = self.bots.values().map(Bot::handle).collect();
+        let handles: Vec<ClientHandle> = self.bots.values().map(|bot| bot.player.handle()).collect();
         run::wait_for_close(&handles);
         let accounts: Vec<BotAccount> = self.bots.values().map(|bot| bot.account(self.played_s)).collect();
         let mut report = BotsReport::of(self.config.count, self.played_s, &accounts);

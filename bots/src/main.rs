@@ -4,7 +4,7 @@
 //! wrong.
 
 use clap::Parser;
-use sidereal_bots::BotsConfig;
+use sidereal_bots::{BotsConfig, Occupation};
 use sidereal_client::run::{self, StopFlag};
 use std::{path::PathBuf, process::ExitCode};
 
@@ -24,9 +24,18 @@ struct Options {
     /// Names, passwords and flights follow from it
     #[arg(long, env = "SIDEREAL_SEED", default_value_t = 1)]
     seed: u64,
-    /// All gather at one spot, in view of each other
-    #[arg(long, env = "SIDEREAL_GATHER")]
+    /// What they do
+    #[arg(long, env = "SIDEREAL_MISSION", value_enum, default_value_t)]
+    mission: Occupation,
+    /// The same as --mission gather
+    #[arg(long, env = "SIDEREAL_GATHER", conflicts_with = "mission")]
     gather: bool,
+    /// A bot whose session is lost comes back by its session token; it counts as dropped all the same
+    #[arg(long, env = "SIDEREAL_RECONNECT", default_value_t = true, action = clap::ArgAction::Set)]
+    reconnect: bool,
+    /// Append every deal that is asked for, and every answer, to this file, a line of JSON each
+    #[arg(long, env = "SIDEREAL_JOURNAL")]
+    journal: Option<PathBuf>,
     /// Write what happened as JSON here
     #[arg(long, env = "SIDEREAL_REPORT")]
     report: Option<PathBuf>,
@@ -55,7 +64,7 @@ fn start(options: Options) -> anyhow::Result<ExitCode> {
         eprintln!("sidereal-bots: --http: {error}");
         return Ok(ExitCode::from(2));
     }
-    for path in options.report.iter().chain(&options.ready_file) {
+    for path in options.report.iter().chain(&options.ready_file).chain(&options.journal) {
         if let Err(error) = run::check_writable(path) {
             eprintln!("sidereal-bots: {error:#}");
             return Ok(ExitCode::from(2));
@@ -70,7 +79,9 @@ fn start(options: Options) -> anyhow::Result<ExitCode> {
         count: options.count,
         seconds: options.seconds,
         seed: options.seed,
-        gather: options.gather,
+        reconnect: options.reconnect,
+        occupation: if options.gather { Occupation::Gather } else { options.mission },
+        journal: options.journal,
         ready_file: options.ready_file,
     };
     let report = sidereal_bots::run(&config, &stop)?;

@@ -1,6 +1,7 @@
 //! What a run of bots was like, as one JSON object. Every field is a number with its unit in its name
 //! or in its comment.
 
+use crate::dealer::DealAccount;
 use serde::Serialize;
 use sidereal_client::{
     inputs::InputCounts,
@@ -22,8 +23,10 @@ pub struct BytesPerPlayer {
 pub struct BotAccount {
     /// It had a ship.
     pub was_in_space: bool,
-    /// Its session ended without its doing, after it had a ship.
-    pub dropped: bool,
+    /// Sessions that ended without its doing, after it had a ship.
+    pub dropped: u64,
+    /// How often it was in space again after that.
+    pub reconnects: u64,
     /// Inputs of all its ships.
     pub inputs: InputCounts,
     /// Inputs that were still unacknowledged at the end.
@@ -32,6 +35,8 @@ pub struct BotAccount {
     pub bytes_per_s: f64,
     /// Its counters.
     pub stats: PlayStats,
+    /// Its deals.
+    pub deals: DealAccount,
 }
 
 impl BotAccount {
@@ -70,8 +75,10 @@ pub struct BotsReport {
     pub bytes_per_s_per_player: BytesPerPlayer,
     /// Motions of single entities that arrived, over all bots.
     pub motions_delivered: u64,
-    /// Sessions that ended without the bot's doing.
+    /// Sessions that ended without the bot's doing, whether it came back or not.
     pub sessions_dropped: u64,
+    /// How often a bot was in space again after that.
+    pub reconnects: u64,
     /// Others that moved impossibly far between two samples.
     pub jumps: u64,
     /// Own ships put elsewhere: corrections of more than 200 units.
@@ -88,6 +95,22 @@ pub struct BotsReport {
     pub deaths: u64,
     /// New ships given after that.
     pub respawns: u64,
+    /// Deals that bots asked for, each once.
+    pub deals_asked: u64,
+    /// Deals that were done.
+    pub deals_done: u64,
+    /// Deals that were refused.
+    pub deals_refused: u64,
+    /// Answers that said "undecided"; a deal may have several.
+    pub deals_undecided: u64,
+    /// Deals that were sent again under their keys.
+    pub deals_repeated: u64,
+    /// Deals that had not ended when the run did.
+    pub deals_open: u64,
+    /// Ore that came into holds in space: mined, out of crates, or traded; units of ore.
+    pub ore_gathered: u64,
+    /// Credits that bots had at the end, as they were told last.
+    pub credits: u64,
     /// Way of all ships, units.
     pub distance_flown: f64,
     /// Different sectors that any bot was in.
@@ -119,7 +142,8 @@ impl BotsReport {
             report.inputs_given_up += inputs.given_up;
             report.inputs_unacknowledged += account.inputs_unacknowledged;
             report.motions_delivered += stats.motions_delivered;
-            report.sessions_dropped += u64::from(account.dropped);
+            report.sessions_dropped += account.dropped;
+            report.reconnects += account.reconnects;
             report.jumps += stats.jumps;
             report.teleports += stats.teleports;
             report.violations += stats.violations();
@@ -129,6 +153,15 @@ impl BotsReport {
             report.deaths += stats.deaths;
             report.respawns += stats.respawns;
             report.distance_flown += stats.distance_flown;
+            let DealAccount { counts, open, ore_gathered, credits } = account.deals;
+            report.deals_asked += counts.asked;
+            report.deals_done += counts.done;
+            report.deals_refused += counts.refused;
+            report.deals_undecided += counts.undecided;
+            report.deals_repeated += counts.repeated;
+            report.deals_open += open;
+            report.ore_gathered += ore_gathered;
+            report.credits += credits;
             corrections += stats.corrections;
             seconds_in_space += stats.seconds_in_space;
             sizes.extend_from_slice(stats.correction_sizes());
@@ -182,6 +215,8 @@ mod tests {
         account.stats.motions_delivered = 10;
         account.stats.seconds_in_space = 30.0;
         (account.stats.shots_fired, account.stats.beams_fired, account.stats.missiles_launched) = (40, 5, 2);
+        account.deals.counts.asked = 7;
+        (account.deals.open, account.deals.ore_gathered, account.deals.credits) = (1, 20, 300);
         account.stats.visit(0, 0);
         account
     }
@@ -192,12 +227,21 @@ mod tests {
         assert_eq!(good.fault(), None);
         assert_eq!((good.bots_played, good.sectors_visited), (2, 1));
         assert_eq!((good.shots_fired, good.beams_fired, good.missiles_launched), (80, 10, 4));
+        assert_eq!((good.deals_asked, good.deals_open, good.ore_gathered, good.credits), (14, 2, 40, 600));
         let mut idle = account();
         idle.stats.distance_flown = 0.0;
         idle.stats.jumps = 3;
         idle.inputs.lost = 1;
         let bad = BotsReport::of(2, 30.0, &[account(), idle]);
         assert_eq!(bad.fault().unwrap(), "1 of 2 bots could not play, 3 violations, 1 inputs lost");
+    }
+
+    #[test]
+    fn a_bot_that_came_back_was_dropped_all_the_same() {
+        let back = BotAccount { dropped: 2, reconnects: 2, ..account() };
+        let report = BotsReport::of(2, 30.0, &[account(), back]);
+        assert_eq!((report.bots_played, report.sessions_dropped, report.reconnects), (2, 2, 2));
+        assert_eq!(report.fault().unwrap(), "2 sessions dropped");
     }
 
     #[test]

@@ -2,7 +2,15 @@
 //!
 //! `cargo run -p sidereal-client --example window_demo -- --screenshot scene.png`
 
-use bevy::{app::AppExit, math::DVec2, prelude::*};
+use bevy::{
+    app::AppExit,
+    input::{
+        ButtonState,
+        keyboard::{Key, KeyboardInput, NativeKey},
+    },
+    math::DVec2,
+    prelude::*,
+};
 use clap::{Parser, ValueEnum};
 use sidereal_client::{
     arms::Readiness,
@@ -10,12 +18,13 @@ use sidereal_client::{
     schedule::ClientSystems,
     session::SessionState,
     view::{
-        BLAST_SECONDS, BeamShown, BlastEffect, HIT_SECONDS, HitEffect, LinkQuality, Notice, NoticeKind, Other, OwnShip,
-        ShotInFlight, WorldView,
+        BLAST_SECONDS, BeamShown, BlastEffect, Dock, HIT_SECONDS, HitEffect, LinkQuality, MiningTarget, Notice,
+        NoticeKind, Other, OwnShip, PurseShown, ShotInFlight, TradeOffer, WorldView,
     },
     window::{Polish, WindowPlugin, default_plugins},
 };
 use sidereal_protocol::{
+    economy::{CRATE_RADIUS, DealKey, Fitted, Goods, STATION_RADIUS, Weapon},
     flight::{FlightState, HullKind, wrap_angle},
     ids::{AccountId, EntityId, NetId},
     motion::EngineGlow,
@@ -24,7 +33,9 @@ use sidereal_protocol::{
     shot::{BULLET_SPEED, Beam, Shot, ShotId},
     tick::{SimTick, TICK_SECONDS},
 };
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
+
+const STATION: NetId = NetId(900);
 
 /// Looks at a scripted scene.
 #[derive(Parser, Resource, Clone)]
@@ -50,9 +61,29 @@ struct Options {
     /// Seed of the sky
     #[arg(long, default_value_t = 7)]
     seed: u64,
+    /// What the pilot is at
+    #[arg(long, value_enum, default_value_t = Scene::Fight)]
+    scene: Scene,
+    /// Keys that are tapped one after the other from the first second on: letters, or the names of keys
+    #[arg(long, value_delimiter = ',')]
+    keys: Vec<String>,
     /// What the session does
     #[arg(long, value_enum, default_value_t = Session::InSpace)]
     session: Session,
+}
+
+#[derive(Clone, Copy, ValueEnum, PartialEq)]
+enum Scene {
+    /// A fight among rocks
+    Fight,
+    /// Mining a rock, with a crate and a station near
+    Mine,
+    /// Before a station
+    Arrive,
+    /// Docked at it
+    Docked,
+    /// Somebody offers a trade
+    Trade,
 }
 
 #[derive(Clone, Copy, ValueEnum, PartialEq)]
@@ -84,8 +115,112 @@ fn main() -> AppExit {
         Session::Lost => SessionState::Lost("the server did not answer for 10 s".to_owned()),
     })
     .insert_resource(options)
+    .add_systems(First, tap_keys)
     .add_systems(Update, play_scene.in_set(ClientSystems::Compose))
     .run()
+}
+
+/// Taps the keys that were asked for, one every fifth of a second.
+fn tap_keys(
+    options: Res<'_, Options>,
+    time: Res<'_, Time<Real>>,
+    windows: Query<'_, '_, Entity, With<bevy::window::PrimaryWindow>>,
+    mut inputs: MessageWriter<'_, KeyboardInput>,
+    mut tapped: Local<'_, usize>,
+) {
+    let due = ((time.elapsed_secs_f64() - 1.0) / 0.2).max(0.0) as usize;
+    let (Some(name), Ok(window)) = (options.keys.get(*tapped).filter(|_| due > *tapped), windows.single()) else {
+        return;
+    };
+    *tapped += 1;
+    let key_code = match name.as_str() {
+        "Up" => KeyCode::ArrowUp,
+        "Down" => KeyCode::ArrowDown,
+        "Left" => KeyCode::ArrowLeft,
+        "Right" => KeyCode::ArrowRight,
+        "Enter" => KeyCode::Enter,
+        "T" => KeyCode::KeyT,
+        "V" => KeyCode::KeyV,
+        "Y" => KeyCode::KeyY,
+        "F1" => KeyCode::F1,
+        other => {
+            eprintln!("window_demo: there is no key {other:?} here");
+            return;
+        }
+    };
+    for state in [ButtonState::Pressed, ButtonState::Released] {
+        let logical_key = Key::Unidentified(NativeKey::Unidentified);
+        inputs.write(KeyboardInput { key_code, logical_key, state, text: None, repeat: false, window });
+    }
+}
+
+/// The own ship's purse, a station and crates, and what the scene is about.
+fn play_economy(view: &mut WorldView, scene: Scene, home: DVec2) {
+    let mut purse = PurseShown { credits: 642, ore: 34, hold: HullKind::Scout.hold(), ..default() };
+    let station_at = home + DVec2::new(-40.0, 330.0);
+    let station_state = FlightState { position: station_at, ..default() };
+    let name: Arc<str> = "Meridian".into();
+    view.others.insert(STATION, other(STATION.0, EntityKind::Station, &name, station_state, STATION_RADIUS));
+    for (index, (at, ore)) in [(DVec2::new(95.0, -60.0), 12), (DVec2::new(-160.0, 210.0), 44)].into_iter().enumerate() {
+        let net_id = 901 + index as u32;
+        let state = FlightState { position: home + at, ..default() };
+        let mut found = other(net_id, EntityKind::Crate, "", state, CRATE_RADIUS);
+        found.ore = Some(ore);
+        view.others.insert(NetId(net_id), found);
+    }
+    let Some(own) = &mut view.own else { return };
+    // The others leave the pilot alone where there is business.
+    let mut rest_at = |position: DVec2, angle: f64| {
+        let state = FlightState { position, angle, ..default() };
+        (own.state, own.confirmed, own.glow) = (state, state, EngineGlow::default());
+        (view.focus, view.sector) = (position, SectorId::containing(position));
+        view.shots.clear();
+        view.beams.clear();
+        view.hits.clear();
+        view.others.retain(|net_id, other| match other.kind {
+            EntityKind::Drone | EntityKind::Missile => false,
+            EntityKind::Asteroid => other.state.position.distance(position) > other.radius + 30.0,
+            EntityKind::Crate => true,
+            EntityKind::Ship => *net_id != NetId(13),
+            EntityKind::Station => true,
+        });
+    };
+    match scene {
+        Scene::Fight => {}
+        Scene::Mine => {
+            rest_at(home + DVec2::new(10.0, -20.0), 0.5);
+            let state = FlightState { position: home + DVec2::new(100.0, 20.0), angle: 0.4, ..default() };
+            let mut rock = other(950, EntityKind::Asteroid, "", state, 38.0);
+            rock.ore = Some(297);
+            view.others.insert(NetId(950), rock);
+            view.mining = Some(MiningTarget { rock: NetId(950), works: true });
+            if let Some(ada) = view.others.get_mut(&NetId(10)) {
+                ada.state = FlightState { position: home + DVec2::new(190.0, 70.0), angle: -2.6, ..default() };
+                (ada.hull_kind, ada.radius) = (Some(HullKind::Hauler), HullKind::Hauler.spec().radius);
+                ada.glow = EngineGlow { mining: true, ..default() };
+            }
+        }
+        Scene::Arrive | Scene::Docked => {
+            rest_at(station_at + DVec2::new(62.0, -20.0), 2.6);
+            view.dock = Dock::InReach { station: STATION, name: name.clone(), too_fast: false };
+            if scene == Scene::Docked {
+                view.dock = Dock::Docked { station: STATION, name };
+                (purse.docked, purse.stored) = (Some(STATION), 80);
+                purse.fitted = Fitted::default().with(Weapon::RapidGun);
+            }
+        }
+        Scene::Trade => {
+            rest_at(home + DVec2::new(10.0, -20.0), 0.5);
+            view.trades.push(TradeOffer {
+                key: DealKey(uuid::Uuid::nil()),
+                partner: "Linus".to_owned(),
+                get: Goods { ore: 20, credits: 0 },
+                give: Goods { ore: 0, credits: 75 },
+                age_s: 8.4,
+            });
+        }
+    }
+    view.purse = Some(purse);
 }
 
 /// A circular course: where, and how one moves there.
@@ -107,7 +242,7 @@ fn other(net_id: u32, kind: EntityKind, name: &str, state: FlightState, radius: 
         EntityKind::Ship => Some(HullKind::Scout),
         EntityKind::Drone => Some(HullKind::Drone),
         EntityKind::Missile => Some(HullKind::Missile),
-        EntityKind::Asteroid => None,
+        EntityKind::Asteroid | EntityKind::Station | EntityKind::Crate => None,
     };
     let hull_max = hull_kind.map_or(400, |kind| kind.spec().hull);
     Other {
@@ -122,6 +257,7 @@ fn other(net_id: u32, kind: EntityKind, name: &str, state: FlightState, radius: 
         hull: hull_max,
         hull_max,
         radius,
+        ore: None,
         silent_s: 0.0,
     }
 }
@@ -174,7 +310,7 @@ fn play_scene(time: Res<'_, Time<Real>>, options: Res<'_, Options>, mut view: Re
             id: EntityId::default(),
             state: own,
             confirmed: own,
-            glow: EngineGlow { thrust: true, boost: false },
+            glow: EngineGlow { thrust: true, ..EngineGlow::default() },
             hull_kind: HullKind::Scout,
             hull: 72,
             hull_max: 100,
@@ -195,7 +331,7 @@ fn play_scene(time: Res<'_, Time<Real>>, options: Res<'_, Options>, mut view: Re
         let state = circle(home + DVec2::new(40.0, 20.0), radius, speed, phase, now_s);
         let mut player = other(net_id, EntityKind::Ship, name, state, 9.0);
         player.hull = hull;
-        player.glow = EngineGlow { thrust: index != 2, boost: index == 1 };
+        player.glow = EngineGlow { thrust: index != 2, boost: index == 1, ..EngineGlow::default() };
         view.others.insert(NetId(net_id), player);
     }
     for index in 0..5u32 {
@@ -290,5 +426,6 @@ fn play_scene(time: Res<'_, Time<Real>>, options: Res<'_, Options>, mut view: Re
         let age_s = (4.0 - number as f64).max(0.0);
         view.notices.push_back(Notice { number, kind, text: text.to_owned(), age_s });
     }
+    play_economy(&mut view, options.scene, home);
     view.link = LinkQuality { ping_ms: 38.0, jitter_ms: 4.0, ..default() };
 }

@@ -1,10 +1,11 @@
-//! Accounts: registration and log in over the server's HTTP interface, for a ticket to connect with.
+//! Accounts: registration and log in over the server's HTTP interface, for a ticket to connect with, and
+//! tickets by session token for who comes back.
 //!
-//! Runs in the player client and in bots, before there is a session. Blocking: it is called before the
-//! loop starts, or from threads of its own.
+//! Runs in the player client and in bots. Blocking: it is called before the loop starts, or from threads
+//! of its own.
 
 use serde::{Deserialize, Serialize};
-use std::{net::SocketAddr, time::Duration};
+use std::{fmt, net::SocketAddr, time::Duration};
 
 /// How long one request may take altogether. The server hashes a password in well under a second, but
 /// a hundred bots may queue for it.
@@ -12,6 +13,27 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The longest answer that is read, bytes: a ticket takes some hundreds.
 const MAX_ANSWER_BYTES: u64 = 16 * 1024;
+
+/// The longest wait that is taken from a server, seconds.
+const MAX_RETRY_AFTER_S: u64 = 3_600;
+
+/// What a player comes back with, without the password. Never printed.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct SessionToken(String);
+
+impl SessionToken {
+    /// One that was kept.
+    pub fn new(token: impl Into<String>) -> Self {
+        Self(token.into())
+    }
+}
+
+impl fmt::Debug for SessionToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
 
 /// What a log in gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +48,8 @@ pub struct LoginTicket {
     pub expires_in_s: u64,
     /// The account, for the logs.
     pub account_id: String,
+    /// For the next ticket. Not in the answer to one: the one that was sent stays good.
+    pub session_token: Option<SessionToken>,
 }
 
 /// Why there is no ticket. Each text says what to do.
@@ -40,6 +64,20 @@ pub enum AccountError {
     /// Wrong name or password.
     #[error("wrong name or password: {0}")]
     WrongCredentials(String),
+    /// The session has ended, or never was.
+    #[error("{0}")]
+    SessionOver(String),
+    /// Asked too often.
+    #[error("{reason}")]
+    TooMany {
+        /// When to ask again, seconds.
+        after_s: u64,
+        /// What the server said.
+        reason: String,
+    },
+    /// The server is busy, or its database is away.
+    #[error("{0}")]
+    Busy(String),
     /// The server said what is wrong.
     #[error("{0}")]
     Refused(String),
@@ -64,7 +102,7 @@ pub enum AccountError {
 impl AccountError {
     /// Whether trying again with the same input gives the same.
     pub fn is_permanent(&self) -> bool {
-        !matches!(self, Self::Unreachable { .. })
+        !matches!(self, Self::Unreachable { .. } | Self::TooMany { .. } | Self::Busy(_))
     }
 }
 
@@ -82,12 +120,19 @@ struct Credentials<'a> {
 }
 
 #[derive(Deserialize)]
-struct LoginAnswer {
+struct TicketAnswer {
     ticket: String,
     player_addr: SocketAddr,
     certificate_hash: String,
     expires_in_s: u64,
     account_id: String,
+    #[serde(default)]
+    session_token: Option<SessionToken>,
+}
+
+#[derive(Deserialize)]
+struct RefreshAnswer {
+    session_token: SessionToken,
 }
 
 #[derive(Deserialize)]
@@ -97,6 +142,7 @@ struct ErrorAnswer {
 
 struct Answer {
     status: u16,
+    retry_after_s: Option<u64>,
     body: String,
 }
 
@@ -124,11 +170,25 @@ impl AccountApi {
     /// # Errors
     /// [`AccountError::Taken`], [`AccountError::Refused`], or that the server was not reached.
     pub fn register(&self, user: &str, password: &str) -> Result<(), AccountError> {
-        let answer = self.post("/api/register", &Credentials { user, password })?;
+        let answer = self.send("/api/register", &[], &Credentials { user, password })?;
+        self.registered(&answer)
+    }
+
+    /// Makes an account, under a key of 8 to 64 visible ASCII characters: the same call again, because
+    /// the answer was lost, finds the account made and is no error.
+    ///
+    /// # Errors
+    /// As [`AccountApi::register`].
+    pub fn register_once(&self, user: &str, password: &str, key: &str) -> Result<(), AccountError> {
+        let answer = self.send("/api/register", &[("idempotency-key", key)], &Credentials { user, password })?;
+        self.registered(&answer)
+    }
+
+    fn registered(&self, answer: &Answer) -> Result<(), AccountError> {
         match answer.status {
             201 => Ok(()),
             409 => Err(AccountError::Taken),
-            _ => Err(self.refusal(&answer)),
+            _ => Err(self.refusal(answer)),
         }
     }
 
@@ -138,9 +198,9 @@ impl AccountApi {
     /// [`AccountError::WrongCredentials`], [`AccountError::Refused`], or that the server was not
     /// reached.
     pub fn login(&self, user: &str, password: &str) -> Result<LoginTicket, AccountError> {
-        let answer = self.post("/api/login", &Credentials { user, password })?;
+        let answer = self.send("/api/login", &[], &Credentials { user, password })?;
         match answer.status {
-            200 => self.ticket(&answer.body),
+            200 => self.read_ticket(&answer.body),
             401 => Err(AccountError::WrongCredentials(
                 error_text(&answer.body).unwrap_or_else(|| "check both, or add --register".to_owned()),
             )),
@@ -162,22 +222,78 @@ impl AccountApi {
         self.login(user, password)
     }
 
-    fn post(&self, path: &str, body: &Credentials<'_>) -> Result<Answer, AccountError> {
+    /// A ticket for the account of a session.
+    ///
+    /// # Errors
+    /// [`AccountError::SessionOver`], [`AccountError::Refused`], or that the server was not reached.
+    pub fn ticket(&self, token: &SessionToken) -> Result<LoginTicket, AccountError> {
+        let answer = self.send_with("/api/ticket", token)?;
+        match answer.status {
+            200 => self.read_ticket(&answer.body),
+            _ => Err(self.session_refusal(&answer)),
+        }
+    }
+
+    /// Another token for a session. The one before stays good for a minute, so a call whose answer was
+    /// lost is made again with it; later than that it ends the session.
+    ///
+    /// # Errors
+    /// As [`AccountApi::ticket`].
+    pub fn refresh(&self, token: &SessionToken) -> Result<SessionToken, AccountError> {
+        let answer = self.send_with("/api/refresh", token)?;
+        match answer.status {
+            200 => serde_json::from_str(&answer.body)
+                .map(|answer: RefreshAnswer| answer.session_token)
+                .map_err(|error| self.bad_answer(error.to_string())),
+            _ => Err(self.session_refusal(&answer)),
+        }
+    }
+
+    /// Ends a session; one that has ended already is no error.
+    ///
+    /// # Errors
+    /// As [`AccountApi::ticket`].
+    pub fn logout(&self, token: &SessionToken) -> Result<(), AccountError> {
+        let answer = self.send_with("/api/logout", token)?;
+        match answer.status {
+            204 => Ok(()),
+            _ => Err(self.session_refusal(&answer)),
+        }
+    }
+
+    fn send_with(&self, path: &str, token: &SessionToken) -> Result<Answer, AccountError> {
+        self.send(path, &[("authorization", &format!("Bearer {}", token.0))], &serde_json::json!({}))
+    }
+
+    fn send(&self, path: &str, headers: &[(&str, &str)], body: &impl Serialize) -> Result<Answer, AccountError> {
         let unreachable =
             |error: ureq::Error| AccountError::Unreachable { address: self.base.clone(), reason: error.to_string() };
-        let mut response = self.agent.post(format!("{}{path}", self.base)).send_json(body).map_err(unreachable)?;
+        let mut request = self.agent.post(format!("{}{path}", self.base));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut response = request.send_json(body).map_err(unreachable)?;
         let status = response.status().as_u16();
+        let retry_after_s =
+            response.headers().get("retry-after").and_then(|seconds| seconds.to_str().ok()?.parse().ok());
         let body = response
             .body_mut()
             .with_config()
             .limit(MAX_ANSWER_BYTES)
             .read_to_string()
             .map_err(|error| self.bad_answer(error.to_string()))?;
-        Ok(Answer { status, body })
+        Ok(Answer { status, retry_after_s, body })
     }
 
-    fn ticket(&self, body: &str) -> Result<LoginTicket, AccountError> {
-        let answer: LoginAnswer = serde_json::from_str(body).map_err(|error| self.bad_answer(error.to_string()))?;
+    fn session_refusal(&self, answer: &Answer) -> AccountError {
+        match (answer.status, error_text(&answer.body)) {
+            (401, Some(text)) => AccountError::SessionOver(text),
+            _ => self.refusal(answer),
+        }
+    }
+
+    fn read_ticket(&self, body: &str) -> Result<LoginTicket, AccountError> {
+        let answer: TicketAnswer = serde_json::from_str(body).map_err(|error| self.bad_answer(error.to_string()))?;
         let certificate_hash = parse_hash(&answer.certificate_hash)
             .ok_or_else(|| self.bad_answer("its certificate hash is not 64 hex digits".to_owned()))?;
         Ok(LoginTicket {
@@ -186,13 +302,21 @@ impl AccountApi {
             certificate_hash,
             expires_in_s: answer.expires_in_s,
             account_id: answer.account_id,
+            session_token: answer.session_token,
         })
     }
 
     fn refusal(&self, answer: &Answer) -> AccountError {
-        match error_text(&answer.body) {
-            Some(text) => AccountError::Refused(text),
-            None => self.bad_answer(format!("HTTP status {}", answer.status)),
+        match (answer.status, error_text(&answer.body)) {
+            // Without the server's words it may be a proxy that answers for a server which is away.
+            (502..=504, text) => AccountError::Busy(
+                text.unwrap_or_else(|| format!("the server at {} is not to be reached: try again later", self.base)),
+            ),
+            (429, Some(reason)) => {
+                AccountError::TooMany { after_s: answer.retry_after_s.unwrap_or(1).min(MAX_RETRY_AFTER_S), reason }
+            }
+            (_, Some(text)) => AccountError::Refused(text),
+            (_, None) => self.bad_answer(format!("HTTP status {}", answer.status)),
         }
     }
 
@@ -305,5 +429,43 @@ mod tests {
         assert_eq!(parse_hash("zz"), None);
         assert_eq!(parse_hash(&"+f".repeat(32)), None);
         assert_eq!(parse_hash(&"0F".repeat(32)), Some([0x0f; 32]));
+    }
+
+    #[test]
+    fn a_session_token_gives_tickets_and_is_never_shown() {
+        const LOGIN: &str = r#"{"ticket":"abcd","player_addr":"127.0.0.1:7777","certificate_hash":"00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff","expires_in_s":30,"account_id":"x","session_token":"first-one","session_expires_in_s":9}"#;
+        let (address, server) = serve(vec![
+            (200, LOGIN),
+            (200, r#"{"session_token":"second-one","session_expires_in_s":9,"account_id":"x"}"#),
+            (200, TICKET),
+            (401, r#"{"error":"this session has expired: log in again"}"#),
+            (503, r#"{"error":"the server is busy"}"#),
+            (502, "<html>"),
+            (429, r#"{"error":"too many"}"#),
+        ]);
+        let api = AccountApi::new(&address).unwrap();
+        let login = api.login("ada", "secret").unwrap();
+        assert!(!format!("{login:?}").contains("first-one"));
+        let token = api.refresh(&login.session_token.unwrap()).unwrap();
+        assert_eq!(token, SessionToken::new("second-one"));
+        let ticket = api.ticket(&token).unwrap();
+        assert_eq!((ticket.ticket.as_str(), ticket.session_token), ("abcd", None));
+        let over = api.ticket(&token).unwrap_err();
+        assert_eq!(over, AccountError::SessionOver("this session has expired: log in again".to_owned()));
+        assert!(over.is_permanent());
+        for _ in 0..2 {
+            let busy = api.ticket(&token).unwrap_err();
+            assert!(matches!(busy, AccountError::Busy(_)) && !busy.is_permanent(), "{busy}");
+        }
+        let many = api.ticket(&token).unwrap_err();
+        assert_eq!(many, AccountError::TooMany { after_s: 1, reason: "too many".to_owned() });
+        assert!(!many.is_permanent());
+        let requests = server.join().unwrap();
+        let sent = |request: &str, path: &str, token: &str| {
+            request.starts_with(&format!("POST {path} "))
+                && request.contains(&format!("authorization: Bearer {token}\r\n"))
+        };
+        assert!(sent(&requests[1], "/api/refresh", "first-one"), "{}", requests[1]);
+        assert!(sent(&requests[2], "/api/ticket", "second-one"), "{}", requests[2]);
     }
 }

@@ -6,8 +6,9 @@
 
 use bevy::prelude::Resource;
 use sidereal_protocol::{
+    economy::{Fitted, launcher_interval_ticks},
     flight::Controls,
-    shot::{BEAM_INTERVAL_TICKS, MISSILE_INTERVAL_TICKS},
+    shot::BEAM_INTERVAL_TICKS,
     tick::SimTick,
 };
 
@@ -16,6 +17,7 @@ use sidereal_protocol::{
 pub struct Arms {
     beam_ready: SimTick,
     launcher_ready: SimTick,
+    fitted: Fitted,
 }
 
 /// What a tick's hands set off.
@@ -45,6 +47,7 @@ impl Default for Readiness {
 impl Arms {
     /// The hands of the tick that the shard will apply at `tick` of the world.
     pub fn trigger(&mut self, controls: Controls, tick: SimTick) -> Triggered {
+        let launcher_interval = launcher_interval_ticks(self.fitted);
         let set_off = |button: u8, ready: &mut SimTick, interval_ticks: u64| {
             let goes = controls.holds(button) && tick >= *ready;
             if goes {
@@ -54,7 +57,7 @@ impl Arms {
         };
         Triggered {
             beam: set_off(Controls::BEAM, &mut self.beam_ready, BEAM_INTERVAL_TICKS),
-            missile: set_off(Controls::LAUNCH, &mut self.launcher_ready, MISSILE_INTERVAL_TICKS),
+            missile: set_off(Controls::LAUNCH, &mut self.launcher_ready, launcher_interval),
         }
     }
 
@@ -63,9 +66,14 @@ impl Arms {
         self.beam_ready = self.beam_ready.max(tick + BEAM_INTERVAL_TICKS);
     }
 
-    /// The own ship is another one: everything is ready.
+    /// The weapons that are fitted to the ship.
+    pub fn set_fitted(&mut self, fitted: Fitted) {
+        self.fitted = fitted;
+    }
+
+    /// The own ship is another one: everything is ready. What is fitted to it the server tells.
     pub fn board(&mut self) {
-        *self = Self::default();
+        *self = Self { fitted: self.fitted, ..Self::default() };
     }
 
     /// How ready the weapons are at `tick` of the world.
@@ -75,7 +83,7 @@ impl Arms {
         };
         Readiness {
             beam: share(self.beam_ready, BEAM_INTERVAL_TICKS),
-            launcher: share(self.launcher_ready, MISSILE_INTERVAL_TICKS),
+            launcher: share(self.launcher_ready, launcher_interval_ticks(self.fitted)),
         }
     }
 }
@@ -83,6 +91,7 @@ impl Arms {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sidereal_protocol::{economy::Weapon, shot::MISSILE_INTERVAL_TICKS};
 
     fn hold(buttons: u8) -> Controls {
         Controls { buttons, ..Default::default() }
@@ -100,6 +109,16 @@ mod tests {
         assert_eq!(missiles, [1000, 1000 + MISSILE_INTERVAL_TICKS]);
         assert_eq!(beams.len() as u64, 2 * MISSILE_INTERVAL_TICKS / BEAM_INTERVAL_TICKS);
         assert!(beams.windows(2).all(|pair| pair[1] - pair[0] == BEAM_INTERVAL_TICKS));
+    }
+
+    #[test]
+    fn a_fast_launcher_is_ready_in_half_the_time() {
+        let mut arms = Arms::default();
+        arms.set_fitted(Fitted::default().with(Weapon::FastLauncher));
+        assert!(arms.trigger(hold(Controls::LAUNCH), SimTick(1000)).missile);
+        let half = MISSILE_INTERVAL_TICKS / 2;
+        assert!(!arms.trigger(hold(Controls::LAUNCH), SimTick(1000 + half - 1)).missile);
+        assert!(arms.trigger(hold(Controls::LAUNCH), SimTick(1000 + half)).missile);
     }
 
     #[test]

@@ -6,12 +6,13 @@ use crate::{
     beams::{BEAM_SECONDS, BeamBook},
     clock::ClientClock,
     interpolation::{Interpolation, Track},
+    mining,
     piloting::Piloting,
     roster::{Member, Roster},
     session::{Session, SessionState},
     shots::ShotBook,
     stats::PlayStats,
-    view::{BeamShown, HitEffect, LinkQuality, Other, OwnShip, WorldView},
+    view::{BeamShown, Dock, HitEffect, LinkQuality, MiningTarget, Other, OwnShip, WorldView},
 };
 use bevy::{
     ecs::system::{Local, Res, ResMut},
@@ -19,6 +20,7 @@ use bevy::{
 };
 use naia_bevy_client::{Client, DefaultClientTag};
 use sidereal_protocol::{
+    economy::{DOCKING_RANGE, DOCKING_SPEED},
     flight::{Controls, FlightState, MAX_SPEED},
     ids::NetId,
     motion::EngineGlow,
@@ -64,6 +66,8 @@ pub(crate) fn compose_view(
         view.shots.clear();
         view.beams.clear();
         view.players_near = 0;
+        view.trades.clear();
+        (view.purse, view.mining, view.dock) = (None, None, Dock::Away);
         return;
     }
     view.own = own_ship(&piloting, &roster);
@@ -72,6 +76,8 @@ pub(crate) fn compose_view(
         view.sector = SectorId::containing(view.focus);
     }
     compose_others(view, &interpolation, &roster, piloting.own_net_id(), clock.now_s, &mut seen_revision);
+    view.dock = dock(view, &roster);
+    view.mining = mining_target(view, &piloting);
     compose_shots(view, &mut shots, piloting.own_net_id(), clock.delta_s);
     compose_beams(view, &mut beams, piloting.own_net_id(), clock.delta_s);
     view.arms = arms.readiness(view.own_tick);
@@ -100,7 +106,11 @@ fn own_ship(piloting: &Piloting, roster: &Roster) -> Option<OwnShip> {
         id,
         state: prediction.drawn(piloting.moment().0, held),
         confirmed: prediction.confirmed().state,
-        glow: EngineGlow { thrust: held.thrust > 0, boost: held.thrust > 0 && held.holds(Controls::BOOST) },
+        glow: EngineGlow {
+            thrust: held.thrust > 0,
+            boost: held.thrust > 0 && held.holds(Controls::BOOST),
+            ..EngineGlow::default()
+        },
         hull_kind: piloting.hull(),
         hull: member.map_or(0, |member| member.hull),
         hull_max: member.map_or(0, |member| member.hull_max),
@@ -143,7 +153,8 @@ fn compose_others(
         };
         other.glow = drawn.glow;
         other.silent_s = drawn.silent_s;
-        (other.hull, other.hull_max) = (member.hull, member.hull_max);
+        (other.hull, other.hull_max, other.ore) = (member.hull, member.hull_max, member.ore);
+        (other.hull_kind, other.radius) = (member.hull_kind, member.radius);
         view.players_near += usize::from(other.is_player());
     }
 }
@@ -168,9 +179,45 @@ fn introduce(net_id: NetId, member: &Member) -> Other {
         glow: EngineGlow::default(),
         hull: member.hull,
         hull_max: member.hull_max,
+        ore: member.ore,
         radius: member.radius,
         silent_s: 0.0,
     }
+}
+
+/// Where the ship is docked, or the nearest station that it could dock at.
+fn dock(view: &WorldView, roster: &Roster) -> Dock {
+    let Some(own) = &view.own else { return Dock::Away };
+    if let Some(station) = view.purse.and_then(|purse| purse.docked) {
+        let name = roster.get(station).map_or_else(|| Arc::from(""), |member| member.name.clone());
+        return Dock::Docked { station, name };
+    }
+    let edge = |station: &Other| station.state.position.distance(own.state.position) - station.radius;
+    let nearest = view
+        .others
+        .values()
+        .filter(|other| other.kind == EntityKind::Station)
+        .map(|station| (edge(station), station))
+        .filter(|(edge, _)| *edge <= DOCKING_RANGE)
+        .min_by(|a, b| a.0.total_cmp(&b.0));
+    match nearest {
+        Some((_, station)) => Dock::InReach {
+            station: station.net_id,
+            name: station.name.clone(),
+            too_fast: own.state.velocity.length() > DOCKING_SPEED,
+        },
+        None => Dock::Away,
+    }
+}
+
+fn mining_target(view: &WorldView, piloting: &Piloting) -> Option<MiningTarget> {
+    let own = view.own.as_ref()?;
+    if piloting.is_moored() {
+        return None;
+    }
+    let rock = mining::target(&own.state, view.others.values())?.net_id;
+    let has_room = view.purse.is_none_or(|purse| purse.room() > 0);
+    Some(MiningTarget { rock, works: has_room && piloting.held.holds(Controls::MINE) })
 }
 
 fn compose_shots(view: &mut WorldView, shots: &mut ShotBook, own: Option<NetId>, delta_s: f64) {

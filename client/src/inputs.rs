@@ -48,7 +48,8 @@ pub struct InputCounts {
 }
 
 impl InputCounts {
-    fn add(&mut self, other: &Self) {
+    /// Adds those of another queue.
+    pub fn add(&mut self, other: &Self) {
         self.sent += other.sent;
         self.acknowledged += other.acknowledged;
         self.given_up += other.given_up;

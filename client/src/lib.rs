@@ -31,11 +31,16 @@ pub mod beams;
 pub mod clock;
 mod compose;
 pub mod controls;
+pub mod dealing;
+pub mod deals;
 pub mod inputs;
 pub mod interpolation;
+pub mod mining;
 pub mod piloting;
+pub mod player;
 pub mod prediction;
 mod pump;
+pub mod reconnect;
 pub mod roster;
 pub mod run;
 pub mod schedule;
@@ -63,14 +68,10 @@ pub struct ClientConfig {
     pub ticket: String,
 }
 
-/// What the window needs to know: a client that is about to connect, and the window's own options.
+/// What the window needs to know: a player who is about to connect, and the window's own options.
 pub struct WindowConfig {
-    /// For [`ClientPlugin`].
-    pub client: ClientConfig,
-    /// For [`ClientPlugin`].
-    pub handle: ClientHandle,
-    /// For [`ClientPlugin`].
-    pub socket: ClientSocket,
+    /// Whose view is shown.
+    pub player: player::Player,
     /// Close the window after so many seconds.
     pub seconds: Option<f64>,
     /// Save the window's picture here, then close it.
@@ -119,6 +120,8 @@ impl Plugin for ClientPlugin {
             .init_resource::<shots::ShotBook>()
             .init_resource::<beams::BeamBook>()
             .init_resource::<arms::Arms>()
+            .init_resource::<deals::DealBook>()
+            .init_resource::<dealing::Dealing>()
             .init_resource::<session::SessionState>()
             .insert_resource(session::Session::new(config, handle, socket));
         schedule::configure(app);

@@ -8,21 +8,12 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use serde::Serialize;
 use sidereal_client::{
-    ClientConfig, FrameDelta,
-    account::AccountApi,
-    build_app, connect,
-    controls::PilotIntent,
-    piloting::Piloting,
-    run,
-    run::StopFlag,
-    session,
-    session::{Session, SessionState},
-    stats::{CorrectionUnits, PlayStats},
-    view::WorldView,
+    account::AccountApi, controls::PilotIntent, player::Player, reconnect::Patience, run, run::StopFlag,
+    session::SessionState, stats::CorrectionUnits, view::WorldView,
 };
 use sidereal_protocol::flight::Controls;
 use sidereal_transport::ClientNetwork;
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 /// Fly in a Sidereal world.
 #[derive(Parser, Debug)]
@@ -55,6 +46,10 @@ struct Options {
     /// When to take the picture, seconds after the start
     #[arg(long, env = "SIDEREAL_SCREENSHOT_AFTER", default_value_t = 5.0, value_parser = run::parse_seconds)]
     screenshot_after: f64,
+    /// When the session is lost, try to come back for so many seconds; 0: end at once
+    #[arg(long, env = "SIDEREAL_RECONNECT_SECONDS", default_value_t = Patience::default().in_all_s,
+        value_parser = run::parse_seconds)]
+    reconnect_seconds: f64,
     /// End when standard input ends
     #[arg(long, env = "SIDEREAL_DIE_WITH_STDIN")]
     die_with_stdin: bool,
@@ -82,6 +77,8 @@ struct Report {
     ping_ms: f64,
     players_near: usize,
     deaths: u64,
+    sessions_lost: u64,
+    reconnects: u64,
     cpu_ms: Option<u64>,
     max_rss_kb: Option<u64>,
 }
@@ -109,33 +106,31 @@ fn start(options: Options) -> Result<ExitCode> {
             return Ok(ExitCode::from(2));
         }
     }
-    let login =
-        AccountApi::new(&options.http).and_then(|api| api.enter(&options.user, &options.password, options.register));
-    let login = match login {
-        Ok(login) => login,
+    let entered = AccountApi::new(&options.http)
+        .and_then(|api| Ok((api.enter(&options.user, &options.password, options.register)?, api)));
+    let (login, api) = match entered {
+        Ok(entered) => entered,
         Err(error) => {
             eprintln!("sidereal-client: {error}");
             return Ok(ExitCode::from(if error.is_permanent() { 2 } else { 1 }));
         }
     };
     let network = ClientNetwork::new().context("cannot start the network")?;
-    let (handle, socket) = connect(&network, &login);
-    let client = ClientConfig { ticket: login.ticket };
+    let patience = Patience { in_all_s: options.reconnect_seconds, ..Patience::default() };
+    let patience = (options.reconnect_seconds > 0.0).then_some(patience);
+    let mut player = Player::new(Arc::new(network), api, login, patience, u64::from(std::process::id()));
     if options.headless {
         run::start_log();
         let stop = StopFlag::on_signals()?;
         if options.die_with_stdin {
             stop.on_stdin_end();
         }
-        let mut app = build_app(client, handle, socket);
-        return fly_headless(&mut app, &options, &stop);
+        return fly_headless(&mut player, &options, &stop);
     }
     #[cfg(feature = "window")]
     {
         let code = sidereal_client::window::run(sidereal_client::WindowConfig {
-            client,
-            handle,
-            socket,
+            player,
             seconds: options.seconds,
             screenshot: options.screenshot,
             screenshot_after_s: options.screenshot_after,
@@ -147,34 +142,33 @@ fn start(options: Options) -> Result<ExitCode> {
     unreachable!("refused above")
 }
 
-fn fly_headless(app: &mut bevy::app::App, options: &Options, stop: &StopFlag) -> Result<ExitCode> {
+fn fly_headless(player: &mut Player, options: &Options, stop: &StopFlag) -> Result<ExitCode> {
     let mut pace = run::Pace::new(60.0);
     let mut next_line_s = 1.0;
     loop {
         let delta = pace.wait();
-        app.insert_resource(FrameDelta(delta));
-        let now = app.world().resource::<WorldView>().time_s;
-        let mut intent = app.world_mut().resource_mut::<PilotIntent>();
+        let now = player.now_s();
+        let mut intent = player.app_mut().world_mut().resource_mut::<PilotIntent>();
         intent.controls = gentle_course(now);
         intent.respawn = true;
-        session::update(app);
+        player.update(delta);
         if now >= next_line_s {
             next_line_s += 1.0;
-            print_line(app);
+            print_line(player);
         }
-        let over = app.world().resource::<SessionState>().is_over();
+        let over = player.state().is_over();
         if over || stop.is_set() || options.seconds.is_some_and(|seconds| now >= seconds) {
             break;
         }
     }
-    session::close(app);
-    session::update(app);
-    let handle = app.world().resource::<Session>().handle().clone();
-    run::wait_for_close(&[handle]);
+    let state = player.state();
+    player.close();
+    player.update(0.0);
+    run::wait_for_close(&[player.handle()]);
     if let Some(path) = &options.report {
-        run::write_report(path, &report(app))?;
+        run::write_report(path, &report(player, &state))?;
     }
-    Ok(exit_code(app.world().resource::<SessionState>()))
+    Ok(exit_code(&state))
 }
 
 /// Ahead at half power, in long bends to one side and the other.
@@ -183,13 +177,13 @@ fn gentle_course(now_s: f64) -> Controls {
     Controls { thrust: 64, turn, buttons: 0 }
 }
 
-fn print_line(app: &bevy::app::App) {
-    let view = app.world().resource::<WorldView>();
-    let state = app.world().resource::<SessionState>();
+fn print_line(player: &Player) {
+    let view = player.resource::<WorldView>();
     match &view.own {
         Some(own) => println!(
-            "{:6.0} s  sector {}  position ({:.0}, {:.0})  speed {:.0}  hull {}/{}  in sight {} ({} players)  ping {:.0} ms  loss {:.0} %  delay {:.1} ticks",
-            view.time_s,
+            "{:6.0} s  ship {}  sector {}  position ({:.0}, {:.0})  speed {:.0}  hull {}/{}  in sight {} ({} players)  ping {:.0} ms  loss {:.0} %  delay {:.1} ticks",
+            player.now_s(),
+            own.id,
             view.sector,
             own.state.position.x,
             own.state.position.y,
@@ -202,17 +196,17 @@ fn print_line(app: &bevy::app::App) {
             view.link.loss * 100.0,
             view.link.interpolation_delay_ticks,
         ),
-        None => println!("{:6.0} s  {state:?}", view.time_s),
+        None => println!("{:6.0} s  {:?}", player.now_s(), player.state()),
     }
 }
 
-fn report(app: &bevy::app::App) -> Report {
-    let world = app.world();
-    let view = world.resource::<WorldView>();
-    let stats = world.resource::<PlayStats>();
-    let inputs = world.resource::<Piloting>().queue.counts();
+/// Of all sessions; what is a view's, of the last one.
+fn report(player: &Player, state: &SessionState) -> Report {
+    let view = player.resource::<WorldView>();
+    let stats = player.stats();
+    let (inputs, _) = player.inputs();
     Report {
-        failure: world.resource::<SessionState>().failure().map(str::to_owned),
+        failure: state.failure().map(str::to_owned),
         seconds_in_space: stats.seconds_in_space,
         distance_flown: stats.distance_flown,
         sectors_visited: stats.sectors.len(),
@@ -231,6 +225,8 @@ fn report(app: &bevy::app::App) -> Report {
         ping_ms: view.link.ping_ms,
         players_near: view.players_near,
         deaths: stats.deaths,
+        sessions_lost: player.losses(),
+        reconnects: player.returns(),
         cpu_ms: sidereal_process::cpu_ms(),
         max_rss_kb: sidereal_process::max_rss_kb(),
     }
@@ -242,7 +238,7 @@ fn exit_code(state: &SessionState) -> ExitCode {
     }
     match state {
         SessionState::Rejected(_) => ExitCode::from(2),
-        SessionState::Lost(_) => ExitCode::from(1),
+        SessionState::Lost(_) | SessionState::Returning(_) => ExitCode::from(1),
         _ => ExitCode::SUCCESS,
     }
 }

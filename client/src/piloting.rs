@@ -25,6 +25,7 @@ use bevy::{
 };
 use naia_bevy_client::{Client, DefaultClientTag, events::ClientTickEvent};
 use sidereal_protocol::{
+    economy::{Fitted, fire_interval_ticks},
     flight::{Controls, HullKind},
     ids::{EntityId, NetId},
     input::{Input, InputPacket},
@@ -50,6 +51,20 @@ pub struct Piloting {
     /// Ticks between an input and the tick that applies it, smoothed for drawing.
     lead: f64,
     paused: bool,
+    mooring: Mooring,
+    fitted: Fitted,
+}
+
+/// How the ship is bound to a station.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mooring {
+    /// Not at all.
+    #[default]
+    Free,
+    /// It has asked to dock: its shard does not feel its hands until that is settled.
+    Docking,
+    /// It is docked: its shard holds it in its place.
+    Docked,
 }
 
 impl Default for Piloting {
@@ -64,6 +79,8 @@ impl Default for Piloting {
             own_at: 0.0,
             lead: 0.0,
             paused: false,
+            mooring: Mooring::Free,
+            fitted: Fitted::default(),
         }
     }
 }
@@ -92,7 +109,30 @@ impl Piloting {
 
     /// The hull that is predicted: what the ship's identity says.
     pub(crate) fn set_hull(&mut self, hull: HullKind) {
-        self.hull = hull;
+        if self.hull != hull {
+            self.hull = hull;
+            if let Some(prediction) = &mut self.prediction {
+                prediction.refit(hull);
+            }
+        }
+    }
+
+    /// The weapons that are fitted to the ship.
+    pub(crate) fn set_fitted(&mut self, fitted: Fitted) {
+        self.fitted = fitted;
+    }
+
+    /// Binds the ship to a station, or lets it go. The hands of a ship that is not free do nothing.
+    pub(crate) fn moor(&mut self, mooring: Mooring) {
+        self.mooring = mooring;
+        if let Some(prediction) = &mut self.prediction {
+            prediction.hold(mooring == Mooring::Docked);
+        }
+    }
+
+    /// Whether the ship's hands do nothing: it is docked, or about to be.
+    pub fn is_moored(&self) -> bool {
+        self.mooring != Mooring::Free
     }
 
     /// Whether `net_id` is the pilot's ship.
@@ -122,7 +162,7 @@ impl Piloting {
 
     /// Ticks between two shots.
     pub fn fire_interval_ticks(&self) -> u64 {
-        self.hull.spec().fire_interval_ticks
+        fire_interval_ticks(self.hull, self.fitted)
     }
 
     /// The moment at which the own ship is drawn: in own ticks, and in ticks of the world.
@@ -173,7 +213,9 @@ impl Piloting {
                 // An earlier session's inputs may be ahead of our clock: its stamps are taken.
                 self.queue.start_after(own.input_tick);
                 self.queue.confirm(own);
-                self.prediction = Some(Prediction::new(self.hull, *own));
+                let mut prediction = Prediction::new(self.hull, *own);
+                prediction.hold(self.mooring == Mooring::Docked);
+                self.prediction = Some(prediction);
                 self.lead = 0.0;
             }
         }
@@ -207,8 +249,9 @@ pub(crate) fn pilot_ticks(
     let piloting = &mut *piloting;
     if piloting.prediction.is_some() {
         let has_tick = !due.is_empty();
+        let controls = if piloting.is_moored() { Controls::default() } else { intent.controls };
         for tick in due {
-            sample(piloting, &mut weapons, tick, intent.controls, clock.now_s, &mut stats);
+            sample(piloting, &mut weapons, tick, controls, clock.now_s, &mut stats);
         }
         if has_tick && !piloting.queue.is_empty() {
             session.handle().send_lane(InputPacket::encode(piloting.queue.pending()).into());
@@ -250,7 +293,7 @@ fn sample(
     }
     let applied_at = tick + prediction.input_delay_ticks();
     if controls.holds(Controls::FIRE) {
-        let interval_ticks = prediction.spec().fire_interval_ticks;
+        let interval_ticks = fire_interval_ticks(piloting.hull, piloting.fitted);
         weapons.shots.fire(shooter, applied_at, prediction.state(), prediction.muzzle(), interval_ticks);
     }
     let triggered = weapons.arms.trigger(controls, applied_at);

@@ -56,6 +56,8 @@ pub struct Prediction {
     trail: VecDeque<(SimTick, FlightState)>,
     offset: VisualOffset,
     ticks_unheard: u64,
+    /// The ship is docked: it stays where the shard holds it.
+    held: bool,
 }
 
 impl Prediction {
@@ -67,6 +69,7 @@ impl Prediction {
             trail: VecDeque::from([(confirmed.input_tick, confirmed.state)]),
             offset: VisualOffset::default(),
             ticks_unheard: 0,
+            held: false,
         }
     }
 
@@ -74,8 +77,25 @@ impl Prediction {
     pub fn advance(&mut self, input: Input) {
         self.ticks_unheard += 1;
         let state = *self.state();
-        let next = if self.is_stalled() { state } else { flight::step(&state, input.controls, &self.spec) };
+        let next = if self.is_stalled() { state } else { self.step(&state, input.controls) };
         self.push(input.tick, next);
+    }
+
+    /// The ship has another hull from now on.
+    pub fn refit(&mut self, hull: HullKind) {
+        self.spec = hull.spec();
+    }
+
+    /// Holds the ship where it is, or lets it fly again: while it is docked its shard does the same.
+    pub fn hold(&mut self, held: bool) {
+        self.held = held;
+    }
+
+    fn step(&self, state: &FlightState, controls: Controls) -> FlightState {
+        if self.held {
+            return FlightState { velocity: DVec2::ZERO, angular_velocity: 0.0, ..*state };
+        }
+        flight::step(state, controls, &self.spec)
     }
 
     /// Takes a confirmed state. `pending` are all inputs after its `input_tick`, oldest first: they
@@ -92,7 +112,7 @@ impl Prediction {
         self.trail.clear();
         self.push(confirmed.input_tick, confirmed.state);
         for input in overdue_skipped(confirmed, pending) {
-            let next = flight::step(self.state(), input.controls, &self.spec);
+            let next = self.step(self.state(), input.controls);
             self.push(input.tick, next);
         }
         if self.tick() < newest {
@@ -136,7 +156,7 @@ impl Prediction {
         } else if self.is_stalled() {
             *state
         } else {
-            blend(state, &flight::step(state, controls, &self.spec), ahead.min(1.0))
+            blend(state, &self.step(state, controls), ahead.min(1.0))
         }
     }
 
@@ -353,6 +373,39 @@ mod tests {
         assert!(prediction.is_stalled());
         let held = prediction.state().position.x;
         assert!(held > 0.0 && held < 100.0 * (STALL_TICKS + 1) as f64 * TICK_SECONDS);
+    }
+
+    #[test]
+    fn a_docked_ship_stays_where_it_is_held_and_flies_on_from_there() {
+        let moored = FlightState { position: DVec2::new(40.0, 2.0), ..Default::default() };
+        let mut prediction = Prediction::new(HULL, own(START, START, moored));
+        let ahead = Controls { thrust: 127, turn: 90, buttons: 0 };
+        let input = |tick: u64| Input { tick: SimTick(START + tick), controls: ahead, view_lag: 0 };
+        prediction.hold(true);
+        (1..=10).for_each(|tick| prediction.advance(input(tick)));
+        assert_eq!(*prediction.state(), moored);
+        let pending: Vec<Input> = (5..=10).map(input).collect();
+        assert_eq!(prediction.reconcile(&own(START + 6, START + 4, moored), &pending, NOW), Outcome::Right);
+        assert_eq!(prediction.drawn(START as f64 + 10.5, ahead), moored);
+        prediction.hold(false);
+        (11..=15).for_each(|tick| prediction.advance(input(tick)));
+        assert!(prediction.state().position.x > moored.position.x);
+    }
+
+    #[test]
+    fn a_ship_with_another_hull_flies_by_that_ones_rule() {
+        let ahead = Controls { thrust: 127, turn: 0, buttons: 0 };
+        let reach = |hull: Option<HullKind>| {
+            let mut prediction = Prediction::new(HULL, own(START, START, FlightState::default()));
+            hull.into_iter().for_each(|hull| prediction.refit(hull));
+            for tick in 1..=15 {
+                prediction.advance(Input { tick: SimTick(START + tick), controls: ahead, view_lag: 0 });
+            }
+            (prediction.state().position.x, prediction.muzzle().x - prediction.state().position.x)
+        };
+        let (scout, hauler) = (reach(None), reach(Some(HullKind::Hauler)));
+        assert_eq!(reach(Some(HULL)), scout);
+        assert!(hauler.0 < scout.0 && hauler.1 > scout.1, "{hauler:?} {scout:?}");
     }
 
     #[test]

@@ -20,7 +20,7 @@ use bevy::{
     prelude::Resource,
 };
 use sidereal_protocol::{
-    components::{Identity, Vitals},
+    components::{Identity, Lode, Vitals},
     flight::HullKind,
     ids::{AccountId, EntityId, NetId},
     record::EntityKind,
@@ -69,6 +69,8 @@ pub struct Member {
     pub hull: u16,
     /// Hull points when whole.
     pub hull_max: u16,
+    /// Units of ore in a rock or a crate, once told.
+    pub ore: Option<u32>,
     entity: Entity,
 }
 
@@ -126,7 +128,7 @@ impl Roster {
         self.revision += 1;
     }
 
-    fn announce(&mut self, entity: Entity, identity: &Identity, vitals: Option<&Vitals>) {
+    fn announce(&mut self, entity: Entity, identity: &Identity, vitals: Option<&Vitals>, lode: Option<&Lode>) {
         let Some(kind) = identity.entity_kind() else {
             tracing::warn!(kind = *identity.kind, "an entity of an unknown kind is not shown");
             return;
@@ -134,12 +136,14 @@ impl Roster {
         let radius = f64::from(*identity.radius);
         let radius = if radius.is_finite() { radius.clamp(0.1, 500.0) } else { 1.0 };
         let (hull, hull_max) = vitals.map_or((0, 0), |vitals| (*vitals.hull, *vitals.hull_max));
+        let ore = lode.map(|lode| *lode.ore);
         let net_id = identity.net_id();
         self.by_entity.insert(entity, net_id);
         match self.members.get_mut(&net_id) {
-            // Only the hull changes while an entity lives.
+            // While an entity lives its hull and what is in it change.
             Some(member) if member.entity == entity => {
-                (member.hull, member.hull_max) = (hull, hull_max);
+                (member.hull, member.hull_max, member.ore) = (hull, hull_max, ore);
+                (member.hull_kind, member.radius) = (identity.hull_kind(), radius);
             }
             _ => {
                 if kind == EntityKind::Missile {
@@ -156,6 +160,7 @@ impl Roster {
                         radius,
                         hull,
                         hull_max,
+                        ore,
                         entity,
                     },
                 );
@@ -200,7 +205,10 @@ impl Roster {
 pub(crate) fn follow_roster(
     mut roster: ResMut<Roster>,
     mut interpolation: ResMut<Interpolation>,
-    changed: Query<(Entity, &Identity, Option<&Vitals>), Or<(Changed<Identity>, Changed<Vitals>)>>,
+    changed: Query<
+        (Entity, &Identity, Option<&Vitals>, Option<&Lode>),
+        Or<(Changed<Identity>, Changed<Vitals>, Changed<Lode>)>,
+    >,
     mut removed: RemovedComponents<Identity>,
 ) {
     for entity in removed.read() {
@@ -210,8 +218,8 @@ pub(crate) fn follow_roster(
             interpolation.forget(net_id);
         }
     }
-    for (entity, identity, vitals) in &changed {
-        roster.announce(entity, identity, vitals);
+    for (entity, identity, vitals, lode) in &changed {
+        roster.announce(entity, identity, vitals, lode);
     }
 }
 

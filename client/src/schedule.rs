@@ -3,7 +3,7 @@
 //! naia's own sets stand between these; those that receive find nothing left to do, those that send come
 //! before the flush.
 
-use crate::{compose, piloting, pump, roster, session, take_in};
+use crate::{compose, dealing, piloting, pump, roster, session, take_in};
 use bevy::{
     app::{App, Startup, Update},
     prelude::{IntoScheduleConfigs, SystemSet},
@@ -49,10 +49,12 @@ pub(crate) fn configure(app: &mut App) {
             piloting::pilot_ticks.in_set(ClientSystems::Pilot),
             (
                 session::follow_messages,
+                dealing::follow_purse,
                 roster::follow_roster,
                 roster::end_missiles,
                 roster::sweep_orphans,
                 session::ask_for_ship,
+                dealing::deal,
                 session::follow_link,
             )
                 .chain()

@@ -1,7 +1,7 @@
 //! The session with the server: from the ticket to the ship, and how it ends.
 //!
 //! Runs in the player client and in bots. It owns naia's client and the link's state. A lost session
-//! is reported, not restored: coming back is another ticket and another session.
+//! is reported, not restored: coming back is another ticket and another session, see [`crate::player`].
 
 use crate::{
     ClientConfig,
@@ -63,6 +63,9 @@ pub enum SessionState {
     Rejected(String),
     /// The session is over without our doing. One line on why.
     Lost(String),
+    /// The session is over, and a way back is looked for. One line on why. Never a session's own state:
+    /// [`crate::player::Player`] says it of the player.
+    Returning(String),
     /// Over because [`close`] was called.
     Closed,
 }
@@ -76,7 +79,7 @@ impl SessionState {
     /// Why it is over, if it is and not by our own doing.
     pub fn failure(&self) -> Option<&str> {
         match self {
-            Self::Rejected(reason) | Self::Lost(reason) => Some(reason),
+            Self::Rejected(reason) | Self::Lost(reason) | Self::Returning(reason) => Some(reason),
             _ => None,
         }
     }
@@ -131,7 +134,7 @@ impl Session {
         self.sync.as_mut().map(|sync| sync.sim_tick(naia_tick))
     }
 
-    fn announce(&mut self, view: &mut WorldView, kind: NoticeKind, text: String) {
+    pub(crate) fn announce(&mut self, view: &mut WorldView, kind: NoticeKind, text: String) {
         self.notices += 1;
         view.announce(self.notices, kind, text);
     }

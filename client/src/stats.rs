@@ -90,6 +90,31 @@ impl CorrectionUnits {
 }
 
 impl PlayStats {
+    /// Adds the counters of another session of the same player. What is of the last seconds stays its own.
+    pub fn absorb(&mut self, other: &Self) {
+        self.motions_delivered += other.motions_delivered;
+        self.own_states += other.own_states;
+        self.corrections += other.corrections;
+        self.teleports += other.teleports;
+        self.jumps += other.jumps;
+        self.malformed += other.malformed;
+        self.orphans += other.orphans;
+        self.motions_dropped += other.motions_dropped;
+        self.shots_fired += other.shots_fired;
+        self.beams_fired += other.beams_fired;
+        self.missiles_launched += other.missiles_launched;
+        self.deaths += other.deaths;
+        self.respawns += other.respawns;
+        self.distance_flown += other.distance_flown;
+        self.seconds_in_space += other.seconds_in_space;
+        for (x, y) in &other.sectors {
+            self.visit(*x, *y);
+        }
+        let room = MAX_CORRECTIONS.saturating_sub(self.correction_units.len());
+        self.correction_units.extend(other.correction_units.iter().take(room));
+        self.bytes.total += other.bytes.total;
+    }
+
     /// Counts what a confirmed state did to the prediction.
     pub fn record_outcome(&mut self, outcome: Outcome, now_s: f64) {
         let units = match outcome {
@@ -204,6 +229,24 @@ mod tests {
             stats.record_own_tick(tick);
         }
         assert!((stats.loss() - 0.25).abs() < 0.02, "{}", stats.loss());
+    }
+
+    #[test]
+    fn two_sessions_count_as_one() {
+        let session = || {
+            let mut stats = PlayStats { motions_delivered: 2, distance_flown: 1.5, deaths: 1, ..PlayStats::default() };
+            stats.record_outcome(Outcome::Corrected(0.5), 0.0);
+            stats.record_outcome(Outcome::Snapped(300.0), 0.0);
+            stats.record_bytes(100, 0.1);
+            stats.visit(1, 2);
+            stats
+        };
+        let mut both = session();
+        both.absorb(&session());
+        both.visit(3, 4);
+        assert_eq!((both.motions_delivered, both.distance_flown, both.deaths, both.teleports), (4, 3.0, 2, 2));
+        assert_eq!((both.corrections, both.correction_sizes()), (4, &[0.5, 300.0, 0.5, 300.0][..]));
+        assert_eq!((both.bytes_received(), both.sectors.len()), (200, 2));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 use crate::arms::Readiness;
 use bevy::{math::DVec2, prelude::Resource};
 use sidereal_protocol::{
+    economy::{DealKey, Fitted, Goods},
     flight::{FlightState, HullKind},
     ids::{AccountId, EntityId, NetId},
     motion::EngineGlow,
@@ -50,6 +51,16 @@ pub struct WorldView {
     pub hits: VecDeque<HitEffect>,
     /// Ships and missiles that just blew up.
     pub blasts: VecDeque<BlastEffect>,
+    /// What the pilot has; `None` until the server told.
+    pub purse: Option<PurseShown>,
+    /// Offers of other pilots that wait for an answer, oldest first.
+    pub trades: Vec<TradeOffer>,
+    /// The station that there is to dock at, or where the ship is docked.
+    pub dock: Dock,
+    /// The rock that the own ship mines, or would mine.
+    pub mining: Option<MiningTarget>,
+    /// Deals of the pilot that have not ended.
+    pub deals_open: usize,
     /// News, oldest first.
     pub notices: VecDeque<Notice>,
     /// Other players' ships in sight.
@@ -126,6 +137,8 @@ pub struct Other {
     pub hull_max: u16,
     /// Radius, units.
     pub radius: f64,
+    /// Units of ore in a rock or a crate, once told.
+    pub ore: Option<u32>,
     /// Seconds since something was heard of its motion; a second is ordinary for what rests.
     pub silent_s: f64,
 }
@@ -135,6 +148,78 @@ impl Other {
     pub fn is_player(&self) -> bool {
         self.kind == EntityKind::Ship
     }
+}
+
+/// What the pilot has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PurseShown {
+    /// Credits in the account's wallet.
+    pub credits: u64,
+    /// Units of ore in the ship's hold.
+    pub ore: u32,
+    /// Units of ore that fit into it.
+    pub hold: u32,
+    /// Weapons fitted to the ship.
+    pub fitted: Fitted,
+    /// The station that the ship is docked at.
+    pub docked: Option<NetId>,
+    /// Units of ore in the account's store there.
+    pub stored: u32,
+}
+
+impl PurseShown {
+    /// Units of ore for which there is room in the hold.
+    pub fn room(&self) -> u32 {
+        self.hold.saturating_sub(self.ore)
+    }
+}
+
+/// A trade that another pilot offers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TradeOffer {
+    /// Its key, to answer under.
+    pub key: DealKey,
+    /// Who offers.
+    pub partner: String,
+    /// What the own pilot gets.
+    pub get: Goods,
+    /// What the own pilot gives.
+    pub give: Goods,
+    /// Seconds since it came, up to [`crate::dealing::OFFER_SECONDS`].
+    pub age_s: f64,
+}
+
+/// How the ship stands to stations.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum Dock {
+    /// None is near.
+    #[default]
+    Away,
+    /// One is near enough to dock at.
+    InReach {
+        /// Its compact id.
+        station: NetId,
+        /// Its name.
+        name: Arc<str>,
+        /// The ship has to brake first.
+        too_fast: bool,
+    },
+    /// The ship is docked.
+    Docked {
+        /// The station's compact id.
+        station: NetId,
+        /// Its name; empty until its identity came.
+        name: Arc<str>,
+    },
+}
+
+/// A rock that the own ship can mine.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MiningTarget {
+    /// The rock.
+    pub rock: NetId,
+    /// The pilot's hand is on the button, and there is room in the hold.
+    pub works: bool,
 }
 
 /// A bullet in flight.
@@ -254,6 +339,11 @@ impl Default for WorldView {
             beams: Vec::new(),
             hits: VecDeque::new(),
             blasts: VecDeque::new(),
+            purse: None,
+            trades: Vec::new(),
+            dock: Dock::Away,
+            mining: None,
+            deals_open: 0,
             notices: VecDeque::new(),
             players_near: 0,
             arms: Readiness::default(),

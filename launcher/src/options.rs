@@ -31,6 +31,10 @@ pub struct Options {
     #[arg(long, env = "SIDEREAL_GATHER")]
     pub gather: bool,
 
+    /// What the bots do: roam, gather, or trade (mine, deal at stations, and trade with each other).
+    #[arg(long, value_name = "WHAT", env = "SIDEREAL_MISSION", value_parser = ["roam", "gather", "trade"], conflicts_with = "gather")]
+    pub mission: Option<String>,
+
     /// No window, even where there is a display.
     #[arg(long, env = "SIDEREAL_HEADLESS")]
     pub headless: bool,
@@ -134,6 +138,7 @@ mod tests {
             (["--seconds", "soon"], "--seconds"),
             (["--latency-ms", "much"], "--latency-ms"),
             (["--sharts", "2"], "--sharts"),
+            (["--mission", "steal"], "--mission"),
         ] {
             let error = Options::try_parse_from(["run-local"].iter().chain(&arguments)).expect_err("a bad value");
             assert!(error.to_string().contains(named), "{error}");

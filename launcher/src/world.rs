@@ -183,6 +183,9 @@ impl World {
         if options.gather {
             command.arg("--gather");
         }
+        if let Some(mission) = &options.mission {
+            command.args(["--mission", mission]);
+        }
         Some(command)
     }
 
@@ -271,6 +274,9 @@ mod tests {
         assert!(server.contains("--expect-shards 4") && server.contains("--seed 5"), "{server}");
         let bots = arguments(&world.bots(&endpoints()).expect("wanted"));
         assert!(bots.contains("--count 3") && bots.contains("--seconds 9 --seed 5 --gather"), "{bots}");
+        let traders = self::world(&["--bots", "3", "--mission", "trade"]);
+        let traders = arguments(&traders.bots(&endpoints()).expect("wanted"));
+        assert!(traders.contains("--mission trade") && !traders.contains("--gather"), "{traders}");
         let shard = arguments(&world.shard(2, &endpoints()));
         assert!(shard.contains("--server 127.0.0.1:2 --certificate-hash ab --name shard-2"), "{shard}");
     }

@@ -10,7 +10,7 @@ use crate::{
 };
 use uuid::Uuid;
 
-pub use replicated::{Identity, Vitals};
+pub use replicated::{Identity, Lode, Vitals};
 
 /// A module for the two alone, because the lint cannot be allowed any closer.
 #[allow(missing_docs, reason = "`derive(Replicate)` makes a public `new_complete` without documentation")]
@@ -18,7 +18,8 @@ mod replicated {
     use bevy::prelude::Component;
     use naia_bevy_shared::{Property, Replicate};
 
-    /// Who and what an entity is. It does not change while the entity lives.
+    /// Who and what an entity is. While the entity lives only its hull's kind changes, and the radius with it: a
+    /// ship may get another hull at a station.
     #[derive(Component, Replicate)]
     pub struct Identity {
         /// Entity id, upper half.
@@ -39,6 +40,13 @@ mod replicated {
         pub radius: Property<f32>,
         /// What players read.
         pub name: Property<String>,
+    }
+
+    /// What a rock or a crate holds, for all to see.
+    #[derive(Component, Replicate)]
+    pub struct Lode {
+        /// Units of ore.
+        pub ore: Property<u32>,
     }
 
     /// How well an entity is.
@@ -93,6 +101,13 @@ impl Identity {
     pub fn owner(&self) -> Option<AccountId> {
         let owner = Uuid::from_u64_pair(*self.owner_high, *self.owner_low);
         (!owner.is_nil()).then_some(AccountId(owner))
+    }
+}
+
+impl Lode {
+    /// What is in a record; `None` for what nobody looks into.
+    pub fn of(record: &EntityRecord) -> Option<Self> {
+        matches!(record.kind, EntityKind::Asteroid | EntityKind::Crate).then(|| Self::new_complete(record.ore))
     }
 }
 

@@ -6,6 +6,7 @@
 
 use crate::{
     DecodeError,
+    economy::{Bargain, DealKey, DealRefusal, OreMove},
     ids::{EntityId, NetId, NetIdBlock, ShardId},
     input::Input,
     limits::MAX_CONTROL_BYTES,
@@ -140,6 +141,34 @@ pub enum ToShard {
     Impact(GhostImpact),
     /// A shot from a neighbour flies on into your sectors.
     Shot(Shot),
+    /// A pilot asks for this: may the ship do it now? Answer [`ToServer::Deal`].
+    Deal {
+        /// The deal.
+        key: DealKey,
+        /// The pilot's ship, yours.
+        ship: EntityId,
+        /// What is asked for. Of a trade each of the two ships is asked for [`Bargain::Accept`].
+        bargain: Bargain,
+        /// In a trade, the ship on the other side.
+        partner: Option<EntityId>,
+    },
+    /// A deal that you let pass is in the database, or has failed. If it is done, the record that you answered
+    /// with is the ship's.
+    Settled {
+        /// The deal.
+        key: DealKey,
+        /// The ship.
+        ship: EntityId,
+        /// Whether it was done.
+        done: bool,
+    },
+    /// How much ore is in a rock, a hold or a crate now.
+    Holdings {
+        /// Whom it concerns; yours, or what one of yours has just mined.
+        id: EntityId,
+        /// Units of ore.
+        ore: u32,
+    },
     /// The server ends: send the last record of everything, then [`ToServer::Drained`].
     Drain,
 }
@@ -202,6 +231,21 @@ pub enum ToServer {
         tick: SimTick,
         /// By whose shot.
         by: Option<EntityId>,
+        /// The crate with its cargo, a new entity of this shard's. The server moves the cargo.
+        wreck: Option<Box<EntityRecord>>,
+    },
+    /// One of mine has mined a rock, or taken in a crate.
+    OreMove(OreMove),
+    /// The answer to [`ToShard::Deal`].
+    Deal {
+        /// The deal.
+        key: DealKey,
+        /// The ship.
+        ship: EntityId,
+        /// The ship's record as it will be if the deal is done, under a new version; the ship does not change
+        /// until [`ToShard::Settled`]. `None` where the deal changes nothing but who has what (a trade). Or why
+        /// not.
+        verdict: Result<Option<Box<EntityRecord>>, DealRefusal>,
     },
     /// The answer to [`ToShard::Withdraw`].
     Withdrawn {

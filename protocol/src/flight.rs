@@ -64,7 +64,7 @@ pub struct Controls {
     /// Turning, -127 (clockwise) to 127 (counter-clockwise).
     pub turn: i8,
     /// Bits: [`Controls::FIRE`], [`Controls::BOOST`], [`Controls::BRAKE`], [`Controls::LAUNCH`],
-    /// [`Controls::BEAM`]. Others are ignored.
+    /// [`Controls::BEAM`], [`Controls::MINE`]. Others are ignored.
     pub buttons: u8,
 }
 
@@ -79,6 +79,8 @@ impl Controls {
     pub const LAUNCH: u8 = 8;
     /// The beam is wanted.
     pub const BEAM: u8 = 16;
+    /// The mining laser is wanted.
+    pub const MINE: u8 = 32;
 
     /// Whether `button` is held.
     pub fn holds(&self, button: u8) -> bool {
@@ -96,6 +98,10 @@ pub enum HullKind {
     Drone = 1,
     /// A homing missile: fast, turns badly, never fires.
     Missile = 2,
+    /// A freighter: slow, a large hold, a thick hull.
+    Hauler = 3,
+    /// A warship: a strong engine, a strong hull, next to no hold.
+    Gunship = 4,
 }
 
 /// What a hull can do. Units, seconds, radians, hull points.
@@ -128,6 +134,8 @@ impl HullKind {
             0 => Some(Self::Scout),
             1 => Some(Self::Drone),
             2 => Some(Self::Missile),
+            3 => Some(Self::Hauler),
+            4 => Some(Self::Gunship),
             _ => None,
         }
     }
@@ -167,6 +175,28 @@ impl HullKind {
                 idle_drag: 0.0,
                 hull: 10,
                 fire_interval_ticks: u64::MAX,
+            },
+            Self::Hauler => HullSpec {
+                radius: 15.0,
+                acceleration: 90.0,
+                max_speed: 160.0,
+                boost_speed: 260.0,
+                turn_rate: 2.0,
+                turn_response: 0.3,
+                idle_drag: 0.3,
+                hull: 220,
+                fire_interval_ticks: 9,
+            },
+            Self::Gunship => HullSpec {
+                radius: 11.0,
+                acceleration: 190.0,
+                max_speed: 230.0,
+                boost_speed: 380.0,
+                turn_rate: 3.2,
+                turn_response: 0.45,
+                idle_drag: 0.35,
+                hull: 170,
+                fire_interval_ticks: 5,
             },
         }
     }

@@ -12,6 +12,7 @@
 pub mod bits;
 pub mod components;
 pub mod control;
+pub mod economy;
 pub mod flight;
 pub mod ids;
 pub mod input;

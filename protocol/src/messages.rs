@@ -2,11 +2,17 @@
 
 use crate::{
     DecodeError,
+    economy::{Bargain, DealKey, Fitted, Goods, Weapon},
+    flight::HullKind,
     ids::{AccountId, EntityId, NetId},
     tick::SimTick,
 };
 use naia_bevy_shared::{Message, Request, Response};
 use uuid::Uuid;
+
+/// Why a player's session is closed when the same account connects anew. A client that reads this does not come back by
+/// itself: the two would take each other's place for ever.
+pub const TAKEN_OVER: &str = "this account has logged in elsewhere";
 
 /// The first thing a peer sends, on the transport's auth stream: a player's ticket, or the shards'
 /// secret. naia does not see it. The protocol's version and the kind of the peer are checked before.
@@ -138,3 +144,189 @@ pub struct RespawnReply {
 }
 
 impl Response for RespawnReply {}
+
+/// Asks for a [`Bargain`]. The same key again, in this session or in a later one, is the same deal: it is done
+/// once, and answered as it ended.
+#[derive(Message)]
+pub struct Deal {
+    /// The deal's key, upper half.
+    pub key_high: u64,
+    /// The deal's key, lower half.
+    pub key_low: u64,
+    /// Which bargain: its place in [`Bargain`], from 0.
+    pub kind: u8,
+    /// A hull's or a weapon's number.
+    pub item: u8,
+    /// Of an offer: the other ship's compact id.
+    pub to: u32,
+    /// Units of ore: sold, stored, taken, or given in a trade.
+    pub ore: u32,
+    /// Credits given in a trade.
+    pub credits: u64,
+    /// Units of ore wanted in a trade.
+    pub want_ore: u32,
+    /// Credits wanted in a trade.
+    pub want_credits: u64,
+}
+
+impl Deal {
+    /// The request for `bargain`.
+    pub fn of(key: DealKey, bargain: &Bargain) -> Self {
+        let (key_high, key_low) = key.0.as_u64_pair();
+        let mut deal =
+            Self { key_high, key_low, kind: 0, item: 0, to: 0, ore: 0, credits: 0, want_ore: 0, want_credits: 0 };
+        match *bargain {
+            Bargain::Dock => deal.kind = 0,
+            Bargain::Undock => deal.kind = 1,
+            Bargain::Sell { ore } => (deal.kind, deal.ore) = (2, ore),
+            Bargain::BuyHull(hull) => (deal.kind, deal.item) = (3, hull as u8),
+            Bargain::BuyWeapon(weapon) => (deal.kind, deal.item) = (4, weapon as u8),
+            Bargain::Repair => deal.kind = 5,
+            Bargain::Store { ore } => (deal.kind, deal.ore) = (6, ore),
+            Bargain::Take { ore } => (deal.kind, deal.ore) = (7, ore),
+            Bargain::Offer { to, give, want } => {
+                (deal.kind, deal.to) = (8, to.0);
+                (deal.ore, deal.credits) = (give.ore, give.credits);
+                (deal.want_ore, deal.want_credits) = (want.ore, want.credits);
+            }
+            Bargain::Accept => deal.kind = 9,
+            Bargain::Decline => deal.kind = 10,
+        }
+        deal
+    }
+
+    /// The deal's key.
+    pub fn key(&self) -> DealKey {
+        DealKey(Uuid::from_u64_pair(self.key_high, self.key_low))
+    }
+
+    /// What is asked for, checked.
+    ///
+    /// # Errors
+    /// Any [`DecodeError`].
+    pub fn bargain(&self) -> Result<Bargain, DecodeError> {
+        let ore = self.ore;
+        let bargain = match self.kind {
+            0 => Bargain::Dock,
+            1 => Bargain::Undock,
+            2 => Bargain::Sell { ore },
+            3 => Bargain::BuyHull(HullKind::from_u8(self.item).ok_or(DecodeError::OutOfRange("hull"))?),
+            4 => Bargain::BuyWeapon(Weapon::from_u8(self.item).ok_or(DecodeError::OutOfRange("weapon"))?),
+            5 => Bargain::Repair,
+            6 => Bargain::Store { ore },
+            7 => Bargain::Take { ore },
+            8 => Bargain::Offer {
+                to: NetId(self.to),
+                give: Goods { ore, credits: self.credits },
+                want: Goods { ore: self.want_ore, credits: self.want_credits },
+            },
+            9 => Bargain::Accept,
+            10 => Bargain::Decline,
+            other => return Err(DecodeError::UnknownKind(other)),
+        };
+        bargain.validate()?;
+        Ok(bargain)
+    }
+}
+
+impl Request for Deal {
+    type Response = DealReply;
+}
+
+/// How a deal stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DealOutcome {
+    /// It is in the database: nothing undoes it.
+    Done,
+    /// Nothing has changed, and nothing will.
+    Refused,
+    /// The database has not answered: ask again later with the same key.
+    Undecided,
+}
+
+/// The answer to [`Deal`].
+#[derive(Message)]
+pub struct DealReply {
+    /// 0 done, 1 refused, 2 undecided.
+    pub outcome: u8,
+    /// One sentence for the player: what was done, or why not.
+    pub text: String,
+}
+
+impl DealReply {
+    /// An answer.
+    pub fn new(outcome: DealOutcome, text: String) -> Self {
+        let outcome = match outcome {
+            DealOutcome::Done => 0,
+            DealOutcome::Refused => 1,
+            DealOutcome::Undecided => 2,
+        };
+        Self { outcome, text }
+    }
+
+    /// How the deal stands; a number of a newer build counts as undecided.
+    pub fn outcome(&self) -> DealOutcome {
+        match self.outcome {
+            0 => DealOutcome::Done,
+            1 => DealOutcome::Refused,
+            _ => DealOutcome::Undecided,
+        }
+    }
+}
+
+impl Response for DealReply {}
+
+/// What a player has, told at log in and after each change, a few times a second at most.
+#[derive(Message)]
+pub struct Purse {
+    /// Credits in the account's wallet.
+    pub credits: u64,
+    /// Units of ore in the ship's hold.
+    pub ore: u32,
+    /// Units of ore that fit into it.
+    pub hold: u32,
+    /// Weapons fitted to the ship, see [`Fitted`].
+    pub fitted: u8,
+    /// Compact id of the station that the ship is docked at; 0 in space.
+    pub docked: u32,
+    /// Units of ore in the account's store at that station.
+    pub stored: u32,
+}
+
+impl Purse {
+    /// The weapons that are fitted.
+    pub fn fitted(&self) -> Fitted {
+        Fitted(self.fitted)
+    }
+}
+
+/// What becomes of a trade that a player has a part in.
+#[derive(Message)]
+pub struct TradeNews {
+    /// The trade's key, upper half.
+    pub key_high: u64,
+    /// The trade's key, lower half.
+    pub key_low: u64,
+    /// 0: offered to you, answer with [`Bargain::Accept`] or [`Bargain::Decline`] under its key. 1: done. 2: it
+    /// came to nothing.
+    pub stage: u8,
+    /// The other pilot's name.
+    pub partner: String,
+    /// What you get: units of ore.
+    pub get_ore: u32,
+    /// What you get: credits.
+    pub get_credits: u64,
+    /// What you give: units of ore.
+    pub give_ore: u32,
+    /// What you give: credits.
+    pub give_credits: u64,
+    /// One sentence for the player.
+    pub text: String,
+}
+
+impl TradeNews {
+    /// The trade's key.
+    pub fn key(&self) -> DealKey {
+        DealKey(Uuid::from_u64_pair(self.key_high, self.key_low))
+    }
+}

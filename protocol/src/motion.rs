@@ -6,7 +6,7 @@
 //!
 //! Layout after the kind byte: sector x and y (zigzag varints, groups of 8), tick (varint, groups of
 //! 8), counts of motions (8 bits), shots, hits and beams (6 each). A motion: net id as the difference to the
-//! one before (varint, groups of 4), position (2 × 17 bits), heading (11), engine (2), one bit for
+//! one before (varint, groups of 4), position (2 × 17 bits), heading (11), engine (2), mining laser (1), one bit for
 //! moving with velocity (2 × 14), one bit for turning with its rate (10). About 11 bytes. A shot:
 //! shooter (varint, groups of 8), ticks since it was fired (zigzag varint, groups of 3), position,
 //! velocity. A hit: the same name, target (varint, groups of 8), position. A beam: the same name, target
@@ -43,13 +43,15 @@ pub const MAX_MOTIONS: usize = 255;
 /// Shots, and hits, in one packet at most: their counts are 6 bits wide.
 pub const MAX_SHOTS: usize = 63;
 
-/// What the engine of a ship shows.
+/// What the engine of a ship shows, and its mining laser.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct EngineGlow {
     /// The main engine burns.
     pub thrust: bool,
     /// The booster burns.
     pub boost: bool,
+    /// It mines: which rock, [`mined_rock`](crate::economy::mined_rock) says.
+    pub mining: bool,
 }
 
 /// One entity's motion.
@@ -185,7 +187,7 @@ fn motion_bits(previous: Option<NetId>, motion: &Motion) -> usize {
     varint_bits(id_step(previous, motion.net_id), 4)
         + 2 * POSITION.bits() as usize
         + ANGLE.bits() as usize
-        + 2
+        + 3
         + 1
         + if moving { 2 * VELOCITY.bits() as usize } else { 0 }
         + 1
@@ -248,6 +250,7 @@ fn pack(sector: SectorId, tick: SimTick, news: SectorNews<'_>) -> Vec<u8> {
         ANGLE.write(&mut writer, wrap_angle(motion.state.angle));
         writer.write_bool(motion.glow.thrust);
         writer.write_bool(motion.glow.boost);
+        writer.write_bool(motion.glow.mining);
         let moving = is_moving(&motion.state);
         writer.write_bool(moving);
         if moving {
@@ -378,7 +381,7 @@ fn read_motion(reader: &mut BitReader<'_>, origin: DVec2, previous: Option<NetId
     let local = read_vector(reader, &POSITION)?;
     // The first step is -π: the same heading as π, which is the one in range.
     let angle = wrap_angle(ANGLE.read(reader)?);
-    let glow = EngineGlow { thrust: reader.read_bool()?, boost: reader.read_bool()? };
+    let glow = EngineGlow { thrust: reader.read_bool()?, boost: reader.read_bool()?, mining: reader.read_bool()? };
     let velocity = if reader.read_bool()? { read_vector(reader, &VELOCITY)? } else { DVec2::ZERO };
     let angular_velocity = if reader.read_bool()? { ANGULAR_VELOCITY.read(reader)? } else { 0.0 };
     let state = FlightState { position: origin + local, velocity, angle, angular_velocity };

@@ -2,6 +2,7 @@
 
 use crate::{
     DecodeError,
+    economy::Fitted,
     flight::{Controls, FlightState, HullKind},
     ids::{AccountId, EntityId, NetId},
     limits::{MAX_NAME_BYTES, MAX_RECORD_BYTES},
@@ -13,11 +14,19 @@ use serde::{Deserialize, Serialize};
 
 /// First byte of an encoded record: raised when the layout changes; a stored record of another
 /// format is refused by name, not misread.
-pub const RECORD_FORMAT: u8 = 2;
+pub const RECORD_FORMAT: u8 = 3;
 
 /// The format before there were missiles and beams. Still read: what it lacks is what a record of that
 /// time had, no warhead and nothing to wait for.
 const RECORD_FORMAT_1: u8 = 1;
+
+/// The format before there was an economy. Still read: nobody was docked, nothing was fitted.
+const RECORD_FORMAT_2: u8 = 2;
+
+/// What the later formats added at a record's end, all of it zero for older ones: in format 2 two ticks and no
+/// warhead, in format 3 no station, nothing fitted, no ore, no end.
+const ADDED_BY_2: usize = 3;
+const ADDED_BY_3: usize = 4;
 
 /// What an entity is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, PartialOrd, Ord)]
@@ -31,6 +40,10 @@ pub enum EntityKind {
     Asteroid = 3,
     /// A homing missile in flight.
     Missile = 4,
+    /// A station: nothing moves or breaks it.
+    Station = 5,
+    /// What is left of a ship's cargo.
+    Crate = 6,
 }
 
 impl EntityKind {
@@ -41,6 +54,8 @@ impl EntityKind {
             2 => Some(Self::Drone),
             3 => Some(Self::Asteroid),
             4 => Some(Self::Missile),
+            5 => Some(Self::Station),
+            6 => Some(Self::Crate),
             _ => None,
         }
     }
@@ -126,6 +141,15 @@ pub struct EntityRecord {
     pub beam_ready: SimTick,
     /// A missile's warhead.
     pub warhead: Option<Warhead>,
+    /// The station that a ship is docked at.
+    pub docked: Option<EntityId>,
+    /// What was bought for a ship.
+    pub fitted: Fitted,
+    /// Units of ore in a rock, a hold or a crate, as the server's ledger last told. Only the ledger's word
+    /// counts: in a record that comes from a shard, or from the database, the server puts its own here.
+    pub ore: u32,
+    /// When a crate is lost; zero for what does not end by itself.
+    pub expires: SimTick,
 }
 
 impl EntityRecord {
@@ -154,6 +178,10 @@ impl EntityRecord {
             launcher_ready: SimTick(0),
             beam_ready: SimTick(0),
             warhead: None,
+            docked: None,
+            fitted: Fitted::default(),
+            ore: 0,
+            expires: SimTick(0),
         }
     }
 
@@ -186,13 +214,19 @@ impl EntityRecord {
         let fits = match self.kind {
             EntityKind::Ship | EntityKind::Drone => self.hull_kind.is_some_and(|hull| hull != HullKind::Missile),
             EntityKind::Missile => self.hull_kind == Some(HullKind::Missile),
-            EntityKind::Asteroid => self.hull_kind.is_none(),
+            EntityKind::Asteroid | EntityKind::Station | EntityKind::Crate => self.hull_kind.is_none(),
         };
         if !fits {
             return out("hull_kind");
         }
         if (self.kind == EntityKind::Missile) != self.warhead.is_some() {
             return out("warhead");
+        }
+        if self.docked.is_some() && self.kind != EntityKind::Ship {
+            return out("docked");
+        }
+        if !self.fitted.is_known() {
+            return out("fitted");
         }
         Ok(())
     }
@@ -221,8 +255,8 @@ impl EntityRecord {
         let (&format, rest) = bytes.split_first().ok_or(DecodeError::Truncated)?;
         let record: Self = match format {
             RECORD_FORMAT => postcard::from_bytes(rest),
-            // Fields were added at the end: two ticks of zero and a `None`, one zero byte each.
-            RECORD_FORMAT_1 => postcard::from_bytes(&[rest, &[0; 3]].concat()),
+            RECORD_FORMAT_2 => postcard::from_bytes(&[rest, &[0; ADDED_BY_3]].concat()),
+            RECORD_FORMAT_1 => postcard::from_bytes(&[rest, &[0; ADDED_BY_2 + ADDED_BY_3]].concat()),
             other => return Err(DecodeError::UnknownKind(other)),
         }
         .map_err(|error| DecodeError::Malformed(error.to_string()))?;

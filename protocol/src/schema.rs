@@ -1,8 +1,8 @@
 //! naia's protocol: channels, messages and components, registered in one order for every process.
 
 use crate::{
-    components::{Identity, Vitals},
-    messages::{Destroyed, Respawn, RespawnReply, ShipAssigned, Welcome},
+    components::{Identity, Lode, Vitals},
+    messages::{Deal, DealReply, Destroyed, Purse, Respawn, RespawnReply, ShipAssigned, TradeNews, Welcome},
     tick::TICK_DURATION,
 };
 use naia_bevy_shared::{Channel, ChannelDirection, ChannelMode, Protocol, ReliableSettings};
@@ -31,8 +31,13 @@ pub fn protocol() -> Protocol {
         .add_message::<ShipAssigned>()
         .add_message::<Destroyed>()
         .add_message::<RespawnReply>()
+        .add_message::<Purse>()
+        .add_message::<TradeNews>()
+        .add_message::<DealReply>()
         .add_request::<Respawn>()
+        .add_request::<Deal>()
         .add_component::<Identity>()
         .add_component::<Vitals>()
+        .add_component::<Lode>()
         .build()
 }

@@ -1,23 +1,35 @@
-//! Accounts: registration and login with a name and a password (argon2id).
+//! Accounts: registration and login with a name and a password (argon2id), and accounts of those whom another issuer
+//! of tokens knows.
 //!
 //! Owned by the server process and called by its HTTP thread. The `..._blocking` calls take tens of milliseconds of
 //! CPU and wait for the database; the async ones run them on blocking threads, a few at a time. What a login gives its
-//! owner is a ticket (`tickets`), not a session.
+//! owner is made elsewhere: `tickets`, `sessions`.
 
 use std::sync::Arc;
 
 use argon2::Params;
+use rand::Rng;
 use thiserror::Error;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::db::{Account, Database, DbError};
+use crate::db::{Account, Database, DbError, Made};
 use crate::password::Passwords;
+use crate::supabase::Identity;
+use crate::turns::Turns;
 
 /// The lengths of a name.
 pub const NAME_CHARS: std::ops::RangeInclusive<usize> = 3..=24;
 
 /// The lengths of a password.
 pub const PASSWORD_CHARS: std::ops::RangeInclusive<usize> = 8..=128;
+
+/// The lengths of an `Idempotency-Key`.
+pub const KEY_CHARS: std::ops::RangeInclusive<usize> = 8..=64;
+
+/// Names that are tried for an account that another issuer's user gets.
+const NAME_TRIES: u32 = 8;
+
+/// What makes a name that is taken another one: this many characters, and a hyphen before them.
+const SUFFIX_CHARS: usize = 4;
 
 /// Passwords that are hashed at the same time: each takes a core and 19 MiB, and the simulation needs the cores too.
 const HASHES_AT_ONCE: usize = 2;
@@ -56,6 +68,12 @@ pub enum RegisterError {
     /// The name is taken, in whatever case.
     #[error("the name is taken: choose another one")]
     NameTaken,
+    /// The registration's key is none.
+    #[error("an Idempotency-Key has 8 to 64 visible ASCII characters: make another one, at random")]
+    BadKey,
+    /// The registration's key was used for something else.
+    #[error("this Idempotency-Key was used with another name or password: make a new one for each registration")]
+    KeyReused,
     /// Too many wait for their turn.
     #[error("the server is busy: try again in a few seconds")]
     Busy,
@@ -83,8 +101,7 @@ struct Inner {
     passwords: Passwords,
     /// Checked when there is no such account, so that it takes as long as when there is one.
     dummy_hash: String,
-    turns: Arc<Semaphore>,
-    places: Arc<Semaphore>,
+    turns: Turns,
 }
 
 /// Registration and login. Clones share the limits.
@@ -103,31 +120,89 @@ impl Accounts {
         let passwords = Passwords::new(params);
         let dummy_hash = passwords.hash("nobody has this password");
         Ok(Self {
-            inner: Arc::new(Inner {
-                database,
-                passwords,
-                dummy_hash,
-                turns: Arc::new(Semaphore::new(HASHES_AT_ONCE)),
-                places: Arc::new(Semaphore::new(HASHES_AT_ONCE + MAX_WAITING)),
-            }),
+            inner: Arc::new(Inner { database, passwords, dummy_hash, turns: Turns::new(HASHES_AT_ONCE, MAX_WAITING) }),
         })
     }
 
-    /// Makes an account; it is stored when this returns.
+    /// Memory that all hashes so far have gone over, KiB: what they have cost.
+    pub fn hashed_kib(&self) -> u64 {
+        self.inner.passwords.work()
+    }
+
+    /// Makes an account; it is stored when this returns. With a `key`, the same registration again gives the same
+    /// account, for a day.
     ///
     /// # Errors
     /// [`RegisterError`] tells why it was not made.
-    pub fn register_blocking(&self, name: &str, password: &str) -> Result<Account, RegisterError> {
-        check_new(name, password)?;
+    pub fn register_blocking(&self, name: &str, password: &str, key: Option<&str>) -> Result<Account, RegisterError> {
+        check_new(name, password, key)?;
         let database = &self.inner.database;
+        if let Some(key) = key
+            && let Some(before) = database.registered_with(key).map_err(RegisterError::Database)?
+        {
+            return self.same_registration(before, name, password);
+        }
         if database.find_account(name).map_err(RegisterError::Database)?.is_some() {
             return Err(RegisterError::NameTaken);
         }
         let hash = self.inner.passwords.hash(password);
-        database.create_account(name, &hash).map_err(|error| match error {
-            DbError::NameTaken => RegisterError::NameTaken,
-            other => RegisterError::Database(other),
-        })
+        let made = match key {
+            Some(key) => database.create_account_once(name, &hash, key),
+            None => database.create_account(name, &hash).map(Made::New),
+        };
+        match made {
+            Ok(Made::New(account)) => Ok(account),
+            Ok(Made::Before(account)) => self.same_registration(account, name, password),
+            Err(DbError::NameTaken) => Err(RegisterError::NameTaken),
+            Err(other) => Err(RegisterError::Database(other)),
+        }
+    }
+
+    /// What was registered before under a key, if it is what is asked for now.
+    fn same_registration(&self, before: Account, name: &str, password: &str) -> Result<Account, RegisterError> {
+        if before.name == name && self.matches(Some(&before), password) {
+            Ok(before)
+        } else {
+            Err(RegisterError::KeyReused)
+        }
+    }
+
+    /// Whether it is the account's password; for no account, and for one without a password, never, after the same work.
+    fn matches(&self, account: Option<&Account>, password: &str) -> bool {
+        let Inner { passwords, dummy_hash, .. } = &*self.inner;
+        let hash = account.map(|account| account.password_hash.as_str()).filter(|hash| !hash.is_empty());
+        let outcome = passwords.matches(password, hash.unwrap_or(dummy_hash));
+        match outcome {
+            Ok(matches) => matches && hash.is_some(),
+            Err(error) => {
+                let account = account.map(|account| account.id);
+                tracing::error!(?account, %error, "a stored password hash is damaged");
+                let _ = passwords.matches(password, dummy_hash);
+                false
+            }
+        }
+    }
+
+    /// The account of somebody whom another issuer knows, made at their first visit. Whether it was is told.
+    ///
+    /// # Errors
+    /// When the database fails, or no name was free for them.
+    pub fn of_identity_blocking(&self, identity: &Identity) -> Result<(Account, bool), DbError> {
+        let database = &self.inner.database;
+        if let Some(account) = database.account_of_identity(&identity.issuer, identity.subject)? {
+            return Ok((account, false));
+        }
+        let base = clean_name(identity.wished_name.as_deref().unwrap_or_default());
+        let mut tries = 0;
+        loop {
+            let name = if tries == 0 { base.clone() } else { with_suffix(&base) };
+            match database.create_account_of_identity(&name, &identity.issuer, identity.subject) {
+                Ok(Made::New(account)) => return Ok((account, true)),
+                Ok(Made::Before(account)) => return Ok((account, false)),
+                Err(DbError::NameTaken) if tries < NAME_TRIES => tries += 1,
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// The account with that name and password.
@@ -140,11 +215,7 @@ impl Accounts {
             return Err(LoginError::WrongCredentials);
         }
         let account = self.inner.database.find_account(name).map_err(LoginError::Database)?;
-        let hash = account.as_ref().map_or(&self.inner.dummy_hash, |account| &account.password_hash);
-        let matches = self.inner.passwords.matches(password, hash).unwrap_or_else(|error| {
-            tracing::error!(account = ?account.as_ref().map(|account| account.id), %error, "a stored password hash is damaged");
-            false
-        });
+        let matches = self.matches(account.as_ref(), password);
         account.filter(|_| matches).ok_or(LoginError::WrongCredentials)
     }
 
@@ -152,13 +223,16 @@ impl Accounts {
     ///
     /// # Errors
     /// As there, and [`RegisterError::Busy`].
-    pub async fn register(&self, name: String, password: String) -> Result<Account, RegisterError> {
-        check_new(&name, &password)?;
-        let turn = self.turn().await.ok_or(RegisterError::Busy)?;
+    pub async fn register(
+        &self,
+        name: String,
+        password: String,
+        key: Option<String>,
+    ) -> Result<Account, RegisterError> {
+        check_new(&name, &password, key.as_deref())?;
         let accounts = self.clone();
-        on_blocking_thread(turn, move || accounts.register_blocking(&name, &password))
-            .await
-            .unwrap_or(Err(RegisterError::Busy))
+        let work = move || accounts.register_blocking(&name, &password, key.as_deref());
+        self.inner.turns.run(work).await.unwrap_or(Err(RegisterError::Busy))
     }
 
     /// [`login_blocking`](Self::login_blocking) on a blocking thread, when its turn has come.
@@ -166,49 +240,54 @@ impl Accounts {
     /// # Errors
     /// As there, and [`LoginError::Busy`].
     pub async fn login(&self, name: String, password: String) -> Result<Account, LoginError> {
-        let turn = self.turn().await.ok_or(LoginError::Busy)?;
         let accounts = self.clone();
-        on_blocking_thread(turn, move || accounts.login_blocking(&name, &password))
-            .await
-            .unwrap_or(Err(LoginError::Busy))
-    }
-
-    /// Waits for a turn, if there is a place to wait.
-    async fn turn(&self) -> Option<[OwnedSemaphorePermit; 2]> {
-        let place = self.inner.places.clone().try_acquire_owned().ok()?;
-        let turn = self.inner.turns.clone().acquire_owned().await.ok()?;
-        Some([place, turn])
+        let work = move || accounts.login_blocking(&name, &password);
+        self.inner.turns.run(work).await.unwrap_or(Err(LoginError::Busy))
     }
 }
 
-/// The turn goes with the work, which goes on when the one who asked is gone. `None` if the runtime ends or the work
-/// panicked.
-async fn on_blocking_thread<T: Send + 'static>(
-    turn: [OwnedSemaphorePermit; 2],
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Option<T> {
-    tokio::task::spawn_blocking(move || {
-        let outcome = work();
-        drop(turn);
-        outcome
-    })
-    .await
-    .inspect_err(|error| tracing::error!(%error, "a login or a registration broke off"))
-    .ok()
-}
-
-fn check_new(name: &str, password: &str) -> Result<(), RegisterError> {
+fn check_new(name: &str, password: &str, key: Option<&str>) -> Result<(), RegisterError> {
     if !is_name(name) {
         return Err(RegisterError::BadName);
     }
     if !is_password(password) {
         return Err(RegisterError::BadPassword);
     }
+    if key.is_some_and(|key| !KEY_CHARS.contains(&key.len()) || !key.bytes().all(|c| c.is_ascii_graphic())) {
+        return Err(RegisterError::BadKey);
+    }
     Ok(())
 }
 
+/// What is left of a wish within the rules for names: other characters become one hyphen, and who wishes for too little
+/// is a pilot.
+fn clean_name(wish: &str) -> String {
+    let mut name = String::new();
+    for c in wish.chars() {
+        if name.len() == *NAME_CHARS.end() {
+            break;
+        }
+        if c.is_ascii_alphanumeric() || c == '_' {
+            name.push(c);
+        } else if !name.is_empty() && !name.ends_with('-') {
+            name.push('-');
+        }
+    }
+    let name = name.trim_end_matches('-');
+    if NAME_CHARS.contains(&name.len()) { name.to_owned() } else { "pilot".to_owned() }
+}
+
+fn with_suffix(base: &str) -> String {
+    // Without what is easily taken for something else.
+    const LETTERS: &[u8] = b"abcdefghjkmnpqrstuvwxyz23456789";
+    let kept = base.len().min(*NAME_CHARS.end() - SUFFIX_CHARS - 1);
+    let mut random = rand::rng();
+    let suffix = (0..SUFFIX_CHARS).map(|_| char::from(LETTERS[random.random_range(0..LETTERS.len())]));
+    format!("{}-{}", base[..kept].trim_end_matches('-'), suffix.collect::<String>())
+}
+
 /// ASCII only: names that look alike are then alike.
-fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     NAME_CHARS.contains(&name.len()) && name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_' || c == b'-')
 }
 
@@ -228,16 +307,16 @@ mod tests {
     #[test]
     fn who_registered_can_log_in_in_whatever_case() {
         let accounts = accounts();
-        let ann = accounts.register_blocking("Ann_1", "correct horse").expect("a good name");
+        let ann = accounts.register_blocking("Ann_1", "correct horse", None).expect("a good name");
         assert_eq!(accounts.login_blocking("ann_1", "correct horse").expect("registered").id, ann.id);
-        assert!(matches!(accounts.register_blocking("ANN_1", "other horse"), Err(RegisterError::NameTaken)));
+        assert!(matches!(accounts.register_blocking("ANN_1", "other horse", None), Err(RegisterError::NameTaken)));
     }
 
     #[test]
     fn the_password_is_stored_as_argon2id_with_a_salt_of_its_own() {
         let accounts = accounts();
-        let ann = accounts.register_blocking("ann", "correct horse").expect("a good name");
-        let bob = accounts.register_blocking("bob", "correct horse").expect("a good name");
+        let ann = accounts.register_blocking("ann", "correct horse", None).expect("a good name");
+        let bob = accounts.register_blocking("bob", "correct horse", None).expect("a good name");
         assert!(ann.password_hash.starts_with("$argon2id$v=19$m=8,t=1,p=1$"), "{}", ann.password_hash);
         assert_ne!(ann.password_hash, bob.password_hash);
         assert!(!format!("{ann:?}").contains("argon2id"));
@@ -246,7 +325,7 @@ mod tests {
     #[test]
     fn a_wrong_password_and_an_unknown_name_read_the_same() {
         let accounts = accounts();
-        accounts.register_blocking("ann", "correct horse").expect("a good name");
+        accounts.register_blocking("ann", "correct horse", None).expect("a good name");
         let wrong = accounts.login_blocking("ann", "wrong horse!").expect_err("wrong");
         let unknown = accounts.login_blocking("bob", "correct horse").expect_err("unknown");
         assert!(matches!(wrong, LoginError::WrongCredentials));
@@ -262,34 +341,87 @@ mod tests {
         let accounts = accounts();
         for name in ["", "ab", "an n", "ann\0", "ann'--", "änn", "аnn", "../../etc", &"a".repeat(25)] {
             assert!(
-                matches!(accounts.register_blocking(name, "correct horse"), Err(RegisterError::BadName)),
+                matches!(accounts.register_blocking(name, "correct horse", None), Err(RegisterError::BadName)),
                 "{name:?}"
             );
             assert!(matches!(accounts.login_blocking(name, "correct horse"), Err(LoginError::WrongCredentials)));
         }
         for password in ["", "1234567", &"x".repeat(129)] {
-            assert!(matches!(accounts.register_blocking("ann", password), Err(RegisterError::BadPassword)));
+            assert!(matches!(accounts.register_blocking("ann", password, None), Err(RegisterError::BadPassword)));
         }
         for (name, password) in [("abc", "ünïcödé!"), ("a-b_3", "12345678"), (&*"a".repeat(24), &*"語".repeat(128))]
         {
-            accounts.register_blocking(name, password).expect("within the rules");
+            accounts.register_blocking(name, password, None).expect("within the rules");
             accounts.login_blocking(name, password).expect("registered");
         }
     }
 
-    #[tokio::test]
-    async fn past_the_waiting_places_a_login_is_told_to_come_back() {
+    #[test]
+    fn a_registration_that_is_sent_again_with_its_key_gives_the_same_account() {
         let accounts = accounts();
-        let every_place = accounts
-            .inner
-            .places
-            .clone()
-            .acquire_many_owned((HASHES_AT_ONCE + MAX_WAITING) as u32)
-            .await
-            .expect("never closed");
-        let login = || accounts.login("ann".to_owned(), "correct horse".to_owned());
-        assert!(matches!(login().await, Err(LoginError::Busy)));
-        drop(every_place);
-        assert!(matches!(login().await, Err(LoginError::WrongCredentials)));
+        let register = |name: &str, password: &str, key: Option<&str>| accounts.register_blocking(name, password, key);
+        let ann = register("ann", "correct horse", Some("key-of-ann")).expect("a good name");
+        assert_eq!(register("ann", "correct horse", Some("key-of-ann")).expect("again").id, ann.id);
+        for (name, password) in [("bob", "correct horse"), ("ann", "another horse"), ("Ann", "correct horse")] {
+            let again = register(name, password, Some("key-of-ann"));
+            assert!(matches!(again, Err(RegisterError::KeyReused)), "{name} {password}");
+        }
+        assert!(accounts.inner.database.find_account("bob").expect("memory").is_none());
+        assert!(matches!(register("ann", "correct horse", Some("another-key")), Err(RegisterError::NameTaken)));
+        assert!(matches!(register("ann", "correct horse", None), Err(RegisterError::NameTaken)));
+        register("bob", "correct horse", Some("another-key")).expect("a key of a registration that failed is free");
+        for key in ["", "seven77", "with space", "ümläut-key", "tab\there", &"k".repeat(65)] {
+            assert!(matches!(register("cyd", "correct horse", Some(key)), Err(RegisterError::BadKey)), "{key:?}");
+        }
+        for key in ["eight888", &"~".repeat(64)] {
+            register(&format!("cyd{}", key.len()), "correct horse", Some(key)).expect("within the rules");
+        }
+    }
+
+    #[test]
+    fn every_login_that_is_refused_costs_the_same_work() {
+        let accounts = accounts();
+        accounts.register_blocking("ann", "correct horse", None).expect("a good name");
+        let database = &accounts.inner.database;
+        database.create_account("damaged", "$argon2id$what").expect("a new name");
+        database.create_account_of_identity("external", "https://a", uuid::Uuid::from_u128(1)).expect("a new name");
+        let work_of = |name: &str| {
+            let before = accounts.inner.passwords.work();
+            let refused = accounts.login_blocking(name, "wrong horse!").expect_err("wrong");
+            assert!(matches!(refused, LoginError::WrongCredentials), "{name}");
+            accounts.inner.passwords.work() - before
+        };
+        let wrong = work_of("ann");
+        assert!(wrong > 0);
+        for name in ["nobody", "external", "damaged"] {
+            assert_eq!(work_of(name), wrong, "{name}");
+        }
+        // The empty hash of an account without a password is nobody's.
+        let nothing = accounts.login_blocking("external", "nobody has this password");
+        assert!(matches!(nothing, Err(LoginError::WrongCredentials)));
+    }
+
+    #[test]
+    fn somebody_whom_another_issuer_knows_has_one_account_under_a_name_within_the_rules() {
+        let accounts = accounts();
+        let identity = |subject: u128, wish: Option<&str>| Identity {
+            issuer: "https://a".to_owned(),
+            subject: uuid::Uuid::from_u128(subject),
+            wished_name: wish.map(str::to_owned),
+        };
+        let account = |identity: &Identity| accounts.of_identity_blocking(identity).expect("memory");
+        let (ann, is_new) = account(&identity(1, Some("Ann Ønly!")));
+        assert_eq!((ann.name.as_str(), is_new), ("Ann-nly", true));
+        let (again, is_new) = account(&identity(1, Some("another wish")));
+        assert_eq!((again, is_new), (ann, false));
+        let mut names = std::collections::HashSet::new();
+        let long = "x".repeat(500);
+        let wishes =
+            ["ann-nly", "Ann-nly", "", "語", "a", "../../etc/passwd", &long, &long, "\\0'; DROP TABLE accounts; --"];
+        for (subject, wish) in (2..).zip(wishes.into_iter().map(Some).chain([None])) {
+            let (account, is_new) = account(&identity(subject, wish));
+            assert!(is_new && is_name(&account.name), "{wish:?}: {}", account.name);
+            assert!(names.insert(account.name.to_ascii_lowercase()), "{}", account.name);
+        }
     }
 }

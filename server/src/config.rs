@@ -1,7 +1,11 @@
 //! The server's configuration, parsed once from flags and environment.
 
-use clap::Parser;
-use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
+use crate::{
+    rate_limit::Rates,
+    supabase::{Algorithm, KeyTimes, SupabaseConfig, SupabaseConfigError},
+};
+use clap::{Args, Parser};
+use std::{convert::Infallible, fmt, net::SocketAddr, path::PathBuf, str::FromStr};
 
 /// A text that is never printed.
 #[derive(Clone)]
@@ -22,6 +26,11 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(hidden)")
     }
+}
+
+/// One that may be empty, which is as if it were not given.
+fn maybe_secret(text: &str) -> Result<Secret, Infallible> {
+    Ok(Secret(text.to_owned()))
 }
 
 /// A database's URL, which may hold a password.
@@ -64,18 +73,21 @@ pub enum AdvertiseError {
 /// The database when nobody names one.
 const DEFAULT_DATABASE_URL: &str = "sqlite://sidereal.sqlite";
 
+/// The database that is given, or the one that `DATABASE_URL` names, or the one of nobody's naming.
+pub fn database_url(given: Option<&DatabaseUrl>) -> String {
+    database_url_or(given, std::env::var("DATABASE_URL").ok())
+}
+
+fn database_url_or(given: Option<&DatabaseUrl>, from_environment: Option<String>) -> String {
+    let given = given.map(|url| url.0.clone());
+    given.or_else(|| from_environment.filter(|url| !url.is_empty())).unwrap_or_else(|| DEFAULT_DATABASE_URL.to_owned())
+}
+
 impl Config {
     /// The database's URL; it may hold a password. In this order: the flag, its environment twin, `DATABASE_URL`, a
     /// file in the working folder.
     pub fn database_url(&self) -> String {
-        self.database_url_or(std::env::var("DATABASE_URL").ok())
-    }
-
-    fn database_url_or(&self, from_environment: Option<String>) -> String {
-        let given = self.database_url.as_ref().map(|url| url.0.clone());
-        given
-            .or_else(|| from_environment.filter(|url| !url.is_empty()))
-            .unwrap_or_else(|| DEFAULT_DATABASE_URL.to_owned())
+        database_url(self.database_url.as_ref())
     }
 
     /// What logins tell players to connect to, when `bound` is what the system gave for `player_addr`.
@@ -95,7 +107,7 @@ impl Config {
 
 /// Sidereal's replication server: the only door for players and shards.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "sidereal-server", version)]
+#[command(name = "sidereal-server", version, after_help = "sidereal-server db --help: look after a database.")]
 pub struct Config {
     /// Where players connect (UDP, WebTransport); port 0 takes any free one.
     #[arg(long, env = "SIDEREAL_PLAYER_ADDR", value_parser = address, default_value = "127.0.0.1:7777")]
@@ -123,6 +135,12 @@ pub struct Config {
     /// No lease is given before this many shards are there, or five seconds have passed.
     #[arg(long, env = "SIDEREAL_EXPECT_SHARDS", default_value_t = 1)]
     pub expect_shards: usize,
+    /// Limits of the HTTP API.
+    #[command(flatten)]
+    pub http: HttpOptions,
+    /// Players with access tokens of Supabase.
+    #[command(flatten)]
+    pub supabase: SupabaseOptions,
     /// Write a report of the run here when it ends (JSON).
     #[arg(long, env = "SIDEREAL_REPORT")]
     pub report: Option<PathBuf>,
@@ -132,6 +150,75 @@ pub struct Config {
     /// End when the standard input ends: nothing outlives a launcher that was killed.
     #[arg(long, env = "SIDEREAL_DIE_WITH_STDIN")]
     pub die_with_stdin: bool,
+}
+
+/// Limits of the HTTP API.
+#[derive(Debug, Clone, Args)]
+pub struct HttpOptions {
+    /// Requests to /api/ that one remote address may make in a minute, and at once; 0: as many as it likes.
+    #[arg(long, env = "SIDEREAL_RATE_LIMIT_ADDRESS", default_value_t = Rates::default().requests_per_address)]
+    pub rate_limit_address: u32,
+    /// Wrong passwords that may be given for one account's name in a minute; 0: as many as one likes.
+    #[arg(long, env = "SIDEREAL_RATE_LIMIT_ACCOUNT", default_value_t = Rates::default().failures_per_account)]
+    pub rate_limit_account: u32,
+    /// Proxies in a row before the HTTP address, whose X-Forwarded-For is believed; 0: none is, and a request comes from
+    /// whoever connects.
+    #[arg(long, env = "SIDEREAL_TRUSTED_PROXIES", default_value_t = 0)]
+    pub trusted_proxies: usize,
+}
+
+impl HttpOptions {
+    /// How often peers may ask.
+    pub fn rates(&self) -> Rates {
+        Rates { requests_per_address: self.rate_limit_address, failures_per_account: self.rate_limit_account }
+    }
+}
+
+/// Players with access tokens of Supabase. Without any of these none is taken.
+#[derive(Debug, Clone, Args)]
+pub struct SupabaseOptions {
+    /// Where the project's public keys are, https://PROJECT.supabase.co/auth/v1/.well-known/jwks.json.
+    #[arg(long, env = "SIDEREAL_SUPABASE_JWKS_URL")]
+    pub supabase_jwks_url: Option<String>,
+    /// What `iss` is in its tokens, https://PROJECT.supabase.co/auth/v1.
+    #[arg(long, env = "SIDEREAL_SUPABASE_ISSUER")]
+    pub supabase_issuer: Option<String>,
+    /// What is in `aud` of its tokens.
+    #[arg(long, env = "SIDEREAL_SUPABASE_AUDIENCE", default_value = "authenticated")]
+    pub supabase_audience: String,
+    /// The secret of a project that signs with HS256; best given by the environment, where other users cannot read it.
+    #[arg(long, env = "SIDEREAL_SUPABASE_JWT_SECRET", hide_env_values = true, value_parser = maybe_secret)]
+    pub supabase_jwt_secret: Option<Secret>,
+    /// How its tokens are signed: ES256 unless a secret is given, which means HS256.
+    #[arg(long, env = "SIDEREAL_SUPABASE_ALGORITHM", ignore_case = true)]
+    pub supabase_algorithm: Option<Algorithm>,
+}
+
+impl SupabaseOptions {
+    /// How tokens are judged, if any are.
+    ///
+    /// # Errors
+    /// [`SupabaseConfigError::WrongKeys`] when something is given, but nothing to verify with.
+    pub fn config(&self) -> Result<Option<SupabaseConfig>, SupabaseConfigError> {
+        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        let (jwks_url, issuer) = (given(&self.supabase_jwks_url), given(&self.supabase_issuer));
+        let secret = self.supabase_jwt_secret.clone().map(|secret| secret.0).filter(|secret| !secret.is_empty());
+        if jwks_url.is_none() && secret.is_none() {
+            return match issuer.is_some() || self.supabase_algorithm.is_some() {
+                true => Err(SupabaseConfigError::WrongKeys),
+                false => Ok(None),
+            };
+        }
+        let usual = if jwks_url.is_none() { Algorithm::Hs256 } else { Algorithm::Es256 };
+        Ok(Some(SupabaseConfig {
+            algorithm: self.supabase_algorithm.unwrap_or(usual),
+            jwks_url,
+            secret,
+            issuer: issuer.unwrap_or_default(),
+            audience: self.supabase_audience.clone(),
+            times: KeyTimes::default(),
+        }))
+    }
 }
 
 #[cfg(test)]
@@ -152,13 +239,16 @@ mod tests {
             Config::try_parse_from(secret.iter().chain(arguments)).expect("a good command line")
         };
         let flag = parse(&["--database-url", "postgres://me:hunter2@h/world"]);
-        assert_eq!(flag.database_url_or(Some("other.sqlite".into())), "postgres://me:hunter2@h/world");
+        assert_eq!(
+            database_url_or(flag.database_url.as_ref(), Some("other.sqlite".into())),
+            "postgres://me:hunter2@h/world"
+        );
         assert!(!format!("{flag:?}").contains("hunter2"));
         if std::env::var_os("SIDEREAL_DATABASE_URL").is_none() {
             let none = parse(&[]);
-            assert_eq!(none.database_url_or(Some("other.sqlite".into())), "other.sqlite");
-            assert_eq!(none.database_url_or(Some(String::new())), DEFAULT_DATABASE_URL);
-            assert_eq!(none.database_url_or(None), DEFAULT_DATABASE_URL);
+            assert_eq!(database_url_or(none.database_url.as_ref(), Some("other.sqlite".into())), "other.sqlite");
+            assert_eq!(database_url_or(none.database_url.as_ref(), Some(String::new())), DEFAULT_DATABASE_URL);
+            assert_eq!(database_url_or(none.database_url.as_ref(), None), DEFAULT_DATABASE_URL);
         }
     }
 
@@ -177,5 +267,29 @@ mod tests {
             let error = advertised(&arguments, bound).expect_err("nobody can connect there");
             assert!(error.contains("--advertise-player-addr"), "{error}");
         }
+    }
+
+    fn supabase(arguments: &[&str]) -> Result<Option<Algorithm>, SupabaseConfigError> {
+        let secret = ["sidereal-server", "--shard-secret", "x"];
+        let config = Config::try_parse_from(secret.iter().chain(arguments)).expect("a good command line");
+        assert!(!format!("{config:?}").contains("hunter2"));
+        config.supabase.config().map(|config| config.map(|config| config.algorithm))
+    }
+
+    #[test]
+    fn the_algorithm_for_access_tokens_is_the_operators() {
+        let url = ["--supabase-jwks-url", "https://x/k", "--supabase-issuer", "https://x"];
+        let secret = ["--supabase-jwt-secret", "hunter2", "--supabase-issuer", "https://x"];
+        let and = |flags: &[&'static str], more: &[&'static str]| [flags, more].concat();
+        assert_eq!(supabase(&[]), Ok(None));
+        assert_eq!(
+            supabase(&["--supabase-jwks-url", "", "--supabase-issuer", "", "--supabase-jwt-secret", ""]),
+            Ok(None)
+        );
+        assert_eq!(supabase(&url), Ok(Some(Algorithm::Es256)));
+        assert_eq!(supabase(&and(&url, &["--supabase-algorithm", "rs256"])), Ok(Some(Algorithm::Rs256)));
+        assert_eq!(supabase(&secret), Ok(Some(Algorithm::Hs256)));
+        assert_eq!(supabase(&["--supabase-issuer", "https://x"]), Err(SupabaseConfigError::WrongKeys));
+        assert_eq!(supabase(&["--supabase-algorithm", "ES256"]), Err(SupabaseConfigError::WrongKeys));
     }
 }

@@ -7,6 +7,8 @@
 use crate::{
     census::Audit,
     clock::Clock,
+    deals::Deals,
+    goods::Goods,
     granting::LeaseBook,
     interest::Interest,
     link::Link,
@@ -16,6 +18,7 @@ use crate::{
     players::Players,
     report::Tally,
     shards::Shards,
+    trades::Trades,
     transfers::Transfers,
 };
 use bevy::{
@@ -49,6 +52,12 @@ pub struct Core<'w, 's> {
     pub interest: ResMut<'w, Interest>,
     /// The way to the database.
     pub storage: ResMut<'w, Storage>,
+    /// Who is told of what changed hands.
+    pub goods: ResMut<'w, Goods>,
+    /// Deals that have not ended.
+    pub deals: ResMut<'w, Deals>,
+    /// Open offers.
+    pub trades: ResMut<'w, Trades>,
     /// What the shards' censuses said.
     pub audit: ResMut<'w, Audit>,
     /// Counters.

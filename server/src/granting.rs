@@ -11,7 +11,7 @@ use sidereal_protocol::{
     control::ToShard,
     ids::{EntityId, ShardId},
     limits::RECORDS_PER_LEASE_FRAME,
-    record::EntityRecord,
+    record::{EntityKind, EntityRecord},
     sector::{BlockId, SectorId},
     tick::{SimTick, TICK_HZ},
 };
@@ -72,7 +72,7 @@ impl Core<'_, '_> {
         for (sector, known, records) in rows {
             let records = if known {
                 loaded += records.len();
-                records
+                self.with_station(sector, records, tick)
             } else {
                 let fresh = worldgen::sector_records(self.storage.world_seed, sector, tick);
                 generated += fresh.len();
@@ -106,6 +106,17 @@ impl Core<'_, '_> {
         }
     }
 
+    /// A world from before there were stations gets its own: none is ever destroyed, so that a missing one never was.
+    fn with_station(&mut self, sector: SectorId, mut records: Vec<EntityRecord>, tick: SimTick) -> Vec<EntityRecord> {
+        if let Some(station) = worldgen::station(self.storage.world_seed, sector, &records, tick)
+            && !records.iter().any(|record| record.kind == EntityKind::Station)
+        {
+            self.storage.put(&station);
+            records.push(station);
+        }
+        records
+    }
+
     /// Hands a block's entities to its holder.
     fn grant(&mut self, block: BlockId, shard: ShardId) {
         let ids: Vec<EntityId> = self
@@ -115,6 +126,7 @@ impl Core<'_, '_> {
                 entry.holder == Holder::Server
                     && entry.record.sector.block() == block
                     && !self.transfers.machine.is_offered(*id)
+                    && !self.deals.concern(*id)
             })
             .map(|(id, _)| id)
             .collect();
@@ -132,7 +144,7 @@ impl Core<'_, '_> {
                 piloted.push((*id, owner, pilot.last_input));
             }
             self.replace_record(record.clone());
-            records.push(record);
+            records.push(self.with_ore(record));
         }
         info!(%block, %shard, entities = records.len(), "lease granted");
         let mut leases = self.leases.table.leases_of(block);

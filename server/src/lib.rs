@@ -14,6 +14,9 @@ pub mod clock;
 pub mod config;
 pub mod core;
 pub mod db;
+pub mod db_tool;
+pub mod deals;
+pub mod goods;
 pub mod granting;
 pub mod handoff;
 pub mod http;
@@ -28,13 +31,18 @@ pub mod motion_plane;
 mod password;
 pub mod persist;
 pub mod players;
+pub mod rate_limit;
 pub mod report;
 pub mod run;
 pub mod schedule;
+pub mod sessions;
 pub mod shards;
 pub mod shutdown;
+pub mod supabase;
 pub mod tickets;
+pub mod trades;
 pub mod transfers;
+mod turns;
 pub mod worldgen;
 
 use bevy::{
@@ -93,6 +101,9 @@ pub fn build_app(parts: ServerParts) -> App {
         .init_resource::<shards::Shards>()
         .init_resource::<players::Players>()
         .init_resource::<interest::Interest>()
+        .init_resource::<goods::Goods>()
+        .init_resource::<deals::Deals>()
+        .init_resource::<trades::Trades>()
         .init_resource::<census::Audit>()
         .init_resource::<report::Tally>()
         .init_resource::<report::TickStart>()

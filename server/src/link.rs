@@ -11,10 +11,10 @@ use sha2::{Digest, Sha256};
 use sidereal_protocol::{
     control::{ToShard, encode_frame},
     ids::{AccountId, ShardId},
-    messages::{Credential, Respawn},
+    messages::{Credential, Deal, Respawn},
     schema::protocol,
 };
-use sidereal_transport::{ClientMessages, PeerKind, ServerHandle};
+use sidereal_transport::{ClientMessages, Field, PeerKind, ServerHandle};
 use std::{
     collections::{BTreeMap, HashMap},
     net::SocketAddr,
@@ -45,7 +45,10 @@ impl Link {
     /// A link over `transport`, which judges players by tickets and shards by the secret.
     pub fn new(transport: ServerHandle, tickets: TicketOffice, shard_secret: &str) -> Self {
         transport.gate_auth();
-        transport.set_client_messages(ClientMessages::new(&protocol()).request::<Respawn>(&[]));
+        // As `Deal` stands there: a key in two halves, kind and item, ship, ore, credits, ore and credits wanted.
+        let deal = [64, 64, 8, 8, 32, 32, 64, 32, 64].map(Field::Bits);
+        let messages = ClientMessages::new(&protocol()).request::<Respawn>(&[]).request::<Deal>(&deal);
+        transport.set_client_messages(messages);
         Self {
             transport,
             tickets,

@@ -1,18 +1,20 @@
-//! `sidereal-server`: parses its configuration, runs the server, and says in one line what went wrong.
+//! `sidereal-server`: parses its configuration, runs the server or a database tool, and says in one line what went wrong.
 
 use clap::Parser;
 use sidereal_server::{
     config::Config,
+    db_tool::{self, DbTool},
     run::{Failure, run},
 };
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|first| first == "db") {
+        return look_after_database();
+    }
     let config = Config::parse();
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info,naia_shared=warn,naia_server=warn,naia_client=error"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    log("info,naia_shared=warn,naia_server=warn,naia_client=error");
     match run(&config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -23,4 +25,22 @@ fn main() -> ExitCode {
             })
         }
     }
+}
+
+fn look_after_database() -> ExitCode {
+    let tool = DbTool::parse_from(std::env::args_os().skip(1));
+    log("warn");
+    match db_tool::run(&tool) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("sidereal-server db: {}", Failure::Start(error));
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn log(default: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }

@@ -8,7 +8,7 @@ use crate::{core::Core, motion_plane::SectorChange};
 use bevy::prelude::{Entity, Query, ResMut, Resource};
 use naia_bevy_server::{CommandsExt, RoomKey};
 use sidereal_protocol::{
-    components::{Identity, Vitals},
+    components::{Identity, Lode, Vitals},
     ids::{EntityId, NetId, NetIdBlock, ShardId},
     limits::NET_ID_BLOCK,
     record::EntityRecord,
@@ -47,6 +47,7 @@ pub struct Mirror {
     entries: BTreeMap<EntityId, Mirrored>,
     by_net: HashMap<NetId, EntityId>,
     stale_vitals: BTreeSet<EntityId>,
+    stale_hulls: BTreeSet<EntityId>,
     net_ids: NetIds,
 }
 
@@ -157,6 +158,10 @@ impl Core<'_, '_> {
             entity
         };
         self.commands.entity(entity).insert((Identity::of(&record), Vitals::of(&record)));
+        let record = self.with_ore(record);
+        if let Some(lode) = Lode::of(&record) {
+            self.commands.entity(entity).insert(lode);
+        }
         let room = self.room(record.sector);
         self.naia.room_mut(&room).add_entity(&entity);
         let authority = match holder {
@@ -178,6 +183,7 @@ impl Core<'_, '_> {
         self.tally.left += 1;
         self.mirror.by_net.remove(&gone.record.net_id);
         self.mirror.stale_vitals.remove(&id);
+        self.mirror.stale_hulls.remove(&id);
         self.rooms.lingering.remove(&id);
         self.motion.remove(gone.record.net_id);
         self.commands.entity(gone.entity).despawn();
@@ -197,6 +203,14 @@ impl Core<'_, '_> {
             record.tick = tick;
         }
         Some(record)
+    }
+
+    /// Players see the hull that a ship has got.
+    pub fn rename_hull(&mut self, record: &EntityRecord) {
+        let Some(entry) = self.mirror.get(record.id) else { return };
+        if (entry.record.hull_kind, entry.record.radius) != (record.hull_kind, record.radius) {
+            self.mirror.stale_hulls.insert(record.id);
+        }
     }
 
     /// Takes a record from the authority: newer than what is known, the caller has checked.
@@ -258,8 +272,19 @@ pub fn leave_rooms(mut core: Core<'_, '_>) {
     }
 }
 
-/// Writes changed vitals into the naia components, field by field.
-pub fn sync_vitals(mut mirror: ResMut<'_, Mirror>, mut vitals: Query<'_, '_, &mut Vitals>) {
+/// Writes changed vitals and hulls into the naia components, field by field.
+pub fn sync_vitals(
+    mut mirror: ResMut<'_, Mirror>,
+    mut vitals: Query<'_, '_, &mut Vitals>,
+    mut identities: Query<'_, '_, &mut Identity>,
+) {
+    for id in std::mem::take(&mut mirror.stale_hulls) {
+        let Some(entry) = mirror.entries.get(&id) else { continue };
+        if let Ok(mut identity) = identities.get_mut(entry.entity) {
+            *identity.hull_kind = entry.record.hull_kind.map_or(255, |hull| hull as u8);
+            *identity.radius = entry.record.radius as f32;
+        }
+    }
     for id in std::mem::take(&mut mirror.stale_vitals) {
         let Some(entry) = mirror.entries.get(&id) else { continue };
         match vitals.get_mut(entry.entity) {

@@ -3,10 +3,11 @@
 
 use crate::{
     core::Core,
-    db::{Admission, Store, StoreReply, StoredEntity},
+    db::{Admission, Change, Store, StoreReply, StoredEntity},
 };
 use bevy::prelude::Resource;
 use sidereal_protocol::{
+    economy::DealKey,
     ids::{AccountId, EntityId, NetId},
     record::{EntityKind, EntityRecord},
     sector::{BlockId, SectorId},
@@ -82,25 +83,25 @@ impl Storage {
     /// Gives a record to the store. Whether that is done: not while too much waits for the database.
     pub fn put(&self, record: &EntityRecord) -> bool {
         let Some(store) = &self.store else { return false };
-        let stored = EntityRecord { net_id: NetId(0), ..record.clone() };
-        match stored.encode() {
-            Ok(bytes) => {
-                let admission = store.put(StoredEntity {
-                    id: record.id.0,
-                    kind: i16::from(record.kind as u8),
-                    owner: record.owner.map(|owner| owner.0),
-                    sector: (record.sector.x, record.sector.y),
-                    epoch: signed(record.epoch),
-                    version: signed(record.version),
-                    tick: signed(record.tick.0),
-                    record: bytes,
-                });
-                admission != Admission::Full
-            }
-            Err(problem) => {
-                error!(id = %record.id, %problem, "record is not stored");
-                true
-            }
+        match row_of(record) {
+            Some(row) => store.put(row) != Admission::Full,
+            None => true,
+        }
+    }
+
+    /// Asks for a deal by its key; the answer carries the token.
+    pub fn request_deal(&mut self, key: DealKey) -> u64 {
+        let token = self.token();
+        if let Some(store) = &self.store {
+            store.request_deal(token, key.0);
+        }
+        token
+    }
+
+    /// The newest record of something owned goes into the database now, not with the next flush.
+    pub fn put_now(&self, record: &EntityRecord) {
+        if let (Some(store), Some(row)) = (&self.store, row_of(record)) {
+            store.link(Change::Put(row), true);
         }
     }
 
@@ -127,13 +128,34 @@ impl Storage {
     }
 }
 
+/// The row of a record, without what is another's to say: its pilot, its compact id, its ore.
+pub fn row_of(record: &EntityRecord) -> Option<StoredEntity> {
+    let stored = EntityRecord { net_id: NetId(0), pilot: None, ore: 0, ..record.clone() };
+    match stored.encode() {
+        Ok(bytes) => Some(StoredEntity {
+            id: record.id.0,
+            kind: i16::from(record.kind as u8),
+            owner: record.owner.map(|owner| owner.0),
+            sector: (record.sector.x, record.sector.y),
+            epoch: signed(record.epoch),
+            version: signed(record.version),
+            tick: signed(record.tick.0),
+            record: bytes,
+        }),
+        Err(problem) => {
+            error!(id = %record.id, %problem, "record is not stored");
+            None
+        }
+    }
+}
+
 /// Whether an entity is worth a row. A missile is over sooner than a restart.
 fn is_stored(record: &EntityRecord) -> bool {
     record.kind != EntityKind::Missile
 }
 
 /// Counters fit: 2^63 ticks are 10^10 years.
-fn signed(value: u64) -> i64 {
+pub fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
@@ -155,7 +177,7 @@ impl Core<'_, '_> {
             .collect();
         for id in changed {
             let Some(record) = self.current_record(id) else { continue };
-            if !self.storage.put(&EntityRecord { pilot: None, ..record.clone() }) {
+            if !self.storage.put(&record) {
                 // It stays changed, and is given again next time.
                 continue;
             }
@@ -218,10 +240,12 @@ pub fn take_answers(mut core: Core<'_, '_>) {
                 None => error!(id = %row.id, "a player's ship cannot be read; see the line above"),
             },
             StoreReply::Ship { token, ship: None } => core.ship_loaded(token, None),
+            StoreReply::Deal { token, found } => core.deal_looked_up(token, found),
             StoreReply::Failed { token, error } => {
-                warn!(%error, "a read from the database failed; it is asked again");
+                warn!(%error, "a read from the database failed");
                 match core.storage.blocks.remove(&token) {
                     Some(block) => core.storage.request_block(block),
+                    None if core.deal_read_failed(token) => {}
                     None => core.ship_read_failed(token),
                 }
             }

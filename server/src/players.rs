@@ -9,7 +9,7 @@ use sidereal_protocol::{
     ids::{AccountId, EntityId, NetId, ShardId},
     input::{Input, InputPacket},
     lane,
-    messages::{Respawn, RespawnReply, ShipAssigned, Welcome},
+    messages::{Respawn, RespawnReply, ShipAssigned, TAKEN_OVER, Welcome},
     own_state::{OwnState, encode_own_states},
     record::{EntityRecord, Pilot},
     schema::RequestChannel,
@@ -110,6 +110,23 @@ impl Players {
         })
     }
 
+    /// The session and the ship in the world of an account.
+    pub fn flying_of(&self, account: AccountId) -> Option<(SocketAddr, EntityId)> {
+        let address = self.by_account.get(&account)?;
+        match self.by_address.get(address)?.ship {
+            Ship::Flying(id) => Some((*address, id)),
+            _ => None,
+        }
+    }
+
+    /// The account and the ship in the world of naia's user.
+    pub fn flying_user(&self, user: UserKey) -> Option<(AccountId, EntityId)> {
+        self.by_address.values().find(|player| player.user == user).and_then(|player| match player.ship {
+            Ship::Flying(id) => Some((player.account, id)),
+            _ => None,
+        })
+    }
+
     /// What an account has sent after `last`; empty when it is not connected.
     pub fn inputs_since(&self, account: AccountId, last: SimTick) -> Vec<Input> {
         self.of(account).map(|player| player.inputs.since(last)).unwrap_or_default()
@@ -140,7 +157,7 @@ impl Core<'_, '_> {
     pub fn player_connected(&mut self, address: SocketAddr, user: UserKey, account: AccountId, name: String) {
         info!(%name, %account, "player connected");
         if let Some(old) = self.players.by_account.get(&account).copied() {
-            self.link.transport.close(&old, "this account has logged in elsewhere");
+            self.link.transport.close(&old, TAKEN_OVER);
             self.player_gone(old, "taken over by another log in");
         }
         let welcome = Welcome {
@@ -267,11 +284,14 @@ impl Core<'_, '_> {
     pub fn ship_admitted(&mut self, owner: AccountId, id: EntityId, net_id: NetId) {
         match self.players.by_account.get(&owner).copied() {
             Some(address) => {
+                // It may be another session than the one that the ship was brought in for: nobody is to fetch it then.
+                self.players.adrift.remove(&id);
                 if let Some(player) = self.players.by_address.get_mut(&address) {
                     player.ship = Ship::Flying(id);
                     info!(name = %player.name, %id, "in space");
                 }
                 self.notify(&address, &ShipAssigned::of(id, net_id));
+                self.goods.tell(owner);
             }
             // Left while the ship was on its way in.
             None => {
@@ -328,7 +348,7 @@ impl Core<'_, '_> {
     }
 
     fn store_ship(&mut self, record: EntityRecord) {
-        self.storage.put(&EntityRecord { pilot: None, ..record });
+        self.storage.put(&record);
     }
 
     /// The pilot's inputs that are in a ship's state were applied.
@@ -455,6 +475,8 @@ pub fn tend_ships(mut core: Core<'_, '_>) {
             continue;
         }
         match core.mirror.get(id).map(|entry| entry.holder) {
+            // Its deal ends first.
+            Some(_) if core.deals.concern(id) => {}
             Some(Holder::Shard(shard)) if adrift.asked != Some(shard) => {
                 if let Some((_, adrift)) = core.players.adrift.get_mut(&id) {
                     adrift.asked = Some(shard);

@@ -100,6 +100,12 @@ pub struct Tally {
     pub motion_bytes: u64,
     /// Packets that a player's byte budget held back.
     pub thinned: u64,
+    /// Deals that were done.
+    pub deals_done: u64,
+    /// Deals that were refused, for whatever reason.
+    pub deals_refused: u64,
+    /// Of these, because the database was away.
+    pub deals_refused_away: u64,
 }
 
 impl Tally {
@@ -164,6 +170,11 @@ pub struct Report {
     motions_delivered: u64,
     motion_bytes: u64,
     thinned: u64,
+    deals_done: u64,
+    deals_refused: u64,
+    deals_refused_away: u64,
+    ore_moves: u64,
+    deal_ms_max: u64,
     flushed_rows: u64,
     stale_writes_refused: u64,
     loss_window_max_ms: u64,
@@ -177,6 +188,7 @@ impl Core<'_, '_> {
     pub fn report(&self) -> Report {
         let tally = &self.tally;
         let store = self.storage.store().map(crate::db::Store::stats).unwrap_or_default();
+        let books = self.storage.store().map(crate::db::Store::books_stats).unwrap_or_default();
         Report {
             players_max: tally.players_max,
             entities: self.mirror.len() as u64,
@@ -210,9 +222,14 @@ impl Core<'_, '_> {
             motions_delivered: tally.motions_delivered,
             motion_bytes: tally.motion_bytes,
             thinned: tally.thinned,
+            deals_done: tally.deals_done,
+            deals_refused: tally.deals_refused,
+            deals_refused_away: tally.deals_refused_away,
+            ore_moves: books.moves,
+            deal_ms_max: books.deal_ms_max,
             flushed_rows: store.flushed_rows,
             stale_writes_refused: store.stale_refused,
-            loss_window_max_ms: store.loss_window_max_ms,
+            loss_window_max_ms: store.loss_window_max_ms.max(books.loss_window_max_ms),
             unreadable_rows: self.storage.unreadable,
             cpu_ms: sidereal_process::cpu_ms().unwrap_or(0),
             max_rss_kb: sidereal_process::max_rss_kb().unwrap_or(0),
@@ -261,6 +278,26 @@ pub fn show_status(mut core: Core<'_, '_>, shown: Option<Res<'_, Shown>>, start:
         text.gauge("sidereal_store_dirty", "Changes that are not stored yet.", store.dirty);
         text.gauge("sidereal_store_oldest_dirty_ms", "Age of the oldest of them.", store.oldest_dirty_ms);
         text.counter("sidereal_store_stale_total", "Stale writes refused.", store.stale_refused);
+        text.counter("sidereal_store_failed_flushes_total", "Batches that failed.", store.failed_flushes);
+        text.counter("sidereal_store_dropped_total", "Changes dropped at the limit.", store.dropped_at_limit);
+        text.gauge("sidereal_store_loss_window_max_ms", "Greatest age of a stored change.", store.loss_window_max_ms);
+        text.gauge("sidereal_store_flush_ms_p99", "Duration of a batch, 99 of 100.", store.flush_ms_p99);
+    }
+    if let Some(books) = core.storage.store().map(crate::db::Store::books_stats) {
+        text.counter("sidereal_deals_total", "Deals done.", books.deals_done);
+        text.counter("sidereal_deals_refused_total", "Deals refused.", core.tally.deals_refused);
+        text.counter("sidereal_deals_away_total", "Of these, as the database was away.", core.tally.deals_refused_away);
+        text.counter(
+            "sidereal_deals_undecided_total",
+            "Deals whose end was not known for a while.",
+            books.deals_undecided,
+        );
+        text.gauge("sidereal_deals_waiting", "Deals that wait for the database.", books.deals_waiting);
+        text.counter("sidereal_ore_moves_total", "Moves of ore in space.", books.moves);
+        text.gauge("sidereal_ledger_dirty", "Balances that are not stored yet.", books.dirty);
+        text.gauge("sidereal_ledger_oldest_dirty_ms", "Age of the oldest of them.", books.oldest_dirty_ms);
+        text.gauge("sidereal_ledger_loss_window_max_ms", "Greatest age of a stored move.", books.loss_window_max_ms);
+        text.counter("sidereal_ledger_failures_total", "Transactions that failed.", books.failures);
     }
     text.counter("sidereal_refused_total", "Tickets and secrets refused.", core.tally.refused);
     text.counter("sidereal_bad_packets_total", "Malformed packets of players.", core.tally.bad_packets);

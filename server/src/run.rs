@@ -10,7 +10,9 @@ use crate::{
     http::{HttpLimits, HttpServer, HttpState, ServerStatus},
     persist::{META_SEED, META_TICK, Storage},
     report::{Report, Shown},
+    sessions::Sessions,
     shutdown::Shutdown,
+    supabase::Supabase,
     tickets::TicketOffice,
 };
 use anyhow::{Context, bail};
@@ -105,6 +107,7 @@ fn start(config: &Config) -> anyhow::Result<Running> {
     }
     // Before anything is touched; the port is known when it is bound.
     config.advertised_player_addr(config.player_addr)?;
+    let supabase = config.supabase.config()?.map(Supabase::new).transpose()?;
     let url = config.database_url();
     let lock = Database::lock(&url)?;
     let database = Database::open(&url)?.guarded_by(&lock)?;
@@ -133,11 +136,15 @@ fn start(config: &Config) -> anyhow::Result<Running> {
         config.http_addr,
         HttpState {
             accounts,
+            sessions: Sessions::new(database.clone()),
+            supabase,
             tickets: tickets.clone(),
             status: status.clone(),
             player_addr: advertised_addr.to_string(),
             certificate_hash: certificate_hash.clone(),
             limits: HttpLimits::default(),
+            rates: config.http.rates(),
+            trusted_proxies: config.http.trusted_proxies,
         },
     )?;
     if is_new {

@@ -2,6 +2,8 @@
 
 use crate::{
     clock::Clock,
+    deals::{take_deals, tend_deals},
+    goods::{sync_lodes, tell_goods},
     granting::assign_leases,
     interest::{follow_ships, publish_motion},
     link::{flush, judge_credentials, track_peers},
@@ -27,7 +29,7 @@ pub enum ServerSystems {
     Peers,
     /// Datagrams and the database's answers, as they come: inputs go on at once.
     Intake,
-    /// Once a tick: leases, transfers, ships, interest, motion, persistence.
+    /// Once a tick: leases, transfers, ships, interest, motion, deals, persistence.
     Tick,
     /// After naia has written its packets: everything leaves in one burst.
     Flush,
@@ -62,7 +64,10 @@ pub fn build(app: &mut App) {
         .configure_sets(Update, ServerSystems::Tick.in_set(WorldUpdate).after(HandleTickEvents).run_if(on_new_tick))
         .configure_sets(Update, ServerSystems::Flush.after(SendPackets))
         .add_systems(Update, (start_stopwatch, judge_credentials).chain().in_set(ServerSystems::Admit))
-        .add_systems(Update, (handle_frames, track_peers, answer_requests).chain().in_set(ServerSystems::Peers))
+        .add_systems(
+            Update,
+            (handle_frames, track_peers, answer_requests, take_deals).chain().in_set(ServerSystems::Peers),
+        )
         .add_systems(Update, (take_answers, handle_lane).chain().in_set(ServerSystems::Intake))
         .add_systems(Update, advance_clock.in_set(HandleTickEvents))
         .add_systems(
@@ -75,7 +80,10 @@ pub fn build(app: &mut App) {
                 leave_rooms,
                 follow_ships,
                 publish_motion,
+                tend_deals,
+                tell_goods,
                 sync_vitals,
+                sync_lodes,
                 hand_over_changes,
             )
                 .chain()

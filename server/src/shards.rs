@@ -145,15 +145,17 @@ impl Core<'_, '_> {
                 self.transfer(Event::Adopted { from: shard, id, epoch });
             }
             ToServer::Record(record) => self.on_record(shard, *record),
-            ToServer::Destroyed { id, epoch, version, tick, by } => {
+            ToServer::Destroyed { id, epoch, version, tick, by, wreck } => {
                 if self.is_authority(shard, id, epoch) {
                     let fence = (epoch, version);
-                    self.on_destroyed(id, fence, tick, by);
+                    self.on_destroyed(shard, id, fence, tick, by, wreck);
                 } else {
                     self.tally.stale += 1;
                 }
             }
             ToServer::Withdrawn { record } => self.on_withdrawn(shard, *record),
+            ToServer::OreMove(order) => self.on_ore_move(shard, order),
+            ToServer::Deal { key, ship, verdict } => self.on_verdict(shard, key, ship, verdict),
             ToServer::Impact(impact) => self.pass_on(impact),
             ToServer::Shot { shot, to } => {
                 if let Some(next) = self.leases.table.holder(to)
@@ -245,7 +247,15 @@ impl Core<'_, '_> {
         }
     }
 
-    fn on_destroyed(&mut self, id: EntityId, fence: (u64, u64), tick: SimTick, by: Option<EntityId>) {
+    fn on_destroyed(
+        &mut self,
+        shard: ShardId,
+        id: EntityId,
+        fence: (u64, u64),
+        tick: SimTick,
+        by: Option<EntityId>,
+        wreck: Option<Box<EntityRecord>>,
+    ) {
         self.transfer(Event::Gone { id });
         let sector = self.mirror.get(id).map(|entry| entry.record.sector);
         let by_name = by.and_then(|by| self.mirror.get(by)).map_or(String::new(), |entry| entry.record.name.clone());
@@ -255,6 +265,22 @@ impl Core<'_, '_> {
         #[cfg(feature = "journal")]
         self.journal.destroyed(id, fence.0);
         self.storage.tombstone(&gone.record, fence, tick);
+        let wreck = wreck.filter(|wreck| {
+            let good = self.is_good_wreck(shard, wreck);
+            if !good {
+                warn!(%shard, %id, wreck = %wreck.id, "a wreck was refused");
+                self.tally.violations += 1;
+            }
+            good
+        });
+        if let Some(wreck) = &wreck {
+            self.tally.created += 1;
+            #[cfg(feature = "journal")]
+            self.journal.created(wreck);
+            self.enter_mirror((**wreck).clone(), Holder::Shard(shard));
+            self.refill_net_ids(shard);
+        }
+        self.bury(&gone.record, fence, tick, wreck.as_deref());
         let owner = gone.record.owner;
         if gone.record.name.is_empty() {
             return;

@@ -127,14 +127,14 @@ impl TicketOffice {
     }
 }
 
-fn to_hex(bytes: &[u8]) -> String {
+pub(crate) fn to_hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut hex, byte| {
         write!(hex, "{byte:02x}").expect("a string takes whatever is written");
         hex
     })
 }
 
-fn from_hex(hex: &str) -> Option<[u8; TOKEN_BYTES]> {
+pub(crate) fn from_hex(hex: &str) -> Option<[u8; TOKEN_BYTES]> {
     let digits = hex.as_bytes();
     if digits.len() != 2 * TOKEN_BYTES {
         return None;

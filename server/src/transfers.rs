@@ -133,10 +133,14 @@ impl Core<'_, '_> {
                     entry.issued_epoch = entry.issued_epoch.max(epoch);
                 }
             }
-            Action::Offer { to, record } => self.to_shard(to, &ToShard::Offer { record }),
+            Action::Offer { to, record } => {
+                let record = Box::new(self.with_ore(*record));
+                self.to_shard(to, &ToShard::Offer { record });
+            }
             Action::Commit { to, record } => self.commit(to, *record),
             Action::CommitAgain { to, record } => {
                 let inputs = self.inputs_for(&record);
+                let record = Box::new(self.with_ore(*record));
                 self.to_shard(to, &ToShard::Commit { record, inputs });
             }
             Action::Release { to, id, epoch } => {
@@ -226,11 +230,15 @@ impl Core<'_, '_> {
         if let Some(times) = self.transfers.times.get_mut(&id) {
             times.committed = Some(Instant::now());
         }
-        let committed = Box::new(record.clone());
+        let committed = Box::new(self.with_ore(record.clone()));
         let inputs = self.inputs_for(&record);
         let known = self.mirror.get(id).map(|entry| (entry.record.net_id, entry.record.sector));
         match known {
             Some((net_id, _)) => {
+                if record.owner.is_some() {
+                    // What a player owns changes hands in the database too, at once: no older epoch comes back.
+                    self.storage.put_now(&record);
+                }
                 let from = self.motion.sector_of(net_id).unwrap_or(record.sector);
                 self.enter_sector(record, Holder::Shard(to), from);
             }
@@ -306,6 +314,7 @@ pub fn tend_transfers(mut core: Core<'_, '_>) {
         .mirror
         .iter()
         .filter(|(id, entry)| entry.holder == Holder::Server && !core.transfers.machine.is_offered(*id))
+        .filter(|(id, _)| !core.deals.concern(*id))
         .map(|(id, _)| id)
         .collect();
     for id in orphans {

@@ -4,6 +4,7 @@ use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use sidereal_protocol::{
     DVec2,
+    economy::STATION_RADIUS,
     flight::{HullKind, wrap_angle},
     ids::{AccountId, EntityId},
     record::{DroneMind, EntityKind, EntityRecord},
@@ -15,7 +16,17 @@ use sidereal_protocol::{
 const CLEAR_RADIUS: f64 = 450.0;
 
 /// How far from the world's centre new ships start, units.
-const START_RADIUS: std::ops::Range<f64> = 120.0..380.0;
+const START_RADIUS: std::ops::Range<f64> = 120.0..330.0;
+
+/// Where the station of the centre is, units: beyond where ships start, in the ring without rocks.
+const HOME_STATION: DVec2 = DVec2::new(283.0, 283.0);
+
+/// Sets the random numbers of stations apart from those of the rest, which must not change with them.
+const STATIONS: u64 = 0x57A7_1045;
+
+/// What stations are called.
+const STATION_NAMES: [&str; 8] =
+    ["Antares", "Bellatrix", "Canopus", "Deneb", "Electra", "Fomalhaut", "Gacrux", "Hadar"];
 
 fn generator(seed: u64, sector: SectorId) -> Pcg64Mcg {
     let place = (u64::from(sector.x as u32) << 32) | u64::from(sector.y as u32);
@@ -70,7 +81,34 @@ pub fn sector_records(seed: u64, sector: SectorId, tick: SimTick) -> Vec<EntityR
         record.state.angle = wrap_angle(random.random_range(0.0..std::f64::consts::TAU));
         records.push(record);
     }
+    records.extend(station(seed, sector, &records, tick));
     records
+}
+
+/// The station of a sector, if it has one: the four sectors round the centre share one, of the others one in nine has
+/// its own. It touches nothing that is `there`. The same for the same seed and sector.
+pub fn station(seed: u64, sector: SectorId, there: &[EntityRecord], tick: SimTick) -> Option<EntityRecord> {
+    let mut random = generator(seed ^ STATIONS, sector);
+    let home = sector == SectorId::new(0, 0);
+    let near_home = (-1..=0).contains(&sector.x) && (-1..=0).contains(&sector.y);
+    if !home && (near_home || random.random_range(0..9) != 0) {
+        return None;
+    }
+    let id = generated_id(&mut random);
+    let position = if home {
+        HOME_STATION
+    } else {
+        (0..4).find_map(|_| clear_spot(&mut random, sector, STATION_RADIUS * 2.0, there))?
+    };
+    let name =
+        format!("{} {}", STATION_NAMES[random.random_range(0..STATION_NAMES.len())], random.random_range(1..100));
+    Some(EntityRecord {
+        name: if home { "Meridian".to_owned() } else { name },
+        radius: STATION_RADIUS,
+        hull: u16::MAX,
+        hull_max: u16::MAX,
+        ..EntityRecord::at_rest(id, EntityKind::Station, position, tick)
+    })
 }
 
 /// A player's first ship: near the centre of the world, whole, at rest. `attempt` moves the spot.

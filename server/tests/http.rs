@@ -1,72 +1,18 @@
 //! The HTTP server end to end, over a real socket on a free port.
 
+mod http_world;
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::sync::Arc;
 use std::time::Duration;
 
+use http_world::{World, ann};
 use serde_json::{Value, json};
-use sidereal_server::accounts::{Accounts, HashCost};
-use sidereal_server::db::Database;
-use sidereal_server::http::{
-    BODY_LIMIT_BYTES, HttpError, HttpLimits, HttpServer, HttpState, MetricsText, ServerStatus,
-};
-use sidereal_server::tickets::{TicketError, TicketOffice};
+use sidereal_server::http::{BODY_LIMIT_BYTES, HttpError, HttpLimits, HttpServer, MetricsText};
+use sidereal_server::tickets::TicketError;
 use uuid::Uuid;
 
-const ANY_PORT: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
-
-struct World {
-    server: HttpServer,
-    tickets: TicketOffice,
-    status: Arc<ServerStatus>,
-    agent: ureq::Agent,
-}
-
-fn state(limits: HttpLimits) -> HttpState {
-    let database = Database::open(":memory:").expect("memory is there");
-    HttpState {
-        accounts: Accounts::new(database, HashCost::WEAK).expect("an allowed cost"),
-        tickets: TicketOffice::new(),
-        status: Arc::default(),
-        player_addr: "127.0.0.1:7777".to_owned(),
-        certificate_hash: "ab".repeat(32),
-        limits,
-    }
-}
-
-impl World {
-    fn start(limits: HttpLimits) -> Self {
-        let state = state(limits);
-        let (tickets, status) = (state.tickets.clone(), state.status.clone());
-        let server = HttpServer::start(ANY_PORT.into(), state).expect("a free port");
-        let agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-        Self { server, tickets, status, agent }
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.server.local_addr)
-    }
-
-    fn post(&self, path: &str, body: &Value) -> (u16, Value) {
-        self.post_text(path, &body.to_string())
-    }
-
-    fn post_text(&self, path: &str, body: &str) -> (u16, Value) {
-        let mut response = self.agent.post(self.url(path)).send(body).expect("an answer");
-        (response.status().as_u16(), response.body_mut().read_json().expect("JSON"))
-    }
-
-    fn get(&self, path: &str) -> (u16, String) {
-        let mut response = self.agent.get(self.url(path)).call().expect("an answer");
-        (response.status().as_u16(), response.body_mut().read_to_string().expect("a text"))
-    }
-}
-
-fn ann() -> Value {
-    json!({ "user": "Ann", "password": "correct horse" })
-}
-
+#[track_caller]
 fn assert_refused((status, body): (u16, Value), expected: u16, what: &str) {
     assert_eq!(status, expected, "{body}");
     let error = body["error"].as_str().expect("an error text");
@@ -170,7 +116,7 @@ fn many_logins_at_once_are_all_answered() {
 fn a_taken_address_is_named_with_what_to_do() {
     let world = World::start(HttpLimits::default());
     let addr = world.server.local_addr;
-    let error = HttpServer::start(addr, state(HttpLimits::default())).expect_err("taken");
+    let error = HttpServer::start(addr, http_world::state(HttpLimits::default()).1).expect_err("taken");
     assert!(matches!(error, HttpError::AddressInUse { .. }));
     let text = error.to_string();
     assert!(text.contains(&addr.to_string()) && text.contains("--http-addr"), "{text}");

@@ -15,16 +15,18 @@ use crate::{
     registry::Registry,
     report::Totals,
 };
+use avian2d::prelude::RigidBody;
 use bevy::prelude::*;
 use sidereal_protocol::{
     DVec2,
     control::{GhostImpact, ImpactCause, ToServer},
+    economy::beam_damage,
     flight::MAX_SPEED,
     ids::NetId,
     motion::POSITION,
     record::EntityKind,
     sector::SectorId,
-    shot::{BEAM_DAMAGE, BEAM_INTERVAL_TICKS, BEAM_RANGE, Beam, MAX_REWIND_TICKS, SHOT_REPEATS, ShotId},
+    shot::{BEAM_INTERVAL_TICKS, BEAM_RANGE, Beam, MAX_REWIND_TICKS, SHOT_REPEATS, ShotId},
     tick::{SimTick, TICK_SECONDS},
 };
 
@@ -103,7 +105,7 @@ pub(crate) fn fire_beams(
     mut totals: ResMut<Totals>,
     mut outbox: ResMut<Outbox<ToServer>>,
     mut shooters: Query<(&Body, &Flight, &View, &mut Owned)>,
-    bodies: Query<(&Body, &Flight, &Past, Has<Owned>)>,
+    bodies: Query<(&Body, &Flight, &Past, Has<Owned>, Has<RigidBody>)>,
 ) {
     let now = clock.tick;
     beams.0.retain(|(since, _, _)| now.since(*since) < SHOT_REPEATS);
@@ -119,11 +121,17 @@ pub(crate) fn fire_beams(
         let ray = Ray::new(owned.sector, flight.0.position + heading * shooter.radius, heading);
         let moment = judged_at(seen, now);
         let mut first: Option<(f64, NetId, &Body, bool)> = None;
-        for (body, flight, past, own) in registry.in_order().filter_map(|entity| bodies.get(entity).ok()) {
+        for (body, flight, past, own, rigid) in registry.in_order().filter_map(|entity| bodies.get(entity).ok()) {
             let reach = BEAM_RANGE + body.radius + REWIND_REACH;
             // A missile that was launched since then was not there to be seen.
             let unborn = body.kind == EntityKind::Missile && !past.reaches(moment);
-            if body.id == shooter.id || unborn || flight.0.position.distance_squared(ray.origin) > reach * reach {
+            // Crates and who is docked have no part in collisions, nor in this.
+            let passed = !rigid && body.kind != EntityKind::Missile;
+            if body.id == shooter.id
+                || unborn
+                || passed
+                || flight.0.position.distance_squared(ray.origin) > reach * reach
+            {
                 continue;
             }
             let then = past.position_at(moment).unwrap_or(flight.0.position);
@@ -143,7 +151,7 @@ pub(crate) fn fire_beams(
             source: Some(shooter.id),
             cause: ImpactCause::Beam(id),
             impulse: DVec2::ZERO,
-            damage: BEAM_DAMAGE,
+            damage: beam_damage(shooter.fitted),
             tick: now,
         };
         damage::hit(impact, own, &mut impacts, &mut totals, &mut outbox);

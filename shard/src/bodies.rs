@@ -4,11 +4,12 @@
 //! ([`crate::ghosts::Ghost`]), never both. avian's components hang on it but the truth about where it
 //! is stands in [`Flight`].
 
-use crate::{inputs::InputQueue, past::Past, registry::Registry};
+use crate::{docking::Pending, inputs::InputQueue, past::Past, registry::Registry};
 use avian2d::prelude::*;
 use bevy::prelude::*;
 use sidereal_protocol::{
     DVec2,
+    economy::{Fitted, MINING_INTERVAL_TICKS},
     flight::{Controls, FlightState, HullKind, HullSpec},
     ids::{AccountId, EntityId, NetId},
     motion::Motion,
@@ -48,6 +49,8 @@ pub struct Body {
     pub hull: u16,
     /// Hull points when whole.
     pub hull_max: u16,
+    /// What was bought for it.
+    pub fitted: Fitted,
 }
 
 impl Body {
@@ -64,6 +67,11 @@ impl Body {
     /// Whether it is a player's ship.
     pub fn is_ship(&self) -> bool {
         self.kind == EntityKind::Ship
+    }
+
+    /// Whether it is a station.
+    pub fn is_station(&self) -> bool {
+        self.kind == EntityKind::Station
     }
 }
 
@@ -128,6 +136,26 @@ pub struct Owned {
     pub adopted: Option<Instant>,
     /// Its record was ahead of this shard's clock: the state at that tick, until then.
     pub ahead: Option<(SimTick, FlightState)>,
+    /// The station that it is docked at.
+    pub docked: Option<EntityId>,
+    /// Units of ore in it, as the server's ledger last told.
+    pub ore: u32,
+    /// When a crate is lost; zero for what does not end by itself.
+    pub expires: SimTick,
+    /// No bite out of a rock, and no crate taken in, before this tick.
+    pub hold_ready: SimTick,
+    /// It mines, for others to see.
+    pub mining: bool,
+    /// A deal that was let pass and is not settled.
+    pub deal: Option<Box<Pending>>,
+}
+
+impl Owned {
+    /// Whether nothing reaches it: it is docked, or a deal of it is not settled. Its helm is not heeded, and it
+    /// stays where its authority is.
+    pub fn is_sheltered(&self) -> bool {
+        self.docked.is_some() || self.deal.is_some()
+    }
 }
 
 /// The body of a record, as its authority from `record.epoch` on.
@@ -142,6 +170,7 @@ pub fn own_body(record: &EntityRecord) -> (Body, Owned, Flight) {
         radius: record.radius,
         hull: record.hull,
         hull_max: record.hull_max,
+        fitted: record.fitted,
     };
     let hands = record.pilot.map(|mut pilot| {
         if pilot.inputs_applied == 0 && pilot.input_delay_ticks == 0 {
@@ -166,6 +195,12 @@ pub fn own_body(record: &EntityRecord) -> (Body, Owned, Flight) {
         motion_sent: None,
         adopted: None,
         ahead: None,
+        docked: record.docked,
+        ore: record.ore,
+        expires: record.expires,
+        hold_ready: record.tick + MINING_INTERVAL_TICKS,
+        mining: false,
+        deal: None,
     };
     (body, owned, Flight(record.state))
 }
@@ -195,6 +230,10 @@ pub fn record(body: &Body, owned: &Owned, flight: &Flight, tick: SimTick) -> Ent
         settled_at: owned.settled_at,
         pilot: owned.hands.as_ref().map(|hands| hands.pilot),
         mind: owned.mind,
+        docked: owned.docked,
+        fitted: body.fitted,
+        ore: owned.ore,
+        expires: owned.expires,
     }
 }
 
@@ -211,12 +250,13 @@ pub fn owned_epoch(world: &World, id: EntityId) -> Option<u64> {
 }
 
 /// avian's part of a body: a circle that bounces. Rotation is locked, contacts have no friction: a
-/// circle's collision is then one push along the normal, and what turns a body is its own flight. A
-/// missile has none: it ends where it meets something.
+/// circle's collision is then one push along the normal, and what turns a body is its own flight. A station
+/// does not give way. A missile has none: it ends where it meets something. Nor has a crate.
 pub fn collider(body: &Body, state: &FlightState) -> Option<impl Bundle + use<>> {
-    (body.kind != EntityKind::Missile).then(|| {
+    let rigid = if body.is_station() { RigidBody::Static } else { RigidBody::Dynamic };
+    (!matches!(body.kind, EntityKind::Missile | EntityKind::Crate)).then(|| {
         (
-            RigidBody::Dynamic,
+            rigid,
             Collider::circle(body.radius),
             ColliderDensity((1.0 / (std::f64::consts::PI * UNIT_RADIUS * UNIT_RADIUS)) as f32),
             ActiveCollisionHooks::MODIFY_CONTACTS,
@@ -233,7 +273,10 @@ pub fn collider(body: &Body, state: &FlightState) -> Option<impl Bundle + use<>>
 
 /// Puts the components of an own body on `entity`.
 pub fn insert_owned(entity: &mut EntityCommands, body: Body, owned: Owned, flight: Flight, past: Past) {
-    if let Some(collider) = collider(&body, &flight.0) {
+    // Ships may be docked at one place: they are not in each other's way.
+    if owned.docked.is_none()
+        && let Some(collider) = collider(&body, &flight.0)
+    {
         entity.insert(collider);
     }
     if body.hull_kind.is_some() {

@@ -31,14 +31,16 @@ pub(crate) fn cross_borders(world: &mut World) {
         for entity in order {
             let Ok((body, mut owned, mut flight)) = bodies.get_mut(world, entity) else { continue };
             let position = flight.0.position;
-            if owned.sector.overshoot(position) <= CROSSING_MARGIN {
+            // A station may stand so near a border that who docks at it is beyond.
+            let stays = body.is_station() || owned.docked.is_some();
+            if stays || owned.sector.overshoot(position) <= CROSSING_MARGIN {
                 continue;
             }
             let sector = SectorId::containing(position);
             if leases.holds(sector) {
                 owned.sector = sector;
             } else {
-                if now >= owned.settled_at && owned.ahead.is_none() {
+                if now >= owned.settled_at && owned.ahead.is_none() && owned.deal.is_none() {
                     leaving.push((body.id, sector));
                 }
                 hold_within_reach(owned.sector, &mut flight);

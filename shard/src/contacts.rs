@@ -113,7 +113,7 @@ pub(crate) fn feel_contacts(
                 if side.leaving || damage > 0 {
                     impacts.push_felt(contact(side, with, impulse, damage, now));
                 }
-            } else if with.owned && felt.tells(with.body.id, side.body.id, now) {
+            } else if with.owned && !side.body.is_station() && felt.tells(with.body.id, side.body.id, now) {
                 totals.contacts_told += 1;
                 let mut told = contact(side, with, impulse, damage, now);
                 if with.leaving {

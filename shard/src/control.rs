@@ -6,7 +6,7 @@ use crate::{
     bodies::{self, own_body, owned_epoch, record_of},
     clock::SimClock,
     damage::Impacts,
-    drain,
+    docking, drain, ghosts,
     handoff::{BOUNCE_TICKS, Event, Handoffs},
     inputs,
     leases::{Leases, NetIds, Welcomed},
@@ -68,7 +68,11 @@ fn handle(world: &mut World, frame: ToShard) {
                 None => totals.inputs_unrouted += inputs.len() as u64,
             })
         }
-        ToShard::Withdraw { id } => withdraw(world, id),
+        ToShard::Withdraw { id } => {
+            if !docking::puts_off_withdrawal(world, id) {
+                withdraw(world, id);
+            }
+        }
         ToShard::Impact(impact) => {
             if owned_epoch(world, impact.target).is_some() {
                 world.resource_mut::<Impacts>().push(impact);
@@ -83,6 +87,12 @@ fn handle(world: &mut World, frame: ToShard) {
                 shots.receive(shot, world.resource::<Leases>(), now, &mut totals);
             });
         }),
+        ToShard::Deal { key, ship, bargain, partner } => docking::judge_deal(world, key, ship, &bargain, partner),
+        ToShard::Settled { key, ship, done } => docking::settle(world, key, ship, done),
+        ToShard::Holdings { id, ore } => match owned_mut(world, id) {
+            Some(mut owned) => owned.ore = ore,
+            None => ghosts::note_ore(world, id, ore),
+        },
         ToShard::Drain => drain::drain(world),
     }
 }
@@ -109,7 +119,8 @@ fn grant(world: &mut World, leases: Vec<Lease>, records: Vec<EntityRecord>) {
     }
 }
 
-fn withdraw(world: &mut World, id: EntityId) {
+/// Gives the own entity of `id` back.
+pub(crate) fn withdraw(world: &mut World, id: EntityId) {
     let now = world.resource::<SimClock>().tick;
     let Some(mut record) = record_of(world, id, now) else {
         tracing::warn!(%id, "asked to give back what is not here");

@@ -7,6 +7,7 @@
 use crate::{
     bodies::{Body, Flight, Owned},
     clock::SimClock,
+    crates::Births,
     handoff::{Action, BOUNCE_TICKS, Event, Handoffs},
     impacts::Felt,
     mailbox::Outbox,
@@ -106,6 +107,7 @@ pub(crate) fn apply_impacts(
     mut totals: ResMut<Totals>,
     mut losses: ResMut<Losses>,
     mut outbox: ResMut<Outbox<ToServer>>,
+    mut births: Births,
     mut bodies: Query<(&mut Body, &mut Owned, &mut Flight)>,
     #[cfg(feature = "journal")] mut journal: ResMut<crate::journal::Journal>,
     mut commands: Commands,
@@ -123,6 +125,9 @@ pub(crate) fn apply_impacts(
             }
             continue;
         };
+        if body.is_station() || owned.docked.is_some() {
+            continue;
+        }
         let is_contact = matches!(impact.cause, ImpactCause::Contact { .. });
         // A contact moves the body here and now, also one that is leaving: here it goes on being in the way
         // of others. What is held back of it is the damage, and the push for a new owner's copy.
@@ -143,7 +148,7 @@ pub(crate) fn apply_impacts(
                 }
                 push(&body, &mut owned, &mut flight, impact.impulse);
             }
-            if impact.damage == 0 {
+            if impact.damage == 0 || owned.is_sheltered() {
                 continue;
             }
             #[cfg(feature = "journal")]
@@ -151,7 +156,16 @@ pub(crate) fn apply_impacts(
             body.hull = body.hull.saturating_sub(impact.damage);
             owned.changed = true;
             if body.hull == 0 {
-                destroy(&body, &owned, culprit(&impact), now, &mut outbox);
+                let wreck = births.wreck(&body, &owned, &flight, now, &mut registry, &mut commands);
+                totals.crates += u64::from(wreck.is_some());
+                outbox.push(ToServer::Destroyed {
+                    id: body.id,
+                    epoch: owned.epoch,
+                    version: owned.version + 1,
+                    tick: now,
+                    by: culprit(&impact),
+                    wreck,
+                });
                 losses.add(&body, &owned, now);
                 handoffs.step(now, Event::Gone { id: body.id, epoch: owned.epoch });
                 totals.destroyed += 1;
@@ -176,14 +190,4 @@ fn culprit(impact: &GhostImpact) -> Option<EntityId> {
         ImpactCause::Contact { other } => Some(other),
         _ => impact.source,
     }
-}
-
-fn destroy(
-    body: &Body,
-    owned: &Owned,
-    by: Option<EntityId>,
-    tick: sidereal_protocol::tick::SimTick,
-    outbox: &mut Outbox<ToServer>,
-) {
-    outbox.push(ToServer::Destroyed { id: body.id, epoch: owned.epoch, version: owned.version + 1, tick, by });
 }

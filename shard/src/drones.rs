@@ -7,6 +7,7 @@ use crate::{
     clock::SimClock,
     registry::Registry,
 };
+use avian2d::prelude::RigidBody;
 use bevy::prelude::*;
 use sidereal_protocol::{
     DVec2,
@@ -48,15 +49,16 @@ struct Sighted {
 pub(crate) fn fly_drones(
     clock: Res<SimClock>,
     registry: Res<Registry>,
-    seen: Query<(&Body, &Flight)>,
+    seen: Query<(&Body, &Flight, Has<RigidBody>)>,
     mut drones: Query<(&Body, &Flight, &mut Owned, &mut Helm)>,
 ) {
     // In net id order: of two ships at the same distance every run takes the same one.
     let ships: Vec<Sighted> = registry
         .in_order()
         .filter_map(|entity| seen.get(entity).ok())
-        .filter(|(body, _)| body.is_ship())
-        .map(|(body, flight)| Sighted { id: body.id, state: flight.0 })
+        // Who is docked has no part in collisions, and nothing to fear.
+        .filter(|(body, _, rigid)| body.is_ship() && *rigid)
+        .map(|(body, flight, _)| Sighted { id: body.id, state: flight.0 })
         .collect();
     for (body, flight, mut owned, mut helm) in &mut drones {
         let (Some(mut mind), Some(spec)) = (owned.mind, body.spec()) else { continue };

@@ -58,6 +58,12 @@ impl Target<'_> {
         self.owned.and_then(|owned| owned.warhead).is_some_and(|warhead| warhead.shooter == shooter)
     }
 
+    /// Whether everything passes through it: a crate, or who is sheltered. Of a ghost that is docked nobody here
+    /// knows: a shot ends at it, and its authority does not mind.
+    pub fn is_passed(&self) -> bool {
+        self.body.kind == EntityKind::Crate || self.owned.is_some_and(Owned::is_sheltered)
+    }
+
     /// Whether it is a missile.
     pub fn is_missile(&self) -> bool {
         self.body.kind == EntityKind::Missile

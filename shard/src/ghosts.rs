@@ -17,7 +17,7 @@ use crate::{
 };
 use bevy::{math::DVec2, prelude::*};
 use sidereal_protocol::{
-    flight::{FlightState, MAX_SPEED},
+    flight::{FlightState, HullKind, MAX_SPEED},
     ids::{EntityId, NetId},
     motion::{SectorUpdate, VELOCITY},
     tick::{SimTick, TICK_HZ, TICK_SECONDS},
@@ -60,6 +60,15 @@ pub enum GhostNews {
         hull: u16,
         /// Hull points when whole.
         hull_max: u16,
+    },
+    /// It has another hull.
+    Refitted {
+        /// Whose.
+        id: EntityId,
+        /// The hull, if it flies.
+        hull_kind: Option<HullKind>,
+        /// Radius of its circle, units.
+        radius: f64,
     },
     /// It is out of sight.
     Gone(EntityId),
@@ -107,6 +116,8 @@ pub struct Ghost {
     released_at: Option<SimTick>,
     /// A body here met it, and its authority has not said so yet.
     touch: Option<Touch>,
+    /// Units of ore in it, as the server told when one of this shard's took of it; else unknown.
+    pub(crate) ore: Option<u32>,
 }
 
 /// What a contact here did to a ghost.
@@ -130,7 +141,7 @@ impl Touch {
 
 impl Ghost {
     fn new(known: (SimTick, FlightState), now: SimTick) -> Self {
-        Self { known, acceleration: DVec2::ZERO, fresh: true, heard_at: now, released_at: None, touch: None }
+        Self { known, acceleration: DVec2::ZERO, fresh: true, heard_at: now, released_at: None, touch: None, ore: None }
     }
 
     /// Something here has pushed it.
@@ -176,7 +187,7 @@ pub(crate) fn hear_news(world: &mut World) {
     while let Some(news) = world.resource_mut::<Inbox<GhostNews>>().pop() {
         match news {
             GhostNews::Appeared(body) => {
-                if body.radius.is_finite() && body.radius > 0.0 && body.radius <= 500.0 {
+                if is_radius(body.radius) {
                     world.resource_mut::<Announced>().insert(*body);
                 }
             }
@@ -188,6 +199,15 @@ pub(crate) fn hear_news(world: &mut World) {
                     (body.hull, body.hull_max) = (hull, hull_max);
                 }
             }
+            GhostNews::Refitted { id, hull_kind, radius } => {
+                if !is_radius(radius) {
+                    continue;
+                }
+                if let Some(body) = world.resource_mut::<Announced>().by_id.get_mut(&id) {
+                    (body.hull_kind, body.radius) = (hull_kind, radius);
+                }
+                refit(world, id, hull_kind, radius);
+            }
             GhostNews::Gone(id) => {
                 world.resource_mut::<Announced>().remove(id);
                 if ghost_body(world, id).is_some() {
@@ -195,6 +215,33 @@ pub(crate) fn hear_news(world: &mut World) {
                 }
             }
         }
+    }
+}
+
+fn is_radius(radius: f64) -> bool {
+    radius.is_finite() && radius > 0.0 && radius <= 500.0
+}
+
+/// Gives the ghost of `id`, if there is one, another hull, and a collider of that size.
+fn refit(world: &mut World, id: EntityId, hull_kind: Option<HullKind>, radius: f64) {
+    let Some(mut body) = ghost_body(world, id) else { return };
+    if (body.hull_kind, body.radius) == (hull_kind, radius) {
+        return;
+    }
+    (body.hull_kind, body.radius) = (hull_kind, radius);
+    let body = body.clone();
+    let Some(entity) = world.resource::<Registry>().get(id) else { return };
+    let Some(flight) = world.get::<Flight>(entity).copied() else { return };
+    if let Some(collider) = bodies::collider(&body, &flight.0) {
+        world.entity_mut(entity).insert(collider);
+    }
+}
+
+/// Notes what the server told of the ore in the ghost of `id`. Of what is not here nothing is noted.
+pub(crate) fn note_ore(world: &mut World, id: EntityId, ore: u32) {
+    let Some(entity) = world.resource::<Registry>().get(id) else { return };
+    if let Some(mut ghost) = world.get_mut::<Ghost>(entity) {
+        ghost.ore = Some(ore);
     }
 }
 
@@ -210,7 +257,8 @@ pub(crate) fn release(world: &mut World, id: EntityId, now: SimTick) {
     let Some(flight) = world.get::<Flight>(entity).copied() else { return };
     let Some(owned) = world.entity_mut(entity).take::<Owned>() else { return };
     let known = owned.ahead.unwrap_or((now, flight.0));
-    let ghost = Ghost { released_at: Some(now), fresh: false, ..Ghost::new(known, now) };
+    let ore = Some(owned.ore);
+    let ghost = Ghost { released_at: Some(now), fresh: false, ore, ..Ghost::new(known, now) };
     world.entity_mut(entity).remove::<(bodies::Helm, bodies::View)>().insert(ghost);
 }
 

@@ -193,8 +193,11 @@ pub(crate) fn apply_inputs(
             continue;
         };
         let (controls, applied) = hands.queue.apply_due(&mut hands.pilot, clock.tick);
-        helm.0 = controls;
-        view.0 = hands.queue.view();
+        let seen = hands.queue.view();
+        // They are acknowledged all the same, so that the client's do not pile up.
+        let heeded = !owned.is_sheltered();
+        helm.0 = if heeded { controls } else { Controls::default() };
+        view.0 = seen.filter(|_| heeded);
         totals.inputs_applied += applied;
         totals.inputs_merged += applied.saturating_sub(1);
     }

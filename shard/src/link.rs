@@ -23,6 +23,7 @@ use naia_bevy_client::{
 use sidereal_protocol::{
     components::{Identity, Vitals},
     control::{ToServer, ToShard, decode_frame, encode_frame},
+    economy::Fitted,
     ids::EntityId,
     messages::Credential,
     motion::SectorUpdate,
@@ -256,6 +257,7 @@ fn receive_naia(
     mut inserted: MessageReader<InsertComponentEvent<DefaultClientTag, Identity>>,
     mut wounded: MessageReader<InsertComponentEvent<DefaultClientTag, Vitals>>,
     mut updated: MessageReader<UpdateComponentEvent<DefaultClientTag, Vitals>>,
+    mut refitted: MessageReader<UpdateComponentEvent<DefaultClientTag, Identity>>,
     mut despawned: MessageReader<DespawnEntityEvent<DefaultClientTag>>,
     entities: Query<(&Identity, Option<&Vitals>)>,
 ) {
@@ -270,6 +272,11 @@ fn receive_naia(
         let Ok((identity, Some(vitals))) = entities.get(entity) else { continue };
         let (hull, hull_max) = (*vitals.hull, *vitals.hull_max);
         inbox.push(GhostNews::Vitals { id: identity.entity_id(), hull, hull_max });
+    }
+    for event in refitted.read() {
+        let Ok((identity, _)) = entities.get(event.entity) else { continue };
+        let (hull_kind, radius) = (identity.hull_kind(), f64::from(*identity.radius));
+        inbox.push(GhostNews::Refitted { id: identity.entity_id(), hull_kind, radius });
     }
     for event in despawned.read() {
         let Some(id) = announcements.0.remove(&event.entity) else { continue };
@@ -292,6 +299,7 @@ fn ghost_body(identity: &Identity, vitals: Option<&Vitals>) -> Option<Body> {
         radius: f64::from(*identity.radius),
         hull,
         hull_max,
+        fitted: Fitted::default(),
     })
 }
 

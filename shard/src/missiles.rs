@@ -26,11 +26,12 @@ use rand_pcg::Pcg64Mcg;
 use sidereal_protocol::{
     DVec2,
     control::{GhostImpact, ImpactCause, ToServer},
+    economy::launcher_interval_ticks,
     flight::{self, Controls, FlightState, HullKind, HullSpec, wrap_angle},
     ids::{EntityId, NetId},
     record::{EntityKind, EntityRecord, Warhead},
     sector::SectorId,
-    shot::{MISSILE_CONE, MISSILE_DAMAGE, MISSILE_INTERVAL_TICKS, MISSILE_LIFE_TICKS, MISSILE_SIGHT, Shot, ShotId},
+    shot::{MISSILE_CONE, MISSILE_DAMAGE, MISSILE_LIFE_TICKS, MISSILE_SIGHT, Shot, ShotId},
     tick::{SimTick, TICK_SECONDS},
 };
 
@@ -81,7 +82,7 @@ pub(crate) fn launch_missiles(
             continue;
         }
         let Some(net_id) = net_ids.take() else { continue };
-        owned.launcher_ready = now + MISSILE_INTERVAL_TICKS;
+        owned.launcher_ready = now + launcher_interval_ticks(shooter.fitted);
         let others = order.iter().filter_map(|&entity| bodies.get(entity).ok());
         let target = find_target(shooter.id, &flight.0, others);
         let warhead = Warhead { shooter: shooter.id, target, expires: now + MISSILE_LIFE_TICKS };
@@ -226,7 +227,8 @@ pub(crate) fn judge_missiles(
         for (entity, body, flight, owned, warhead) in missiles {
             let (leg, way) = unjudged(body.net_id, &flight.0, owned, now);
             judged.push((entity, flight.0.position));
-            let spares = |target: &Target| target.is_missile() || target.body.id == warhead.shooter;
+            let spares =
+                |target: &Target| target.is_passed() || target.is_missile() || target.body.id == warhead.shooter;
             let hit = leg.and_then(|leg| field.first_hit(&way, &leg, body.radius, spares));
             if let Some((_, target)) = hit {
                 let impact = GhostImpact {

@@ -59,7 +59,7 @@ pub(crate) fn publish_motion(
     let mut news: BTreeMap<SectorId, News> = BTreeMap::new();
     for entity in registry.in_order() {
         let Ok((body, flight, helm, mut owned)) = bodies.get_mut(entity) else { continue };
-        let motion = Motion { net_id: body.net_id, state: flight.0, glow: glow(helm) };
+        let motion = Motion { net_id: body.net_id, state: flight.0, glow: glow(helm, &owned) };
         let refresh = (now.0 + u64::from(body.net_id.0)).is_multiple_of(REFRESH_TICKS);
         let news_to_tell = match &owned.motion_sent {
             Some((sector, sent)) => *sector != owned.sector || differs(sent, &motion),
@@ -84,10 +84,10 @@ pub(crate) fn publish_motion(
     }
 }
 
-fn glow(helm: Option<&Helm>) -> EngineGlow {
+fn glow(helm: Option<&Helm>, owned: &Owned) -> EngineGlow {
     let controls = helm.map(|helm| helm.0).unwrap_or_default();
     let thrust = controls.thrust > 0;
-    EngineGlow { thrust, boost: thrust && controls.holds(Controls::BOOST) }
+    EngineGlow { thrust, boost: thrust && controls.holds(Controls::BOOST), mining: owned.mining }
 }
 
 /// Whether a packet would show the difference.
@@ -156,7 +156,9 @@ pub(crate) fn publish_records(
     for entity in registry.in_order() {
         let Ok((body, flight, mut owned)) = bodies.get_mut(entity) else { continue };
         // While it leaves, the record that was prepared is the one that counts.
-        if !owned.changed || now.since(owned.record_sent) < RECORD_INTERVAL_TICKS || handoffs.is_leaving(body.id) {
+        // While a deal is not settled, the record that was answered with may be it.
+        let waits = handoffs.is_leaving(body.id) || owned.deal.is_some();
+        if !owned.changed || now.since(owned.record_sent) < RECORD_INTERVAL_TICKS || waits {
             continue;
         }
         owned.changed = false;

@@ -6,8 +6,8 @@
 //! are an error.
 
 use crate::{
-    beams, borders, census, clock, contacts, control, damage, drones, flight, ghosts, handoff, inputs, missiles, past,
-    physics, publish, spawner, weapons,
+    beams, borders, census, clock, contacts, control, crates, damage, docking, drones, flight, ghosts, handoff, inputs,
+    mining, missiles, past, physics, publish, spawner, weapons,
 };
 use bevy::{
     ecs::schedule::{ExecutorKind, LogLevel, ScheduleBuildSettings, ScheduleLabel},
@@ -43,11 +43,11 @@ pub enum SimSystems {
     /// avian steps; what nothing touched keeps its planned motion exactly. Then where everybody is now is
     /// known, and is noted for those who see it late.
     Physics,
-    /// Shots and missiles are launched and judged where the bodies are now, beams where they were.
+    /// Shots and missiles are launched and judged where the bodies are now, beams where they were. Ore is asked for.
     Weapons,
     /// What was hit pays for it.
     Damage,
-    /// What was destroyed some time ago is replaced.
+    /// Crates that are empty or old end. What was destroyed some time ago is replaced.
     Spawning,
     /// Entities change their logical sector, or ask to leave.
     Borders,
@@ -113,12 +113,16 @@ pub(crate) fn configure(app: &mut App) {
                 beams::fire_beams,
                 weapons::judge_shots,
                 missiles::judge_missiles,
+                mining::mine_rocks,
+                crates::scoop_crates,
             )
                 .chain()
                 .in_set(SimSystems::Weapons),
             damage::apply_impacts.in_set(SimSystems::Damage),
-            spawner::replace_the_lost.in_set(SimSystems::Spawning),
-            (borders::cross_borders, handoff::watch_the_time).chain().in_set(SimSystems::Borders),
+            (crates::end_crates, spawner::replace_the_lost).chain().in_set(SimSystems::Spawning),
+            (borders::cross_borders, handoff::watch_the_time, docking::watch_withdrawals)
+                .chain()
+                .in_set(SimSystems::Borders),
             (
                 publish::publish_motion,
                 publish::publish_own_states,

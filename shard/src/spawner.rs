@@ -19,6 +19,7 @@ use rand_pcg::Pcg64Mcg;
 use sidereal_protocol::{
     DVec2,
     control::ToServer,
+    economy::ore_of_rock,
     flight::{FlightState, HullKind},
     ids::{EntityId, NetId},
     record::{DroneMind, EntityKind, EntityRecord},
@@ -63,7 +64,7 @@ impl Losses {
     /// Remembers what was destroyed. Players' ships come back another way.
     pub fn add(&mut self, body: &Body, owned: &Owned, now: SimTick) {
         let wait = match body.kind {
-            EntityKind::Ship | EntityKind::Missile => return,
+            EntityKind::Ship | EntityKind::Missile | EntityKind::Station | EntityKind::Crate => return,
             EntityKind::Drone => DRONE_TICKS,
             EntityKind::Asteroid => ASTEROID_TICKS,
         };
@@ -180,6 +181,7 @@ fn replacement(loss: &Loss, position: DVec2, net_id: NetId, now: SimTick, random
         radius: loss.radius,
         hull: loss.hull_max,
         hull_max: loss.hull_max,
+        ore: if is_rock { ore_of_rock(loss.radius) } else { 0 },
         weapon_ready: now,
         settled_at: now,
         mind: (loss.kind == EntityKind::Drone).then_some(DroneMind {

@@ -6,7 +6,7 @@ use crate::{
     bodies::{self, Body, Flight, Helm, Owned},
     contacts,
     damage::Impacts,
-    flight::at_tick,
+    flight::{at_tick, drift},
     ghosts,
     handoff::{Action, Event, Handoffs, SETTLE_TICKS},
     impacts::Felt,
@@ -26,7 +26,7 @@ use sidereal_protocol::{
     input::Input,
     record::{EntityKind, EntityRecord},
     sector::{SECTOR_SIZE, SectorId},
-    tick::{SimTick, TICK_SECONDS},
+    tick::SimTick,
 };
 use std::time::Instant;
 
@@ -75,13 +75,13 @@ fn send(world: &mut World, message: ToServer) {
     world.resource_mut::<Outbox<ToServer>>().push(message);
 }
 
-/// A rock that nobody takes drifts back: it would ask again for ever, and pile up with others beyond
+/// A rock or a crate that nobody takes drifts back: it would ask again for ever, and pile up with others beyond
 /// the edge of what is simulated. Who has a will of its own turns by it.
 fn turn_back(world: &mut World, id: EntityId) {
     let Some(entity) = world.resource::<Registry>().get(id) else { return };
     let mut bodies = world.query::<(&Body, &Owned, &mut Flight)>();
     let Ok((body, owned, mut flight)) = bodies.get_mut(world, entity) else { return };
-    if body.kind != EntityKind::Asteroid {
+    if !matches!(body.kind, EntityKind::Asteroid | EntityKind::Crate) {
         return;
     }
     let outward = flight.0.position - owned.sector.center();
@@ -124,7 +124,7 @@ fn adopt(world: &mut World, record: EntityRecord, inputs: &[Input], now: SimTick
     } else if behind > 0 && behind <= MAX_REPLAY_TICKS {
         for tick in record.tick.0 + 1..=now.0 {
             applied += advance(&body, &mut owned, &mut flight, &mut controls, SimTick(tick));
-            let held = owned.hands.is_some().then_some(controls).flatten();
+            let held = (owned.hands.is_some() && owned.docked.is_none()).then_some(controls).flatten();
             shots.extend(held.and_then(|held| weapons::fire_late(&body, &flight.0, &mut owned, held, SimTick(tick))));
             contacts::apply_blows(&blows, &body, &mut flight, SimTick(tick));
         }
@@ -155,11 +155,14 @@ fn advance(body: &Body, owned: &mut Owned, flight: &mut Flight, controls: &mut O
         (Some(hands), Some(spec)) => {
             let (now, applied) = hands.queue.apply_due(&mut hands.pilot, tick);
             *controls = Some(now);
-            flight.0 = flight::step(&flight.0, now, &spec);
+            if owned.docked.is_none() {
+                flight.0 = flight::step(&flight.0, now, &spec);
+            }
             applied
         }
+        _ if owned.docked.is_some() => 0,
         _ => {
-            flight.0 = flight.0.coast(TICK_SECONDS);
+            flight.0 = drift(body, &flight.0);
             0
         }
     }

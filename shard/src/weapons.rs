@@ -21,7 +21,8 @@ use crate::{
 use bevy::prelude::*;
 use sidereal_protocol::{
     control::{GhostImpact, ImpactCause, ToServer},
-    flight::{Controls, FlightState, HullSpec, MAX_SPEED},
+    economy::fire_interval_ticks,
+    flight::{Controls, FlightState, HullKind, MAX_SPEED},
     motion::POSITION,
     sector::SectorId,
     shot::{BULLET_DAMAGE, BULLET_LIFE_TICKS, BULLET_SPEED, SHOT_REPEATS, Shot, ShotHit, ShotId},
@@ -139,7 +140,7 @@ pub(crate) fn fire_weapons(
     let now = clock.tick;
     shots.forget_the_told(now);
     for (body, flight, helm, mut owned) in &mut shooters {
-        let Some(spec) = body.spec() else { continue };
+        let Some(hull) = body.hull_kind else { continue };
         if !helm.0.holds(Controls::FIRE)
             || now < owned.weapon_ready
             || owned.ahead.is_some()
@@ -147,13 +148,13 @@ pub(crate) fn fire_weapons(
         {
             continue;
         }
-        shots.fire(bullet(body, &flight.0, &mut owned, &spec, now), now, &mut totals);
+        shots.fire(bullet(body, &flight.0, &mut owned, hull, now), now, &mut totals);
     }
 }
 
 /// A bullet from the nose of a ship as it is after `tick`; its weapon is ready again later.
-fn bullet(body: &Body, state: &FlightState, owned: &mut Owned, spec: &HullSpec, tick: SimTick) -> Shot {
-    owned.weapon_ready = tick + spec.fire_interval_ticks;
+fn bullet(body: &Body, state: &FlightState, owned: &mut Owned, hull: HullKind, tick: SimTick) -> Shot {
+    owned.weapon_ready = tick + fire_interval_ticks(hull, body.fitted);
     let heading = state.heading();
     let id = ShotId { shooter: body.net_id, tick };
     let nose = state.position + heading * body.radius;
@@ -168,9 +169,9 @@ pub(crate) fn fire_late(
     controls: Controls,
     tick: SimTick,
 ) -> Option<Shot> {
-    let spec = body.spec()?;
+    let hull = body.hull_kind?;
     let fires = controls.holds(Controls::FIRE) && tick >= owned.weapon_ready;
-    fires.then(|| bullet(body, state, owned, &spec, tick))
+    fires.then(|| bullet(body, state, owned, hull, tick))
 }
 
 /// Holds the next part of every path against the bodies.
@@ -213,7 +214,9 @@ pub(crate) fn judge_shots(
             // Nobody shoots down the missile that it has just launched.
             let shooter = shooter_of(&shot);
             let spares = |target: &Target| {
-                target.body.net_id == shot.id.shooter || shooter.is_some_and(|shooter| target.is_missile_of(shooter))
+                target.is_passed()
+                    || target.body.net_id == shot.id.shooter
+                    || shooter.is_some_and(|shooter| target.is_missile_of(shooter))
             };
             if let Some((time, target)) = field.first_hit(&shot, &leg, 0.0, spares) {
                 hits.push((shot, leg.sector, shot.position_at(time), target));

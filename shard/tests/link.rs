@@ -247,6 +247,12 @@ fn an_entity_next_door_becomes_a_ghost_changes_and_goes() {
         scene.ghost(7).is_some_and(|ghost| ghost.hull == 60)
     });
 
+    *scene.server.world_mut().get_mut::<Identity>(entity).unwrap().radius = 30.0;
+    scene.until("it is told of its new size", |scene| {
+        motion(scene);
+        scene.ghost(7).is_some_and(|ghost| ghost.radius == 30.0)
+    });
+
     scene.server.world_mut().despawn(entity);
     scene.until("it is gone", |scene| {
         motion(scene);

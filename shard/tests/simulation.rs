@@ -128,7 +128,7 @@ fn what_has_no_hull_left_is_destroyed_and_a_rock_is_replaced_after_a_minute() {
     shard.ticks(20);
     let destroyed: Vec<_> =
         shard.frames().into_iter().filter(|frame| matches!(frame, ToServer::Destroyed { .. })).collect();
-    let [ToServer::Destroyed { id: victim, epoch: 1, version: 1, by, tick }] = destroyed[..] else {
+    let [ToServer::Destroyed { id: victim, epoch: 1, version: 1, by, tick, .. }] = destroyed[..] else {
         panic!("{destroyed:?}")
     };
     assert_eq!((victim, by), (id(2), Some(id(1))));

@@ -1,9 +1,11 @@
 //! The first properties of the whole mesh. Every step of every test also checks the harness's
 //! invariants: one authority, ids, finite positions, ghosts, inputs applied once.
 
+use sidereal_client::session::SessionState;
 use sidereal_protocol::{
     DVec2,
     flight::{Controls, FlightState},
+    messages::TAKEN_OVER,
     sector::SectorId,
 };
 use sidereal_server::mirror::{Holder, Mirror};
@@ -162,6 +164,38 @@ fn a_restart_brings_every_ship_back_where_it_was() {
     }
     let again = cluster.tally().entered - cluster.tally().left;
     assert_eq!(entities, again, "as many entities as before");
+}
+
+#[test]
+fn a_second_log_in_takes_the_ship_over_whenever_it_comes() {
+    let mut cluster = Cluster::new(6, PERFECT, 2);
+    let ships = |cluster: &Cluster| {
+        let mirror = cluster.server.world().resource::<Mirror>();
+        mirror.iter().filter(|(_, entry)| entry.record.owner.is_some()).count()
+    };
+    // From before the server knows the first session, over its ship's way into the world, to long in flight.
+    for wait in (0..24).step_by(2).chain([40, 90]) {
+        let name = format!("ada-{wait}");
+        let first = cluster.join(&name);
+        cluster.ticks(wait);
+        let flown = cluster.ship_of(first);
+        let second = cluster.join_and_fly(&name);
+        assert_eq!(*cluster.session(first), SessionState::Lost(TAKEN_OVER.to_owned()), "{name}");
+        let ship = cluster.ship_of(second).expect("flying");
+        assert!(flown.is_none_or(|flown| flown == ship), "{name}: the same ship");
+        // Longer than a ship without a player stays.
+        cluster.ticks(200);
+        assert_eq!((cluster.ship_of(second), cluster.ship_of(first)), (Some(ship), None), "{name}");
+        assert!(cluster.truth(ship).is_some(), "{name}: it is simulated");
+        assert_eq!(ships(&cluster), 1, "{name}");
+        cluster.steer(second, AHEAD);
+        cluster.ticks(30);
+        let (_, flown) = cluster.truth(ship).expect("simulated");
+        assert!(flown.velocity.length() > 20.0, "{name}: it obeys the second pilot");
+        cluster.leave(second);
+        cluster.until("the ship has left", 300, |cluster| ships(cluster) == 0);
+        cluster.players.clear();
+    }
 }
 
 #[test]

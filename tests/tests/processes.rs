@@ -3,6 +3,7 @@
 //!
 //! They need the programs built before (see `world::process`), without the feature `test-clock`.
 
+#[allow(dead_code, reason = "other tests of processes use the rest")]
 mod world;
 
 use diesel::{Connection, RunQueryDsl, SqliteConnection, connection::SimpleConnection};
@@ -94,6 +95,19 @@ fn a_bad_flag_or_value_is_named_and_nothing_starts() {
             &["--advertise-player-addr [::]:7777", "name the one that they reach"],
         ),
         server(&[("--advertise-player-addr", "example.org:7777")], &["--advertise-player-addr", "IP address"]),
+        server(&[("--rate-limit-address", "many")], &["--rate-limit-address", "many"]),
+        server(&[("--trusted-proxies", "10.0.0.1")], &["--trusted-proxies"]),
+        server(&[("--supabase-issuer", "https://x")], &["--supabase-jwks-url", "--supabase-jwt-secret"]),
+        server(&[("--supabase-jwks-url", "https://x/keys")], &["--supabase-issuer", "missing"]),
+        server(
+            &[("--supabase-jwks-url", "http://x.org/keys"), ("--supabase-issuer", "https://x")],
+            &["--supabase-jwks-url", "https://"],
+        ),
+        server(
+            &[("--supabase-jwt-secret", "hunter2"), ("--supabase-issuer", "https://x")],
+            &["--supabase-jwt-secret", "32 bytes"],
+        ),
+        server(&[("--supabase-algorithm", "none")], &["--supabase-algorithm", "none"]),
         other("sidereal-shard", &["--certificate-hash", "12", "--shard-secret", "x"], &["--certificate-hash", "64"]),
         other("sidereal-shard", &["--certificate-hash", &hash, "--shard-secret", ""], &["--shard-secret", "empty"]),
         other("sidereal-shard", &["--server", "nowhere"], &["--server", "IP address and a port"]),

@@ -19,6 +19,9 @@ use bytes::{BufMut, Bytes, BytesMut};
 use crate::PeerKind;
 use crate::limits::{MAX_AUTH_BYTES, MAX_FRAME_BYTES, MAX_REASON_BYTES};
 
+/// How the refusal of a peer of another protocol version begins. Trying again does not help.
+pub const VERSIONS_DIFFER: &str = "protocol versions differ";
+
 const MAGIC: [u8; 4] = *b"SDRL";
 const REQUEST_HEADER_BYTES: usize = 9;
 /// naia's token has 32 characters.
@@ -103,7 +106,7 @@ impl AuthRequest {
         if theirs != version {
             let older = if theirs < version { "client" } else { "server" };
             return Err(Refusal::Version(format!(
-                "protocol versions differ: the server speaks {version}, the client {theirs}; update the {older}"
+                "{VERSIONS_DIFFER}: the server speaks {version}, the client {theirs}; update the {older}"
             )));
         }
         let Some(asked) = PeerKind::from_wire(kind_byte) else {

@@ -1,4 +1,4 @@
-//! Ships, drones, missiles and rocks.
+//! Ships, drones, missiles, rocks, stations and crates.
 //!
 //! Keeps one [`Look`] per net id: what a drawing remembers between frames (its trail, its glow, how
 //! it flinched), and nothing that the simulation knows. A look goes when its entity goes.
@@ -6,7 +6,7 @@
 use super::{
     canvas::{Canvas, Layer},
     dice::Dice,
-    hulls::{DRONE_NOZZLES, MISSILE_NOZZLES, SCOUT_NOZZLES},
+    hulls::{DRONE_NOZZLES, GUNSHIP_NOZZLES, HAULER_NOZZLES, MISSILE_NOZZLES, SCOUT_NOZZLES},
     ink::Tint,
     lens::Lens,
     palette,
@@ -15,7 +15,7 @@ use super::{
 use crate::view::{Other, WorldView};
 use bevy::{math::DVec2, prelude::*};
 use sidereal_protocol::{
-    flight::{FlightState, HullKind},
+    flight::{FlightState, HullKind, wrap_angle},
     ids::NetId,
     motion::EngineGlow,
     record::EntityKind,
@@ -92,6 +92,8 @@ pub(super) fn tint_of(other: &Other) -> Tint {
         EntityKind::Ship => palette::PLAYER,
         EntityKind::Drone | EntityKind::Missile => palette::DRONE,
         EntityKind::Asteroid => palette::ROCK,
+        EntityKind::Station => palette::STATION,
+        EntityKind::Crate => palette::ORE,
     }
 }
 
@@ -185,7 +187,11 @@ pub(super) fn paint_bodies(
         look.seen = true;
         look.follow_hull(other.hull, other.hull_max, seconds);
         let Some(hull_kind) = other.hull_kind else {
-            paint_rock(&mut canvas, &lens, other, look);
+            match other.kind {
+                EntityKind::Station => paint_station(&mut canvas, &lens, other, view.time_s),
+                EntityKind::Crate => paint_crate(&mut canvas, &lens, other, view.time_s),
+                _ => paint_rock(&mut canvas, &lens, other, look),
+            }
             continue;
         };
         let flyer = Flyer {
@@ -221,6 +227,8 @@ fn paint_flyer(canvas: &mut Canvas, lens: &Lens, flyer: &Flyer, look: &Look, now
     let forward = Vec2::from_angle(angle);
     let (shape, nozzles): (Shape, &[Vec2]) = match flyer.hull_kind {
         HullKind::Scout => (Shape::Scout, &SCOUT_NOZZLES),
+        HullKind::Hauler => (Shape::Hauler, &HAULER_NOZZLES),
+        HullKind::Gunship => (Shape::Gunship, &GUNSHIP_NOZZLES),
         HullKind::Drone => (Shape::Drone, &DRONE_NOZZLES),
         HullKind::Missile => (Shape::Missile, &MISSILE_NOZZLES),
     };
@@ -246,7 +254,7 @@ fn paint_flyer(canvas: &mut Canvas, lens: &Lens, flyer: &Flyer, look: &Look, now
     let tint = flyer.tint.toward(palette::WHITE, flinch);
     let shape = match flyer.hull_kind {
         _ if !far => shape,
-        HullKind::Scout => Shape::Dart,
+        HullKind::Scout | HullKind::Hauler | HullKind::Gunship => Shape::Dart,
         HullKind::Drone | HullKind::Missile => Shape::Diamond,
     };
     canvas.put(shape, Layer::Hulls, at, angle, Vec2::splat(size), tint);
@@ -304,6 +312,44 @@ fn paint_rock(canvas: &mut Canvas, lens: &Lens, rock: &Other, look: &Look) {
     canvas.put(shape, Layer::Rocks, at, rock.state.angle as f32, size, tint);
 }
 
+/// How fast a station's ring turns, radians per second.
+const STATION_TURN: f64 = 0.05;
+/// A station is drawn at least so large, a crate too, pixels: both are to be found.
+const STATION_PIXELS: f32 = 7.0;
+const CRATE_PIXELS: f32 = 4.5;
+/// How often a crate's lamp blinks, radians per second.
+const CRATE_BLINK: f64 = 4.0;
+
+fn paint_station(canvas: &mut Canvas, lens: &Lens, station: &Other, now_s: f64) {
+    let at = lens.local(station.state.position);
+    let radius = (station.radius as f32).max(STATION_PIXELS * lens.scale);
+    if !lens.sees(at, radius * 2.2) {
+        return;
+    }
+    let angle = station.state.angle as f32;
+    let turned = wrap_angle(station.state.angle + STATION_TURN * now_s) as f32;
+    let tint = tint_of(station);
+    canvas.put(Shape::Glow, Layer::Halos, at, 0.0, Vec2::splat(radius * 2.2), tint.at(0.12));
+    canvas.put(Shape::StationRing, Layer::Rocks, at, turned, Vec2::splat(radius), tint);
+    canvas.put(Shape::StationHub, Layer::Rocks, at, angle, Vec2::splat(radius), tint);
+}
+
+fn paint_crate(canvas: &mut Canvas, lens: &Lens, found: &Other, now_s: f64) {
+    let at = lens.local(found.state.position);
+    let radius = (found.radius as f32 * 1.3).max(CRATE_PIXELS * lens.scale);
+    if !lens.sees(at, radius * 5.0) {
+        return;
+    }
+    // It tumbles slowly, each in its own way.
+    let phase = f64::from(found.net_id.0);
+    let angle = wrap_angle(found.state.angle + 0.4 * now_s + phase) as f32;
+    let blink = 0.5 + 0.5 * (now_s * CRATE_BLINK + phase).sin() as f32;
+    let tint = tint_of(found);
+    let halo = Vec2::splat(radius * 4.0);
+    canvas.put(Shape::Glow, Layer::Halos, at, 0.0, halo, tint.at(0.12 + 0.3 * blink));
+    canvas.put(Shape::Crate, Layer::Hulls, at, angle, Vec2::splat(radius), tint);
+}
+
 /// The shape and stone of a rock: the same one for the same net id and radius.
 fn rock_look(net_id: NetId, radius: f64) -> (Shape, Tint) {
     let mut dice = Dice::new(&[0x0c4, u64::from(net_id.0), radius.to_bits()]);
@@ -353,6 +399,7 @@ mod tests {
             hull: 1,
             hull_max: 1,
             radius: 3.0,
+            ore: None,
             silent_s: 0.0,
         };
         let mut view = WorldView::default();
@@ -371,7 +418,7 @@ mod tests {
         let mut flyer = Flyer {
             net_id: NetId(1),
             state: FlightState::default(),
-            glow: EngineGlow { thrust: true, boost: false },
+            glow: EngineGlow { thrust: true, ..EngineGlow::default() },
             hull_kind: HullKind::Scout,
             radius: 9.0,
             tint: palette::OWN,

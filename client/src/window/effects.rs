@@ -12,10 +12,11 @@ use super::{
 };
 use crate::{
     beams::BEAM_SECONDS,
-    view::{BLAST_SECONDS, BeamShown, BlastEffect, HIT_SECONDS, HitEffect, WorldView},
+    mining,
+    view::{BLAST_SECONDS, BeamShown, BlastEffect, HIT_SECONDS, HitEffect, Other, WorldView},
 };
 use bevy::prelude::*;
-use sidereal_protocol::{ids::NetId, shot::ShotId};
+use sidereal_protocol::{flight::FlightState, ids::NetId, shot::ShotId};
 
 /// Half the length of a bullet's line, units; behind the muzzle it is shorter.
 const STREAK_HALF_LENGTH: f32 = 15.0;
@@ -27,6 +28,12 @@ const BEAM_WIDTH: f32 = 13.0;
 const BEAM_PIXELS: f32 = 12.0;
 /// The share of a beam's length after which it fades, when it hits nothing.
 const BEAM_WHOLE: f32 = 0.6;
+/// Width of the light that digs, units, and the least, pixels.
+const DIG_WIDTH: f32 = 7.0;
+const DIG_PIXELS: f32 = 6.0;
+/// Grains of ore on their way to the ship at once, and how long one takes, seconds.
+const GRAINS: usize = 5;
+const GRAIN_SECONDS: f64 = 0.7;
 /// Light of a muzzle, seconds.
 const MUZZLE_SECONDS: f64 = 0.07;
 /// Sparks of a hit, and of an explosion.
@@ -79,6 +86,53 @@ pub(super) fn paint_shots(mut canvas: ResMut<Canvas>, lens: Res<Lens>, view: Res
             let flash = Vec2::splat(11.0 * (0.5 + 0.5 * share));
             canvas.put(Shape::Glow, Layer::Effects, muzzle, 0.0, flash, tint.at(0.8 * share));
         }
+    }
+}
+
+/// Paints the light that digs ore out of a rock, and a mark on the rock that would be dug at.
+pub(super) fn paint_mining(mut canvas: ResMut<Canvas>, lens: Res<Lens>, view: Res<WorldView>) {
+    if let (Some(own), Some(target)) = (&view.own, view.mining)
+        && let Some(rock) = view.others.get(&target.rock)
+    {
+        if target.works {
+            paint_digging(&mut canvas, &lens, (&own.state, own.radius), rock, view.time_s);
+        }
+        let at = lens.local(rock.state.position);
+        let size = Vec2::splat(rock.radius as f32 * 1.22 + 3.0 * lens.scale);
+        let opacity = if target.works { 0.4 } else { 0.2 };
+        canvas.put(Shape::Ring, Layer::Marks, at, 0.0, size, palette::ORE.at(opacity));
+    }
+    for other in view.others.values().filter(|other| other.glow.mining) {
+        if let Some(rock) = mining::target(&other.state, view.others.values()) {
+            paint_digging(&mut canvas, &lens, (&other.state, other.radius), rock, view.time_s);
+        }
+    }
+}
+
+/// A restless line of light from the ship's nose to the rock, and grains that come back along it.
+fn paint_digging(canvas: &mut Canvas, lens: &Lens, ship: (&FlightState, f64), rock: &Other, now_s: f64) {
+    let (state, radius) = ship;
+    let from = lens.local(state.position + state.heading() * radius * 1.2);
+    let middle = lens.local(rock.state.position);
+    let to = middle + (from - middle).normalize_or_zero() * rock.radius as f32 * 0.8;
+    let along = to - from;
+    if !lens.sees((from + to) * 0.5, along.length() * 0.5 + 40.0) {
+        return;
+    }
+    let phase = f64::from(rock.net_id.0);
+    let flicker = 1.0 + 0.25 * ((now_s * 41.0 + phase).sin() * (now_s * 27.0).sin()) as f32;
+    let width = DIG_WIDTH.max(DIG_PIXELS * lens.scale) * flicker;
+    let size = Vec2::new(along.length(), width);
+    canvas.put(Shape::Beam, Layer::Shots, (from + to) * 0.5, along.to_angle(), size, palette::ORE.at(0.8));
+    let spark = palette::ORE.toward(palette::WHITE, 0.4);
+    canvas.put(Shape::Glow, Layer::Effects, to, 0.0, Vec2::splat(width * 2.6), spark.at(0.9));
+    canvas.put(Shape::Glow, Layer::Effects, from, 0.0, Vec2::splat(width), palette::ORE.at(0.6));
+    for grain in 0..GRAINS {
+        let way = (now_s / GRAIN_SECONDS + grain as f64 / GRAINS as f64).fract() as f32;
+        let sway = ((grain as f64 * 2.3 + now_s * 5.0).sin() as f32) * width * 0.6;
+        let at = to - along * way + along.normalize_or_zero().perp() * sway;
+        let size = Vec2::splat(width * 0.32 * (1.0 - 0.5 * way));
+        canvas.put(Shape::Disc, Layer::Effects, at, 0.0, size, spark.at(1.0 - way * 0.6));
     }
 }
 

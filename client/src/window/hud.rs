@@ -30,6 +30,8 @@ const FRAME_RATE_SHARE: f32 = 0.05;
 const SLOW_PING_MS: f64 = 250.0;
 /// A share of lost states above this is shown as a warning.
 const HIGH_LOSS: f64 = 0.1;
+/// How opaque the panels are.
+const PANEL_OPACITY: f32 = 0.86;
 /// How long the rim of the window stays red after a hit, seconds.
 const PAIN_SECONDS: f32 = 0.35;
 
@@ -40,6 +42,10 @@ pub(super) enum Line {
     Speed,
     /// Hull points.
     Hull,
+    /// Ore in the hold.
+    Hold,
+    /// Credits.
+    Credits,
     /// The sector's address.
     Sector,
     /// Ping, players near and frame rate.
@@ -65,6 +71,9 @@ pub(super) enum ArmFill {
     /// The missile launcher.
     Launcher,
 }
+/// The filling of the hold's bar.
+#[derive(Component)]
+pub(super) struct HoldFill;
 /// The panel behind the banner.
 #[derive(Component)]
 pub(super) struct BannerPanel;
@@ -101,15 +110,18 @@ pub(super) fn spawn_hud(mut commands: Commands) {
     ));
     commands.spawn((
         ShipPanel,
-        panel(Node {
-            position_type: PositionType::Absolute,
-            left: px(MAP_MARGIN),
-            bottom: px(MAP_MARGIN),
-            padding: UiRect::axes(px(14), px(10)),
-            flex_direction: FlexDirection::Column,
-            row_gap: px(7),
-            ..default()
-        }),
+        panel(
+            Node {
+                position_type: PositionType::Absolute,
+                left: px(MAP_MARGIN),
+                bottom: px(MAP_MARGIN),
+                padding: UiRect::axes(px(14), px(10)),
+                flex_direction: FlexDirection::Column,
+                row_gap: px(7),
+                ..default()
+            },
+            PANEL_OPACITY,
+        ),
         Visibility::Hidden,
         children![
             (
@@ -133,6 +145,24 @@ pub(super) fn spawn_hud(mut commands: Commands) {
             (
                 Node { width: px(HULL_PIXELS), column_gap: px(ARM_GAP), ..default() },
                 children![arm_bar("beam", ArmFill::Beam), arm_bar("missile", ArmFill::Launcher)],
+            ),
+            (
+                Node {
+                    width: px(HULL_PIXELS),
+                    justify_content: JustifyContent::SpaceBetween,
+                    align_items: AlignItems::End,
+                    ..default()
+                },
+                children![text(Line::Hold, 13.0, palette::FAINT), text(Line::Credits, 14.0, palette::ORE)],
+            ),
+            (
+                Node { width: px(HULL_PIXELS), height: px(5), ..default() },
+                BackgroundColor(palette::LINE.at(0.16).color()),
+                children![(
+                    HoldFill,
+                    Node { width: percent(0), height: percent(100), ..default() },
+                    BackgroundColor(palette::ORE.color()),
+                )],
             ),
         ],
     ));
@@ -184,14 +214,17 @@ pub(super) fn spawn_hud(mut commands: Commands) {
         },
         children![(
             BannerPanel,
-            panel(Node {
-                max_width: percent(80),
-                padding: UiRect::axes(px(34), px(18)),
-                flex_direction: FlexDirection::Column,
-                align_items: AlignItems::Center,
-                row_gap: px(8),
-                ..default()
-            }),
+            panel(
+                Node {
+                    max_width: percent(80),
+                    padding: UiRect::axes(px(34), px(18)),
+                    flex_direction: FlexDirection::Column,
+                    align_items: AlignItems::Center,
+                    row_gap: px(8),
+                    ..default()
+                },
+                PANEL_OPACITY
+            ),
             Visibility::Hidden,
             children![text(Line::Banner, 30.0, palette::TEXT), text(Line::Advice, 16.0, palette::FAINT),],
         )],
@@ -236,15 +269,16 @@ fn spawn_help(commands: &mut Commands) {
         GlobalZIndex(1),
         Visibility::Hidden,
         children![(
-            panel(Node { padding: UiRect::axes(px(36), px(26)), column_gap: px(34), ..default() }),
+            panel(Node { padding: UiRect::axes(px(36), px(26)), column_gap: px(34), ..default() }, PANEL_OPACITY),
             children![column(palette::OWN, join(|(key, _)| key)), column(palette::TEXT, join(|(_, what)| what)),],
         )],
     ));
 }
 
-fn panel(node: Node) -> impl Bundle {
+/// A box behind text, as opaque as that.
+pub(super) fn panel(node: Node, opacity: f32) -> impl Bundle {
     let node = Node { border: UiRect::all(px(1)), border_radius: BorderRadius::all(px(4)), ..node };
-    (node, BackgroundColor(palette::PANEL.at(0.86).color()), BorderColor::all(palette::LINE.at(0.32).color()))
+    (node, BackgroundColor(palette::PANEL.at(opacity).color()), BorderColor::all(palette::LINE.at(0.32).color()))
 }
 
 fn text(line: Line, size: f32, tint: Tint) -> impl Bundle {
@@ -277,6 +311,7 @@ fn banner(state: &SessionState, downtime_s: Option<f64>, stalled: bool) -> (Stri
         }
         SessionState::Rejected(reason) => ("The server said no".to_owned(), reason.clone(), palette::ALERT),
         SessionState::Lost(reason) => ("Connection lost".to_owned(), reason.clone(), palette::ALERT),
+        SessionState::Returning(reason) => ("Coming back...".to_owned(), reason.clone(), palette::HULL_WORN),
         SessionState::Closed => ("Leaving".to_owned(), "closing the session".to_owned(), calm),
     }
 }
@@ -317,6 +352,14 @@ pub(super) fn write_lines(
                 Some(own) => (format!("hull {}/{}", own.hull, own.hull_max), palette::FAINT),
                 None => (String::new(), palette::FAINT),
             },
+            Line::Hold => {
+                let hold = view.purse.map(|purse| format!("ore {}/{}", purse.ore, purse.hold));
+                (hold.unwrap_or_default(), palette::FAINT)
+            }
+            Line::Credits => {
+                let credits = view.purse.map(|purse| format!("{} credits", purse.credits));
+                (credits.unwrap_or_default(), palette::ORE)
+            }
             Line::Sector if !shown.map || view.account.is_none() && view.own.is_none() => {
                 (String::new(), palette::TEXT)
             }
@@ -399,6 +442,17 @@ pub(super) fn show_panels(
     }
     for mut visibility in &mut panels.p2() {
         visibility.set_if_neq(wanted[2]);
+    }
+}
+
+/// Fills the bar of the hold.
+pub(super) fn fill_hold(view: Res<WorldView>, mut fills: Query<&mut Node, With<HoldFill>>) {
+    let share = view.purse.map_or(0.0, |purse| purse.ore as f32 / purse.hold.max(1) as f32).clamp(0.0, 1.0);
+    for mut node in &mut fills {
+        let width = percent(share * 100.0);
+        if node.width != width {
+            node.width = width;
+        }
     }
 }
 

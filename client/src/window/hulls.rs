@@ -12,6 +12,10 @@ use std::f32::consts::TAU;
 
 /// Where the scout's exhausts are, in radii.
 pub(super) const SCOUT_NOZZLES: [Vec2; 2] = [Vec2::new(-0.84, 0.2), Vec2::new(-0.84, -0.2)];
+/// Where the hauler's exhausts are, in radii.
+pub(super) const HAULER_NOZZLES: [Vec2; 2] = [Vec2::new(-1.0, 0.42), Vec2::new(-1.0, -0.42)];
+/// Where the gunship's exhausts are, in radii.
+pub(super) const GUNSHIP_NOZZLES: [Vec2; 3] = [Vec2::new(-0.92, 0.0), Vec2::new(-0.82, 0.46), Vec2::new(-0.82, -0.46)];
 /// Where the drone's exhaust is, in radii.
 pub(super) const DRONE_NOZZLES: [Vec2; 1] = [Vec2::new(-0.78, 0.0)];
 
@@ -73,6 +77,112 @@ pub(super) fn scout() -> Mesh {
     let edge = [at(1.5, 0.0), at(0.42, 0.27), at(0.12, 0.42), at(-0.62, 1.08)];
     sketch.stroke(&edge, false, 0.055, Paint::tint(1.0));
     sketch.stroke(&mirrored(&edge), false, 0.055, Paint::tint(1.0));
+    sketch.finish()
+}
+
+/// A freighter: a cab before two rows of containers.
+pub(super) fn hauler() -> Mesh {
+    let mut sketch = Sketch::default();
+    let at = Vec2::new;
+    let plate = |lightness: f32, lean: Vec2| Paint::tint(lightness).tinted(0.75).lean(lean);
+    let half = [
+        at(1.12, 0.0),
+        at(1.02, 0.3),
+        at(0.7, 0.42),
+        at(0.62, 0.74),
+        at(-0.78, 0.78),
+        at(-0.84, 0.6),
+        at(-1.02, 0.56),
+        at(-1.02, 0.28),
+        at(-0.86, 0.2),
+        at(-0.86, 0.0),
+    ];
+    let mut outline = half.to_vec();
+    outline.extend(mirrored(&half[1..9]));
+    sketch.stroke(&outline, true, 0.16, Paint::own(0.004, 0.006, 0.012).alpha(0.85));
+    // Engines, then the keel that carries everything.
+    let engine = [at(-0.8, 0.58), at(-1.02, 0.56), at(-1.02, 0.28), at(-0.8, 0.24)];
+    sketch.fill_both(&engine, Paint::own(0.03, 0.035, 0.05).lean(at(0.0, 0.3)));
+    sketch.fill_both(&[at(0.8, 0.0), at(0.8, 0.16), at(-0.86, 0.2), at(-0.86, 0.0)], plate(0.2, at(0.0, 0.2)));
+    // Containers: each with a lit roof and a darker wall.
+    for row in 0..3 {
+        let front = 0.6 - 0.47 * row as f32;
+        let back = front - 0.42;
+        sketch.fill_both(
+            &[at(front, 0.18), at(front, 0.66), at(back, 0.66), at(back, 0.18)],
+            plate(if row == 1 { 0.3 } else { 0.42 }, at(0.1, 0.25)),
+        );
+        sketch
+            .fill_both(&[at(front, 0.66), at(front, 0.75), at(back, 0.76), at(back, 0.66)], plate(0.16, at(0.0, 0.6)));
+        let strap = (front + back) * 0.5;
+        sketch.fill_both(
+            &[at(strap + 0.04, 0.18), at(strap + 0.04, 0.72), at(strap - 0.04, 0.72), at(strap - 0.04, 0.18)],
+            Paint::tint(1.0).lean(at(0.0, 0.15)),
+        );
+    }
+    // The cab.
+    sketch.fill_both(&[at(1.12, 0.0), at(1.02, 0.3), at(0.68, 0.4), at(0.68, 0.0)], plate(0.75, at(0.2, 0.35)));
+    sketch.fill(
+        &[at(1.04, 0.0), at(0.98, 0.2), at(0.86, 0.22), at(0.86, -0.22), at(0.98, -0.2)],
+        Paint::own(0.01, 0.02, 0.05),
+    );
+    sketch.fill(&[at(1.0, 0.03), at(0.96, 0.16), at(0.89, 0.17), at(0.91, 0.03)], Paint::own(0.75, 0.9, 1.0));
+    let edge = [at(1.12, 0.0), at(1.02, 0.3), at(0.7, 0.42), at(0.62, 0.74), at(-0.78, 0.78)];
+    sketch.stroke(&edge, false, 0.045, Paint::tint(1.0));
+    sketch.stroke(&mirrored(&edge), false, 0.045, Paint::tint(1.0));
+    sketch.finish()
+}
+
+/// A warship: a wedge with two gun booms.
+pub(super) fn gunship() -> Mesh {
+    let mut sketch = Sketch::default();
+    let at = Vec2::new;
+    let plate = |lightness: f32, lean: Vec2| Paint::tint(lightness).tinted(0.8).lean(lean);
+    let half = [
+        at(1.15, 0.0),
+        at(0.6, 0.3),
+        at(0.5, 0.52),
+        at(1.0, 0.6),
+        at(1.0, 0.78),
+        at(-0.1, 1.02),
+        at(-0.7, 0.92),
+        at(-0.85, 0.62),
+        at(-0.85, 0.3),
+        at(-0.95, 0.16),
+        at(-0.95, 0.0),
+    ];
+    let mut outline = half.to_vec();
+    outline.extend(mirrored(&half[1..10]));
+    sketch.stroke(&outline, true, 0.18, Paint::own(0.004, 0.006, 0.012).alpha(0.85));
+    let nozzle = Paint::own(0.03, 0.035, 0.05);
+    sketch.fill_both(&[at(-0.7, 0.6), at(-0.86, 0.58), at(-0.86, 0.34), at(-0.7, 0.34)], nozzle);
+    sketch.fill_both(&[at(-0.75, 0.15), at(-0.95, 0.16), at(-0.95, 0.0), at(-0.75, 0.0)], nozzle);
+    // Armour at the sides, then the booms over it.
+    sketch.fill_both(
+        &[at(0.5, 0.3), at(0.5, 0.56), at(-0.1, 1.02), at(-0.7, 0.92), at(-0.8, 0.3)],
+        plate(0.28, at(0.0, 0.55)),
+    );
+    sketch.fill_both(&[at(-0.2, 0.55), at(-0.1, 1.02), at(-0.7, 0.92), at(-0.8, 0.5)], plate(0.15, at(-0.25, 0.4)));
+    sketch.fill_both(&[at(1.0, 0.6), at(1.0, 0.78), at(0.1, 0.92), at(0.1, 0.6)], plate(0.5, at(0.1, 0.3)));
+    sketch.fill_both(&[at(1.12, 0.64), at(1.12, 0.72), at(0.98, 0.74), at(0.98, 0.62)], Paint::own(0.02, 0.02, 0.03));
+    sketch.fill_both(&[at(0.72, 0.6), at(0.72, 0.84), at(0.56, 0.87), at(0.56, 0.6)], Paint::tint(1.1));
+    // The body.
+    sketch.fill_both(
+        &[at(1.15, 0.0), at(0.6, 0.3), at(-0.8, 0.36), at(-0.8, 0.1), at(0.4, 0.1)],
+        plate(0.48, at(0.1, 0.45)),
+    );
+    sketch.fill_both(&[at(1.15, 0.0), at(0.4, 0.11), at(-0.8, 0.13), at(-0.8, 0.0)], plate(0.85, at(0.0, 0.12)));
+    sketch.fill(
+        &[at(0.5, 0.0), at(0.3, 0.12), at(-0.02, 0.12), at(-0.02, -0.12), at(0.3, -0.12)],
+        Paint::own(0.01, 0.02, 0.05),
+    );
+    sketch.fill(&[at(0.44, 0.01), at(0.3, 0.09), at(0.12, 0.09), at(0.2, 0.02)], Paint::own(0.75, 0.9, 1.0));
+    let edge = [at(1.15, 0.0), at(0.6, 0.3), at(0.5, 0.52)];
+    sketch.stroke(&edge, false, 0.05, Paint::tint(1.0));
+    sketch.stroke(&mirrored(&edge), false, 0.05, Paint::tint(1.0));
+    let boom = [at(1.0, 0.78), at(-0.1, 1.02), at(-0.7, 0.92)];
+    sketch.stroke(&boom, false, 0.05, Paint::tint(1.0));
+    sketch.stroke(&mirrored(&boom), false, 0.05, Paint::tint(1.0));
     sketch.finish()
 }
 

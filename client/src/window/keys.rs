@@ -1,6 +1,7 @@
 //! The pilot's keys: writes [`PilotIntent`], zoom and what is shown. Nothing else of the window
 //! writes anything that leaves the window.
 
+use super::desk::Desk;
 use crate::{controls::PilotIntent, session::SessionState, view::WorldView};
 use bevy::{
     input::mouse::{MouseScrollUnit, MouseWheel},
@@ -24,6 +25,10 @@ pub(super) const HELP: &[(&str, &str)] = &[
     ("Space", "fire"),
     ("E / right mouse", "beam"),
     ("F / Q", "missile"),
+    ("C", "mine (hold)"),
+    ("V", "dock, undock"),
+    ("T", "offer a trade to the ship ahead"),
+    ("Y / N", "accept, decline an offer"),
     ("Shift", "boost (with thrust)"),
     ("X", "brake"),
     ("R", "fly again when destroyed"),
@@ -43,11 +48,12 @@ enum Action {
     Fire,
     Beam,
     Launch,
+    Mine,
     Boost,
     Brake,
 }
 
-const ACTIONS: [(Action, &[KeyCode], &[MouseButton]); 9] = [
+const ACTIONS: [(Action, &[KeyCode], &[MouseButton]); 10] = [
     (Action::Ahead, &[KeyCode::KeyW, KeyCode::ArrowUp], &[]),
     (Action::Reverse, &[KeyCode::KeyS, KeyCode::ArrowDown], &[]),
     (Action::Left, &[KeyCode::KeyA, KeyCode::ArrowLeft], &[]),
@@ -55,9 +61,12 @@ const ACTIONS: [(Action, &[KeyCode], &[MouseButton]); 9] = [
     (Action::Fire, &[KeyCode::Space], &[]),
     (Action::Beam, &[KeyCode::KeyE], &[MouseButton::Right]),
     (Action::Launch, &[KeyCode::KeyF, KeyCode::KeyQ], &[]),
+    (Action::Mine, &[KeyCode::KeyC], &[]),
     (Action::Boost, &[KeyCode::ShiftLeft, KeyCode::ShiftRight], &[]),
     (Action::Brake, &[KeyCode::KeyX], &[]),
 ];
+
+const ARROWS: [KeyCode; 4] = [KeyCode::ArrowUp, KeyCode::ArrowDown, KeyCode::ArrowLeft, KeyCode::ArrowRight];
 
 /// Until when each action counts as held although its key is up, seconds of the view's time.
 #[derive(Resource, Debug, Default)]
@@ -113,6 +122,7 @@ fn controls_of(held: impl Fn(Action) -> bool) -> Controls {
         buttons: button(Action::Fire, Controls::FIRE)
             | button(Action::Beam, Controls::BEAM)
             | button(Action::Launch, Controls::LAUNCH)
+            | button(Action::Mine, Controls::MINE)
             | button(Action::Boost, Controls::BOOST)
             | button(Action::Brake, Controls::BRAKE),
     }
@@ -123,19 +133,24 @@ pub(super) fn read_hands(
     keys: Res<ButtonInput<KeyCode>>,
     mouse: Res<ButtonInput<MouseButton>>,
     time: Res<Time<Real>>,
+    desk: Res<Desk>,
+    view: Res<WorldView>,
     mut taps: ResMut<Taps>,
     mut intent: ResMut<PilotIntent>,
 ) {
     let now_s = time.elapsed_secs_f64();
+    // While a panel is open the arrow keys are its own.
+    let taken: &[KeyCode] = if desk.takes_arrows(&view) { &ARROWS } else { &[] };
+    let free = |codes: &'static [KeyCode]| codes.iter().copied().filter(move |code| !taken.contains(code));
     for (until, (_, codes, buttons)) in taps.0.iter_mut().zip(ACTIONS) {
         let on_mouse = mouse.any_just_pressed(buttons.iter().copied());
-        if on_mouse || keys.any_just_pressed(codes.iter().copied()) {
+        if on_mouse || keys.any_just_pressed(free(codes)) {
             *until = now_s + TAP_SECONDS;
         }
     }
     let held = |action: Action| {
         ACTIONS.iter().zip(&taps.0).any(|((candidate, codes, buttons), &until)| {
-            let pressed = || keys.any_pressed(codes.iter().copied()) || mouse.any_pressed(buttons.iter().copied());
+            let pressed = || keys.any_pressed(free(codes)) || mouse.any_pressed(buttons.iter().copied());
             *candidate == action && (now_s < until || pressed())
         })
     };
@@ -208,6 +223,7 @@ mod tests {
         let buttons = held(&[Action::Fire, Action::Boost, Action::Brake]).buttons;
         assert_eq!(buttons, Controls::FIRE | Controls::BOOST | Controls::BRAKE);
         assert_eq!(held(&[Action::Beam, Action::Launch]).buttons, Controls::BEAM | Controls::LAUNCH);
+        assert_eq!(held(&[Action::Mine]).buttons, Controls::MINE);
     }
 
     #[test]
@@ -226,6 +242,8 @@ mod tests {
             .init_resource::<Time<Real>>()
             .init_resource::<Taps>()
             .init_resource::<PilotIntent>()
+            .init_resource::<Desk>()
+            .init_resource::<WorldView>()
             .add_systems(Update, read_hands);
         app.world_mut().resource_mut::<ButtonInput<KeyCode>>().press(KeyCode::Space);
         app.update();

@@ -73,6 +73,8 @@ pub(super) fn paint_map(
                 (Shape::Disc, Layer::MapLines, pixels, 0.5)
             }
             EntityKind::Drone => (Shape::Diamond, Layer::MapShips, 3.0, 0.95),
+            EntityKind::Station => (Shape::Diamond, Layer::MapShips, 6.0, 1.0),
+            EntityKind::Crate => (Shape::Disc, Layer::MapShips, 1.8, 0.9),
             EntityKind::Missile => (Shape::Dart, Layer::MapShips, 2.1, 0.9),
             EntityKind::Ship => (Shape::Dart, Layer::MapShips, 4.6, 1.0),
         };

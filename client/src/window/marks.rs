@@ -1,8 +1,10 @@
-//! What is written over others: names, hull bars, and marks at the edge for players out of view.
+//! What is written over others: names, hull bars, the ore of what is mined, and marks at the edge for
+//! players and stations out of view.
 
 use super::{
     bodies::{Looks, tint_of},
     canvas::{Canvas, Layer, NAMES_DEPTH},
+    ink::Tint,
     lens::Lens,
     palette,
     shapes::Shape,
@@ -10,10 +12,7 @@ use super::{
 use crate::view::{Other, WorldView};
 use bevy::prelude::*;
 use sidereal_protocol::{ids::NetId, record::EntityKind};
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::collections::{HashMap, HashSet};
 
 /// Hull bars, pixels.
 const BAR_WIDTH: f32 = 40.0;
@@ -37,7 +36,7 @@ pub(super) struct NameTags(HashMap<NetId, NameTag>);
 #[derive(Debug)]
 struct NameTag {
     entity: Entity,
-    name: Arc<str>,
+    label: String,
 }
 
 /// Where the bar over `other` is, units from the middle of the window.
@@ -48,15 +47,29 @@ fn bar_place(lens: &Lens, other: &Other) -> Vec2 {
 
 fn is_marked(lens: &Lens, other: &Other) -> bool {
     match other.kind {
-        EntityKind::Ship => true,
+        EntityKind::Ship | EntityKind::Station => true,
         EntityKind::Drone => lens.scale < DRONE_MARKS_SCALE,
-        EntityKind::Asteroid | EntityKind::Missile => false,
+        EntityKind::Asteroid | EntityKind::Missile | EntityKind::Crate => false,
     }
 }
 
-/// Players always have their names, drones once they are fought: they are many, and all alike.
+/// Players and stations always have their names, drones once they are fought: they are many, and all alike.
 fn is_named(lens: &Lens, other: &Other, looks: &Looks) -> bool {
-    is_marked(lens, other) && (other.is_player() || is_worn(other, looks))
+    let always = matches!(other.kind, EntityKind::Ship | EntityKind::Station);
+    is_marked(lens, other) && (always || is_worn(other, looks))
+}
+
+/// What is written over `other`: its name, or how much ore is in it.
+fn label_of(lens: &Lens, other: &Other, looks: &Looks, view: &WorldView) -> Option<String> {
+    match other.kind {
+        EntityKind::Asteroid | EntityKind::Crate => {
+            let is_mined = view.mining.is_some_and(|target| target.rock == other.net_id);
+            let ore = other.ore.filter(|_| is_mined || other.kind == EntityKind::Crate)?;
+            (lens.scale < DRONE_MARKS_SCALE).then(|| format!("{ore} ore"))
+        }
+        _ if other.name.is_empty() => None,
+        _ => is_named(lens, other, looks).then(|| other.name.chars().take(NAME_LETTERS).collect()),
+    }
 }
 
 /// Whether something of its hull is missing.
@@ -69,13 +82,14 @@ pub(super) fn paint_marks(mut canvas: ResMut<Canvas>, lens: Res<Lens>, looks: Re
     for other in view.others.values() {
         let at = lens.local(other.state.position);
         if !lens.sees(at, 40.0 * lens.scale) {
-            if other.is_player() {
-                paint_edge_mark(&mut canvas, &lens, at);
+            if other.is_player() || other.kind == EntityKind::Station {
+                paint_edge_mark(&mut canvas, &lens, at, tint_of(other));
             }
             continue;
         }
         let share = looks.0.get(&other.net_id).map_or(1.0, |look| look.bar);
-        if is_named(&lens, other, &looks) && other.hull_max > 0 {
+        let breakable = other.hull_max > 0 && other.kind != EntityKind::Station;
+        if breakable && is_named(&lens, other, &looks) {
             paint_bar(&mut canvas, &lens, bar_place(&lens, other), share);
         }
     }
@@ -90,15 +104,14 @@ fn paint_bar(canvas: &mut Canvas, lens: &Lens, at: Vec2, share: f32) {
     canvas.put(Shape::Square, Layer::MarkFills, left, 0.0, filled, tint);
 }
 
-fn paint_edge_mark(canvas: &mut Canvas, lens: &Lens, at: Vec2) {
+fn paint_edge_mark(canvas: &mut Canvas, lens: &Lens, at: Vec2, tint: Tint) {
     let reach = (lens.half_pixels - Vec2::splat(EDGE_INSET)).max(Vec2::ONE) * lens.scale;
     let over = (at.abs() / reach).max_element().max(1.0);
     let place = at / over;
     // The farther away, the smaller and fainter.
     let near = (1.6 / over).clamp(0.45, 1.0);
     let size = lens.pixels(Vec2::splat(11.0 * near));
-    let tint = palette::PLAYER.at(0.85 * near);
-    canvas.put(Shape::Chevron, Layer::Marks, place, at.to_angle(), size, tint);
+    canvas.put(Shape::Chevron, Layer::Marks, place, at.to_angle(), size, tint.at(0.85 * near));
 }
 
 /// Keeps a name over each player, and over each drone that is fought.
@@ -113,15 +126,15 @@ pub(super) fn place_names(
     let mut kept = HashSet::new();
     for other in view.others.values() {
         let at = bar_place(&lens, other) + lens.pixels(Vec2::new(0.0, NAME_GAP));
-        let wanted = is_named(&lens, other, &looks) && !other.name.is_empty();
-        if !wanted || !lens.sees(at, 120.0 * lens.scale) {
+        let Some(label) = label_of(&lens, other, &looks, &view) else { continue };
+        if !lens.sees(at, 120.0 * lens.scale) {
             continue;
         }
         kept.insert(other.net_id);
         let place =
             Transform { translation: at.extend(NAMES_DEPTH), scale: Vec2::splat(lens.scale).extend(1.0), ..default() };
         match tags.0.get(&other.net_id) {
-            Some(tag) if tag.name == other.name => {
+            Some(tag) if tag.label == label => {
                 if let Ok(mut transform) = places.get_mut(tag.entity) {
                     *transform = place;
                 }
@@ -130,8 +143,8 @@ pub(super) fn place_names(
                 if let Some(tag) = stale {
                     commands.entity(tag.entity).despawn();
                 }
-                let entity = commands.spawn(name_tag(other, place)).id();
-                let tag = NameTag { entity, name: other.name.clone() };
+                let entity = commands.spawn(name_tag(other, &label, place)).id();
+                let tag = NameTag { entity, label };
                 tags.0.insert(other.net_id, tag);
             }
         }
@@ -145,13 +158,12 @@ pub(super) fn place_names(
     });
 }
 
-fn name_tag(other: &Other, place: Transform) -> impl Bundle {
-    let player = other.is_player();
-    let name: String = other.name.chars().take(NAME_LETTERS).collect();
+fn name_tag(other: &Other, label: &str, place: Transform) -> impl Bundle {
+    let player = matches!(other.kind, EntityKind::Ship | EntityKind::Station);
     let opacity = if player { 0.95 } else { 0.7 };
     let tint = tint_of(other).toward(palette::WHITE, 0.25).at(opacity);
     (
-        Text2d::new(name),
+        Text2d::new(label),
         TextFont::from_font_size(if player { NAME_SIZE } else { NAME_SIZE - 1.0 }),
         TextColor(tint.color()),
         place,

@@ -1,14 +1,16 @@
-//! The native window: draws [`WorldView`] and turns keys into [`PilotIntent`].
+//! The native window: draws [`WorldView`] and turns keys into [`PilotIntent`] and deals.
 //!
 //! Runs in the player client (feature `window`). It reads the view and the session's state and
-//! writes the pilot's intent; it never writes what the library computes, and holds nothing that the
+//! writes the pilot's intent and what the pilot asks for; it never writes what the library computes, and holds nothing that the
 //! game needs. Everything is drawn with code: meshes that are made once (`shapes`), one material
 //! (`ink`), and a `canvas` that each frame is painted anew.
 
 mod bodies;
 mod canvas;
+mod desk;
 mod dice;
 mod effects;
+mod host;
 mod hud;
 mod hulls;
 mod ink;
@@ -17,17 +19,19 @@ mod lens;
 mod map;
 mod marks;
 mod palette;
+mod panels;
 mod picture;
 mod polish;
 mod shapes;
 mod sketch;
 mod sky;
+mod structures;
 
 use crate::{
-    ClientPlugin, FrameDelta, WindowConfig,
+    FrameDelta, WindowConfig,
     controls::PilotIntent,
+    deals::DealBook,
     run::{self, StopFlag},
-    schedule::ClientSystems,
     session::SessionState,
     view::WorldView,
 };
@@ -58,9 +62,9 @@ const QUIET: &str = ",wgpu_hal=error,wgpu_core=warn,winit=error,bevy_winit=warn"
 /// The order in which the window does its part of a frame.
 #[derive(SystemSet, Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum WindowSystems {
-    /// Keys become intent, before the client samples it. In `PreUpdate`.
+    /// Keys become intent, before the session samples it. In `PreUpdate`.
     Hands,
-    /// The lens follows the view, which the client has just put together. In `Update`.
+    /// The lens follows the view, which the session has just put together. In `Update`.
     Look,
     /// Systems paint on the canvas, relative to the lens. In `Update`.
     Paint,
@@ -102,6 +106,8 @@ impl Plugin for WindowPlugin {
             .init_resource::<FrameDelta>()
             .init_resource::<WorldView>()
             .init_resource::<PilotIntent>()
+            .init_resource::<DealBook>()
+            .init_resource::<desk::Desk>()
             .init_resource::<SessionState>()
             .init_resource::<StopWhen>()
             .init_resource::<keys::Taps>()
@@ -113,18 +119,23 @@ impl Plugin for WindowPlugin {
             .init_resource::<marks::NameTags>()
             .init_resource::<hud::Gauges>();
         app.world_mut().resource_mut::<StopWhen>().seconds = self.seconds;
-        app.configure_sets(PreUpdate, WindowSystems::Hands.after(InputSystems)).configure_sets(
-            Update,
-            (WindowSystems::Look, WindowSystems::Paint, WindowSystems::Show).chain().after(ClientSystems::Compose),
-        );
+        app.configure_sets(PreUpdate, WindowSystems::Hands.after(InputSystems))
+            .configure_sets(Update, (WindowSystems::Look, WindowSystems::Paint, WindowSystems::Show).chain());
         app.add_systems(
             Startup,
-            (shapes::make_shapes, (polish::settle_polish, lens::spawn_camera).chain(), hud::spawn_hud),
+            (
+                shapes::make_shapes,
+                (polish::settle_polish, lens::spawn_camera).chain(),
+                hud::spawn_hud,
+                panels::spawn_panels,
+            ),
         )
         .add_systems(First, pass_frame.after(bevy::time::TimeSystems))
         .add_systems(
             PreUpdate,
-            (keys::read_hands, keys::ask_for_ship, keys::read_view_keys).chain().in_set(WindowSystems::Hands),
+            (desk::read_desk_keys, keys::read_hands, keys::ask_for_ship, keys::read_view_keys)
+                .chain()
+                .in_set(WindowSystems::Hands),
         )
         .add_systems(
             Update,
@@ -137,6 +148,7 @@ impl Plugin for WindowPlugin {
                     bodies::paint_bodies,
                     effects::paint_shots,
                     effects::paint_beams,
+                    effects::paint_mining,
                     effects::paint_effects,
                     marks::paint_marks,
                     marks::place_names,
@@ -144,6 +156,9 @@ impl Plugin for WindowPlugin {
                     hud::write_lines,
                     hud::show_panels,
                     hud::fill_arms,
+                    hud::fill_hold,
+                    panels::show_desk,
+                    panels::write_words,
                 )
                     .chain()
                     .in_set(WindowSystems::Paint),
@@ -222,11 +237,9 @@ pub fn run(config: WindowConfig) -> ExitCode {
     if config.die_with_stdin {
         flag.on_stdin_end();
     }
-    let handle = config.handle.clone();
     let mut app = App::new();
     app.add_plugins((
         default_plugins(),
-        ClientPlugin::new(config.client, config.handle, config.socket),
         WindowPlugin {
             screenshot: config.screenshot,
             screenshot_after_s: config.screenshot_after_s,
@@ -235,12 +248,11 @@ pub fn run(config: WindowConfig) -> ExitCode {
         },
     ));
     app.world_mut().resource_mut::<StopWhen>().flag = flag;
+    let link = host::seat(&mut app, config.player);
     let status = EndStatus::default();
     app.insert_resource(status.clone()).add_systems(Last, note_end);
     let exit = app.run();
-    handle.flush();
-    handle.close("the pilot left");
-    run::wait_for_close(&[handle]);
+    run::wait_for_close(&[link.close()]);
     match exit {
         AppExit::Success => ExitCode::from(status.0.load(Ordering::Relaxed)),
         AppExit::Error(code) => ExitCode::from(code.get()),

@@ -13,6 +13,10 @@ pub(super) const OWN: Tint = Tint::rgb(98, 206, 255);
 pub(super) const PLAYER: Tint = Tint::rgb(255, 200, 62);
 /// Drones and their bullets.
 pub(super) const DRONE: Tint = Tint::rgb(232, 84, 158);
+/// Stations: nobody's, and a place to go to.
+pub(super) const STATION: Tint = Tint::rgb(130, 236, 176);
+/// Ore, crates with it, and the light that digs it out.
+pub(super) const ORE: Tint = Tint::rgb(255, 168, 92);
 /// Rocks on the map.
 pub(super) const ROCK: Tint = Tint::rgb(150, 144, 138);
 

@@ -5,6 +5,7 @@ use super::{
     hulls,
     ink::Ink,
     sketch::{Paint, Sketch},
+    structures,
 };
 use bevy::prelude::*;
 use std::collections::HashMap;
@@ -21,8 +22,18 @@ pub(super) const STAR_LAYERS: u8 = 4;
 /// A shape. Unless it says otherwise it is one unit in radius and points along the x axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Shape {
-    /// A player's ship.
+    /// A player's first ship.
     Scout,
+    /// A freighter.
+    Hauler,
+    /// A warship.
+    Gunship,
+    /// A station: the ring, which turns.
+    StationRing,
+    /// A station: what stands still in its middle.
+    StationHub,
+    /// A crate.
+    Crate,
     /// A drone.
     Drone,
     /// A missile.
@@ -85,7 +96,12 @@ impl Shape {
             Self::Missile => 14,
             Self::Beam => 15,
             Self::BeamEnd => 16,
+            Self::Hauler => 17,
+            Self::Gunship => 18,
+            Self::StationRing => 19,
             Self::Rock(class, look) => 20 + class * ROCK_LOOKS + look,
+            Self::StationHub => 57,
+            Self::Crate => 58,
             Self::Stars(layer, look) => 60 + layer * STAR_TILES + look,
         })
     }
@@ -114,6 +130,11 @@ impl ShapeMeshes {
 pub(super) fn make_shapes(mut commands: Commands, mut meshes: ResMut<Assets<Mesh>>, mut inks: ResMut<Assets<Ink>>) {
     let mut all = vec![
         (Shape::Scout, hulls::scout()),
+        (Shape::Hauler, hulls::hauler()),
+        (Shape::Gunship, hulls::gunship()),
+        (Shape::StationRing, structures::station_ring()),
+        (Shape::StationHub, structures::station_hub()),
+        (Shape::Crate, structures::cargo_crate()),
         (Shape::Drone, hulls::drone()),
         (Shape::Missile, hulls::missile()),
         (Shape::Square, square()),

@@ -1,9 +1,11 @@
 //! A server and a shard in one, as small as a client can be told about: one ship per player, one drone
-//! that flies a circle, inputs applied by the rule of the shards. Over the in-memory network.
+//! that flies a circle, a crate that rests, inputs applied by the rule of the shards, and deals that are
+//! done once for each key. Over the in-memory network.
 //!
 //! naia's clock is the real one here, so time passes by itself; nothing asserts how much.
 
-#![allow(clippy::unwrap_used, missing_docs, elided_lifetimes_in_paths)]
+// Each test program uses a part of it.
+#![allow(dead_code, clippy::unwrap_used, missing_docs, elided_lifetimes_in_paths)]
 
 use bevy::{
     app::{App, Update},
@@ -21,14 +23,23 @@ use naia_bevy_server::{
     events::{ConnectEvent, RequestEvents, TickEvent},
 };
 use naia_bevy_shared::{HandleTickEvents, HandleWorldEvents, SendPackets};
-use sidereal_client::{ClientConfig, FrameDelta, build_app, session::SessionState};
+use sidereal_client::{
+    ClientConfig, FrameDelta, build_app,
+    deals::DealBook,
+    session::{self, SessionState},
+    view::PurseShown,
+};
 use sidereal_protocol::{
-    components::{Identity, Vitals},
+    components::{Identity, Lode, Vitals},
+    economy::{Bargain, DealKey},
     flight::{Controls, FlightState, HullKind, step},
     ids::{EntityId, NetId},
     input::{Input, InputPacket},
     limits::PROTOCOL_VERSION,
-    messages::{Credential, Destroyed, Respawn, RespawnReply, ShipAssigned, Welcome},
+    messages::{
+        Credential, Deal, DealOutcome, DealReply, Destroyed, Purse, Respawn, RespawnReply, ShipAssigned, TradeNews,
+        Welcome,
+    },
     motion::{EngineGlow, Motion, SectorNews, encode_sector_update},
     own_state::{OwnState, encode_own_states},
     record::EntityKind,
@@ -38,11 +49,11 @@ use sidereal_protocol::{
     tick::{SimTick, TICK_SECONDS, TickSync},
 };
 use sidereal_transport::{
-    ClientHandle, ClientMessages, PeerKind, ServerHandle,
+    ClientHandle, ClientMessages, Field, PeerKind, ServerHandle,
     memory::{LinkConditions, MemoryNetwork},
 };
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -51,6 +62,8 @@ pub const TICKET: &str = "let me in";
 pub const START_TICK: u64 = 5_000;
 pub const DRONE: NetId = NetId(77);
 pub const MISSILE: NetId = NetId(66);
+pub const CRATE: NetId = NetId(90);
+pub const STATION: NetId = NetId(91);
 const INPUT_DELAY: u64 = 2;
 
 /// The missile's state so many ticks after its launch.
@@ -70,7 +83,17 @@ pub fn drone_at(tick: u64) -> FlightState {
     }
 }
 
+/// What the server says to a deal that it has not done yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mood {
+    Done,
+    Refused,
+    Undecided,
+    Silent,
+}
+
 struct Ship {
+    hull: HullKind,
     net_id: NetId,
     id: EntityId,
     state: FlightState,
@@ -117,6 +140,24 @@ pub struct World {
     pub wreck_ticks: u64,
     /// Where the last missile ended.
     pub missile_end: Option<DVec2>,
+    /// How deals are answered.
+    pub mood: Mood,
+    /// Every request for a deal, as it came.
+    pub asked: Vec<(DealKey, Bargain)>,
+    /// The deals that were done, each once.
+    pub done: BTreeSet<DealKey>,
+    /// Told to the player at the next tick.
+    pub purse: Option<PurseShown>,
+    pub news: Option<TradeNews>,
+    /// The ship gets this hull at the next tick.
+    pub refit: Option<HullKind>,
+    /// What is in the crate from the next tick on.
+    pub lode: Option<u32>,
+    crate_entity: Option<Entity>,
+    /// The ship is docked: held where it is.
+    pub docked: bool,
+    /// The hands of every input that was applied.
+    pub felt: Vec<Controls>,
 }
 
 struct Missile {
@@ -160,7 +201,9 @@ impl Game {
             .try_init();
         let network = MemoryNetwork::new(7, conditions);
         let (server_handle, server_socket) = network.server(PROTOCOL_VERSION);
-        server_handle.set_client_messages(ClientMessages::new(&schema::protocol()).request::<Respawn>(&[]));
+        let fields = [64, 64, 8, 8, 32, 32, 64, 32, 64].map(Field::Bits);
+        let messages = ClientMessages::new(&schema::protocol()).request::<Respawn>(&[]).request::<Deal>(&fields);
+        server_handle.set_client_messages(messages);
         server_handle.gate_auth();
         let mut server = App::new();
         let config = ServerConfig { require_auth: false, ..Default::default() };
@@ -189,10 +232,20 @@ impl Game {
                 hit_missiles: false,
                 wreck_ticks: 60,
                 missile_end: None,
+                mood: Mood::Done,
+                asked: Vec::new(),
+                done: BTreeSet::new(),
+                purse: None,
+                news: None,
+                refit: None,
+                lode: None,
+                crate_entity: None,
+                docked: false,
+                felt: Vec::new(),
             })
             .add_systems(Update, judge)
-            .add_systems(Update, (welcome, respawn).chain().in_set(HandleWorldEvents))
-            .add_systems(Update, (tick, fly_missiles, hit_missiles).chain().in_set(HandleTickEvents))
+            .add_systems(Update, (welcome, respawn, deal).chain().in_set(HandleWorldEvents))
+            .add_systems(Update, (tell, tick, fly_missiles, hit_missiles).chain().in_set(HandleTickEvents))
             .add_systems(Update, include_all.before(SendPackets))
             .add_systems(Update, flush.after(SendPackets));
         let mut socket = Some(server_socket);
@@ -204,6 +257,10 @@ impl Game {
                 let drone =
                     spawn(&mut commands, &mut naia, &identity(EntityKind::Drone, DRONE, EntityId::new(), "drone"));
                 naia.room_mut(&room).add_entity(&drone);
+                let found = spawn(&mut commands, &mut naia, &identity(EntityKind::Crate, CRATE, EntityId::new(), ""));
+                commands.entity(found).insert(Lode::new_complete(12));
+                naia.room_mut(&room).add_entity(&found);
+                world.crate_entity = Some(found);
             });
         server.world_mut().run_system(start).unwrap();
         let (handle, socket) = network.connector(PeerKind::Player, PROTOCOL_VERSION);
@@ -217,6 +274,17 @@ impl Game {
 
     pub fn world(&mut self) -> bevy::ecs::change_detection::Mut<'_, World> {
         self.server.world_mut().resource_mut::<World>()
+    }
+
+    /// The session ends, and another one begins with what is open in the book.
+    pub fn reconnect(&mut self) {
+        let book: DealBook = sidereal_client::deals::take_book(&mut self.client);
+        session::close(&mut self.client);
+        session::update(&mut self.client);
+        let (handle, socket) = self.network.connector(PeerKind::Player, PROTOCOL_VERSION);
+        self.handle = handle.clone();
+        self.client = build_app(ClientConfig { ticket: TICKET.to_owned() }, handle, socket);
+        self.client.insert_resource(book);
     }
 
     /// The server goes on for `ticks`; the client stands still.
@@ -266,11 +334,12 @@ impl Game {
 fn identity(kind: EntityKind, net_id: NetId, id: EntityId, name: &str) -> Identity {
     let (high, low) = id.to_halves();
     let hull = match kind {
-        EntityKind::Ship => HullKind::Scout,
-        EntityKind::Missile => HullKind::Missile,
-        _ => HullKind::Drone,
+        EntityKind::Ship => HullKind::Scout as u8,
+        EntityKind::Missile => HullKind::Missile as u8,
+        EntityKind::Crate => 255,
+        _ => HullKind::Drone as u8,
     };
-    Identity::new_complete(high, low, net_id.0, kind as u8, hull as u8, 0, 0, 9.0, name.to_owned())
+    Identity::new_complete(high, low, net_id.0, kind as u8, hull, 0, 0, 9.0, name.to_owned())
 }
 
 fn spawn(commands: &mut Commands, naia: &mut Server, identity: &Identity) -> Entity {
@@ -315,6 +384,7 @@ fn give_ship(commands: &mut Commands, naia: &mut Server, world: &mut World) {
     naia.room_mut(&world.room.unwrap()).add_entity(&entity);
     naia.send_message::<NoticeChannel, _>(&user, &ShipAssigned::of(id, net_id)).unwrap();
     world.ship = Some(Ship {
+        hull: HullKind::Scout,
         net_id,
         id,
         state: FlightState { position: DVec2::new(500.0, 500.0), ..Default::default() },
@@ -341,6 +411,60 @@ fn respawn(
                 give_ship(&mut commands, &mut naia, &mut world);
             }
         }
+    }
+}
+
+/// A deal that was done is answered again; for any other it depends on the mood.
+fn deal(mut naia: Server, mut requests: MessageReader<RequestEvents>, mut world: ResMut<World>) {
+    for events in requests.read() {
+        for (_, asker, request) in events.read::<RequestChannel, Deal>() {
+            let (key, bargain) = (request.key(), request.bargain().unwrap());
+            world.asked.push((key, bargain));
+            let mood = if world.done.contains(&key) { Mood::Done } else { world.mood };
+            let outcome = match mood {
+                Mood::Done => {
+                    world.done.insert(key);
+                    DealOutcome::Done
+                }
+                Mood::Refused => DealOutcome::Refused,
+                Mood::Undecided => DealOutcome::Undecided,
+                Mood::Silent => continue,
+            };
+            naia.send_response(&asker, &DealReply::new(outcome, format!("{bargain:?}: {mood:?}")));
+        }
+    }
+}
+
+/// What the server tells beside the ticks.
+fn tell(mut naia: Server, mut world: ResMut<World>, mut identities: Query<&mut Identity>, mut lodes: Query<&mut Lode>) {
+    let world = &mut *world;
+    let Some((user, _)) = world.player else { return };
+    if let Some(purse) = world.purse.take() {
+        let purse = Purse {
+            credits: purse.credits,
+            ore: purse.ore,
+            hold: purse.hold,
+            fitted: purse.fitted.0,
+            docked: purse.docked.map_or(0, |station| station.0),
+            stored: purse.stored,
+        };
+        naia.send_message::<NoticeChannel, _>(&user, &purse).unwrap();
+    }
+    if let Some(news) = world.news.take() {
+        naia.send_message::<NoticeChannel, _>(&user, &news).unwrap();
+    }
+    if let (Some(hull), Some(ship)) = (world.refit, &mut world.ship)
+        && let Ok(mut identity) = identities.get_mut(ship.entity)
+    {
+        *identity.hull_kind = hull as u8;
+        *identity.radius = hull.spec().radius as f32;
+        ship.hull = hull;
+        world.refit = None;
+    }
+    if let Some(mut lode) = world.crate_entity.and_then(|entity| lodes.get_mut(entity).ok())
+        && let Some(ore) = world.lode.take()
+    {
+        *lode.ore = ore;
     }
 }
 
@@ -439,20 +563,28 @@ fn step_and_send(world: &mut World, address: &SocketAddr) {
     let tick = world.tick;
     let mut motions = Vec::new();
     for missile in world.missiles.iter().rev().filter(|missile| tick < missile.ends) {
-        let (glow, ticks) = (EngineGlow { thrust: true, boost: false }, tick.since(missile.launched));
+        let (glow, ticks) = (EngineGlow { thrust: true, ..EngineGlow::default() }, tick.since(missile.launched));
         motions.push(Motion { net_id: missile.net_id, state: missile_after(ticks), glow });
     }
+    // In the order of their ids, as everything in an update.
     motions.push(Motion { net_id: DRONE, state: drone_at(tick.0), glow: EngineGlow::default() });
+    let rest = FlightState { position: DVec2::new(480.0, 560.0), ..Default::default() };
+    motions.push(Motion { net_id: CRATE, state: rest, glow: EngineGlow::default() });
     let blow = std::mem::take(&mut world.blow);
     if let Some(ship) = &mut world.ship {
         while ship.queue.front().is_some_and(|input| input.tick + INPUT_DELAY <= tick) {
             let input = ship.queue.pop_front().unwrap();
             ship.held = input.controls;
+            world.felt.push(input.controls);
             ship.last_input = input.tick;
             ship.applied += 1 + u64::from(world.double > 0);
             world.double = world.double.saturating_sub(1);
         }
-        ship.state = step(&ship.state, ship.held, &HullKind::Scout.spec());
+        if !world.docked {
+            ship.state = step(&ship.state, ship.held, &ship.hull.spec());
+        } else {
+            ship.state = FlightState { velocity: DVec2::ZERO, angular_velocity: 0.0, ..ship.state };
+        }
         ship.state.position += blow;
         if ship.held.holds(Controls::BEAM) && tick >= world.beam_ready {
             world.beam_ready = tick + BEAM_INTERVAL_TICKS;

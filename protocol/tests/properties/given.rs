@@ -4,6 +4,7 @@ use proptest::{collection, num, option, prelude::*};
 use sidereal_protocol::{
     DVec2,
     control::{GhostImpact, ImpactCause, Lease, RefuseReason, ToServer, ToShard},
+    economy::{Bargain, DealKey, DealRefusal, Fitted, Goods, OreMove, Weapon},
     flight::{Controls, FlightState, HullKind},
     ids::{AccountId, EntityId, NetId, NetIdBlock, ShardId},
     input::Input,
@@ -72,7 +73,7 @@ pub fn hull_kind() -> impl Strategy<Value = HullKind> {
 }
 
 fn ship_hull() -> impl Strategy<Value = HullKind> {
-    prop_oneof![Just(HullKind::Scout), Just(HullKind::Drone)]
+    prop_oneof![Just(HullKind::Scout), Just(HullKind::Drone), Just(HullKind::Hauler), Just(HullKind::Gunship)]
 }
 
 /// Addresses near the origin, anywhere, and at the ends.
@@ -129,11 +130,11 @@ pub fn position_near(sector: SectorId) -> impl Strategy<Value = DVec2> {
 fn motion_in(sector: SectorId) -> impl Strategy<Value = Motion> {
     let velocity = prop_oneof![4 => vector(1024.0), 1 => vector(0.2), 1 => Just(DVec2::ZERO)];
     let angular_velocity = prop_oneof![4 => -8.0..=8.0f64, 1 => -0.02..0.02f64, 1 => Just(0.0)];
-    (position_near(sector), velocity, angle(), angular_velocity, any::<[bool; 2]>()).prop_map(
-        |(position, velocity, angle, angular_velocity, [thrust, boost])| Motion {
+    (position_near(sector), velocity, angle(), angular_velocity, any::<[bool; 3]>()).prop_map(
+        |(position, velocity, angle, angular_velocity, [thrust, boost, mining])| Motion {
             net_id: NetId(0),
             state: FlightState { position, velocity, angle, angular_velocity },
-            glow: EngineGlow { thrust, boost },
+            glow: EngineGlow { thrust, boost, mining },
         },
     )
 }
@@ -198,6 +199,8 @@ pub fn record() -> impl Strategy<Value = EntityRecord> {
         ship_hull().prop_map(|hull| (EntityKind::Drone, Some(hull))),
         Just((EntityKind::Missile, Some(HullKind::Missile))),
         Just((EntityKind::Asteroid, None)),
+        Just((EntityKind::Station, None)),
+        Just((EntityKind::Crate, None)),
     ];
     let who = (entity_id(), net_id(), kind, option::of(any::<u128>()), name(MAX_NAME_BYTES));
     let when = (any::<[u64; 2]>(), any::<[u64; 3]>(), sector());
@@ -205,7 +208,10 @@ pub fn record() -> impl Strategy<Value = EntityRecord> {
     let mind = (finite_vector(), finite(), option::of(entity_id()))
         .prop_map(|(home, patrol_phase, target)| DroneMind { home, patrol_phase, target });
     let fire = (tick(), tick(), entity_id(), option::of(entity_id()), tick());
-    (who, when, how, option::of(pilot()), option::of(mind), fire).prop_map(|(who, when, how, pilot, mind, fire)| {
+    let trade = (option::of(entity_id()), 0..8u8, any::<u32>(), tick());
+    let minds = (option::of(pilot()), option::of(mind));
+    (who, when, how, minds, fire, trade).prop_map(|(who, when, how, (pilot, mind), fire, trade)| {
+        let (docked, fitted, ore, ends) = trade;
         let (launcher_ready, beam_ready, shooter, target, expires) = fire;
         let (id, net_id, (kind, hull_kind), owner, name) = who;
         let ([epoch, version], [tick, weapon_ready, settled_at], sector) = when;
@@ -232,6 +238,10 @@ pub fn record() -> impl Strategy<Value = EntityRecord> {
             launcher_ready,
             beam_ready,
             warhead: (kind == EntityKind::Missile).then_some(Warhead { shooter, target, expires }),
+            docked: docked.filter(|_| kind == EntityKind::Ship),
+            fitted: Fitted(fitted),
+            ore,
+            expires: ends,
         }
     })
 }
@@ -307,6 +317,10 @@ pub fn to_shard() -> impl Strategy<Value = ToShard> {
         entity_id().prop_map(|id| ToShard::Withdraw { id }),
         impact().prop_map(ToShard::Impact),
         shot().prop_map(ToShard::Shot),
+        (deal_key(), entity_id(), bargain(), option::of(entity_id()))
+            .prop_map(|(key, ship, bargain, partner)| ToShard::Deal { key, ship, bargain, partner }),
+        (deal_key(), entity_id(), any::<bool>()).prop_map(|(key, ship, done)| ToShard::Settled { key, ship, done }),
+        (entity_id(), any::<u32>()).prop_map(|(id, ore)| ToShard::Holdings { id, ore }),
         Just(ToShard::Drain),
     ]
 }
@@ -331,8 +345,22 @@ pub fn to_server() -> impl Strategy<Value = ToServer> {
             waited_us
         }),
         record().prop_map(|record| ToServer::Record(Box::new(record))),
-        (entity_id(), any::<[u64; 2]>(), tick(), option::of(entity_id()))
-            .prop_map(|(id, [epoch, version], tick, by)| ToServer::Destroyed { id, epoch, version, tick, by },),
+        (entity_id(), any::<[u64; 2]>(), tick(), option::of(entity_id()), option::of(record())).prop_map(
+            |(id, [epoch, version], tick, by, wreck)| ToServer::Destroyed {
+                id,
+                epoch,
+                version,
+                tick,
+                by,
+                wreck: wreck.map(Box::new)
+            },
+        ),
+        (entity_id(), entity_id(), any::<u32>()).prop_map(|(from, to, ore)| ToServer::OreMove(OreMove {
+            from,
+            to,
+            ore
+        })),
+        (deal_key(), entity_id(), verdict()).prop_map(|(key, ship, verdict)| ToServer::Deal { key, ship, verdict }),
         record().prop_map(|record| ToServer::Withdrawn { record: Box::new(record) }),
         impact().prop_map(ToServer::Impact),
         (shot(), sector()).prop_map(|(shot, to)| ToServer::Shot { shot, to }),
@@ -342,5 +370,41 @@ pub fn to_server() -> impl Strategy<Value = ToServer> {
             inputs_applied
         }),
         Just(ToServer::Drained),
+    ]
+}
+
+fn deal_key() -> impl Strategy<Value = DealKey> {
+    any::<u128>().prop_map(|key| DealKey(Uuid::from_u128(key)))
+}
+
+fn goods() -> impl Strategy<Value = Goods> {
+    (any::<u32>(), 0..=sidereal_protocol::economy::MAX_AMOUNT).prop_map(|(ore, credits)| Goods { ore, credits })
+}
+
+/// Every bargain that is in range.
+pub fn bargain() -> impl Strategy<Value = Bargain> {
+    let sold = prop_oneof![Just(HullKind::Scout), Just(HullKind::Hauler), Just(HullKind::Gunship)];
+    prop_oneof![
+        Just(Bargain::Dock),
+        Just(Bargain::Undock),
+        (1..=u32::MAX).prop_map(|ore| Bargain::Sell { ore }),
+        sold.prop_map(Bargain::BuyHull),
+        prop_oneof![Just(Weapon::RapidGun), Just(Weapon::HeavyBeam), Just(Weapon::FastLauncher)]
+            .prop_map(Bargain::BuyWeapon),
+        Just(Bargain::Repair),
+        (1..=u32::MAX).prop_map(|ore| Bargain::Store { ore }),
+        (1..=u32::MAX).prop_map(|ore| Bargain::Take { ore }),
+        (net_id(), goods(), goods())
+            .prop_filter("for nothing", |(_, give, want)| !(give.is_nothing() && want.is_nothing()))
+            .prop_map(|(to, give, want)| Bargain::Offer { to, give, want }),
+        Just(Bargain::Accept),
+        Just(Bargain::Decline),
+    ]
+}
+
+fn verdict() -> impl Strategy<Value = Result<Option<Box<EntityRecord>>, DealRefusal>> {
+    prop_oneof![
+        option::of(record()).prop_map(|record| Ok(record.map(Box::new))),
+        prop_oneof![Just(DealRefusal::NotMine), Just(DealRefusal::TooFast), Just(DealRefusal::Whole)].prop_map(Err),
     ]
 }

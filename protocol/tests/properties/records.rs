@@ -7,6 +7,7 @@ use sidereal_protocol::{
     DecodeError,
     components::{Identity, Vitals},
     control::{ToServer, ToShard, decode_frame, encode_frame},
+    economy::Fitted,
     flight::{FlightState, HullKind},
     ids::{AccountId, EntityId, NetId},
     limits::{MAX_CONTROL_BYTES, MAX_NAME_BYTES, MAX_RECORD_BYTES},
@@ -19,6 +20,9 @@ use std::fmt::Debug;
 
 /// The format before there were missiles and beams, field by field as it was then.
 const OLD_FORMAT: u8 = 1;
+
+/// The format before there was an economy: as today's, without the last four fields.
+const FORMAT_2: u8 = 2;
 
 #[derive(Serialize)]
 struct OldRecord {
@@ -40,6 +44,11 @@ struct OldRecord {
     settled_at: SimTick,
     pilot: Option<Pilot>,
     mind: Option<DroneMind>,
+}
+
+/// Without anything that came with the economy.
+fn poor(record: EntityRecord) -> EntityRecord {
+    EntityRecord { docked: None, fitted: Fitted::default(), ore: 0, expires: SimTick(0), ..record }
 }
 
 impl OldRecord {
@@ -103,7 +112,7 @@ proptest! {
 
     #[test]
     fn a_record_of_another_format_is_refused_by_its_number(record in given::record(), format in any::<u8>()) {
-        prop_assume!(format != RECORD_FORMAT && format != OLD_FORMAT);
+        prop_assume!(![RECORD_FORMAT, OLD_FORMAT, FORMAT_2].contains(&format));
         let mut bytes = record.encode()?;
         bytes[0] = format;
         prop_assert_eq!(EntityRecord::decode(&bytes), Err(DecodeError::UnknownKind(format)));
@@ -115,9 +124,23 @@ proptest! {
             return Ok(());
         }
         let bytes = OldRecord::of(&record).bytes();
-        let ready = EntityRecord { launcher_ready: SimTick(0), beam_ready: SimTick(0), warhead: None, ..record };
+        let ready = poor(EntityRecord { launcher_ready: SimTick(0), beam_ready: SimTick(0), warhead: None, ..record });
         prop_assert_eq!(&EntityRecord::decode(&bytes)?, &ready);
         prop_assert_eq!(EntityRecord::decode(&ready.encode()?)?, ready, "stored again in the new format");
+        for length in 1..bytes.len() {
+            let early = EntityRecord::decode(&bytes[..length]);
+            prop_assert!(matches!(early, Err(DecodeError::Malformed(_))), "{length} bytes gave {early:?}");
+        }
+    }
+
+    #[test]
+    fn a_record_from_before_the_economy_has_nothing_of_it(record in given::record()) {
+        let record = poor(record);
+        let mut bytes = record.encode()?;
+        prop_assert_eq!(&bytes[bytes.len() - 4..], &[0; 4], "what format 3 added");
+        bytes.truncate(bytes.len() - 4);
+        bytes[0] = FORMAT_2;
+        prop_assert_eq!(&EntityRecord::decode(&bytes)?, &record);
         for length in 1..bytes.len() {
             let early = EntityRecord::decode(&bytes[..length]);
             prop_assert!(matches!(early, Err(DecodeError::Malformed(_))), "{length} bytes gave {early:?}");
@@ -139,7 +162,8 @@ proptest! {
     ) {
         let missile = record.kind == EntityKind::Missile;
         let odd = EntityRecord { hull_kind: Some(other), ..record.clone() };
-        let fits = record.kind != EntityKind::Asteroid && missile == (other == HullKind::Missile);
+        let flies = matches!(record.kind, EntityKind::Ship | EntityKind::Drone | EntityKind::Missile);
+        let fits = flies && missile == (other == HullKind::Missile);
         let wanted = if fits { Ok(()) } else { Err(DecodeError::OutOfRange("hull_kind")) };
         prop_assert_eq!(EntityRecord::decode(&odd.encode()?).map(drop), wanted);
         let warhead = match missile {

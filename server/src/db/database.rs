@@ -53,7 +53,8 @@ pub struct Account {
     pub id: Uuid,
     /// Its name, as it was registered; unique in whatever case.
     pub name: String,
-    /// The password's hash with its parameters (PHC string).
+    /// The password's hash with its parameters (PHC string); empty for an account that has no password, because
+    /// somebody else says who may use it.
     pub password_hash: String,
     /// The ship that the player comes back to.
     pub ship_id: Option<Uuid>,
@@ -66,6 +67,24 @@ impl fmt::Debug for Account {
             .field("name", &self.name)
             .field("ship_id", &self.ship_id)
             .finish_non_exhaustive()
+    }
+}
+
+impl Account {
+    /// One under a new id.
+    pub(super) fn without_ship(name: &str, password_hash: &str) -> Self {
+        Self { id: Uuid::now_v7(), name: name.to_owned(), password_hash: password_hash.to_owned(), ship_id: None }
+    }
+
+    pub(super) fn from_row(
+        (id, name, password_hash, ship_id): (Vec<u8>, String, String, Option<Vec<u8>>),
+    ) -> Result<Self, DbError> {
+        Ok(Self {
+            id: uuid_from(&id, "account id")?,
+            name,
+            password_hash,
+            ship_id: ship_id.map(|id| uuid_from(&id, "ship id")).transpose()?,
+        })
     }
 }
 
@@ -202,7 +221,7 @@ impl Database {
             accounts::ship_id,
         ));
         let row = self.with(|conn| Ok(with_conn!(conn, |c| query.first(c)).optional()?))?;
-        row.map(account_from).transpose()
+        row.map(Account::from_row).transpose()
     }
 
     /// The account of that id.
@@ -217,7 +236,7 @@ impl Database {
             accounts::ship_id,
         ));
         let row = self.with(|conn| Ok(with_conn!(conn, |c| query.first(c)).optional()?))?;
-        row.map(account_from).transpose()
+        row.map(Account::from_row).transpose()
     }
 
     /// Makes an account; it is stored when this returns.
@@ -226,12 +245,7 @@ impl Database {
     /// [`DbError::NameTaken`], a text that cannot be stored ([`DbError::NulInText`], [`DbError::TextTooLong`]), or when
     /// the database fails.
     pub fn create_account(&self, name: &str, password_hash: &str) -> Result<Account, DbError> {
-        let account = Account {
-            id: Uuid::now_v7(),
-            name: name.to_owned(),
-            password_hash: password_hash.to_owned(),
-            ship_id: None,
-        };
+        let account = Account::without_ship(name, password_hash);
         self.add_account(&account)?;
         Ok(account)
     }
@@ -241,21 +255,7 @@ impl Database {
     /// # Errors
     /// [`DbError::NameTaken`] when name or id are; else as [`create_account`](Self::create_account).
     pub fn add_account(&self, account: &Account) -> Result<(), DbError> {
-        text::check_indexed("name", &account.name)?;
-        text::check("password hash", &account.password_hash)?;
-        let insert = diesel::insert_into(accounts::table).values((
-            accounts::id.eq(account.id.as_bytes().as_slice()),
-            accounts::name.eq(&account.name),
-            accounts::password_hash.eq(&account.password_hash),
-            accounts::created_at.eq(unix_ms()),
-        ));
-        self.write_transaction(|conn| {
-            with_conn!(conn, |c| insert.execute(c)).map_err(|error| match error {
-                DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, _) => DbError::NameTaken,
-                other => other.into(),
-            })?;
-            Ok(())
-        })
+        self.write_transaction(|conn| insert_account(conn, account).map(drop))
     }
 
     /// Links a ship to an account.
@@ -352,6 +352,14 @@ impl Database {
         Ok(self.account_by_id(account)?.and_then(|account| account.ship_id))
     }
 
+    /// Runs `work` as one transaction whose queries all see the same moment.
+    pub(super) fn read_transaction<T, E: From<DbError> + From<DieselError>>(
+        &self,
+        work: impl FnOnce(&mut Conn<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.pool.get()?.conn().read_transaction(work)
+    }
+
     /// Runs queries on a free connection, each by itself.
     pub(super) fn with<T>(&self, work: impl FnOnce(&mut Conn<'_>) -> Result<T, DbError>) -> Result<T, DbError> {
         work(&mut self.pool.get()?.conn())
@@ -363,6 +371,14 @@ impl Database {
         &self,
         work: impl FnOnce(&mut Conn<'_>) -> Result<T, DbError>,
     ) -> Result<T, DbError> {
+        self.write_transaction_or(work)
+    }
+
+    /// [`write_transaction`](Self::write_transaction) for work that may fail in ways of its own.
+    pub(super) fn write_transaction_or<T, E: From<DbError> + From<DieselError>>(
+        &self,
+        work: impl FnOnce(&mut Conn<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
         self.pool.get()?.conn().write_transaction(|conn| {
             #[cfg(feature = "postgres")]
             if let (Some(writer), Conn::Postgres(conn)) = (&self.writer, &mut *conn) {
@@ -435,15 +451,22 @@ pub(super) fn write_meta(conn: &mut Conn<'_>, key: &str, value: &str) -> QueryRe
     Ok(())
 }
 
-fn account_from(
-    (id, name, password_hash, ship_id): (Vec<u8>, String, String, Option<Vec<u8>>),
-) -> Result<Account, DbError> {
-    Ok(Account {
-        id: uuid_from(&id, "account id")?,
-        name,
-        password_hash,
-        ship_id: ship_id.map(|id| uuid_from(&id, "ship id")).transpose()?,
-    })
+/// Gives the time that was stored with it, unix ms.
+pub(super) fn insert_account(conn: &mut Conn<'_>, account: &Account) -> Result<i64, DbError> {
+    text::check_indexed("name", &account.name)?;
+    text::check("password hash", &account.password_hash)?;
+    let now = unix_ms();
+    let insert = diesel::insert_into(accounts::table).values((
+        accounts::id.eq(account.id.as_bytes().as_slice()),
+        accounts::name.eq(&account.name),
+        accounts::password_hash.eq(&account.password_hash),
+        accounts::created_at.eq(now),
+    ));
+    with_conn!(conn, |c| insert.execute(c)).map_err(|error| match error {
+        DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, _) => DbError::NameTaken,
+        other => other.into(),
+    })?;
+    Ok(now)
 }
 
 fn entity_from((id, kind, owner, x, y, epoch, version, tick, record): EntityRow) -> Result<StoredEntity, DbError> {
@@ -459,11 +482,11 @@ fn entity_from((id, kind, owner, x, y, epoch, version, tick, record): EntityRow)
     })
 }
 
-fn uuid_from(bytes: &[u8], what: &'static str) -> Result<Uuid, DbError> {
+pub(super) fn uuid_from(bytes: &[u8], what: &'static str) -> Result<Uuid, DbError> {
     Uuid::from_slice(bytes).map_err(|_| DbError::Damaged { what })
 }
 
-fn unix_ms() -> i64 {
+pub(super) fn unix_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 

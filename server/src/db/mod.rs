@@ -4,8 +4,9 @@
 //! is bytes, with the fence `(epoch, version, tick)` beside it.
 //!
 //! - [`Database`]: blocking calls, for start-up, the HTTP threads and tests.
+//! - `sessions`: the calls of [`Database`] for sessions, keys of registrations, and identities.
 //! - [`Store`]: what the ECS thread holds. It takes changes and read requests, and never waits for the database.
-//! - `write_behind`: the state machine between the two, without I/O.
+//! - `write_behind` and `books`: the state machines between the two, without I/O: entities' states, and who has what.
 //! - `batch`: the writer's batch as rows.
 //! - `conn`: a connection of whichever backend.
 //! - `sqlite`, `postgres`: everything that only one of them needs.
@@ -36,6 +37,7 @@
 //! - A new migration is a folder of the same name under `migrations/sqlite` and `migrations/postgres`.
 
 mod batch;
+mod books;
 #[cfg(all(test, feature = "postgres"))]
 #[path = "../../tests/common/cluster.rs"]
 #[allow(dead_code, reason = "written for the tests outside, which use all of it")]
@@ -43,18 +45,25 @@ mod cluster;
 mod conn;
 mod database;
 mod error;
+mod holdings;
+mod ledger;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod rows;
 mod schema;
+mod sessions;
 mod sqlite;
 mod store;
 mod text;
+pub mod tools;
 mod write_behind;
 
+pub use books::{BooksStats, Move, Settled, Submission};
 pub use database::{Account, Database, DatabaseLock};
 pub use error::DbError;
+pub use holdings::{Balance, Commodity, Deal, DoneDeal, Holder, HolderKind, Posting};
 pub use rows::{Fence, Sector, StoredEntity};
+pub use sessions::{Made, SessionBounds, StoredToken, TokenHash};
 pub use store::{FlushSummary, LoadedSector, StopError, Store, StoreConfig, StoreReply};
 pub use text::{MAX_INDEXED_TEXT_BYTES, MAX_TEXT_BYTES};
-pub use write_behind::{Admission, MAX_RECORD_BYTES, StoreStats};
+pub use write_behind::{Admission, Change, MAX_RECORD_BYTES, StoreStats};

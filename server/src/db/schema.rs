@@ -40,3 +40,74 @@ diesel::table! {
         value -> Text,
     }
 }
+
+diesel::table! {
+    sessions (id) {
+        id -> Binary,
+        account_id -> Binary,
+        created_at -> BigInt,
+        expires_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    session_tokens (token_hash) {
+        token_hash -> Binary,
+        session_id -> Binary,
+        issued_at -> BigInt,
+        rotated_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    registrations (idempotency_key) {
+        idempotency_key -> Text,
+        account_id -> Binary,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    identities (issuer, subject) {
+        issuer -> Text,
+        subject -> Binary,
+        account_id -> Binary,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    balances (kind, id, place, commodity) {
+        kind -> SmallInt,
+        id -> Binary,
+        place -> Binary,
+        commodity -> SmallInt,
+        amount -> BigInt,
+    }
+}
+
+diesel::table! {
+    deals (id) {
+        id -> Binary,
+        account -> Binary,
+        bargain -> Binary,
+        answer -> Text,
+        run -> Binary,
+        tick -> BigInt,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    postings (deal, line) {
+        deal -> Binary,
+        line -> SmallInt,
+        kind -> SmallInt,
+        id -> Binary,
+        place -> Binary,
+        commodity -> SmallInt,
+        delta -> BigInt,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(accounts, sessions, session_tokens, registrations, identities);

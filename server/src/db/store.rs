@@ -13,8 +13,10 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 use uuid::Uuid;
 
+use super::books::{Books, BooksStats, Move, Settled, Submission, Work};
 use super::database::Database;
 use super::error::DbError;
+use super::holdings::{Commodity, Deal, DoneDeal, Holder, HolderKind};
 use super::rows::{Fence, Sector, StoredEntity};
 use super::write_behind::{Admission, Change, Limits, StoreStats, WriteBehind};
 
@@ -63,6 +65,13 @@ pub enum StoreReply {
         /// The ship, unless there is none or it is gone.
         ship: Option<StoredEntity>,
     },
+    /// What became of a deal.
+    Deal {
+        /// As it was handed in.
+        token: u64,
+        /// The deal, if it was ever done.
+        found: Option<DoneDeal>,
+    },
     /// The read failed; ask again.
     Failed {
         /// As it was handed in.
@@ -105,11 +114,13 @@ pub struct StopError {
 enum Read {
     Sectors { token: u64, sectors: Vec<Sector> },
     Ship { token: u64, account: Uuid },
+    Deal { token: u64, key: Uuid },
 }
 
 #[derive(Debug)]
 struct State {
     core: WriteBehind,
+    books: Books,
     reads: VecDeque<Read>,
     reading: bool,
     replies: VecDeque<StoreReply>,
@@ -119,10 +130,26 @@ struct State {
     limit_logged_ms: Option<u64>,
 }
 
+impl State {
+    fn unsaved(&self) -> usize {
+        self.core.uncommitted() + self.books.unwritten()
+    }
+
+    fn is_flushing(&self) -> bool {
+        self.core.is_flushing() || self.books.unwritten() > 0
+    }
+
+    fn failures(&self) -> u64 {
+        self.core.failures() + self.books.failures()
+    }
+}
+
 #[derive(Debug)]
 struct Shared {
     database: Database,
     started: Instant,
+    /// Names this run of the server in what it writes.
+    run: Uuid,
     state: Mutex<State>,
     /// Something may be due for the writer.
     write_work: Condvar,
@@ -168,8 +195,10 @@ impl Store {
         let shared = Arc::new(Shared {
             database,
             started: Instant::now(),
+            run: Uuid::new_v4(),
             state: Mutex::new(State {
                 core: WriteBehind::new(limits),
+                books: Books::new(limits.flush_interval_ms),
                 reads: VecDeque::new(),
                 reading: false,
                 replies: VecDeque::new(),
@@ -212,6 +241,61 @@ impl Store {
     /// Links a ship to an account.
     pub fn set_ship(&self, account: Uuid, ship: Uuid) -> Admission {
         self.change(Change::Ship { account, ship })
+    }
+
+    /// What somebody has; `None` when nothing was ever heard of it. Of what was loaded or has moved in this run.
+    pub fn balance(&self, holder: Holder, commodity: Commodity) -> Option<i64> {
+        self.shared.lock().books.balance(holder, commodity)
+    }
+
+    /// Makes an ordinary move: at once in the books, in the database within the loss window.
+    pub fn move_goods(&self, order: Move) {
+        let now_ms = self.shared.now_ms();
+        self.shared.lock().books.apply(order, now_ms);
+        self.shared.write_work.notify_one();
+    }
+
+    /// Stores an entity's state in one transaction with what moved before. `at_once`: that does not wait.
+    pub fn link(&self, change: Change, at_once: bool) {
+        let now_ms = self.shared.now_ms();
+        self.shared.lock().books.link(change, at_once, now_ms);
+        self.shared.write_work.notify_one();
+    }
+
+    /// Asks for a deal that was done under this key.
+    pub fn request_deal(&self, token: u64, key: Uuid) {
+        self.request(Read::Deal { token, key }, token);
+    }
+
+    /// Whether deals are refused because the database is away.
+    pub fn is_away(&self) -> bool {
+        let now_ms = self.shared.now_ms();
+        self.shared.lock().books.is_away(now_ms)
+    }
+
+    /// Takes a deal in, with the entity states that it makes. Its end comes by [`poll_settled`](Self::poll_settled).
+    /// Its key must have been looked up before.
+    pub fn submit(&self, deal: Deal, links: Vec<Change>) -> Submission {
+        let now_ms = self.shared.now_ms();
+        let submission = self.shared.lock().books.submit(deal, links, now_ms);
+        self.shared.write_work.notify_one();
+        submission
+    }
+
+    /// The next deal that has ended, if one has.
+    pub fn poll_settled(&self) -> Option<Settled> {
+        self.shared.lock().books.poll_settled()
+    }
+
+    /// Who has another amount than at the last call.
+    pub fn take_changed(&self) -> std::collections::BTreeSet<Holder> {
+        self.shared.lock().books.take_changed()
+    }
+
+    /// The books' figures of now.
+    pub fn books_stats(&self) -> BooksStats {
+        let now_ms = self.shared.now_ms();
+        self.shared.lock().books.stats(now_ms)
     }
 
     /// Stores a setting of the world.
@@ -310,12 +394,13 @@ impl Store {
     pub fn flush(&self) {
         let mut state = self.shared.lock();
         state.core.flush_now();
-        let failures = state.core.failures();
+        state.books.flush_now();
+        let failures = state.failures();
         self.shared.write_work.notify_all();
         let _written = self
             .shared
             .written
-            .wait_while(state, |state| state.core.is_flushing() && state.core.failures() == failures)
+            .wait_while(state, |state| state.is_flushing() && state.failures() == failures)
             .unwrap_or_else(PoisonError::into_inner);
     }
 
@@ -327,13 +412,14 @@ impl Store {
         let begun = Instant::now();
         let mut state = self.shared.lock();
         state.core.stop(self.shared.now_ms());
+        state.books.stop(self.shared.now_ms());
         self.shared.write_work.notify_all();
         let (state, _) = self
             .shared
             .written
-            .wait_timeout_while(state, deadline, |state| state.core.uncommitted() > 0)
+            .wait_timeout_while(state, deadline, |state| state.unsaved() > 0)
             .unwrap_or_else(PoisonError::into_inner);
-        let unsaved = state.core.uncommitted();
+        let unsaved = state.unsaved();
         let stats = state.core.stats(self.shared.now_ms());
         let why = state.last_error.clone().unwrap_or_else(|| "the database was too slow".to_owned());
         drop(state);
@@ -375,6 +461,13 @@ fn write_loop(shared: &Shared) {
     let mut state = shared.lock();
     while !state.abandoned {
         let now_ms = shared.now_ms();
+        // Deals first: somebody waits for them.
+        if let Some(work) = state.books.take_work(now_ms) {
+            drop(state);
+            state = keep_books(shared, work);
+            shared.written.notify_all();
+            continue;
+        }
         if let Some(batch) = state.core.take_batch(now_ms) {
             drop(state);
             let outcome = shared.database.write(batch.changes.iter().map(|change| &**change));
@@ -397,7 +490,8 @@ fn write_loop(shared: &Shared) {
             shared.written.notify_all();
             continue;
         }
-        state = match state.core.next_wake_ms() {
+        let wakes = [state.core.next_wake_ms(), state.books.next_wake_ms()];
+        state = match wakes.into_iter().flatten().min() {
             None => shared.write_work.wait(state).unwrap_or_else(PoisonError::into_inner),
             Some(at_ms) => {
                 let wait = Duration::from_millis(at_ms.saturating_sub(now_ms).max(1));
@@ -405,6 +499,29 @@ fn write_loop(shared: &Shared) {
             }
         };
     }
+}
+
+/// Does one thing for the books.
+fn keep_books(shared: &Shared, work: Work) -> MutexGuard<'_, State> {
+    let database = &shared.database;
+    let outcome: Result<(), DbError> = match work {
+        Work::LoadShared => database.shared_balances().map(|rows| shared.lock().books.shared_loaded(rows)),
+        Work::Write(tx) => {
+            database.write_books(&tx, shared.run).map(|()| shared.lock().books.committed(shared.now_ms()))
+        }
+        Work::Resolve(keys) => database.done_deals(&keys, shared.run).map(|found| {
+            tracing::info!(deals = keys.len(), done = found.len(), "the database has told what became of deals");
+            shared.lock().books.resolved(&found, shared.now_ms());
+        }),
+    };
+    let mut state = shared.lock();
+    if let Err(error) = outcome {
+        let begun = !matches!(error, DbError::Unavailable { .. });
+        tracing::warn!(%error, begun, "the ledger could not be written");
+        state.last_error = Some(error.to_string());
+        state.books.failed(begun, shared.now_ms());
+    }
+    state
 }
 
 fn read_loop(shared: &Shared) {
@@ -424,6 +541,13 @@ fn read_loop(shared: &Shared) {
                 Ok(ship) => StoreReply::Ship { token, ship },
                 Err(error) => failed(token, &error),
             },
+            Read::Deal { token, key } => {
+                drop(state);
+                match shared.database.deal(key) {
+                    Ok(found) => StoreReply::Deal { token, found },
+                    Err(error) => failed(token, &error),
+                }
+            }
         };
         state = shared.lock();
         state.reading = false;
@@ -490,6 +614,10 @@ fn read_sectors(
         keep_newest(&mut newest, id, fence, None);
     }
 
+    let ids: Vec<Uuid> = newest.keys().copied().collect();
+    let balances = shared.database.balances_of(&[HolderKind::Entity], &ids)?;
+    shared.lock().books.admit(balances);
+
     let mut found: HashMap<Sector, Vec<StoredEntity>> = HashMap::new();
     for entity in newest.into_values().filter_map(|(_, entity)| entity).filter(|entity| entity.owner.is_none()) {
         found.entry(entity.sector).or_default().push(entity);
@@ -512,9 +640,13 @@ fn read_ship(
     state.core.begin_read();
     let waiting = state.core.waiting_ship(account);
     drop(state);
+    let own = shared.database.balances_of(&[HolderKind::Wallet, HolderKind::Vault], &[account])?;
+    shared.lock().books.admit(own);
     let Some(ship) = waiting.map_or_else(|| shared.database.ship_of(account), |ship| Ok(Some(ship)))? else {
         return Ok(None);
     };
+    let cargo = shared.database.balances_of(&[HolderKind::Entity], &[ship])?;
+    shared.lock().books.admit(cargo);
     let stored = shared.database.entity_with_fence(ship)?;
     let state = shared.lock();
     let waiting = state.core.waiting_entity(ship);

@@ -48,17 +48,37 @@ const FLUSHES_REMEMBERED: usize = 512;
 
 /// One thing to be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Change {
+pub enum Change {
     /// An entity's newest state.
     Put(StoredEntity),
     /// An entity is gone; the fence's `deleted` is set.
-    Tombstone { id: Uuid, fence: Fence },
+    Tombstone {
+        /// The entity.
+        id: Uuid,
+        /// When.
+        fence: Fence,
+    },
     /// A sector was generated.
-    Generated { sector: Sector, tick: i64 },
+    Generated {
+        /// The sector.
+        sector: Sector,
+        /// On the world's clock.
+        tick: i64,
+    },
     /// The ship of an account.
-    Ship { account: Uuid, ship: Uuid },
+    Ship {
+        /// The account.
+        account: Uuid,
+        /// Its ship.
+        ship: Uuid,
+    },
     /// A setting of the world.
-    Meta { key: String, value: String },
+    Meta {
+        /// Its name.
+        key: String,
+        /// Its value.
+        value: String,
+    },
 }
 
 /// What a change replaces.
@@ -85,6 +105,14 @@ impl Change {
         match self {
             Change::Put(entity) => Some(entity.fence()),
             Change::Tombstone { fence, .. } => Some(*fence),
+            _ => None,
+        }
+    }
+
+    pub(super) fn entity_id(&self) -> Option<Uuid> {
+        match self {
+            Change::Put(entity) => Some(entity.id),
+            Change::Tombstone { id, .. } => Some(*id),
             _ => None,
         }
     }

@@ -1,10 +1,14 @@
-//! The HTTP server of the replication server: registration, login, health, metrics.
+//! The HTTP server of the replication server: registration, login, sessions, tickets, health, metrics.
 //!
 //! Runs in `sidereal-server` on a thread of its own with a tokio runtime of its own; the ECS thread meets it through
-//! [`ServerStatus`] and the [`TicketOffice`] only. It knows neither entities nor sessions.
+//! [`ServerStatus`] and the [`TicketOffice`] only. It knows neither entities nor connections.
 
+mod accounts;
 mod listener;
+mod peer;
+mod refusal;
 mod routes;
+mod sessions;
 mod status;
 
 use std::fmt;
@@ -18,8 +22,12 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 
 use crate::accounts::Accounts;
+use crate::rate_limit::Rates;
+use crate::sessions::Sessions;
+use crate::supabase::Supabase;
 use crate::tickets::TicketOffice;
 use listener::GuardedListener;
+use peer::PeerAddr;
 
 pub use routes::BODY_LIMIT_BYTES;
 pub use status::{MetricsText, ServerStatus};
@@ -27,14 +35,18 @@ pub use status::{MetricsText, ServerStatus};
 /// How long requests under way may take once the server stops.
 const STOP_GRACE: Duration = Duration::from_secs(2);
 
-/// Threads for what blocks: the two hashes at a time, and one to spare.
-const BLOCKING_THREADS: usize = 3;
+/// Threads for what blocks: two hashes, two calls of the database, and one fetch of an issuer's keys at a time.
+const BLOCKING_THREADS: usize = 5;
 
 /// What the routes answer from.
 #[derive(Clone)]
 pub struct HttpState {
     /// Registration and login.
     pub accounts: Accounts,
+    /// Sessions, which players come back with.
+    pub sessions: Sessions,
+    /// Judges access tokens of Supabase, where they are taken.
+    pub supabase: Option<Supabase>,
     /// Issues the tickets that connections redeem.
     pub tickets: TicketOffice,
     /// What the ECS thread tells of itself.
@@ -45,6 +57,10 @@ pub struct HttpState {
     pub certificate_hash: String,
     /// Bounds for peers.
     pub limits: HttpLimits,
+    /// How often they may ask.
+    pub rates: Rates,
+    /// How many proxies in a row, the last of which connects here, are believed about where a request came from.
+    pub trusted_proxies: usize,
 }
 
 /// Bounds for peers.
@@ -161,11 +177,11 @@ impl Drop for HttpServer {
 async fn serve(listener: tokio::net::TcpListener, state: HttpState, stopped: oneshot::Receiver<()>) {
     let (begin_stop, stop_begun) = oneshot::channel();
     let limits = state.limits;
-    let serving =
-        axum::serve(GuardedListener::new(listener, limits), routes::router(state)).with_graceful_shutdown(async {
-            let _ = stopped.await;
-            let _ = begin_stop.send(());
-        });
+    let routes = routes::router(state).into_make_service_with_connect_info::<PeerAddr>();
+    let serving = axum::serve(GuardedListener::new(listener, limits), routes).with_graceful_shutdown(async {
+        let _ = stopped.await;
+        let _ = begin_stop.send(());
+    });
     let grace_is_over = async {
         let _ = stop_begun.await;
         tokio::time::sleep(STOP_GRACE).await;

@@ -1,147 +1,178 @@
-//! The routes and their answers. Every answer is JSON but for `/live` and `/metrics`; every refusal is
+//! The routes, and what holds for all of them. Every answer is JSON but for `/live` and `/metrics`; every refusal is
 //! `{"error": "<one sentence that says what to do>"}`.
 
+use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequestParts, Request, State};
+use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
-use serde::{Deserialize, Serialize};
 use serde_json::json;
-use uuid::Uuid;
 
-use super::HttpState;
-use crate::accounts::{LoginError, RegisterError};
-use crate::tickets::TICKET_LIFETIME_MS;
+use super::peer::{PeerAddr, asked_from};
+use super::refusal::{refuse, too_many};
+use super::status::{ApiCounts, MetricsText};
+use super::{HttpState, accounts, sessions};
+use crate::rate_limit::RateLimits;
+use crate::turns::Turns;
 
 /// The largest body that is read: credentials are a few hundred bytes.
 pub const BODY_LIMIT_BYTES: usize = 8 * 1024;
 
-type Shared = State<Arc<HttpState>>;
+/// The description of everything under `/api/` (OpenAPI 3.1).
+const OPENAPI: &str = include_str!("openapi.json");
+
+/// Calls of the database at a time that are no password's: as many as there are connections to spare.
+const STORAGE_AT_ONCE: usize = 2;
+
+/// Such calls that wait: as many as there may be connections.
+const STORAGE_WAITING: usize = 256;
+
+/// What the routes share.
+pub(super) struct Api {
+    state: HttpState,
+    pub rates: RateLimits,
+    /// Calls of the database.
+    pub storage: Turns,
+    opened: Instant,
+}
+
+impl Deref for Api {
+    type Target = HttpState;
+
+    fn deref(&self) -> &HttpState {
+        &self.state
+    }
+}
+
+impl Api {
+    /// Milliseconds since the server was started.
+    pub fn now_ms(&self) -> u64 {
+        self.opened.elapsed().as_millis() as u64
+    }
+
+    /// Counts one.
+    pub fn count(&self, which: impl FnOnce(&ApiCounts) -> &AtomicU64) {
+        which(&self.state.status.api).fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// What the routes share, as they take it.
+pub(super) struct Shared(Arc<Api>);
+
+impl Deref for Shared {
+    type Target = Api;
+
+    fn deref(&self) -> &Api {
+        &self.0
+    }
+}
+
+impl FromRequestParts<Arc<Api>> for Shared {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(_: &mut Parts, api: &Arc<Api>) -> Result<Self, Self::Rejection> {
+        Ok(Self(api.clone()))
+    }
+}
+
+/// A route under `/api/`. All there are stand in `openapi.json`.
+struct ApiRoute {
+    method: &'static str,
+    path: &'static str,
+    handler: MethodRouter<Arc<Api>>,
+}
+
+fn api_routes() -> Vec<ApiRoute> {
+    let route = |method, path, handler| ApiRoute { method, path, handler };
+    vec![
+        route("post", "/api/register", post(accounts::register)),
+        route("post", "/api/login", post(accounts::login)),
+        route("post", "/api/refresh", post(sessions::refresh)),
+        route("post", "/api/ticket", post(sessions::ticket)),
+        route("post", "/api/logout", post(sessions::logout)),
+        route("get", "/api/openapi.json", get(async || ([(header::CONTENT_TYPE, "application/json")], OPENAPI))),
+    ]
+}
 
 pub(super) fn router(state: HttpState) -> Router {
-    let state = Arc::new(state);
-    Router::new()
-        .route("/api/register", post(register))
-        .route("/api/login", post(login))
-        .route("/live", get(|| async { "live\n" }))
+    let api = Arc::new(Api {
+        rates: RateLimits::new(state.rates),
+        storage: Turns::new(STORAGE_AT_ONCE, STORAGE_WAITING),
+        opened: Instant::now(),
+        state,
+    });
+    let mut router = Router::new();
+    for ApiRoute { method, path, handler } in api_routes() {
+        tracing::debug!(method, path, "route");
+        router = router.route(path, handler);
+    }
+    router
+        .route_layer(middleware::from_fn_with_state(api.clone(), within_rate))
+        .route("/live", get(async || "live\n"))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
-        .fallback(|| async {
-            refuse(StatusCode::NOT_FOUND, "there is no such page: see docs/PROTOCOL.md for the routes")
-        })
-        .method_not_allowed_fallback(|| async {
+        .fallback(async || refuse(StatusCode::NOT_FOUND, "there is no such page: see docs/PROTOCOL.md for the routes"))
+        .method_not_allowed_fallback(async || {
             refuse(
                 StatusCode::METHOD_NOT_ALLOWED,
-                "this route takes another method: POST for /api/, GET for the others",
+                "this route takes another method: POST for /api/, GET for the others and for /api/openapi.json",
             )
         })
         .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
-        .layer(middleware::from_fn_with_state(state.clone(), within_time))
-        .with_state(state)
+        .layer(middleware::from_fn_with_state(api.clone(), within_time))
+        .with_state(api)
 }
 
-#[derive(Deserialize)]
-struct Credentials {
-    user: String,
-    password: String,
-}
-
-#[derive(Serialize)]
-struct LoggedIn<'a> {
-    ticket: String,
-    player_addr: &'a str,
-    certificate_hash: &'a str,
-    expires_in_s: u64,
-    account_id: Uuid,
-}
-
-async fn register(State(state): Shared, body: Result<Bytes, BytesRejection>) -> Response {
-    let Credentials { user, password } = match credentials(body) {
-        Ok(credentials) => credentials,
-        Err(refusal) => return refusal.into_response(),
-    };
-    match state.accounts.register(user, password).await {
-        Ok(account) => {
-            state.status.registrations.fetch_add(1, Ordering::Relaxed);
-            tracing::info!(account = %account.id, name = account.name, "account registered");
-            (StatusCode::CREATED, Json(json!({ "account_id": account.id }))).into_response()
-        }
-        Err(error) => {
-            let status = match &error {
-                RegisterError::BadName | RegisterError::BadPassword => StatusCode::BAD_REQUEST,
-                RegisterError::NameTaken => StatusCode::CONFLICT,
-                RegisterError::Busy => StatusCode::SERVICE_UNAVAILABLE,
-                RegisterError::Database(cause) => {
-                    tracing::error!(%cause, "a registration failed");
-                    StatusCode::SERVICE_UNAVAILABLE
-                }
-            };
-            refuse(status, error.to_string()).into_response()
-        }
-    }
-}
-
-async fn login(State(state): Shared, body: Result<Bytes, BytesRejection>) -> Response {
-    let Credentials { user, password } = match credentials(body) {
-        Ok(credentials) => credentials,
-        Err(refusal) => return refusal.into_response(),
-    };
-    match state.accounts.login(user, password).await {
-        Ok(account) => {
-            state.status.logins.fetch_add(1, Ordering::Relaxed);
-            let ticket = state.tickets.issue(account.id, &account.name, state.tickets.now_ms());
-            let answer = LoggedIn {
-                ticket,
-                player_addr: &state.player_addr,
-                certificate_hash: &state.certificate_hash,
-                expires_in_s: TICKET_LIFETIME_MS / 1_000,
-                account_id: account.id,
-            };
-            ([(header::CACHE_CONTROL, "no-store")], Json(answer)).into_response()
-        }
-        Err(error) => {
-            let status = match &error {
-                LoginError::WrongCredentials => {
-                    state.status.logins_refused.fetch_add(1, Ordering::Relaxed);
-                    StatusCode::UNAUTHORIZED
-                }
-                LoginError::Busy => StatusCode::SERVICE_UNAVAILABLE,
-                LoginError::Database(cause) => {
-                    tracing::error!(%cause, "a login failed");
-                    StatusCode::SERVICE_UNAVAILABLE
-                }
-            };
-            refuse(status, error.to_string()).into_response()
-        }
-    }
-}
-
-async fn ready(State(state): Shared) -> Response {
-    if !state.status.is_ready() {
+async fn ready(api: Shared) -> Response {
+    if !api.status.is_ready() {
         return refuse(
             StatusCode::SERVICE_UNAVAILABLE,
             "no shard holds a lease yet: start a sidereal-shard, or wait for it",
         )
         .into_response();
     }
-    let (shards, leased_sectors) = (state.status.shards(), state.status.leased_sectors());
+    let (shards, leased_sectors) = (api.status.shards(), api.status.leased_sectors());
     Json(json!({ "ready": true, "shards": shards, "leased_sectors": leased_sectors })).into_response()
 }
 
-async fn metrics(State(state): Shared) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], state.status.metrics_text()).into_response()
+async fn metrics(api: Shared) -> Response {
+    let mut own = MetricsText::default();
+    let hashed_kib = api.accounts.hashed_kib();
+    own.counter("sidereal_password_hashed_kib_total", "Memory that password hashes have gone over.", hashed_kib);
+    let (fetches, failures) = api.supabase.as_ref().map_or((0, 0), |supabase| supabase.fetches());
+    own.counter("sidereal_jwks_fetches_total", "Fetches of the keys for access tokens.", fetches);
+    own.counter("sidereal_jwks_failures_total", "Of these, those in vain.", failures);
+    let text = api.status.metrics_text(own);
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}
+
+/// Nobody asks too often, from wherever.
+async fn within_rate(
+    State(api): State<Arc<Api>>,
+    ConnectInfo(PeerAddr(peer)): ConnectInfo<PeerAddr>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let address = asked_from(peer, request.headers(), api.trusted_proxies);
+    match api.rates.request(address, api.now_ms()) {
+        Ok(()) => next.run(request).await,
+        Err(come_back) => {
+            api.count(|counts| &counts.limited_by_address);
+            too_many("there were too many requests from this address", come_back).into_response()
+        }
+    }
 }
 
 /// The work on a request has an end, whatever it waits for.
-async fn within_time(State(state): Shared, request: Request, next: Next) -> Response {
-    match tokio::time::timeout(state.limits.request_timeout, next.run(request)).await {
+async fn within_time(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+    match tokio::time::timeout(api.limits.request_timeout, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {
             refuse(StatusCode::SERVICE_UNAVAILABLE, "this took too long: try again in a few seconds").into_response()
@@ -149,37 +180,22 @@ async fn within_time(State(state): Shared, request: Request, next: Next) -> Resp
     }
 }
 
-fn credentials(body: Result<Bytes, BytesRejection>) -> Result<Credentials, Refusal> {
-    let body = body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => refuse(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!("the body is too large: send at most {BODY_LIMIT_BYTES} bytes"),
-        ),
-        _ => refuse(StatusCode::BAD_REQUEST, "the body did not arrive whole: send it again"),
-    })?;
-    serde_json::from_slice(&body).map_err(|error| {
-        // Its words may quote the body, so only the place is told.
-        let (line, column) = (error.line(), error.column());
-        let error = format!(
-            "the body is not what is expected (line {line} column {column}): \
-             send JSON with the texts \"user\" and \"password\""
-        );
-        refuse(StatusCode::BAD_REQUEST, error)
-    })
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
 
-/// An answer that is an error.
-struct Refusal {
-    status: StatusCode,
-    error: String,
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        (self.status, Json(json!({ "error": self.error }))).into_response()
+    /// The router is made from the same list, so what is served is what is described.
+    #[test]
+    fn every_route_is_described_and_every_description_is_a_route() {
+        let document: serde_json::Value = serde_json::from_str(OPENAPI).expect("JSON");
+        let paths = document["paths"].as_object().expect("paths");
+        let described: BTreeSet<(String, String)> = paths
+            .iter()
+            .flat_map(|(path, methods)| methods.as_object().expect("methods").keys().map(|m| (m.clone(), path.clone())))
+            .collect();
+        let served: BTreeSet<(String, String)> =
+            api_routes().iter().map(|route| (route.method.to_owned(), route.path.to_owned())).collect();
+        assert_eq!(served, described);
     }
-}
-
-fn refuse(status: StatusCode, error: impl Into<String>) -> Refusal {
-    Refusal { status, error: error.into() }
 }

@@ -10,9 +10,25 @@ pub struct ServerStatus {
     shards: AtomicU64,
     leased_sectors: AtomicU64,
     metrics: Mutex<Arc<str>>,
-    pub(super) registrations: AtomicU64,
-    pub(super) logins: AtomicU64,
-    pub(super) logins_refused: AtomicU64,
+    pub(super) api: ApiCounts,
+}
+
+/// What came of the requests under `/api/`.
+#[derive(Debug, Default)]
+pub(super) struct ApiCounts {
+    pub registrations: AtomicU64,
+    pub logins: AtomicU64,
+    pub logins_refused: AtomicU64,
+    pub tickets: AtomicU64,
+    pub refreshes: AtomicU64,
+    pub logouts: AtomicU64,
+    pub session_tokens_refused: AtomicU64,
+    pub session_tokens_reused: AtomicU64,
+    pub access_tokens_accepted: AtomicU64,
+    pub access_tokens_refused: AtomicU64,
+    pub access_token_accounts: AtomicU64,
+    pub limited_by_address: AtomicU64,
+    pub limited_by_account: AtomicU64,
 }
 
 impl ServerStatus {
@@ -42,17 +58,31 @@ impl ServerStatus {
         self.leased_sectors() > 0
     }
 
-    /// All metrics in Prometheus's text format.
-    pub(super) fn metrics_text(&self) -> String {
+    /// All metrics in Prometheus's text format, with `own` ones of the HTTP server.
+    pub(super) fn metrics_text(&self, own: MetricsText) -> String {
         let snapshot = self.metrics.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut own = MetricsText { text: snapshot.to_string() };
-        own.gauge("sidereal_shards", "Connected shards.", self.shards());
-        own.gauge("sidereal_leased_sectors", "Sectors that a shard simulates.", self.leased_sectors());
-        own.counter("sidereal_registrations_total", "Accounts made.", self.registrations.load(Ordering::Relaxed));
-        own.counter("sidereal_logins_total", "Tickets given out.", self.logins.load(Ordering::Relaxed));
-        let refused = self.logins_refused.load(Ordering::Relaxed);
-        own.counter("sidereal_logins_refused_total", "Logins with a wrong name or password.", refused);
-        own.text
+        let mut all = MetricsText { text: snapshot.to_string() + &own.text };
+        all.gauge("sidereal_shards", "Connected shards.", self.shards());
+        all.gauge("sidereal_leased_sectors", "Sectors that a shard simulates.", self.leased_sectors());
+        let api = &self.api;
+        for (name, help, count) in [
+            ("registrations", "Registrations answered with an account.", &api.registrations),
+            ("logins", "Logins with a name and a password.", &api.logins),
+            ("logins_refused", "Logins with a wrong name or password.", &api.logins_refused),
+            ("tickets_issued", "Tickets given out.", &api.tickets),
+            ("session_refreshes", "Session tokens replaced by new ones.", &api.refreshes),
+            ("session_logouts", "Sessions ended by their holders.", &api.logouts),
+            ("session_tokens_refused", "Unknown or expired session tokens.", &api.session_tokens_refused),
+            ("session_tokens_reused", "Sessions ended because a replaced token came late.", &api.session_tokens_reused),
+            ("access_tokens_accepted", "Access tokens of another issuer taken.", &api.access_tokens_accepted),
+            ("access_tokens_refused", "Access tokens of another issuer refused.", &api.access_tokens_refused),
+            ("access_token_accounts", "Accounts made for access tokens.", &api.access_token_accounts),
+            ("http_limited_by_address", "Requests above an address's rate.", &api.limited_by_address),
+            ("http_limited_by_account", "Logins above an account's rate of failures.", &api.limited_by_account),
+        ] {
+            all.counter(&format!("sidereal_{name}_total"), help, count.load(Ordering::Relaxed));
+        }
+        all.text
     }
 }
 

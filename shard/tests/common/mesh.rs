@@ -1,7 +1,7 @@
 //! Two shards and a server that only passes messages on, each of them with a delay.
 
 use super::*;
-use sidereal_protocol::shot::Beam;
+use sidereal_protocol::{economy::OreMove, shot::Beam};
 use sidereal_shard::bodies::own_body;
 use std::collections::BTreeMap;
 
@@ -24,6 +24,10 @@ pub struct Mesh {
     /// Each once, as it was told first, with the shard that told of it.
     pub beams: Vec<(usize, Beam)>,
     pub destroyed: Vec<(EntityId, u64, Option<EntityId>)>,
+    /// The ledger: who has how much ore.
+    pub ore: BTreeMap<EntityId, u32>,
+    /// What was asked of it.
+    pub ore_moves: Vec<OreMove>,
     sectors: [Vec<SectorId>; 2],
     offers: BTreeMap<EntityId, (EntityRecord, u32)>,
     history: BTreeMap<EntityId, Vec<Input>>,
@@ -72,6 +76,8 @@ impl Mesh {
             impacts: Vec::new(),
             beams: Vec::new(),
             destroyed: Vec::new(),
+            ore: records.iter().map(|record| (record.id, record.ore)).collect(),
+            ore_moves: Vec::new(),
             sectors,
             offers: BTreeMap::new(),
             history: BTreeMap::new(),
@@ -175,13 +181,38 @@ impl Mesh {
                     self.post(Parcel::News(from, GhostNews::Appeared(Box::new(body))));
                 }
             }
-            ToServer::Destroyed { id, epoch, tick, by, .. } => {
+            ToServer::OreMove(asked) => {
+                self.ore_moves.push(asked);
+                let known = |id: &EntityId| self.ore.contains_key(id);
+                if self.authority.get(&asked.to).is_none_or(|(shard, _)| *shard != from) || !known(&asked.from) {
+                    return;
+                }
+                let moved = asked.ore.min(self.ore[&asked.from]);
+                *self.ore.entry(asked.from).or_default() -= moved;
+                *self.ore.entry(asked.to).or_default() += moved;
+                for id in [asked.from, asked.to] {
+                    let holdings = ToShard::Holdings { id, ore: self.ore[&id] };
+                    self.post(Parcel::ToShard(from, holdings.clone()));
+                    if self.authority.get(&id).is_some_and(|(shard, _)| *shard == other) {
+                        self.post(Parcel::ToShard(other, holdings));
+                    }
+                }
+            }
+            ToServer::Destroyed { id, epoch, tick, by, wreck, .. } => {
                 if self.authority.get(&id) != Some(&(from, epoch)) {
                     return;
                 }
                 self.authority.remove(&id);
                 self.offers.remove(&id);
                 self.destroyed.push((id, tick.0, by));
+                let cargo = self.ore.remove(&id).unwrap_or_default();
+                if let Some(wreck) = wreck {
+                    self.authority.insert(wreck.id, (from, wreck.epoch));
+                    self.ore.insert(wreck.id, cargo);
+                    for shard in 0..2 {
+                        self.post(Parcel::News(shard, GhostNews::Appeared(Box::new(own_body(&wreck).0))));
+                    }
+                }
                 for shard in 0..2 {
                     self.post(Parcel::News(shard, GhostNews::Gone(id)));
                 }
@@ -190,7 +221,8 @@ impl Mesh {
         }
     }
 
-    fn commit(&mut self, to: usize, record: EntityRecord) {
+    fn commit(&mut self, to: usize, mut record: EntityRecord) {
+        record.ore = self.ore.get(&record.id).copied().unwrap_or_default();
         let (id, epoch) = (record.id, record.epoch);
         let last = record.pilot.map(|pilot| pilot.last_input);
         let history = self.history.get(&id).cloned().unwrap_or_default();

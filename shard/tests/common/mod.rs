@@ -7,7 +7,8 @@ pub mod mesh;
 use bevy::prelude::*;
 use sidereal_protocol::{
     DVec2,
-    control::{GhostImpact, Lease, ToServer, ToShard},
+    control::{GhostImpact, ImpactCause, Lease, ToServer, ToShard},
+    economy::{CRATE_RADIUS, STATION_RADIUS},
     flight::{Controls, FlightState, HullKind},
     ids::{AccountId, EntityId, NetId, NetIdBlock, ShardId},
     input::Input,
@@ -16,6 +17,7 @@ use sidereal_protocol::{
     own_state::{OwnState, decode_own_states},
     record::{DroneMind, EntityKind, EntityRecord, Pilot},
     sector::SectorId,
+    shot::ShotId,
     tick::SimTick,
 };
 use sidereal_shard::{
@@ -144,6 +146,36 @@ impl Shard {
         self.app.world().resource::<Totals>()
     }
 
+    pub fn owned_part(&self, id: EntityId) -> &Owned {
+        let entity = self.entity(id).expect("the entity is here");
+        self.app.world().get::<Owned>(entity).expect("it is this shard's")
+    }
+
+    /// Does what the server has asked for, without a tick, and returns the answers.
+    pub fn answers(&mut self) -> Vec<ToServer> {
+        self.app.update();
+        self.frames()
+    }
+
+    /// Holds `buttons` for so many ticks; returns what was sent to the server in each.
+    pub fn hold(&mut self, id: EntityId, buttons: u8, ticks: u64) -> Vec<(u64, ToServer)> {
+        let mut sent = Vec::new();
+        for _ in 0..ticks {
+            self.inputs(id, vec![input(self.tick - 1, 0, 0, buttons)]);
+            self.tick();
+            let tick = self.tick;
+            sent.extend(self.frames().into_iter().map(|frame| (tick, frame)));
+        }
+        sent
+    }
+
+    /// A neighbour's bullet has hit `target`.
+    pub fn strike(&mut self, target: EntityId, damage: u16) {
+        let cause = ImpactCause::Bullet(ShotId { shooter: NetId(77), tick: SimTick(self.tick) });
+        let (impulse, tick) = (DVec2::ZERO, SimTick(self.tick));
+        self.send(ToShard::Impact(GhostImpact { target, source: None, cause, impulse, damage, tick }));
+    }
+
     pub fn inputs(&mut self, id: EntityId, inputs: Vec<Input>) {
         self.send(ToShard::Inputs { id, inputs });
     }
@@ -207,6 +239,16 @@ pub fn rock(number: u32, position: DVec2, radius: f64) -> EntityRecord {
         pilot: None,
         ..ship(number, position)
     }
+}
+
+pub fn station(number: u32, position: DVec2) -> EntityRecord {
+    EntityRecord { kind: EntityKind::Station, ..rock(number, position, STATION_RADIUS) }
+}
+
+/// A crate with some ore that ends a minute after the start.
+pub fn cargo(number: u32, position: DVec2, ore: u32) -> EntityRecord {
+    let expires = SimTick(START + 1800);
+    EntityRecord { kind: EntityKind::Crate, hull: 1, hull_max: 1, ore, expires, ..rock(number, position, CRATE_RADIUS) }
 }
 
 pub fn moving(mut record: EntityRecord, velocity: DVec2) -> EntityRecord {

@@ -76,9 +76,16 @@ pub struct Server {
 impl Server {
     /// Starts one over the database at `url`; its files go into `folder`. It waits for `shards` shards.
     pub fn start(folder: &Path, url: &str, shards: usize) -> Self {
+        Self::start_with(folder, url, shards, &[])
+    }
+
+    /// The same, with `changes` to its flags.
+    pub fn start_with(folder: &Path, url: &str, shards: usize, changes: &[(&str, &str)]) -> Self {
         let ready = folder.join("server.ready");
         let _ = std::fs::remove_file(&ready);
-        let mut flags = server_flags(&[("--database-url", url), ("--expect-shards", &shards.to_string())]);
+        let shards = shards.to_string();
+        let changes = [&[("--database-url", url), ("--expect-shards", &shards)], changes].concat();
+        let mut flags = server_flags(&changes);
         flags.extend(["--ready-file".to_owned(), text(&ready)]);
         let mut process = Process::start("sidereal-server", &flags);
         process.wait_for_file(&ready);
@@ -150,8 +157,13 @@ pub struct World {
 impl World {
     /// A world with `shards` shards over `world.sqlite` in `folder`, ready for players.
     pub fn start(folder: TempDir, shards: usize) -> Self {
+        Self::start_with(folder, shards, &[])
+    }
+
+    /// The same, with `changes` to the server's flags.
+    pub fn start_with(folder: TempDir, shards: usize, changes: &[(&str, &str)]) -> Self {
         let url = format!("sqlite://{}", text(&Self::database_in(folder.path())));
-        let mut server = Server::start(folder.path(), &url, shards);
+        let mut server = Server::start_with(folder.path(), &url, shards, changes);
         let shards = (1..=shards)
             .map(|number| {
                 let name = format!("shard-{number}");

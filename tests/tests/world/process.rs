@@ -60,6 +60,11 @@ impl Process {
         &self.stderr
     }
 
+    /// What it printed so far.
+    pub fn printed(&self) -> &[String] {
+        &self.stdout
+    }
+
     /// Takes in what it says, until it says nothing for `time`. False once nothing can come any more.
     pub fn listen(&mut self, time: Duration) -> bool {
         loop {
@@ -79,6 +84,20 @@ impl Process {
         while !path.exists() {
             let lives = self.listen(Duration::from_millis(20));
             assert!(lives && Instant::now() < deadline, "{} never wrote {path:?}: {:#?}", self.name, self.stderr);
+        }
+    }
+
+    /// Waits until `done` says so of it.
+    #[track_caller]
+    pub fn wait_until<T>(&mut self, what: &str, mut done: impl FnMut(&Self) -> Option<T>) -> T {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(found) = done(self) {
+                return found;
+            }
+            let lives = self.listen(Duration::from_millis(20));
+            let (name, printed, seen) = (self.name, &self.stdout, &self.stderr);
+            assert!(lives && Instant::now() < deadline, "{name}: {what} never came: {printed:#?} {seen:#?}");
         }
     }
 

@@ -1,0 +1,165 @@
+//! Deals on their way: the book's requests and their answers, and what the server tells of what is the
+//! pilot's.
+//!
+//! Runs in the player client and in bots. It owns what belongs to one session: requests under way, the
+//! offers that wait for an answer. The deals themselves are in [`crate::deals`].
+
+use crate::{
+    arms::Arms,
+    clock::ClientClock,
+    deals::DealBook,
+    piloting::{Mooring, Piloting},
+    session::{Session, SessionState},
+    view::{NoticeKind, PurseShown, TradeOffer, WorldView},
+};
+use bevy::{
+    ecs::{
+        message::MessageReader,
+        system::{Res, ResMut},
+    },
+    prelude::Resource,
+};
+use naia_bevy_client::{Client, DefaultClientTag, ResponseReceiveKey, events::MessageEvents};
+use sidereal_protocol::{
+    economy::{Bargain, DealKey, Goods},
+    ids::NetId,
+    messages::{Deal, DealOutcome, DealReply, Purse, TradeNews},
+    schema::{NoticeChannel, RequestChannel},
+};
+use std::collections::VecDeque;
+
+/// How long an offer waits for an answer, seconds. The server's time is the one that counts.
+pub const OFFER_SECONDS: f64 = 30.0;
+
+/// Offers shown at most; the oldest goes first.
+pub const MAX_OFFERS: usize = 8;
+
+/// Requests under way at most; of what was asked for several times the oldest is forgotten first.
+const MAX_REQUESTS: usize = 16;
+
+/// After a dock that is done the purse has to say where; it is told a few times a second, seconds.
+const PURSE_AFTER_DOCK_S: f64 = 1.5;
+
+/// What of the deals belongs to this session.
+#[derive(Resource, Default)]
+pub struct Dealing {
+    requests: VecDeque<(DealKey, ResponseReceiveKey<DealReply>)>,
+    docked_until_s: f64,
+}
+
+/// Takes in what is the pilot's and what is offered.
+pub(crate) fn follow_purse(
+    mut messages: MessageReader<MessageEvents<DefaultClientTag>>,
+    clock: Res<ClientClock>,
+    mut session: ResMut<Session>,
+    mut piloting: ResMut<Piloting>,
+    mut arms: ResMut<Arms>,
+    mut view: ResMut<WorldView>,
+) {
+    for offer in &mut view.trades {
+        offer.age_s += clock.delta_s;
+    }
+    view.trades.retain(|offer| offer.age_s < OFFER_SECONDS);
+    for events in messages.read() {
+        for purse in events.read::<NoticeChannel, Purse>() {
+            let docked = (purse.docked != 0).then_some(NetId(purse.docked));
+            let fitted = purse.fitted();
+            piloting.set_fitted(fitted);
+            arms.set_fitted(fitted);
+            let (credits, ore, hold, stored) = (purse.credits, purse.ore, purse.hold, purse.stored);
+            view.purse = Some(PurseShown { credits, ore, hold, fitted, docked, stored });
+        }
+        for news in events.read::<NoticeChannel, TradeNews>() {
+            take_in_news(&mut view, &mut session, &news);
+        }
+    }
+}
+
+fn take_in_news(view: &mut WorldView, session: &mut Session, news: &TradeNews) {
+    let key = news.key();
+    view.trades.retain(|offer| offer.key != key);
+    if news.stage == 0 {
+        if view.trades.len() >= MAX_OFFERS {
+            view.trades.remove(0);
+        }
+        view.trades.push(TradeOffer {
+            key,
+            partner: news.partner.clone(),
+            get: Goods { ore: news.get_ore, credits: news.get_credits },
+            give: Goods { ore: news.give_ore, credits: news.give_credits },
+            age_s: 0.0,
+        });
+        return;
+    }
+    let (kind, text) = match news.stage {
+        1 => (NoticeKind::Info, format!("Traded with {}: {}", news.partner, news.text)),
+        _ => (NoticeKind::Warning, format!("No trade with {}: {}", news.partner, news.text)),
+    };
+    session.announce(view, kind, text);
+}
+
+/// Sends what is due, takes what was answered, and keeps the ship's hands still while it is docked.
+pub(crate) fn deal(
+    mut client: Client<DefaultClientTag>,
+    clock: Res<ClientClock>,
+    state: Res<SessionState>,
+    mut book: ResMut<DealBook>,
+    mut dealing: ResMut<Dealing>,
+    mut session: ResMut<Session>,
+    mut piloting: ResMut<Piloting>,
+    mut view: ResMut<WorldView>,
+) {
+    let now_s = clock.now_s;
+    // Without a ship the server refuses whatever it is, also what it has done long ago.
+    if *state == SessionState::InSpace {
+        for (key, bargain) in book.due(now_s) {
+            match client.send_request::<RequestChannel, _>(&Deal::of(key, &bargain)) {
+                Ok(request) => {
+                    if dealing.requests.len() >= MAX_REQUESTS {
+                        dealing.requests.pop_front();
+                    }
+                    dealing.requests.push_back((key, request));
+                }
+                // It is due again after a pause.
+                Err(error) => tracing::warn!(%key, %error, "asking for a deal failed"),
+            }
+        }
+    }
+    let mut answers = Vec::new();
+    dealing.requests.retain(|(key, request)| match client.receive_response(request) {
+        Some(reply) => {
+            answers.push((*key, reply));
+            false
+        }
+        None => true,
+    });
+    for (key, reply) in answers {
+        let outcome = reply.outcome();
+        let Some(deal) = book.hear(key, outcome, &reply.text, now_s) else { continue };
+        if outcome != DealOutcome::Undecided {
+            view.trades.retain(|offer| offer.key != key);
+        }
+        if deal.bargain == Bargain::Dock && outcome == DealOutcome::Done {
+            dealing.docked_until_s = now_s + PURSE_AFTER_DOCK_S;
+        }
+        let (kind, text) = match outcome {
+            DealOutcome::Done => (NoticeKind::Info, reply.text),
+            DealOutcome::Refused => (NoticeKind::Warning, reply.text),
+            // Told once, however often it is asked for again.
+            DealOutcome::Undecided if deal.undecided => continue,
+            DealOutcome::Undecided => {
+                (NoticeKind::Warning, "Your deal is not decided yet: it is asked for again until it is".to_owned())
+            }
+        };
+        session.announce(&mut view, kind, text);
+    }
+    view.deals_open = book.open().len();
+    let docked = view.purse.is_some_and(|purse| purse.docked.is_some());
+    piloting.moor(if docked {
+        Mooring::Docked
+    } else if book.is_docking() || now_s < dealing.docked_until_s {
+        Mooring::Docking
+    } else {
+        Mooring::Free
+    });
+}

@@ -1,0 +1,338 @@
+//! The book of deals: what the pilot has asked for, and what became of it.
+//!
+//! Pure but for being a resource. Runs in the player client and in bots. A deal keeps its key until it has
+//! ended, however often it is asked for: whoever does not know how it ended asks again with the same key, and
+//! it still happens once. So the book outlives the session: take it out of one app with
+//! [`take_book`] and insert it into the next. The requests themselves are in [`crate::dealing`].
+
+use bevy::{app::App, prelude::Resource};
+use sidereal_protocol::{
+    economy::{Bargain, DealKey},
+    messages::DealOutcome,
+};
+use std::collections::VecDeque;
+
+/// Deals that may be open at once; a server takes no more from one account.
+pub const MAX_OPEN_DEALS: usize = 4;
+
+/// Events kept for whoever reads them; the oldest goes first.
+const MAX_EVENTS: usize = 64;
+
+/// Without an answer for this long, seconds, a deal is asked for again. The channel repeats what is lost, so
+/// that only a server that forgot it needs this. Each further wait is twice as long...
+const UNANSWERED_S: f64 = 8.0;
+/// ...up to this.
+const MAX_UNANSWERED_S: f64 = 64.0;
+
+/// The first pause after "undecided", seconds; each further one is twice as long...
+const FIRST_PAUSE_S: f64 = 1.0;
+/// ...up to this.
+const MAX_PAUSE_S: f64 = 16.0;
+
+/// Takes the book out of the app of a session that is over, for the app of the next one
+/// ([`App::insert_resource`] before its first update). The old app goes on with an empty one.
+pub fn take_book(app: &mut App) -> DealBook {
+    let book = app.world_mut().get_resource_mut::<DealBook>().map(|mut book| std::mem::take(&mut *book));
+    book.unwrap_or_default().carry_over()
+}
+
+/// The book is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{MAX_OPEN_DEALS} deals are open: wait until one has ended")]
+pub struct BookFull;
+
+/// A deal that has not ended.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct OpenDeal {
+    /// Its name for ever.
+    pub key: DealKey,
+    /// What was asked for.
+    pub bargain: Bargain,
+    /// How often it was sent, over all sessions.
+    pub sent: u32,
+    /// The server has said that it does not know yet.
+    pub undecided: bool,
+    /// When it is to be sent, or sent again, seconds of the session's time.
+    next_s: f64,
+    /// How long the pause after the next "undecided" is, seconds.
+    pause_s: f64,
+    /// How long the next answer is waited for, seconds.
+    wait_s: f64,
+}
+
+/// What happened to a deal, for journals.
+#[derive(Debug, Clone, PartialEq)]
+pub enum DealEvent {
+    /// The pilot has asked for it; it may not have been sent yet.
+    Asked {
+        /// Its key.
+        key: DealKey,
+        /// What for.
+        bargain: Bargain,
+    },
+    /// The server has answered. "Undecided" is not the end.
+    Answered {
+        /// Its key.
+        key: DealKey,
+        /// What was asked for.
+        bargain: Bargain,
+        /// How it stands.
+        outcome: DealOutcome,
+        /// The server's sentence.
+        text: String,
+    },
+}
+
+/// How many deals, of all sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DealCounts {
+    /// Asked for, each once.
+    pub asked: u64,
+    /// Done.
+    pub done: u64,
+    /// Refused.
+    pub refused: u64,
+    /// Answers that said "undecided"; a deal may have several.
+    pub undecided: u64,
+    /// Sent again under the same key.
+    pub repeated: u64,
+}
+
+/// All deals of a pilot that have not ended.
+#[derive(Resource, Debug, Clone, Default)]
+pub struct DealBook {
+    open: Vec<OpenDeal>,
+    events: VecDeque<DealEvent>,
+    counts: DealCounts,
+}
+
+impl DealBook {
+    /// Asks for `bargain` under a new key.
+    ///
+    /// # Errors
+    /// [`BookFull`]; nothing is asked for then.
+    pub fn ask(&mut self, bargain: Bargain) -> Result<DealKey, BookFull> {
+        let key = DealKey::random();
+        self.ask_under(key, bargain)?;
+        Ok(key)
+    }
+
+    /// Takes up an offer, or turns it down. Its key is the offer's; an answer that is on its way stays as it is.
+    ///
+    /// # Errors
+    /// [`BookFull`]; nothing is asked for then.
+    pub fn answer_offer(&mut self, offer: DealKey, accept: bool) -> Result<(), BookFull> {
+        if self.is_open(offer) {
+            return Ok(());
+        }
+        self.ask_under(offer, if accept { Bargain::Accept } else { Bargain::Decline })
+    }
+
+    fn ask_under(&mut self, key: DealKey, bargain: Bargain) -> Result<(), BookFull> {
+        if self.open.len() >= MAX_OPEN_DEALS {
+            return Err(BookFull);
+        }
+        self.open.push(OpenDeal {
+            key,
+            bargain,
+            sent: 0,
+            undecided: false,
+            next_s: f64::NEG_INFINITY,
+            pause_s: FIRST_PAUSE_S,
+            wait_s: UNANSWERED_S,
+        });
+        self.counts.asked += 1;
+        self.note(DealEvent::Asked { key, bargain });
+        Ok(())
+    }
+
+    /// The book for the next session: the same deals, all to be asked for again at once.
+    #[must_use]
+    pub fn carry_over(mut self) -> Self {
+        for deal in &mut self.open {
+            (deal.next_s, deal.pause_s, deal.wait_s) = (f64::NEG_INFINITY, FIRST_PAUSE_S, UNANSWERED_S);
+        }
+        self
+    }
+
+    /// What is to be sent now, oldest first. It counts as sent.
+    pub fn due(&mut self, now_s: f64) -> Vec<(DealKey, Bargain)> {
+        let mut due = Vec::new();
+        for deal in self.open.iter_mut().filter(|deal| deal.next_s <= now_s) {
+            self.counts.repeated += u64::from(deal.sent > 0);
+            deal.sent += 1;
+            deal.next_s = now_s + deal.wait_s;
+            deal.wait_s = (deal.wait_s * 2.0).min(MAX_UNANSWERED_S);
+            due.push((deal.key, deal.bargain));
+        }
+        due
+    }
+
+    /// Takes an answer; gives what was asked for. `None` for one to a deal that has ended: it was asked for
+    /// twice, and answered twice.
+    pub fn hear(&mut self, key: DealKey, outcome: DealOutcome, text: &str, now_s: f64) -> Option<OpenDeal> {
+        let index = self.open.iter().position(|deal| deal.key == key)?;
+        let deal = &mut self.open[index];
+        let before = *deal;
+        match outcome {
+            DealOutcome::Undecided => {
+                deal.next_s = now_s + deal.pause_s;
+                deal.pause_s = (deal.pause_s * 2.0).min(MAX_PAUSE_S);
+                deal.wait_s = UNANSWERED_S;
+                deal.undecided = true;
+                self.counts.undecided += 1;
+            }
+            DealOutcome::Done => {
+                self.open.remove(index);
+                self.counts.done += 1;
+            }
+            DealOutcome::Refused => {
+                self.open.remove(index);
+                self.counts.refused += 1;
+            }
+        }
+        self.note(DealEvent::Answered { key, bargain: before.bargain, outcome, text: text.to_owned() });
+        Some(before)
+    }
+
+    /// Deals that have not ended, oldest first.
+    pub fn open(&self) -> &[OpenDeal] {
+        &self.open
+    }
+
+    /// Whether this deal has not ended.
+    pub fn is_open(&self, key: DealKey) -> bool {
+        self.open.iter().any(|deal| deal.key == key)
+    }
+
+    /// Whether a deal about the ship itself is open: a shard takes one at a time.
+    pub fn is_busy(&self) -> bool {
+        let trades = |bargain| matches!(bargain, Bargain::Offer { .. } | Bargain::Accept | Bargain::Decline);
+        self.open.iter().any(|deal| !trades(deal.bargain))
+    }
+
+    /// Whether the ship has asked to dock and does not know yet whether it has.
+    pub fn is_docking(&self) -> bool {
+        self.open.iter().any(|deal| deal.bargain == Bargain::Dock)
+    }
+
+    /// How many deals.
+    pub fn counts(&self) -> DealCounts {
+        self.counts
+    }
+
+    /// Takes what happened since the last call, oldest first.
+    pub fn take_events(&mut self) -> Vec<DealEvent> {
+        self.events.drain(..).collect()
+    }
+
+    fn note(&mut self, event: DealEvent) {
+        if self.events.len() >= MAX_EVENTS {
+            self.events.pop_front();
+        }
+        self.events.push_back(event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SELL: Bargain = Bargain::Sell { ore: 3 };
+
+    #[test]
+    fn an_undecided_deal_is_asked_for_again_under_its_key_ever_more_seldom() {
+        let mut book = DealBook::default();
+        let key = book.ask(SELL).unwrap();
+        let (mut now_s, mut sent_s) = (0.0, Vec::new());
+        while now_s < 150.0 {
+            for (due, bargain) in book.due(now_s) {
+                assert_eq!((due, bargain), (key, SELL));
+                sent_s.push(now_s);
+                book.hear(key, DealOutcome::Undecided, "the database does not answer", now_s);
+            }
+            now_s += 0.125;
+        }
+        let pauses: Vec<f64> = sent_s.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert_eq!(pauses[..6], [1.0, 2.0, 4.0, 8.0, 16.0, 16.0]);
+        assert!(book.open()[0].undecided);
+        assert_eq!(book.hear(key, DealOutcome::Done, "sold", now_s).unwrap().key, key);
+        assert!(book.due(1e9).is_empty() && book.open().is_empty());
+        let counts = book.counts();
+        assert_eq!((counts.asked, counts.done, counts.refused), (1, 1, 0));
+        assert_eq!(counts.undecided, sent_s.len() as u64);
+    }
+
+    #[test]
+    fn a_deal_without_an_answer_is_asked_for_again_after_a_while() {
+        let mut book = DealBook::default();
+        let key = book.ask(SELL).unwrap();
+        assert_eq!(book.due(0.0).len(), 1);
+        assert!(book.due(UNANSWERED_S - 0.1).is_empty());
+        assert_eq!(book.due(UNANSWERED_S), [(key, SELL)]);
+        assert!(book.due(3.0 * UNANSWERED_S - 0.1).is_empty(), "each wait is longer");
+        assert_eq!(book.due(3.0 * UNANSWERED_S), [(key, SELL)]);
+        assert_eq!(book.counts().repeated, 2);
+    }
+
+    #[test]
+    fn the_next_session_asks_for_what_is_open_under_the_same_keys_at_once() {
+        let mut book = DealBook::default();
+        let [ended, open] = [SELL, Bargain::Repair].map(|bargain| book.ask(bargain).unwrap());
+        book.due(100.0);
+        book.hear(ended, DealOutcome::Refused, "no", 100.1);
+        book.hear(open, DealOutcome::Undecided, "", 100.1);
+        // The next session's clock begins anew.
+        let mut next = book.clone().carry_over();
+        assert_eq!(next.due(0.0), [(open, Bargain::Repair)]);
+        assert_eq!(next.open()[0].sent, 2);
+        assert_eq!(next.counts().asked, 2, "the counts go on");
+        assert_eq!(next.take_events().len(), 4, "and what nobody has read is still there");
+    }
+
+    #[test]
+    fn no_more_than_a_few_are_open_and_what_is_refused_leaves_nothing() {
+        let mut book = DealBook::default();
+        let keys: Vec<_> = (0..MAX_OPEN_DEALS).map(|_| book.ask(SELL).unwrap()).collect();
+        assert_eq!(book.ask(SELL), Err(BookFull));
+        assert_eq!(book.answer_offer(DealKey::random(), true), Err(BookFull));
+        assert_eq!((book.open().len(), book.counts().asked), (MAX_OPEN_DEALS, MAX_OPEN_DEALS as u64));
+        book.hear(keys[0], DealOutcome::Done, "", 0.0);
+        book.ask(SELL).unwrap();
+    }
+
+    #[test]
+    fn an_offer_is_answered_once_under_its_own_key() {
+        let (mut book, offer) = (DealBook::default(), DealKey::random());
+        book.answer_offer(offer, true).unwrap();
+        book.answer_offer(offer, false).unwrap();
+        assert_eq!(book.due(0.0), [(offer, Bargain::Accept)]);
+        assert!(!book.is_busy(), "a trade does not keep the ship from docking");
+        book.ask(Bargain::Dock).unwrap();
+        assert!(book.is_busy() && book.is_docking());
+    }
+
+    #[test]
+    fn a_second_answer_to_a_deal_that_has_ended_changes_nothing() {
+        let mut book = DealBook::default();
+        let key = book.ask(SELL).unwrap();
+        book.due(0.0);
+        book.due(UNANSWERED_S);
+        assert!(book.hear(key, DealOutcome::Done, "sold", 9.0).is_some());
+        assert_eq!(book.hear(key, DealOutcome::Done, "sold", 9.1), None);
+        assert_eq!(book.counts().done, 1);
+    }
+
+    #[test]
+    fn events_nobody_reads_are_bounded() {
+        let mut book = DealBook::default();
+        for _ in 0..MAX_EVENTS {
+            let key = book.ask(SELL).unwrap();
+            book.hear(key, DealOutcome::Refused, "no", 0.0);
+        }
+        let events = book.take_events();
+        assert_eq!(events.len(), MAX_EVENTS);
+        assert!(matches!(events.last(), Some(DealEvent::Answered { outcome: DealOutcome::Refused, .. })));
+        assert!(book.take_events().is_empty());
+    }
+}

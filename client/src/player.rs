@@ -1,0 +1,233 @@
+//! A player through several sessions: when one is lost, another one takes its place.
+//!
+//! Runs in the player client and in bots. A session is an App of its own ([`build_app`]), so that nothing
+//! of a lost one can get into the next: here is what outlives it, which is the token, the counters, the
+//! book of deals, and what [`Reconnect`] knows.
+
+use crate::{
+    ClientConfig, FrameDelta,
+    account::{AccountApi, AccountError, LoginTicket, SessionToken},
+    build_app, connect,
+    deals::take_book,
+    inputs::InputCounts,
+    piloting::Piloting,
+    reconnect::{Patience, Reconnect, Step},
+    session::{self, Session, SessionState},
+    stats::PlayStats,
+    view::WorldView,
+};
+use bevy::{app::App, prelude::Resource};
+use sidereal_transport::{ClientHandle, ClientNetwork};
+use std::sync::{
+    Arc,
+    mpsc::{Receiver, TryRecvError, channel},
+};
+
+/// The counters of the sessions before the present one, together.
+#[derive(Debug, Clone, Default)]
+struct Past {
+    inputs: InputCounts,
+    unacknowledged: u64,
+    stats: PlayStats,
+}
+
+/// A player.
+pub struct Player {
+    app: App,
+    network: Arc<ClientNetwork>,
+    api: AccountApi,
+    /// `None` for who stays away once lost.
+    way_back: Option<(SessionToken, Reconnect)>,
+    asking: Option<Receiver<Result<LoginTicket, AccountError>>>,
+    now_s: f64,
+    was_in_space: bool,
+    losses: u64,
+    returns: u64,
+    /// The present session is noted as lost.
+    is_lost: bool,
+    past: Past,
+}
+
+impl Player {
+    /// Connects. With `patience` the player comes back after losing a session that had come as far as a
+    /// ship; `seed` makes its waits its own.
+    pub fn new(
+        network: Arc<ClientNetwork>,
+        api: AccountApi,
+        login: LoginTicket,
+        patience: Option<Patience>,
+        seed: u64,
+    ) -> Self {
+        let way_back = patience.zip(login.session_token.clone());
+        let way_back = way_back.map(|(patience, token)| (token, Reconnect::new(patience, seed)));
+        Self {
+            app: begin(&network, login),
+            network,
+            api,
+            way_back,
+            asking: None,
+            now_s: 0.0,
+            was_in_space: false,
+            losses: 0,
+            returns: 0,
+            is_lost: false,
+            past: Past::default(),
+        }
+    }
+
+    /// The present session, or the one that was lost last.
+    pub fn app(&self) -> &App {
+        &self.app
+    }
+
+    /// As [`Player::app`].
+    pub fn app_mut(&mut self) -> &mut App {
+        &mut self.app
+    }
+
+    /// A resource of the present session.
+    pub fn resource<T: Resource>(&self) -> &T {
+        self.app.world().resource::<T>()
+    }
+
+    /// The handle of the present session.
+    pub fn handle(&self) -> ClientHandle {
+        self.resource::<Session>().handle().clone()
+    }
+
+    /// Seconds since the first session began, as the frames' deltas say.
+    pub fn now_s(&self) -> f64 {
+        self.now_s
+    }
+
+    /// Whether there was a ship in any session.
+    pub fn was_in_space(&self) -> bool {
+        self.was_in_space
+    }
+
+    /// Sessions that ended without the player's doing after there had been a ship.
+    pub fn losses(&self) -> u64 {
+        self.losses
+    }
+
+    /// How often the player had a ship again after that.
+    pub fn returns(&self) -> u64 {
+        self.returns
+    }
+
+    /// How the player is: as the session, but `Returning` while the way back is looked for.
+    pub fn state(&self) -> SessionState {
+        let state = self.resource::<SessionState>();
+        match &self.way_back {
+            Some((_, reconnect)) if state.is_over() && reconnect.is_under_way() => {
+                SessionState::Returning(reconnect.reason().to_owned())
+            }
+            // It may say more than the session's own end.
+            Some((_, reconnect)) if state.failure().is_some() => match (reconnect.gave_up(), state) {
+                (Some(reason), SessionState::Lost(_)) => SessionState::Lost(reason.to_owned()),
+                _ => state.clone(),
+            },
+            _ => state.clone(),
+        }
+    }
+
+    /// Inputs of all sessions, and those of them that are not acknowledged: of a lost session nobody
+    /// will.
+    pub fn inputs(&self) -> (InputCounts, u64) {
+        let queue = &self.resource::<Piloting>().queue;
+        let mut counts = self.past.inputs;
+        counts.add(&queue.counts());
+        (counts, self.past.unacknowledged + queue.len() as u64)
+    }
+
+    /// The counters of all sessions.
+    pub fn stats(&self) -> PlayStats {
+        let mut stats = self.past.stats.clone();
+        stats.absorb(self.resource::<PlayStats>());
+        stats
+    }
+
+    /// One frame of `delta_s` seconds.
+    pub fn update(&mut self, delta_s: f64) {
+        self.now_s += delta_s;
+        self.app.insert_resource(FrameDelta(delta_s));
+        session::update(&mut self.app);
+        let state = self.resource::<SessionState>().clone();
+        if state == SessionState::InSpace {
+            self.was_in_space = true;
+            if self.is_lost {
+                self.is_lost = false;
+                self.returns += 1;
+                tracing::info!("back in space");
+            }
+        }
+        if !self.was_in_space {
+            return;
+        }
+        self.look_for_a_way_back(&state);
+    }
+
+    fn look_for_a_way_back(&mut self, state: &SessionState) {
+        if let Some(reason) = state.failure()
+            && !self.is_lost
+        {
+            tracing::warn!(reason, "the session was lost");
+            self.is_lost = true;
+            self.losses += 1;
+        }
+        let Some((token, reconnect)) = &mut self.way_back else { return };
+        if *state == SessionState::InSpace {
+            reconnect.in_space(self.now_s);
+        }
+        reconnect.session_ended(state, self.now_s);
+        if reconnect.step(self.now_s) == Step::AskForTicket {
+            let (sender, answer) = channel();
+            let (api, token) = (self.api.clone(), token.clone());
+            std::thread::spawn(move || {
+                // Nobody waits for it when the player has left meanwhile.
+                let _ = sender.send(api.ticket(&token));
+            });
+            self.asking = Some(answer);
+        }
+        let answer = match self.asking.as_ref().map(Receiver::try_recv) {
+            None | Some(Err(TryRecvError::Empty)) => return,
+            Some(Ok(answer)) => answer,
+            Some(Err(TryRecvError::Disconnected)) => Err(AccountError::Busy("asking for a ticket failed".to_owned())),
+        };
+        self.asking = None;
+        match answer {
+            Ok(login) => {
+                reconnect.ticket_came();
+                let queue = &self.app.world().resource::<Piloting>().queue;
+                self.past.inputs.add(&queue.counts());
+                self.past.unacknowledged += queue.len() as u64;
+                self.past.stats.absorb(self.app.world().resource::<PlayStats>());
+                let old = self.app.world().resource::<WorldView>();
+                let (focus, sector) = (old.focus, old.sector);
+                let book = take_book(&mut self.app);
+                self.app = begin(&self.network, login);
+                // What was asked for and not answered is asked for again under its key.
+                self.app.insert_resource(book);
+                // Who looks on does not look at the middle of the world meanwhile.
+                let mut view = self.app.world_mut().resource_mut::<WorldView>();
+                (view.focus, view.sector) = (focus, sector);
+            }
+            Err(error) => {
+                tracing::info!(%error, "no ticket to come back with");
+                reconnect.ticket_failed(&error, self.now_s);
+            }
+        }
+    }
+
+    /// Ends the session from this side; there is no way back after that.
+    pub fn close(&mut self) {
+        self.way_back = None;
+        self.asking = None;
+        session::close(&mut self.app);
+    }
+}
+
+fn begin(network: &ClientNetwork, login: LoginTicket) -> App {
+    let (handle, socket) = connect(network, &login);
+    build_app(ClientConfig { ticket: login.ticket }, handle, socket)
+}

@@ -1,0 +1,3 @@
+DROP TABLE postings;
+DROP TABLE deals;
+DROP TABLE balances;

@@ -1,0 +1,388 @@
+//! The economy's rules that more than one process computes: what rocks hold, what things cost, what a deal
+//! moves.
+//!
+//! The rules of space (who is near enough, slow enough, alive) are the shard's; who has how much is the
+//! server's ledger's. Ore comes out of rocks and ends at a market, or in the void. Credits come from the
+//! market that buys ore, and go back to the one that sells. Nothing else makes or ends either.
+
+use crate::{
+    DecodeError,
+    flight::{FlightState, HullKind, wrap_angle},
+    ids::{EntityId, NetId},
+    shot::{BEAM_DAMAGE, MISSILE_INTERVAL_TICKS},
+    tick::TICK_HZ,
+};
+use bevy::math::DVec2;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Ore that a rock of `radius` units holds when nobody has mined it, units of ore. It goes with the area:
+/// 36 for the smallest, 784 for the largest.
+pub fn ore_of_rock(radius: f64) -> u32 {
+    (radius * radius / 4.0).clamp(0.0, f64::from(u32::MAX)) as u32
+}
+
+/// How far from a rock's edge a ship can mine it, units.
+pub const MINING_RANGE: f64 = 120.0;
+/// Ticks between two bites of a mining ship: half a second.
+pub const MINING_INTERVAL_TICKS: u64 = TICK_HZ as u64 / 2;
+/// Ore in one bite.
+pub const MINING_BITE: u32 = 4;
+
+/// Which of `rocks` (position and radius in units, and what it is to the caller) a ship mines: the one nearest to
+/// its heading, of those within [`MINING_RANGE`]. The laser turns to every side. Of two at the same angle the first.
+pub fn mined_rock<T>(ship: &FlightState, rocks: impl IntoIterator<Item = (DVec2, f64, T)>) -> Option<T> {
+    let in_range = rocks.into_iter().filter_map(|(position, radius, rock)| {
+        let towards = position - ship.position;
+        let off = wrap_angle(towards.to_angle() - ship.angle).abs();
+        (towards.length() - radius <= MINING_RANGE).then_some((off, rock))
+    });
+    in_range.min_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, rock)| rock)
+}
+
+/// How near a ship must be to a crate to take in what is in it, units from centre to centre.
+pub const SCOOP_RANGE: f64 = 40.0;
+/// Radius of a crate, units.
+pub const CRATE_RADIUS: f64 = 4.0;
+/// How long a crate drifts before it is lost, ticks: 10 minutes.
+pub const CRATE_TICKS: u64 = 600 * TICK_HZ as u64;
+
+/// Radius of a station, units.
+pub const STATION_RADIUS: f64 = 46.0;
+/// How far from a station's edge a ship can dock, units.
+pub const DOCKING_RANGE: f64 = 90.0;
+/// How fast a ship may be to dock, units/s.
+pub const DOCKING_SPEED: f64 = 60.0;
+/// How far apart two ships may be to trade, units.
+pub const TRADING_RANGE: f64 = 600.0;
+
+/// What a station pays for a unit of ore, credits.
+pub const ORE_PRICE: u64 = 3;
+/// What a hull point costs to mend, credits.
+pub const REPAIR_PRICE: u64 = 1;
+
+/// The most of anything that one deal moves: far above what anybody has, far below where sums overflow.
+pub const MAX_AMOUNT: u64 = 1 << 40;
+
+/// What is bought once and fitted to a ship. With the ship it is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Weapon {
+    /// The gun fires half as often again.
+    RapidGun = 1,
+    /// The beam does twice the damage.
+    HeavyBeam = 2,
+    /// The launcher is ready in half the time.
+    FastLauncher = 4,
+}
+
+impl Weapon {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::RapidGun, Self::HeavyBeam, Self::FastLauncher];
+
+    /// The weapon for a number from outside.
+    pub fn from_u8(value: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|weapon| *weapon as u8 == value)
+    }
+
+    /// What it costs, credits.
+    pub fn price(self) -> u64 {
+        match self {
+            Self::RapidGun => 240,
+            Self::HeavyBeam => 320,
+            Self::FastLauncher => 400,
+        }
+    }
+
+    /// What players read.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::RapidGun => "rapid gun",
+            Self::HeavyBeam => "heavy beam",
+            Self::FastLauncher => "fast launcher",
+        }
+    }
+}
+
+/// The weapons that are fitted to a ship.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Fitted(pub u8);
+
+impl Fitted {
+    /// Whether `weapon` is among them.
+    pub fn has(self, weapon: Weapon) -> bool {
+        self.0 & weapon as u8 != 0
+    }
+
+    /// These and `weapon`.
+    #[must_use]
+    pub fn with(self, weapon: Weapon) -> Self {
+        Self(self.0 | weapon as u8)
+    }
+
+    /// Whether it names only weapons that there are.
+    pub fn is_known(self) -> bool {
+        let all = Weapon::ALL.into_iter().fold(0, |all, weapon| all | weapon as u8);
+        self.0 & !all == 0
+    }
+}
+
+/// Ticks between two shots of the gun of a hull with these weapons. Shards fire by it, and clients predict by it.
+pub fn fire_interval_ticks(hull: HullKind, fitted: Fitted) -> u64 {
+    let plain = hull.spec().fire_interval_ticks;
+    // Two thirds; a gun that never fires has an interval that is too long to be doubled.
+    if fitted.has(Weapon::RapidGun) { plain / 3 * 2 + plain % 3 * 2 / 3 } else { plain }
+}
+
+/// What a beam of a ship with these weapons takes from a hull, points.
+pub fn beam_damage(fitted: Fitted) -> u16 {
+    if fitted.has(Weapon::HeavyBeam) { 2 * BEAM_DAMAGE } else { BEAM_DAMAGE }
+}
+
+/// Ticks between two missiles of a ship with these weapons.
+pub fn launcher_interval_ticks(fitted: Fitted) -> u64 {
+    if fitted.has(Weapon::FastLauncher) { MISSILE_INTERVAL_TICKS / 2 } else { MISSILE_INTERVAL_TICKS }
+}
+
+impl HullKind {
+    /// What a station takes for it, credits; `None` for what is not sold. The old hull stays with the station.
+    pub fn price(self) -> Option<u64> {
+        match self {
+            Self::Scout => Some(50),
+            Self::Hauler => Some(600),
+            Self::Gunship => Some(900),
+            Self::Drone | Self::Missile => None,
+        }
+    }
+
+    /// Ore that fits into it, units of ore.
+    pub fn hold(self) -> u32 {
+        match self {
+            Self::Scout => 60,
+            Self::Hauler => 300,
+            Self::Gunship => 40,
+            Self::Drone | Self::Missile => 0,
+        }
+    }
+
+    /// What players read.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Scout => "scout",
+            Self::Hauler => "hauler",
+            Self::Gunship => "gunship",
+            Self::Drone => "drone",
+            Self::Missile => "missile",
+        }
+    }
+}
+
+/// The name of a deal for ever, chosen by who asks for it: a deal that was asked for twice happens once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct DealKey(pub Uuid);
+
+impl DealKey {
+    /// A new one.
+    pub fn random() -> Self {
+        Self(Uuid::new_v4())
+    }
+}
+
+impl std::fmt::Display for DealKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What one side of a trade gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Goods {
+    /// Units of ore, out of the ship's hold.
+    pub ore: u32,
+    /// Credits, out of the account's wallet.
+    pub credits: u64,
+}
+
+impl Goods {
+    /// Whether it is nothing.
+    pub fn is_nothing(self) -> bool {
+        self == Self::default()
+    }
+}
+
+/// What a pilot asks for. Each is judged by the shard (may the ship do this now?) and settled by the server's
+/// ledger (is it there, and in one transaction with the ship's new state).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Bargain {
+    /// Dock at the nearest station within [`DOCKING_RANGE`].
+    Dock,
+    /// Leave the station.
+    Undock,
+    /// Sell ore out of the hold.
+    Sell {
+        /// Units of ore, at least one.
+        ore: u32,
+    },
+    /// Buy another hull; the old one is given in for nothing, what is fitted goes with it.
+    BuyHull(HullKind),
+    /// Buy a weapon and have it fitted.
+    BuyWeapon(Weapon),
+    /// Mend the hull as far as credits go.
+    Repair,
+    /// Put ore into the account's store at this station.
+    Store {
+        /// Units of ore, at least one.
+        ore: u32,
+    },
+    /// Take ore out of it.
+    Take {
+        /// Units of ore, at least one.
+        ore: u32,
+    },
+    /// Offer a trade to the pilot of another ship; it is open for half a minute.
+    Offer {
+        /// The other ship.
+        to: NetId,
+        /// What is given...
+        give: Goods,
+        /// ...and what is wanted for it.
+        want: Goods,
+    },
+    /// Take up an offer. The deal's key is the offer's.
+    Accept,
+    /// Turn an offer down. The deal's key is the offer's.
+    Decline,
+}
+
+impl Bargain {
+    /// Whether its numbers are in range.
+    ///
+    /// # Errors
+    /// [`DecodeError::OutOfRange`] names the field.
+    pub fn validate(&self) -> Result<(), DecodeError> {
+        let goods_fit = |goods: &Goods| goods.credits <= MAX_AMOUNT;
+        match self {
+            Self::Sell { ore: 0 } | Self::Store { ore: 0 } | Self::Take { ore: 0 } => {
+                Err(DecodeError::OutOfRange("ore"))
+            }
+            Self::BuyHull(hull) if hull.price().is_none() => Err(DecodeError::OutOfRange("hull")),
+            Self::Offer { give, want, .. } if !goods_fit(give) || !goods_fit(want) => {
+                Err(DecodeError::OutOfRange("credits"))
+            }
+            Self::Offer { give, want, .. } if give.is_nothing() && want.is_nothing() => {
+                Err(DecodeError::OutOfRange("goods"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The bytes that are stored beside the deal's key, so that a key that is used again for something else is
+    /// known.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        postcard::to_extend(self, Vec::new()).expect("plain numbers are always written")
+    }
+}
+
+/// Why a shard does not let a ship do something. Its text is for the player.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum DealRefusal {
+    /// The ship is not this shard's (any more).
+    #[error("your ship is just changing hands: try again")]
+    NotMine,
+    /// Another deal of the ship is not settled.
+    #[error("your last deal is not settled yet: wait for it")]
+    Busy,
+    /// No station is near enough.
+    #[error("no station is near enough: fly up to one")]
+    NoStation,
+    /// The ship is too fast.
+    #[error("you are too fast to dock: brake first")]
+    TooFast,
+    /// It is docked, and would have to be in space.
+    #[error("you are docked: undock first")]
+    Docked,
+    /// It is in space, and would have to be docked.
+    #[error("you are not docked: dock at a station first")]
+    NotDocked,
+    /// It has this already.
+    #[error("your ship has this already")]
+    HasIt,
+    /// Nothing is broken.
+    #[error("your hull is whole: there is nothing to mend")]
+    Whole,
+    /// The other ship is not within [`TRADING_RANGE`].
+    #[error("the other ship is too far away to trade")]
+    TooFar,
+    /// The hold would be too small.
+    #[error("your cargo does not fit into that hull: sell or store it first")]
+    HoldTooSmall,
+}
+
+/// Ore changes hands in space: out of a rock or a crate into a ship. The server clamps it to what is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OreMove {
+    /// The rock or the crate.
+    pub from: EntityId,
+    /// The ship, of which the sender has the authority.
+    pub to: EntityId,
+    /// Units of ore, at most.
+    pub ore: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_fitted_is_told_apart_and_strange_bits_are_seen() {
+        for weapon in Weapon::ALL {
+            assert_eq!(Weapon::from_u8(weapon as u8), Some(weapon));
+            let only = Fitted::default().with(weapon);
+            assert!(only.is_known());
+            assert_eq!(Weapon::ALL.into_iter().filter(|other| only.has(*other)).collect::<Vec<_>>(), [weapon]);
+        }
+        assert!(!Fitted(0x80).is_known());
+        assert_eq!(Weapon::from_u8(3), None);
+    }
+
+    #[test]
+    fn each_weapon_changes_what_it_says_and_nothing_else() {
+        let figures = |fitted| {
+            let gun = fire_interval_ticks(HullKind::Scout, fitted);
+            (gun, beam_damage(fitted), launcher_interval_ticks(fitted))
+        };
+        let plain = (6, BEAM_DAMAGE, MISSILE_INTERVAL_TICKS);
+        let none = Fitted::default();
+        assert_eq!(figures(none), plain);
+        assert_eq!(figures(none.with(Weapon::RapidGun)), (4, plain.1, plain.2));
+        assert_eq!(figures(none.with(Weapon::HeavyBeam)), (plain.0, 2 * plain.1, plain.2));
+        assert_eq!(figures(none.with(Weapon::FastLauncher)), (plain.0, plain.1, plain.2 / 2));
+        assert!(fire_interval_ticks(HullKind::Missile, none.with(Weapon::RapidGun)) > u64::MAX / 2);
+    }
+
+    #[test]
+    fn the_rock_that_is_mined_is_in_range_and_nearest_to_the_heading() {
+        let ship = FlightState { angle: 3.0, ..FlightState::default() };
+        let at = |angle: f64, distance: f64| DVec2::from_angle(angle) * distance;
+        let (near, beside) = ((at(-3.1, 100.0), 20.0, 1), (at(2.0, 50.0), 20.0, 2));
+        let (far, at_the_edge) = ((at(3.0, 141.0), 20.0, 3), (at(3.0, 139.0), 20.0, 4));
+        assert_eq!(mined_rock(&ship, [beside, near, far]), Some(1));
+        assert_eq!(mined_rock(&ship, [beside, near, far, at_the_edge]), Some(4));
+        assert_eq!(mined_rock(&ship, [far]), None);
+    }
+
+    #[test]
+    fn a_bargain_out_of_range_is_refused_by_its_field() {
+        let offer = |give, want| Bargain::Offer { to: NetId(1), give, want };
+        let rich = Goods { ore: 0, credits: MAX_AMOUNT + 1 };
+        for (bargain, field) in [
+            (Bargain::Sell { ore: 0 }, "ore"),
+            (Bargain::BuyHull(HullKind::Missile), "hull"),
+            (offer(rich, Goods::default()), "credits"),
+            (offer(Goods::default(), Goods::default()), "goods"),
+        ] {
+            assert_eq!(bargain.validate(), Err(DecodeError::OutOfRange(field)));
+        }
+        Bargain::Take { ore: 1 }.validate().expect("in range");
+    }
+}

@@ -1,0 +1,524 @@
+//! The books: who has how much, what is still to be written of it, and which deals wait for the database.
+//!
+//! A state machine without I/O, as `write_behind` is; `store` gives it time and takes its transactions to the
+//! database. It is the truth about every balance while the server runs, and runs in `sidereal-server`.
+//!
+//! - *Ordinary moves* (mining, a wreck's cargo) hold at once. They are written behind, all that have changed in one
+//!   transaction, as absolute amounts: written twice they are the same, and what one holder lost another one has in the
+//!   same transaction.
+//! - *Deals* hold once they are in the database. Each goes out at once, with everything that moved before it, and
+//!   ends as done or refused, once. Until then those who have a part in it do nothing else: what moves at them waits.
+//! - A transaction whose end is not known is not guessed at: its deals are looked up by their keys first.
+//! - *Links* are entity states that belong to a move: a crate and the ship that it was the cargo of.
+//! - While the database fails, new deals are refused at once, moves go on; memory is bounded by who is active.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::holdings::{Balance, Commodity, Deal, Holder, Posting};
+use super::write_behind::Change;
+
+#[cfg(test)]
+mod tests;
+
+/// The most deals in one transaction.
+const DEALS_AT_ONCE: usize = 256;
+
+/// Deals that may wait for the database. One more is refused.
+const MAX_DEALS: usize = 2_048;
+
+/// Moves that may wait for the end of a deal. A mining bite that finds no place is not taken; a wreck always is.
+const MAX_DEFERRED: usize = 4_096;
+
+/// How long a transaction may take before new deals are refused, milliseconds: the player should hear that the
+/// database is away, not wait for it.
+const SLOW_MS: u64 = 2_000;
+
+/// The first wait after a failure; it doubles up to the last one.
+const FIRST_RETRY_MS: u64 = 100;
+const LAST_RETRY_MS: u64 = 2_000;
+
+/// An ordinary move. It never fails: it moves what is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Move {
+    /// Who gives.
+    pub from: Holder,
+    /// Who gets.
+    pub to: Holder,
+    /// What.
+    pub commodity: Commodity,
+    /// At most so much...
+    pub amount: i64,
+    /// ...and not so much that the other one then has more than this.
+    pub room: i64,
+    /// What `from` has if nothing was ever heard of it: the ore that a rock is born with.
+    pub born_with: i64,
+    /// Entity states that go into the same transaction, which then does not wait for its time.
+    pub links: Vec<Change>,
+}
+
+/// What became of a deal that was handed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Submission {
+    /// It is on its way; its end comes as [`Settled`].
+    Accepted,
+    /// Another deal of one who has a part in it is on its way.
+    Busy,
+    /// This one has not enough.
+    Poor(Holder, Commodity),
+    /// The database is away, or too much waits for it.
+    Away,
+}
+
+/// How a deal ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// Which.
+    pub key: Uuid,
+    /// It is in the database; otherwise it is not and never will be.
+    pub done: bool,
+}
+
+/// One transaction.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct BooksTx {
+    /// Absolute amounts, deals included.
+    pub balances: Vec<Balance>,
+    /// The deals themselves.
+    pub deals: Vec<Deal>,
+    /// Entity states that go with them.
+    pub links: Vec<Change>,
+}
+
+/// What the books want of the database now.
+#[derive(Clone, Debug)]
+pub(super) enum Work {
+    /// All balances of [`Holder::is_shared`] holders: once, at the start.
+    LoadShared,
+    /// Write this.
+    Write(Arc<BooksTx>),
+    /// Which of these deals of this run are there?
+    Resolve(Vec<Uuid>),
+}
+
+/// The figures of the books. Counters rise from the start of the process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BooksStats {
+    /// Deals that were done.
+    pub deals_done: u64,
+    /// Deals that were refused because the database was away or failed.
+    pub deals_refused: u64,
+    /// Deals whose end was not known for a while.
+    pub deals_undecided: u64,
+    /// Deals that wait.
+    pub deals_waiting: u64,
+    /// Ordinary moves.
+    pub moves: u64,
+    /// Moves that found no place to wait.
+    pub moves_dropped: u64,
+    /// Transactions that failed.
+    pub failures: u64,
+    /// Transactions that were committed.
+    pub commits: u64,
+    /// Balances and links that are not written.
+    pub dirty: u64,
+    /// The age of the oldest of them.
+    pub oldest_dirty_ms: u64,
+    /// The greatest age that one had when it was committed.
+    pub loss_window_max_ms: u64,
+    /// The longest that a deal waited for its commit.
+    pub deal_ms_max: u64,
+}
+
+#[derive(Debug)]
+struct Link {
+    change: Change,
+    since_ms: u64,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    deal: Deal,
+    links: Vec<Change>,
+    since_ms: u64,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    dirty: BTreeMap<(Holder, Commodity), u64>,
+    links: BTreeMap<Uuid, Link>,
+    deals: Vec<Waiting>,
+    started_ms: u64,
+    /// It failed, and whether its deals are in the database is to be looked up.
+    undecided: bool,
+}
+
+/// The state machine.
+#[derive(Debug)]
+pub(super) struct Books {
+    balances: HashMap<(Holder, Commodity), i64>,
+    /// Holders whose rows were read, or who came to be in this run.
+    shared_loaded: bool,
+    loading: bool,
+    /// What changed since it was last written, and since when.
+    dirty: BTreeMap<(Holder, Commodity), u64>,
+    links: BTreeMap<Uuid, Link>,
+    queue: VecDeque<Waiting>,
+    /// Who has a part in a deal that has not ended.
+    locked: HashMap<Holder, Uuid>,
+    deferred: VecDeque<Move>,
+    in_flight: Option<InFlight>,
+    flush_interval_ms: u64,
+    urgent: bool,
+    stopping: bool,
+    retry_at_ms: u64,
+    failures_in_a_row: u32,
+    settled: VecDeque<Settled>,
+    /// Who has another amount than when it was last asked.
+    changed: BTreeSet<Holder>,
+    counts: BooksStats,
+}
+
+impl Books {
+    pub fn new(flush_interval_ms: u64) -> Self {
+        Self {
+            balances: HashMap::new(),
+            shared_loaded: false,
+            loading: false,
+            dirty: BTreeMap::new(),
+            links: BTreeMap::new(),
+            queue: VecDeque::new(),
+            locked: HashMap::new(),
+            deferred: VecDeque::new(),
+            in_flight: None,
+            flush_interval_ms,
+            urgent: false,
+            stopping: false,
+            retry_at_ms: 0,
+            failures_in_a_row: 0,
+            settled: VecDeque::new(),
+            changed: BTreeSet::new(),
+            counts: BooksStats::default(),
+        }
+    }
+
+    /// What somebody has; `None` when nothing was ever heard of it.
+    pub fn balance(&self, holder: Holder, commodity: Commodity) -> Option<i64> {
+        self.balances.get(&(holder, commodity)).copied()
+    }
+
+    /// Takes in rows that were read. What is known already is newer.
+    pub fn admit(&mut self, rows: impl IntoIterator<Item = Balance>) {
+        for (holder, commodity, amount) in rows {
+            if !holder.is_shared() {
+                self.balances.entry((holder, commodity)).or_insert(amount);
+            }
+        }
+    }
+
+    /// The rows of shared holders have come. What moved at them before is on top.
+    pub fn shared_loaded(&mut self, rows: impl IntoIterator<Item = Balance>) {
+        self.loading = false;
+        if std::mem::replace(&mut self.shared_loaded, true) {
+            return;
+        }
+        for (holder, commodity, amount) in rows {
+            *self.balances.entry((holder, commodity)).or_default() += amount;
+        }
+    }
+
+    /// Makes an ordinary move, or lets it wait for the end of a deal.
+    pub fn apply(&mut self, order: Move, now_ms: u64) {
+        let waits = [order.from, order.to].iter().any(|holder| self.locked.contains_key(holder));
+        if !waits {
+            self.make(order, now_ms);
+        } else if self.deferred.len() < MAX_DEFERRED || !order.links.is_empty() {
+            self.deferred.push_back(order);
+        } else {
+            self.counts.moves_dropped += 1;
+        }
+    }
+
+    fn make(&mut self, order: Move, now_ms: u64) {
+        self.urgent |= !order.links.is_empty();
+        for link in order.links {
+            put_link(&mut self.links, link, now_ms);
+        }
+        let from = (order.from, order.commodity);
+        if order.born_with > 0 && !self.balances.contains_key(&from) {
+            let birth = Posting::pair(Holder::WORLD, order.from, order.commodity, order.born_with);
+            birth.iter().for_each(|posting| self.post(posting, now_ms));
+        }
+        let there = self.balances.get(&from).copied().unwrap_or(0);
+        let has = self.balances.get(&(order.to, order.commodity)).copied().unwrap_or(0);
+        let amount = order.amount.min(there).min(order.room.saturating_sub(has));
+        self.changed.extend([order.from, order.to]);
+        if amount <= 0 {
+            return;
+        }
+        self.counts.moves += 1;
+        for posting in Posting::pair(order.from, order.to, order.commodity, amount) {
+            self.post(&posting, now_ms);
+        }
+    }
+
+    fn post(&mut self, posting: &Posting, now_ms: u64) {
+        let key = (posting.holder, posting.commodity);
+        *self.balances.entry(key).or_default() += posting.delta;
+        self.dirty.entry(key).or_insert(now_ms);
+        self.changed.insert(posting.holder);
+    }
+
+    /// An entity's state goes into the next transaction. `at_once`: that one does not wait for its time.
+    pub fn link(&mut self, change: Change, at_once: bool, now_ms: u64) {
+        self.urgent |= at_once;
+        put_link(&mut self.links, change, now_ms);
+    }
+
+    /// Whether new deals are refused because the database is away.
+    pub fn is_away(&self, now_ms: u64) -> bool {
+        let slow = self.in_flight.as_ref().is_some_and(|tx| tx.undecided || now_ms >= tx.started_ms + SLOW_MS);
+        self.failures_in_a_row > 0 || slow || !self.shared_loaded
+    }
+
+    /// Takes a deal in, and the entity states that go with it. The caller has looked its key up before, and hands it in
+    /// once at a time.
+    pub fn submit(&mut self, deal: Deal, links: Vec<Change>, now_ms: u64) -> Submission {
+        if self.is_away(now_ms) || self.queue.len() >= MAX_DEALS {
+            self.counts.deals_refused += 1;
+            return Submission::Away;
+        }
+        let own = |posting: &&Posting| !posting.holder.is_shared();
+        if deal.postings.iter().filter(own).any(|posting| self.locked.contains_key(&posting.holder)) {
+            return Submission::Busy;
+        }
+        let mut after: HashMap<(Holder, Commodity), i64> = HashMap::new();
+        for posting in &deal.postings {
+            let key = (posting.holder, posting.commodity);
+            let amount = after.entry(key).or_insert_with(|| self.balances.get(&key).copied().unwrap_or(0));
+            match amount.checked_add(posting.delta) {
+                Some(sum) => *amount = sum,
+                None => return Submission::Poor(posting.holder, posting.commodity),
+            }
+        }
+        if let Some(((holder, commodity), _)) =
+            after.into_iter().find(|((holder, _), sum)| *sum < 0 && !holder.may_owe())
+        {
+            return Submission::Poor(holder, commodity);
+        }
+        for posting in deal.postings.iter().filter(own) {
+            self.locked.insert(posting.holder, deal.key);
+        }
+        self.queue.push_back(Waiting { deal, links, since_ms: now_ms });
+        Submission::Accepted
+    }
+
+    /// The next deal that has ended.
+    pub fn poll_settled(&mut self) -> Option<Settled> {
+        self.settled.pop_front()
+    }
+
+    /// Who has another amount than at the last call.
+    pub fn take_changed(&mut self) -> BTreeSet<Holder> {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// What is to be done now, if anything.
+    pub fn take_work(&mut self, now_ms: u64) -> Option<Work> {
+        if now_ms < self.next_wake_ms()? {
+            return None;
+        }
+        if !self.shared_loaded {
+            self.loading = true;
+            return Some(Work::LoadShared);
+        }
+        if let Some(tx) = &mut self.in_flight {
+            tx.started_ms = now_ms;
+            return Some(Work::Resolve(tx.deals.iter().map(|waiting| waiting.deal.key).collect()));
+        }
+        self.urgent = false;
+        let dirty = std::mem::take(&mut self.dirty);
+        let links = std::mem::take(&mut self.links);
+        let deals: Vec<Waiting> = self.queue.drain(..self.queue.len().min(DEALS_AT_ONCE)).collect();
+        let mut amounts: BTreeMap<(Holder, Commodity), i64> =
+            dirty.keys().map(|key| (*key, self.balances.get(key).copied().unwrap_or(0))).collect();
+        for posting in deals.iter().flat_map(|waiting| &waiting.deal.postings) {
+            let key = (posting.holder, posting.commodity);
+            *amounts.entry(key).or_insert_with(|| self.balances.get(&key).copied().unwrap_or(0)) += posting.delta;
+        }
+        let all_links = links.values().map(|link| &link.change).chain(deals.iter().flat_map(|waiting| &waiting.links));
+        let tx = Arc::new(BooksTx {
+            balances: amounts.into_iter().map(|((holder, commodity), amount)| (holder, commodity, amount)).collect(),
+            links: all_links.cloned().collect(),
+            deals: deals.iter().map(|waiting| waiting.deal.clone()).collect(),
+        });
+        self.in_flight = Some(InFlight { dirty, links, deals, started_ms: now_ms, undecided: false });
+        Some(Work::Write(tx))
+    }
+
+    /// When [`take_work`](Self::take_work) will have something, if nothing else happens.
+    pub fn next_wake_ms(&self) -> Option<u64> {
+        if self.loading || self.in_flight.as_ref().is_some_and(|tx| !tx.undecided) {
+            return None;
+        }
+        if self.in_flight.is_some() || !self.shared_loaded {
+            return Some(self.retry_at_ms);
+        }
+        let oldest = self.oldest_dirty();
+        // After a failure even nothing is written: to see whether the database is there again.
+        let probing = self.failures_in_a_row > 0;
+        let due = if !self.queue.is_empty() || self.urgent || probing || (self.stopping && oldest.is_some()) {
+            0
+        } else {
+            oldest? + self.flush_interval_ms
+        };
+        Some(due.max(self.retry_at_ms))
+    }
+
+    fn oldest_dirty(&self) -> Option<u64> {
+        let links = self.links.values().map(|link| link.since_ms);
+        self.dirty.values().copied().chain(links).min()
+    }
+
+    /// The transaction is in the database.
+    pub fn committed(&mut self, now_ms: u64) {
+        let Some(tx) = self.in_flight.take() else { return };
+        self.counts.commits += 1;
+        self.failures_in_a_row = 0;
+        self.retry_at_ms = 0;
+        let since = tx.dirty.values().copied().chain(tx.links.values().map(|link| link.since_ms)).min();
+        if let Some(since_ms) = since {
+            self.counts.loss_window_max_ms = self.counts.loss_window_max_ms.max(now_ms.saturating_sub(since_ms));
+        }
+        for waiting in tx.deals {
+            for posting in &waiting.deal.postings {
+                *self.balances.entry((posting.holder, posting.commodity)).or_default() += posting.delta;
+                self.changed.insert(posting.holder);
+            }
+            self.counts.deal_ms_max = self.counts.deal_ms_max.max(now_ms.saturating_sub(waiting.since_ms));
+            self.end(waiting.deal.key, true);
+        }
+        self.resume(now_ms);
+    }
+
+    /// The transaction failed. `begun` is false when the database was not reached at all.
+    pub fn failed(&mut self, begun: bool, now_ms: u64) {
+        self.loading = false;
+        self.back_off(now_ms);
+        let Some(tx) = &mut self.in_flight else { return };
+        if begun && !tx.deals.is_empty() {
+            if !std::mem::replace(&mut tx.undecided, true) {
+                self.counts.deals_undecided += tx.deals.len() as u64;
+            }
+        } else if !tx.undecided {
+            self.give_up(&HashSet::new(), now_ms);
+        }
+    }
+
+    /// Which deals of the undecided transaction are in the database.
+    pub fn resolved(&mut self, found: &HashSet<Uuid>, now_ms: u64) {
+        let Some(tx) = &self.in_flight else { return };
+        // One transaction: all of them or none.
+        if tx.deals.iter().all(|waiting| found.contains(&waiting.deal.key)) {
+            self.committed(now_ms);
+        } else {
+            self.failures_in_a_row = 0;
+            self.retry_at_ms = 0;
+            self.give_up(found, now_ms);
+        }
+    }
+
+    /// Nothing of the transaction is in the database: what moved is written with the next one, deals are refused.
+    fn give_up(&mut self, found: &HashSet<Uuid>, now_ms: u64) {
+        let Some(tx) = self.in_flight.take() else { return };
+        for (key, since_ms) in tx.dirty {
+            let since = self.dirty.entry(key).or_insert(since_ms);
+            *since = since_ms.min(*since);
+        }
+        for (_, link) in tx.links {
+            put_link(&mut self.links, link.change, link.since_ms);
+        }
+        let waiting = std::mem::take(&mut self.queue);
+        for waiting in tx.deals.into_iter().chain(waiting) {
+            let done = found.contains(&waiting.deal.key);
+            self.counts.deals_refused += u64::from(!done);
+            self.end(waiting.deal.key, done);
+        }
+        self.resume(now_ms);
+    }
+
+    fn back_off(&mut self, now_ms: u64) {
+        self.counts.failures += 1;
+        let wait_ms = FIRST_RETRY_MS.saturating_mul(1 << self.failures_in_a_row.min(16)).min(LAST_RETRY_MS);
+        self.retry_at_ms = now_ms + wait_ms;
+        self.failures_in_a_row += 1;
+    }
+
+    fn end(&mut self, key: Uuid, done: bool) {
+        self.counts.deals_done += u64::from(done);
+        self.locked.retain(|_, by| *by != key);
+        self.settled.push_back(Settled { key, done });
+    }
+
+    /// Makes the moves that waited for deals which have ended.
+    fn resume(&mut self, now_ms: u64) {
+        for order in std::mem::take(&mut self.deferred) {
+            self.apply(order, now_ms);
+        }
+    }
+
+    /// From now on everything is due at once.
+    pub fn stop(&mut self, now_ms: u64) {
+        self.stopping = true;
+        self.retry_at_ms = self.retry_at_ms.min(now_ms);
+    }
+
+    /// Writes what waits now.
+    pub fn flush_now(&mut self) {
+        self.urgent |= !self.dirty.is_empty() || !self.links.is_empty();
+    }
+
+    /// Transactions that failed.
+    pub fn failures(&self) -> u64 {
+        self.counts.failures
+    }
+
+    /// What is not in the database yet.
+    pub fn unwritten(&self) -> usize {
+        let in_flight = self.in_flight.as_ref().map_or(0, |tx| tx.dirty.len() + tx.links.len() + tx.deals.len());
+        self.dirty.len() + self.links.len() + self.queue.len() + in_flight
+    }
+
+    pub fn stats(&self, now_ms: u64) -> BooksStats {
+        let in_flight = self
+            .in_flight
+            .as_ref()
+            .and_then(|tx| tx.dirty.values().copied().chain(tx.links.values().map(|link| link.since_ms)).min());
+        let oldest = self.oldest_dirty().into_iter().chain(in_flight).min();
+        let in_flight_deals = self.in_flight.as_ref().map_or(0, |tx| tx.deals.len());
+        BooksStats {
+            deals_waiting: (self.queue.len() + in_flight_deals) as u64,
+            dirty: self.unwritten() as u64,
+            oldest_dirty_ms: oldest.map_or(0, |since_ms| now_ms.saturating_sub(since_ms)),
+            ..self.counts.clone()
+        }
+    }
+}
+
+/// Keeps the newer of two states of one entity; since the first of them.
+fn put_link(links: &mut BTreeMap<Uuid, Link>, change: Change, since_ms: u64) {
+    let (Some(id), Some(fence)) = (change.entity_id(), change.fence()) else { return };
+    match links.get_mut(&id) {
+        Some(link) => {
+            link.since_ms = link.since_ms.min(since_ms);
+            if link.change.fence() <= Some(fence) {
+                link.change = change;
+            }
+        }
+        None => {
+            links.insert(id, Link { change, since_ms });
+        }
+    }
+}

@@ -1,0 +1,406 @@
+//! What is stored of sessions, of registrations' keys and of identities at other issuers. Plain queries; what a token
+//! is and how long it is good is decided in `crate::sessions`.
+
+use diesel::prelude::*;
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
+use uuid::Uuid;
+
+use super::conn::{Conn, with_conn};
+use super::database::{Account, Database, insert_account, uuid_from};
+use super::error::DbError;
+use super::schema::{accounts, identities, registrations, session_tokens, sessions};
+use super::text;
+
+/// SHA-256 of a session token.
+pub type TokenHash = [u8; 32];
+
+/// A stored token with its session and account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredToken {
+    /// The session that it belongs to.
+    pub session_id: Uuid,
+    /// Whose session it is.
+    pub account_id: Uuid,
+    /// The account's name.
+    pub account_name: String,
+    /// When the session ends if it is not used, unix ms.
+    pub expires_at: i64,
+    /// When another token took its place, unix ms.
+    pub rotated_at: Option<i64>,
+}
+
+/// How much of an account's sessions is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionBounds {
+    /// Sessions of an account; the oldest end when there are more.
+    pub sessions_per_account: i64,
+    /// Tokens of a session; the oldest are forgotten when there are more.
+    pub tokens_per_session: i64,
+}
+
+/// An account that was made, or was there under the same key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Made {
+    /// It is new.
+    New(Account),
+    /// It was made before, with the same key or for the same identity.
+    Before(Account),
+}
+
+impl Database {
+    /// Begins a session of an account with its first token.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn begin_session(
+        &self,
+        account: Uuid,
+        token: &TokenHash,
+        now_ms: i64,
+        expires_ms: i64,
+        bounds: SessionBounds,
+    ) -> Result<Uuid, DbError> {
+        let id = Uuid::now_v7();
+        self.write_transaction(|conn| {
+            // Times and ids may tie or go back with the clock: the pair orders all.
+            let oldest = sessions::table
+                .filter(sessions::account_id.eq(account.as_bytes().as_slice()))
+                .order((sessions::created_at.desc(), sessions::id.desc()))
+                .offset(bounds.sessions_per_account.saturating_sub(1))
+                .limit(bounds.sessions_per_account)
+                .select(sessions::id);
+            let oldest: Vec<Vec<u8>> = with_conn!(conn, |c| oldest.load(c))?;
+            delete_sessions(conn, &oldest)?;
+            let insert = diesel::insert_into(sessions::table).values((
+                sessions::id.eq(id.as_bytes().as_slice()),
+                sessions::account_id.eq(account.as_bytes().as_slice()),
+                sessions::created_at.eq(now_ms),
+                sessions::expires_at.eq(expires_ms),
+            ));
+            with_conn!(conn, |c| insert.execute(c))?;
+            insert_token(conn, id, token, now_ms)?;
+            Ok(id)
+        })
+    }
+
+    /// The token with that hash.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn session_token(&self, token: &TokenHash) -> Result<Option<StoredToken>, DbError> {
+        self.with(|conn| find_token(conn, token))
+    }
+
+    /// Gives a session another token: the one that it had counts as rotated from now on. False when the session has
+    /// ended meanwhile.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn rotate_token(
+        &self,
+        session: Uuid,
+        next: &TokenHash,
+        now_ms: i64,
+        expires_ms: i64,
+        bounds: SessionBounds,
+    ) -> Result<bool, DbError> {
+        self.write_transaction(|conn| {
+            // First, so that two rotations of a session come one after the other, whatever the backend locks.
+            if extend(conn, session, expires_ms)? == 0 {
+                return Ok(false);
+            }
+            let of_session = session_tokens::session_id.eq(session.as_bytes().as_slice());
+            let present = session_tokens::table.filter(of_session).filter(session_tokens::rotated_at.is_null());
+            let update = diesel::update(present).set(session_tokens::rotated_at.eq(now_ms));
+            with_conn!(conn, |c| update.execute(c))?;
+            let oldest = session_tokens::table
+                .filter(of_session)
+                .order((session_tokens::issued_at.desc(), session_tokens::token_hash.desc()))
+                .offset(bounds.tokens_per_session.saturating_sub(1))
+                .limit(bounds.tokens_per_session)
+                .select(session_tokens::token_hash);
+            let oldest: Vec<Vec<u8>> = with_conn!(conn, |c| oldest.load(c))?;
+            let delete = diesel::delete(session_tokens::table.filter(session_tokens::token_hash.eq_any(oldest)));
+            with_conn!(conn, |c| delete.execute(c))?;
+            insert_token(conn, session, next, now_ms)?;
+            Ok(true)
+        })
+    }
+
+    /// Puts the end of a session off. False when it has ended meanwhile.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn extend_session(&self, session: Uuid, expires_ms: i64) -> Result<bool, DbError> {
+        self.write_transaction(|conn| Ok(extend(conn, session, expires_ms)? > 0))
+    }
+
+    /// Ends a session: none of its tokens is known any more. False when it had ended already.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn end_session(&self, session: Uuid) -> Result<bool, DbError> {
+        let id = [session.as_bytes().to_vec()];
+        self.write_transaction(|conn| Ok(delete_sessions(conn, &id)? > 0))
+    }
+
+    /// Removes at most `limit` sessions that ended before `now_ms`, and as many keys of registrations from before
+    /// `keys_before_ms`. Gives how many rows of both there were.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn sweep_sessions(&self, now_ms: i64, keys_before_ms: i64, limit: i64) -> Result<usize, DbError> {
+        self.write_transaction(|conn| {
+            let ended = sessions::table
+                .filter(sessions::expires_at.le(now_ms))
+                .order(sessions::expires_at)
+                .limit(limit)
+                .select(sessions::id);
+            let ended: Vec<Vec<u8>> = with_conn!(conn, |c| ended.load(c))?;
+            let old = registrations::table
+                .filter(registrations::created_at.lt(keys_before_ms))
+                .order(registrations::created_at)
+                .limit(limit)
+                .select(registrations::idempotency_key);
+            let old: Vec<String> = with_conn!(conn, |c| old.load(c))?;
+            let keys = diesel::delete(registrations::table.filter(registrations::idempotency_key.eq_any(old)));
+            Ok(delete_sessions(conn, &ended)? + with_conn!(conn, |c| keys.execute(c))?)
+        })
+    }
+
+    /// The account that was registered with that key.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn registered_with(&self, key: &str) -> Result<Option<Account>, DbError> {
+        self.with(|conn| find_registration(conn, key))
+    }
+
+    /// Makes an account and keeps the registration's key with it, in one transaction. Under a key that is known nothing
+    /// is made: whose account that is, is the caller's to compare.
+    ///
+    /// # Errors
+    /// [`DbError::NameTaken`], or when the database fails.
+    pub fn create_account_once(&self, name: &str, password_hash: &str, key: &str) -> Result<Made, DbError> {
+        text::check_indexed("idempotency key", key)?;
+        let account = Account::without_ship(name, password_hash);
+        let made = self.write_transaction(|conn| {
+            if let Some(before) = find_registration(conn, key)? {
+                return Ok(Made::Before(before));
+            }
+            let now_ms = insert_account(conn, &account)?;
+            let insert = diesel::insert_into(registrations::table).values((
+                registrations::idempotency_key.eq(key),
+                registrations::account_id.eq(account.id.as_bytes().as_slice()),
+                registrations::created_at.eq(now_ms),
+            ));
+            with_conn!(conn, |c| insert.execute(c))?;
+            Ok(Made::New(account))
+        });
+        // Two at once with the same key: where writers do not wait for each other, the second one hits a unique index.
+        match made {
+            Err(error) if is_taken(&error) => self.registered_with(key)?.map(Made::Before).ok_or(DbError::NameTaken),
+            other => other,
+        }
+    }
+
+    /// The account of somebody whom another issuer knows as `subject`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn account_of_identity(&self, issuer: &str, subject: Uuid) -> Result<Option<Account>, DbError> {
+        self.with(|conn| find_identity(conn, issuer, subject))
+    }
+
+    /// Makes an account without a password for somebody whom another issuer knows as `subject`.
+    ///
+    /// # Errors
+    /// [`DbError::NameTaken`], or when the database fails.
+    pub fn create_account_of_identity(&self, name: &str, issuer: &str, subject: Uuid) -> Result<Made, DbError> {
+        text::check_indexed("issuer", issuer)?;
+        let account = Account::without_ship(name, "");
+        let made = self.write_transaction(|conn| {
+            if let Some(before) = find_identity(conn, issuer, subject)? {
+                return Ok(Made::Before(before));
+            }
+            let now_ms = insert_account(conn, &account)?;
+            let insert = diesel::insert_into(identities::table).values((
+                identities::issuer.eq(issuer),
+                identities::subject.eq(subject.as_bytes().as_slice()),
+                identities::account_id.eq(account.id.as_bytes().as_slice()),
+                identities::created_at.eq(now_ms),
+            ));
+            with_conn!(conn, |c| insert.execute(c))?;
+            Ok(Made::New(account))
+        });
+        match made {
+            Err(error) if is_taken(&error) => {
+                self.account_of_identity(issuer, subject)?.map(Made::Before).ok_or(DbError::NameTaken)
+            }
+            other => other,
+        }
+    }
+}
+
+fn is_taken(error: &DbError) -> bool {
+    matches!(
+        error,
+        DbError::NameTaken | DbError::Statement(DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, _))
+    )
+}
+
+fn insert_token(conn: &mut Conn<'_>, session: Uuid, token: &TokenHash, now_ms: i64) -> QueryResult<()> {
+    let insert = diesel::insert_into(session_tokens::table).values((
+        session_tokens::token_hash.eq(token.as_slice()),
+        session_tokens::session_id.eq(session.as_bytes().as_slice()),
+        session_tokens::issued_at.eq(now_ms),
+    ));
+    with_conn!(conn, |c| insert.execute(c))?;
+    Ok(())
+}
+
+fn find_token(conn: &mut Conn<'_>, token: &TokenHash) -> Result<Option<StoredToken>, DbError> {
+    let query = session_tokens::table
+        .inner_join(sessions::table.on(sessions::id.eq(session_tokens::session_id)))
+        .inner_join(accounts::table.on(accounts::id.eq(sessions::account_id)))
+        .filter(session_tokens::token_hash.eq(token.as_slice()))
+        .select((sessions::id, accounts::id, accounts::name, sessions::expires_at, session_tokens::rotated_at));
+    let row: Option<(Vec<u8>, Vec<u8>, String, i64, Option<i64>)> = with_conn!(conn, |c| query.first(c)).optional()?;
+    row.map(|(session, account, account_name, expires_at, rotated_at)| {
+        Ok(StoredToken {
+            session_id: uuid_from(&session, "session id")?,
+            account_id: uuid_from(&account, "account id")?,
+            account_name,
+            expires_at,
+            rotated_at,
+        })
+    })
+    .transpose()
+}
+
+fn extend(conn: &mut Conn<'_>, session: Uuid, expires_ms: i64) -> QueryResult<usize> {
+    let session = sessions::table.filter(sessions::id.eq(session.as_bytes().as_slice()));
+    let update = diesel::update(session).set(sessions::expires_at.eq(expires_ms));
+    with_conn!(conn, |c| update.execute(c))
+}
+
+fn delete_sessions(conn: &mut Conn<'_>, ids: &[Vec<u8>]) -> QueryResult<usize> {
+    if ids.is_empty() {
+        return Ok(0);
+    }
+    let tokens = diesel::delete(session_tokens::table.filter(session_tokens::session_id.eq_any(ids)));
+    with_conn!(conn, |c| tokens.execute(c))?;
+    let sessions = diesel::delete(sessions::table.filter(sessions::id.eq_any(ids)));
+    with_conn!(conn, |c| sessions.execute(c))
+}
+
+fn find_registration(conn: &mut Conn<'_>, key: &str) -> Result<Option<Account>, DbError> {
+    let query = registrations::table
+        .inner_join(accounts::table.on(accounts::id.eq(registrations::account_id)))
+        .filter(registrations::idempotency_key.eq(key))
+        .select((accounts::id, accounts::name, accounts::password_hash, accounts::ship_id));
+    let row = with_conn!(conn, |c| query.first(c)).optional()?;
+    row.map(Account::from_row).transpose()
+}
+
+fn find_identity(conn: &mut Conn<'_>, issuer: &str, subject: Uuid) -> Result<Option<Account>, DbError> {
+    let query = identities::table
+        .inner_join(accounts::table.on(accounts::id.eq(identities::account_id)))
+        .filter(identities::issuer.eq(issuer).and(identities::subject.eq(subject.as_bytes().as_slice())))
+        .select((accounts::id, accounts::name, accounts::password_hash, accounts::ship_id));
+    let row = with_conn!(conn, |c| query.first(c)).optional()?;
+    row.map(Account::from_row).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUNDS: SessionBounds = SessionBounds { sessions_per_account: 3, tokens_per_session: 4 };
+
+    fn database() -> (Database, Uuid) {
+        let database = Database::open(":memory:").expect("memory is there");
+        let account = database.create_account("ann", "hash").expect("a new name");
+        (database, account.id)
+    }
+
+    fn hash(number: u8) -> TokenHash {
+        [number; 32]
+    }
+
+    fn known(database: &Database, numbers: std::ops::Range<u8>) -> Vec<u8> {
+        numbers.filter(|number| database.session_token(&hash(*number)).expect("readable").is_some()).collect()
+    }
+
+    #[test]
+    fn of_an_accounts_sessions_the_newest_are_kept() {
+        let (database, ann) = database();
+        let other = database.create_account("bob", "hash").expect("a new name").id;
+        database.begin_session(other, &hash(99), 0, 1_000, BOUNDS).expect("stored");
+        for number in 0..6 {
+            database.begin_session(ann, &hash(number), i64::from(number), 1_000, BOUNDS).expect("stored");
+        }
+        assert_eq!(known(&database, 0..100), [3, 4, 5, 99]);
+    }
+
+    #[test]
+    fn of_a_sessions_tokens_the_newest_are_kept_and_one_is_present() {
+        let (database, ann) = database();
+        let session = database.begin_session(ann, &hash(0), 0, 1_000, BOUNDS).expect("stored");
+        for number in 1..8 {
+            let now = i64::from(number);
+            assert!(database.rotate_token(session, &hash(number), now, 1_000 + now, BOUNDS).expect("stored"));
+        }
+        assert_eq!(known(&database, 0..8), [4, 5, 6, 7]);
+        let token = |number| database.session_token(&hash(number)).expect("readable").expect("kept");
+        assert_eq!([4, 5, 6, 7].map(|number| token(number).rotated_at), [Some(5), Some(6), Some(7), None]);
+        assert_eq!(token(7).expires_at, 1_007);
+        assert!(database.end_session(session).expect("stored"));
+        assert!(!database.end_session(session).expect("stored"));
+        assert!(!database.rotate_token(session, &hash(9), 9, 9, BOUNDS).expect("stored"), "it has ended");
+        assert!(!database.extend_session(session, 9).expect("stored"), "it has ended");
+        assert!(known(&database, 0..10).is_empty());
+    }
+
+    #[test]
+    fn a_sweep_removes_what_is_over_and_not_more_than_it_was_told() {
+        let (database, ann) = database();
+        let bounds = SessionBounds { sessions_per_account: 100, ..BOUNDS };
+        for number in 0..10 {
+            database.begin_session(ann, &hash(number), 0, i64::from(number), bounds).expect("stored");
+        }
+        database.create_account_once("bob", "hash", "key of bob").expect("stored");
+        assert_eq!(database.sweep_sessions(5, 0, 4).expect("swept"), 4);
+        assert_eq!(known(&database, 0..10), [4, 5, 6, 7, 8, 9]);
+        assert_eq!(database.sweep_sessions(5, 0, 100).expect("swept"), 2);
+        assert_eq!(database.sweep_sessions(5, 0, 100).expect("swept"), 0);
+        assert!(database.registered_with("key of bob").expect("readable").is_some());
+        assert_eq!(database.sweep_sessions(0, i64::MAX, 100).expect("swept"), 1);
+        assert!(database.registered_with("key of bob").expect("readable").is_none());
+        assert!(database.find_account("bob").expect("readable").is_some(), "the account stays");
+    }
+
+    #[test]
+    fn a_key_and_an_identity_make_one_account() {
+        let (database, _) = database();
+        let Made::New(bob) = database.create_account_once("bob", "hash", "key of bob").expect("stored") else {
+            panic!("it is new")
+        };
+        let again = database.create_account_once("bobby", "other", "key of bob").expect("stored");
+        assert_eq!(again, Made::Before(bob));
+        assert!(database.find_account("bobby").expect("readable").is_none());
+        let taken = database.create_account_once("BOB", "hash", "another key").expect_err("taken");
+        assert!(matches!(taken, DbError::NameTaken));
+        assert!(database.registered_with("another key").expect("readable").is_none(), "with the account or not at all");
+
+        let subject = Uuid::from_u128(7);
+        let made = database.create_account_of_identity("cyd", "https://a", subject).expect("stored");
+        let Made::New(cyd) = made else { panic!("it is new") };
+        let again = database.create_account_of_identity("cyd-2", "https://a", subject).expect("stored");
+        assert_eq!(again, Made::Before(cyd.clone()));
+        assert_eq!(database.account_of_identity("https://a", subject).expect("readable"), Some(cyd));
+        assert_eq!(database.account_of_identity("https://b", subject).expect("readable"), None);
+        let taken = database.create_account_of_identity("Cyd", "https://b", subject).expect_err("taken");
+        assert!(matches!(taken, DbError::NameTaken));
+    }
+}

@@ -1,0 +1,231 @@
+//! A database as JSON lines and back: the way from SQLite to PostgreSQL, and a backup that people can read.
+//!
+//! The first line says what it is, the last one how many rows there are, so that half a file is known for one. Sessions
+//! are left out: they are secrets of a day, and everybody can log in again. Password hashes are in it: keep it as safe as
+//! the database.
+
+use std::io::{BufRead, Write};
+
+use diesel::prelude::*;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::rows::{
+    AccountRow, BalanceRow, DealRow, EntityRow, IdentityRow, MetaRow, PostingRow, RegistrationRow, SectorRow,
+};
+use crate::db::conn::{Conn, with_conn};
+use crate::db::schema::{accounts, balances, deals, entities, identities, meta, postings, registrations, sectors};
+use crate::db::{Database, DbError};
+
+/// The layout of a dump.
+const FORMAT: u32 = 1;
+
+/// The longest line that is read, bytes: twice the largest record in hexadecimal digits, and the rest.
+const MAX_LINE_BYTES: usize = 20 * 1024 * 1024;
+
+/// Rows that are put into the database at once.
+const ROWS_AT_ONCE: usize = 200;
+
+/// Why a database could not be dumped or filled.
+#[derive(Debug, Error)]
+pub enum DumpError {
+    /// The file cannot be read or written.
+    #[error("the dump: {0}")]
+    File(#[from] std::io::Error),
+    /// The database failed; nothing of an import is in it.
+    #[error(transparent)]
+    Database(#[from] DbError),
+    /// A line is not what it should be; nothing is imported.
+    #[error("line {line} of the dump {problem}: nothing was imported")]
+    Line {
+        /// From 1.
+        line: u64,
+        /// What is wrong.
+        problem: String,
+    },
+    /// There is something in the database already.
+    #[error("the database is not empty: import into a new one (name another with --database-url)")]
+    NotEmpty,
+}
+
+impl From<diesel::result::Error> for DumpError {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "table", rename_all = "snake_case", deny_unknown_fields)]
+enum Line {
+    Sidereal { format: u32 },
+    Meta(MetaRow),
+    Account(AccountRow),
+    Identity(IdentityRow),
+    Registration(RegistrationRow),
+    Sector(SectorRow),
+    Entity(EntityRow),
+    Balance(BalanceRow),
+    Deal(DealRow),
+    Posting(PostingRow),
+    End { rows: u64 },
+}
+
+fn put_line(out: &mut dyn Write, line: &Line) -> Result<(), DumpError> {
+    serde_json::to_writer(&mut *out, line).map_err(std::io::Error::from)?;
+    Ok(out.write_all(b"\n")?)
+}
+
+/// Writes all rows of a table, one at a time.
+macro_rules! put_table {
+    ($conn:expr, $out:expr, $rows:expr, $table:ident, $row:ty, $line:path, $order:expr) => {
+        for_each_row!($conn, $table::table.select(<$row>::as_select()).order($order), |row: $row| {
+            put_line($out, &$line(row))?;
+            $rows += 1;
+        });
+    };
+}
+
+/// Writes the database as it is at one moment; tells the number of rows.
+///
+/// # Errors
+/// [`DumpError`].
+pub fn export(database: &Database, out: &mut dyn Write) -> Result<u64, DumpError> {
+    database.read_transaction(|conn| {
+        let mut rows = 0;
+        put_line(out, &Line::Sidereal { format: FORMAT })?;
+        put_table!(conn, out, rows, meta, MetaRow, Line::Meta, meta::key);
+        put_table!(conn, out, rows, accounts, AccountRow, Line::Account, accounts::id);
+        put_table!(conn, out, rows, identities, IdentityRow, Line::Identity, (identities::issuer, identities::subject));
+        put_table!(conn, out, rows, registrations, RegistrationRow, Line::Registration, registrations::idempotency_key);
+        put_table!(conn, out, rows, sectors, SectorRow, Line::Sector, (sectors::x, sectors::y));
+        put_table!(conn, out, rows, entities, EntityRow, Line::Entity, entities::id);
+        let holder = (balances::kind, balances::id, balances::place, balances::commodity);
+        put_table!(conn, out, rows, balances, BalanceRow, Line::Balance, holder);
+        put_table!(conn, out, rows, deals, DealRow, Line::Deal, deals::id);
+        put_table!(conn, out, rows, postings, PostingRow, Line::Posting, (postings::deal, postings::line));
+        put_line(out, &Line::End { rows })?;
+        out.flush()?;
+        Ok(rows)
+    })
+}
+
+/// Rows of one table that wait to be put in together.
+#[derive(Default)]
+struct Batch {
+    meta: Vec<MetaRow>,
+    accounts: Vec<AccountRow>,
+    identities: Vec<IdentityRow>,
+    registrations: Vec<RegistrationRow>,
+    sectors: Vec<SectorRow>,
+    entities: Vec<EntityRow>,
+    balances: Vec<BalanceRow>,
+    deals: Vec<DealRow>,
+    postings: Vec<PostingRow>,
+    waiting: usize,
+}
+
+impl Batch {
+    fn take(&mut self, line: Line) -> bool {
+        match line {
+            Line::Meta(row) => self.meta.push(row),
+            Line::Account(row) => self.accounts.push(row),
+            Line::Identity(row) => self.identities.push(row),
+            Line::Registration(row) => self.registrations.push(row),
+            Line::Sector(row) => self.sectors.push(row),
+            Line::Entity(row) => self.entities.push(row),
+            Line::Balance(row) => self.balances.push(row),
+            Line::Deal(row) => self.deals.push(row),
+            Line::Posting(row) => self.postings.push(row),
+            Line::Sidereal { .. } | Line::End { .. } => return false,
+        }
+        self.waiting += 1;
+        true
+    }
+
+    fn write(&mut self, conn: &mut Conn<'_>) -> QueryResult<()> {
+        macro_rules! put {
+            ($($table:ident),*) => {
+                $(if !self.$table.is_empty() {
+                    let rows = std::mem::take(&mut self.$table);
+                    with_conn!(conn, |c| diesel::insert_into($table::table).values(&rows).execute(c))?;
+                })*
+            };
+        }
+        // What others refer to first.
+        put!(meta, accounts, identities, registrations, sectors, entities, balances, deals, postings);
+        self.waiting = 0;
+        Ok(())
+    }
+}
+
+/// Fills an empty database from a dump, all of it or nothing; tells the number of rows.
+///
+/// # Errors
+/// [`DumpError`].
+pub fn import(database: &Database, input: &mut dyn BufRead) -> Result<u64, DumpError> {
+    database.write_transaction_or(|conn| {
+        let there: i64 = with_conn!(conn, |c| entities::table.count().get_result(c))?;
+        let known: i64 = with_conn!(conn, |c| accounts::table.count().get_result(c))?;
+        let settings: i64 = with_conn!(conn, |c| meta::table.count().get_result(c))?;
+        let held: i64 = with_conn!(conn, |c| balances::table.count().get_result(c))?;
+        if there + known + settings + held > 0 {
+            return Err(DumpError::NotEmpty);
+        }
+        let mut lines = Lines { input, number: 0 };
+        match lines.next()? {
+            Some(Line::Sidereal { format: FORMAT }) => {}
+            Some(Line::Sidereal { format }) => {
+                return Err(lines.wrong(format!("says format {format}, and this build reads {FORMAT}")));
+            }
+            _ => return Err(lines.wrong("is not the first one of a Sidereal dump".to_owned())),
+        }
+        let mut batch = Batch::default();
+        let mut rows = 0;
+        loop {
+            match lines.next()? {
+                None => return Err(lines.wrong("is missing: the dump has no end".to_owned())),
+                Some(Line::End { rows: said }) if said == rows => break,
+                Some(Line::End { rows: said }) => {
+                    return Err(lines.wrong(format!("says that there are {said} rows, and there were {rows}")));
+                }
+                Some(line) => {
+                    if !batch.take(line) {
+                        return Err(lines.wrong("begins another dump".to_owned()));
+                    }
+                    rows += 1;
+                }
+            }
+            if batch.waiting >= ROWS_AT_ONCE {
+                batch
+                    .write(conn)
+                    .map_err(|error| lines.wrong(format!("or one just before cannot be stored ({error})")))?;
+            }
+        }
+        batch.write(conn).map_err(|error| lines.wrong(format!("or one just before cannot be stored ({error})")))?;
+        Ok(rows)
+    })
+}
+
+struct Lines<'a> {
+    input: &'a mut dyn BufRead,
+    number: u64,
+}
+
+impl Lines<'_> {
+    fn wrong(&self, problem: String) -> DumpError {
+        DumpError::Line { line: self.number, problem }
+    }
+
+    fn next(&mut self) -> Result<Option<Line>, DumpError> {
+        self.number += 1;
+        let mut bytes = Vec::new();
+        std::io::Read::take(&mut *self.input, MAX_LINE_BYTES as u64).read_until(b'\n', &mut bytes)?;
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        if bytes.len() == MAX_LINE_BYTES {
+            return Err(self.wrong(format!("is longer than {MAX_LINE_BYTES} bytes")));
+        }
+        serde_json::from_slice(&bytes).map(Some).map_err(|error| self.wrong(format!("is not a row ({error})")))
+    }
+}

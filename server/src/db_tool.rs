@@ -1,0 +1,131 @@
+//! `sidereal-server db …`: an operator's tools for a database.
+
+use crate::config::{DatabaseUrl, database_url};
+use crate::db::{
+    Database,
+    tools::{self, CheckReport},
+};
+use anyhow::{Context, bail};
+use clap::{Parser, Subcommand};
+use std::{
+    fs::File,
+    io::{BufReader, BufWriter, Write},
+    path::{Path, PathBuf},
+};
+
+/// Looks after a world's database.
+#[derive(Debug, Parser)]
+#[command(name = "sidereal-server db")]
+pub struct DbTool {
+    /// The database: sqlite://FILE, a file's path, or postgres://USER:PASSWORD@HOST/DATABASE (best given by the
+    /// environment). Without it DATABASE_URL counts, and without that sqlite://sidereal.sqlite.
+    #[arg(long, env = "SIDEREAL_DATABASE_URL", global = true, hide_env_values = true)]
+    database_url: Option<DatabaseUrl>,
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// See whether it is sound: ids, records, fences, accounts, the ledger's sums. Ends with 1 if not.
+    Check {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write all of it as JSON lines, as it is at this moment. Password hashes are in it, sessions are not.
+    Export {
+        /// The file; "-" for standard output.
+        file: PathBuf,
+    },
+    /// Fill a new, empty database from an export: all of it or nothing.
+    Import {
+        /// The file; "-" for standard input.
+        file: PathBuf,
+    },
+    /// Tell what is in it.
+    Stats {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Runs the tool; tells whether all is well.
+///
+/// # Errors
+/// One line on what is wrong with the database, the file or the flags.
+pub fn run(tool: &DbTool) -> anyhow::Result<bool> {
+    let url = database_url(tool.database_url.as_ref());
+    let out = &mut std::io::stdout();
+    match &tool.action {
+        Action::Check { json } => {
+            let report = tools::check(&existing(&url)?)?;
+            print(out, *json, &report)?;
+            Ok(report.is_clean())
+        }
+        Action::Stats { json } => {
+            print(out, *json, &tools::stats(&existing(&url)?)?)?;
+            Ok(true)
+        }
+        Action::Export { file } => {
+            let database = existing(&url)?;
+            let rows = if file == Path::new("-") {
+                tools::export(&database, &mut BufWriter::new(out))?
+            } else {
+                export_to(&database, file)?
+            };
+            eprintln!("{rows} rows exported");
+            Ok(true)
+        }
+        Action::Import { file } => {
+            // Nobody else may begin to write what is not there yet.
+            let lock = Database::lock(&url)?;
+            let database = Database::open(&url)?.guarded_by(&lock)?;
+            let rows = if file == Path::new("-") {
+                tools::import(&database, &mut std::io::stdin().lock())?
+            } else {
+                let input = File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
+                tools::import(&database, &mut BufReader::new(input))?
+            };
+            eprintln!("{rows} rows imported");
+            let report: CheckReport = tools::check(&database)?;
+            if !report.is_clean() {
+                eprint!("{report}");
+            }
+            Ok(report.is_clean())
+        }
+    }
+}
+
+/// A database that is there: a look at one must not make one.
+fn existing(url: &str) -> anyhow::Result<Database> {
+    let path = url.strip_prefix("sqlite://").unwrap_or(url);
+    if !url.starts_with("postgres") && !Path::new(path).exists() {
+        bail!("there is no database {path}: name one with --database-url");
+    }
+    Ok(Database::open(url)?)
+}
+
+/// A file is there whole or not at all.
+fn export_to(database: &Database, file: &Path) -> anyhow::Result<u64> {
+    let cannot_write = || format!("cannot write {}", file.display());
+    let partial = file.with_extension("partial");
+    let mut out = BufWriter::new(File::create(&partial).with_context(cannot_write)?);
+    let rows = tools::export(database, &mut out)?;
+    out.into_inner()
+        .map_err(std::io::IntoInnerError::into_error)
+        .and_then(|file| file.sync_all())
+        .with_context(cannot_write)?;
+    std::fs::rename(&partial, file).with_context(cannot_write)?;
+    Ok(rows)
+}
+
+fn print<T: std::fmt::Display + serde::Serialize>(out: &mut dyn Write, json: bool, what: &T) -> anyhow::Result<()> {
+    if json {
+        writeln!(out, "{}", serde_json::to_string_pretty(what)?)?;
+    } else {
+        write!(out, "{what}")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! Registration and login.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::refusal::{Refusal, busy, refuse, too_many, unavailable};
+use super::routes::{BODY_LIMIT_BYTES, Shared};
+use super::sessions::{SESSION_LIFETIME_S, TicketAnswer};
+use crate::accounts::{LoginError, RegisterError, is_name};
+use crate::sessions::unix_ms;
+
+#[derive(Deserialize)]
+struct Credentials {
+    user: String,
+    password: String,
+}
+
+#[derive(Serialize)]
+struct LoginAnswer<'a> {
+    #[serde(flatten)]
+    ticket: TicketAnswer<'a>,
+    session_token: String,
+    session_expires_in_s: u64,
+}
+
+pub(super) async fn register(
+    api: Shared,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Refusal> {
+    let key = idempotency_key(&headers)?;
+    let Credentials { user, password } = credentials(body)?;
+    if key.is_some() {
+        // Whoever has a key could try passwords with it.
+        may_try(&api, &user)?;
+    }
+    let account = api.accounts.register(user.clone(), password, key).await.map_err(|error| {
+        let status = match &error {
+            RegisterError::BadName | RegisterError::BadPassword | RegisterError::BadKey => StatusCode::BAD_REQUEST,
+            RegisterError::NameTaken => StatusCode::CONFLICT,
+            RegisterError::KeyReused => {
+                api.rates.failed(&user, api.now_ms());
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
+            RegisterError::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            RegisterError::Database(cause) => {
+                tracing::error!(%cause, "a registration failed");
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+        };
+        refuse(status, error.to_string())
+    })?;
+    api.count(|counts| &counts.registrations);
+    tracing::info!(account = %account.id, name = account.name, "account registered");
+    Ok((StatusCode::CREATED, Json(json!({ "account_id": account.id }))).into_response())
+}
+
+pub(super) async fn login(api: Shared, body: Result<Bytes, BytesRejection>) -> Result<Response, Refusal> {
+    let Credentials { user, password } = credentials(body)?;
+    may_try(&api, &user)?;
+    let account = api.accounts.login(user.clone(), password).await.map_err(|error| {
+        let status = match &error {
+            LoginError::WrongCredentials => {
+                api.count(|counts| &counts.logins_refused);
+                if is_name(&user) {
+                    api.rates.failed(&user, api.now_ms());
+                }
+                StatusCode::UNAUTHORIZED
+            }
+            LoginError::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            LoginError::Database(cause) => {
+                tracing::error!(%cause, "a login failed");
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+        };
+        refuse(status, error.to_string())
+    })?;
+    let session_token = begin_session(&api, account.id).await?;
+    api.count(|counts| &counts.logins);
+    let ticket = api.ticket_for(account.id, &account.name);
+    let answer = LoginAnswer { ticket, session_token, session_expires_in_s: SESSION_LIFETIME_S };
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(answer)).into_response())
+}
+
+async fn begin_session(api: &Shared, account: Uuid) -> Result<String, Refusal> {
+    let sessions = api.sessions.clone();
+    let begun = api.storage.run(move || sessions.begin(account, unix_ms())).await.ok_or_else(busy)?;
+    begun.map_err(|cause| {
+        tracing::error!(%cause, "a session could not be stored");
+        unavailable("the session could not be stored: try again later")
+    })
+}
+
+/// Whether there were too many failures under a name. One against the rules is nobody's, and costs nothing.
+fn may_try(api: &Shared, name: &str) -> Result<(), Refusal> {
+    if !is_name(name) {
+        return Ok(());
+    }
+    api.rates.may_try(name, api.now_ms()).map_err(|come_back| {
+        api.count(|counts| &counts.limited_by_account);
+        too_many("there were too many wrong passwords for this name", come_back)
+    })
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
+    let bad = || refuse(StatusCode::BAD_REQUEST, RegisterError::BadKey.to_string());
+    let mut keys = headers.get_all("idempotency-key").iter();
+    let Some(key) = keys.next() else { return Ok(None) };
+    if keys.next().is_some() {
+        return Err(bad());
+    }
+    Ok(Some(key.to_str().map_err(|_| bad())?.to_owned()))
+}
+
+fn credentials(body: Result<Bytes, BytesRejection>) -> Result<Credentials, Refusal> {
+    let body = body.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => refuse(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("the body is too large: send at most {BODY_LIMIT_BYTES} bytes"),
+        ),
+        _ => refuse(StatusCode::BAD_REQUEST, "the body did not arrive whole: send it again"),
+    })?;
+    serde_json::from_slice(&body).map_err(|error| {
+        // Its words may quote the body, so only the place is told.
+        let (line, column) = (error.line(), error.column());
+        let error = format!(
+            "the body is not what is expected (line {line} column {column}): \
+             send JSON with the texts \"user\" and \"password\""
+        );
+        refuse(StatusCode::BAD_REQUEST, error)
+    })
+}

@@ -1,0 +1,49 @@
+//! Answers that are errors: a status, and one sentence that says what to do.
+
+use axum::Json;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use crate::rate_limit::ComeBack;
+
+/// An answer that is an error.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    status: StatusCode,
+    error: String,
+    header: Option<(HeaderName, HeaderValue)>,
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        (self.status, self.header.map(|header| [header]), Json(json!({ "error": self.error }))).into_response()
+    }
+}
+
+pub(super) fn refuse(status: StatusCode, error: impl Into<String>) -> Refusal {
+    Refusal { status, error: error.into(), header: None }
+}
+
+/// The database failed, or too many wait for it.
+pub(super) fn unavailable(error: impl Into<String>) -> Refusal {
+    refuse(StatusCode::SERVICE_UNAVAILABLE, error)
+}
+
+/// Too many at once.
+pub(super) fn busy() -> Refusal {
+    unavailable("the server is busy: try again in a few seconds")
+}
+
+/// The token that is asked for is missing or not good.
+pub(super) fn unauthorized(error: impl Into<String>) -> Refusal {
+    let header = Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
+    Refusal { header, ..refuse(StatusCode::UNAUTHORIZED, error) }
+}
+
+/// Asked too often; says when to come back, to people and to programs.
+pub(super) fn too_many(what: &str, come_back: ComeBack) -> Refusal {
+    let after_s = come_back.after_s();
+    let header = Some((header::RETRY_AFTER, after_s.into()));
+    Refusal { header, ..refuse(StatusCode::TOO_MANY_REQUESTS, format!("{what}: try again in {after_s} s")) }
+}

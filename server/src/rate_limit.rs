@@ -1,0 +1,290 @@
+//! How often somebody may ask: a token bucket for each remote address and for each account's name.
+//!
+//! Owned by the server's HTTP thread; it has no I/O and no clock of its own. A bucket begins full, with a minute's
+//! worth, and fills up evenly.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Mutex, PoisonError};
+
+/// Buckets of one kind that are remembered, about a megabyte. A bucket that is full again is forgotten; while more than
+/// this many are not, all who are new share one bucket.
+pub const MAX_BUCKETS: usize = 16_384;
+
+/// How often buckets that are full again are looked for, ms.
+const SWEEP_INTERVAL_MS: u64 = 1_000;
+
+/// Too much was asked; what is left is to come back after so many milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ComeBack {
+    /// Milliseconds, at least 1.
+    pub after_ms: u64,
+}
+
+impl ComeBack {
+    /// Whole seconds, rounded up: the value of `Retry-After`.
+    pub fn after_s(self) -> u64 {
+        self.after_ms.div_ceil(1_000).max(1)
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    /// Below zero for who has overdrawn.
+    tokens: f64,
+    at_ms: u64,
+}
+
+impl Bucket {
+    fn fill(&mut self, per_minute: f64, now_ms: u64) {
+        let gained = now_ms.saturating_sub(self.at_ms) as f64 * per_minute / 60_000.0;
+        self.tokens = (self.tokens + gained).min(per_minute);
+        self.at_ms = self.at_ms.max(now_ms);
+    }
+
+    fn come_back(&self, per_minute: f64) -> Result<(), ComeBack> {
+        if self.tokens >= 1.0 {
+            return Ok(());
+        }
+        let after_ms = ((1.0 - self.tokens) * 60_000.0 / per_minute).ceil();
+        Err(ComeBack { after_ms: (after_ms as u64).max(1) })
+    }
+}
+
+/// Buckets for one kind of key.
+#[derive(Debug)]
+pub struct Buckets<K> {
+    per_minute: f64,
+    max_buckets: usize,
+    buckets: HashMap<K, Bucket>,
+    /// Of all who are new while there is no room.
+    shared: Bucket,
+    swept_ms: Option<u64>,
+}
+
+impl<K: Hash + Eq> Buckets<K> {
+    /// `per_minute` for each key, 0 for no limit; `max_buckets` are remembered.
+    pub fn new(per_minute: u32, max_buckets: usize) -> Self {
+        let per_minute = f64::from(per_minute);
+        let shared = Bucket { tokens: per_minute, at_ms: 0 };
+        Self { per_minute, max_buckets, buckets: HashMap::new(), shared, swept_ms: None }
+    }
+
+    /// Takes one.
+    ///
+    /// # Errors
+    /// [`ComeBack`] when there is none.
+    pub fn take(&mut self, key: K, now_ms: u64) -> Result<(), ComeBack> {
+        if self.per_minute == 0.0 {
+            return Ok(());
+        }
+        let per_minute = self.per_minute;
+        let bucket = self.bucket(key, now_ms);
+        bucket.come_back(per_minute)?;
+        bucket.tokens -= 1.0;
+        Ok(())
+    }
+
+    /// Whether there is one to take.
+    ///
+    /// # Errors
+    /// [`ComeBack`] when there is none.
+    pub fn look(&mut self, key: &K, now_ms: u64) -> Result<(), ComeBack> {
+        if self.per_minute == 0.0 {
+            return Ok(());
+        }
+        let has_room = self.buckets.len() < self.max_buckets;
+        let mut bucket = match self.buckets.get(key) {
+            Some(bucket) => *bucket,
+            None if has_room => return Ok(()),
+            None => self.shared,
+        };
+        bucket.fill(self.per_minute, now_ms);
+        bucket.come_back(self.per_minute)
+    }
+
+    /// Takes one whether it is there or not: who looked at the same time as others may overdraw, by a minute's worth
+    /// at most, and pays with time.
+    pub fn spend(&mut self, key: K, now_ms: u64) {
+        if self.per_minute == 0.0 {
+            return;
+        }
+        let least = -self.per_minute;
+        let bucket = self.bucket(key, now_ms);
+        bucket.tokens = (bucket.tokens - 1.0).max(least);
+    }
+
+    fn bucket(&mut self, key: K, now_ms: u64) -> &mut Bucket {
+        let per_minute = self.per_minute;
+        if !self.buckets.contains_key(&key) && self.buckets.len() >= self.max_buckets {
+            self.sweep(now_ms);
+        }
+        let bucket = if self.buckets.len() >= self.max_buckets && !self.buckets.contains_key(&key) {
+            &mut self.shared
+        } else {
+            self.buckets.entry(key).or_insert(Bucket { tokens: per_minute, at_ms: now_ms })
+        };
+        bucket.fill(per_minute, now_ms);
+        bucket
+    }
+
+    fn sweep(&mut self, now_ms: u64) {
+        if self.swept_ms.is_some_and(|swept_ms| now_ms < swept_ms.saturating_add(SWEEP_INTERVAL_MS)) {
+            return;
+        }
+        self.swept_ms = Some(now_ms);
+        let per_minute = self.per_minute;
+        self.buckets.retain(|_, bucket| {
+            bucket.fill(per_minute, now_ms);
+            bucket.tokens < per_minute
+        });
+    }
+}
+
+/// The limits of the HTTP API.
+#[derive(Debug)]
+pub struct RateLimits {
+    addresses: Mutex<Buckets<IpAddr>>,
+    names: Mutex<Buckets<String>>,
+}
+
+/// How much is allowed in a minute; 0: as much as one likes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rates {
+    /// Requests of a remote address.
+    pub requests_per_address: u32,
+    /// Logins with a wrong password for an account's name.
+    pub failures_per_account: u32,
+}
+
+impl Default for Rates {
+    /// A new bot takes three requests: 60 of them on one address, and more behind a provider's one address, pass at
+    /// once. Ten guesses a minute are five million a year, and a password of eight random letters is one of 200,000 million.
+    fn default() -> Self {
+        Self { requests_per_address: 600, failures_per_account: 10 }
+    }
+}
+
+impl RateLimits {
+    /// With nothing used up.
+    pub fn new(rates: Rates) -> Self {
+        Self {
+            addresses: Mutex::new(Buckets::new(rates.requests_per_address, MAX_BUCKETS)),
+            names: Mutex::new(Buckets::new(rates.failures_per_account, MAX_BUCKETS)),
+        }
+    }
+
+    /// Counts a request.
+    ///
+    /// # Errors
+    /// [`ComeBack`] when the address has asked too often.
+    pub fn request(&self, address: IpAddr, now_ms: u64) -> Result<(), ComeBack> {
+        lock(&self.addresses).take(peer(address), now_ms)
+    }
+
+    /// Whether a login under a name may be tried. Names are alike in whatever case.
+    ///
+    /// # Errors
+    /// [`ComeBack`] when there were too many failures.
+    pub fn may_try(&self, name: &str, now_ms: u64) -> Result<(), ComeBack> {
+        lock(&self.names).look(&name.to_ascii_lowercase(), now_ms)
+    }
+
+    /// Counts a login that failed, whether there is an account of that name or not.
+    pub fn failed(&self, name: &str, now_ms: u64) {
+        lock(&self.names).spend(name.to_ascii_lowercase(), now_ms);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whom an address stands for: of IPv6 the network of 64 bits, for one subscriber has at least that.
+fn peer(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
+        v4 => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_minutes_worth_passes_at_once_and_then_one_by_one() {
+        let mut buckets = Buckets::new(60, 10);
+        for _ in 0..60 {
+            assert_eq!(buckets.take("a", 0), Ok(()));
+        }
+        assert_eq!(buckets.take("a", 0), Err(ComeBack { after_ms: 1_000 }));
+        assert_eq!(buckets.take("a", 400), Err(ComeBack { after_ms: 600 }));
+        assert_eq!(buckets.take("b", 400), Ok(()), "others are not concerned");
+        assert_eq!(buckets.take("a", 1_000), Ok(()));
+        assert!(buckets.take("a", 1_000).is_err());
+        for _ in 0..60 {
+            assert_eq!(buckets.take("a", 3_600_000), Ok(()));
+        }
+        assert!(buckets.take("a", 3_600_000).is_err(), "no more than a minute's worth is saved up");
+        assert!(buckets.take("a", 0).is_err(), "a clock that goes back gives nothing");
+    }
+
+    #[test]
+    fn who_comes_back_when_told_is_let_in() {
+        for per_minute in [1, 7, 600] {
+            let mut buckets = Buckets::new(per_minute, 10);
+            let mut now = 12_345;
+            for _ in 0..10 * per_minute {
+                if let Err(wait) = buckets.take((), now) {
+                    now += wait.after_ms;
+                    assert_eq!(buckets.take((), now), Ok(()), "{per_minute} at {now}");
+                }
+            }
+        }
+        assert_eq!(ComeBack { after_ms: 1 }.after_s(), 1);
+        assert_eq!(ComeBack { after_ms: 1_001 }.after_s(), 2);
+    }
+
+    #[test]
+    fn without_room_newcomers_share_one_bucket_and_the_known_keep_theirs() {
+        let mut buckets = Buckets::new(2, 100);
+        for key in 0..100 {
+            assert_eq!(buckets.take(key, 0), Ok(()));
+        }
+        assert_eq!((buckets.take(1_000, 0), buckets.take(1_001, 0)), (Ok(()), Ok(())));
+        assert!(buckets.take(1_002, 0).is_err());
+        assert!(buckets.look(&1_003, 0).is_err());
+        assert_eq!(buckets.take(7, 0), Ok(()), "the second of a known one");
+        assert_eq!(buckets.buckets.len(), 100);
+        assert_eq!(buckets.take(1_002, 60_000), Ok(()), "those that are full again are forgotten");
+        assert!(buckets.buckets.len() < 100);
+    }
+
+    #[test]
+    fn failures_are_paid_with_time_and_looking_costs_nothing() {
+        let limits = RateLimits::new(Rates { requests_per_address: 0, failures_per_account: 3 });
+        for _ in 0..100 {
+            assert_eq!(limits.may_try("Ann", 0), Ok(()));
+        }
+        // As many at once as got past the look.
+        for _ in 0..50 {
+            limits.failed("ann", 0);
+        }
+        assert_eq!(limits.may_try("ANN", 0), Err(ComeBack { after_ms: 80_000 }), "overdrawn by three at most");
+        assert_eq!(limits.may_try("bob", 0), Ok(()));
+        assert_eq!(limits.may_try("ann", 80_000), Ok(()));
+        for _ in 0..1_000 {
+            assert_eq!(limits.request(Ipv6Addr::LOCALHOST.into(), 0), Ok(()), "0 is no limit");
+        }
+    }
+
+    #[test]
+    fn an_address_is_a_subscriber() {
+        let limits = RateLimits::new(Rates { requests_per_address: 1, failures_per_account: 0 });
+        let request = |address: &str| limits.request(address.parse().expect("an address"), 0).is_ok();
+        assert!(request("2001:db8:1:2::1") && !request("2001:db8:1:2:ffff::9") && request("2001:db8:1:3::1"));
+        assert!(request("192.0.2.1") && !request("::ffff:192.0.2.1") && request("192.0.2.2"));
+    }
+}

@@ -1,0 +1,260 @@
+//! Sessions: what a player comes back with instead of the password, as long as it is used now and then.
+//!
+//! Owned by the server process, called on its HTTP server's blocking threads. A session has one present token, random
+//! and opaque, of which only the hash is stored. Refreshing gives it another one; the one before stays good for a
+//! minute, so that who never got the answer is not locked out. A token that comes later than that was copied: its
+//! session ends, for whoever holds it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rand::RngCore;
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::db::{Database, DbError, SessionBounds, StoredToken, TokenHash};
+use crate::tickets::{from_hex, to_hex};
+
+/// How long a session lives without being used.
+pub const SESSION_LIFETIME_MS: i64 = 30 * 24 * 3_600_000;
+
+/// How long a token stays good after another took its place.
+pub const ROTATED_GRACE_MS: i64 = 60_000;
+
+/// A session that is used is put off when it has lost this much of its lifetime: not every use writes.
+const EXTEND_AFTER_MS: i64 = 3_600_000;
+
+/// How long a registration's key is remembered: a client that still tries has long told its user.
+const REGISTRATION_KEY_LIFETIME_MS: i64 = 24 * 3_600_000;
+
+/// How often what is over is removed, and how much at a time.
+const SWEEP_INTERVAL_MS: i64 = 60_000;
+const SWEEP_ROWS: i64 = 200;
+
+/// A player has a few devices; a bot begins a session at each log in. Of a session's old tokens enough are kept to
+/// tell a copied one, were it from a month of daily use.
+const BOUNDS: SessionBounds = SessionBounds { sessions_per_account: 16, tokens_per_session: 32 };
+
+/// Who holds a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// The account.
+    pub account_id: Uuid,
+    /// Its name.
+    pub name: String,
+}
+
+/// Why a session token is not taken.
+#[derive(Debug, Error)]
+pub enum SessionError {
+    /// Never issued, or its session has ended.
+    #[error("this session is not known or has ended: log in again")]
+    Unknown,
+    /// It was not used for too long.
+    #[error("this session has expired: log in again")]
+    Expired,
+    /// Another token took its place long ago, so somebody has a copy: the session has ended.
+    #[error("this session token was replaced by a newer one, so the session was ended: log in again")]
+    Reused,
+    /// The database failed.
+    #[error("sessions cannot be read at the moment: try again later")]
+    Database(#[from] DbError),
+}
+
+/// Milliseconds since 1970 by the system's clock.
+pub fn unix_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}
+
+/// All sessions. Clones share them. The calls wait for the database.
+#[derive(Clone, Debug)]
+pub struct Sessions {
+    database: Database,
+    swept_ms: Arc<AtomicI64>,
+}
+
+impl Sessions {
+    /// The sessions in `database`.
+    pub fn new(database: Database) -> Self {
+        Self { database, swept_ms: Arc::new(AtomicI64::new(i64::MIN)) }
+    }
+
+    /// Begins a session of an account and gives its token: 64 hexadecimal digits.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn begin(&self, account: Uuid, now_ms: i64) -> Result<String, DbError> {
+        self.sweep(now_ms);
+        let (token, hash) = new_token();
+        self.database.begin_session(account, &hash, now_ms, now_ms + SESSION_LIFETIME_MS, BOUNDS)?;
+        Ok(token)
+    }
+
+    /// Who holds the session of a token. Puts its end off.
+    ///
+    /// # Errors
+    /// [`SessionError`] tells why the token is not taken.
+    pub fn check(&self, token: &str, now_ms: i64) -> Result<Holder, SessionError> {
+        let stored = self.find(token, now_ms)?;
+        let expires_ms = now_ms + SESSION_LIFETIME_MS;
+        if stored.expires_at < expires_ms - EXTEND_AFTER_MS
+            && !self.database.extend_session(stored.session_id, expires_ms)?
+        {
+            return Err(SessionError::Unknown);
+        }
+        Ok(Holder { account_id: stored.account_id, name: stored.account_name })
+    }
+
+    /// Gives the session of a token another one.
+    ///
+    /// # Errors
+    /// [`SessionError`] tells why the token is not taken.
+    pub fn refresh(&self, token: &str, now_ms: i64) -> Result<(Holder, String), SessionError> {
+        self.sweep(now_ms);
+        let stored = self.find(token, now_ms)?;
+        let (next, hash) = new_token();
+        let expires_ms = now_ms + SESSION_LIFETIME_MS;
+        if !self.database.rotate_token(stored.session_id, &hash, now_ms, expires_ms, BOUNDS)? {
+            return Err(SessionError::Unknown);
+        }
+        Ok((Holder { account_id: stored.account_id, name: stored.account_name }, next))
+    }
+
+    /// Ends the session of a token.
+    ///
+    /// # Errors
+    /// [`SessionError`] when there is none, or the database fails.
+    pub fn end(&self, token: &str, now_ms: i64) -> Result<Holder, SessionError> {
+        let stored = self.find(token, now_ms)?;
+        self.database.end_session(stored.session_id)?;
+        Ok(Holder { account_id: stored.account_id, name: stored.account_name })
+    }
+
+    fn find(&self, token: &str, now_ms: i64) -> Result<StoredToken, SessionError> {
+        let token = from_hex(token).ok_or(SessionError::Unknown)?;
+        let stored = self.database.session_token(&hash(&token))?.ok_or(SessionError::Unknown)?;
+        if now_ms >= stored.expires_at {
+            return Err(SessionError::Expired);
+        }
+        if stored.rotated_at.is_some_and(|rotated_at| now_ms >= rotated_at + ROTATED_GRACE_MS) {
+            self.database.end_session(stored.session_id)?;
+            tracing::warn!(account = %stored.account_id, session = %stored.session_id, "a replaced session token was used: the session is ended");
+            return Err(SessionError::Reused);
+        }
+        Ok(stored)
+    }
+
+    /// Removes some of what is over, now and then. That it fails is no reason to refuse a player.
+    fn sweep(&self, now_ms: i64) {
+        let swept_ms = self.swept_ms.load(Ordering::Relaxed);
+        // A clock that was put back must not stop it.
+        if (swept_ms..swept_ms.saturating_add(SWEEP_INTERVAL_MS)).contains(&now_ms)
+            || self.swept_ms.compare_exchange(swept_ms, now_ms, Ordering::Relaxed, Ordering::Relaxed).is_err()
+        {
+            return;
+        }
+        match self.database.sweep_sessions(now_ms, now_ms - REGISTRATION_KEY_LIFETIME_MS, SWEEP_ROWS) {
+            Ok(0) => {}
+            Ok(rows) => tracing::debug!(rows, "sessions and keys that are over were removed"),
+            Err(error) => tracing::warn!(%error, "sessions that are over could not be removed: it is tried again"),
+        }
+    }
+}
+
+fn new_token() -> (String, TokenHash) {
+    let mut token = [0; 32];
+    rand::rng().fill_bytes(&mut token);
+    (to_hex(&token), hash(&token))
+}
+
+fn hash(token: &[u8; 32]) -> TokenHash {
+    Sha256::digest(token).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY_MS: i64 = 24 * 3_600_000;
+
+    fn sessions() -> (Sessions, Uuid) {
+        let database = Database::open(":memory:").expect("memory is there");
+        let ann = database.create_account("ann", "hash").expect("a new name").id;
+        (Sessions::new(database), ann)
+    }
+
+    #[test]
+    fn a_token_is_random_and_only_its_hash_is_stored() {
+        let (sessions, ann) = sessions();
+        let (one, two) = (sessions.begin(ann, 0).expect("stored"), sessions.begin(ann, 0).expect("stored"));
+        assert_ne!(one, two);
+        let bytes = from_hex(&one).expect("64 hexadecimal digits");
+        assert!(sessions.database.session_token(&bytes).expect("readable").is_none());
+        assert!(sessions.database.session_token(&hash(&bytes)).expect("readable").is_some());
+        assert_eq!(sessions.check(&one, 1).expect("good"), Holder { account_id: ann, name: "ann".to_owned() });
+    }
+
+    #[test]
+    fn a_session_that_is_used_goes_on_and_one_that_is_not_expires() {
+        let (sessions, ann) = sessions();
+        let (used, idle) = (sessions.begin(ann, 0).expect("stored"), sessions.begin(ann, 0).expect("stored"));
+        for day in 1..100 {
+            sessions.check(&used, day * DAY_MS).expect("used every day");
+        }
+        assert!(matches!(sessions.check(&idle, SESSION_LIFETIME_MS), Err(SessionError::Expired)));
+        sessions.check(&idle, SESSION_LIFETIME_MS - 1).expect("the last moment");
+        assert!(matches!(sessions.check(&used, 129 * DAY_MS), Err(SessionError::Expired)));
+        sessions.begin(ann, 130 * DAY_MS).expect("stored");
+        assert!(matches!(sessions.check(&used, 129 * DAY_MS), Err(SessionError::Unknown)), "swept away");
+    }
+
+    #[test]
+    fn a_lost_answer_to_a_refresh_strands_nobody() {
+        let (sessions, ann) = sessions();
+        let first = sessions.begin(ann, 0).expect("stored");
+        let (_, lost) = sessions.refresh(&first, 1_000).expect("good");
+        sessions.check(&first, 2_000).expect("good for another minute");
+        let (holder, second) = sessions.refresh(&first, 1_000 + ROTATED_GRACE_MS - 1).expect("still good");
+        assert_eq!(holder.account_id, ann);
+        sessions.check(&second, 2 * DAY_MS).expect("the present one");
+        assert!(matches!(sessions.check(&lost, 2 * DAY_MS), Err(SessionError::Reused)), "nobody should have that one");
+        assert!(matches!(sessions.check(&second, 2 * DAY_MS), Err(SessionError::Unknown)));
+    }
+
+    #[test]
+    fn a_replaced_token_that_comes_late_ends_the_session_for_all_its_holders() {
+        for with in [Sessions::end as fn(&Sessions, &str, i64) -> Result<Holder, SessionError>, Sessions::check] {
+            let (sessions, ann) = sessions();
+            let other = sessions.begin(ann, 0).expect("stored");
+            let first = sessions.begin(ann, 0).expect("stored");
+            let (_, second) = sessions.refresh(&first, 1_000).expect("good");
+            let (_, third) = sessions.refresh(&second, 1_500).expect("good");
+            assert!(matches!(with(&sessions, &first, 1_000 + ROTATED_GRACE_MS), Err(SessionError::Reused)));
+            for token in [first, second, third] {
+                assert!(matches!(sessions.check(&token, 2_000), Err(SessionError::Unknown)));
+            }
+            sessions.check(&other, 2_000).expect("another log in is not concerned");
+        }
+    }
+
+    #[test]
+    fn after_a_log_out_no_token_of_the_session_is_good() {
+        let (sessions, ann) = sessions();
+        let first = sessions.begin(ann, 0).expect("stored");
+        let (_, second) = sessions.refresh(&first, 1_000).expect("good");
+        sessions.end(&first, 1_001).expect("good for another minute");
+        assert!(matches!(sessions.check(&second, 1_002), Err(SessionError::Unknown)));
+        assert!(matches!(sessions.refresh(&first, 1_002), Err(SessionError::Unknown)));
+    }
+
+    #[test]
+    fn what_is_no_token_is_unknown() {
+        let (sessions, ann) = sessions();
+        let token = sessions.begin(ann, 0).expect("stored");
+        for wrong in ["", &token[1..], &format!("{token}0"), &"0".repeat(64), &"é".repeat(32), "a.b.c"] {
+            assert!(matches!(sessions.check(wrong, 1), Err(SessionError::Unknown)), "{wrong}");
+        }
+    }
+}

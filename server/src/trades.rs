@@ -1,0 +1,224 @@
+//! Offers of trades between two pilots, from when they are made until they are taken up or come to nothing.
+//!
+//! An offer moves nothing and is not stored. Taken up it is a deal under its key, whose lines all go into one transaction:
+//! both sides or none, whichever shards the two ships are on.
+
+use crate::{
+    core::Core,
+    db::{Commodity, Holder, Posting},
+    mirror::Holder as Authority,
+    persist::signed,
+};
+use bevy::prelude::Resource;
+use sidereal_protocol::{
+    economy::{Bargain, DealKey, Goods},
+    ids::{AccountId, EntityId, NetId},
+    messages::TradeNews,
+    tick::{SimTick, TICK_HZ},
+};
+use std::collections::BTreeMap;
+
+/// How long an offer is open, ticks: half a minute.
+const OFFER_TICKS: u64 = 30 * TICK_HZ as u64;
+
+/// Offers that one pilot may have open.
+const MAX_OFFERS: usize = 3;
+
+/// One side of a trade.
+#[derive(Debug, Clone)]
+struct Side {
+    account: AccountId,
+    ship: EntityId,
+    name: String,
+    gives: Goods,
+}
+
+/// An offer.
+#[derive(Debug)]
+struct Trade {
+    /// Who made it...
+    maker: Side,
+    /// ...and to whom.
+    taker: Side,
+    /// As it was asked for.
+    bargain: Bargain,
+    since: SimTick,
+    /// It is being settled: it does not run out.
+    taken: bool,
+}
+
+/// Open offers.
+#[derive(Debug, Default, Resource)]
+pub struct Trades {
+    open: BTreeMap<DealKey, Trade>,
+}
+
+/// How a trade stands, as [`TradeNews::stage`] tells it.
+#[derive(Debug, Clone, Copy)]
+enum Stage {
+    Offered = 0,
+    Done = 1,
+    Over = 2,
+}
+
+impl Core<'_, '_> {
+    /// Makes an offer, or finds the one that was made under this key. What its maker is told.
+    pub fn offer_trade(
+        &mut self,
+        key: DealKey,
+        account: AccountId,
+        to: NetId,
+        give: Goods,
+        want: Goods,
+    ) -> Result<String, &'static str> {
+        let bargain = Bargain::Offer { to, give, want };
+        if let Some(trade) = self.trades.open.get(&key) {
+            return if trade.maker.account == account && trade.bargain == bargain {
+                Ok(format!("offered to {}", trade.taker.name))
+            } else {
+                Err("this key names another deal: choose another one")
+            };
+        }
+        if self.trades.open.values().filter(|trade| trade.maker.account == account).count() >= MAX_OFFERS {
+            return Err("you have too many offers open: wait for their ends");
+        }
+        let other = self.mirror.id_of(to).and_then(|id| self.mirror.get(id)).and_then(|entry| entry.record.owner);
+        let other = other.filter(|other| *other != account).ok_or("that is no ship of another pilot")?;
+        let maker = self.side(account, give).ok_or("you have no ship in space")?;
+        let taker = self.side(other, want).ok_or("its pilot is not there")?;
+        if self.mirror.id_of(to) != Some(taker.ship) {
+            return Err("its pilot is not aboard");
+        }
+        let text = format!("offered to {}", taker.name);
+        let trade = Trade { maker, taker, bargain, since: self.clock.tick, taken: false };
+        self.trades.open.insert(key, trade);
+        self.tell_trade(key, Stage::Offered, "");
+        Ok(text)
+    }
+
+    fn side(&self, account: AccountId, gives: Goods) -> Option<Side> {
+        let (_, ship) = self.players.flying_of(account)?;
+        let name = self.mirror.get(ship)?.record.name.clone();
+        Some(Side { account, ship, name, gives })
+    }
+
+    /// Whether an offer is open for this account.
+    pub fn is_offered_to(&self, key: DealKey, account: AccountId) -> bool {
+        self.trades.open.get(&key).is_some_and(|trade| trade.taker.account == account)
+    }
+
+    /// The ships of a trade; none when it is over.
+    pub fn trade_ships(&self, key: DealKey) -> Vec<EntityId> {
+        self.trades.open.get(&key).map(|trade| vec![trade.maker.ship, trade.taker.ship]).unwrap_or_default()
+    }
+
+    /// Under whose name, and as what, a trade is written.
+    pub fn trade_terms(&self, key: DealKey) -> Option<(AccountId, Bargain)> {
+        self.trades.open.get(&key).map(|trade| (trade.maker.account, trade.bargain))
+    }
+
+    /// What a trade moves, and what both are told. From now on it does not run out.
+    pub fn trade_lines(&self, key: DealKey) -> Result<(Vec<Posting>, String), String> {
+        let trade = self.trades.open.get(&key).ok_or("there is no such offer (any more)")?;
+        let mut lines = Vec::new();
+        for (from, to) in [(&trade.maker, &trade.taker), (&trade.taker, &trade.maker)] {
+            let gives = from.gives;
+            if gives.ore > 0 {
+                let ends = (Holder::entity(from.ship.0), Holder::entity(to.ship.0));
+                lines.extend(Posting::pair(ends.0, ends.1, Commodity::Ore, i64::from(gives.ore)));
+            }
+            if gives.credits > 0 {
+                let ends = (Holder::wallet(from.account.0), Holder::wallet(to.account.0));
+                lines.extend(Posting::pair(ends.0, ends.1, Commodity::Credits, signed(gives.credits)));
+            }
+        }
+        for (side, gets) in [(&trade.maker, trade.taker.gives), (&trade.taker, trade.maker.gives)] {
+            let hull = self.mirror.get(side.ship).and_then(|entry| entry.record.hull_kind);
+            let hold = hull.map_or(0, |hull| i64::from(hull.hold()));
+            let after =
+                self.has(Holder::entity(side.ship.0), Commodity::Ore) + i64::from(gets.ore) - i64::from(side.gives.ore);
+            if gets.ore > 0 && after > hold {
+                return Err(format!("it does not fit into {}'s hold", side.name));
+            }
+        }
+        let (maker, taker) = (&trade.maker.name, &trade.taker.name);
+        let told = |gives: Goods| format!("{} ore and {} credits", gives.ore, gives.credits);
+        Ok((lines, format!("{maker} gave {}, {taker} gave {}", told(trade.maker.gives), told(trade.taker.gives))))
+    }
+
+    /// An offer is turned down, by either side.
+    pub fn decline_trade(&mut self, key: DealKey, account: AccountId) -> &'static str {
+        let part =
+            self.trades.open.get(&key).is_some_and(|trade| {
+                !trade.taken && (trade.taker.account == account || trade.maker.account == account)
+            });
+        if !part {
+            return "there is no such offer (any more)";
+        }
+        self.tell_trade(key, Stage::Over, "the offer was turned down");
+        self.trades.open.remove(&key);
+        "turned down"
+    }
+
+    /// A trade is being settled: it does not run out meanwhile.
+    pub fn trade_taken(&mut self, key: DealKey, taken: bool) {
+        if let Some(trade) = self.trades.open.get_mut(&key) {
+            trade.taken = taken;
+        }
+    }
+
+    /// The deal of a trade has ended. One that was refused can be taken up again while it is open.
+    pub fn trade_ended(&mut self, key: DealKey, done: bool, text: &str) {
+        if done {
+            self.tell_trade(key, Stage::Done, text);
+            self.trades.open.remove(&key);
+        } else {
+            self.trade_taken(key, false);
+        }
+    }
+
+    fn tell_trade(&mut self, key: DealKey, stage: Stage, text: &str) {
+        let Some(trade) = self.trades.open.get(&key) else { return };
+        let (maker, taker) = (trade.maker.clone(), trade.taker.clone());
+        let to_taker = (&taker, &maker);
+        let to_maker = (&maker, &taker);
+        let told = if matches!(stage, Stage::Offered) { vec![to_taker] } else { vec![to_taker, to_maker] };
+        for (side, other) in told {
+            let Some((address, _)) = self.players.flying_of(side.account) else { continue };
+            let (key_high, key_low) = key.0.as_u64_pair();
+            let news = TradeNews {
+                key_high,
+                key_low,
+                stage: stage as u8,
+                partner: other.name.clone(),
+                get_ore: other.gives.ore,
+                get_credits: other.gives.credits,
+                give_ore: side.gives.ore,
+                give_credits: side.gives.credits,
+                text: text.to_owned(),
+            };
+            self.notify(&address, &news);
+        }
+    }
+
+    /// Offers run out, and end with a ship that is gone.
+    pub fn tend_trades(&mut self) {
+        let now = self.clock.tick;
+        let flies = |side: &Side| {
+            let there = self.mirror.get(side.ship).is_some_and(|entry| entry.holder != Authority::Server);
+            there && self.players.flying_of(side.account).is_some_and(|(_, ship)| ship == side.ship)
+        };
+        let over: Vec<DealKey> = self
+            .trades
+            .open
+            .iter()
+            .filter(|(_, trade)| !trade.taken)
+            .filter(|(_, trade)| now.since(trade.since) > OFFER_TICKS || !flies(&trade.maker) || !flies(&trade.taker))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in over {
+            self.tell_trade(key, Stage::Over, "the offer has run out");
+            self.trades.open.remove(&key);
+        }
+    }
+}

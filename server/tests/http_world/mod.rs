@@ -1,0 +1,154 @@
+//! An HTTP server of the tests: the real one, on a free port, over a database in memory.
+
+#![allow(dead_code, reason = "each test uses some of it")]
+
+pub mod described;
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use sidereal_server::accounts::{Accounts, HashCost};
+use sidereal_server::db::Database;
+use sidereal_server::http::{HttpLimits, HttpServer, HttpState, ServerStatus};
+use sidereal_server::rate_limit::Rates;
+use sidereal_server::sessions::Sessions;
+use sidereal_server::tickets::TicketOffice;
+
+pub const ANY_PORT: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
+
+/// As much as one likes: for tests of everything else.
+pub const NO_LIMIT: Rates = Rates { requests_per_address: 0, failures_per_account: 0 };
+
+pub struct World {
+    pub server: HttpServer,
+    pub database: Database,
+    pub tickets: TicketOffice,
+    pub status: Arc<ServerStatus>,
+    agent: ureq::Agent,
+}
+
+/// An answer to a request.
+#[derive(Debug, PartialEq)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    /// `Null` for an answer without a body.
+    pub body: Value,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+    }
+
+    /// A text of the body.
+    #[track_caller]
+    pub fn text(&self, name: &str) -> &str {
+        self.body[name].as_str().unwrap_or_else(|| panic!("no {name} in {self:?}"))
+    }
+
+    #[track_caller]
+    pub fn refused(&self, status: u16, what: &str) {
+        assert_eq!(self.status, status, "{self:?}");
+        assert!(self.text("error").contains(what), "{self:?}");
+    }
+}
+
+/// What a server answers from, with limits for nobody.
+pub fn state(limits: HttpLimits) -> (Database, HttpState) {
+    let database = Database::open(":memory:").expect("memory is there");
+    let state = HttpState {
+        accounts: Accounts::new(database.clone(), HashCost::WEAK).expect("an allowed cost"),
+        sessions: Sessions::new(database.clone()),
+        supabase: None,
+        tickets: TicketOffice::new(),
+        status: Arc::default(),
+        player_addr: "127.0.0.1:7777".to_owned(),
+        certificate_hash: "ab".repeat(32),
+        limits,
+        rates: NO_LIMIT,
+        trusted_proxies: 0,
+    };
+    (database, state)
+}
+
+impl World {
+    pub fn start(limits: HttpLimits) -> Self {
+        Self::with(limits, |_| {})
+    }
+
+    pub fn with(limits: HttpLimits, change: impl FnOnce(&mut HttpState)) -> Self {
+        let (database, mut state) = state(limits);
+        change(&mut state);
+        let (tickets, status) = (state.tickets.clone(), state.status.clone());
+        let server = HttpServer::start(ANY_PORT.into(), state).expect("a free port");
+        let agent = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build().into();
+        Self { server, database, tickets, status, agent }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.server.local_addr)
+    }
+
+    /// Asks under `/api/`; the answer is as it is described.
+    #[track_caller]
+    pub fn ask(&self, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let mut request = self.agent.post(self.url(path));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut response = request.send(body).expect("an answer");
+        let headers = response
+            .headers()
+            .iter()
+            .map(|(name, value)| (name.as_str().to_owned(), value.to_str().expect("visible characters").to_owned()));
+        let (status, headers) = (response.status().as_u16(), headers.collect());
+        let text = response.body_mut().read_to_string().expect("a text");
+        let body = if text.is_empty() { Value::Null } else { serde_json::from_str(&text).expect("JSON") };
+        let answer = Answer { status, headers, body };
+        described::check("post", path, &answer);
+        answer
+    }
+
+    #[track_caller]
+    pub fn with_token(&self, path: &str, token: &str) -> Answer {
+        self.ask(path, &[("authorization", &format!("Bearer {token}"))], "")
+    }
+
+    #[track_caller]
+    pub fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        self.post_text(path, &body.to_string())
+    }
+
+    #[track_caller]
+    pub fn post_text(&self, path: &str, body: &str) -> (u16, Value) {
+        let Answer { status, body, .. } = self.ask(path, &[], body);
+        (status, body)
+    }
+
+    pub fn get(&self, path: &str) -> (u16, String) {
+        let mut response = self.agent.get(self.url(path)).call().expect("an answer");
+        (response.status().as_u16(), response.body_mut().read_to_string().expect("a text"))
+    }
+
+    /// One figure of `/metrics`.
+    #[track_caller]
+    pub fn metric(&self, name: &str) -> u64 {
+        let (_, text) = self.get("/metrics");
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("no {name}")).parse().expect("a whole number")
+    }
+
+    /// Ann's account, and the answer to her login.
+    #[track_caller]
+    pub fn ann_logs_in(&self) -> Answer {
+        self.ask("/api/register", &[], &ann().to_string());
+        let login = self.ask("/api/login", &[], &ann().to_string());
+        assert_eq!(login.status, 200, "{login:?}");
+        login
+    }
+}
+
+pub fn ann() -> Value {
+    json!({ "user": "Ann", "password": "correct horse" })
+}

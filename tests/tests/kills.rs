@@ -1,0 +1,239 @@
+//! What was promised is kept whatever is killed: the server is ended by SIGKILL again and again while bots mine, deal and
+//! trade, and after each time the database is held against what it had told them.
+//!
+//! They need the programs built before (see `world::process`), without the feature `test-clock`. In the test command there
+//! are a few kills of each backend. As many as wanted, with other moments:
+//!
+//! ```text
+//! SIDEREAL_KILLS=200 SIDEREAL_SEED=1 cargo test -p sidereal-tests --test kills -- --ignored --nocapture
+//! ```
+
+#[cfg(feature = "postgres")]
+#[path = "../../server/tests/common/cluster.rs"]
+#[allow(dead_code, reason = "the server's own tests use the rest")]
+mod cluster;
+#[allow(dead_code, unused_imports, reason = "the other tests of processes use the rest")]
+mod world;
+
+use rand::{Rng, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+use sidereal_protocol::{
+    record::{EntityKind, EntityRecord},
+    tick::TICK_DURATION,
+};
+use sidereal_server::db::{Database, tools};
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader},
+    path::Path,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+use uuid::Uuid;
+use world::{Process, Server, shard_flags, text};
+
+const BOTS: u32 = 8;
+
+/// The promise: no ordinary state is older than this after a kill.
+const LOSS_WINDOW: Duration = Duration::from_secs(1);
+
+/// What the journal of the bots says of one deal.
+#[derive(Debug, Default, Clone)]
+struct Told {
+    bargain: String,
+    done: u32,
+    refused: u32,
+    undecided: u32,
+    sessions: u32,
+}
+
+impl Told {
+    /// Whether a deal of this kind leaves a row. Undocking moves nothing, and an offer is a row once it is taken up.
+    fn is_stored(&self) -> bool {
+        !["Undock", "Offer", "Decline"].iter().any(|kind| self.bargain.contains(kind))
+    }
+}
+
+fn journal(path: &Path) -> BTreeMap<Uuid, Told> {
+    let mut told: BTreeMap<Uuid, Told> = BTreeMap::new();
+    let Ok(file) = std::fs::File::open(path) else { return told };
+    for line in BufReader::new(file).lines() {
+        // The bots may be writing the last one just now.
+        let Ok(line) = serde_json::from_str::<serde_json::Value>(&line.expect("text")) else { continue };
+        let key = line["key"].as_str().and_then(|key| key.parse().ok()).expect("a key");
+        let deal = told.entry(key).or_default();
+        match line["outcome"].as_str() {
+            None => (deal.bargain, deal.sessions) = (line["bargain"].to_string(), deal.sessions + 1),
+            Some("done") => deal.done += 1,
+            Some("refused") => deal.refused += 1,
+            Some(_) => deal.undecided += 1,
+        }
+    }
+    told
+}
+
+/// What a run found.
+#[derive(Debug, Default)]
+struct Found {
+    kills: u32,
+    done: usize,
+    refused: usize,
+    /// Deals that had no final answer at a kill.
+    open_at_kills: usize,
+    /// Of these, found done in the database: the answer was lost, the deal was not.
+    done_unheard: usize,
+    undecided: u32,
+    ships: u64,
+    oldest_ms: u64,
+    problems: Vec<String>,
+}
+
+/// Holds the database against the journal and against itself; `tick` is the highest that the server can have had.
+fn hold_against(found: &mut Found, url: &str, journal_path: &Path, tick: u64) {
+    let database = Database::open(url).expect("it opens after a kill");
+    let report = tools::check(&database).expect("it can be read");
+    found.problems.extend(report.problems);
+    let told = journal(journal_path);
+    (found.done, found.refused, found.undecided) = (0, 0, 0);
+    for (key, deal) in told.iter().filter(|(_, deal)| deal.is_stored()) {
+        let stored = database.deal(*key).expect("it can be read").is_some();
+        found.done += usize::from(deal.done > 0);
+        found.refused += usize::from(deal.refused > 0 && deal.done == 0);
+        found.undecided += deal.undecided;
+        match (deal.done > 0, deal.refused > 0, stored) {
+            (true, _, false) => found.problems.push(format!("lost: {key} was told as done: {deal:?}")),
+            (false, true, true) => found.problems.push(format!("doubled: {key} was told as refused: {deal:?}")),
+            (false, false, _) => {
+                found.open_at_kills += 1;
+                found.done_unheard += usize::from(stored);
+            }
+            _ => {}
+        }
+    }
+    for record in ships(&database) {
+        // What rests does not change, and keeps the tick at which it came to rest.
+        if record.state.velocity.length() > 1.0 && record.docked.is_none() {
+            found.ships += 1;
+            let age_ms = tick.saturating_sub(record.tick.0) * TICK_DURATION.as_millis() as u64;
+            found.oldest_ms = found.oldest_ms.max(age_ms);
+        }
+    }
+}
+
+/// All ships that live, as they are stored.
+fn ships(database: &Database) -> Vec<EntityRecord> {
+    let mut dump = Vec::new();
+    tools::export(database, &mut dump).expect("it can be exported");
+    let rows =
+        dump.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<serde_json::Value>(line).ok());
+    rows.filter(|row| row["table"] == "entity" && row["deleted"] == false)
+        .filter(|row| row["kind"] == EntityKind::Ship as u8)
+        .map(|row| {
+            let digits = row["record"].as_str().expect("hexadecimal digits");
+            let bytes: Vec<u8> = (0..digits.len())
+                .step_by(2)
+                .map(|at| u8::from_str_radix(&digits[at..at + 2], 16).expect("a byte"))
+                .collect();
+            EntityRecord::decode(&bytes).expect("a record")
+        })
+        .collect()
+}
+
+/// Kills the server over `url` so often, at moments that follow from `seed`.
+fn kill_again_and_again(url: &str, kills: u32, seed: u64) -> Found {
+    let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary folder");
+    let mut random = Pcg64Mcg::seed_from_u64(seed);
+    let mut found = Found::default();
+    let journal_path = folder.path().join("journal");
+    // The bots come back to the address that they know.
+    let mut http_addr = world::ANY.to_owned();
+    let mut bots: Option<Process> = None;
+    for _ in 0..kills {
+        let unlimited = [("--http-addr", http_addr.as_str()), ("--rate-limit-address", "0")];
+        let mut server = Server::start_with(folder.path(), url, 1, &unlimited);
+        http_addr = server.http_addr.to_string();
+        let shard = Process::start("sidereal-shard", &shard_flags(&server, &[("--name", "shard")]));
+        server.wait_until("a lease", |server| server.metric("sidereal_leased_sectors") > 0);
+        let bots = bots.get_or_insert_with(|| {
+            let count = BOTS.to_string();
+            let (url, journal) = (server.url(), text(&journal_path));
+            let flags = ["--http", &url, "--count", &count, "--mission", "trade", "--journal", &journal];
+            Process::start("sidereal-bots", &[&flags[..], &["--seed", "7", "--die-with-stdin"]].concat())
+        });
+        server.wait_until("players", |server| server.metric("sidereal_players") >= u64::from(BOTS) / 2);
+        // How long it then lives is what this is about: no other measure of a random moment.
+        let lives = Duration::from_millis(random.random_range(100..3_500));
+        let begun = Instant::now();
+        let mut told = (0, begun);
+        while begun.elapsed() < lives {
+            // Told every tenth tick: what it is holds from when it changed.
+            let tick = server.metric("sidereal_tick");
+            if tick != told.0 {
+                told = (tick, Instant::now());
+            }
+            bots.listen(Duration::from_millis(random.random_range(0..5)));
+            server.process.listen(Duration::ZERO);
+        }
+        let since = told.1.elapsed();
+        server.process.kill();
+        let tick = told.0 + (since.as_millis() / TICK_DURATION.as_millis()) as u64;
+        shard.kill();
+        assert!(bots.is_running(), "{:#?}", bots.seen());
+        found.kills += 1;
+        hold_against(&mut found, url, &journal_path, tick);
+        if found.kills.is_multiple_of(20) {
+            println!("{found:?}");
+        }
+    }
+    found
+}
+
+fn is_kept(url: &str, kills: u32, seed: u64) {
+    let found = kill_again_and_again(url, kills, seed);
+    println!("{found:?}");
+    assert!(found.problems.is_empty(), "{:#?}", found.problems);
+    assert!(found.done > 0, "there was something to lose");
+    assert!(found.oldest_ms <= LOSS_WINDOW.as_millis() as u64, "{} ms old", found.oldest_ms);
+}
+
+fn wanted(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |value| value.parse().unwrap_or_else(|_| panic!("{name} is no number")))
+}
+
+fn sqlite(kills: u32, seed: u64) {
+    let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary folder");
+    is_kept(&format!("sqlite://{}", text(&folder.path().join("world.sqlite"))), kills, seed);
+}
+
+#[cfg(feature = "postgres")]
+fn postgres(kills: u32, seed: u64) {
+    if let Some(cluster) = cluster::PgCluster::start_new() {
+        is_kept(&cluster.new_schema(), kills, seed);
+    }
+}
+
+#[test]
+#[cfg_attr(feature = "test-clock", ignore = "needs the real clock: run it without the feature test-clock")]
+fn what_sqlite_was_given_survives_kills_of_the_server() {
+    sqlite(4, 3);
+}
+
+#[test]
+#[cfg(feature = "postgres")]
+#[cfg_attr(feature = "test-clock", ignore = "needs the real clock: run it without the feature test-clock")]
+fn what_postgres_was_given_survives_kills_of_the_server() {
+    postgres(4, 4);
+}
+
+#[test]
+#[ignore = "takes some seconds a kill: see the module's text"]
+fn sqlite_and_as_many_kills_as_wanted() {
+    sqlite(wanted("SIDEREAL_KILLS", 200) as u32, wanted("SIDEREAL_SEED", 1));
+}
+
+#[test]
+#[cfg(feature = "postgres")]
+#[ignore = "takes some seconds a kill: see the module's text"]
+fn postgres_and_as_many_kills_as_wanted() {
+    postgres(wanted("SIDEREAL_KILLS", 200) as u32, wanted("SIDEREAL_SEED", 1));
+}
