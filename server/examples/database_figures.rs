@@ -1,7 +1,8 @@
 //! What the database costs: both backends side by side, each with a world of 10,000 and of 100,000 entities.
 //!
 //! ```text
-//! cargo run --release -p sidereal-server --features postgres --example database_figures
+//! cargo run --config profile.dev.package.sidereal-server.opt-level=3 -p sidereal-server --features postgres \
+//!     --example database_figures
 //! ```
 //!
 //! Writes go through the store as a running server's do, reads too. PostgreSQL runs in a temporary folder of its own and
