@@ -110,10 +110,11 @@ pub(crate) fn deal(
     mut view: ResMut<WorldView>,
 ) {
     let now_s = clock.now_s;
-    // Without a ship the server refuses whatever it is, also what it has done long ago.
+    // Without a ship the server takes none.
     if *state == SessionState::InSpace {
         for (key, bargain) in book.due(now_s) {
-            match client.send_request::<RequestChannel, _>(&Deal::of(key, &bargain)) {
+            let again = book.open().iter().any(|deal| deal.key == key && deal.sent > 1);
+            match client.send_request::<RequestChannel, _>(&Deal::of(key, &bargain).again(again)) {
                 Ok(request) => {
                     if dealing.requests.len() >= MAX_REQUESTS {
                         dealing.requests.pop_front();

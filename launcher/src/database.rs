@@ -63,6 +63,8 @@ impl Database {
         let path = match url.split_once("://") {
             Some(("sqlite", path)) => Some(path),
             Some(_) => None,
+            // Not well written, and perhaps with a password: not a file's name.
+            None if url.starts_with("postgres:") || url.starts_with("postgresql:") => None,
             None => Some(url.strip_prefix("sqlite:").unwrap_or(url)),
         };
         let place = match path {
@@ -134,9 +136,20 @@ impl fmt::Display for Database {
             (Place::SqliteFile(path), _) => write!(f, "{}", path.display()),
             (Place::Memory, _) => write!(f, "memory (nothing is kept)"),
             (Place::Elsewhere, Some((scheme, rest))) => {
-                let shown = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-                write!(f, "{scheme}://{}", shown.split('?').next().unwrap_or_default())
+                // The user ends at the first '@' before a '/'; what does not look like a host and a name is not shown.
+                let rest = match rest.find(['@', '/']) {
+                    Some(at) if rest[at..].starts_with('@') => &rest[at + 1..],
+                    _ => rest,
+                };
+                let place = rest.split('?').next().unwrap_or_default();
+                let is_place = |c: char| c.is_ascii_alphanumeric() || "-._~:,[]/%".contains(c);
+                if place.chars().all(is_place) {
+                    write!(f, "{scheme}://{place}")
+                } else {
+                    write!(f, "{scheme}://(hidden)")
+                }
             }
+            (Place::Elsewhere, None) if self.url.contains('@') => write!(f, "(hidden)"),
             (Place::Elsewhere, None) => write!(f, "\"{}\"", self.url),
         }
     }
@@ -188,6 +201,22 @@ mod tests {
             assert!(error.contains("--fresh") && !error.contains("secret"), "{error}");
         }
         assert!(Database::from_url(":memory:").delete().expect("always fresh").is_empty());
+    }
+
+    #[test]
+    fn what_is_shown_of_a_url_is_host_and_name_at_most() {
+        let shown = |url: &str| Database::from_url(url).to_string();
+        assert_eq!(shown("postgres://me:secret@db:5432/world?sslmode=require"), "postgres://db:5432/world");
+        assert_eq!(shown("postgres://%2Frun/world"), "postgres://%2Frun/world");
+        for url in [
+            "postgres://me:sec@secret@db/world",
+            "postgres://db/world?password=x@secret",
+            "postgres://me:sec/secret@db/world",
+            "postgres://me:a?secret@db/world",
+            "postgres:me:secret@db/world",
+        ] {
+            assert!(!format!("{} {:?}", shown(url), Database::from_url(url)).contains("secret"), "{}", shown(url));
+        }
     }
 
     #[test]

@@ -167,14 +167,27 @@ pub struct Deal {
     pub want_ore: u32,
     /// Credits wanted in a trade.
     pub want_credits: u64,
+    /// It was asked for before under this key: it may be done already. Of one that was not, the server may say at once
+    /// that it is refused.
+    pub again: bool,
 }
 
 impl Deal {
     /// The request for `bargain`.
     pub fn of(key: DealKey, bargain: &Bargain) -> Self {
         let (key_high, key_low) = key.0.as_u64_pair();
-        let mut deal =
-            Self { key_high, key_low, kind: 0, item: 0, to: 0, ore: 0, credits: 0, want_ore: 0, want_credits: 0 };
+        let mut deal = Self {
+            key_high,
+            key_low,
+            kind: 0,
+            item: 0,
+            to: 0,
+            ore: 0,
+            credits: 0,
+            want_ore: 0,
+            want_credits: 0,
+            again: false,
+        };
         match *bargain {
             Bargain::Dock => deal.kind = 0,
             Bargain::Undock => deal.kind = 1,
@@ -193,6 +206,12 @@ impl Deal {
             Bargain::Decline => deal.kind = 10,
         }
         deal
+    }
+
+    /// The same, as one that was asked for before.
+    #[must_use]
+    pub fn again(self, again: bool) -> Self {
+        Self { again, ..self }
     }
 
     /// The deal's key.

@@ -43,6 +43,9 @@ const PATIENCE_TICKS: u64 = 3 * TICK_HZ as u64;
 pub(crate) const AWAY: &str =
     "the station's books are closed (the database is away): nothing has changed, try again later";
 
+/// What is told when nobody knows how a deal stands.
+const UNDECIDED: &str = "the database has not answered yet: it is not decided, ask again";
+
 /// Where a deal is.
 #[derive(Debug)]
 enum Stage {
@@ -59,6 +62,8 @@ struct Open {
     account: AccountId,
     ship: EntityId,
     bargain: Bargain,
+    /// It was asked for before: until it is looked up nobody knows whether it is done.
+    again: bool,
     /// Who asked in which session: a deal may be asked for again.
     askers: Vec<ResponseSendKey<DealReply>>,
     stage: Stage,
@@ -91,13 +96,14 @@ type Lines = Result<(Vec<Posting>, String), String>;
 
 impl Core<'_, '_> {
     fn on_deal(&mut self, user: UserKey, asker: ResponseSendKey<DealReply>, request: &Deal) {
+        let unknown = not_looked_up(request.again);
         let Some((account, ship)) = self.players.flying_user(user) else {
-            return self.answer(&asker, DealOutcome::Refused, "you have no ship in space");
+            return self.answer(&asker, unknown, "you have no ship in space");
         };
         let asked = self.deals.asked.entry(account).or_default();
         *asked += 1;
         if *asked > DEALS_PER_SECOND {
-            return self.answer(&asker, DealOutcome::Refused, "you ask too often: wait a second");
+            return self.answer(&asker, unknown, "you ask too often: wait a second");
         }
         let key = request.key();
         let bargain = match request.bargain() {
@@ -108,7 +114,12 @@ impl Core<'_, '_> {
             }
         };
         if let Some(open) = self.deals.open.get_mut(&key) {
-            if open.account == account && open.bargain == bargain && open.askers.len() < MAX_OPEN_DEALS {
+            if open.account == account && open.bargain == bargain {
+                open.again |= request.again;
+                // The one who asked first has stopped waiting.
+                if open.askers.len() >= MAX_OPEN_DEALS {
+                    open.askers.remove(0);
+                }
                 open.askers.push(asker);
             } else {
                 self.answer(&asker, DealOutcome::Refused, "this key names another deal: choose another one");
@@ -120,12 +131,12 @@ impl Core<'_, '_> {
             return self.answer(&asker, DealOutcome::Done, text);
         }
         if self.deals.open.values().filter(|open| open.account == account).count() >= MAX_OPEN_DEALS {
-            return self.answer(&asker, DealOutcome::Refused, "too many deals at once: wait for their ends");
+            return self.answer(&asker, unknown, "too many deals at once: wait for their ends");
         }
         let needs_books = bargain != Bargain::Undock;
         if needs_books && self.storage.store().is_none_or(crate::db::Store::is_away) {
             self.tally.deals_refused_away += 1;
-            return self.answer(&asker, DealOutcome::Refused, AWAY);
+            return self.answer(&asker, unknown, if request.again { UNDECIDED } else { AWAY });
         }
         // Leaving twice is leaving once: no key needs to be kept for it.
         let token = if needs_books { self.storage.request_deal(key) } else { 0 };
@@ -133,6 +144,7 @@ impl Core<'_, '_> {
             account,
             ship,
             bargain,
+            again: request.again,
             askers: vec![asker],
             stage: Stage::LookingUp(token),
             since: self.clock.tick,
@@ -157,7 +169,8 @@ impl Core<'_, '_> {
         }
         match outcome {
             DealOutcome::Done => self.tally.deals_done += 1,
-            _ => self.tally.deals_refused += 1,
+            DealOutcome::Refused => self.tally.deals_refused += 1,
+            DealOutcome::Undecided => {}
         }
         if matches!(open.bargain, Bargain::Accept) {
             self.trade_ended(key, outcome == DealOutcome::Done, text);
@@ -217,9 +230,15 @@ impl Core<'_, '_> {
     /// The database could not tell. Whether the token was a deal's.
     pub fn deal_read_failed(&mut self, token: u64) -> bool {
         let Some(key) = self.looking_up(token) else { return false };
-        self.tally.deals_refused_away += 1;
-        self.close_deal(key, DealOutcome::Refused, AWAY);
+        self.give_up_looking(key);
         true
+    }
+
+    /// The database does not say whether the deal was done once.
+    fn give_up_looking(&mut self, key: DealKey) {
+        self.tally.deals_refused_away += 1;
+        let again = self.deals.open.get(&key).is_some_and(|open| open.again);
+        self.close_deal(key, not_looked_up(again), if again { UNDECIDED } else { AWAY });
     }
 
     fn looking_up(&self, token: u64) -> Option<DealKey> {
@@ -468,6 +487,11 @@ impl Core<'_, '_> {
     }
 }
 
+/// What can be said of a deal before its key was looked up: of one that is new, that nothing has come of it.
+fn not_looked_up(again: bool) -> DealOutcome {
+    if again { DealOutcome::Undecided } else { DealOutcome::Refused }
+}
+
 fn poor(own: bool, commodity: Commodity) -> &'static str {
     match (own, commodity) {
         (true, Commodity::Ore) => "you have not so much ore there",
@@ -503,13 +527,12 @@ pub fn tend_deals(mut core: Core<'_, '_>) {
     for key in late {
         let Some(open) = core.deals.open.get_mut(&key) else { continue };
         match open.stage {
-            Stage::LookingUp(_) => core.close_deal(key, DealOutcome::Refused, AWAY),
+            Stage::LookingUp(_) => core.give_up_looking(key),
             Stage::Judging { .. } => core.refuse_deal(key, "nobody has answered for your ship: try again"),
             // It may still be done: whoever asks again under its key is told.
             Stage::Settling { .. } => {
                 for asker in std::mem::take(&mut open.askers) {
-                    let text = "the database has not answered yet: it is not decided, ask again";
-                    core.answer(&asker, DealOutcome::Undecided, text);
+                    core.answer(&asker, DealOutcome::Undecided, UNDECIDED);
                 }
             }
         }

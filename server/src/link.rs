@@ -45,8 +45,8 @@ impl Link {
     /// A link over `transport`, which judges players by tickets and shards by the secret.
     pub fn new(transport: ServerHandle, tickets: TicketOffice, shard_secret: &str) -> Self {
         transport.gate_auth();
-        // As `Deal` stands there: a key in two halves, kind and item, ship, ore, credits, ore and credits wanted.
-        let deal = [64, 64, 8, 8, 32, 32, 64, 32, 64].map(Field::Bits);
+        // As `Deal` stands there: a key in two halves, kind and item, ship, ore, credits, ore and credits wanted, again.
+        let deal = [64, 64, 8, 8, 32, 32, 64, 32, 64, 1].map(Field::Bits);
         let messages = ClientMessages::new(&protocol()).request::<Respawn>(&[]).request::<Deal>(&deal);
         transport.set_client_messages(messages);
         Self {

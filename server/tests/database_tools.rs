@@ -1,5 +1,7 @@
 //! An operator's tools: a dump brings a world over whole, and a check finds each fault that is planted.
 
+mod common;
+
 use diesel::Connection;
 use diesel::connection::SimpleConnection;
 use diesel::sqlite::SqliteConnection;
@@ -115,6 +117,30 @@ fn a_dump_brings_a_world_over_whole() {
     assert!(tools::check(&database).expect("read").is_clean());
     let again = tools::import(&database, &mut text.as_bytes()).expect_err("there is a world in it");
     assert!(matches!(again, DumpError::NotEmpty), "{again}");
+}
+
+#[cfg(feature = "postgres")]
+#[test]
+fn a_world_moves_from_sqlite_to_postgres_and_back() {
+    let Some(postgres) = common::World::postgres() else { return };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (from, back) = (folder.path().join("from.sqlite"), folder.path().join("back.sqlite"));
+    let account = world(&from);
+    let text = dump(&from);
+    // As the tool does it: reserved for the one who fills it.
+    let lock = Database::lock(postgres.url()).expect("nobody else has it");
+    let there = postgres.open().guarded_by(&lock).expect("it is reserved");
+    tools::import(&there, &mut text.as_bytes()).expect("it is imported");
+    assert!(tools::check(&there).expect("read").is_clean());
+    assert_eq!(tools::stats(&there).expect("read"), tools::stats(&open(&from)).expect("read"));
+    assert_eq!(there.entity(SHIP).expect("read"), row_of(&ship(account)));
+    let mut bytes = Vec::new();
+    tools::export(&there, &mut bytes).expect("it is exported");
+    assert_eq!(String::from_utf8(bytes).expect("JSON is text"), text, "the same on either backend");
+    tools::import(&open(&back), &mut text.as_bytes()).expect("and back");
+    assert_eq!(dump(&back), text);
+    let full = tools::import(&there, &mut text.as_bytes()).expect_err("there is a world in it");
+    assert!(matches!(full, DumpError::NotEmpty), "{full}");
 }
 
 #[test]

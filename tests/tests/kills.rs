@@ -23,7 +23,7 @@ use sidereal_protocol::{
 };
 use sidereal_server::db::{Database, tools};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{BufRead, BufReader},
     path::Path,
     time::{Duration, Instant},
@@ -32,7 +32,14 @@ use tempfile::TempDir;
 use uuid::Uuid;
 use world::{Process, Server, shard_flags, text};
 
-const BOTS: u32 = 8;
+const BOTS: u32 = 24;
+
+/// How long the first server lives: until the first holds are full and deals are done.
+const FIRST_LIFE: Duration = Duration::from_secs(30);
+
+/// Every so many kills the bots outlive the server, come back by their session tokens and ask again for what was not
+/// answered. It takes them ten seconds to miss it, so that the others begin anew.
+const BOTS_SURVIVE: u32 = 8;
 
 /// The promise: no ordinary state is older than this after a kill.
 const LOSS_WINDOW: Duration = Duration::from_secs(1);
@@ -44,14 +51,12 @@ struct Told {
     done: u32,
     refused: u32,
     undecided: u32,
-    sessions: u32,
 }
 
-impl Told {
-    /// Whether a deal of this kind leaves a row. Undocking moves nothing, and an offer is a row once it is taken up.
-    fn is_stored(&self) -> bool {
-        !["Undock", "Offer", "Decline"].iter().any(|kind| self.bargain.contains(kind))
-    }
+/// Whether a deal of this kind leaves a row. Undocking moves nothing, and an offer is a row once it is taken up, under the
+/// same key.
+fn is_stored(bargain: &str) -> bool {
+    !["Undock", "Offer", "Decline"].iter().any(|kind| bargain.contains(kind))
 }
 
 fn journal(path: &Path) -> BTreeMap<Uuid, Told> {
@@ -61,9 +66,13 @@ fn journal(path: &Path) -> BTreeMap<Uuid, Told> {
         // The bots may be writing the last one just now.
         let Ok(line) = serde_json::from_str::<serde_json::Value>(&line.expect("text")) else { continue };
         let key = line["key"].as_str().and_then(|key| key.parse().ok()).expect("a key");
+        let bargain = line["bargain"].to_string();
+        if !is_stored(&bargain) {
+            continue;
+        }
         let deal = told.entry(key).or_default();
         match line["outcome"].as_str() {
-            None => (deal.bargain, deal.sessions) = (line["bargain"].to_string(), deal.sessions + 1),
+            None => deal.bargain = bargain,
             Some("done") => deal.done += 1,
             Some("refused") => deal.refused += 1,
             Some(_) => deal.undecided += 1,
@@ -72,14 +81,19 @@ fn journal(path: &Path) -> BTreeMap<Uuid, Told> {
     told
 }
 
+/// The ship that a line of the server's log says is in space.
+fn entered_ship(line: &str) -> Option<Uuid> {
+    line.contains("in space").then(|| line.split("id=").nth(1)?.split_whitespace().next()?.parse().ok())?
+}
+
 /// What a run found.
 #[derive(Debug, Default)]
 struct Found {
     kills: u32,
     done: usize,
     refused: usize,
-    /// Deals that had no final answer at a kill.
-    open_at_kills: usize,
+    /// Deals that never had a final answer.
+    open: usize,
     /// Of these, found done in the database: the answer was lost, the deal was not.
     done_unheard: usize,
     undecided: u32,
@@ -88,14 +102,16 @@ struct Found {
     problems: Vec<String>,
 }
 
-/// Holds the database against the journal and against itself; `tick` is the highest that the server can have had.
-fn hold_against(found: &mut Found, url: &str, journal_path: &Path, tick: u64) {
+/// Holds the database against the journal and against itself; `tick` is the highest that the server can have had, and
+/// `flown` are the ships that had flown for longer than the loss window.
+fn hold_against(found: &mut Found, url: &str, journal_path: &Path, tick: u64, flown: &BTreeSet<Uuid>) {
     let database = Database::open(url).expect("it opens after a kill");
     let report = tools::check(&database).expect("it can be read");
     found.problems.extend(report.problems);
     let told = journal(journal_path);
     (found.done, found.refused, found.undecided) = (0, 0, 0);
-    for (key, deal) in told.iter().filter(|(_, deal)| deal.is_stored()) {
+    (found.open, found.done_unheard) = (0, 0);
+    for (key, deal) in &told {
         let stored = database.deal(*key).expect("it can be read").is_some();
         found.done += usize::from(deal.done > 0);
         found.refused += usize::from(deal.refused > 0 && deal.done == 0);
@@ -104,7 +120,7 @@ fn hold_against(found: &mut Found, url: &str, journal_path: &Path, tick: u64) {
             (true, _, false) => found.problems.push(format!("lost: {key} was told as done: {deal:?}")),
             (false, true, true) => found.problems.push(format!("doubled: {key} was told as refused: {deal:?}")),
             (false, false, _) => {
-                found.open_at_kills += 1;
+                found.open += 1;
                 found.done_unheard += usize::from(stored);
             }
             _ => {}
@@ -112,7 +128,8 @@ fn hold_against(found: &mut Found, url: &str, journal_path: &Path, tick: u64) {
     }
     for record in ships(&database) {
         // What rests does not change, and keeps the tick at which it came to rest.
-        if record.state.velocity.length() > 1.0 && record.docked.is_none() {
+        let moves = record.state.velocity.length() > 1.0 && record.docked.is_none();
+        if moves && flown.contains(&record.id.0) {
             found.ships += 1;
             let age_ms = tick.saturating_sub(record.tick.0) * TICK_DURATION.as_millis() as u64;
             found.oldest_ms = found.oldest_ms.max(age_ms);
@@ -148,13 +165,13 @@ fn kill_again_and_again(url: &str, kills: u32, seed: u64) -> Found {
     // The bots come back to the address that they know.
     let mut http_addr = world::ANY.to_owned();
     let mut bots: Option<Process> = None;
-    for _ in 0..kills {
+    while found.kills < kills {
         let unlimited = [("--http-addr", http_addr.as_str()), ("--rate-limit-address", "0")];
         let mut server = Server::start_with(folder.path(), url, 1, &unlimited);
         http_addr = server.http_addr.to_string();
         let shard = Process::start("sidereal-shard", &shard_flags(&server, &[("--name", "shard")]));
         server.wait_until("a lease", |server| server.metric("sidereal_leased_sectors") > 0);
-        let bots = bots.get_or_insert_with(|| {
+        let fleet = bots.get_or_insert_with(|| {
             let count = BOTS.to_string();
             let (url, journal) = (server.url(), text(&journal_path));
             let flags = ["--http", &url, "--count", &count, "--mission", "trade", "--journal", &journal];
@@ -162,25 +179,38 @@ fn kill_again_and_again(url: &str, kills: u32, seed: u64) -> Found {
         });
         server.wait_until("players", |server| server.metric("sidereal_players") >= u64::from(BOTS) / 2);
         // How long it then lives is what this is about: no other measure of a random moment.
-        let lives = Duration::from_millis(random.random_range(100..3_500));
+        let lives = match found.kills {
+            0 => FIRST_LIFE,
+            _ => Duration::from_millis(random.random_range(200..4_500)),
+        };
         let begun = Instant::now();
         let mut told = (0, begun);
+        let mut entered: BTreeMap<Uuid, Instant> = BTreeMap::new();
         while begun.elapsed() < lives {
             // Told every tenth tick: what it is holds from when it changed.
             let tick = server.metric("sidereal_tick");
             if tick != told.0 {
                 told = (tick, Instant::now());
             }
-            bots.listen(Duration::from_millis(random.random_range(0..5)));
+            fleet.listen(Duration::from_millis(random.random_range(0..5)));
             server.process.listen(Duration::ZERO);
+            for ship in server.process.seen().iter().filter_map(|line| entered_ship(line)) {
+                entered.entry(ship).or_insert_with(Instant::now);
+            }
         }
         let since = told.1.elapsed();
+        let killed = Instant::now();
         server.process.kill();
+        entered.retain(|_, since| killed - *since > LOSS_WINDOW);
+        let flown = entered.into_keys().collect();
         let tick = told.0 + (since.as_millis() / TICK_DURATION.as_millis()) as u64;
         shard.kill();
-        assert!(bots.is_running(), "{:#?}", bots.seen());
+        assert!(fleet.is_running(), "{:#?}", fleet.seen());
         found.kills += 1;
-        hold_against(&mut found, url, &journal_path, tick);
+        if !found.kills.is_multiple_of(BOTS_SURVIVE) {
+            bots.take().expect("they run").kill();
+        }
+        hold_against(&mut found, url, &journal_path, tick, &flown);
         if found.kills.is_multiple_of(20) {
             println!("{found:?}");
         }

@@ -21,7 +21,7 @@ proptest! {
         kind in any::<u8>(), item in any::<u8>(), to in any::<u32>(), ore in any::<u32>(), credits in any::<u64>(),
     ) {
         let deal = Deal {
-            key_high: 0, key_low: 0, kind, item, to, ore, credits, want_ore: ore, want_credits: credits,
+            key_high: 0, key_low: 0, kind, item, to, ore, credits, want_ore: ore, want_credits: credits, again: false,
         };
         if let Ok(bargain) = deal.bargain() {
             prop_assert_eq!(bargain.validate(), Ok(()));

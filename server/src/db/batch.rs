@@ -1,15 +1,13 @@
 //! The writer's batch: changes into rows, with an exact count of those that lost against a newer fence.
 //!
-//! SQLite takes them one by one, for a statement is a call of a function there. PostgreSQL takes all of them in one
-//! statement, for there each is a round trip, see `postgres::bulk`.
+//! All entities of a batch go in one statement of either backend's own; what happens when a row is there already is the
+//! same SQL for both. Measured once, batches of 500 on two busy cores, this crate at opt-level 1, rows per second: SQLite
+//! 12,000 to 16,000 one by one, 58,000 to 100,000 together; PostgreSQL on the same machine 1,700 to 3,000 one by one,
+//! 31,000 to 51,000 together, and 30,000 to 35,000 by `COPY` into a temporary table and from there.
 
-#[cfg(any(feature = "postgres", test))]
 use std::collections::HashMap;
 
 use diesel::prelude::*;
-use diesel::query_dsl::methods;
-use diesel::sqlite::SqliteConnection;
-use diesel::upsert::excluded;
 use uuid::Uuid;
 
 use super::conn::Conn;
@@ -17,8 +15,11 @@ use super::database::{write_meta, write_ship};
 #[cfg(feature = "postgres")]
 use super::postgres;
 use super::rows::{Fence, Sector, StoredEntity};
-use super::schema::{entities, sectors};
+use super::sqlite;
 use super::write_behind::Change;
+
+#[cfg(test)]
+mod tests;
 
 /// What became of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,15 +35,48 @@ pub(super) enum EntityRow<'a> {
     Tombstone(Uuid, Fence),
 }
 
-impl EntityRow<'_> {
-    #[cfg(any(feature = "postgres", test))]
+impl<'a> EntityRow<'a> {
     pub fn id(&self) -> Uuid {
         match self {
             Self::State(entity) => entity.id,
             Self::Tombstone(id, _) => *id,
         }
     }
+
+    pub fn fence(&self) -> Fence {
+        match self {
+            Self::State(entity) => entity.fence(),
+            Self::Tombstone(_, fence) => *fence,
+        }
+    }
+
+    /// Kind, owner, sector and record; a tombstone has none, and leaves those of the row as they are, but for the record.
+    pub fn content(&self) -> (i16, Option<&'a [u8]>, Sector, &'a [u8]) {
+        match self {
+            Self::State(entity) => {
+                let owner = entity.owner.as_ref().map(|owner| owner.as_bytes().as_slice());
+                (entity.kind, owner, entity.sector, &entity.record)
+            }
+            Self::Tombstone(..) => (0, None, (0, 0), &[]),
+        }
+    }
 }
+
+/// The columns of an entity's row, as the statements of both backends bind them.
+pub(super) const COLUMNS: &str =
+    "id, kind, owner, sector_x, sector_y, epoch, version, tick, record, deleted, updated_at";
+
+/// What happens when the row is there: nothing if it is newer, by the order of [`Fence`].
+pub(super) const ON_CONFLICT: &str = "\
+    ON CONFLICT (id) DO UPDATE SET \
+    kind = CASE WHEN excluded.deleted THEN entities.kind ELSE excluded.kind END, \
+    owner = CASE WHEN excluded.deleted THEN entities.owner ELSE excluded.owner END, \
+    sector_x = CASE WHEN excluded.deleted THEN entities.sector_x ELSE excluded.sector_x END, \
+    sector_y = CASE WHEN excluded.deleted THEN entities.sector_y ELSE excluded.sector_y END, \
+    epoch = excluded.epoch, version = excluded.version, tick = excluded.tick, record = excluded.record, \
+    deleted = excluded.deleted, updated_at = excluded.updated_at \
+    WHERE (excluded.epoch, excluded.version, excluded.tick, excluded.deleted) \
+    >= (entities.epoch, entities.version, entities.tick, entities.deleted)";
 
 /// Writes changes inside a transaction, those of one key in their order. `now` is in Unix milliseconds.
 pub(super) fn write<'a>(
@@ -71,30 +105,22 @@ pub(super) fn write<'a>(
     Ok(WriteOutcome { stale: (rows.len() - written) as u64 })
 }
 
+/// Stores states and tombstones unless newer ones are there; tells how many were stored.
 fn write_entities(conn: &mut Conn<'_>, rows: &[EntityRow<'_>], now: i64) -> QueryResult<usize> {
     let mut written = 0;
-    match conn {
-        Conn::Sqlite(conn) => {
-            for row in rows {
-                written += usize::from(match row {
-                    EntityRow::State(entity) => write_state(conn, entity, now)?,
-                    EntityRow::Tombstone(id, fence) => write_tombstone(conn, *id, *fence, now)?,
-                });
-            }
-        }
-        #[cfg(feature = "postgres")]
-        Conn::Postgres(conn) => {
-            for wave in waves(rows) {
-                written += postgres::write_entities(conn, &wave, now)?;
-            }
-        }
+    for wave in waves(rows) {
+        written += match conn {
+            Conn::Sqlite(conn) => sqlite::write_entities(conn, &wave, now)?,
+            #[cfg(feature = "postgres")]
+            Conn::Postgres(conn) => postgres::write_entities(conn, &wave, now)?,
+        };
     }
     Ok(written)
 }
 
 /// The rows in as few groups as it takes for none to hold an entity twice: a statement cannot change a row twice, and of
-/// two changes each must be counted. The writer's batches need one.
-#[cfg_attr(not(feature = "postgres"), cfg(test))]
+/// two changes each must be counted. The writer's batches need one. Each is in the order of its ids, so that two writers
+/// cannot wait for each other.
 fn waves<'a>(rows: &[EntityRow<'a>]) -> Vec<Vec<EntityRow<'a>>> {
     let mut waves: Vec<Vec<EntityRow<'a>>> = Vec::new();
     let mut seen: HashMap<Uuid, usize> = HashMap::with_capacity(rows.len());
@@ -106,97 +132,17 @@ fn waves<'a>(rows: &[EntityRow<'a>]) -> Vec<Vec<EntityRow<'a>>> {
         waves[*times].push(*row);
         *times += 1;
     }
+    for wave in &mut waves {
+        wave.sort_unstable_by_key(EntityRow::id);
+    }
     waves
 }
 
+/// Marks sectors as generated; the first mark stays.
 fn write_generated(conn: &mut Conn<'_>, marks: &[(Sector, i64)]) -> QueryResult<()> {
     match conn {
-        Conn::Sqlite(conn) => {
-            for ((x, y), tick) in marks {
-                diesel::insert_into(sectors::table)
-                    .values((sectors::x.eq(x), sectors::y.eq(y), sectors::generated_at_tick.eq(tick)))
-                    .on_conflict_do_nothing()
-                    .execute(*conn)?;
-            }
-            Ok(())
-        }
+        Conn::Sqlite(conn) => sqlite::write_generated(conn, marks),
         #[cfg(feature = "postgres")]
         Conn::Postgres(conn) => postgres::write_generated(conn, marks),
     }
-}
-
-/// The order of [`Fence`] in SQL: the new row is not older than the stored one. A macro, for the type has forty lines.
-macro_rules! is_not_older {
-    () => {
-        excluded(entities::epoch).gt(entities::epoch).or(excluded(entities::epoch).eq(entities::epoch).and(
-            excluded(entities::version).gt(entities::version).or(excluded(entities::version)
-                .eq(entities::version)
-                .and(excluded(entities::tick).gt(entities::tick).or(
-                    excluded(entities::tick).eq(entities::tick).and(excluded(entities::deleted).ge(entities::deleted)),
-                ))),
-        ))
-    };
-}
-
-/// Stores a state unless a newer one is there; tells whether it was stored.
-fn write_state(conn: &mut SqliteConnection, entity: &StoredEntity, now: i64) -> QueryResult<bool> {
-    let owner = entity.owner.as_ref().map(|owner| owner.as_bytes().as_slice());
-    let insert = diesel::insert_into(entities::table)
-        .values((
-            entities::id.eq(entity.id.as_bytes().as_slice()),
-            entities::kind.eq(entity.kind),
-            entities::owner.eq(owner),
-            entities::sector_x.eq(entity.sector.0),
-            entities::sector_y.eq(entity.sector.1),
-            entities::epoch.eq(entity.epoch),
-            entities::version.eq(entity.version),
-            entities::tick.eq(entity.tick),
-            entities::record.eq(entity.record.as_slice()),
-            entities::deleted.eq(false),
-            entities::updated_at.eq(now),
-        ))
-        .on_conflict(entities::id)
-        .do_update()
-        .set((
-            entities::kind.eq(excluded(entities::kind)),
-            entities::owner.eq(excluded(entities::owner)),
-            entities::sector_x.eq(excluded(entities::sector_x)),
-            entities::sector_y.eq(excluded(entities::sector_y)),
-            entities::epoch.eq(excluded(entities::epoch)),
-            entities::version.eq(excluded(entities::version)),
-            entities::tick.eq(excluded(entities::tick)),
-            entities::record.eq(excluded(entities::record)),
-            entities::deleted.eq(excluded(entities::deleted)),
-            entities::updated_at.eq(excluded(entities::updated_at)),
-        ));
-    Ok(methods::FilterDsl::filter(insert, is_not_older!()).execute(conn)? > 0)
-}
-
-/// Marks an entity as gone unless a newer state is there; tells whether it was marked. The row keeps the fence.
-fn write_tombstone(conn: &mut SqliteConnection, id: Uuid, fence: Fence, now: i64) -> QueryResult<bool> {
-    const NOTHING: &[u8] = &[];
-    let insert = diesel::insert_into(entities::table)
-        .values((
-            entities::id.eq(id.as_bytes().as_slice()),
-            entities::kind.eq(0),
-            entities::sector_x.eq(0),
-            entities::sector_y.eq(0),
-            entities::epoch.eq(fence.epoch),
-            entities::version.eq(fence.version),
-            entities::tick.eq(fence.tick),
-            entities::record.eq(NOTHING),
-            entities::deleted.eq(true),
-            entities::updated_at.eq(now),
-        ))
-        .on_conflict(entities::id)
-        .do_update()
-        .set((
-            entities::epoch.eq(excluded(entities::epoch)),
-            entities::version.eq(excluded(entities::version)),
-            entities::tick.eq(excluded(entities::tick)),
-            entities::record.eq(excluded(entities::record)),
-            entities::deleted.eq(excluded(entities::deleted)),
-            entities::updated_at.eq(excluded(entities::updated_at)),
-        ));
-    Ok(methods::FilterDsl::filter(insert, is_not_older!()).execute(conn)? > 0)
 }

@@ -514,6 +514,11 @@ impl Books {
         self.counts.failures
     }
 
+    /// Whether no deal waits, and nothing is being written or read.
+    pub fn is_at_rest(&self) -> bool {
+        self.shared_loaded && self.queue.is_empty() && self.in_flight.is_none()
+    }
+
     /// What is not in the database yet.
     pub fn unwritten(&self) -> usize {
         let in_flight = self.in_flight.as_ref().map_or(0, |tx| tx.dirty.len() + tx.links.len() + tx.deals.len());

@@ -1,7 +1,8 @@
 //! The database's blocking calls. A call waits for a free connection and for the disk: never on the ECS thread.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use diesel::dsl::not;
@@ -327,22 +328,18 @@ impl Database {
 
     /// Reads sectors, and the fences of `ids`, as they were at one moment.
     pub(super) fn load_sectors(&self, wanted: &[Sector], ids: &[Uuid]) -> Result<StoredSectors, DbError> {
-        // A block is a few columns: a query for each, not one for each sector.
-        let mut columns: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
-        for &(x, y) in wanted {
-            columns.entry(x).or_default().push(y);
-        }
+        let runs = runs(wanted);
         self.pool.get()?.conn().read_transaction(|conn| {
             let mut stored = StoredSectors::default();
-            for (x, all) in columns {
-                for ys in all.chunks(IDS_PER_QUERY) {
-                    let marks = sectors::table.filter(sectors::x.eq(x).and(sectors::y.eq_any(ys))).select(sectors::y);
-                    let marked: Vec<i32> = with_conn!(conn, |c| marks.load(c))?;
-                    stored.generated.extend(marked.into_iter().map(|y| (x, y)));
-                    let rows: Vec<EntityRow> = with_conn!(conn, |c| sector_query(x, ys).load(c))?;
-                    for row in rows {
-                        stored.entities.push(entity_from(row)?);
-                    }
+            for (x, ys) in runs {
+                let marks = sectors::table
+                    .filter(sectors::x.eq(x).and(sectors::y.between(*ys.start(), *ys.end())))
+                    .select(sectors::y);
+                let marked: Vec<i32> = with_conn!(conn, |c| marks.load(c))?;
+                stored.generated.extend(marked.into_iter().map(|y| (x, y)));
+                let rows: Vec<EntityRow> = with_conn!(conn, |c| sector_query(x, *ys.start(), *ys.end()).load(c))?;
+                for row in rows {
+                    stored.entities.push(entity_from(row)?);
                 }
             }
             stored.fences = load_fences(conn, ids)?;
@@ -398,14 +395,27 @@ fn is_postgres(url: &str) -> bool {
         .is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("postgres") || scheme.eq_ignore_ascii_case("postgresql"))
 }
 
+/// Sectors as runs in one column of the world each: a block is four, and a query for each is few.
+fn runs(sectors: &[Sector]) -> Vec<(i32, RangeInclusive<i32>)> {
+    let sorted: BTreeSet<Sector> = sectors.iter().copied().collect();
+    let mut runs: Vec<(i32, RangeInclusive<i32>)> = Vec::new();
+    for (x, y) in sorted {
+        match runs.last_mut() {
+            Some((column, ys)) if *column == x && ys.end().checked_add(1) == Some(y) => *ys = *ys.start()..=y,
+            _ => runs.push((x, y..=y)),
+        }
+    }
+    runs
+}
+
 /// The condition is the one of the index `entities_by_sector`, word for word, so that the index is used.
 #[diesel::dsl::auto_type(no_type_alias)]
-fn sector_query<'a>(x: i32, ys: &'a [i32]) -> _ {
+fn sector_query(x: i32, first: i32, last: i32) -> _ {
     let columns: EntityColumns = ENTITY_COLUMNS;
     entities::table
         .select(columns)
         .filter(entities::sector_x.eq(x))
-        .filter(entities::sector_y.eq_any(ys))
+        .filter(entities::sector_y.between(first, last))
         .filter(not(entities::deleted))
         .filter(entities::owner.is_null())
 }
@@ -484,6 +494,17 @@ pub(super) fn unix_ms() -> i64 {
 mod tests {
     use super::*;
 
+    #[test]
+    fn every_sector_is_in_one_run() {
+        let block: Vec<Sector> = (0..4).flat_map(|y| (0..4).map(move |x| (x, y))).collect();
+        assert_eq!(runs(&block), (0..4).map(|x| (x, 0..=3)).collect::<Vec<_>>());
+        let scattered = [(1, i32::MAX), (1, i32::MIN), (2, i32::MIN), (1, 5), (1, 6), (1, 5), (1, 8)];
+        let expected =
+            [(1, i32::MIN..=i32::MIN), (1, 5..=6), (1, 8..=8), (1, i32::MAX..=i32::MAX), (2, i32::MIN..=i32::MIN)];
+        assert_eq!(runs(&scattered), expected);
+        assert!(runs(&[]).is_empty());
+    }
+
     #[derive(QueryableByName)]
     struct Step {
         #[diesel(sql_type = Text)]
@@ -493,12 +514,46 @@ mod tests {
     #[test]
     fn a_sector_is_found_by_its_index() {
         let database = Database::open(":memory:").expect("memory is there");
-        let Pool::Sqlite(pool) = &database.pool else { panic!("memory is SQLite's") };
-        let mut conn = pool.get().expect("a connection");
-        let query = diesel::debug_query::<diesel::sqlite::Sqlite, _>(&sector_query(1, &[2])).to_string();
+        let query = diesel::debug_query::<diesel::sqlite::Sqlite, _>(&sector_query(1, 2, 5)).to_string();
         let (sql, _binds) = query.split_once(" -- binds").expect("a query with parameters");
-        let plan: Vec<Step> = diesel::sql_query(format!("EXPLAIN QUERY PLAN {sql}")).load(&mut *conn).expect("a plan");
+        let plan: Vec<Step> = database
+            .with(|conn| match conn {
+                Conn::Sqlite(conn) => Ok(diesel::sql_query(format!("EXPLAIN QUERY PLAN {sql}")).load(*conn)?),
+                #[cfg(feature = "postgres")]
+                Conn::Postgres(_) => unreachable!("it is in memory"),
+            })
+            .expect("a plan");
         let plan: Vec<String> = plan.into_iter().map(|step| step.detail).collect();
-        assert_eq!(plan, ["SEARCH entities USING INDEX entities_by_sector (sector_x=? AND sector_y=?)"]);
+        assert_eq!(plan, ["SEARCH entities USING INDEX entities_by_sector (sector_x=? AND sector_y>? AND sector_y<?)"]);
+    }
+
+    #[cfg(feature = "postgres")]
+    #[test]
+    fn a_sector_is_found_by_its_index_in_postgres_too() {
+        use diesel::sql_types::Integer;
+
+        #[derive(QueryableByName)]
+        struct Line {
+            #[diesel(sql_type = Text, column_name = "QUERY PLAN")]
+            line: String,
+        }
+
+        let Some(cluster) = crate::db::cluster::PgCluster::shared() else { return };
+        let database = Database::open(&cluster.new_schema()).expect("it opens");
+        let query = diesel::debug_query::<diesel::pg::Pg, _>(&sector_query(1, 2, 5)).to_string();
+        let (sql, _binds) = query.split_once(" -- binds").expect("a query with parameters");
+        let plan: Vec<Line> = database
+            .with(|conn| match conn {
+                Conn::Postgres(conn) => {
+                    // An empty table is read through, whatever indexes it has.
+                    diesel::sql_query("SET enable_seqscan = off").execute(*conn)?;
+                    let explain = diesel::sql_query(format!("EXPLAIN {sql}"));
+                    Ok(explain.bind::<Integer, _>(1).bind::<Integer, _>(2).bind::<Integer, _>(5).load(*conn)?)
+                }
+                Conn::Sqlite(_) => unreachable!("it is PostgreSQL's"),
+            })
+            .expect("a plan");
+        let plan: String = plan.into_iter().map(|step| step.line + "\n").collect();
+        assert!(plan.contains("entities_by_sector") && !plan.contains("Filter"), "{plan}");
     }
 }

@@ -28,7 +28,7 @@
 //! })
 //! ```
 //!
-//! - [`with_conn!`](conn::with_conn) compiles its body for both backends. A function that others call takes
+//! - `with_conn!` compiles its body for both backends. A function that others call takes
 //!   `&mut Conn<'_>`. What differs is a `match` on it.
 //! - Columns are `Binary`, `Text`, `SmallInt`, `Integer`, `BigInt`, `Bool`, nullable or not.
 //! - Texts are checked first (`text`): PostgreSQL takes no NUL, and an index no long ones.
@@ -38,6 +38,10 @@
 
 mod batch;
 mod books;
+#[cfg(all(test, feature = "postgres"))]
+#[path = "../../tests/common/cluster.rs"]
+#[allow(dead_code, reason = "written for the tests outside, which use all of it")]
+mod cluster;
 mod conn;
 mod database;
 mod error;

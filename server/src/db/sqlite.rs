@@ -1,4 +1,4 @@
-//! What only SQLite needs: the forms of its URL, opening a file, its pragmas, its migrations, its write transaction.
+//! What only SQLite needs: the forms of its URL, opening a file, its pragmas, its migrations, its form of a batch.
 //!
 //! The other backend is `postgres`.
 
@@ -12,11 +12,14 @@ use diesel::migration::MigrationSource;
 use diesel::prelude::*;
 use diesel::r2d2::{ConnectionManager, CustomizeConnection};
 use diesel::result::Error as DieselError;
-use diesel::sql_types::{BigInt, Integer};
+use diesel::sql_types::{BigInt, Binary, Bool, Integer, Nullable, SmallInt};
 use diesel::sqlite::Sqlite;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
+use super::batch::{COLUMNS, EntityRow, ON_CONFLICT};
 use super::error::DbError;
+use super::rows::Sector;
+use super::schema::sectors;
 
 type Conn = SqliteConnection;
 
@@ -33,6 +36,9 @@ const BUSY_TIMEOUT_MS: u32 = 5_000;
 
 /// How long a caller waits for a free connection.
 pub(super) const POOL_WAIT_MS: u64 = 5_000;
+
+/// How many rows one statement writes: eleven parameters each, and SQLite takes 32,766.
+const ROWS_PER_STATEMENT: usize = 500;
 
 /// The writer, the reader, two logins, and one to spare.
 const MAX_CONNECTIONS: u32 = 5;
@@ -141,6 +147,45 @@ pub(super) fn lock(url: &str) -> Result<Option<File>, DbError> {
         Err(TryLockError::WouldBlock) => Err(DbError::InUse { database: path }),
         Err(TryLockError::Error(error)) => Err(refused(error)),
     }
+}
+
+/// Stores states and tombstones, none of which names an entity twice; tells how many were stored.
+pub(super) fn write_entities(conn: &mut Conn, rows: &[EntityRow<'_>], now: i64) -> QueryResult<usize> {
+    let mut written = 0;
+    for rows in rows.chunks(ROWS_PER_STATEMENT) {
+        let places = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; rows.len()].join(", ");
+        let sql = format!("INSERT INTO entities ({COLUMNS}) VALUES {places} {ON_CONFLICT}");
+        let mut insert = diesel::sql_query(sql).into_boxed::<Sqlite>();
+        for row in rows {
+            let (kind, owner, sector, record) = row.content();
+            let fence = row.fence();
+            insert = insert
+                .bind::<Binary, _>(row.id().into_bytes().to_vec())
+                .bind::<SmallInt, _>(kind)
+                .bind::<Nullable<Binary>, _>(owner)
+                .bind::<Integer, _>(sector.0)
+                .bind::<Integer, _>(sector.1)
+                .bind::<BigInt, _>(fence.epoch)
+                .bind::<BigInt, _>(fence.version)
+                .bind::<BigInt, _>(fence.tick)
+                .bind::<Binary, _>(record)
+                .bind::<Bool, _>(fence.deleted)
+                .bind::<BigInt, _>(now);
+        }
+        written += insert.execute(conn)?;
+    }
+    Ok(written)
+}
+
+/// Marks sectors as generated; the first mark stays.
+pub(super) fn write_generated(conn: &mut Conn, marks: &[(Sector, i64)]) -> QueryResult<()> {
+    for ((x, y), tick) in marks {
+        diesel::insert_into(sectors::table)
+            .values((sectors::x.eq(x), sectors::y.eq(y), sectors::generated_at_tick.eq(tick)))
+            .on_conflict_do_nothing()
+            .execute(conn)?;
+    }
+    Ok(())
 }
 
 fn cannot_open(database: &str, error: &dyn std::fmt::Display) -> DbError {

@@ -39,9 +39,10 @@ pub struct StoreConfig {
 }
 
 impl Default for StoreConfig {
-    /// A loss window well under a second; an outage of minutes for a large world.
+    /// A loss window of two thirds of a second, with the third in which changes gather; an outage of minutes for a large
+    /// world.
     fn default() -> Self {
-        Self { flush_interval_ms: 500, dirty_limit: 200_000, batch: 500 }
+        Self { flush_interval_ms: 300, dirty_limit: 200_000, batch: 500 }
     }
 }
 
@@ -296,6 +297,9 @@ impl Store {
         let submission = state.books.submit(deal, links, now_ms);
         drop(state);
         self.shared.write_work.notify_one();
+        if self.at_once {
+            self.await_books();
+        }
         submission
     }
 
@@ -401,12 +405,22 @@ impl Store {
         self.shared.lock().core.stats(now_ms)
     }
 
-    /// From now on a read returns when its answer is there. For tests, whose time does not go on meanwhile: what they
-    /// do must not hang on how fast the threads are.
+    /// From now on a read returns when its answer is there, and a deal is handed in when it has ended. For tests, whose
+    /// time does not go on meanwhile: what they do must not hang on how fast the threads are.
     #[must_use]
     pub fn answering_at_once(mut self) -> Self {
         self.at_once = true;
+        self.await_books();
         self
+    }
+
+    fn await_books(&self) {
+        let state = self.shared.lock();
+        let _written = self
+            .shared
+            .written
+            .wait_while(state, |state| !state.books.is_at_rest())
+            .unwrap_or_else(PoisonError::into_inner);
     }
 
     fn await_reads(&self) {

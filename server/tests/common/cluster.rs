@@ -42,6 +42,8 @@ pub struct PgCluster {
     user: Option<String>,
     supervisor: Mutex<Option<Child>>,
     schemas: AtomicU32,
+    /// Whether what is committed is on the disk, as in production; tests need not wait for that.
+    durable: bool,
 }
 
 impl PgCluster {
@@ -56,6 +58,15 @@ impl PgCluster {
     /// # Panics
     /// When it is not installed and `CI` is `true`: nothing is skipped there.
     pub fn start_new() -> Option<Self> {
+        Self::start_with(false)
+    }
+
+    /// A new one that waits for its disk, for figures.
+    pub fn start_durable() -> Option<Self> {
+        Self::start_with(true)
+    }
+
+    fn start_with(durable: bool) -> Option<Self> {
         let Some(programs) = programs() else {
             assert!(std::env::var("CI").as_deref() != Ok("true"), "there is no PostgreSQL, and CI has it all");
             eprintln!("SKIPPED: there is no PostgreSQL server (Debian: apt-get install postgresql)");
@@ -66,7 +77,8 @@ impl PgCluster {
         if let Some(user) = &user {
             run(Command::new("chown").arg(user).arg(&folder));
         }
-        let cluster = Self { folder, programs, user, supervisor: Mutex::default(), schemas: AtomicU32::new(0) };
+        let cluster =
+            Self { folder, programs, user, supervisor: Mutex::default(), schemas: AtomicU32::new(0), durable };
         run(cluster.command("initdb").arg("-D").arg(cluster.data()).args([
             "--no-sync",
             "--username=sidereal",
@@ -74,6 +86,9 @@ impl PgCluster {
             "--encoding=UTF8",
             "--locale=C.UTF-8",
         ]));
+        // Everybody comes in without a password, but for this one role.
+        let access = cluster.data().join("pg_hba.conf");
+        std::fs::write(access, "local all locked scram-sha-256\nlocal all all trust\n").expect("written");
         cluster.start();
         Some(cluster)
     }
@@ -90,7 +105,8 @@ impl PgCluster {
             .arg(self.data())
             .arg("-k")
             .arg(&self.folder);
-        for setting in ["listen_addresses=", "fsync=off", "full_page_writes=off", "max_connections=150"] {
+        let sync = if self.durable { "fsync=on" } else { "fsync=off" };
+        for setting in ["listen_addresses=", "max_connections=150", sync] {
             supervisor.args(["-c", setting]);
         }
         let child = supervisor.stdin(Stdio::piped()).current_dir("/").spawn().expect("sh starts");
@@ -178,6 +194,24 @@ impl PgCluster {
     pub fn shell(&self, sql: &str) {
         let mut conn = PgConnection::establish(&self.url()).expect("the server answers");
         conn.batch_execute(sql).expect("the statement runs");
+    }
+
+    /// The processor time that the server and its processes have used, milliseconds.
+    pub fn cpu_ms(&self) -> u64 {
+        let file = std::fs::read_to_string(self.data().join("postmaster.pid")).unwrap_or_default();
+        let server = file.lines().next().unwrap_or_default();
+        let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| {
+            let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+            let (pid, rest) = stat.split_once(' ')?;
+            // After the name, which may hold anything: state, parent, and so on; the times stand from the 12th on.
+            let fields: Vec<&str> = rest.rsplit_once(')')?.1.split_whitespace().collect();
+            let ticks = |range: std::ops::Range<usize>| -> u64 {
+                fields.get(range).into_iter().flatten().filter_map(|field| field.parse::<u64>().ok()).sum()
+            };
+            // The server's own include those of its processes that have ended.
+            (pid == server).then(|| ticks(11..15)).or_else(|| (fields.get(1) == Some(&server)).then(|| ticks(11..13)))
+        });
+        processes.sum::<u64>() * 10
     }
 
     fn data(&self) -> PathBuf {

@@ -202,7 +202,7 @@ impl Shard {
         } else {
             self.bodies.remove(&id);
             self.feed(now, Event::Gone { id, epoch }, network);
-            network.send_up(now, self.id, ToServer::Destroyed { id, epoch, version, tick: now, by: None });
+            network.send_up(now, self.id, ToServer::Destroyed { id, epoch, version, tick: now, by: None, wreck: None });
         }
     }
 }

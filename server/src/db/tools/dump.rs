@@ -26,6 +26,9 @@ const MAX_LINE_BYTES: usize = 20 * 1024 * 1024;
 /// Rows that are put into the database at once.
 const ROWS_AT_ONCE: usize = 200;
 
+/// Settings that say who uses the database now: not the world's.
+const RUN_KEYS: [&str; 2] = ["writer", "ledger_run"];
+
 /// Why a database could not be dumped or filled.
 #[derive(Debug, Error)]
 pub enum DumpError {
@@ -93,7 +96,14 @@ pub fn export(database: &Database, out: &mut dyn Write) -> Result<u64, DumpError
     database.read_transaction(|conn| {
         let mut rows = 0;
         put_line(out, &Line::Sidereal { format: FORMAT })?;
-        put_table!(conn, out, rows, meta, MetaRow, Line::Meta, meta::key);
+        for_each_row!(
+            conn,
+            meta::table.select(MetaRow::as_select()).filter(meta::key.ne_all(RUN_KEYS)).order(meta::key),
+            |row: MetaRow| {
+                put_line(out, &Line::Meta(row))?;
+                rows += 1;
+            }
+        );
         put_table!(conn, out, rows, accounts, AccountRow, Line::Account, accounts::id);
         put_table!(conn, out, rows, identities, IdentityRow, Line::Identity, (identities::issuer, identities::subject));
         put_table!(conn, out, rows, registrations, RegistrationRow, Line::Registration, registrations::idempotency_key);
@@ -166,7 +176,7 @@ pub fn import(database: &Database, input: &mut dyn BufRead) -> Result<u64, DumpE
     database.write_transaction_or(|conn| {
         let there: i64 = with_conn!(conn, |c| entities::table.count().get_result(c))?;
         let known: i64 = with_conn!(conn, |c| accounts::table.count().get_result(c))?;
-        let settings: i64 = with_conn!(conn, |c| meta::table.count().get_result(c))?;
+        let settings: i64 = with_conn!(conn, |c| meta::table.filter(meta::key.ne_all(RUN_KEYS)).count().get_result(c))?;
         let held: i64 = with_conn!(conn, |c| balances::table.count().get_result(c))?;
         if there + known + settings + held > 0 {
             return Err(DumpError::NotEmpty);

@@ -1,0 +1,205 @@
+//! Deals in the whole mesh: both sides of a trade or none, on one shard or two, whatever dies meanwhile; and what was
+//! told as done is there when the server comes back.
+
+use bevy::math::DVec2;
+use sidereal_client::deals::DealBook;
+use sidereal_protocol::{
+    economy::{Bargain, DealKey, Goods},
+    flight::FlightState,
+    ids::EntityId,
+    messages::DealOutcome,
+};
+use sidereal_server::{
+    db::{Commodity, Holder, Move, Store, tools},
+    mirror::Mirror,
+    persist::Storage,
+};
+use sidereal_tests::cluster::{Cluster, PERFECT, Setup};
+use sidereal_transport::memory::LinkConditions;
+use uuid::Uuid;
+
+const LOSSY: LinkConditions =
+    LinkConditions { latency_ms: 8, jitter_ms: 6, loss: 0.05, duplication: 0.02, reordering: 0.02 };
+
+/// Ticks in which a deal has long ended: a shard's word may take three seconds, and be asked for again.
+const LONG: u64 = 1_200;
+
+fn store(cluster: &Cluster) -> &Store {
+    cluster.server.world().resource::<Storage>().store().expect("the server runs")
+}
+
+fn ore(cluster: &Cluster, ship: EntityId) -> i64 {
+    store(cluster).balance(Holder::entity(ship.0), Commodity::Ore).unwrap_or(0)
+}
+
+/// Puts ore into a hold, out of a rock that is then empty.
+fn load(cluster: &Cluster, ship: EntityId, amount: i64) {
+    store(cluster).move_goods(Move {
+        from: Holder::entity(Uuid::new_v4()),
+        to: Holder::entity(ship.0),
+        commodity: Commodity::Ore,
+        amount,
+        room: 60,
+        born_with: amount,
+        links: Vec::new(),
+    });
+}
+
+fn ask(cluster: &mut Cluster, player: usize, bargain: Bargain) -> DealKey {
+    let mut book = cluster.players[player].app.world_mut().resource_mut::<DealBook>();
+    book.ask(bargain).expect("the book is empty")
+}
+
+fn is_open(cluster: &Cluster, player: usize, key: DealKey) -> bool {
+    cluster.players[player].app.world().resource::<DealBook>().is_open(key)
+}
+
+fn outcomes(cluster: &mut Cluster, player: usize) -> Vec<DealOutcome> {
+    use sidereal_client::deals::DealEvent;
+    let mut book = cluster.players[player].app.world_mut().resource_mut::<DealBook>();
+    let answered = |event| match event {
+        DealEvent::Answered { outcome, .. } => Some(outcome),
+        DealEvent::Asked { .. } => None,
+    };
+    book.take_events().into_iter().filter_map(answered).collect()
+}
+
+/// Nothing of the ledger was made or lost, in memory as in the database.
+#[track_caller]
+fn is_sound(cluster: &Cluster) {
+    store(cluster).flush();
+    let report = tools::check(cluster.database()).expect("the database answers");
+    // The rocks that `load` empties are none that were ever stored; all else must be as it should.
+    assert!(report.is_clean(), "{report}");
+}
+
+/// Two pilots at rest on either side of a border of shards, in trading range, with 40 ore each.
+fn across_the_border(conditions: LinkConditions) -> (Cluster, [EntityId; 2]) {
+    let mut cluster = Cluster::of(Setup { seed: 11, conditions, shards: 2, ..Setup::default() });
+    let ships = ["ada", "bob"].map(|name| {
+        let player = cluster.join_and_fly(name);
+        cluster.ship_of(player).expect("flying")
+    });
+    let place = |cluster: &mut Cluster, lane: f64| {
+        for (ship, x) in ships.into_iter().zip([-140.0, 140.0]) {
+            cluster.place(ship, FlightState { position: DVec2::new(x, lane), ..FlightState::default() });
+        }
+        cluster.ticks(90);
+    };
+    let lane = clear_lane(&cluster);
+    place(&mut cluster, lane);
+    let shards = ships.map(|ship| cluster.truth(ship).expect("somebody flies it").0);
+    assert_ne!(shards[0], shards[1], "they are on two shards");
+    for ship in ships {
+        load(&cluster, ship, 40);
+    }
+    (cluster, ships)
+}
+
+/// A height on which nothing is near the middle.
+fn clear_lane(cluster: &Cluster) -> f64 {
+    let mirror = cluster.server.world().resource::<Mirror>();
+    (1..90)
+        .map(|step| f64::from(step) * 10.0)
+        .find(|lane| {
+            mirror.iter().all(|(_, entry)| {
+                let at = entry.record.state.position;
+                entry.record.owner.is_some() || at.x.abs() > 300.0 || (at.y - lane).abs() > entry.record.radius + 30.0
+            })
+        })
+        .expect("space is mostly empty")
+}
+
+fn offer(cluster: &mut Cluster, to: EntityId, give: u32, want: u32) -> DealKey {
+    let to = cluster.server.world().resource::<Mirror>().get(to).expect("it is there").record.net_id;
+    let goods = |ore| Goods { ore, credits: 0 };
+    let key = ask(cluster, 0, Bargain::Offer { to, give: goods(give), want: goods(want) });
+    cluster.until("the offer is told", LONG, |cluster| {
+        !is_open(cluster, 0, key) && cluster.view(1).trades.iter().any(|trade| trade.key == key)
+    });
+    key
+}
+
+fn accept(cluster: &mut Cluster, key: DealKey) {
+    let mut book = cluster.players[1].app.world_mut().resource_mut::<DealBook>();
+    book.answer_offer(key, true).expect("the book is empty");
+}
+
+#[test]
+fn a_trade_between_two_shards_has_both_sides() {
+    for conditions in [PERFECT, LOSSY] {
+        let (mut cluster, ships) = across_the_border(conditions);
+        let key = offer(&mut cluster, ships[1], 30, 10);
+        accept(&mut cluster, key);
+        cluster.until("the trade has ended", LONG, |cluster| !is_open(cluster, 1, key));
+        assert_eq!(outcomes(&mut cluster, 1).last(), Some(&DealOutcome::Done));
+        assert_eq!(ships.map(|ship| ore(&cluster, ship)), [20, 60]);
+        cluster.ticks(30);
+        assert_eq!(cluster.view(0).purse.map(|purse| purse.ore), Some(20), "both are told");
+        assert_eq!(cluster.view(1).purse.map(|purse| purse.ore), Some(60));
+        is_sound(&cluster);
+        // Asked for again, by whoever knows the key, it is only told again.
+        accept(&mut cluster, key);
+        cluster.until("it is answered again", LONG, |cluster| !is_open(cluster, 1, key));
+        assert_eq!(outcomes(&mut cluster, 1).last(), Some(&DealOutcome::Done));
+        assert_eq!(ships.map(|ship| ore(&cluster, ship)), [20, 60], "and not done again");
+    }
+}
+
+#[test]
+fn a_trade_that_one_side_cannot_keep_has_no_side() {
+    let (mut cluster, ships) = across_the_border(PERFECT);
+    for (give, want) in [(41, 0), (0, 41), (30, 5)] {
+        let key = offer(&mut cluster, ships[1], give, want);
+        accept(&mut cluster, key);
+        cluster.until("the trade has ended", LONG, |cluster| !is_open(cluster, 1, key));
+        assert_eq!(outcomes(&mut cluster, 1).last(), Some(&DealOutcome::Refused), "{give} for {want}");
+        assert_eq!(ships.map(|ship| ore(&cluster, ship)), [40, 40], "{give} for {want}");
+    }
+    is_sound(&cluster);
+}
+
+#[test]
+fn a_trade_is_whole_or_not_at_all_when_a_shard_dies_at_any_moment_of_it() {
+    let mut ends = [0, 0];
+    for (victim, moment) in (0..2).flat_map(|victim| (0..5).map(move |moment| (victim, moment))) {
+        let (mut cluster, ships) = across_the_border(PERFECT);
+        let key = offer(&mut cluster, ships[1], 30, 10);
+        accept(&mut cluster, key);
+        cluster.ticks(moment);
+        let shard = cluster.truth(ships[victim]).expect("somebody flies it").0;
+        cluster.kill_shard(shard);
+        cluster.until("the trade has ended", LONG, |cluster| !is_open(cluster, 1, key));
+        let done = outcomes(&mut cluster, 1).last() == Some(&DealOutcome::Done);
+        let wanted = if done { [20, 60] } else { [40, 40] };
+        assert_eq!(ships.map(|ship| ore(&cluster, ship)), wanted, "shard of {victim} died at {moment}");
+        ends[usize::from(done)] += 1;
+        cluster.until("somebody else flies it", LONG, |cluster| cluster.truth(ships[victim]).is_some());
+        is_sound(&cluster);
+    }
+    assert!(ends.iter().all(|count| *count > 0), "both ends were seen: {ends:?}");
+}
+
+#[test]
+fn a_trade_is_done_once_when_the_server_dies_at_any_moment_of_it() {
+    let mut ends = [0, 0];
+    for moment in 0..6 {
+        let (mut cluster, ships) = across_the_border(PERFECT);
+        // What is in the holds is in the database.
+        store(&cluster).flush();
+        let key = offer(&mut cluster, ships[1], 30, 10);
+        accept(&mut cluster, key);
+        cluster.ticks(moment);
+        let told = outcomes(&mut cluster, 1).last() == Some(&DealOutcome::Done);
+        cluster.kill_server();
+        let stored = cluster.database().deal(key.0).expect("the database answers").is_some();
+        assert!(stored || !told, "what was told as done is there");
+        let wanted = if stored { [20, 60] } else { [40, 40] };
+        let kept = ships.map(|ship| {
+            cluster.database().balance(Holder::entity(ship.0), Commodity::Ore).expect("the database answers")
+        });
+        assert_eq!(kept, wanted.map(Some), "died at {moment}");
+        ends[usize::from(stored)] += 1;
+    }
+    assert!(ends.iter().all(|count| *count > 0), "both ends were seen: {ends:?}");
+}
