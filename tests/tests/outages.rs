@@ -97,43 +97,37 @@ struct Run {
     shards_ms: Vec<(f64, f64)>,
 }
 
-/// Plays with `fault` in the middle.
-fn run(base: &mut Base, fault: Fault, size: Size) -> Run {
+/// Plays in one world, with one fault after the other, and quiet between them.
+fn run(base: &mut Base, faults: &[Fault], size: Size) -> Run {
     let folder = folder();
     let mut play = Play::start(folder, &base.new_world(), size.bots);
     play.go_on(base, size.quiet, |play| play.deals_done() > 0);
     let before = play.phase("as it is", base, size.quiet, |_| true);
-    base.begin(fault);
-    // Each wish of a player is answered in the fault too: with what, is the phase's to say.
-    let during = play.phase(&format!("{fault:?}"), base, size.fault, |phase| {
-        phase.answers > 0 && (fault == Fault::None || fault == Fault::Slow || phase.closed > 0)
-    });
-    base.end();
-    let begun = Instant::now();
-    play.go_on(base, Duration::ZERO, Play::is_flushed_and_open);
-    let recovery = begun.elapsed();
-    let after = play.phase("as it is again", base, size.quiet, |_| true);
-    for phase in [&before, &during, &after] {
-        println!("{phase}");
+    println!("{before}");
+    let mut during = Phase::default();
+    for &fault in faults {
+        base.begin(fault);
+        // Whoever asks is answered in the fault too, and told that the books are closed if nothing can be written.
+        during = play.phase(&format!("{fault:?}"), base, size.fault, |phase| {
+            phase.answers > 0 && (fault == Fault::None || fault == Fault::Slow || phase.closed > 0)
+        });
+        base.end();
+        let begun = Instant::now();
+        play.go_on(base, Duration::ZERO, Play::is_flushed_and_open);
+        let recovery = begun.elapsed();
+        println!("{during}\nopen and flushed {:.1} s after the end of it", recovery.as_secs_f64());
+        println!("{}", play.phase("as it is again", base, size.quiet, |_| true));
+        assert!(during.ticks > 0 && during.inputs_per_tick > before.inputs_per_tick / 2.0, "they play on: {during:?}");
+        if size.fault >= Duration::from_secs(30) {
+            assert!(recovery < RECOVERY, "{recovery:?}");
+            assert!(during.moves > 0, "they mine on");
+        }
     }
-    println!("open and flushed {:.1} s after the end of it", recovery.as_secs_f64());
-
-    assert!(during.ticks > 0 && during.inputs_per_tick > before.inputs_per_tick / 2.0, "they play on: {during:?}");
     let (server_ms, shards_ms, journal, folder) = play.end();
     let (done, refused) = promises_are_kept(&base.direct_url(), &journal);
     println!("{done} deals told as done are there, {refused} told as refused are not");
     drop(folder);
-    if size.fault >= Duration::from_secs(30) {
-        assert!(recovery < RECOVERY, "{recovery:?}");
-        assert!(during.moves > 0, "they mine on");
-    }
     Run { during, server_ms, shards_ms }
-}
-
-fn short(mut base: Base, faults: &[Fault]) {
-    for fault in faults {
-        run(&mut base, *fault, SHORT);
-    }
 }
 
 fn wanted(name: &str, default: u64) -> u64 {
@@ -147,9 +141,9 @@ fn long(mut base: Base, faults: &[Fault]) {
         fault: Duration::from_secs(wanted("SIDEREAL_OUTAGE_SECONDS", 60)),
         quiet: Duration::from_secs(10),
     };
-    let plain = run(&mut base, Fault::None, size);
+    let plain = run(&mut base, &[Fault::None], size);
     for fault in faults {
-        let run = run(&mut base, *fault, size);
+        let run = run(&mut base, &[*fault], size);
         let ratio = |with: f64, without: f64| with / without.max(0.001);
         println!(
             "{fault:?} to none, p50 and p99 of a tick: server {:.2} {:.2}; {}; memory {:.2}",
@@ -170,15 +164,15 @@ fn long(mut base: Base, faults: &[Fault]) {
 #[cfg_attr(feature = "test-clock", ignore = "needs the real clock: run it without the feature test-clock")]
 fn nobody_in_space_notices_that_sqlite_is_held_by_another() {
     let folder = folder();
-    short(Base::sqlite(folder.path()), &[Fault::Stopped]);
+    run(&mut Base::sqlite(folder.path()), &[Fault::Stopped], SHORT);
 }
 
 #[test]
 #[cfg(feature = "postgres")]
 #[cfg_attr(feature = "test-clock", ignore = "needs the real clock: run it without the feature test-clock")]
 fn nobody_in_space_notices_that_postgres_stops_or_dies_or_is_slow() {
-    let Some(base) = Base::postgres() else { return };
-    short(base, &[Fault::Stopped, Fault::Killed, Fault::Slow]);
+    let Some(mut base) = Base::postgres() else { return };
+    run(&mut base, &[Fault::Stopped, Fault::Killed, Fault::Slow], SHORT);
 }
 
 #[test]

@@ -1,9 +1,6 @@
 //! A world with trading bots and one player more, who asks for a deal again and again, and what each part of it was like.
 
-use sidereal_client::{
-    controls::PilotIntent,
-    deals::DealEvent,
-};
+use sidereal_client::{controls::PilotIntent, deals::DealEvent};
 use sidereal_protocol::economy::Bargain;
 use sidereal_transport::ClientNetwork;
 use std::{
