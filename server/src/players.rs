@@ -331,6 +331,14 @@ impl Core<'_, '_> {
             self.tally.stale += 1;
             return;
         }
+        // Of before a deal that is done: what was paid for stays, only where it was is newer.
+        let known = self.mirror.get(id).map(|entry| &entry.record).filter(|known| known.fence() > record.fence());
+        let record = match known {
+            Some(known) => {
+                EntityRecord { state: record.state, tick: record.tick, pilot: record.pilot, ..known.clone() }
+            }
+            None => record,
+        };
         self.transfer(Event::Gone { id });
         self.leave_mirror(id);
         self.forget_kept(id);
