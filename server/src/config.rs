@@ -177,10 +177,10 @@ impl HttpOptions {
 /// Players with access tokens of Supabase. Without any of these none is taken.
 #[derive(Debug, Clone, Args)]
 pub struct SupabaseOptions {
-    /// Where the project's public keys are, https://PROJECT.supabase.co/auth/v1/.well-known/jwks.json.
+    /// Where the project's public keys are, like `https://PROJECT.supabase.co/auth/v1/.well-known/jwks.json`.
     #[arg(long, env = "SIDEREAL_SUPABASE_JWKS_URL")]
     pub supabase_jwks_url: Option<String>,
-    /// What `iss` is in its tokens, https://PROJECT.supabase.co/auth/v1.
+    /// What `iss` is in its tokens, like `https://PROJECT.supabase.co/auth/v1`.
     #[arg(long, env = "SIDEREAL_SUPABASE_ISSUER")]
     pub supabase_issuer: Option<String>,
     /// What is in `aud` of its tokens.
