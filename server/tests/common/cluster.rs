@@ -21,16 +21,21 @@ const RUN: &str = r#"
     pid=$!
     echo "$pid" >"$FOLDER/pid"
     read -r how || how=end
-    case "$how" in
-        kill) kill -KILL "$pid" ;;
-        *) kill -INT "$pid" ;;
-    esac
-    # It may have been paused.
+    # It starts no more processes now; those that it has may have been paused.
+    kill -STOP "$pid"
+    others=
     for status in /proc/[0-9]*/status; do
-        grep -qs "^PPid:[[:space:]]*$pid\$" "$status" && other=${status%/status} && kill -CONT "${other#/proc/}"
-    done 2>/dev/null
-    kill -CONT "$pid" 2>/dev/null
+        grep -qs "^PPid:[[:space:]]*$pid\$" "$status" && other=${status%/status} && others="$others ${other#/proc/}"
+    done
+    case "$how" in
+        kill) kill -KILL "$pid" $others ;;
+        *) kill -INT "$pid"; kill -CONT "$pid" $others ;;
+    esac 2>/dev/null
     wait "$pid"
+    # One that lived on would still write, and keep the next server from starting.
+    for other in $others; do
+        while grep -qs "^State:[[:space:]]*[^ZX]" "/proc/$other/status"; do sleep 0.02; done
+    done
     [ "$how" = end ] && rm -rf -- "$FOLDER"
     exit 0
 "#;
