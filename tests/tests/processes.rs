@@ -200,7 +200,7 @@ fn a_database_that_cannot_be_used_is_named_and_stays_as_it_is() {
         on(&newer, &["newer version", "9999", "update the server"]),
         on(&in_use, &["in use", "end that one", "--database-url"]),
         server(&[("--database-url", &text(&seeded)), ("--seed", "2")], &["seed 1", "leave --seed out"]),
-        server(&[("--database-url", "postgres://me:hunter2@db/world")], &["\"postgres\"", "sqlite://FILE"]),
+        server(&[("--database-url", "mysql://me:hunter2@db/world")], &["\"mysql\"", "sqlite://FILE"]),
         other("sidereal-launcher", &launcher, &["newer version", "update the server", "--db"]),
         other(
             "sidereal-launcher",
