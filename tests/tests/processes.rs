@@ -504,7 +504,9 @@ fn a_server_killed_in_play_comes_back_with_every_ship_where_it_was() {
     assert!(before[&own.id].is_some(), "her own ship was whole");
     println!("{entities} entities, {players} players, {} wild in the database, {old_lines} lines", wild(&before));
     let wild_before = entities - players;
-    assert!(wild_before.abs_diff(wild(&before)) <= 5, "{wild_before} flew, {} are stored", wild(&before));
+    // Missiles in flight are not stored, and who is without a ship is a player all the same.
+    let uncertain = 3 * u64::from(BOTS);
+    assert!(wild_before.abs_diff(wild(&before)) <= uncertain, "{wild_before} flew, {} are stored", wild(&before));
 
     // Again, on the same database: as many as there were, and the ship is hers, where she left it.
     let mut world = World::start(folder, 2);
