@@ -40,8 +40,16 @@ const VERDICT_TICKS: u64 = 3 * TICK_HZ as u64;
 const PATIENCE_TICKS: u64 = 3 * TICK_HZ as u64;
 
 /// What is told while the database does not answer.
-pub(crate) const AWAY: &str =
-    "the station's books are closed (the database is away): nothing has changed, try again later";
+const AWAY: &str = "the station's books are closed (the database is away): nothing has changed, try again later";
+
+/// What is told who uses a key again for something else.
+pub(crate) const OTHER_DEAL: &str = "this key names another deal: choose another one";
+
+/// What is told who takes up or turns down what is not offered.
+pub(crate) const NO_OFFER: &str = "there is no such offer (any more)";
+
+/// What is told when a shard and the server do not agree on a ship.
+const STRANGE_SHIP: &str = "your ship is not as it should be: try again";
 
 /// What is told when nobody knows how a deal stands.
 const UNDECIDED: &str = "the database has not answered yet: it is not decided, ask again";
@@ -122,7 +130,7 @@ impl Core<'_, '_> {
                 }
                 open.askers.push(asker);
             } else {
-                self.answer(&asker, DealOutcome::Refused, "this key names another deal: choose another one");
+                self.answer(&asker, DealOutcome::Refused, OTHER_DEAL);
             }
             return;
         }
@@ -188,6 +196,12 @@ impl Core<'_, '_> {
         self.close_deal(key, DealOutcome::Refused, text);
     }
 
+    /// It cannot be written, and is not.
+    fn refuse_as_away(&mut self, key: DealKey) {
+        self.tally.deals_refused_away += 1;
+        self.refuse_deal(key, AWAY);
+    }
+
     fn tell_settled(&mut self, key: DealKey, ship: EntityId, done: bool) {
         if let Some(Authority::Shard(shard)) = self.mirror.get(ship).map(|entry| entry.holder) {
             self.to_shard(shard, &ToShard::Settled { key, ship, done });
@@ -214,7 +228,7 @@ impl Core<'_, '_> {
                 if same || matches!(bargain, Bargain::Accept | Bargain::Offer { .. }) {
                     self.close_deal(key, DealOutcome::Done, &done.answer);
                 } else {
-                    self.close_deal(key, DealOutcome::Refused, "this key names another deal: choose another one");
+                    self.close_deal(key, DealOutcome::Refused, OTHER_DEAL);
                 }
             }
             None => match bargain {
@@ -251,7 +265,7 @@ impl Core<'_, '_> {
         let Some(open) = self.deals.open.get(&key) else { return };
         let (ship, bargain, account) = (open.ship, open.bargain, open.account);
         if bargain == Bargain::Accept && !self.is_offered_to(key, account) {
-            return self.close_deal(key, DealOutcome::Refused, "there is no such offer (any more)");
+            return self.close_deal(key, DealOutcome::Refused, NO_OFFER);
         }
         self.trade_taken(key, true);
         let asked = self.parties(key, ship, &bargain);
@@ -298,7 +312,7 @@ impl Core<'_, '_> {
         {
             warn!(%shard, %ship, %key, "the record after a deal does not fit the ship");
             self.tally.violations += 1;
-            return self.refuse_deal(key, "your ship is not as it should be: try again");
+            return self.refuse_deal(key, STRANGE_SHIP);
         }
         let Some(open) = self.deals.open.get_mut(&key) else { return };
         let Stage::Judging { asked, after } = &mut open.stage else { return };
@@ -362,10 +376,7 @@ impl Core<'_, '_> {
                 }
             }
             Submission::Busy => self.refuse_deal(key, &DealRefusal::Busy.to_string()),
-            Submission::Away => {
-                self.tally.deals_refused_away += 1;
-                self.refuse_deal(key, AWAY);
-            }
+            Submission::Away => self.refuse_as_away(key),
             Submission::Poor(holder, commodity) => {
                 let own = holder == Holder::wallet(account.0) || holder == Holder::entity(ship.0);
                 self.refuse_deal(key, poor(own || !matches!(bargain, Bargain::Accept), commodity));
@@ -394,7 +405,7 @@ impl Core<'_, '_> {
         if *bargain == Bargain::Accept {
             return self.trade_lines(key);
         }
-        let strange = || "your ship is not as it should be: try again".to_owned();
+        let strange = || STRANGE_SHIP.to_owned();
         let after = after.ok_or_else(strange)?;
         let before = &self.mirror.get(ship).ok_or_else(strange)?.record;
         let (hold, wallet) = (Holder::entity(ship.0), Holder::wallet(account.0));
@@ -472,8 +483,7 @@ impl Core<'_, '_> {
     fn settled(&mut self, key: DealKey, done: bool) {
         let Some(open) = self.deals.open.get_mut(&key) else { return };
         if !done {
-            self.tally.deals_refused_away += 1;
-            return self.refuse_deal(key, AWAY);
+            return self.refuse_as_away(key);
         }
         let Stage::Settling { after } = &mut open.stage else { return };
         let after = after.take();

@@ -19,6 +19,7 @@ pub mod deals;
 pub mod goods;
 pub mod granting;
 pub mod handoff;
+mod hex;
 pub mod http;
 pub mod input_log;
 pub mod interest;

@@ -150,7 +150,7 @@ pub fn row_of(record: &EntityRecord) -> Option<StoredEntity> {
 }
 
 /// Whether an entity is worth a row. A missile is over sooner than a restart.
-fn is_stored(record: &EntityRecord) -> bool {
+pub fn is_stored(record: &EntityRecord) -> bool {
     record.kind != EntityKind::Missile
 }
 

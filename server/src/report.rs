@@ -3,6 +3,7 @@
 use crate::{
     core::Core,
     http::{MetricsText, ServerStatus},
+    persist::is_stored,
     transfers::Cutover,
 };
 use bevy::prelude::{Res, Resource};
@@ -286,6 +287,8 @@ pub fn show_status(mut core: Core<'_, '_>, shown: Option<Res<'_, Shown>>, start:
     let mut text = MetricsText::default();
     text.gauge("sidereal_players", "Connected players.", core.players.len());
     text.gauge("sidereal_entities", "Entities in the mirror.", core.mirror.len());
+    let missiles = core.mirror.iter().filter(|(_, entry)| !is_stored(&entry.record)).count();
+    text.gauge("sidereal_missiles", "Of the entities, missiles in flight, which are never stored.", missiles);
     text.gauge("sidereal_tick", "The world's tick.", core.clock.tick.0);
     let lengths = core.tally.recent_ticks();
     text.gauge("sidereal_tick_ms_p50", "Work in a tick, half of the last 10 s.", format_args!("{:.3}", lengths.p50));

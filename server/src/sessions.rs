@@ -7,7 +7,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use rand::RngCore;
 use sha2::{Digest, Sha256};
@@ -15,7 +14,8 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::db::{Database, DbError, SessionBounds, StoredToken, TokenHash};
-use crate::tickets::{from_hex, to_hex};
+use crate::hex;
+use crate::tickets::token_bytes;
 
 /// How long a session lives without being used.
 pub const SESSION_LIFETIME_MS: i64 = 30 * 24 * 3_600_000;
@@ -61,11 +61,6 @@ pub enum SessionError {
     /// The database failed.
     #[error("sessions cannot be read at the moment: try again later")]
     Database(#[from] DbError),
-}
-
-/// Milliseconds since 1970 by the system's clock.
-pub fn unix_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 
 /// All sessions. Clones share them. The calls wait for the database.
@@ -133,7 +128,7 @@ impl Sessions {
     }
 
     fn find(&self, token: &str, now_ms: i64) -> Result<StoredToken, SessionError> {
-        let token = from_hex(token).ok_or(SessionError::Unknown)?;
+        let token = token_bytes(token).ok_or(SessionError::Unknown)?;
         let stored = self.database.session_token(&hash(&token))?.ok_or(SessionError::Unknown)?;
         if now_ms >= stored.expires_at {
             return Err(SessionError::Expired);
@@ -166,7 +161,7 @@ impl Sessions {
 fn new_token() -> (String, TokenHash) {
     let mut token = [0; 32];
     rand::rng().fill_bytes(&mut token);
-    (to_hex(&token), hash(&token))
+    (hex::encode(&token), hash(&token))
 }
 
 fn hash(token: &[u8; 32]) -> TokenHash {
@@ -190,7 +185,7 @@ mod tests {
         let (sessions, ann) = sessions();
         let (one, two) = (sessions.begin(ann, 0).expect("stored"), sessions.begin(ann, 0).expect("stored"));
         assert_ne!(one, two);
-        let bytes = from_hex(&one).expect("64 hexadecimal digits");
+        let bytes = token_bytes(&one).expect("64 hexadecimal digits");
         assert!(sessions.database.session_token(&bytes).expect("readable").is_none());
         assert!(sessions.database.session_token(&hash(&bytes)).expect("readable").is_some());
         assert_eq!(sessions.check(&one, 1).expect("good"), Holder { account_id: ann, name: "ann".to_owned() });

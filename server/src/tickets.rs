@@ -4,13 +4,14 @@
 //! tickets unknown. Time comes in as an argument; [`TicketOffice::now_ms`] is the clock that both threads use.
 
 use std::collections::{HashMap, VecDeque};
-use std::fmt::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use rand::RngCore;
 use thiserror::Error;
 use uuid::Uuid;
+
+use crate::hex;
 
 /// How long a ticket can be redeemed: a client connects within a second or two of its login.
 pub const TICKET_LIFETIME_MS: u64 = 30_000;
@@ -101,7 +102,7 @@ impl TicketOffice {
         let ticket = Ticket { account_id, name: name.to_owned() };
         tickets.issued.insert(token, Issued { ticket, expires_ms, used: false });
         drop(tickets);
-        to_hex(&token)
+        hex::encode(&token)
     }
 
     /// Takes a ticket, once.
@@ -109,7 +110,7 @@ impl TicketOffice {
     /// # Errors
     /// [`TicketError`] tells why it is not taken.
     pub fn redeem(&self, token: &str, now_ms: u64) -> Result<Ticket, TicketError> {
-        let token = from_hex(token).ok_or(TicketError::Unknown)?;
+        let token = token_bytes(token).ok_or(TicketError::Unknown)?;
         let mut tickets = self.lock();
         let issued = tickets.issued.get_mut(&token).ok_or(TicketError::Unknown)?;
         if issued.used {
@@ -127,24 +128,9 @@ impl TicketOffice {
     }
 }
 
-pub(crate) fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut hex, byte| {
-        write!(hex, "{byte:02x}").expect("a string takes whatever is written");
-        hex
-    })
-}
-
-pub(crate) fn from_hex(hex: &str) -> Option<[u8; TOKEN_BYTES]> {
-    let digits = hex.as_bytes();
-    if digits.len() != 2 * TOKEN_BYTES {
-        return None;
-    }
-    let mut token = [0; TOKEN_BYTES];
-    for (byte, pair) in token.iter_mut().zip(digits.chunks_exact(2)) {
-        let digit = |digit: u8| char::from(digit).to_digit(16);
-        *byte = (digit(pair[0])? * 16 + digit(pair[1])?) as u8;
-    }
-    Some(token)
+/// The bytes of a token as players hold it.
+pub(crate) fn token_bytes(text: &str) -> Option<[u8; TOKEN_BYTES]> {
+    hex::decode(text)?.try_into().ok()
 }
 
 #[cfg(test)]
@@ -176,7 +162,7 @@ mod tests {
     fn what_is_no_ticket_is_unknown() {
         let office = TicketOffice::new();
         let token = office.issue(ANN, "ann", 0);
-        let other = to_hex(&[0; 32]);
+        let other = hex::encode(&[0; 32]);
         for wrong in ["", "zz", &token[1..], &other, &"é".repeat(32), &"+1".repeat(32), &format!("{token}00")] {
             assert_eq!(office.redeem(wrong, 1), Err(TicketError::Unknown), "{wrong}");
         }

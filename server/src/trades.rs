@@ -6,6 +6,7 @@
 use crate::{
     core::Core,
     db::{Commodity, Holder, Posting},
+    deals::{NO_OFFER, OTHER_DEAL},
     mirror::Holder as Authority,
     persist::signed,
 };
@@ -76,7 +77,7 @@ impl Core<'_, '_> {
             return if trade.maker.account == account && trade.bargain == bargain {
                 Ok(format!("offered to {}", trade.taker.name))
             } else {
-                Err("this key names another deal: choose another one")
+                Err(OTHER_DEAL)
             };
         }
         if self.trades.open.values().filter(|trade| trade.maker.account == account).count() >= MAX_OFFERS {
@@ -119,7 +120,7 @@ impl Core<'_, '_> {
 
     /// What a trade moves, and what both are told. From now on it does not run out.
     pub fn trade_lines(&self, key: DealKey) -> Result<(Vec<Posting>, String), String> {
-        let trade = self.trades.open.get(&key).ok_or("there is no such offer (any more)")?;
+        let trade = self.trades.open.get(&key).ok_or(NO_OFFER)?;
         let mut lines = Vec::new();
         for (from, to) in [(&trade.maker, &trade.taker), (&trade.taker, &trade.maker)] {
             let gives = from.gives;
@@ -153,7 +154,7 @@ impl Core<'_, '_> {
                 !trade.taken && (trade.taker.account == account || trade.maker.account == account)
             });
         if !part {
-            return "there is no such offer (any more)";
+            return NO_OFFER;
         }
         self.tell_trade(key, Stage::Over, "the offer was turned down");
         self.trades.open.remove(&key);

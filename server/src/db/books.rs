@@ -134,12 +134,6 @@ pub struct BooksStats {
 }
 
 #[derive(Debug)]
-struct Link {
-    change: Change,
-    since_ms: u64,
-}
-
-#[derive(Debug)]
 struct Waiting {
     deal: Deal,
     links: Vec<Change>,
@@ -148,8 +142,10 @@ struct Waiting {
 
 #[derive(Debug)]
 struct InFlight {
-    dirty: BTreeMap<(Holder, Commodity), u64>,
-    links: BTreeMap<Uuid, Link>,
+    dirty: BTreeSet<(Holder, Commodity)>,
+    links: BTreeMap<Uuid, Change>,
+    /// Since when the first of these was not written.
+    since_ms: Option<u64>,
     deals: Vec<Waiting>,
     started_ms: u64,
     /// It failed, and whether its deals are in the database is to be looked up.
@@ -160,12 +156,14 @@ struct InFlight {
 #[derive(Debug)]
 pub(super) struct Books {
     balances: HashMap<(Holder, Commodity), i64>,
-    /// Holders whose rows were read, or who came to be in this run.
+    /// The rows of shared holders have come.
     shared_loaded: bool,
     loading: bool,
-    /// What changed since it was last written, and since when.
-    dirty: BTreeMap<(Holder, Commodity), u64>,
-    links: BTreeMap<Uuid, Link>,
+    /// What changed since it was last written.
+    dirty: BTreeSet<(Holder, Commodity)>,
+    links: BTreeMap<Uuid, Change>,
+    /// Since when the first of these waits.
+    since_ms: Option<u64>,
     queue: VecDeque<Waiting>,
     /// Who has a part in a deal that has not ended.
     locked: HashMap<Holder, Uuid>,
@@ -188,8 +186,9 @@ impl Books {
             balances: HashMap::new(),
             shared_loaded: false,
             loading: false,
-            dirty: BTreeMap::new(),
+            dirty: BTreeSet::new(),
             links: BTreeMap::new(),
+            since_ms: None,
             queue: VecDeque::new(),
             locked: HashMap::new(),
             deferred: VecDeque::new(),
@@ -208,6 +207,10 @@ impl Books {
     /// What somebody has; `None` when nothing was ever heard of it.
     pub fn balance(&self, holder: Holder, commodity: Commodity) -> Option<i64> {
         self.balances.get(&(holder, commodity)).copied()
+    }
+
+    fn amount(&self, key: &(Holder, Commodity)) -> i64 {
+        self.balances.get(key).copied().unwrap_or(0)
     }
 
     /// Takes in rows that were read. What is known already is newer.
@@ -245,16 +248,15 @@ impl Books {
     fn make(&mut self, order: Move, now_ms: u64) {
         self.urgent |= !order.links.is_empty();
         for link in order.links {
-            put_link(&mut self.links, link, now_ms);
+            self.put_link(link, now_ms);
         }
         let from = (order.from, order.commodity);
         if order.born_with > 0 && !self.balances.contains_key(&from) {
             let birth = Posting::pair(Holder::WORLD, order.from, order.commodity, order.born_with);
             birth.iter().for_each(|posting| self.post(posting, now_ms));
         }
-        let there = self.balances.get(&from).copied().unwrap_or(0);
-        let has = self.balances.get(&(order.to, order.commodity)).copied().unwrap_or(0);
-        let amount = order.amount.min(there).min(order.room.saturating_sub(has));
+        let has = self.amount(&(order.to, order.commodity));
+        let amount = order.amount.min(self.amount(&from)).min(order.room.saturating_sub(has));
         self.changed.extend([order.from, order.to]);
         if amount <= 0 {
             return;
@@ -268,14 +270,24 @@ impl Books {
     fn post(&mut self, posting: &Posting, now_ms: u64) {
         let key = (posting.holder, posting.commodity);
         *self.balances.entry(key).or_default() += posting.delta;
-        self.dirty.entry(key).or_insert(now_ms);
+        self.dirty.insert(key);
+        self.since_ms.get_or_insert(now_ms);
         self.changed.insert(posting.holder);
     }
 
     /// An entity's state goes into the next transaction. `at_once`: that one does not wait for its time.
     pub fn link(&mut self, change: Change, at_once: bool, now_ms: u64) {
         self.urgent |= at_once;
-        put_link(&mut self.links, change, now_ms);
+        self.put_link(change, now_ms);
+    }
+
+    /// Keeps the newer of two states of one entity.
+    fn put_link(&mut self, change: Change, now_ms: u64) {
+        let (Some(id), Some(fence)) = (change.entity_id(), change.fence()) else { return };
+        self.since_ms.get_or_insert(now_ms);
+        if self.links.get(&id).is_none_or(|known| known.fence() <= Some(fence)) {
+            self.links.insert(id, change);
+        }
     }
 
     /// Whether new deals are refused because the database is away.
@@ -321,7 +333,7 @@ impl Books {
         let mut after: HashMap<(Holder, Commodity), i64> = HashMap::new();
         for posting in &deal.postings {
             let key = (posting.holder, posting.commodity);
-            let amount = after.entry(key).or_insert_with(|| self.balances.get(&key).copied().unwrap_or(0));
+            let amount = after.entry(key).or_insert_with(|| self.amount(&key));
             match amount.checked_add(posting.delta) {
                 Some(sum) => *amount = sum,
                 None => return Submission::Poor(posting.holder, posting.commodity),
@@ -366,19 +378,20 @@ impl Books {
         let dirty = std::mem::take(&mut self.dirty);
         let links = std::mem::take(&mut self.links);
         let deals: Vec<Waiting> = self.queue.drain(..self.queue.len().min(DEALS_AT_ONCE)).collect();
+        let since_ms = self.since_ms.take();
         let mut amounts: BTreeMap<(Holder, Commodity), i64> =
-            dirty.keys().map(|key| (*key, self.balances.get(key).copied().unwrap_or(0))).collect();
+            dirty.iter().map(|key| (*key, self.amount(key))).collect();
         for posting in deals.iter().flat_map(|waiting| &waiting.deal.postings) {
             let key = (posting.holder, posting.commodity);
-            *amounts.entry(key).or_insert_with(|| self.balances.get(&key).copied().unwrap_or(0)) += posting.delta;
+            *amounts.entry(key).or_insert_with(|| self.amount(&key)) += posting.delta;
         }
-        let all_links = links.values().map(|link| &link.change).chain(deals.iter().flat_map(|waiting| &waiting.links));
+        let all_links = links.values().chain(deals.iter().flat_map(|waiting| &waiting.links));
         let tx = Arc::new(BooksTx {
             balances: amounts.into_iter().map(|((holder, commodity), amount)| (holder, commodity, amount)).collect(),
             links: all_links.cloned().collect(),
             deals: deals.iter().map(|waiting| waiting.deal.clone()).collect(),
         });
-        self.in_flight = Some(InFlight { dirty, links, deals, started_ms: now_ms, undecided: false });
+        self.in_flight = Some(InFlight { dirty, links, since_ms, deals, started_ms: now_ms, undecided: false });
         Some(Work::Write(tx))
     }
 
@@ -390,20 +403,14 @@ impl Books {
         if self.in_flight.is_some() || !self.shared_loaded {
             return Some(self.retry_at_ms);
         }
-        let oldest = self.oldest_dirty();
         // After a failure even nothing is written: to see whether the database is there again.
         let probing = self.failures_in_a_row > 0;
-        let due = if !self.queue.is_empty() || self.urgent || probing || (self.stopping && oldest.is_some()) {
+        let due = if !self.queue.is_empty() || self.urgent || probing || (self.stopping && self.since_ms.is_some()) {
             0
         } else {
-            oldest? + self.flush_interval_ms
+            self.since_ms? + self.flush_interval_ms
         };
         Some(due.max(self.retry_at_ms))
-    }
-
-    fn oldest_dirty(&self) -> Option<u64> {
-        let links = self.links.values().map(|link| link.since_ms);
-        self.dirty.values().copied().chain(links).min()
     }
 
     /// The transaction is in the database.
@@ -412,8 +419,7 @@ impl Books {
         self.counts.commits += 1;
         self.failures_in_a_row = 0;
         self.retry_at_ms = 0;
-        let since = tx.dirty.values().copied().chain(tx.links.values().map(|link| link.since_ms)).min();
-        if let Some(since_ms) = since {
+        if let Some(since_ms) = tx.since_ms {
             self.counts.loss_window_max_ms = self.counts.loss_window_max_ms.max(now_ms.saturating_sub(since_ms));
         }
         for waiting in tx.deals {
@@ -462,13 +468,12 @@ impl Books {
     /// Nothing of the transaction is in the database: what moved is written with the next one, deals are refused.
     fn give_up(&mut self, found: &HashSet<Uuid>, now_ms: u64) {
         let Some(tx) = self.in_flight.take() else { return };
-        for (key, since_ms) in tx.dirty {
-            let since = self.dirty.entry(key).or_insert(since_ms);
-            *since = since_ms.min(*since);
-        }
+        self.dirty.extend(tx.dirty);
         for (_, link) in tx.links {
-            put_link(&mut self.links, link.change, link.since_ms);
+            self.put_link(link, now_ms);
         }
+        // What was taken out waits longer than what came meanwhile.
+        self.since_ms = tx.since_ms.or(self.since_ms);
         let waiting = std::mem::take(&mut self.queue);
         for waiting in tx.deals.into_iter().chain(waiting) {
             let done = found.contains(&waiting.deal.key);
@@ -526,33 +531,13 @@ impl Books {
     }
 
     pub fn stats(&self, now_ms: u64) -> BooksStats {
-        let in_flight = self
-            .in_flight
-            .as_ref()
-            .and_then(|tx| tx.dirty.values().copied().chain(tx.links.values().map(|link| link.since_ms)).min());
-        let oldest = self.oldest_dirty().into_iter().chain(in_flight).min();
+        let oldest = self.in_flight.as_ref().and_then(|tx| tx.since_ms).or(self.since_ms);
         let in_flight_deals = self.in_flight.as_ref().map_or(0, |tx| tx.deals.len());
         BooksStats {
             deals_waiting: (self.queue.len() + in_flight_deals) as u64,
             dirty: self.unwritten() as u64,
             oldest_dirty_ms: oldest.map_or(0, |since_ms| now_ms.saturating_sub(since_ms)),
             ..self.counts.clone()
-        }
-    }
-}
-
-/// Keeps the newer of two states of one entity; since the first of them.
-fn put_link(links: &mut BTreeMap<Uuid, Link>, change: Change, since_ms: u64) {
-    let (Some(id), Some(fence)) = (change.entity_id(), change.fence()) else { return };
-    match links.get_mut(&id) {
-        Some(link) => {
-            link.since_ms = link.since_ms.min(since_ms);
-            if link.change.fence() <= Some(fence) {
-                link.change = change;
-            }
-        }
-        None => {
-            links.insert(id, Link { change, since_ms });
         }
     }
 }

@@ -123,6 +123,12 @@ const ENTITY_COLUMNS: EntityColumns = (
     entities::record,
 );
 
+type AccountColumns = (accounts::id, accounts::name, accounts::password_hash, accounts::ship_id);
+
+/// What [`Account::from_row`] takes.
+pub(super) const ACCOUNT_COLUMNS: AccountColumns =
+    (accounts::id, accounts::name, accounts::password_hash, accounts::ship_id);
+
 type EntityRow = (Vec<u8>, i16, Option<Vec<u8>>, i32, i32, i64, i64, i64, Vec<u8>);
 
 /// A database that is reserved for this process, see [`Database::lock`].
@@ -214,12 +220,7 @@ impl Database {
         if text::check_indexed("name", name).is_err() {
             return Ok(None);
         }
-        let query = accounts::table.filter(lower(accounts::name).eq(name.to_ascii_lowercase())).select((
-            accounts::id,
-            accounts::name,
-            accounts::password_hash,
-            accounts::ship_id,
-        ));
+        let query = accounts::table.filter(lower(accounts::name).eq(name.to_ascii_lowercase())).select(ACCOUNT_COLUMNS);
         let row = self.with(|conn| Ok(with_conn!(conn, |c| query.first(c)).optional()?))?;
         row.map(Account::from_row).transpose()
     }
@@ -229,12 +230,7 @@ impl Database {
     /// # Errors
     /// When the database fails.
     pub fn account_by_id(&self, id: Uuid) -> Result<Option<Account>, DbError> {
-        let query = accounts::table.filter(accounts::id.eq(id.as_bytes().as_slice())).select((
-            accounts::id,
-            accounts::name,
-            accounts::password_hash,
-            accounts::ship_id,
-        ));
+        let query = accounts::table.filter(accounts::id.eq(id.as_bytes().as_slice())).select(ACCOUNT_COLUMNS);
         let row = self.with(|conn| Ok(with_conn!(conn, |c| query.first(c)).optional()?))?;
         row.map(Account::from_row).transpose()
     }
@@ -486,7 +482,8 @@ pub(super) fn uuid_from(bytes: &[u8], what: &'static str) -> Result<Uuid, DbErro
     Uuid::from_slice(bytes).map_err(|_| DbError::Damaged { what })
 }
 
-pub(super) fn unix_ms() -> i64 {
+/// Milliseconds since 1970 by the system's clock.
+pub fn unix_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 

@@ -59,7 +59,7 @@ pub mod tools;
 mod write_behind;
 
 pub use books::{BooksStats, Move, Settled, Submission};
-pub use database::{Account, Database, DatabaseLock};
+pub use database::{Account, Database, DatabaseLock, unix_ms};
 pub use error::DbError;
 pub use holdings::{Balance, Commodity, Deal, DoneDeal, Holder, HolderKind, Posting};
 pub use rows::{Fence, Sector, StoredEntity};
@@ -67,3 +67,23 @@ pub use sessions::{Made, SessionBounds, StoredToken, TokenHash};
 pub use store::{FlushSummary, LoadedSector, StopError, Store, StoreConfig, StoreReply};
 pub use text::{MAX_INDEXED_TEXT_BYTES, MAX_TEXT_BYTES};
 pub use write_behind::{Admission, Change, MAX_RECORD_BYTES, StoreStats};
+
+/// Cargo does not see a new folder of migrations: this crate then needs a reason to be built again.
+#[cfg(test)]
+#[track_caller]
+fn all_are_embedded<B: diesel::backend::Backend>(
+    embedded: &impl diesel::migration::MigrationSource<B>,
+    backend: &str,
+    file: &str,
+) {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations").join(backend);
+    let mut names: Vec<String> = std::fs::read_dir(folder)
+        .expect("the folder of the migrations")
+        .map(|entry| entry.expect("readable").file_name().into_string().expect("a plain name"))
+        .collect();
+    names.sort();
+    let migrations = embedded.migrations().expect("embedded");
+    let mut embedded: Vec<String> = migrations.iter().map(|migration| migration.name().to_string()).collect();
+    embedded.sort();
+    assert_eq!(embedded, names, "touch {file}");
+}

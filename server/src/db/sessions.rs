@@ -6,7 +6,7 @@ use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use uuid::Uuid;
 
 use super::conn::{Conn, with_conn};
-use super::database::{Account, Database, insert_account, uuid_from};
+use super::database::{ACCOUNT_COLUMNS, Account, Database, insert_account, uuid_from};
 use super::error::DbError;
 use super::schema::{accounts, identities, registrations, session_tokens, sessions};
 use super::text;
@@ -298,7 +298,7 @@ fn find_registration(conn: &mut Conn<'_>, key: &str) -> Result<Option<Account>, 
     let query = registrations::table
         .inner_join(accounts::table.on(accounts::id.eq(registrations::account_id)))
         .filter(registrations::idempotency_key.eq(key))
-        .select((accounts::id, accounts::name, accounts::password_hash, accounts::ship_id));
+        .select(ACCOUNT_COLUMNS);
     let row = with_conn!(conn, |c| query.first(c)).optional()?;
     row.map(Account::from_row).transpose()
 }
@@ -307,7 +307,7 @@ fn find_identity(conn: &mut Conn<'_>, issuer: &str, subject: Uuid) -> Result<Opt
     let query = identities::table
         .inner_join(accounts::table.on(accounts::id.eq(identities::account_id)))
         .filter(identities::issuer.eq(issuer).and(identities::subject.eq(subject.as_bytes().as_slice())))
-        .select((accounts::id, accounts::name, accounts::password_hash, accounts::ship_id));
+        .select(ACCOUNT_COLUMNS);
     let row = with_conn!(conn, |c| query.first(c)).optional()?;
     row.map(Account::from_row).transpose()
 }

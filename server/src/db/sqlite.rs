@@ -285,19 +285,9 @@ mod tests {
         assert!(!text.contains("hunter2"), "{text}");
     }
 
-    /// Cargo does not see a new folder of migrations: this crate then needs a reason to be built again.
     #[test]
     fn every_migration_of_the_folder_is_in_this_build_and_can_be_undone() {
-        let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations/sqlite"));
-        let mut names: Vec<String> = folder
-            .expect("the folder of the migrations")
-            .map(|entry| entry.expect("readable").file_name().into_string().expect("a plain name"))
-            .collect();
-        names.sort();
-        let migrations = MigrationSource::<Sqlite>::migrations(&MIGRATIONS).expect("embedded");
-        let mut embedded: Vec<String> = migrations.iter().map(|migration| migration.name().to_string()).collect();
-        embedded.sort();
-        assert_eq!(embedded, names, "touch server/src/db/sqlite.rs");
+        crate::db::all_are_embedded::<Sqlite>(&MIGRATIONS, "sqlite", file!());
 
         let mut conn = Conn::establish(":memory:").expect("memory is there");
         conn.run_pending_migrations(MIGRATIONS).expect("up");

@@ -13,7 +13,7 @@ use super::refusal::{Refusal, busy, refuse, too_many, unavailable};
 use super::routes::{BODY_LIMIT_BYTES, Shared};
 use super::sessions::{SESSION_LIFETIME_S, TicketAnswer};
 use crate::accounts::{LoginError, RegisterError, is_name};
-use crate::sessions::unix_ms;
+use crate::db::unix_ms;
 
 #[derive(Deserialize)]
 struct Credentials {

@@ -9,7 +9,8 @@ use uuid::Uuid;
 
 use super::refusal::{Refusal, busy, unauthorized, unavailable};
 use super::routes::{Api, Shared};
-use crate::sessions::{Holder, SESSION_LIFETIME_MS, SessionError, Sessions, unix_ms};
+use crate::db::unix_ms;
+use crate::sessions::{Holder, SESSION_LIFETIME_MS, SessionError, Sessions};
 use crate::supabase::{Supabase, TokenError};
 use crate::tickets::TICKET_LIFETIME_MS;
 

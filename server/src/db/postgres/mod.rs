@@ -219,18 +219,8 @@ fn migrate(conn: &mut PgConnection, url: &PgUrl) -> Result<(), DbError> {
 mod tests {
     use super::*;
 
-    /// Cargo does not see a new folder of migrations: this crate then needs a reason to be built again.
     #[test]
     fn every_migration_of_the_folder_is_in_this_build() {
-        let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations/postgres"));
-        let mut names: Vec<String> = folder
-            .expect("the folder of the migrations")
-            .map(|entry| entry.expect("readable").file_name().into_string().expect("a plain name"))
-            .collect();
-        names.sort();
-        let migrations = MigrationSource::<Pg>::migrations(&MIGRATIONS).expect("embedded");
-        let mut embedded: Vec<String> = migrations.iter().map(|migration| migration.name().to_string()).collect();
-        embedded.sort();
-        assert_eq!(embedded, names, "touch server/src/db/postgres/mod.rs");
+        crate::db::all_are_embedded::<Pg>(&MIGRATIONS, "postgres", file!());
     }
 }

@@ -288,5 +288,5 @@ fn check_balances(
 }
 
 fn name(id: &[u8]) -> String {
-    Uuid::from_slice(id).map_or_else(|_| super::rows::hex::text(id), |id| id.to_string())
+    Uuid::from_slice(id).map_or_else(|_| crate::hex::encode(id), |id| id.to_string())
 }

@@ -20,7 +20,7 @@ pub struct MetaRow {
 #[diesel(table_name = accounts)]
 pub struct AccountRow {
     /// The account.
-    #[serde(with = "hex")]
+    #[serde(with = "hex_text")]
     pub id: Vec<u8>,
     /// Its name.
     pub name: String,
@@ -40,10 +40,10 @@ pub struct IdentityRow {
     /// Of the tokens.
     pub issuer: String,
     /// Of the tokens.
-    #[serde(with = "hex")]
+    #[serde(with = "hex_text")]
     pub subject: Vec<u8>,
     /// The account here.
-    #[serde(with = "hex")]
+    #[serde(with = "hex_text")]
     pub account_id: Vec<u8>,
     /// Unix time, milliseconds.
     pub created_at: i64,
@@ -56,7 +56,7 @@ pub struct RegistrationRow {
     /// As it was sent.
     pub idempotency_key: String,
     /// The account that came of it.
-    #[serde(with = "hex")]
+    #[serde(with = "hex_text")]
     pub account_id: Vec<u8>,
     /// Unix time, milliseconds.
     pub created_at: i64,
@@ -79,7 +79,7 @@ pub struct SectorRow {
 #[diesel(table_name = entities)]
 pub struct EntityRow {
     /// The entity.
-    #[serde(with = "hex")]
+    #[serde(with = "hex_text")]
     pub id: Vec<u8>,
     /// What it is.
     pub kind: i16,
@@ -97,7 +97,7 @@ pub struct EntityRow {
     /// Of the fence.
     pub tick: i64,
     /// The encoded record.
-    #[serde(with = "hex")]
+    #[serde(with = "hex_text")]
     pub record: Vec<u8>,
     /// Whether it is gone.
     pub deleted: bool,
@@ -112,10 +112,10 @@ pub struct BalanceRow {
     /// Kind of the holder.
     pub kind: i16,
     /// The holder.
-    #[serde(with = "hex")]
+    #[serde(with = "hex_text")]
     pub id: Vec<u8>,
     /// Where.
-    #[serde(with = "hex")]
+    #[serde(with = "hex_text")]
     pub place: Vec<u8>,
     /// Of what.
     pub commodity: i16,
@@ -128,18 +128,18 @@ pub struct BalanceRow {
 #[diesel(table_name = deals)]
 pub struct DealRow {
     /// Its key.
-    #[serde(with = "hex")]
+    #[serde(with = "hex_text")]
     pub id: Vec<u8>,
     /// Who asked for it.
-    #[serde(with = "hex")]
+    #[serde(with = "hex_text")]
     pub account: Vec<u8>,
     /// What was asked for.
-    #[serde(with = "hex")]
+    #[serde(with = "hex_text")]
     pub bargain: Vec<u8>,
     /// What was told.
     pub answer: String,
     /// The run of the server.
-    #[serde(with = "hex")]
+    #[serde(with = "hex_text")]
     pub run: Vec<u8>,
     /// When.
     pub tick: i64,
@@ -152,17 +152,17 @@ pub struct DealRow {
 #[diesel(table_name = postings)]
 pub struct PostingRow {
     /// The deal.
-    #[serde(with = "hex")]
+    #[serde(with = "hex_text")]
     pub deal: Vec<u8>,
     /// Which line.
     pub line: i16,
     /// Kind of the holder.
     pub kind: i16,
     /// The holder.
-    #[serde(with = "hex")]
+    #[serde(with = "hex_text")]
     pub id: Vec<u8>,
     /// Where.
-    #[serde(with = "hex")]
+    #[serde(with = "hex_text")]
     pub place: Vec<u8>,
     /// Of what.
     pub commodity: i16,
@@ -170,53 +170,35 @@ pub struct PostingRow {
     pub delta: i64,
 }
 
-/// Bytes as hexadecimal text.
-pub mod hex {
+/// Bytes as hexadecimal text, for serde.
+mod hex_text {
+    use crate::hex;
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
-    use std::fmt::Write;
 
-    /// Two digits for each byte.
-    pub fn text(bytes: &[u8]) -> String {
-        bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-            write!(text, "{byte:02x}").expect("a string takes whatever is written");
-            text
-        })
-    }
-
-    /// The inverse of [`text`].
-    pub fn bytes(text: &str) -> Option<Vec<u8>> {
-        if !text.len().is_multiple_of(2) || !text.is_ascii() {
-            return None;
-        }
-        (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()
-    }
-
-    /// For serde.
     pub fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&text(bytes))
+        serializer.serialize_str(&hex::encode(bytes))
     }
 
-    /// For serde.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        bytes(&text).ok_or_else(|| D::Error::custom("hexadecimal digits are expected, two for a byte"))
+        bytes(&String::deserialize(deserializer)?)
+    }
+
+    pub(super) fn bytes<E: Error>(text: &str) -> Result<Vec<u8>, E> {
+        hex::decode(text).ok_or_else(|| E::custom("hexadecimal digits are expected, two for a byte"))
     }
 }
 
-/// Bytes, if there are any, as hexadecimal text.
-pub mod hex_option {
-    use super::hex;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+/// Bytes, if there are any, as hexadecimal text, for serde.
+mod hex_option {
+    use super::hex_text;
+    use crate::hex;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    /// For serde.
     pub fn serialize<S: Serializer>(bytes: &Option<Vec<u8>>, serializer: S) -> Result<S::Ok, S::Error> {
-        bytes.as_deref().map(hex::text).serialize(serializer)
+        bytes.as_deref().map(hex::encode).serialize(serializer)
     }
 
-    /// For serde.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<u8>>, D::Error> {
-        let text = Option::<String>::deserialize(deserializer)?;
-        text.map(|text| hex::bytes(&text).ok_or_else(|| D::Error::custom("hexadecimal digits are expected")))
-            .transpose()
+        Option::<String>::deserialize(deserializer)?.map(|text| hex_text::bytes(&text)).transpose()
     }
 }
