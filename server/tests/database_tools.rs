@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::{PATIENCE, wait_for};
 use diesel::Connection;
 use diesel::connection::SimpleConnection;
 use diesel::sqlite::SqliteConnection;
@@ -20,14 +21,10 @@ use sidereal_server::{
     },
     persist::{META_SEED, META_TICK, row_of},
 };
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::path::Path;
 use uuid::Uuid;
 
 const CONFIG: StoreConfig = StoreConfig { flush_interval_ms: 86_400_000, dirty_limit: 10_000, batch: 500 };
-const PATIENCE: Duration = Duration::from_secs(60);
 const SHIP: Uuid = Uuid::from_u128(11);
 const ROCK: Uuid = Uuid::from_u128(12);
 const GONE: Uuid = Uuid::from_u128(13);
@@ -61,11 +58,7 @@ fn world(path: &Path) -> Uuid {
     let account = database.create_account("ann", "$argon2id$hash").expect("a new name").id;
     database.set_meta(META_SEED, "42").expect("stored");
     let store = Store::start(database, CONFIG);
-    let begun = Instant::now();
-    while store.is_away() {
-        assert!(begun.elapsed() < PATIENCE, "the ledger did not open");
-        std::thread::yield_now();
-    }
+    wait_for("the ledger", || (!store.is_away()).then_some(()));
     store.put(row_of(&ship(account)).expect("a row"));
     store.put(row_of(&rock()).expect("a row"));
     store.tombstone(GONE, 1, 5, 80);

@@ -1,8 +1,10 @@
 //! The ledger through real files: what is done is stored with all that it changed, what is refused changed nothing.
 
-use std::path::Path;
-use std::time::{Duration, Instant};
+mod common;
 
+use std::path::Path;
+
+use common::{PATIENCE, wait_for};
 use diesel::Connection;
 use diesel::connection::SimpleConnection;
 use diesel::sqlite::SqliteConnection;
@@ -15,9 +17,6 @@ use uuid::Uuid;
 /// Nothing ordinary is written before the store is told to stop.
 const NEVER: StoreConfig = StoreConfig { flush_interval_ms: 86_400_000, dirty_limit: 10_000, batch: 500 };
 
-/// Only there so that a broken test ends.
-const PATIENCE: Duration = Duration::from_secs(60);
-
 const ROCK: Holder =
     Holder { kind: sidereal_server::db::HolderKind::Entity, id: Uuid::from_u128(1), place: Uuid::nil() };
 const SHIP: Holder =
@@ -27,17 +26,6 @@ const STATION: Uuid = Uuid::from_u128(4);
 
 fn open(path: &Path) -> Database {
     Database::open(path.to_str().expect("a readable path")).expect("the database opens")
-}
-
-fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(begun.elapsed() < PATIENCE, "{what} did not come");
-        std::thread::yield_now();
-    }
 }
 
 /// A store whose writer has come as far as to take deals.

@@ -3,9 +3,9 @@
 mod common;
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use common::World;
+use common::{PATIENCE, World, wait_for};
 use diesel::Connection;
 use diesel::connection::SimpleConnection;
 use diesel::sqlite::SqliteConnection;
@@ -21,9 +21,6 @@ const NEVER: StoreConfig = StoreConfig { flush_interval_ms: 86_400_000, dirty_li
 
 /// Everything is written as soon as it can be.
 const AT_ONCE: StoreConfig = StoreConfig { flush_interval_ms: 0, ..NEVER };
-
-/// Only there so that a broken test ends.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn folder() -> TempDir {
     tempfile::tempdir().expect("a temporary folder")
@@ -48,17 +45,6 @@ fn entity(id: u128, sector: Sector, version: i64) -> StoredEntity {
 
 fn stop(store: Store) {
     store.flush_and_stop(PATIENCE).expect("everything is written");
-}
-
-fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(begun.elapsed() < PATIENCE, "{what} did not come");
-        std::thread::yield_now();
-    }
 }
 
 fn reply(store: &Store) -> StoreReply {

@@ -4,19 +4,16 @@
 mod common;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use common::World;
 use common::cluster::PgCluster;
+use common::{PATIENCE, World, wait_for};
 use diesel::Connection;
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use diesel::{QueryableByName, RunQueryDsl};
 use sidereal_server::db::{Database, DbError, Store, StoreConfig, StoredEntity};
 use uuid::Uuid;
-
-/// Only there so that a broken test ends.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 const AT_ONCE: StoreConfig = StoreConfig { flush_interval_ms: 0, dirty_limit: 10_000, batch: 500 };
 
@@ -30,17 +27,6 @@ fn entity(id: u128, version: i64) -> StoredEntity {
         version,
         tick: version,
         record: version.to_string().into_bytes(),
-    }
-}
-
-fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(begun.elapsed() < PATIENCE, "{what} did not come");
-        std::thread::yield_now();
     }
 }
 

@@ -247,6 +247,22 @@ impl Cluster {
         self.server.world().resource::<Mirror>().get(id).map(|entry| entry.holder)
     }
 
+    /// A height on which nothing is in a ship's way from `-reach` to `reach`, units.
+    pub fn clear_lane(&self, reach: f64) -> f64 {
+        let mirror = self.server.world().resource::<Mirror>();
+        (1..90)
+            .map(|step| f64::from(step) * 10.0)
+            .find(|lane| {
+                mirror.iter().all(|(_, entry)| {
+                    let at = entry.record.state.position;
+                    entry.record.owner.is_some()
+                        || at.x.abs() > reach + 100.0
+                        || (at.y - lane).abs() > entry.record.radius + 30.0
+                })
+            })
+            .expect("space is mostly empty")
+    }
+
     /// The position of an entity in the mirror.
     pub fn mirrored(&self, id: EntityId) -> Option<FlightState> {
         let net_id = self.server.world().resource::<Mirror>().get(id)?.record.net_id;

@@ -86,7 +86,7 @@ fn across_the_border(conditions: LinkConditions) -> (Cluster, [EntityId; 2]) {
         }
         cluster.ticks(90);
     };
-    let lane = clear_lane(&cluster);
+    let lane = cluster.clear_lane(200.0);
     place(&mut cluster, lane);
     let shards = ships.map(|ship| cluster.truth(ship).expect("somebody flies it").0);
     assert_ne!(shards[0], shards[1], "they are on two shards");
@@ -94,20 +94,6 @@ fn across_the_border(conditions: LinkConditions) -> (Cluster, [EntityId; 2]) {
         load(&cluster, ship, 40);
     }
     (cluster, ships)
-}
-
-/// A height on which nothing is near the middle.
-fn clear_lane(cluster: &Cluster) -> f64 {
-    let mirror = cluster.server.world().resource::<Mirror>();
-    (1..90)
-        .map(|step| f64::from(step) * 10.0)
-        .find(|lane| {
-            mirror.iter().all(|(_, entry)| {
-                let at = entry.record.state.position;
-                entry.record.owner.is_some() || at.x.abs() > 300.0 || (at.y - lane).abs() > entry.record.radius + 30.0
-            })
-        })
-        .expect("space is mostly empty")
 }
 
 fn offer(cluster: &mut Cluster, to: EntityId, give: u32, want: u32) -> DealKey {

@@ -12,9 +12,12 @@
 #[path = "../../server/tests/common/cluster.rs"]
 #[allow(dead_code, reason = "the server's own tests use the rest")]
 mod cluster;
+#[path = "world/journal.rs"]
+mod journal;
 #[allow(dead_code, unused_imports, reason = "the other tests of processes use the rest")]
 mod world;
 
+use journal::Kept;
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use sidereal_protocol::{
@@ -24,7 +27,6 @@ use sidereal_protocol::{
 use sidereal_server::db::{Database, tools};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::{BufRead, BufReader},
     path::Path,
     time::{Duration, Instant},
 };
@@ -44,43 +46,6 @@ const BOTS_SURVIVE: u32 = 8;
 /// The promise: no ordinary state is older than this after a kill.
 const LOSS_WINDOW: Duration = Duration::from_secs(1);
 
-/// What the journal of the bots says of one deal.
-#[derive(Debug, Default, Clone)]
-struct Told {
-    bargain: String,
-    done: u32,
-    refused: u32,
-    undecided: u32,
-}
-
-/// Whether a deal of this kind leaves a row. Undocking moves nothing, and an offer is a row once it is taken up, under the
-/// same key.
-fn is_stored(bargain: &str) -> bool {
-    !["Undock", "Offer", "Decline"].iter().any(|kind| bargain.contains(kind))
-}
-
-fn journal(path: &Path) -> BTreeMap<Uuid, Told> {
-    let mut told: BTreeMap<Uuid, Told> = BTreeMap::new();
-    let Ok(file) = std::fs::File::open(path) else { return told };
-    for line in BufReader::new(file).lines() {
-        // The bots may be writing the last one just now.
-        let Ok(line) = serde_json::from_str::<serde_json::Value>(&line.expect("text")) else { continue };
-        let key = line["key"].as_str().and_then(|key| key.parse().ok()).expect("a key");
-        let bargain = line["bargain"].to_string();
-        if !is_stored(&bargain) {
-            continue;
-        }
-        let deal = told.entry(key).or_default();
-        match line["outcome"].as_str() {
-            None => deal.bargain = bargain,
-            Some("done") => deal.done += 1,
-            Some("refused") => deal.refused += 1,
-            Some(_) => deal.undecided += 1,
-        }
-    }
-    told
-}
-
 /// The ship that a line of the server's log says is in space.
 fn entered_ship(line: &str) -> Option<Uuid> {
     line.contains("in space").then(|| line.split("id=").nth(1)?.split_whitespace().next()?.parse().ok())?
@@ -90,15 +55,11 @@ fn entered_ship(line: &str) -> Option<Uuid> {
 #[derive(Debug, Default)]
 struct Found {
     kills: u32,
-    done: usize,
-    refused: usize,
-    /// Deals that never had a final answer.
-    open: usize,
-    /// Of these, found done in the database: the answer was lost, the deal was not.
-    done_unheard: usize,
-    undecided: u32,
+    /// Of all deals so far.
+    kept: Kept,
     ships: u64,
     oldest_ms: u64,
+    /// Of every kill.
     problems: Vec<String>,
 }
 
@@ -106,26 +67,8 @@ struct Found {
 /// `flown` are the ships that had flown for longer than the loss window.
 fn hold_against(found: &mut Found, url: &str, journal_path: &Path, tick: u64, flown: &BTreeSet<Uuid>) {
     let database = Database::open(url).expect("it opens after a kill");
-    let report = tools::check(&database).expect("it can be read");
-    found.problems.extend(report.problems);
-    let told = journal(journal_path);
-    (found.done, found.refused, found.undecided) = (0, 0, 0);
-    (found.open, found.done_unheard) = (0, 0);
-    for (key, deal) in &told {
-        let stored = database.deal(*key).expect("it can be read").is_some();
-        found.done += usize::from(deal.done > 0);
-        found.refused += usize::from(deal.refused > 0 && deal.done == 0);
-        found.undecided += deal.undecided;
-        match (deal.done > 0, deal.refused > 0, stored) {
-            (true, _, false) => found.problems.push(format!("lost: {key} was told as done: {deal:?}")),
-            (false, true, true) => found.problems.push(format!("doubled: {key} was told as refused: {deal:?}")),
-            (false, false, _) => {
-                found.open += 1;
-                found.done_unheard += usize::from(stored);
-            }
-            _ => {}
-        }
-    }
+    found.kept = journal::hold_against(journal_path, &database);
+    found.problems.append(&mut found.kept.problems);
     for record in ships(&database) {
         // What rests does not change, and keeps the tick at which it came to rest.
         let moves = record.state.velocity.length() > 1.0 && record.docked.is_none();
@@ -223,7 +166,7 @@ fn is_kept(url: &str, kills: u32, seed: u64, on_time: bool) {
     let found = kill_again_and_again(url, kills, seed);
     println!("{found:?}");
     assert!(found.problems.is_empty(), "{:#?}", found.problems);
-    assert!(found.done > 0, "there was something to lose");
+    assert!(found.kept.done > 0, "there was something to lose");
     let in_time = found.oldest_ms <= LOSS_WINDOW.as_millis() as u64;
     assert!(in_time || !on_time, "{} ms old", found.oldest_ms);
 }

@@ -22,22 +22,6 @@ fn heading(position: DVec2, toward: DVec2) -> FlightState {
     FlightState { position, angle, ..FlightState::default() }
 }
 
-/// A height on which nothing is in a ship's way from `-reach` to `reach`.
-fn clear_lane(cluster: &Cluster, reach: f64) -> f64 {
-    let mirror = cluster.server.world().resource::<Mirror>();
-    (1..90)
-        .map(|step| f64::from(step) * 10.0)
-        .find(|lane| {
-            mirror.iter().all(|(_, entry)| {
-                let at = entry.record.state.position;
-                entry.record.owner.is_some()
-                    || at.x.abs() > reach + 100.0
-                    || (at.y - lane).abs() > entry.record.radius + 30.0
-            })
-        })
-        .expect("space is mostly empty")
-}
-
 /// Flies a ship through a line of points with full thrust, from standing; returns the sectors and the
 /// shards that it was in.
 fn fly_line(cluster: &mut Cluster, player: usize, from: DVec2, to: DVec2) -> (Vec<SectorId>, Vec<usize>) {
@@ -79,7 +63,7 @@ fn fly_line(cluster: &mut Cluster, player: usize, from: DVec2, to: DVec2) -> (Ve
 fn a_ship_flies_through_four_sectors_of_two_shards_and_back_under_loss() {
     let mut cluster = Cluster::new(1, LOSSY, 2);
     let player = cluster.join_and_fly("ada");
-    let lane = clear_lane(&cluster, 1_600.0);
+    let lane = cluster.clear_lane(1_600.0);
     let (west, east) = (DVec2::new(-1_500.0, lane), DVec2::new(1_500.0, lane));
     let (sectors, shards) = fly_line(&mut cluster, player, west, east);
     assert!(sectors.len() >= 4, "{sectors:?}");
@@ -224,7 +208,7 @@ fn a_shard_that_dies_takes_nothing_with_it() {
 fn a_border_is_not_felt_by_the_pilot() {
     let mut cluster = Cluster::new(5, PERFECT, 2);
     let player = cluster.join_and_fly("ada");
-    let lane = clear_lane(&cluster, 700.0);
+    let lane = cluster.clear_lane(700.0);
     let ship = cluster.ship_of(player).expect("flying");
     cluster.place(ship, heading(DVec2::new(-600.0, lane), DVec2::new(600.0, lane)));
     cluster.ticks(60);

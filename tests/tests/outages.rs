@@ -15,6 +15,8 @@ mod base;
 #[path = "../../server/tests/common/cluster.rs"]
 #[allow(dead_code, reason = "the server's own tests use the rest")]
 mod cluster;
+#[path = "world/journal.rs"]
+mod journal;
 #[path = "outages/play.rs"]
 mod play;
 #[cfg(feature = "postgres")]
@@ -25,14 +27,9 @@ mod world;
 
 use base::{Base, Fault};
 use play::{Phase, Play};
-use sidereal_server::db::{Database, tools};
-use std::{
-    collections::BTreeMap,
-    path::Path,
-    time::{Duration, Instant},
-};
+use sidereal_server::db::Database;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use uuid::Uuid;
 
 /// How long the database may be back before it is noticed, in the runs by hand.
 const RECOVERY: Duration = Duration::from_secs(10);
@@ -51,43 +48,6 @@ const SHORT: Size = Size { bots: 4, fault: Duration::from_secs(6), quiet: Durati
 
 fn folder() -> TempDir {
     TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary folder")
-}
-
-/// Of each deal in the bots' journal, whether it was told as done, and whether as refused.
-fn told(journal: &Path) -> BTreeMap<Uuid, (bool, bool)> {
-    let mut told: BTreeMap<Uuid, (bool, bool)> = BTreeMap::new();
-    for line in std::fs::read_to_string(journal).expect("they wrote it").lines() {
-        let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
-        let bargain = line["bargain"].to_string();
-        // Undocking moves nothing, and an offer is a row once it is taken up.
-        if ["Undock", "Offer", "Decline"].iter().any(|kind| bargain.contains(kind)) {
-            continue;
-        }
-        let deal = told.entry(line["key"].as_str().and_then(|key| key.parse().ok()).expect("a key")).or_default();
-        deal.0 |= line["outcome"] == "done";
-        deal.1 |= line["outcome"] == "refused";
-    }
-    told
-}
-
-/// The database holds what was told as done, once, and nothing of what was told as refused. How many of each.
-fn promises_are_kept(url: &str, journal: &Path) -> (usize, usize) {
-    let database = Database::open(url).expect("it opens");
-    let report = tools::check(&database).expect("it can be read");
-    assert!(report.is_clean(), "{:#?}", report.problems);
-    let (mut done, mut refused) = (0, 0);
-    for (key, deal) in told(journal) {
-        let stored = database.deal(key).expect("it can be read").is_some();
-        match deal {
-            (true, _) => assert!(stored, "{key} was told as done and is not there"),
-            // Whoever took up an offer hears of its key as the one who made it does.
-            (false, true) => assert!(!stored, "{key} was told as refused and is there"),
-            (false, false) => {}
-        }
-        done += usize::from(deal.0);
-        refused += usize::from(!deal.0 && deal.1);
-    }
-    (done, refused)
 }
 
 /// What a run leaves.
@@ -124,8 +84,9 @@ fn run(base: &mut Base, faults: &[Fault], size: Size) -> Run {
         }
     }
     let (server_ms, shards_ms, journal, folder) = play.end();
-    let (done, refused) = promises_are_kept(&base.direct_url(), &journal);
-    println!("{done} deals told as done are there, {refused} told as refused are not");
+    let kept = journal::hold_against(&journal, &Database::open(&base.direct_url()).expect("it opens"));
+    assert!(kept.problems.is_empty(), "{:#?}", kept.problems);
+    println!("{} deals told as done are there, {} told as refused are not", kept.done, kept.refused);
     drop(folder);
     Run { during, server_ms, shards_ms }
 }

@@ -476,6 +476,7 @@ fn a_server_killed_in_play_comes_back_with_every_ship_where_it_was() {
     let sectors = world.server.metric("sidereal_leased_sectors");
     let entities = world.server.metric("sidereal_entities");
     let players = world.server.metric("sidereal_players");
+    let missiles = world.server.metric("sidereal_missiles");
     assert_eq!(world.server.metric("sidereal_lost_total") + world.server.metric("sidereal_doubled_total"), 0);
     ada.fly_on();
     let own = ada.view().own.clone().expect("she flies");
@@ -503,10 +504,8 @@ fn a_server_killed_in_play_comes_back_with_every_ship_where_it_was() {
     }
     assert!(before[&own.id].is_some(), "her own ship was whole");
     println!("{entities} entities, {players} players, {} wild in the database, {old_lines} lines", wild(&before));
-    let wild_before = entities - players;
-    // Missiles in flight are not stored, and who is without a ship is a player all the same.
-    let uncertain = 3 * u64::from(BOTS);
-    assert!(wild_before.abs_diff(wild(&before)) <= uncertain, "{wild_before} flew, {} are stored", wild(&before));
+    let wild_before = entities - players - missiles;
+    assert!(wild_before.abs_diff(wild(&before)) <= 5, "{wild_before} flew, {} are stored", wild(&before));
 
     // Again, on the same database: as many as there were, and the ship is hers, where she left it.
     let mut world = World::start(folder, 2);

@@ -9,7 +9,27 @@ use diesel::Connection;
 use diesel::connection::SimpleConnection;
 use diesel::sqlite::SqliteConnection;
 use sidereal_server::db::Database;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
+
+/// Only there so that a broken test ends.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Looks until there is something.
+///
+/// # Panics
+/// When it does not come.
+#[track_caller]
+pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{what} did not come");
+        std::thread::yield_now();
+    }
+}
 
 /// An empty database of either backend, gone when it is dropped.
 pub struct World {

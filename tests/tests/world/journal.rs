@@ -1,0 +1,88 @@
+//! What the bots' journal of deals says, held against the database.
+
+use sidereal_server::db::{Database, tools};
+use std::{collections::BTreeMap, path::Path};
+use uuid::Uuid;
+
+/// What was told of one deal.
+#[derive(Debug, Default)]
+struct Told {
+    bargain: String,
+    done: u32,
+    refused: u32,
+    undecided: u32,
+}
+
+/// What came of the deals of a journal.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// Told as done.
+    pub done: usize,
+    /// Told as refused, and never as done.
+    pub refused: usize,
+    /// Answers that said "undecided".
+    pub undecided: u32,
+    /// Without a final answer.
+    pub open: usize,
+    /// Of these, found done in the database: the answer was lost, the deal was not.
+    pub done_unheard: usize,
+    /// What the database has not that it should, or the other way round, and what [`tools::check`] finds.
+    pub problems: Vec<String>,
+}
+
+/// Undocking moves nothing, and an offer is a row once it is taken up, under the same key.
+fn is_stored(bargain: &str) -> bool {
+    !["Undock", "Offer", "Decline"].iter().any(|kind| bargain.contains(kind))
+}
+
+/// All deals that leave a row.
+fn told(journal: &Path) -> BTreeMap<Uuid, Told> {
+    let mut told: BTreeMap<Uuid, Told> = BTreeMap::new();
+    let text = std::fs::read_to_string(journal).expect("they wrote it");
+    // One without an end is being written just now.
+    for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
+        let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        let bargain = line["bargain"].to_string();
+        if !is_stored(&bargain) {
+            continue;
+        }
+        let key = line["key"].as_str().and_then(|key| key.parse().ok()).expect("a key");
+        let deal = told.entry(key).or_default();
+        match line["outcome"].as_str() {
+            None => deal.bargain = bargain,
+            Some("done") => deal.done += 1,
+            Some("refused") => deal.refused += 1,
+            Some(_) => deal.undecided += 1,
+        }
+    }
+    told
+}
+
+/// The database is sound, holds what was told as done, and nothing of what was told as refused.
+pub fn hold_against(journal: &Path, database: &Database) -> Kept {
+    let problems = tools::check(database).expect("it can be read").problems;
+    let mut kept = Kept { problems, ..Kept::default() };
+    for (key, deal) in told(journal) {
+        let stored = database.deal(key).expect("it can be read").is_some();
+        kept.undecided += deal.undecided;
+        match (deal.done > 0, deal.refused > 0) {
+            (true, _) => {
+                kept.done += 1;
+                if !stored {
+                    kept.problems.push(format!("lost: {key} was told as done: {deal:?}"));
+                }
+            }
+            (false, true) => {
+                kept.refused += 1;
+                if stored {
+                    kept.problems.push(format!("doubled: {key} was told as refused: {deal:?}"));
+                }
+            }
+            (false, false) => {
+                kept.open += 1;
+                kept.done_unheard += usize::from(stored);
+            }
+        }
+    }
+    kept
+}
