@@ -1,18 +1,26 @@
 //! Accounts: registration and log in over the server's HTTP interface, for a ticket to connect with, and
 //! tickets by session token for who comes back.
 //!
-//! Runs in the player client and in bots. Blocking: it is called before the loop starts, or from threads
-//! of its own.
+//! Runs in the player client and in bots. What is asked and what answers mean stands here; who carries it is `http`,
+//! and in the browser, whose page has logged in already, `fetch`.
 
-use serde::{Deserialize, Serialize};
-use std::{fmt, net::SocketAddr, time::Duration};
+#[cfg(target_family = "wasm")]
+mod fetch;
+#[cfg(not(target_family = "wasm"))]
+mod http;
 
-/// How long one request may take altogether. The server hashes a password in well under a second, but
+use serde::Deserialize;
+use std::{fmt, net::SocketAddr};
+
+/// How long one request may take altogether, milliseconds. The server hashes a password in well under a second, but
 /// a hundred bots may queue for it.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+const REQUEST_TIMEOUT_MS: u32 = 30_000;
 
 /// The longest answer that is read, bytes: a ticket takes some hundreds.
-const MAX_ANSWER_BYTES: u64 = 16 * 1024;
+const MAX_ANSWER_BYTES: usize = 16 * 1024;
+
+/// Certificates that are taken from an answer: the current one, the next, and some to spare.
+const MAX_HASHES: usize = 8;
 
 /// The longest wait that is taken from a server, seconds.
 const MAX_RETRY_AFTER_S: u64 = 3_600;
@@ -35,6 +43,15 @@ impl fmt::Debug for SessionToken {
     }
 }
 
+/// Where a browser connects, and what it trusts there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WebDoor {
+    /// The WebTransport address.
+    pub url: String,
+    /// SHA-256 of the certificates (DER) that may be there; none: those that the browser trusts by itself.
+    pub certificate_hashes: Vec<[u8; 32]>,
+}
+
 /// What a log in gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoginTicket {
@@ -48,6 +65,8 @@ pub struct LoginTicket {
     pub expires_in_s: u64,
     /// The account, for the logs.
     pub account_id: String,
+    /// Where and how a browser connects.
+    pub web: WebDoor,
     /// For the next ticket. Not in the answer to one: the one that was sent stays good.
     pub session_token: Option<SessionToken>,
 }
@@ -109,14 +128,9 @@ impl AccountError {
 /// The server's HTTP interface, as far as a player needs it.
 #[derive(Debug, Clone)]
 pub struct AccountApi {
+    #[cfg(not(target_family = "wasm"))]
     agent: ureq::Agent,
     base: String,
-}
-
-#[derive(Serialize)]
-struct Credentials<'a> {
-    user: &'a str,
-    password: &'a str,
 }
 
 #[derive(Deserialize)]
@@ -128,11 +142,12 @@ struct TicketAnswer {
     account_id: String,
     #[serde(default)]
     session_token: Option<SessionToken>,
-}
-
-#[derive(Deserialize)]
-struct RefreshAnswer {
-    session_token: SessionToken,
+    #[serde(default)]
+    web_transport_url: String,
+    #[serde(default)]
+    certificate_hashes: Vec<String>,
+    #[serde(default)]
+    certificate_pinned: bool,
 }
 
 #[derive(Deserialize)]
@@ -147,142 +162,12 @@ struct Answer {
 }
 
 impl AccountApi {
-    /// For the server at `address`, like `http://127.0.0.1:7779`.
-    ///
-    /// # Errors
-    /// [`AccountError::BadAddress`].
-    pub fn new(address: &str) -> Result<Self, AccountError> {
-        let base = address.trim_end_matches('/');
-        let host = base.strip_prefix("http://").or_else(|| base.strip_prefix("https://"));
-        if host.is_none_or(str::is_empty) || base.contains(char::is_whitespace) {
-            return Err(AccountError::BadAddress(address.to_owned()));
-        }
-        let agent = ureq::Agent::config_builder()
-            .timeout_global(Some(REQUEST_TIMEOUT))
-            .http_status_as_error(false)
-            .build()
-            .new_agent();
-        Ok(Self { agent, base: base.to_owned() })
-    }
-
-    /// Makes an account.
-    ///
-    /// # Errors
-    /// [`AccountError::Taken`], [`AccountError::Refused`], or that the server was not reached.
-    pub fn register(&self, user: &str, password: &str) -> Result<(), AccountError> {
-        let answer = self.send("/api/register", &[], &Credentials { user, password })?;
-        self.registered(&answer)
-    }
-
-    /// Makes an account, under a key of 8 to 64 visible ASCII characters: the same call again, because
-    /// the answer was lost, finds the account made and is no error.
-    ///
-    /// # Errors
-    /// As [`AccountApi::register`].
-    pub fn register_once(&self, user: &str, password: &str, key: &str) -> Result<(), AccountError> {
-        let answer = self.send("/api/register", &[("idempotency-key", key)], &Credentials { user, password })?;
-        self.registered(&answer)
-    }
-
-    fn registered(&self, answer: &Answer) -> Result<(), AccountError> {
-        match answer.status {
-            201 => Ok(()),
-            409 => Err(AccountError::Taken),
-            _ => Err(self.refusal(answer)),
-        }
-    }
-
-    /// Logs in.
-    ///
-    /// # Errors
-    /// [`AccountError::WrongCredentials`], [`AccountError::Refused`], or that the server was not
-    /// reached.
-    pub fn login(&self, user: &str, password: &str) -> Result<LoginTicket, AccountError> {
-        let answer = self.send("/api/login", &[], &Credentials { user, password })?;
+    /// The answer to a request for a ticket by session token.
+    fn ticket_answered(&self, answer: &Answer) -> Result<LoginTicket, AccountError> {
         match answer.status {
             200 => self.read_ticket(&answer.body),
-            401 => Err(AccountError::WrongCredentials(
-                error_text(&answer.body).unwrap_or_else(|| "check both, or add --register".to_owned()),
-            )),
-            _ => Err(self.refusal(&answer)),
+            _ => Err(self.session_refusal(answer)),
         }
-    }
-
-    /// Logs in, and registers first if asked to; a name that is taken is then simply logged in to.
-    ///
-    /// # Errors
-    /// As [`AccountApi::register`] and [`AccountApi::login`].
-    pub fn enter(&self, user: &str, password: &str, register: bool) -> Result<LoginTicket, AccountError> {
-        if register {
-            match self.register(user, password) {
-                Ok(()) | Err(AccountError::Taken) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        self.login(user, password)
-    }
-
-    /// A ticket for the account of a session.
-    ///
-    /// # Errors
-    /// [`AccountError::SessionOver`], [`AccountError::Refused`], or that the server was not reached.
-    pub fn ticket(&self, token: &SessionToken) -> Result<LoginTicket, AccountError> {
-        let answer = self.send_with("/api/ticket", token)?;
-        match answer.status {
-            200 => self.read_ticket(&answer.body),
-            _ => Err(self.session_refusal(&answer)),
-        }
-    }
-
-    /// Another token for a session. The one before stays good for a minute, so a call whose answer was
-    /// lost is made again with it; later than that it ends the session.
-    ///
-    /// # Errors
-    /// As [`AccountApi::ticket`].
-    pub fn refresh(&self, token: &SessionToken) -> Result<SessionToken, AccountError> {
-        let answer = self.send_with("/api/refresh", token)?;
-        match answer.status {
-            200 => serde_json::from_str(&answer.body)
-                .map(|answer: RefreshAnswer| answer.session_token)
-                .map_err(|error| self.bad_answer(error.to_string())),
-            _ => Err(self.session_refusal(&answer)),
-        }
-    }
-
-    /// Ends a session; one that has ended already is no error.
-    ///
-    /// # Errors
-    /// As [`AccountApi::ticket`].
-    pub fn logout(&self, token: &SessionToken) -> Result<(), AccountError> {
-        let answer = self.send_with("/api/logout", token)?;
-        match answer.status {
-            204 => Ok(()),
-            _ => Err(self.session_refusal(&answer)),
-        }
-    }
-
-    fn send_with(&self, path: &str, token: &SessionToken) -> Result<Answer, AccountError> {
-        self.send(path, &[("authorization", &format!("Bearer {}", token.0))], &serde_json::json!({}))
-    }
-
-    fn send(&self, path: &str, headers: &[(&str, &str)], body: &impl Serialize) -> Result<Answer, AccountError> {
-        let unreachable =
-            |error: ureq::Error| AccountError::Unreachable { address: self.base.clone(), reason: error.to_string() };
-        let mut request = self.agent.post(format!("{}{path}", self.base));
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let mut response = request.send_json(body).map_err(unreachable)?;
-        let status = response.status().as_u16();
-        let retry_after_s =
-            response.headers().get("retry-after").and_then(|seconds| seconds.to_str().ok()?.parse().ok());
-        let body = response
-            .body_mut()
-            .with_config()
-            .limit(MAX_ANSWER_BYTES)
-            .read_to_string()
-            .map_err(|error| self.bad_answer(error.to_string()))?;
-        Ok(Answer { status, retry_after_s, body })
     }
 
     fn session_refusal(&self, answer: &Answer) -> AccountError {
@@ -292,16 +177,28 @@ impl AccountApi {
         }
     }
 
-    fn read_ticket(&self, body: &str) -> Result<LoginTicket, AccountError> {
+    /// The ticket in an answer of the server's.
+    ///
+    /// # Errors
+    /// [`AccountError::BadAnswer`].
+    pub fn read_ticket(&self, body: &str) -> Result<LoginTicket, AccountError> {
         let answer: TicketAnswer = serde_json::from_str(body).map_err(|error| self.bad_answer(error.to_string()))?;
-        let certificate_hash = parse_hash(&answer.certificate_hash)
-            .ok_or_else(|| self.bad_answer("its certificate hash is not 64 hex digits".to_owned()))?;
+        let hash = |hex: &String| {
+            parse_hash(hex).ok_or_else(|| self.bad_answer("its certificate hash is not 64 hex digits".to_owned()))
+        };
+        let certificate_hash = hash(&answer.certificate_hash)?;
+        let pinned = if answer.certificate_pinned { &answer.certificate_hashes[..] } else { &[] };
+        let web = WebDoor {
+            url: answer.web_transport_url,
+            certificate_hashes: pinned.iter().take(MAX_HASHES).map(hash).collect::<Result<_, _>>()?,
+        };
         Ok(LoginTicket {
             ticket: answer.ticket,
             player_addr: answer.player_addr,
             certificate_hash,
             expires_in_s: answer.expires_in_s,
             account_id: answer.account_id,
+            web,
             session_token: answer.session_token,
         })
     }
@@ -342,130 +239,4 @@ fn parse_hash(hex: &str) -> Option<[u8; 32]> {
         *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
     }
     Some(hash)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::{
-        io::{Read, Write},
-        net::TcpListener,
-        thread::JoinHandle,
-    };
-
-    /// Answers one request per entry; gives the requests.
-    fn serve(answers: Vec<(u16, &'static str)>) -> (String, JoinHandle<Vec<String>>) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
-        let thread = std::thread::spawn(move || {
-            let mut requests = Vec::new();
-            for (status, body) in answers {
-                let (mut stream, _) = listener.accept().unwrap();
-                let mut request = Vec::new();
-                let mut buffer = [0u8; 1024];
-                // A body ends with the brace of its JSON.
-                while !request.ends_with(b"}") {
-                    let read = stream.read(&mut buffer).unwrap();
-                    assert!(read > 0, "the request ended early");
-                    request.extend_from_slice(&buffer[..read]);
-                }
-                requests.push(String::from_utf8(request).unwrap());
-                write!(
-                    stream,
-                    "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
-                    body.len()
-                )
-                .unwrap();
-            }
-            requests
-        });
-        (address, thread)
-    }
-
-    const TICKET: &str = r#"{"ticket":"abcd","player_addr":"127.0.0.1:7777","certificate_hash":"00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff","expires_in_s":30,"account_id":"x"}"#;
-
-    #[test]
-    fn a_taken_name_is_logged_in_to() {
-        let (address, server) = serve(vec![(409, r#"{"error":"taken"}"#), (200, TICKET)]);
-        let ticket = AccountApi::new(&address).unwrap().enter("ada", "secret", true).unwrap();
-        assert_eq!(ticket.ticket, "abcd");
-        assert_eq!(ticket.certificate_hash[..2], [0x00, 0xff]);
-        let requests = server.join().unwrap();
-        assert!(requests[0].starts_with("POST /api/register "));
-        assert!(requests[1].starts_with("POST /api/login "));
-        let body: serde_json::Value = serde_json::from_str(requests[1].split("\r\n\r\n").nth(1).unwrap()).unwrap();
-        assert_eq!(body, serde_json::json!({"user": "ada", "password": "secret"}));
-    }
-
-    #[test]
-    fn what_the_server_says_is_the_error() {
-        let (address, server) = serve(vec![
-            (401, r#"{"error":"no such account"}"#),
-            (400, r#"{"error":"the name is too short"}"#),
-            (200, r#"{"ticket":"abcd"}"#),
-            (500, "oops"),
-        ]);
-        let api = AccountApi::new(&address).unwrap();
-        assert_eq!(api.login("ada", "x"), Err(AccountError::WrongCredentials("no such account".to_owned())));
-        assert_eq!(api.register("a", "x"), Err(AccountError::Refused("the name is too short".to_owned())));
-        assert!(matches!(api.login("ada", "x"), Err(AccountError::BadAnswer { .. })));
-        assert!(matches!(api.login("ada", "x"), Err(AccountError::BadAnswer { .. })));
-        server.join().unwrap();
-    }
-
-    #[test]
-    fn a_server_that_is_not_there_is_named() {
-        // Bound and dropped: nobody listens there.
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let error = AccountApi::new(&format!("http://{address}")).unwrap().login("a", "b").unwrap_err();
-        assert!(!error.is_permanent());
-        assert!(error.to_string().contains(&address.to_string()), "{error}");
-    }
-
-    #[test]
-    fn addresses_and_hashes_are_checked() {
-        assert!(AccountApi::new("127.0.0.1:7779").is_err());
-        assert!(AccountApi::new("http://").is_err());
-        assert_eq!(parse_hash("zz"), None);
-        assert_eq!(parse_hash(&"+f".repeat(32)), None);
-        assert_eq!(parse_hash(&"0F".repeat(32)), Some([0x0f; 32]));
-    }
-
-    #[test]
-    fn a_session_token_gives_tickets_and_is_never_shown() {
-        const LOGIN: &str = r#"{"ticket":"abcd","player_addr":"127.0.0.1:7777","certificate_hash":"00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff","expires_in_s":30,"account_id":"x","session_token":"first-one","session_expires_in_s":9}"#;
-        let (address, server) = serve(vec![
-            (200, LOGIN),
-            (200, r#"{"session_token":"second-one","session_expires_in_s":9,"account_id":"x"}"#),
-            (200, TICKET),
-            (401, r#"{"error":"this session has expired: log in again"}"#),
-            (503, r#"{"error":"the server is busy"}"#),
-            (502, "<html>"),
-            (429, r#"{"error":"too many"}"#),
-        ]);
-        let api = AccountApi::new(&address).unwrap();
-        let login = api.login("ada", "secret").unwrap();
-        assert!(!format!("{login:?}").contains("first-one"));
-        let token = api.refresh(&login.session_token.unwrap()).unwrap();
-        assert_eq!(token, SessionToken::new("second-one"));
-        let ticket = api.ticket(&token).unwrap();
-        assert_eq!((ticket.ticket.as_str(), ticket.session_token), ("abcd", None));
-        let over = api.ticket(&token).unwrap_err();
-        assert_eq!(over, AccountError::SessionOver("this session has expired: log in again".to_owned()));
-        assert!(over.is_permanent());
-        for _ in 0..2 {
-            let busy = api.ticket(&token).unwrap_err();
-            assert!(matches!(busy, AccountError::Busy(_)) && !busy.is_permanent(), "{busy}");
-        }
-        let many = api.ticket(&token).unwrap_err();
-        assert_eq!(many, AccountError::TooMany { after_s: 1, reason: "too many".to_owned() });
-        assert!(!many.is_permanent());
-        let requests = server.join().unwrap();
-        let sent = |request: &str, path: &str, token: &str| {
-            request.starts_with(&format!("POST {path} "))
-                && request.contains(&format!("authorization: Bearer {token}\r\n"))
-        };
-        assert!(sent(&requests[1], "/api/refresh", "first-one"), "{}", requests[1]);
-        assert!(sent(&requests[2], "/api/ticket", "second-one"), "{}", requests[2]);
-    }
 }

@@ -42,6 +42,7 @@ pub mod prediction;
 mod pump;
 pub mod reconnect;
 pub mod roster;
+#[cfg(not(target_family = "wasm"))]
 pub mod run;
 pub mod schedule;
 pub mod session;
@@ -140,10 +141,9 @@ pub fn build_app(config: ClientConfig, handle: ClientHandle, socket: ClientSocke
 
 /// Opens a player's connection to the server that `login` names.
 pub fn connect(network: &ClientNetwork, login: &account::LoginTicket) -> (ClientHandle, ClientSocket) {
-    network.connector(ConnectOptions::new(
-        login.player_addr,
-        PeerKind::Player,
-        login.certificate_hash,
-        PROTOCOL_VERSION,
-    ))
+    #[cfg(not(target_family = "wasm"))]
+    let (address, certificate) = (login.player_addr, login.certificate_hash);
+    #[cfg(target_family = "wasm")]
+    let (address, certificate) = (login.web.url.clone(), login.web.certificate_hashes.clone());
+    network.connector(ConnectOptions::new(address, PeerKind::Player, certificate, PROTOCOL_VERSION))
 }

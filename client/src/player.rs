@@ -20,7 +20,7 @@ use bevy::{app::App, prelude::Resource};
 use sidereal_transport::{ClientHandle, ClientNetwork};
 use std::sync::{
     Arc,
-    mpsc::{Receiver, TryRecvError, channel},
+    mpsc::{Receiver, TryRecvError},
 };
 
 /// The counters of the sessions before the present one, together.
@@ -181,13 +181,7 @@ impl Player {
         }
         reconnect.session_ended(state, self.now_s);
         if reconnect.step(self.now_s) == Step::AskForTicket {
-            let (sender, answer) = channel();
-            let (api, token) = (self.api.clone(), token.clone());
-            std::thread::spawn(move || {
-                // Nobody waits for it when the player has left meanwhile.
-                let _ = sender.send(api.ticket(&token));
-            });
-            self.asking = Some(answer);
+            self.asking = Some(self.api.ask_for_ticket(token));
         }
         let answer = match self.asking.as_ref().map(Receiver::try_recv) {
             None | Some(Err(TryRecvError::Empty)) => return,

@@ -9,34 +9,46 @@
 //! whole tick's output over at once, so that QUIC puts it into as few packets and system calls as it can.
 //! What arrives is queued too, within limits (see [`limits`]), and wakes the main loop ([`Waker`]).
 //!
-//! The same handles come from the real network ([`bind`], [`ClientNetwork`]) and from [`memory`]. A browser
-//! client will stand in a module `client_web` beside [`client`], over the browser's `WebTransport`: it feeds the
-//! same session queues and speaks the same wire. It needs no quinn, whose only way into the session is
-//! `link`, and of tokio only its `sync` part, which runs without a runtime.
+//! The same handles come from the real network (`bind`, [`ClientNetwork`]) and from `memory`. In the browser
+//! [`ClientNetwork`] is the browser's own `WebTransport`, which feeds the same session queues and speaks the same
+//! wire; servers, certificates and the network in memory are not built there.
 //!
 //! Not here: what the messages mean (`sidereal-protocol`), who may come in (the server's auth), interest.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+#[cfg(not(target_family = "wasm"))]
 pub mod cert;
 pub mod client;
+#[cfg_attr(target_family = "wasm", allow(dead_code))]
 mod error;
+// Only a server calls it.
+#[cfg_attr(target_family = "wasm", allow(dead_code))]
 mod guard;
+#[cfg_attr(target_family = "wasm", allow(dead_code))]
 mod hub;
 pub mod limits;
+#[cfg(not(target_family = "wasm"))]
 mod link;
+#[cfg(not(target_family = "wasm"))]
 pub mod memory;
+#[cfg(not(target_family = "wasm"))]
 pub mod server;
+#[cfg_attr(target_family = "wasm", allow(dead_code))]
 mod session;
+#[cfg_attr(target_family = "wasm", allow(dead_code))]
 pub mod stats;
 mod waker;
+#[cfg_attr(target_family = "wasm", allow(dead_code))]
 mod wire;
 
+#[cfg(not(target_family = "wasm"))]
 pub use cert::Identity;
 pub use client::{ClientHandle, ClientNetwork, ClientSocket, ConnectOptions, LinkStatus, Valve};
 pub use error::{BindError, StreamError, TransportError};
 pub use guard::{ClientMessages, Field};
 pub use limits::{Limits, MAX_AUTH_BYTES, MAX_FRAME_BYTES, MAX_LANE_BYTES};
+#[cfg(not(target_family = "wasm"))]
 pub use server::{ListenerConfig, ServerConfig, ServerHandle, ServerSocket, bind};
 pub use stats::{ClientStats, ServerStats};
 pub use waker::Waker;

@@ -16,6 +16,7 @@ use crate::error::StreamError;
 use crate::guard::Guard;
 use crate::hub::{Hub, lock};
 use crate::limits::{MAX_FRAME_BYTES, MAX_LANE_BYTES, MAX_NAIA_PACKET_BYTES};
+#[cfg(not(target_family = "wasm"))]
 use crate::link::QuicLink;
 use crate::wire::{AuthReply, LANE_PREFIX, NAIA_PREFIX, cut};
 
@@ -84,6 +85,7 @@ pub(crate) struct Session {
     /// Wakes the stream's reader, which waits for room.
     pub(crate) room_wake: Notify,
     /// The real network's way to send; not set in memory.
+    #[cfg(not(target_family = "wasm"))]
     pub(crate) quic: OnceLock<QuicLink>,
     /// The number of the session's link in a network in memory; not set otherwise.
     pub(crate) memory_link: OnceLock<usize>,
@@ -146,6 +148,7 @@ impl Session {
             hub,
             writer_wake: Notify::new(),
             room_wake: Notify::new(),
+            #[cfg(not(target_family = "wasm"))]
             quic: OnceLock::new(),
             memory_link: OnceLock::new(),
             inner: Mutex::new(Inner {
@@ -323,8 +326,11 @@ impl Session {
     }
 
     pub(crate) fn remote(&self) -> Option<SocketAddr> {
-        let current = self.quic.get().map(QuicLink::remote_address);
-        current.or_else(|| lock(&self.inner).remote)
+        #[cfg(not(target_family = "wasm"))]
+        if let Some(quic) = self.quic.get() {
+            return Some(quic.remote_address());
+        }
+        lock(&self.inner).remote
     }
 
     /// naia's identity token, once; `None` while there is none.

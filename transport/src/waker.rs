@@ -1,6 +1,8 @@
-//! What a main loop sleeps on: the network wakes it when something arrived. Runs in every process.
+//! What a main loop sleeps on: the network wakes it when something arrived. Runs in every process; in the browser
+//! nobody sleeps.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+#[cfg(not(target_family = "wasm"))]
 use std::time::{Duration, Instant};
 
 /// Wakes one sleeping main loop. Cheap to clone; all clones are the same waker.
@@ -25,6 +27,7 @@ impl Waker {
     }
 
     /// Sleeps until woken, at most for `timeout`. True if it was woken, false when time ran out.
+    #[cfg(not(target_family = "wasm"))]
     pub fn wait(&self, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
         let mut woken = self.shared.woken.lock().unwrap_or_else(PoisonError::into_inner);

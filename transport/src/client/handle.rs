@@ -65,6 +65,7 @@ impl ClientHandle {
         (Self { core: core.clone() }, ClientSocket { core, credential: Bytes::new() })
     }
 
+    #[cfg(not(target_family = "wasm"))]
     pub(crate) fn session(&self) -> &Arc<Session> {
         &self.core.session
     }
