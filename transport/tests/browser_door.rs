@@ -1,11 +1,16 @@
 //! What a browser asks of the server's end, over real sockets: its page's origin is judged, and the certificate may
 //! become another one while sessions go on.
+#![allow(clippy::unwrap_used, missing_docs)]
 
 mod common;
 
 use common::raw::{RawClient, RawServer, serve_until};
 use common::*;
-use sidereal_transport::{AllowedOrigins, LiveCertificate, SESSION_PATH};
+use naia_bevy_client::transport::PacketReceiver as _;
+use naia_bevy_server::transport::PacketSender as _;
+use sidereal_transport::{
+    AllowedOrigins, ClientNetwork, Identity, Limits, LinkStatus, LiveCertificate, PeerKind, SESSION_PATH, ServerConfig,
+};
 use wtransport::endpoint::ConnectOptions as WebConnectOptions;
 use wtransport::error::ConnectingError;
 use wtransport::tls::Sha256Digest;
