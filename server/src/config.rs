@@ -5,6 +5,7 @@ use crate::{
     supabase::{Algorithm, KeyTimes, SupabaseConfig, SupabaseConfigError},
 };
 use clap::{Args, Parser};
+use sidereal_transport::AllowedOrigins;
 use std::{convert::Infallible, fmt, net::SocketAddr, path::PathBuf, str::FromStr};
 
 /// A text that is never printed.
@@ -56,6 +57,24 @@ fn address(text: &str) -> Result<SocketAddr, &'static str> {
     text.parse().map_err(|_| "give an IP address and a port, like 127.0.0.1:7777 or [::]:7777")
 }
 
+fn host_name(text: &str) -> Result<String, &'static str> {
+    let is_label = |label: &str| {
+        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    };
+    match text.split('.').all(is_label) {
+        true => Ok(text.to_owned()),
+        false => Err("give a host name without a port, like play.example.org"),
+    }
+}
+
+fn origin(text: &str) -> Result<String, &'static str> {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    match host {
+        Some(host) if !host.is_empty() && !host.trim_end_matches('/').contains('/') => Ok(text.to_owned()),
+        _ => Err("give the origin of a page, like https://play.example.org or http://192.0.2.1:8080"),
+    }
+}
+
 /// There is no address that players could be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AdvertiseError {
@@ -103,6 +122,22 @@ impl Config {
             None => Ok(bound),
         }
     }
+
+    /// Where browsers dial, as `https://HOST:PORT`, when players are told `advertised`.
+    pub fn player_origin(&self, advertised: SocketAddr) -> String {
+        match &self.advertise_player_host {
+            Some(host) => format!("https://{host}:{}", advertised.port()),
+            None => format!("https://{advertised}"),
+        }
+    }
+
+    /// The pages from which browsers may connect.
+    pub fn allowed_origins(&self) -> AllowedOrigins {
+        let addresses = [Some(self.http_addr.ip()), self.advertise_player_addr.map(|address| address.ip())];
+        let addresses = addresses.into_iter().flatten().filter(|ip| !ip.is_unspecified()).map(|ip| ip.to_string());
+        let hosts = addresses.chain(self.advertise_player_host.clone());
+        AllowedOrigins::new(hosts, self.web.allow_origins.iter().cloned())
+    }
 }
 
 /// Sidereal's replication server: the only door for players and shards.
@@ -116,6 +151,9 @@ pub struct Config {
     /// the one that others reach when --player-addr is 0.0.0.0 or ::. Port 0 means the port of --player-addr.
     #[arg(long, env = "SIDEREAL_ADVERTISE_PLAYER_ADDR", value_parser = address)]
     pub advertise_player_addr: Option<SocketAddr>,
+    /// The host name by which browsers reach that address: a name of the certificate in --tls-certificate.
+    #[arg(long, env = "SIDEREAL_ADVERTISE_PLAYER_HOST", value_parser = host_name)]
+    pub advertise_player_host: Option<String>,
     /// Where shards connect (UDP, WebTransport); keep it off public networks.
     #[arg(long, env = "SIDEREAL_SHARD_ADDR", value_parser = address, default_value = "127.0.0.1:7778")]
     pub shard_addr: SocketAddr,
@@ -138,6 +176,9 @@ pub struct Config {
     /// Limits of the HTTP API.
     #[command(flatten)]
     pub http: HttpOptions,
+    /// Players in browsers.
+    #[command(flatten)]
+    pub web: WebOptions,
     /// Players with access tokens of Supabase.
     #[command(flatten)]
     pub supabase: SupabaseOptions,
@@ -172,6 +213,24 @@ impl HttpOptions {
     pub fn rates(&self) -> Rates {
         Rates { requests_per_address: self.rate_limit_address, failures_per_account: self.rate_limit_account }
     }
+}
+
+/// Players in browsers.
+#[derive(Debug, Clone, Args)]
+pub struct WebOptions {
+    /// The folder of the built browser client, to be served at the HTTP address; it is read once, at the start.
+    #[arg(long, env = "SIDEREAL_WEB_DIR")]
+    pub web_dir: Option<PathBuf>,
+    /// A certificate with its chain (PEM), for HTTPS and for players' connections; read again when it changes.
+    #[arg(long, env = "SIDEREAL_TLS_CERTIFICATE", requires_all = ["tls_key", "advertise_player_host"])]
+    pub tls_certificate: Option<PathBuf>,
+    /// Its key (PEM: PKCS #8, SEC 1 or PKCS #1).
+    #[arg(long, env = "SIDEREAL_TLS_KEY", requires = "tls_certificate")]
+    pub tls_key: Option<PathBuf>,
+    /// Other pages from which browsers may connect, like https://play.example.org; several with commas. Those of this
+    /// machine, of --http-addr and of the advertised host may always.
+    #[arg(long = "allow-origin", env = "SIDEREAL_ALLOW_ORIGIN", value_delimiter = ',', value_parser = origin)]
+    pub allow_origins: Vec<String>,
 }
 
 /// Players with access tokens of Supabase. Without any of these none is taken.
@@ -267,6 +326,23 @@ mod tests {
             let error = advertised(&arguments, bound).expect_err("nobody can connect there");
             assert!(error.contains("--advertise-player-addr"), "{error}");
         }
+    }
+
+    #[test]
+    fn https_needs_a_certificate_its_key_and_a_host_name() {
+        let parse = |arguments: &[&str]| {
+            let secret = ["sidereal-server", "--shard-secret", "x"];
+            Config::try_parse_from(secret.iter().chain(arguments)).map_err(|error| error.to_string())
+        };
+        let whole = ["--tls-certificate", "c", "--tls-key", "k", "--advertise-player-host", "play.example.org"];
+        let config = parse(&whole).expect("all three");
+        let told = "192.0.2.1:7000".parse().expect("an address");
+        assert_eq!(config.player_origin(told), "https://play.example.org:7000");
+        assert_eq!(parse(&[]).expect("none").player_origin(told), "https://192.0.2.1:7000");
+        assert!(parse(&whole[..4]).expect_err("no host").contains("--advertise-player-host"));
+        assert!(parse(&whole[2..]).expect_err("no certificate").contains("--tls-certificate"));
+        assert!(parse(&["--advertise-player-host", "https://x"]).expect_err("a URL").contains("without a port"));
+        assert!(parse(&["--allow-origin", "play.example.org"]).expect_err("no scheme").contains("origin of a page"));
     }
 
     fn supabase(arguments: &[&str]) -> Result<Option<Algorithm>, SupabaseConfigError> {

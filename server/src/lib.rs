@@ -10,6 +10,7 @@
 
 pub mod accounts;
 pub mod census;
+pub mod certificate;
 pub mod clock;
 pub mod config;
 pub mod core;

@@ -4,10 +4,12 @@ use crate::{
     ServerParts,
     accounts::{Accounts, HashCost},
     build_app,
+    certificate::{CertificateKeeper, KeeperThread},
     config::Config,
     core::Core,
     db::{Database, DatabaseLock, Store, StoreConfig},
-    http::{HttpLimits, HttpServer, HttpState, ServerStatus},
+    hex,
+    http::{HttpLimits, HttpServer, HttpState, ServerStatus, WebFiles},
     persist::{META_SEED, META_TICK, Storage},
     report::{Report, Shown},
     sessions::Sessions,
@@ -50,6 +52,7 @@ struct Running {
     app: App,
     transport: ServerHandle,
     http: HttpServer,
+    _certificate: KeeperThread,
     /// Dropped last: until then the store may write.
     _lock: DatabaseLock,
 }
@@ -107,6 +110,10 @@ fn start(config: &Config) -> anyhow::Result<Running> {
     }
     // Before anything is touched; the port is known when it is bound.
     config.advertised_player_addr(config.player_addr)?;
+    let web = config.web.web_dir.as_deref().map(WebFiles::load).transpose()?.map(Arc::new);
+    let identity = Identity::self_signed(&own_names(config))?;
+    let keeper = certificate_keeper(config, &identity)?;
+    let certificate = keeper.certificate().clone();
     let supabase = config.supabase.config()?.map(Supabase::new).transpose()?;
     let url = config.database_url();
     let lock = Database::lock(&url)?;
@@ -116,13 +123,15 @@ fn start(config: &Config) -> anyhow::Result<Running> {
     let tickets = TicketOffice::new();
     let accounts = Accounts::new(database.clone(), HashCost::PRODUCTION)
         .map_err(|error| anyhow::anyhow!("cannot set up password hashing: {error}"))?;
-    let identity = Identity::self_signed(&["localhost", "127.0.0.1", "::1"])?;
+    let shard_certificate_hash = hex::encode(&identity.certificate_hash());
     let (transport, socket) = bind(ServerConfig {
         listeners: vec![
             ListenerConfig { kind: PeerKind::Player, addr: config.player_addr },
             ListenerConfig { kind: PeerKind::Shard, addr: config.shard_addr },
         ],
         identity,
+        player_certificate: Some(certificate.live.clone()),
+        allowed_origins: config.allowed_origins(),
         protocol_version: PROTOCOL_VERSION,
         limits: Limits::default(),
     })
@@ -130,7 +139,6 @@ fn start(config: &Config) -> anyhow::Result<Running> {
     let address = |kind| transport.local_addr(kind).context("the transport does not say where it listens");
     let (player_addr, shard_addr) = (address(PeerKind::Player)?, address(PeerKind::Shard)?);
     let advertised_addr = config.advertised_player_addr(player_addr)?;
-    let certificate_hash: String = transport.certificate_hash().iter().map(|byte| format!("{byte:02x}")).collect();
     let status = Arc::new(ServerStatus::default());
     let http = HttpServer::start(
         config.http_addr,
@@ -141,7 +149,10 @@ fn start(config: &Config) -> anyhow::Result<Running> {
             tickets: tickets.clone(),
             status: status.clone(),
             player_addr: advertised_addr.to_string(),
-            certificate_hash: certificate_hash.clone(),
+            player_origin: config.player_origin(advertised_addr),
+            certificate,
+            is_tls: config.web.tls_certificate.is_some(),
+            web,
             limits: HttpLimits::default(),
             rates: config.http.rates(),
             trusted_proxies: config.http.trusted_proxies,
@@ -170,11 +181,27 @@ fn start(config: &Config) -> anyhow::Result<Running> {
             "player_addr": player_addr.to_string(),
             "shard_addr": shard_addr.to_string(),
             "http_addr": http.local_addr.to_string(),
-            "certificate_hash": certificate_hash,
+            "certificate_hash": shard_certificate_hash,
         });
         write_whole(path, &ready.to_string())?;
     }
-    Ok(Running { app, transport, http, _lock: lock })
+    let keeping = keeper.start().context("cannot start the certificate's thread")?;
+    Ok(Running { app, transport, http, _certificate: keeping, _lock: lock })
+}
+
+/// What a self-signed certificate is made for.
+fn own_names(config: &Config) -> Vec<String> {
+    let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+    names.into_iter().chain(config.advertise_player_host.clone()).collect()
+}
+
+/// Players are shown the operator's certificate, or at first the one that shards are shown.
+fn certificate_keeper(config: &Config, own: &Identity) -> anyhow::Result<CertificateKeeper> {
+    let web = &config.web;
+    match (&web.tls_certificate, &web.tls_key, &config.advertise_player_host) {
+        (Some(certificate), Some(key), Some(host)) => CertificateKeeper::of_files(certificate, key, host),
+        _ => CertificateKeeper::self_signed(own, own_names(config)),
+    }
 }
 
 /// Names the flag that chooses an address that cannot be had.

@@ -28,7 +28,10 @@ fn who_registers_and_logs_in_gets_a_ticket_that_is_good_once() {
     assert_eq!(status, 200, "{login}");
     assert_eq!(login["account_id"], registered["account_id"]);
     assert_eq!(login["player_addr"], "127.0.0.1:7777");
-    assert_eq!(login["certificate_hash"], "ab".repeat(32));
+    assert_eq!(login["certificate_hash"], world.certificate.hash());
+    assert_eq!(login["certificate_hashes"], json!([world.certificate.hash()]));
+    assert_eq!(login["certificate_pinned"], true);
+    assert_eq!(login["web_transport_url"], "https://127.0.0.1:7777/sidereal");
     assert_eq!(login["expires_in_s"], 30);
     let token = login["ticket"].as_str().expect("a ticket");
     let ticket = world.tickets.redeem(token, world.tickets.now_ms()).expect("just issued");

@@ -4,22 +4,37 @@
 //! another way that it trusts (the login answer over HTTPS, the operator). There is no setting that
 //! accepts any certificate.
 
+mod live;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
+use wtransport::tls::WEBTRANSPORT_ALPN;
 use wtransport::tls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use wtransport::tls::rustls::client::verify_server_name;
 use wtransport::tls::rustls::crypto::{CryptoProvider, ring, verify_tls13_signature};
+use wtransport::tls::rustls::pki_types::pem::PemObject;
 use wtransport::tls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+use wtransport::tls::rustls::server::ParsedCertificate;
+use wtransport::tls::rustls::sign::CertifiedKey;
 use wtransport::tls::rustls::{self, CertificateError, DigitallySignedStruct, SignatureScheme};
-use wtransport::tls::{Certificate, CertificateChain, PrivateKey, WEBTRANSPORT_ALPN};
+use wtransport::tls::self_signed::time::OffsetDateTime;
+
+pub use live::LiveCertificate;
 
 use crate::error::TransportError;
 
-/// A certificate with its key.
+/// How long a self-signed certificate lives: the longest that a browser accepts by its hash.
+pub const SELF_SIGNED_LIFETIME: Duration = Duration::from_secs(14 * 24 * 3600);
+
+/// A certificate with its chain and its key.
 pub struct Identity {
-    inner: wtransport::Identity,
+    /// The leaf first; never empty.
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
 }
 
 impl std::fmt::Debug for Identity {
@@ -28,68 +43,88 @@ impl std::fmt::Debug for Identity {
     }
 }
 
+impl Clone for Identity {
+    fn clone(&self) -> Self {
+        Self { chain: self.chain.clone(), key: self.key.clone_key() }
+    }
+}
+
 impl Identity {
-    /// A new self-signed ECDSA P-256 certificate for `names`, valid for 14 days: the longest that a
-    /// browser accepts by its hash.
+    /// A new self-signed ECDSA P-256 certificate for `names`, valid for [`SELF_SIGNED_LIFETIME`].
     ///
     /// # Errors
     /// When a name is not one that a certificate can hold.
-    pub fn self_signed(names: &[&str]) -> Result<Self, TransportError> {
-        wtransport::Identity::self_signed(names).map(|inner| Self { inner }).map_err(|_| {
+    pub fn self_signed(names: &[impl AsRef<str>]) -> Result<Self, TransportError> {
+        Self::self_signed_for(names, SELF_SIGNED_LIFETIME)
+    }
+
+    /// One that is valid for `lifetime` from now on.
+    ///
+    /// # Errors
+    /// When a name is not one that a certificate can hold.
+    pub fn self_signed_for(names: &[impl AsRef<str>], lifetime: Duration) -> Result<Self, TransportError> {
+        let now = OffsetDateTime::now_utc();
+        let made = wtransport::Identity::self_signed_builder()
+            .subject_alt_names(names)
+            .validity_period(now, now + lifetime)
+            .build();
+        let made = made.map_err(|_| {
+            let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
             TransportError::Identity(format!("one of the names {names:?} is no host name or address; correct it"))
+        })?;
+        let chain = made.certificate_chain().as_slice().iter();
+        Ok(Self {
+            chain: chain.map(|certificate| CertificateDer::from(certificate.der().to_vec())).collect(),
+            key: PrivatePkcs8KeyDer::from(made.private_key().secret_der().to_vec()).into(),
         })
     }
 
-    /// A certificate (chain) and its PKCS #8 key from PEM files.
+    /// A certificate (chain) and its key (PKCS #8, SEC 1 or PKCS #1) from PEM files.
     ///
     /// # Errors
-    /// When a file cannot be read or does not hold what it should.
+    /// When a file cannot be read or does not hold what it should, or the key is not the certificate's.
     pub fn from_pem_files(certificate: &Path, key: &Path) -> Result<Self, TransportError> {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(TransportError::Network)?;
-        let file = |path: &Path, error: &dyn std::fmt::Display| TransportError::IdentityFile {
-            path: path.to_owned(),
-            reason: error.to_string(),
-        };
-        let chain =
-            runtime.block_on(CertificateChain::load_pemfile(certificate)).map_err(|error| file(certificate, &error))?;
-        let key = runtime.block_on(PrivateKey::load_pemfile(key)).map_err(|error| file(key, &error))?;
-        if chain.as_slice().is_empty() {
-            return Err(file(certificate, &"no certificate in it"));
-        }
-        Ok(Self { inner: wtransport::Identity::new(chain, key) })
+        let read = |path: &Path| std::fs::read(path).map_err(|error| in_file(path, error));
+        Self::from_pem((certificate, &read(certificate)?), (key, &read(key)?))
+    }
+
+    /// What [`from_pem_files`](Self::from_pem_files) does once the files are read.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn from_pem(certificate: (&Path, &[u8]), key: (&Path, &[u8])) -> Result<Self, TransportError> {
+        let chain: Vec<_> = CertificateDer::pem_slice_iter(certificate.1)
+            .collect::<Result<_, _>>()
+            .map_err(|error| in_file(certificate.0, error))?;
+        let Some(leaf) = chain.first() else { return Err(in_file(certificate.0, "no certificate in it")) };
+        ParsedCertificate::try_from(leaf).map_err(|error| in_file(certificate.0, error))?;
+        let key = PrivateKeyDer::from_pem_slice(key.1).map_err(|error| in_file(key.0, error))?;
+        let identity = Self { chain, key };
+        identity.certified()?;
+        Ok(identity)
+    }
+
+    /// Whether the (leaf) certificate is good for a host name or an IP address.
+    pub fn is_for(&self, host: &str) -> bool {
+        let Ok(name) = ServerName::try_from(host) else { return false };
+        ParsedCertificate::try_from(&self.chain[0]).is_ok_and(|leaf| verify_server_name(&leaf, &name).is_ok())
     }
 
     /// SHA-256 of the DER form of the (leaf) certificate: what clients pin.
     pub fn certificate_hash(&self) -> [u8; 32] {
-        self.inner
-            .certificate_chain()
-            .as_slice()
-            .first()
-            .map(|certificate: &Certificate| Sha256::digest(certificate.der()).into())
-            .expect("an identity is only made with a certificate")
+        Sha256::digest(&self.chain[0]).into()
     }
 
-    pub(crate) fn tls_config(&self) -> Result<rustls::ServerConfig, TransportError> {
-        let chain = self
-            .inner
-            .certificate_chain()
-            .as_slice()
-            .iter()
-            .map(|certificate| CertificateDer::from(certificate.der().to_vec()))
-            .collect();
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.inner.private_key().secret_der().to_vec()));
-        let unusable = |error: rustls::Error| {
+    /// What rustls signs with.
+    fn certified(&self) -> Result<CertifiedKey, TransportError> {
+        CertifiedKey::from_der(self.chain.clone(), self.key.clone_key(), &provider()).map_err(|error| {
             TransportError::Identity(format!("{error}; check that the key belongs to the certificate"))
-        };
-        let mut config = rustls::ServerConfig::builder_with_provider(provider())
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .map_err(unusable)?
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .map_err(unusable)?;
-        config.alpn_protocols = vec![WEBTRANSPORT_ALPN.to_vec()];
-        Ok(config)
+        })
     }
+}
+
+fn in_file(path: &Path, error: impl std::fmt::Display) -> TransportError {
+    TransportError::IdentityFile { path: path.to_owned(), reason: error.to_string() }
 }
 
 fn provider() -> Arc<CryptoProvider> {
@@ -195,36 +230,55 @@ mod tests {
         }
     }
 
-    fn pem(identity: &Identity) -> (String, String) {
-        let certificate = identity.inner.certificate_chain().as_slice()[0].to_pem();
-        (certificate, identity.inner.private_key().to_secret_pem())
+    /// The certificate and its PKCS #8 key, as PEM.
+    fn pem(identity: &wtransport::Identity) -> (String, String) {
+        (identity.certificate_chain().as_slice()[0].to_pem(), identity.private_key().to_secret_pem())
+    }
+
+    fn made() -> wtransport::Identity {
+        wtransport::Identity::self_signed(["localhost"]).unwrap()
     }
 
     #[test]
     fn pem_files_give_the_same_certificate() {
         let files = Files::new("same");
-        let identity = Identity::self_signed(&["localhost"]).unwrap();
+        let identity = made();
         let (certificate, key) = pem(&identity);
-        let loaded =
-            Identity::from_pem_files(&files.write("cert.pem", &certificate), &files.write("key.pem", &key)).unwrap();
-        assert_eq!(loaded.certificate_hash(), identity.certificate_hash());
-        loaded.tls_config().unwrap();
+        let certificate = files.write("cert.pem", &certificate);
+        let loaded = Identity::from_pem_files(&certificate, &files.write("key.pem", &key)).unwrap();
+        let hash: [u8; 32] = *identity.certificate_chain().as_slice()[0].hash().as_ref();
+        assert_eq!(loaded.certificate_hash(), hash);
+        assert!(loaded.is_for("localhost") && !loaded.is_for("example.org") && !loaded.is_for("no host"));
+    }
+
+    #[test]
+    fn a_key_may_be_in_the_older_form_of_sec_1() {
+        // PKCS #8 of P-256 ends with it.
+        let identity = made();
+        let pkcs8 = identity.private_key().secret_der();
+        let sec1 = &pkcs8[pkcs8.len() - 109..];
+        let wrapped = wtransport::tls::PrivateKey::from_der_pkcs8(sec1.to_vec()).to_secret_pem();
+        let key = wrapped.replace("PRIVATE KEY", "EC PRIVATE KEY");
+        let at = Path::new("x");
+        Identity::from_pem((at, pem(&identity).0.as_bytes()), (at, key.as_bytes())).unwrap();
     }
 
     #[test]
     fn unusable_files_are_named_and_never_panic() {
         let files = Files::new("unusable");
-        let (certificate, key) = pem(&Identity::self_signed(&["localhost"]).unwrap());
-        let (_, other_key) = pem(&Identity::self_signed(&["localhost"]).unwrap());
+        let (certificate, key) = pem(&made());
+        let (_, other_key) = pem(&made());
         let certificate = files.write("cert.pem", &certificate);
+        let key = files.write("key.pem", &key);
         let missing = files.0.join("missing.pem");
-        let error = Identity::from_pem_files(&missing, &files.write("key.pem", &key)).unwrap_err();
-        assert!(error.to_string().contains("missing.pem"), "{error}");
-        let error = Identity::from_pem_files(&certificate, &files.write("junk.pem", "junk")).unwrap_err();
-        assert!(error.to_string().contains("junk.pem"), "{error}");
-        let mismatched = Identity::from_pem_files(&certificate, &files.write("other.pem", &other_key)).unwrap();
-        let error = mismatched.tls_config().unwrap_err();
-        assert!(error.to_string().contains("belongs to the certificate"), "{error}");
+        let junk = files.write("junk.pem", "junk");
+        let error =
+            |certificate: &Path, key: &Path| Identity::from_pem_files(certificate, key).unwrap_err().to_string();
+        assert!(error(&missing, &key).contains("missing.pem"));
+        assert!(error(&certificate, &junk).contains("junk.pem"));
+        assert!(error(&junk, &key).contains("junk.pem"));
+        let mismatched = error(&certificate, &files.write("other.pem", &other_key));
+        assert!(mismatched.contains("belongs to the certificate"), "{mismatched}");
         let error = Identity::self_signed(&["\u{2764}"]).unwrap_err();
         assert!(error.to_string().contains("no host name"), "{error}");
     }

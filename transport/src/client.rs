@@ -19,4 +19,4 @@ pub use web::{ClientNetwork, ConnectOptions};
 pub(crate) use handle::{Backend, Core};
 
 /// Path of the WebTransport session. A server answers 404 to every other.
-pub(crate) const SESSION_PATH: &str = "/sidereal";
+pub const SESSION_PATH: &str = "/sidereal";

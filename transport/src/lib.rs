@@ -43,13 +43,13 @@ mod waker;
 mod wire;
 
 #[cfg(not(target_family = "wasm"))]
-pub use cert::Identity;
-pub use client::{ClientHandle, ClientNetwork, ClientSocket, ConnectOptions, LinkStatus, Valve};
+pub use cert::{Identity, LiveCertificate, SELF_SIGNED_LIFETIME};
+pub use client::{ClientHandle, ClientNetwork, ClientSocket, ConnectOptions, LinkStatus, SESSION_PATH, Valve};
 pub use error::{BindError, StreamError, TransportError};
 pub use guard::{ClientMessages, Field};
 pub use limits::{Limits, MAX_AUTH_BYTES, MAX_FRAME_BYTES, MAX_LANE_BYTES};
 #[cfg(not(target_family = "wasm"))]
-pub use server::{ListenerConfig, ServerConfig, ServerHandle, ServerSocket, bind};
+pub use server::{AllowedOrigins, ListenerConfig, ServerConfig, ServerHandle, ServerSocket, bind};
 pub use stats::{ClientStats, ServerStats};
 pub use waker::Waker;
 pub use wire::VERSIONS_DIFFER;

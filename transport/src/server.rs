@@ -4,11 +4,13 @@
 mod endpoint;
 mod handle;
 mod naia;
+mod origin;
 
 use std::net::SocketAddr;
 
 pub use handle::ServerHandle;
 pub use naia::ServerSocket;
+pub use origin::AllowedOrigins;
 
 pub(crate) use handle::{Backend, Core};
 pub(crate) use registry::Registry;
@@ -16,7 +18,7 @@ pub(crate) use registry::Registry;
 mod registry;
 
 use crate::PeerKind;
-use crate::cert::Identity;
+use crate::cert::{Identity, LiveCertificate};
 use crate::error::TransportError;
 use crate::limits::Limits;
 
@@ -34,8 +36,12 @@ pub struct ListenerConfig {
 pub struct ServerConfig {
     /// The listeners, at most one of each kind.
     pub listeners: Vec<ListenerConfig>,
-    /// The certificate of all listeners.
+    /// The certificate of all listeners, as long as they run.
     pub identity: Identity,
+    /// What the players' listener shows instead, if any.
+    pub player_certificate: Option<LiveCertificate>,
+    /// The pages from which players' browsers may connect.
+    pub allowed_origins: AllowedOrigins,
     /// Clients with another version are refused.
     pub protocol_version: u32,
     /// Limits; the defaults suit a public server.

@@ -113,6 +113,8 @@ counters! {
         retried,
         /// Attempts that failed before an auth request was read: TLS, HTTP/3, path, time.
         failed_handshake,
+        /// Those of them that came from pages of others, by their browsers' word.
+        refused_origin,
         /// Auth requests that were malformed.
         refused_malformed,
         /// Auth requests with another protocol version.

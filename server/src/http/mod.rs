@@ -1,4 +1,5 @@
-//! The HTTP server of the replication server: registration, login, sessions, tickets, health, metrics.
+//! The HTTP server of the replication server: registration, login, sessions, tickets, health, metrics, and the browser
+//! client's files; over TLS where there is a certificate for it.
 //!
 //! Runs in `sidereal-server` on a thread of its own with a tokio runtime of its own; the ECS thread meets it through
 //! [`ServerStatus`] and the [`TicketOffice`] only. It knows neither entities nor connections.
@@ -10,6 +11,8 @@ mod refusal;
 mod routes;
 mod sessions;
 mod status;
+mod web;
+mod world;
 
 use std::fmt;
 use std::io;
@@ -22,6 +25,7 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 
 use crate::accounts::Accounts;
+use crate::certificate::PlayerCertificate;
 use crate::rate_limit::Rates;
 use crate::sessions::Sessions;
 use crate::supabase::Supabase;
@@ -31,6 +35,7 @@ use peer::PeerAddr;
 
 pub use routes::BODY_LIMIT_BYTES;
 pub use status::{MetricsText, ServerStatus};
+pub use web::{MAX_WEB_BYTES, MAX_WEB_FILES, WebError, WebFiles};
 
 /// How long requests under way may take once the server stops.
 const STOP_GRACE: Duration = Duration::from_secs(2);
@@ -53,8 +58,14 @@ pub struct HttpState {
     pub status: Arc<ServerStatus>,
     /// Where players connect, as they should dial it.
     pub player_addr: String,
-    /// SHA-256 of the certificate of that address, in hexadecimal.
-    pub certificate_hash: String,
+    /// The same as `https://HOST:PORT`, as browsers should dial it.
+    pub player_origin: String,
+    /// The certificate there.
+    pub certificate: Arc<PlayerCertificate>,
+    /// Whether this server speaks HTTPS, with that certificate.
+    pub is_tls: bool,
+    /// The browser client, if it is served.
+    pub web: Option<Arc<WebFiles>>,
     /// Bounds for peers.
     pub limits: HttpLimits,
     /// How often they may ask.
@@ -146,6 +157,7 @@ impl HttpServer {
             let _context = runtime.enter();
             tokio::net::TcpListener::from_std(listener).map_err(HttpError::CannotStart)?
         };
+        let is_tls = state.is_tls;
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("http".to_owned())
@@ -154,7 +166,7 @@ impl HttpServer {
                 runtime.shutdown_timeout(STOP_GRACE);
             })
             .map_err(HttpError::CannotStart)?;
-        tracing::info!(%local_addr, "HTTP server listens");
+        tracing::info!(%local_addr, is_tls, "HTTP server listens");
         Ok(Self { local_addr, stop: Some(stop), thread: Some(thread) })
     }
 
@@ -177,8 +189,9 @@ impl Drop for HttpServer {
 async fn serve(listener: tokio::net::TcpListener, state: HttpState, stopped: oneshot::Receiver<()>) {
     let (begin_stop, stop_begun) = oneshot::channel();
     let limits = state.limits;
+    let tls = state.is_tls.then(|| state.certificate.live.tls_config(b"http/1.1"));
     let routes = routes::router(state).into_make_service_with_connect_info::<PeerAddr>();
-    let serving = axum::serve(GuardedListener::new(listener, limits), routes).with_graceful_shutdown(async {
+    let serving = axum::serve(GuardedListener::new(listener, tls, limits), routes).with_graceful_shutdown(async {
         let _ = stopped.await;
         let _ = begin_stop.send(());
     });

@@ -1,4 +1,5 @@
-//! The routes, and what holds for all of them. Every answer is JSON but for `/live` and `/metrics`; every refusal is
+//! The routes, and what holds for all of them. Every answer is JSON but for `/live`, `/metrics` and
+//! the browser client's files; every refusal is
 //! `{"error": "<one sentence that says what to do>"}`.
 
 use std::ops::Deref;
@@ -8,7 +9,7 @@ use std::time::Instant;
 
 use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
@@ -18,7 +19,7 @@ use serde_json::json;
 use super::peer::{PeerAddr, asked_from};
 use super::refusal::{refuse, too_many};
 use super::status::{ApiCounts, MetricsText};
-use super::{HttpState, accounts, sessions};
+use super::{HttpState, accounts, sessions, world};
 use crate::rate_limit::RateLimits;
 use crate::turns::Turns;
 
@@ -97,6 +98,7 @@ fn api_routes() -> Vec<ApiRoute> {
         route("post", "/api/refresh", post(sessions::refresh)),
         route("post", "/api/ticket", post(sessions::ticket)),
         route("post", "/api/logout", post(sessions::logout)),
+        route("get", "/api/world", get(world::world)),
         route("get", "/api/openapi.json", get(async || ([(header::CONTENT_TYPE, "application/json")], OPENAPI))),
     ]
 }
@@ -118,16 +120,55 @@ pub(super) fn router(state: HttpState) -> Router {
         .route("/live", get(async || "live\n"))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
-        .fallback(async || refuse(StatusCode::NOT_FOUND, "there is no such page: see docs/PROTOCOL.md for the routes"))
+        .fallback(web_file)
         .method_not_allowed_fallback(async || {
             refuse(
                 StatusCode::METHOD_NOT_ALLOWED,
-                "this route takes another method: POST for /api/, GET for the others and for /api/openapi.json",
+                "this route takes another method: POST for /api/, GET for the others, for /api/world and for /api/openapi.json",
             )
         })
         .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
         .layer(middleware::from_fn_with_state(api.clone(), within_time))
+        .layer(middleware::map_response_with_state(Arc::new(security_headers(&api)), guard_browsers))
         .with_state(api)
+}
+
+/// One of the browser client's files, as often as one likes.
+async fn web_file(api: Shared, request: Request) -> Response {
+    let path = request.uri().path();
+    let answer = api.web.as_ref().and_then(|web| web.answer(request.method(), path, request.headers()));
+    answer.unwrap_or_else(|| {
+        let error = match path {
+            "/" | "/index.html" => {
+                "the browser client is not served here: build it as README.md says, and start the server with --web-dir target/web"
+            }
+            _ => "there is no such page: see docs/PROTOCOL.md for the routes",
+        };
+        refuse(StatusCode::NOT_FOUND, error).into_response()
+    })
+}
+
+/// What browsers are told not to do with anything from here.
+fn security_headers(state: &HttpState) -> HeaderMap {
+    let policy = format!(
+        "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self' {}; img-src 'self' data:; \
+         object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+        state.player_origin
+    );
+    let policy = HeaderValue::try_from(policy).expect("a host and a port are visible characters");
+    let fixed = HeaderValue::from_static;
+    HeaderMap::from_iter([
+        (header::CONTENT_SECURITY_POLICY, policy),
+        (header::X_CONTENT_TYPE_OPTIONS, fixed("nosniff")),
+        (header::REFERRER_POLICY, fixed("no-referrer")),
+        (header::X_FRAME_OPTIONS, fixed("DENY")),
+        (HeaderName::from_static("cross-origin-opener-policy"), fixed("same-origin")),
+    ])
+}
+
+async fn guard_browsers(State(headers): State<Arc<HeaderMap>>, mut response: Response) -> Response {
+    response.headers_mut().extend(headers.iter().map(|(name, value)| (name.clone(), value.clone())));
+    response
 }
 
 async fn ready(api: Shared) -> Response {
@@ -149,6 +190,10 @@ async fn metrics(api: Shared) -> Response {
     let (fetches, failures) = api.supabase.as_ref().map_or((0, 0), |supabase| supabase.fetches());
     own.counter("sidereal_jwks_fetches_total", "Fetches of the keys for access tokens.", fetches);
     own.counter("sidereal_jwks_failures_total", "Of these, those in vain.", failures);
+    let (changes, refusals) = (&api.certificate.changes, &api.certificate.refusals);
+    let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    own.counter("sidereal_certificate_changes_total", "New certificates for players' connections.", read(changes));
+    own.counter("sidereal_certificate_refusals_total", "New ones that were none to go on with.", read(refusals));
     let text = api.status.metrics_text(own);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::refusal::{Refusal, busy, unauthorized, unavailable};
 use super::routes::{Api, Shared};
+use super::world::Door;
 use crate::db::unix_ms;
 use crate::sessions::{Holder, SESSION_LIFETIME_MS, SessionError, Sessions};
 use crate::supabase::{Supabase, TokenError};
@@ -21,8 +22,8 @@ pub(super) const SESSION_LIFETIME_S: u64 = SESSION_LIFETIME_MS as u64 / 1_000;
 #[derive(Serialize)]
 pub(super) struct TicketAnswer<'a> {
     ticket: String,
-    player_addr: &'a str,
-    certificate_hash: &'a str,
+    #[serde(flatten)]
+    door: Door<'a>,
     expires_in_s: u64,
     account_id: Uuid,
 }
@@ -33,8 +34,7 @@ impl Api {
         self.count(|counts| &counts.tickets);
         TicketAnswer {
             ticket: self.tickets.issue(account, name, self.tickets.now_ms()),
-            player_addr: &self.player_addr,
-            certificate_hash: &self.certificate_hash,
+            door: self.door(),
             expires_in_s: TICKET_LIFETIME_MS / 1_000,
             account_id: account,
         }

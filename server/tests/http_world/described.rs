@@ -49,9 +49,15 @@ fn check_value(document: &Value, schema: &Value, value: &Value, at: &str) {
             "type" => match rule.as_str().expect("one type") {
                 "object" => value.is_object(),
                 "string" => value.is_string(),
+                "boolean" => value.is_boolean(),
+                "array" => value.is_array(),
                 "integer" => value.is_i64() || value.is_u64(),
                 other => panic!("type {other} is not known here"),
             },
+            "items" => {
+                value.as_array().into_iter().flatten().for_each(|item| check_value(document, rule, item, at));
+                true
+            }
             "minimum" => value.as_i64() >= rule.as_i64(),
             "minLength" => value.as_str().map(|text| text.chars().count() as u64) >= rule.as_u64(),
             "format" if rule == "uuid" => value.as_str().is_some_and(|text| uuid::Uuid::parse_str(text).is_ok()),

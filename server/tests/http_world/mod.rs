@@ -8,11 +8,13 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use sidereal_server::accounts::{Accounts, HashCost};
+use sidereal_server::certificate::PlayerCertificate;
 use sidereal_server::db::Database;
 use sidereal_server::http::{HttpLimits, HttpServer, HttpState, ServerStatus};
 use sidereal_server::rate_limit::Rates;
 use sidereal_server::sessions::Sessions;
 use sidereal_server::tickets::TicketOffice;
+use sidereal_transport::Identity;
 
 pub const ANY_PORT: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
 
@@ -24,6 +26,7 @@ pub struct World {
     pub database: Database,
     pub tickets: TicketOffice,
     pub status: Arc<ServerStatus>,
+    pub certificate: Arc<PlayerCertificate>,
     agent: ureq::Agent,
 }
 
@@ -57,6 +60,7 @@ impl Answer {
 /// What a server answers from, with limits for nobody.
 pub fn state(limits: HttpLimits) -> (Database, HttpState) {
     let database = Database::open(":memory:").expect("memory is there");
+    let identity = Identity::self_signed(&["localhost"]).expect("a good name");
     let state = HttpState {
         accounts: Accounts::new(database.clone(), HashCost::WEAK).expect("an allowed cost"),
         sessions: Sessions::new(database.clone()),
@@ -64,7 +68,10 @@ pub fn state(limits: HttpLimits) -> (Database, HttpState) {
         tickets: TicketOffice::new(),
         status: Arc::default(),
         player_addr: "127.0.0.1:7777".to_owned(),
-        certificate_hash: "ab".repeat(32),
+        player_origin: "https://127.0.0.1:7777".to_owned(),
+        certificate: Arc::new(PlayerCertificate::new(&identity, true).expect("a good key")),
+        is_tls: false,
+        web: None,
         limits,
         rates: NO_LIMIT,
         trusted_proxies: 0,
@@ -81,9 +88,10 @@ impl World {
         let (database, mut state) = state(limits);
         change(&mut state);
         let (tickets, status) = (state.tickets.clone(), state.status.clone());
+        let certificate = state.certificate.clone();
         let server = HttpServer::start(ANY_PORT.into(), state).expect("a free port");
         let agent = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build().into();
-        Self { server, database, tickets, status, agent }
+        Self { server, database, tickets, status, certificate, agent }
     }
 
     pub fn url(&self, path: &str) -> String {

@@ -13,12 +13,14 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use wtransport::endpoint::IncomingSession;
 use wtransport::endpoint::endpoint_side::Server;
+use wtransport::tls::WEBTRANSPORT_ALPN;
 use wtransport::{Connection, Endpoint, RecvStream, SendStream, VarInt};
 
 use super::handle::{Backend, Core};
 use super::registry::Registry;
-use super::{ListenerConfig, ServerConfig};
+use super::{AllowedOrigins, ListenerConfig, ServerConfig};
 use crate::PeerKind;
+use crate::cert::LiveCertificate;
 use crate::client::SESSION_PATH;
 use crate::error::{BindError, TransportError};
 use crate::hub::{Hub, lock};
@@ -33,6 +35,7 @@ pub(super) fn bind(config: ServerConfig) -> Result<Core, TransportError> {
     let hub = Hub::new(config.limits.clone());
     let registry = Registry::new(hub, config.protocol_version);
     let certificate_hash = config.identity.certificate_hash();
+    let own_certificate = LiveCertificate::new(&config.identity)?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(TransportError::Network)?;
 
@@ -42,9 +45,14 @@ pub(super) fn bind(config: ServerConfig) -> Result<Core, TransportError> {
         let bind_error = |source| BindError::new(kind, addr, source);
         let socket = link::udp_socket(addr, &config.limits).map_err(bind_error)?;
         addresses.push((kind, socket.local_addr().map_err(bind_error)?));
+        let certificate = match &config.player_certificate {
+            Some(certificate) if kind == PeerKind::Player => certificate,
+            _ => &own_certificate,
+        };
+        let tls = certificate.tls_config(WEBTRANSPORT_ALPN);
         let mut quic = wtransport::ServerConfig::builder()
             .with_bind_socket(socket)
-            .with_custom_tls_and_transport(config.identity.tls_config()?, link::transport_config(&config.limits, kind))
+            .with_custom_tls_and_transport(tls, link::transport_config(&config.limits, kind))
             .build();
         quic.quic_config_mut().max_incoming(config.limits.pending_total);
         let _context = runtime.enter();
@@ -53,6 +61,7 @@ pub(super) fn bind(config: ServerConfig) -> Result<Core, TransportError> {
             kind,
             endpoint,
             registry: registry.clone(),
+            allowed_origins: config.allowed_origins.clone(),
             pending: AtomicUsize::new(0),
             per_address: Mutex::default(),
         }));
@@ -116,6 +125,7 @@ struct Listener {
     kind: PeerKind,
     endpoint: Endpoint<Server>,
     registry: Arc<Registry>,
+    allowed_origins: AllowedOrigins,
     /// Connections that are not yet sessions.
     pending: AtomicUsize,
     /// Sessions and pending connections by IP address.
@@ -247,7 +257,7 @@ async fn serve(listener: Arc<Listener>, incoming: IncomingSession, place: Place)
     let remote = incoming.remote_address();
     let pending = Pending::new(&listener.pending);
 
-    let (connection, mut send, mut recv, request) = match timeout(deadline, handshake(incoming)).await {
+    let (connection, mut send, mut recv, request) = match timeout(deadline, handshake(&listener, incoming)).await {
         Ok(Ok(opened)) => opened,
         Ok(Err(what)) => {
             registry.admission.failed_handshake.one();
@@ -310,11 +320,18 @@ async fn serve(listener: Arc<Listener>, incoming: IncomingSession, place: Place)
 type Opened = (Connection, SendStream, RecvStream, bytes::Bytes);
 
 /// QUIC, TLS, HTTP/3, WebTransport, and the auth request on the first stream.
-async fn handshake(incoming: IncomingSession) -> Result<Opened, String> {
+async fn handshake(listener: &Listener, incoming: IncomingSession) -> Result<Opened, String> {
     let request = incoming.await.map_err(|error| error.to_string())?;
     if request.path() != SESSION_PATH {
         let what = format!("unknown path {:?}", request.path());
         request.not_found().await;
+        return Err(what);
+    }
+    if !listener.allowed_origins.allows(request.origin()) {
+        listener.registry.admission.refused_origin.one();
+        let what = format!("a page of {:?}, from which players may not connect (--allow-origin)", request.origin());
+        tracing::info!(remote = %request.remote_address(), what, "peer refused");
+        request.forbidden().await;
         return Err(what);
     }
     let connection = request.accept().await.map_err(|error| error.to_string())?;

@@ -215,6 +215,8 @@ pub fn config(limits: Limits) -> ServerConfig {
             ListenerConfig { kind: PeerKind::Shard, addr: any },
         ],
         identity: Identity::self_signed(&["localhost", "127.0.0.1"]).unwrap(),
+        player_certificate: None,
+        allowed_origins: Default::default(),
         protocol_version: VERSION,
         limits,
     }

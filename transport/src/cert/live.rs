@@ -1,0 +1,86 @@
+//! A certificate that is replaced while its server runs.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use wtransport::tls::rustls;
+use wtransport::tls::rustls::server::{ClientHello, ResolvesServerCert};
+use wtransport::tls::rustls::sign::CertifiedKey;
+
+use super::{Identity, provider};
+use crate::error::TransportError;
+
+/// What handshakes show. Whoever shares it shows the same one; replacing it holds for the handshakes that come, and
+/// touches no connection that there is.
+#[derive(Clone)]
+pub struct LiveCertificate {
+    shown: Arc<Shown>,
+}
+
+struct Shown {
+    current: RwLock<Current>,
+}
+
+struct Current {
+    certified: Arc<CertifiedKey>,
+    hash: [u8; 32],
+}
+
+impl Current {
+    fn new(identity: &Identity) -> Result<Self, TransportError> {
+        Ok(Self { certified: Arc::new(identity.certified()?), hash: identity.certificate_hash() })
+    }
+}
+
+impl LiveCertificate {
+    /// Shows that one first.
+    ///
+    /// # Errors
+    /// When rustls cannot sign with its key.
+    pub fn new(identity: &Identity) -> Result<Self, TransportError> {
+        Ok(Self { shown: Arc::new(Shown { current: RwLock::new(Current::new(identity)?) }) })
+    }
+
+    /// Shows that one from now on.
+    ///
+    /// # Errors
+    /// When rustls cannot sign with its key; then it goes on as before.
+    pub fn replace(&self, identity: &Identity) -> Result<(), TransportError> {
+        let next = Current::new(identity)?;
+        *self.shown.current.write().unwrap_or_else(PoisonError::into_inner) = next;
+        Ok(())
+    }
+
+    /// SHA-256 of the DER form of the certificate that is shown now: what clients pin.
+    pub fn certificate_hash(&self) -> [u8; 32] {
+        self.shown.current.read().unwrap_or_else(PoisonError::into_inner).hash
+    }
+
+    /// TLS 1.3 with this certificate, for a protocol by its ALPN name.
+    pub fn tls_config(&self, alpn: &[u8]) -> rustls::ServerConfig {
+        let mut config = rustls::ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .expect("ring's provider has TLS 1.3")
+            .with_no_client_auth()
+            .with_cert_resolver(self.shown.clone());
+        config.alpn_protocols = vec![alpn.to_vec()];
+        config
+    }
+}
+
+impl std::fmt::Debug for LiveCertificate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LiveCertificate").finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Shown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shown").finish_non_exhaustive()
+    }
+}
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, _client_hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.current.read().unwrap_or_else(PoisonError::into_inner).certified.clone())
+    }
+}
