@@ -7,6 +7,7 @@
 
 use super::{
     ink::{Ink, Tint},
+    palette::Palette,
     shapes::{Shape, ShapeMeshes},
 };
 use bevy::{camera::visibility::NoFrustumCulling, mesh::MeshTag, prelude::*};
@@ -74,6 +75,7 @@ pub(super) struct Canvas {
     strokes: HashMap<Shape, Vec<Stroke>>,
     pools: HashMap<Shape, Pool>,
     count: usize,
+    palette: Palette,
 }
 
 #[derive(Default)]
@@ -86,7 +88,7 @@ impl Canvas {
     /// Paints `shape` at `at` (units from the middle of the window), turned by `angle` radians and
     /// stretched by `size` along its own axes. Past the limit of a frame nothing more is painted.
     pub(super) fn put(&mut self, shape: Shape, layer: Layer, at: Vec2, angle: f32, size: Vec2, tint: Tint) {
-        let packed = tint.packed();
+        let packed = tint.packed(&self.palette);
         if packed >> 24 == 0 || self.count >= MAX_STROKES || !(at.is_finite() && size.is_finite()) {
             return;
         }
@@ -101,6 +103,11 @@ impl Canvas {
         let size = Vec2::new(along.length(), width);
         self.put(Shape::Square, layer, (from + to) * 0.5, along.to_angle(), size, tint);
     }
+}
+
+/// Paints with `palette` from now on.
+pub(super) fn take_palette(palette: Res<Palette>, mut canvas: ResMut<Canvas>) {
+    canvas.palette = *palette;
 }
 
 /// Shows the frame's strokes.

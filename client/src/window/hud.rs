@@ -5,7 +5,7 @@ use super::{
     ink::Tint,
     keys::{Downtime, HELP, Shown},
     map::{MAP_MARGIN, MAP_PIXELS},
-    palette,
+    palette::{self, Inked, Palette},
 };
 use crate::{
     session::SessionState,
@@ -160,6 +160,7 @@ pub(super) fn spawn_hud(mut commands: Commands) {
                 BackgroundColor(palette::LINE.at(0.16).color()),
                 children![(
                     HoldFill,
+                    Inked(palette::ORE),
                     Node { width: percent(0), height: percent(100), ..default() },
                     BackgroundColor(palette::ORE.color()),
                 )],
@@ -252,8 +253,9 @@ fn arm_bar(name: &str, fill: ArmFill) -> impl Bundle {
 }
 
 fn spawn_help(commands: &mut Commands) {
-    let column =
-        |tint: Tint, words: String| (Text::new(words), TextFont::from_font_size(16.0), TextColor(tint.color()));
+    let column = |tint: Tint, words: String| {
+        (Text::new(words), TextFont::from_font_size(16.0), TextColor(tint.color()), Inked(tint))
+    };
     let join =
         |pick: fn(&(&'static str, &'static str)) -> &'static str| HELP.iter().map(pick).collect::<Vec<_>>().join("\n");
     commands.spawn((
@@ -334,6 +336,7 @@ pub(super) fn write_lines(
     downtime: Res<Downtime>,
     shown: Res<Shown>,
     time: Res<Time<Real>>,
+    palette: Res<Palette>,
     mut gauges: ResMut<Gauges>,
     mut lines: Query<(&Line, &mut Text, &mut TextColor)>,
 ) {
@@ -378,7 +381,7 @@ pub(super) fn write_lines(
         if text.0 != words {
             text.0 = words;
         }
-        color.set_if_neq(TextColor(tint.color()));
+        color.set_if_neq(TextColor(palette.color(tint)));
     }
 }
 
@@ -404,6 +407,7 @@ pub(super) fn show_panels(
     state: Res<SessionState>,
     shown: Res<Shown>,
     time: Res<Time<Real>>,
+    palette: Res<Palette>,
     mut gauges: ResMut<Gauges>,
     mut fills: Query<(&mut Node, &mut BackgroundColor), With<HullFill>>,
     mut rims: Query<&mut BorderColor, With<PainRim>>,
@@ -424,11 +428,11 @@ pub(super) fn show_panels(
         if node.width != width {
             node.width = width;
         }
-        color.set_if_neq(BackgroundColor(palette::hull(share).color()));
+        color.set_if_neq(BackgroundColor(palette.color(palette::hull(share))));
     }
     let pain = gauges.pain_s / PAIN_SECONDS;
     for mut rim in &mut rims {
-        rim.set_if_neq(BorderColor::all(palette::HULL_LOW.at(0.8 * pain).color()));
+        rim.set_if_neq(BorderColor::all(palette.color(palette::HULL_LOW.at(0.8 * pain))));
     }
     let stalled = view.own.as_ref().is_some_and(|own| own.stalled);
     let visible = |shows: bool| if shows { Visibility::Inherited } else { Visibility::Hidden };
@@ -457,7 +461,11 @@ pub(super) fn fill_hold(view: Res<WorldView>, mut fills: Query<&mut Node, With<H
 }
 
 /// Fills the weapons' bars.
-pub(super) fn fill_arms(view: Res<WorldView>, mut fills: Query<(&ArmFill, &mut Node, &mut BackgroundColor)>) {
+pub(super) fn fill_arms(
+    view: Res<WorldView>,
+    palette: Res<Palette>,
+    mut fills: Query<(&ArmFill, &mut Node, &mut BackgroundColor)>,
+) {
     for (fill, mut node, mut color) in &mut fills {
         let share = match fill {
             ArmFill::Beam => view.arms.beam,
@@ -468,7 +476,7 @@ pub(super) fn fill_arms(view: Res<WorldView>, mut fills: Query<(&ArmFill, &mut N
             node.width = width;
         }
         let tint = if share < 1.0 { palette::FAINT } else { palette::OWN };
-        color.set_if_neq(BackgroundColor(tint.color()));
+        color.set_if_neq(BackgroundColor(palette.color(tint)));
     }
 }
 

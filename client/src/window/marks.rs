@@ -6,7 +6,7 @@ use super::{
     canvas::{Canvas, Layer, NAMES_DEPTH},
     ink::Tint,
     lens::Lens,
-    palette,
+    palette::{self, Palette},
     shapes::Shape,
 };
 use crate::view::{Other, WorldView};
@@ -121,8 +121,13 @@ pub(super) fn place_names(
     lens: Res<Lens>,
     looks: Res<Looks>,
     view: Res<WorldView>,
+    palette: Res<Palette>,
     mut places: Query<&mut Transform, With<Text2d>>,
 ) {
+    if palette.is_changed() {
+        // They are made anew below.
+        tags.0.drain().for_each(|(_, tag)| commands.entity(tag.entity).despawn());
+    }
     let mut kept = HashSet::new();
     for other in view.others.values() {
         let at = bar_place(&lens, other) + lens.pixels(Vec2::new(0.0, NAME_GAP));
@@ -143,7 +148,7 @@ pub(super) fn place_names(
                 if let Some(tag) = stale {
                     commands.entity(tag.entity).despawn();
                 }
-                let entity = commands.spawn(name_tag(other, &label, place)).id();
+                let entity = commands.spawn(name_tag(other, &label, place, &palette)).id();
                 let tag = NameTag { entity, label };
                 tags.0.insert(other.net_id, tag);
             }
@@ -158,14 +163,14 @@ pub(super) fn place_names(
     });
 }
 
-fn name_tag(other: &Other, label: &str, place: Transform) -> impl Bundle {
+fn name_tag(other: &Other, label: &str, place: Transform, palette: &Palette) -> impl Bundle {
     let player = matches!(other.kind, EntityKind::Ship | EntityKind::Station);
     let opacity = if player { 0.95 } else { 0.7 };
     let tint = tint_of(other).toward(palette::WHITE, 0.25).at(opacity);
     (
         Text2d::new(label),
         TextFont::from_font_size(if player { NAME_SIZE } else { NAME_SIZE - 1.0 }),
-        TextColor(tint.color()),
+        TextColor(palette.color(tint)),
         place,
     )
 }

@@ -26,6 +26,8 @@ mod shapes;
 mod sketch;
 mod sky;
 mod structures;
+#[cfg(test)]
+mod vision;
 
 use crate::{
     FrameDelta, WindowConfig,
@@ -113,6 +115,7 @@ impl Plugin for WindowPlugin {
             .init_resource::<keys::Taps>()
             .init_resource::<keys::Wheel>()
             .init_resource::<keys::Downtime>()
+            .init_resource::<palette::Palette>()
             .init_resource::<canvas::Canvas>()
             .init_resource::<bodies::Looks>()
             .init_resource::<effects::Shaken>()
@@ -140,7 +143,7 @@ impl Plugin for WindowPlugin {
         .add_systems(
             Update,
             (
-                lens::follow_ship.in_set(WindowSystems::Look),
+                (lens::follow_ship, canvas::take_palette, palette::color_inked).in_set(WindowSystems::Look),
                 (
                     sky::paint_stars,
                     sky::paint_dust,

@@ -5,7 +5,7 @@ use super::{
     desk::{Desk, Draft, ROWS, rows},
     hud::panel,
     ink::Tint,
-    palette,
+    palette::{self, Palette},
 };
 use crate::{
     dealing::OFFER_SECONDS,
@@ -220,6 +220,7 @@ pub(super) fn write_words(
     view: Res<WorldView>,
     desk: Res<Desk>,
     book: Res<DealBook>,
+    palette: Res<Palette>,
     mut texts: Query<(&Words, &mut Text, &mut TextColor)>,
     mut backs: Query<(&RowBack, &mut BackgroundColor)>,
 ) {
@@ -228,7 +229,7 @@ pub(super) fn write_words(
     let at_cursor = |index: usize| desk.draft.is_none() && desk.cursor == index;
     for (RowBack(index), mut back) in &mut backs {
         let tint = if at_cursor(*index) { palette::LINE.at(0.28) } else { palette::LINE.at(0.0) };
-        back.set_if_neq(BackgroundColor(tint.color()));
+        back.set_if_neq(BackgroundColor(palette.color(tint)));
     }
     for (which, mut text, mut color) in &mut texts {
         let (words, tint) = match *which {
@@ -284,7 +285,7 @@ pub(super) fn write_words(
         if text.0 != words {
             text.0 = words;
         }
-        color.set_if_neq(TextColor(tint.color()));
+        color.set_if_neq(TextColor(palette.color(tint)));
     }
 }
 
