@@ -201,6 +201,7 @@ pub struct Interpolation {
     /// The moment that is drawn.
     pub clock: PlaybackClock,
     tracks: HashMap<NetId, Track>,
+    woke_s: Option<f64>,
 }
 
 impl Interpolation {
@@ -209,13 +210,24 @@ impl Interpolation {
         let sample = Sample { tick: tick.0, state: motion.state, glow: motion.glow };
         let play = self.clock.play();
         if let Some(track) = self.tracks.get_mut(&motion.net_id) {
-            return track.insert(sample, now_s, play);
+            let heard = track.insert(sample, now_s, play);
+            if self.woke_s == Some(now_s) {
+                // Nothing was drawn that it would have to be blended with.
+                track.offset.clear();
+            }
+            return heard;
         }
         if self.tracks.len() >= MAX_TRACKS {
             return Heard::Full;
         }
         self.tracks.insert(motion.net_id, Track::new(sample, now_s));
         Heard::Taken
+    }
+
+    /// The client stood still until `now_s`: what comes at that moment has waited, and is neither jitter nor blended.
+    pub fn wake(&mut self, now_s: f64) {
+        self.clock.wake(now_s);
+        self.woke_s = Some(now_s);
     }
 
     /// Lets time pass: the clock goes on, corrections fade.
@@ -403,7 +415,7 @@ mod tests {
             let mut world = Interpolation::default();
             let moving = FlightState { velocity: DVec2::new(100.0, 0.0), ..Default::default() };
             let (mut now, mut tick) = (0.0, 1000);
-            let mut hear = |world: &mut Interpolation, now: f64, tick: u64| {
+            let hear = |world: &mut Interpolation, now: f64, tick: u64| {
                 let way = (tick - 1000) as f64 * TICK_SECONDS;
                 world.clock.observe(SimTick(tick), now);
                 world.hear(SimTick(tick), &motion(moving.coast(way)), now)
@@ -415,7 +427,7 @@ mod tests {
             }
             let passed = (standstill_s / TICK_S) as u64;
             (now, tick) = (now + passed as f64 * TICK_S, tick + passed);
-            world.clock.wake(now);
+            world.wake(now);
             world.advance(now, crate::clock::MAX_DELTA_S);
             // The newest that waited, and then what comes.
             for late in (0..40).rev() {

@@ -29,7 +29,7 @@ pub(crate) fn pass_time(
 ) {
     clock.pass(delta.0);
     if clock.stood_still {
-        interpolation.clock.wake(clock.now_s);
+        interpolation.wake(clock.now_s);
     }
     interpolation.advance(clock.now_s, clock.delta_s);
 }
