@@ -64,6 +64,9 @@ struct Options {
     /// What the pilot is at
     #[arg(long, value_enum, default_value_t = Scene::Fight)]
     scene: Scene,
+    /// The window's size, logical pixels: WIDTHxHEIGHT
+    #[arg(long, value_parser = parse_size)]
+    size: Option<UVec2>,
     /// Keys that are tapped one after the other from the first second on: letters, or the names of keys
     #[arg(long, value_delimiter = ',')]
     keys: Vec<String>,
@@ -91,6 +94,7 @@ enum Session {
     Connecting,
     InSpace,
     Destroyed,
+    Returning,
     Lost,
 }
 
@@ -112,12 +116,28 @@ fn main() -> AppExit {
         Session::Connecting => SessionState::Connecting,
         Session::InSpace => SessionState::InSpace,
         Session::Destroyed => SessionState::Destroyed,
+        Session::Returning => SessionState::Returning(
+            "nothing was heard from the peer for 10 s\ntry 3 in 2 s, for another 114 s".to_owned(),
+        ),
         Session::Lost => SessionState::Lost("the server did not answer for 10 s".to_owned()),
     })
     .insert_resource(options)
+    .add_systems(Startup, size_window)
     .add_systems(First, tap_keys)
     .add_systems(Update, play_scene.in_set(ClientSystems::Compose))
     .run()
+}
+
+fn parse_size(text: &str) -> Result<UVec2, &'static str> {
+    let (width, height) = text.split_once('x').ok_or("give it as 1280x720")?;
+    let side = |side: &str| side.parse().map_err(|_| "give it as 1280x720");
+    Ok(UVec2::new(side(width)?, side(height)?))
+}
+
+fn size_window(options: Res<'_, Options>, mut windows: Query<'_, '_, &mut Window, With<bevy::window::PrimaryWindow>>) {
+    if let (Some(size), Ok(mut window)) = (options.size, windows.single_mut()) {
+        window.resolution.set(size.x as f32, size.y as f32);
+    }
 }
 
 /// Taps the keys that were asked for, one every fifth of a second.
@@ -143,6 +163,9 @@ fn tap_keys(
         "V" => KeyCode::KeyV,
         "Y" => KeyCode::KeyY,
         "F1" => KeyCode::F1,
+        "F2" => KeyCode::F2,
+        "F3" => KeyCode::F3,
+        "Escape" => KeyCode::Escape,
         other => {
             eprintln!("window_demo: there is no key {other:?} here");
             return;

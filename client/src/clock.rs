@@ -31,13 +31,32 @@ const RATE_SPAN: f64 = 0.1;
 /// Further off than this, ticks, the clock jumps.
 const JUMP_TICKS: f64 = 20.0;
 
+/// Longer frames than this, seconds, are a standstill: a tab that was hidden, a process that was stopped. What
+/// happened meanwhile is not made up for.
+pub const MAX_DELTA_S: f64 = 0.5;
+
 /// Seconds that the client has run.
 #[derive(Resource, Debug, Clone, Copy, Default)]
 pub struct ClientClock {
     /// Sum of all frame deltas, seconds.
     pub now_s: f64,
-    /// The last frame delta, seconds.
+    /// The last frame delta, seconds; at most [`MAX_DELTA_S`].
     pub delta_s: f64,
+    /// Sum of those: seconds in which the client was there to see what happened.
+    pub awake_s: f64,
+    /// The last frame was longer than [`MAX_DELTA_S`]: the client stood still, the world did not.
+    pub stood_still: bool,
+}
+
+impl ClientClock {
+    /// Lets a frame of `delta_s` pass; what is no time passes none.
+    pub fn pass(&mut self, delta_s: f64) {
+        let delta_s = if delta_s.is_finite() { delta_s.max(0.0) } else { 0.0 };
+        self.now_s += delta_s;
+        self.delta_s = delta_s.min(MAX_DELTA_S);
+        self.awake_s += self.delta_s;
+        self.stood_still = delta_s > MAX_DELTA_S;
+    }
 }
 
 /// The moment of the past at which others are drawn.
@@ -50,6 +69,9 @@ pub struct PlaybackClock {
     newest: Option<SimTick>,
     since_measure: usize,
     delay: f64,
+    late: f64,
+    /// When a standstill ended: what comes at that moment has waited, and says nothing of the link.
+    woke_s: Option<f64>,
     play: Option<f64>,
 }
 
@@ -61,6 +83,8 @@ impl Default for PlaybackClock {
             newest: None,
             since_measure: 0,
             delay: START_DELAY_TICKS,
+            late: 0.0,
+            woke_s: None,
             play: None,
         }
     }
@@ -73,10 +97,13 @@ impl PlaybackClock {
             return;
         }
         self.newest = Some(tick);
+        let offset = tick.0 as f64 - ticks_in(now_s);
+        if self.woke_s == Some(now_s) && offset < self.best {
+            return;
+        }
         if self.offsets.len() >= WINDOW {
             self.offsets.pop_front();
         }
-        let offset = tick.0 as f64 - ticks_in(now_s);
         self.offsets.push_back(offset);
         self.since_measure += 1;
         if self.since_measure >= MEASURE_EVERY || self.offsets.len() < MEASURE_EVERY {
@@ -86,6 +113,11 @@ impl PlaybackClock {
         }
     }
 
+    /// The client stood still until `now_s`.
+    pub fn wake(&mut self, now_s: f64) {
+        self.woke_s = Some(now_s);
+    }
+
     fn measure(&mut self) {
         self.since_measure = 0;
         let mut sorted: Vec<f64> = self.offsets.iter().copied().collect();
@@ -93,8 +125,8 @@ impl PlaybackClock {
         let Some(best) = sorted.last() else { return };
         self.best = *best;
         if sorted.len() >= MEASURE_EVERY {
-            let late = best - sorted[sorted.len() / 20];
-            self.delay = (late + DELAY_MARGIN_TICKS).clamp(MIN_DELAY_TICKS, MAX_DELAY_TICKS);
+            self.late = best - sorted[sorted.len() / 20];
+            self.delay = (self.late + DELAY_MARGIN_TICKS).clamp(MIN_DELAY_TICKS, MAX_DELAY_TICKS);
         }
     }
 
@@ -129,6 +161,11 @@ impl PlaybackClock {
     /// The newest tick that was heard of.
     pub fn newest(&self) -> Option<SimTick> {
         self.newest
+    }
+
+    /// How much later than the best of the last two seconds the ordinary late packet came, ticks.
+    pub fn jitter_ticks(&self) -> f64 {
+        self.late
     }
 
     /// How far the playback is behind an undelayed packet, ticks.
@@ -195,6 +232,45 @@ mod tests {
         clock.observe(SimTick(1000), TICK_S);
         clock.advance(TICK_S, TICK_S);
         assert!((clock.play() - 1000.0).abs() < JUMP_TICKS);
+    }
+
+    #[test]
+    fn after_a_standstill_the_clock_is_where_the_world_is_and_its_delay_what_it_was() {
+        for standstill_s in [0.6, 30.0, 300.0] {
+            let mut clock = PlaybackClock::default();
+            let first = 1000;
+            let mut now = 0.0;
+            for tick in 0..100u64 {
+                now = tick as f64 * TICK_S;
+                clock.observe(SimTick(first + tick), now);
+                clock.advance(now, TICK_S);
+            }
+            let passed = (standstill_s / TICK_S) as u64;
+            now += passed as f64 * TICK_S;
+            clock.wake(now);
+            clock.advance(now, MAX_DELTA_S);
+            let world = (first + 99 + passed) as f64;
+            // What the transport kept, oldest first.
+            for tick in (first + 100..).take(passed.min(500) as usize) {
+                clock.observe(SimTick(tick), now);
+            }
+            for _ in 0..20 {
+                clock.advance(now, 0.0);
+            }
+            assert_eq!(clock.delay_ticks(), MIN_DELAY_TICKS, "{standstill_s}");
+            let behind = world - clock.play();
+            assert!((0.0..=JUMP_TICKS).contains(&behind), "{standstill_s}: {behind}");
+        }
+    }
+
+    #[test]
+    fn a_frame_counts_for_no_more_than_a_standstill() {
+        let mut clock = ClientClock::default();
+        for (delta_s, stood_still) in [(0.016, false), (300.0, true), (MAX_DELTA_S, false), (f64::NAN, false)] {
+            clock.pass(delta_s);
+            assert_eq!(clock.stood_still, stood_still, "{delta_s}");
+        }
+        assert_eq!((clock.now_s, clock.awake_s), (0.016 + 300.0 + 0.5, 0.016 + 0.5 + 0.5));
     }
 
     proptest! {

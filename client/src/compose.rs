@@ -82,16 +82,22 @@ pub(crate) fn compose_view(
     compose_beams(view, &mut beams, piloting.own_net_id(), clock.delta_s);
     view.arms = arms.readiness(view.own_tick);
     let traffic = session.handle().stats();
-    stats.record_bytes(traffic.lane_bytes_received + traffic.naia_bytes_received, clock.now_s);
+    let received = traffic.lane_bytes_received + traffic.naia_bytes_received;
+    stats.record_bytes(received, traffic.lane_bytes_sent + traffic.naia_bytes_sent, clock.now_s);
+    stats.record_extrapolation(interpolation.extrapolated(), clock.delta_s);
     view.link = LinkQuality {
         ping_ms: f64::from(client.rtt()) * 1000.0,
         jitter_ms: f64::from(client.jitter()) * 1000.0,
+        arrival_jitter_ticks: interpolation.clock.jitter_ticks(),
         loss: stats.loss(),
         bytes_per_s: stats.bytes_per_s(),
+        bytes_sent_per_s: stats.bytes_sent_per_s(),
+        extrapolated: stats.extrapolated(),
         interpolation_delay_ticks: interpolation.clock.delay_ticks(),
         input_delay_ticks: piloting.prediction().map_or(0, |prediction| prediction.input_delay_ticks()),
         unacknowledged_inputs: piloting.queue.len(),
         corrections_per_min: stats.recent_corrections() as f64,
+        correction_units: stats.recent_correction_units(),
     };
 }
 

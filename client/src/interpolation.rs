@@ -201,6 +201,7 @@ pub struct Interpolation {
     /// The moment that is drawn.
     pub clock: PlaybackClock,
     tracks: HashMap<NetId, Track>,
+    woke_s: Option<f64>,
 }
 
 impl Interpolation {
@@ -209,13 +210,24 @@ impl Interpolation {
         let sample = Sample { tick: tick.0, state: motion.state, glow: motion.glow };
         let play = self.clock.play();
         if let Some(track) = self.tracks.get_mut(&motion.net_id) {
-            return track.insert(sample, now_s, play);
+            let heard = track.insert(sample, now_s, play);
+            if self.woke_s == Some(now_s) {
+                // Nothing was drawn that it would have to be blended with.
+                track.offset.clear();
+            }
+            return heard;
         }
         if self.tracks.len() >= MAX_TRACKS {
             return Heard::Full;
         }
         self.tracks.insert(motion.net_id, Track::new(sample, now_s));
         Heard::Taken
+    }
+
+    /// The client stood still until `now_s`: what comes at that moment has waited, and is neither jitter nor blended.
+    pub fn wake(&mut self, now_s: f64) {
+        self.clock.wake(now_s);
+        self.woke_s = Some(now_s);
     }
 
     /// Lets time pass: the clock goes on, corrections fade.
@@ -234,6 +246,15 @@ impl Interpolation {
             glow: track.glow_at(play),
             silent_s: now_s - track.last_heard_s,
         })
+    }
+
+    /// Share of what moves that is drawn past what was heard of it, 0 to 1; zero when nothing moves.
+    pub fn extrapolated(&self) -> f64 {
+        let play = self.clock.play();
+        let newest = self.tracks.values().map(Track::newest).filter(|newest| newest.state.velocity != DVec2::ZERO);
+        let (past, all) =
+            newest.fold((0u32, 0u32), |(past, all), newest| (past + u32::from(play > newest.tick as f64), all + 1));
+        f64::from(past) / f64::from(all.max(1))
     }
 
     /// What was heard of `id`.
@@ -276,7 +297,7 @@ impl Interpolation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::ticks_in;
+    use crate::clock::{MAX_DELAY_TICKS, ticks_in};
     use proptest::prelude::*;
     use sidereal_protocol::flight::{Controls, HullKind, step};
 
@@ -386,6 +407,42 @@ mod tests {
         assert!((drawn.state.position.x - 100.0 * (EXTRAPOLATION_S + EXTRAPOLATION_FADE_S / 2.0)).abs() < 1e-9);
         assert_eq!(drawn.state.velocity, DVec2::ZERO);
         assert_eq!(world.drawn(NetId(4), now).unwrap().state.position, resting.position);
+    }
+
+    #[test]
+    fn what_was_missed_in_a_standstill_is_skipped() {
+        for standstill_s in [30.0, 300.0] {
+            let mut world = Interpolation::default();
+            let moving = FlightState { velocity: DVec2::new(100.0, 0.0), ..Default::default() };
+            let (mut now, mut tick) = (0.0, 1000);
+            let hear = |world: &mut Interpolation, now: f64, tick: u64| {
+                let way = (tick - 1000) as f64 * TICK_SECONDS;
+                world.clock.observe(SimTick(tick), now);
+                world.hear(SimTick(tick), &motion(moving.coast(way)), now)
+            };
+            for _ in 0..60 {
+                hear(&mut world, now, tick);
+                world.advance(now, TICK_S);
+                (now, tick) = (now + TICK_S, tick + 1);
+            }
+            let passed = (standstill_s / TICK_S) as u64;
+            (now, tick) = (now + passed as f64 * TICK_S, tick + passed);
+            world.wake(now);
+            world.advance(now, crate::clock::MAX_DELTA_S);
+            // The newest that waited, and then what comes.
+            for late in (0..40).rev() {
+                assert_ne!(hear(&mut world, now, tick - late), Heard::Jump);
+            }
+            for _ in 0..5 {
+                (now, tick) = (now + TICK_S, tick + 1);
+                world.advance(now, TICK_S);
+                hear(&mut world, now, tick);
+            }
+            let behind = (tick as f64 - 1000.0) * TICK_SECONDS * 100.0 - world.drawn(ID, now).unwrap().state.position.x;
+            let most = (MAX_DELAY_TICKS + 1.0) * TICK_SECONDS * 100.0;
+            assert!((0.0..most).contains(&behind), "{standstill_s} s: {behind} units behind");
+            assert!(world.track(ID).unwrap().samples.len() <= MAX_SAMPLES);
+        }
     }
 
     #[test]

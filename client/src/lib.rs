@@ -79,6 +79,8 @@ pub struct WindowConfig {
     pub screenshot: Option<PathBuf>,
     /// When to take the picture, seconds after the start.
     pub screenshot_after_s: f64,
+    /// Keep the player's settings here; `None`: where a user's settings are.
+    pub settings: Option<PathBuf>,
     /// Close the window when standard input ends: the process that started this one is gone.
     pub die_with_stdin: bool,
 }

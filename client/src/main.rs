@@ -46,6 +46,9 @@ struct Options {
     /// When to take the picture, seconds after the start
     #[arg(long, env = "SIDEREAL_SCREENSHOT_AFTER", default_value_t = 5.0, value_parser = run::parse_seconds)]
     screenshot_after: f64,
+    /// Keep the window's settings here instead of in your folder for settings
+    #[arg(long, env = "SIDEREAL_SETTINGS")]
+    settings: Option<PathBuf>,
     /// When the session is lost, try to come back for so many seconds; 0: end at once
     #[arg(long, env = "SIDEREAL_RECONNECT_SECONDS", default_value_t = Patience::default().in_all_s,
         value_parser = run::parse_seconds)]
@@ -134,6 +137,7 @@ fn start(options: Options) -> Result<ExitCode> {
             seconds: options.seconds,
             screenshot: options.screenshot,
             screenshot_after_s: options.screenshot_after,
+            settings: options.settings,
             die_with_stdin: options.die_with_stdin,
         });
         Ok(code)

@@ -244,12 +244,13 @@ pub(crate) fn pilot_ticks(
     mut stats: ResMut<PlayStats>,
 ) {
     let mut due: Vec<SimTick> = ticks.read().filter_map(|event| session.sim_tick(event.tick)).collect();
-    // After a standstill of the process only the newest ticks are worth an input.
-    due.drain(..due.len().saturating_sub(MAX_UNACKNOWLEDGED_INPUTS / 2));
+    due.drain(..due.len().saturating_sub(worth_an_input(clock.stood_still)));
     let piloting = &mut *piloting;
     if piloting.prediction.is_some() {
         let has_tick = !due.is_empty();
-        let controls = if piloting.is_moored() { Controls::default() } else { intent.controls };
+        // Hands that were held before a standstill may have let go meanwhile: the next tick will tell.
+        let is_idle = piloting.is_moored() || clock.stood_still;
+        let controls = if is_idle { Controls::default() } else { intent.controls };
         for tick in due {
             sample(piloting, &mut weapons, tick, controls, clock.now_s, &mut stats);
         }
@@ -260,6 +261,12 @@ pub(crate) fn pilot_ticks(
     }
     let fraction = client.client_interpolation().map_or(0.0, f64::from);
     piloting.advance_drawing(clock.delta_s, fraction);
+}
+
+/// Of the ticks that are due at once, how many of the newest get an input. What hands did during a standstill nobody
+/// knows; one input tells the shard that the pilot is there again.
+fn worth_an_input(stood_still: bool) -> usize {
+    if stood_still { 1 } else { MAX_UNACKNOWLEDGED_INPUTS / 2 }
 }
 
 /// How far behind `tick` others are drawn, quarters of a tick; [`u8::MAX`] is that or more.
@@ -325,6 +332,47 @@ fn foreseen_beam(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bevy::math::DVec2;
+    use sidereal_protocol::flight::FlightState;
+
+    #[test]
+    fn after_a_standstill_one_step_is_made_and_the_ship_is_where_its_shard_has_it() {
+        for standstill_ticks in [909u64, 9090] {
+            let mut stats = PlayStats::default();
+            let mut piloting = Piloting::default();
+            let state = FlightState { velocity: DVec2::new(100.0, 0.0), ..Default::default() };
+            let own = |tick: u64, state: FlightState| OwnState {
+                net_id: NetId(1),
+                tick: SimTick(tick + 2),
+                input_tick: SimTick(tick),
+                inputs_applied: 0,
+                state,
+            };
+            piloting.board(NetId(1), EntityId::default());
+            piloting.confirm(&own(1000, state), 0.0, &mut stats);
+            let input = |tick: u64| Input { tick: SimTick(tick), controls: Controls::default(), view_lag: 0 };
+            let fly = |piloting: &mut Piloting, tick: u64| {
+                assert!(piloting.queue.push(input(tick)));
+                piloting.prediction.as_mut().unwrap().advance(input(tick));
+            };
+            fly(&mut piloting, 1001);
+            let before = piloting.prediction().unwrap().state().position;
+            let mut due: Vec<u64> = (1002..=1001 + standstill_ticks).collect();
+            due.drain(..due.len().saturating_sub(worth_an_input(true)));
+            due.iter().for_each(|tick| fly(&mut piloting, *tick));
+            let after = piloting.prediction().unwrap().state().position;
+            assert!((after - before).length() < 4.0, "one step: {}", after - before);
+            assert_eq!(piloting.queue.len(), 2, "no burst of old inputs");
+            piloting.advance_drawing(0.5, 0.5);
+
+            let there = FlightState { position: DVec2::new(40_000.0, 7.0), ..Default::default() };
+            piloting.confirm(&own(1001 + standstill_ticks, there), 300.0, &mut stats);
+            piloting.advance_drawing(0.016, 0.5);
+            let drawn = piloting.prediction().unwrap().drawn(piloting.moment().0, Controls::default());
+            assert_eq!(drawn.position, there.position);
+            assert!(piloting.queue.is_empty() && !piloting.prediction().unwrap().is_stalled());
+        }
+    }
 
     #[test]
     fn the_view_lag_is_in_quarters_of_a_tick_and_ends_at_its_ends() {

@@ -7,7 +7,9 @@
 use crate::{
     ClientConfig, FrameDelta,
     account::{AccountApi, AccountError, LoginTicket, SessionToken},
-    build_app, connect,
+    build_app,
+    clock::MAX_DELTA_S,
+    connect,
     deals::take_book,
     inputs::InputCounts,
     piloting::Piloting,
@@ -40,6 +42,8 @@ pub struct Player {
     way_back: Option<(SessionToken, Reconnect)>,
     asking: Option<Receiver<Result<LoginTicket, AccountError>>>,
     now_s: f64,
+    /// The same without standstills: in those nobody tries to come back.
+    awake_s: f64,
     was_in_space: bool,
     losses: u64,
     returns: u64,
@@ -67,6 +71,7 @@ impl Player {
             way_back,
             asking: None,
             now_s: 0.0,
+            awake_s: 0.0,
             was_in_space: false,
             losses: 0,
             returns: 0,
@@ -120,7 +125,7 @@ impl Player {
         let state = self.resource::<SessionState>();
         match &self.way_back {
             Some((_, reconnect)) if state.is_over() && reconnect.is_under_way() => {
-                SessionState::Returning(reconnect.reason().to_owned())
+                SessionState::Returning(reconnect.says(self.awake_s))
             }
             // It may say more than the session's own end.
             Some((_, reconnect)) if state.failure().is_some() => match (reconnect.gave_up(), state) {
@@ -150,6 +155,7 @@ impl Player {
     /// One frame of `delta_s` seconds.
     pub fn update(&mut self, delta_s: f64) {
         self.now_s += delta_s;
+        self.awake_s += delta_s.min(MAX_DELTA_S);
         self.app.insert_resource(FrameDelta(delta_s));
         session::update(&mut self.app);
         let state = self.resource::<SessionState>().clone();
@@ -177,10 +183,10 @@ impl Player {
         }
         let Some((token, reconnect)) = &mut self.way_back else { return };
         if *state == SessionState::InSpace {
-            reconnect.in_space(self.now_s);
+            reconnect.in_space(self.awake_s);
         }
-        reconnect.session_ended(state, self.now_s);
-        if reconnect.step(self.now_s) == Step::AskForTicket {
+        reconnect.session_ended(state, self.awake_s);
+        if reconnect.step(self.awake_s) == Step::AskForTicket {
             self.asking = Some(self.api.ask_for_ticket(token));
         }
         let answer = match self.asking.as_ref().map(Receiver::try_recv) {
@@ -208,7 +214,7 @@ impl Player {
             }
             Err(error) => {
                 tracing::info!(%error, "no ticket to come back with");
-                reconnect.ticket_failed(&error, self.now_s);
+                reconnect.ticket_failed(&error, self.awake_s);
             }
         }
     }

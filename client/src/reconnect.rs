@@ -160,6 +160,21 @@ impl Reconnect {
         self.reason = reason;
     }
 
+    /// How the way back goes, for the player: why there is one to look for, and when it is tried next.
+    pub fn says(&self, now_s: f64) -> String {
+        let reason = &self.reason;
+        match self.phase {
+            Phase::Waiting { until_s } => {
+                let wait_s = (until_s - now_s).max(0.0).ceil();
+                let last_s = self.lost_s.unwrap_or(now_s) + self.patience.in_all_s;
+                let left_s = (last_s - now_s).max(0.0).ceil();
+                format!("{reason}\ntry {} in {wait_s} s, for another {left_s} s", self.tries)
+            }
+            Phase::Asking => format!("{reason}\ntry {}: asking the server", self.tries),
+            _ => format!("{reason}\ntry {}: connecting", self.tries),
+        }
+    }
+
     /// Why the last try failed.
     pub fn reason(&self) -> &str {
         &self.reason
@@ -178,6 +193,20 @@ impl Reconnect {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_way_back_is_told_with_its_tries_and_waits() {
+        let mut reconnect = Reconnect::new(Patience::default(), 7);
+        reconnect.session_ended(&SessionState::Lost("the server stopped".to_owned()), 100.0);
+        assert_eq!(reconnect.says(100.0), "the server stopped\ntry 1 in 1 s, for another 120 s");
+        assert_eq!(reconnect.step(101.0), Step::AskForTicket);
+        assert_eq!(reconnect.says(101.0), "the server stopped\ntry 1: asking the server");
+        reconnect.ticket_failed(&unreachable(), 101.0);
+        assert!(reconnect.says(101.0).contains("try 2 in 1 s, for another 119 s"), "{}", reconnect.says(101.0));
+        assert_eq!(reconnect.step(102.0), Step::AskForTicket);
+        reconnect.ticket_came();
+        assert!(reconnect.says(102.5).ends_with("try 2: connecting"), "{}", reconnect.says(102.5));
+    }
 
     fn lost() -> SessionState {
         SessionState::Lost("nothing was heard from the peer for 10 s".to_owned())

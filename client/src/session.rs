@@ -333,7 +333,7 @@ pub(crate) fn follow_link(
         LinkStatus::Rejected(reason) => Some(SessionState::Rejected(reason)),
         LinkStatus::Closed(reason) => Some(SessionState::Lost(reason)),
         _ if disconnected => Some(SessionState::Lost("the server ended the session".to_owned())),
-        _ if is_waiting_for_ship(&state) && clock.now_s > JOIN_DEADLINE_S => Some(SessionState::Lost(format!(
+        _ if is_waiting_for_ship(&state) && clock.awake_s > JOIN_DEADLINE_S => Some(SessionState::Lost(format!(
             "no ship within {JOIN_DEADLINE_S} s: is a shard running? See the server's /ready"
         ))),
         _ => None,

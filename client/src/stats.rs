@@ -54,9 +54,13 @@ pub struct PlayStats {
     /// Seconds with a ship.
     pub seconds_in_space: f64,
     correction_units: Vec<f64>,
-    recent_corrections_s: VecDeque<f64>,
+    /// When and how large, of the last minute.
+    recent_corrections: VecDeque<(f64, f64)>,
+    recent_units: CorrectionUnits,
+    extrapolated: f64,
     recent_own_ticks: VecDeque<u64>,
     bytes: ByteRate,
+    sent: ByteRate,
 }
 
 /// Bytes per second, over whole seconds.
@@ -66,6 +70,20 @@ struct ByteRate {
     since_s: f64,
     at_since: u64,
     per_s: f64,
+}
+
+impl ByteRate {
+    /// There were `total` bytes until `now_s`. True when a whole second is over.
+    fn record(&mut self, total: u64, now_s: f64) -> bool {
+        self.total = total;
+        let span = now_s - self.since_s;
+        if span < 1.0 {
+            return false;
+        }
+        self.per_s = total.saturating_sub(self.at_since) as f64 / span;
+        (self.since_s, self.at_since) = (now_s, total);
+        true
+    }
 }
 
 /// Percentiles of corrections, units.
@@ -129,10 +147,10 @@ impl PlayStats {
         if self.correction_units.len() < MAX_CORRECTIONS {
             self.correction_units.push(units);
         }
-        if self.recent_corrections_s.len() >= MAX_CORRECTIONS {
-            self.recent_corrections_s.pop_front();
+        if self.recent_corrections.len() >= MAX_CORRECTIONS {
+            self.recent_corrections.pop_front();
         }
-        self.recent_corrections_s.push_back(now_s);
+        self.recent_corrections.push_back((now_s, units));
     }
 
     /// A state of the own ship for `tick` came.
@@ -171,19 +189,35 @@ impl PlayStats {
         }
     }
 
-    /// `total` bytes were received until `now_s`.
-    pub fn record_bytes(&mut self, total: u64, now_s: f64) {
-        let bytes = &mut self.bytes;
-        bytes.total = total;
-        let span = now_s - bytes.since_s;
-        if span >= 1.0 {
-            bytes.per_s = total.saturating_sub(bytes.at_since) as f64 / span;
-            bytes.since_s = now_s;
-            bytes.at_since = total;
+    /// `received` bytes were received and `sent` were sent until `now_s`.
+    pub fn record_bytes(&mut self, received: u64, sent: u64, now_s: f64) {
+        while self.recent_corrections.front().is_some_and(|(then, _)| now_s - then > 60.0) {
+            self.recent_corrections.pop_front();
         }
-        while self.recent_corrections_s.front().is_some_and(|then| now_s - then > 60.0) {
-            self.recent_corrections_s.pop_front();
+        self.sent.record(sent, now_s);
+        if self.bytes.record(received, now_s) {
+            self.recent_units = CorrectionUnits::of(self.recent_corrections.iter().map(|(_, units)| *units).collect());
         }
+    }
+
+    /// `share` of what moves was drawn past what was heard of it, for `delta_s`.
+    pub fn record_extrapolation(&mut self, share: f64, delta_s: f64) {
+        self.extrapolated += (share - self.extrapolated) * (1.0 - (-delta_s).exp());
+    }
+
+    /// The share of what moves that is drawn past what was heard of it, smoothed over about a second.
+    pub fn extrapolated(&self) -> f64 {
+        self.extrapolated
+    }
+
+    /// Bytes sent in the last whole second.
+    pub fn bytes_sent_per_s(&self) -> f64 {
+        self.sent.per_s
+    }
+
+    /// Sizes of the corrections of the last minute, as of the last whole second.
+    pub fn recent_correction_units(&self) -> CorrectionUnits {
+        self.recent_units
     }
 
     /// Bytes received so far.
@@ -198,7 +232,7 @@ impl PlayStats {
 
     /// Corrections in the last minute.
     pub fn recent_corrections(&self) -> usize {
-        self.recent_corrections_s.len()
+        self.recent_corrections.len()
     }
 
     /// Corrections per minute with a ship.
@@ -237,7 +271,7 @@ mod tests {
             let mut stats = PlayStats { motions_delivered: 2, distance_flown: 1.5, deaths: 1, ..PlayStats::default() };
             stats.record_outcome(Outcome::Corrected(0.5), 0.0);
             stats.record_outcome(Outcome::Snapped(300.0), 0.0);
-            stats.record_bytes(100, 0.1);
+            stats.record_bytes(100, 0, 0.1);
             stats.visit(1, 2);
             stats
         };
@@ -261,8 +295,20 @@ mod tests {
     fn bytes_are_counted_by_whole_seconds() {
         let mut stats = PlayStats::default();
         for step in 1..=40u64 {
-            stats.record_bytes(step * 100, step as f64 * 0.1);
+            stats.record_bytes(step * 100, step * 10, step as f64 * 0.1);
         }
         assert!((stats.bytes_per_s() - 1000.0).abs() < 1.0, "{}", stats.bytes_per_s());
+        assert!((stats.bytes_sent_per_s() - 100.0).abs() < 0.1, "{}", stats.bytes_sent_per_s());
+    }
+
+    #[test]
+    fn corrections_are_of_the_last_minute() {
+        let mut stats = PlayStats::default();
+        stats.record_outcome(Outcome::Corrected(9.0), 1.0);
+        stats.record_outcome(Outcome::Corrected(0.5), 50.0);
+        stats.record_bytes(0, 0, 60.5);
+        assert_eq!((stats.recent_corrections(), stats.recent_correction_units().p99), (2, 9.0));
+        stats.record_bytes(0, 0, 62.0);
+        assert_eq!((stats.recent_corrections(), stats.recent_correction_units().p99), (1, 0.5));
     }
 }

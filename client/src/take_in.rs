@@ -21,18 +21,16 @@ use sidereal_protocol::{lane, motion::SectorUpdate, own_state::decode_own_states
 /// with two packets each, for half a second.
 const MAX_DATAGRAMS: usize = 512;
 
-/// Frame deltas longer than this, seconds, are cut: the process stood still, the world did not.
-const MAX_DELTA_S: f64 = 0.5;
-
 /// Advances the clocks.
 pub(crate) fn pass_time(
     delta: Res<FrameDelta>,
     mut clock: ResMut<ClientClock>,
     mut interpolation: ResMut<Interpolation>,
 ) {
-    let delta_s = if delta.0.is_finite() { delta.0.max(0.0) } else { 0.0 };
-    clock.now_s += delta_s;
-    clock.delta_s = delta_s.min(MAX_DELTA_S);
+    clock.pass(delta.0);
+    if clock.stood_still {
+        interpolation.wake(clock.now_s);
+    }
     interpolation.advance(clock.now_s, clock.delta_s);
 }
 

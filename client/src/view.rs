@@ -5,7 +5,7 @@
 //! the state machines behind them ([`crate::prediction`], [`crate::interpolation`],
 //! [`crate::shots`], [`crate::beams`]).
 
-use crate::arms::Readiness;
+use crate::{arms::Readiness, stats::CorrectionUnits};
 use bevy::{math::DVec2, prelude::Resource};
 use sidereal_protocol::{
     economy::{DealKey, Fitted, Goods},
@@ -315,18 +315,26 @@ pub struct LinkQuality {
     pub ping_ms: f64,
     /// How much it varies, milliseconds.
     pub jitter_ms: f64,
+    /// How much later than the best the ordinary late packet comes, ticks: what the playback allows for.
+    pub arrival_jitter_ticks: f64,
     /// Share of the own ship's states that did not arrive in the last seconds, 0 to 1.
     pub loss: f64,
     /// Lane and naia bytes received in the last second.
     pub bytes_per_s: f64,
+    /// Lane and naia bytes sent in the last second.
+    pub bytes_sent_per_s: f64,
     /// How far others are drawn in the past, ticks.
     pub interpolation_delay_ticks: f64,
+    /// Share of what moves that is drawn past what was heard of it, 0 to 1, smoothed over about a second.
+    pub extrapolated: f64,
     /// Ticks between a confirmed input's stamp and the shard's tick that applied it.
     pub input_delay_ticks: u64,
     /// Inputs on their way.
     pub unacknowledged_inputs: usize,
     /// Corrections of the own ship in the last minute.
     pub corrections_per_min: f64,
+    /// Their sizes.
+    pub correction_units: CorrectionUnits,
 }
 
 impl Default for WorldView {

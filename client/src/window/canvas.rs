@@ -7,6 +7,7 @@
 
 use super::{
     ink::{Ink, Tint},
+    palette::Palette,
     shapes::{Shape, ShapeMeshes},
 };
 use bevy::{camera::visibility::NoFrustumCulling, mesh::MeshTag, prelude::*};
@@ -74,6 +75,8 @@ pub(super) struct Canvas {
     strokes: HashMap<Shape, Vec<Stroke>>,
     pools: HashMap<Shape, Pool>,
     count: usize,
+    palette: Palette,
+    calm: bool,
 }
 
 #[derive(Default)]
@@ -86,7 +89,7 @@ impl Canvas {
     /// Paints `shape` at `at` (units from the middle of the window), turned by `angle` radians and
     /// stretched by `size` along its own axes. Past the limit of a frame nothing more is painted.
     pub(super) fn put(&mut self, shape: Shape, layer: Layer, at: Vec2, angle: f32, size: Vec2, tint: Tint) {
-        let packed = tint.packed();
+        let packed = tint.packed(&self.palette);
         if packed >> 24 == 0 || self.count >= MAX_STROKES || !(at.is_finite() && size.is_finite()) {
             return;
         }
@@ -95,12 +98,27 @@ impl Canvas {
         self.strokes.entry(shape).or_default().push(Stroke { at, depth, angle, size, tint: packed });
     }
 
+    /// Whether nothing is to flash, shake or sway.
+    pub(super) fn is_calm(&self) -> bool {
+        self.calm
+    }
+
+    /// Lets nothing flash, shake or sway, or lets it again.
+    pub(super) fn set_calm(&mut self, calm: bool) {
+        self.calm = calm;
+    }
+
     /// Paints a straight line of `width` units.
     pub(super) fn line(&mut self, layer: Layer, from: Vec2, to: Vec2, width: f32, tint: Tint) {
         let along = to - from;
         let size = Vec2::new(along.length(), width);
         self.put(Shape::Square, layer, (from + to) * 0.5, along.to_angle(), size, tint);
     }
+}
+
+/// Paints with `palette` from now on.
+pub(super) fn take_palette(palette: Res<Palette>, mut canvas: ResMut<Canvas>) {
+    canvas.palette = *palette;
 }
 
 /// Shows the frame's strokes.

@@ -3,6 +3,10 @@
 //!
 //! Owns the cursor and the draft; what is asked for goes into the [`DealBook`]. How it looks is in `panels`.
 
+use super::settings::{
+    Settings,
+    bindings::{Action, Hands},
+};
 use crate::{
     deals::DealBook,
     view::{Dock, OwnShip, PurseShown, WorldView},
@@ -178,6 +182,14 @@ impl Desk {
     pub(super) fn takes_arrows(&self, view: &WorldView) -> bool {
         self.draft.is_some() || matches!(view.dock, Dock::Docked { .. })
     }
+
+    /// Does what `row` of the list at a station says.
+    pub(super) fn press_row(&mut self, row: usize, view: &WorldView, book: &mut DealBook) {
+        if self.draft.is_none() {
+            self.cursor = row.min(ROWS - 1);
+            handle(Press::Enter, view, self, book);
+        }
+    }
 }
 
 /// What a key does here.
@@ -198,6 +210,8 @@ enum Press {
 /// Turns keys into what is asked for.
 pub(super) fn read_desk_keys(
     keys: Res<ButtonInput<KeyCode>>,
+    mouse: Res<ButtonInput<MouseButton>>,
+    settings: Res<Settings>,
     view: Res<WorldView>,
     mut desk: ResMut<Desk>,
     mut book: ResMut<DealBook>,
@@ -209,20 +223,28 @@ pub(super) fn read_desk_keys(
         true => [&[KeyCode::ArrowUp, KeyCode::KeyW], &[KeyCode::ArrowDown, KeyCode::KeyS]],
         false => [&[KeyCode::ArrowUp], &[KeyCode::ArrowDown]],
     };
-    let presses: [(&[KeyCode], Press); 10] = [
+    let presses: [(&[KeyCode], Press); 6] = [
         (up, Press::Up),
         (down, Press::Down),
         (&[KeyCode::ArrowLeft], Press::Less(step)),
         (&[KeyCode::ArrowRight], Press::More(step)),
         (&[KeyCode::Enter, KeyCode::NumpadEnter], Press::Enter),
-        (&[KeyCode::KeyV], Press::Dock),
-        (&[KeyCode::KeyT], Press::Trade),
         (&[KeyCode::Escape], Press::Leave),
-        (&[KeyCode::KeyY], Press::Accept),
-        (&[KeyCode::KeyN], Press::Decline),
     ];
     for (codes, press) in presses {
         if keys.any_just_pressed(codes.iter().copied()) {
+            handle(press, &view, &mut desk, &mut book);
+        }
+    }
+    let hands = Hands { bindings: &settings.keys, keys: &keys, mouse: &mouse, taken: &[] };
+    let presses = [
+        (Action::Dock, Press::Dock),
+        (Action::Trade, Press::Trade),
+        (Action::Accept, Press::Accept),
+        (Action::Decline, Press::Decline),
+    ];
+    for (action, press) in presses {
+        if hands.begins(action) {
             handle(press, &view, &mut desk, &mut book);
         }
     }

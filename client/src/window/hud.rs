@@ -2,14 +2,20 @@
 
 use super::{
     bodies::hull_share,
+    connection,
+    fit::{Fit, Place},
     ink::Tint,
-    keys::{Downtime, HELP, Shown},
-    map::{MAP_MARGIN, MAP_PIXELS},
-    palette,
+    keys::{Downtime, Shown},
+    palette::{self, Inked, Palette},
+    settings::{
+        Note, Settings,
+        bindings::{Action, Bindings},
+        menu::Menu,
+    },
 };
 use crate::{
     session::SessionState,
-    view::{NOTICE_SECONDS, Notice, NoticeKind, WorldView},
+    view::{Dock, NOTICE_SECONDS, Notice, NoticeKind, WorldView},
 };
 use bevy::prelude::*;
 
@@ -19,9 +25,6 @@ const NEWS_LINES: usize = 6;
 const NEWS_FADE_S: f64 = 2.0;
 /// Width of the hull bar, pixels.
 const HULL_PIXELS: f32 = 236.0;
-/// Width of a weapon's bar, and the room between two, pixels.
-const ARM_PIXELS: f32 = 112.0;
-const ARM_GAP: f32 = HULL_PIXELS - 2.0 * ARM_PIXELS;
 /// How long the hint on the help key is shown, seconds.
 const HINT_S: f64 = 25.0;
 /// How fast the frame rate's display follows, share per frame.
@@ -58,6 +61,12 @@ pub(super) enum Line {
     Hint,
     /// A line of news, the newest is 0.
     News(usize),
+    /// The keys of the help.
+    HelpKeys,
+    /// What they do.
+    HelpWords,
+    /// A column of the panel on the connection.
+    Connection(usize),
 }
 
 /// The filling of the hull bar.
@@ -95,6 +104,13 @@ pub(super) struct Gauges {
     pain_s: f32,
 }
 
+impl Gauges {
+    /// Frames a second, smoothed.
+    pub(super) fn frames_per_s(&self) -> f32 {
+        if self.frame_s > 0.0 { 1.0 / self.frame_s } else { 0.0 }
+    }
+}
+
 /// Spawns all nodes.
 pub(super) fn spawn_hud(mut commands: Commands) {
     commands.spawn((
@@ -113,8 +129,8 @@ pub(super) fn spawn_hud(mut commands: Commands) {
         panel(
             Node {
                 position_type: PositionType::Absolute,
-                left: px(MAP_MARGIN),
-                bottom: px(MAP_MARGIN),
+                left: px(18),
+                bottom: px(18),
                 padding: UiRect::axes(px(14), px(10)),
                 flex_direction: FlexDirection::Column,
                 row_gap: px(7),
@@ -125,6 +141,7 @@ pub(super) fn spawn_hud(mut commands: Commands) {
         Visibility::Hidden,
         children![
             (
+                Place::Ship,
                 Node {
                     width: px(HULL_PIXELS),
                     justify_content: JustifyContent::SpaceBetween,
@@ -134,6 +151,7 @@ pub(super) fn spawn_hud(mut commands: Commands) {
                 children![text(Line::Speed, 25.0, palette::TEXT), text(Line::Hull, 14.0, palette::FAINT),],
             ),
             (
+                Place::Ship,
                 Node { width: px(HULL_PIXELS), height: px(9), ..default() },
                 BackgroundColor(palette::LINE.at(0.16).color()),
                 children![(
@@ -143,10 +161,12 @@ pub(super) fn spawn_hud(mut commands: Commands) {
                 )],
             ),
             (
-                Node { width: px(HULL_PIXELS), column_gap: px(ARM_GAP), ..default() },
+                Place::Ship,
+                Node { width: px(HULL_PIXELS), justify_content: JustifyContent::SpaceBetween, ..default() },
                 children![arm_bar("beam", ArmFill::Beam), arm_bar("missile", ArmFill::Launcher)],
             ),
             (
+                Place::Ship,
                 Node {
                     width: px(HULL_PIXELS),
                     justify_content: JustifyContent::SpaceBetween,
@@ -156,10 +176,12 @@ pub(super) fn spawn_hud(mut commands: Commands) {
                 children![text(Line::Hold, 13.0, palette::FAINT), text(Line::Credits, 14.0, palette::ORE)],
             ),
             (
+                Place::Ship,
                 Node { width: px(HULL_PIXELS), height: px(5), ..default() },
                 BackgroundColor(palette::LINE.at(0.16).color()),
                 children![(
                     HoldFill,
+                    Inked(palette::ORE),
                     Node { width: percent(0), height: percent(100), ..default() },
                     BackgroundColor(palette::ORE.color()),
                 )],
@@ -167,25 +189,28 @@ pub(super) fn spawn_hud(mut commands: Commands) {
         ],
     ));
     commands.spawn((
+        Place::Sector,
         Node {
             position_type: PositionType::Absolute,
-            right: px(MAP_MARGIN),
-            bottom: px(MAP_MARGIN + MAP_PIXELS + 6.0),
+            right: px(18),
+            bottom: px(198),
             // As wide as the map, or as a far sector's address needs.
-            min_width: px(MAP_PIXELS),
+            min_width: px(174),
             justify_content: JustifyContent::Center,
             ..default()
         },
         children![text(Line::Sector, 14.0, palette::TEXT)],
     ));
     commands.spawn((
-        Node { position_type: PositionType::Absolute, right: px(MAP_MARGIN), top: px(12), ..default() },
+        Place::Link,
+        Node { position_type: PositionType::Absolute, right: px(18), top: px(12), ..default() },
         children![text(Line::Link, 13.0, palette::FAINT)],
     ));
     commands.spawn((
+        Place::News,
         Node {
             position_type: PositionType::Absolute,
-            left: px(MAP_MARGIN),
+            left: px(18),
             top: px(12),
             flex_direction: FlexDirection::Column,
             row_gap: px(4),
@@ -195,6 +220,7 @@ pub(super) fn spawn_hud(mut commands: Commands) {
         Children::spawn(SpawnIter((0..NEWS_LINES).map(|line| text(Line::News(line), 14.0, palette::TEXT)))),
     ));
     commands.spawn((
+        Place::Hint,
         Node {
             position_type: PositionType::Absolute,
             width: percent(100),
@@ -235,7 +261,7 @@ pub(super) fn spawn_hud(mut commands: Commands) {
 /// A weapon's name over the bar that fills until it is ready.
 fn arm_bar(name: &str, fill: ArmFill) -> impl Bundle {
     (
-        Node { width: px(ARM_PIXELS), flex_direction: FlexDirection::Column, row_gap: px(3), ..default() },
+        Node { width: percent(47), flex_direction: FlexDirection::Column, row_gap: px(3), ..default() },
         children![
             (Text::new(name), TextFont::from_font_size(12.0), TextColor(palette::FAINT.color())),
             (
@@ -252,10 +278,6 @@ fn arm_bar(name: &str, fill: ArmFill) -> impl Bundle {
 }
 
 fn spawn_help(commands: &mut Commands) {
-    let column =
-        |tint: Tint, words: String| (Text::new(words), TextFont::from_font_size(16.0), TextColor(tint.color()));
-    let join =
-        |pick: fn(&(&'static str, &'static str)) -> &'static str| HELP.iter().map(pick).collect::<Vec<_>>().join("\n");
     commands.spawn((
         HelpPanel,
         Node {
@@ -266,11 +288,11 @@ fn spawn_help(commands: &mut Commands) {
             align_items: AlignItems::Center,
             ..default()
         },
-        GlobalZIndex(1),
+        GlobalZIndex(2),
         Visibility::Hidden,
         children![(
-            panel(Node { padding: UiRect::axes(px(36), px(26)), column_gap: px(34), ..default() }, PANEL_OPACITY),
-            children![column(palette::OWN, join(|(key, _)| key)), column(palette::TEXT, join(|(_, what)| what)),],
+            panel(Node { padding: UiRect::axes(px(14), px(10)), column_gap: px(18), ..default() }, 0.95),
+            children![text(Line::HelpKeys, 16.0, palette::OWN), text(Line::HelpWords, 16.0, palette::TEXT)],
         )],
     ));
 }
@@ -290,7 +312,7 @@ fn text(line: Line, size: f32, tint: Tint) -> impl Bundle {
 }
 
 /// What the session's state says in the middle of the window, what there is to do, and how it looks.
-fn banner(state: &SessionState, downtime_s: Option<f64>, stalled: bool) -> (String, String, Tint) {
+fn banner(state: &SessionState, downtime_s: Option<f64>, stalled: bool, keys: &Bindings) -> (String, String, Tint) {
     let calm = palette::TEXT;
     match state {
         SessionState::Connecting => ("Connecting...".to_owned(), "reaching the server".to_owned(), calm),
@@ -303,7 +325,7 @@ fn banner(state: &SessionState, downtime_s: Option<f64>, stalled: bool) -> (Stri
         SessionState::Destroyed => {
             let advice = match downtime_s {
                 Some(left) if left > 0.0 => {
-                    format!("press R to fly again, or wait {} s", left.ceil())
+                    format!("press {} to fly again, or wait {} s", keys.first(Action::Respawn), left.ceil())
                 }
                 _ => "a new ship is on its way".to_owned(),
             };
@@ -334,15 +356,19 @@ pub(super) fn write_lines(
     downtime: Res<Downtime>,
     shown: Res<Shown>,
     time: Res<Time<Real>>,
+    palette: Res<Palette>,
+    settings: Res<Settings>,
+    note: Res<Note>,
+    fit: Res<Fit>,
     mut gauges: ResMut<Gauges>,
-    mut lines: Query<(&Line, &mut Text, &mut TextColor)>,
+    mut lines: Query<(&Line, &mut Text, &mut TextColor, &mut TextFont)>,
 ) {
     let delta = time.delta_secs();
     gauges.frame_s += (delta - gauges.frame_s) * FRAME_RATE_SHARE;
     let now_s = time.elapsed_secs_f64();
     let stalled = view.own.as_ref().is_some_and(|own| own.stalled);
-    let (title, advice, alarm) = banner(&state, downtime.remaining_s(now_s), stalled);
-    for (line, mut text, mut color) in &mut lines {
+    let (title, advice, alarm) = banner(&state, downtime.remaining_s(now_s), stalled, &settings.keys);
+    for (line, mut text, mut color, mut font) in &mut lines {
         let (words, tint) = match line {
             Line::Speed => {
                 let speed = view.own.as_ref().map_or(0.0, |own| own.state.velocity.length());
@@ -364,26 +390,45 @@ pub(super) fn write_lines(
                 (String::new(), palette::TEXT)
             }
             Line::Sector => (format!("sector {}, {}", view.sector.x, view.sector.y), palette::TEXT),
-            Line::Link => link_line(&view, gauges.frame_s),
+            Line::Link => link_line(&view, gauges.frames_per_s(), fit.is_narrow()),
             Line::Banner => (title.clone(), alarm),
             Line::Advice => (advice.clone(), palette::TEXT.at(0.85)),
-            Line::Hint if now_s < HINT_S && !shown.help => ("F1  keys".to_owned(), palette::FAINT),
+            Line::Hint if let Some(told) = note.text(now_s) => (told.to_owned(), palette::HULL_WORN),
+            Line::Hint if now_s < HINT_S && !shown.help => {
+                let keys = &settings.keys;
+                let [help, menu] = [Action::Help, Action::Settings].map(|action| keys.first(action));
+                (format!("{help}  keys    {menu}  settings"), palette::FAINT)
+            }
             Line::Hint => (String::new(), palette::FAINT),
             Line::News(back) => match view.notices.iter().rev().nth(*back) {
                 Some(notice) => (notice.text.clone(), news_tint(notice)),
                 None => (String::new(), palette::TEXT),
             },
+            Line::HelpKeys | Line::HelpWords => {
+                let size = fit.help_size(Action::COUNT);
+                if font.font_size != size {
+                    font.font_size = size;
+                }
+                let keys = *line == Line::HelpKeys;
+                let said = |action: &Action| if keys { settings.keys.says(*action) } else { action.says().to_owned() };
+                let words = Action::ALL.iter().map(said).collect::<Vec<_>>().join("\n");
+                (words, if keys { palette::OWN } else { palette::TEXT })
+            }
+            Line::Connection(_) if !shown.link => continue,
+            Line::Connection(column) => {
+                let tint = if *column == 0 { palette::FAINT } else { palette::TEXT };
+                (connection::words(*column, &view, &gauges), tint)
+            }
         };
         // A text that is written is laid out anew, changed or not.
         if text.0 != words {
             text.0 = words;
         }
-        color.set_if_neq(TextColor(tint.color()));
+        color.set_if_neq(TextColor(palette.color(tint)));
     }
 }
 
-fn link_line(view: &WorldView, frame_s: f32) -> (String, Tint) {
-    let rate = if frame_s > 0.0 { 1.0 / frame_s } else { 0.0 };
+fn link_line(view: &WorldView, rate: f32, is_narrow: bool) -> (String, Tint) {
     let players = match view.players_near {
         0 => "nobody near".to_owned(),
         1 => "1 player near".to_owned(),
@@ -395,7 +440,8 @@ fn link_line(view: &WorldView, frame_s: f32) -> (String, Tint) {
     };
     let slow = view.link.ping_ms > SLOW_PING_MS || view.link.loss > HIGH_LOSS;
     let tint = if slow { palette::HULL_WORN } else { palette::FAINT };
-    (format!("{players}   ping {:.0} ms{loss}   {rate:.0} fps", view.link.ping_ms), tint)
+    let players = if is_narrow { String::new() } else { format!("{players}   ") };
+    (format!("{players}ping {:.0} ms{loss}   {rate:.0} fps", view.link.ping_ms), tint)
 }
 
 /// Fills the hull bar, shows and hides panels.
@@ -404,6 +450,10 @@ pub(super) fn show_panels(
     state: Res<SessionState>,
     shown: Res<Shown>,
     time: Res<Time<Real>>,
+    palette: Res<Palette>,
+    settings: Res<Settings>,
+    menu: Res<Menu>,
+    fit: Res<Fit>,
     mut gauges: ResMut<Gauges>,
     mut fills: Query<(&mut Node, &mut BackgroundColor), With<HullFill>>,
     mut rims: Query<&mut BorderColor, With<PainRim>>,
@@ -424,16 +474,22 @@ pub(super) fn show_panels(
         if node.width != width {
             node.width = width;
         }
-        color.set_if_neq(BackgroundColor(palette::hull(share).color()));
+        color.set_if_neq(BackgroundColor(palette.color(palette::hull(share))));
     }
-    let pain = gauges.pain_s / PAIN_SECONDS;
+    let pain = gauges.pain_s / PAIN_SECONDS * if settings.reduced_motion { 0.4 } else { 1.0 };
     for mut rim in &mut rims {
-        rim.set_if_neq(BorderColor::all(palette::HULL_LOW.at(0.8 * pain).color()));
+        rim.set_if_neq(BorderColor::all(palette.color(palette::HULL_LOW.at(0.8 * pain))));
     }
     let stalled = view.own.as_ref().is_some_and(|own| own.stalled);
     let visible = |shows: bool| if shows { Visibility::Inherited } else { Visibility::Hidden };
-    let wanted =
-        [visible(!banner(&state, None, stalled).0.is_empty()), visible(view.own.is_some()), visible(shown.help)];
+    // In a small room what is read covers the rest.
+    let is_covered = fit.is_compact() && (menu.is_open || shown.help || matches!(view.dock, Dock::Docked { .. }));
+    let shows_ship = view.own.is_some() && !is_covered;
+    let wanted = [
+        visible(!banner(&state, None, stalled, &settings.keys).0.is_empty()),
+        visible(shows_ship),
+        visible(shown.help),
+    ];
     for mut visibility in &mut panels.p0() {
         visibility.set_if_neq(wanted[0]);
     }
@@ -457,7 +513,11 @@ pub(super) fn fill_hold(view: Res<WorldView>, mut fills: Query<&mut Node, With<H
 }
 
 /// Fills the weapons' bars.
-pub(super) fn fill_arms(view: Res<WorldView>, mut fills: Query<(&ArmFill, &mut Node, &mut BackgroundColor)>) {
+pub(super) fn fill_arms(
+    view: Res<WorldView>,
+    palette: Res<Palette>,
+    mut fills: Query<(&ArmFill, &mut Node, &mut BackgroundColor)>,
+) {
     for (fill, mut node, mut color) in &mut fills {
         let share = match fill {
             ArmFill::Beam => view.arms.beam,
@@ -468,7 +528,7 @@ pub(super) fn fill_arms(view: Res<WorldView>, mut fills: Query<(&ArmFill, &mut N
             node.width = width;
         }
         let tint = if share < 1.0 { palette::FAINT } else { palette::OWN };
-        color.set_if_neq(BackgroundColor(tint.color()));
+        color.set_if_neq(BackgroundColor(palette.color(tint)));
     }
 }
 
@@ -478,11 +538,12 @@ mod tests {
 
     #[test]
     fn every_end_of_a_session_says_why_and_what_to_do() {
-        let (title, advice, _) = banner(&SessionState::Lost("the server stopped".into()), None, false);
+        let keys = Bindings::default();
+        let (title, advice, _) = banner(&SessionState::Lost("the server stopped".into()), None, false, &keys);
         assert_eq!((title.as_str(), advice.as_str()), ("Connection lost", "the server stopped"));
-        let (_, advice, _) = banner(&SessionState::Destroyed, Some(3.2), false);
+        let (_, advice, _) = banner(&SessionState::Destroyed, Some(3.2), false, &keys);
         assert_eq!(advice, "press R to fly again, or wait 4 s");
-        assert_eq!(banner(&SessionState::InSpace, None, false).0, "");
-        assert!(!banner(&SessionState::InSpace, None, true).0.is_empty());
+        assert_eq!(banner(&SessionState::InSpace, None, false, &keys).0, "");
+        assert!(!banner(&SessionState::InSpace, None, true, &keys).0.is_empty());
     }
 }

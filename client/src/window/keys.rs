@@ -1,11 +1,19 @@
 //! The pilot's keys: writes [`PilotIntent`], zoom and what is shown. Nothing else of the window
 //! writes anything that leaves the window.
 
-use super::desk::Desk;
+use super::{
+    desk::Desk,
+    settings::{
+        Settings,
+        bindings::{Action, Hands},
+        menu::Menu,
+    },
+};
 use crate::{controls::PilotIntent, session::SessionState, view::WorldView};
 use bevy::{
     input::mouse::{MouseScrollUnit, MouseWheel},
     prelude::*,
+    window::{WindowFocused, WindowOccluded},
 };
 use sidereal_protocol::{flight::Controls, tick::TICK_SECONDS};
 
@@ -17,60 +25,25 @@ const PIXELS_PER_NOTCH: f32 = 40.0;
 /// After this long without a ship a new one is asked for without a key, seconds.
 pub(super) const RESPAWN_AFTER_S: f64 = 5.0;
 
-/// The keys, as the help overlay tells them.
-pub(super) const HELP: &[(&str, &str)] = &[
-    ("W / Up", "thrust"),
-    ("S / Down", "reverse"),
-    ("A D / Left Right", "turn"),
-    ("Space", "fire"),
-    ("E / right mouse", "beam"),
-    ("F / Q", "missile"),
-    ("C", "mine (hold)"),
-    ("V", "dock, undock"),
-    ("T", "offer a trade to the ship ahead"),
-    ("Y / N", "accept, decline an offer"),
-    ("Shift", "boost (with thrust)"),
-    ("X", "brake"),
-    ("R", "fly again when destroyed"),
-    ("Wheel / + -", "zoom"),
-    ("G", "sector grid"),
-    ("M", "map"),
-    ("F1", "this help"),
-];
-
-/// A thing that hands do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Action {
-    Ahead,
-    Reverse,
-    Left,
-    Right,
-    Fire,
-    Beam,
-    Launch,
-    Mine,
-    Boost,
-    Brake,
-}
-
-const ACTIONS: [(Action, &[KeyCode], &[MouseButton]); 10] = [
-    (Action::Ahead, &[KeyCode::KeyW, KeyCode::ArrowUp], &[]),
-    (Action::Reverse, &[KeyCode::KeyS, KeyCode::ArrowDown], &[]),
-    (Action::Left, &[KeyCode::KeyA, KeyCode::ArrowLeft], &[]),
-    (Action::Right, &[KeyCode::KeyD, KeyCode::ArrowRight], &[]),
-    (Action::Fire, &[KeyCode::Space], &[]),
-    (Action::Beam, &[KeyCode::KeyE], &[MouseButton::Right]),
-    (Action::Launch, &[KeyCode::KeyF, KeyCode::KeyQ], &[]),
-    (Action::Mine, &[KeyCode::KeyC], &[]),
-    (Action::Boost, &[KeyCode::ShiftLeft, KeyCode::ShiftRight], &[]),
-    (Action::Brake, &[KeyCode::KeyX], &[]),
+/// What is done for as long as it is held, or tapped.
+const FLIGHT: [Action; 10] = [
+    Action::Ahead,
+    Action::Reverse,
+    Action::Left,
+    Action::Right,
+    Action::Fire,
+    Action::Beam,
+    Action::Launch,
+    Action::Mine,
+    Action::Boost,
+    Action::Brake,
 ];
 
 const ARROWS: [KeyCode; 4] = [KeyCode::ArrowUp, KeyCode::ArrowDown, KeyCode::ArrowLeft, KeyCode::ArrowRight];
 
 /// Until when each action counts as held although its key is up, seconds of the view's time.
 #[derive(Resource, Debug, Default)]
-pub(super) struct Taps([f64; ACTIONS.len()]);
+pub(super) struct Taps([f64; FLIGHT.len()]);
 
 /// What the wheel turned since the lens looked, notches; inwards is positive.
 #[derive(Resource, Debug, Default)]
@@ -87,11 +60,13 @@ pub(super) struct Shown {
     pub(super) grid: bool,
     /// The map in the corner.
     pub(super) map: bool,
+    /// How the connection does.
+    pub(super) link: bool,
 }
 
 impl Default for Shown {
     fn default() -> Self {
-        Self { help: false, grid: false, map: true }
+        Self { help: false, grid: false, map: true, link: false }
     }
 }
 
@@ -135,24 +110,26 @@ pub(super) fn read_hands(
     time: Res<Time<Real>>,
     desk: Res<Desk>,
     view: Res<WorldView>,
+    menu: Res<Menu>,
+    settings: Res<Settings>,
     mut taps: ResMut<Taps>,
     mut intent: ResMut<PilotIntent>,
 ) {
     let now_s = time.elapsed_secs_f64();
+    if menu.is_open {
+        (intent.controls, *taps) = (Controls::default(), Taps::default());
+        return;
+    }
     // While a panel is open the arrow keys are its own.
     let taken: &[KeyCode] = if desk.takes_arrows(&view) { &ARROWS } else { &[] };
-    let free = |codes: &'static [KeyCode]| codes.iter().copied().filter(move |code| !taken.contains(code));
-    for (until, (_, codes, buttons)) in taps.0.iter_mut().zip(ACTIONS) {
-        let on_mouse = mouse.any_just_pressed(buttons.iter().copied());
-        if on_mouse || keys.any_just_pressed(free(codes)) {
+    let hands = Hands { bindings: &settings.keys, keys: &keys, mouse: &mouse, taken };
+    for (until, action) in taps.0.iter_mut().zip(FLIGHT) {
+        if hands.begins(action) {
             *until = now_s + TAP_SECONDS;
         }
     }
     let held = |action: Action| {
-        ACTIONS.iter().zip(&taps.0).any(|((candidate, codes, buttons), &until)| {
-            let pressed = || keys.any_pressed(free(codes)) || mouse.any_pressed(buttons.iter().copied());
-            *candidate == action && (now_s < until || pressed())
-        })
+        hands.does(action) || FLIGHT.iter().zip(&taps.0).any(|(tapped, until)| *tapped == action && now_s < *until)
     };
     intent.controls = controls_of(held);
 }
@@ -160,6 +137,9 @@ pub(super) fn read_hands(
 /// Asks for a new ship: on R, and by itself after a while.
 pub(super) fn ask_for_ship(
     keys: Res<ButtonInput<KeyCode>>,
+    mouse: Res<ButtonInput<MouseButton>>,
+    settings: Res<Settings>,
+    menu: Res<Menu>,
     time: Res<Time<Real>>,
     state: Res<SessionState>,
     view: Res<WorldView>,
@@ -173,7 +153,8 @@ pub(super) fn ask_for_ship(
     let now_s = time.elapsed_secs_f64();
     downtime.since_s.get_or_insert(now_s);
     let overdue = downtime.remaining_s(now_s).is_some_and(|remaining| remaining <= 0.0);
-    if keys.just_pressed(KeyCode::KeyR) || overdue {
+    let hands = Hands { bindings: &settings.keys, keys: &keys, mouse: &mouse, taken: &[] };
+    if !menu.is_open && hands.begins(Action::Respawn) || overdue {
         intent.respawn = true;
     }
 }
@@ -181,6 +162,8 @@ pub(super) fn ask_for_ship(
 /// Zoom and what is shown.
 pub(super) fn read_view_keys(
     keys: Res<ButtonInput<KeyCode>>,
+    mouse: Res<ButtonInput<MouseButton>>,
+    settings: Res<Settings>,
     mut scrolls: MessageReader<MouseWheel>,
     mut wheel: ResMut<Wheel>,
     mut shown: ResMut<Shown>,
@@ -191,26 +174,47 @@ pub(super) fn read_view_keys(
             MouseScrollUnit::Pixel => scroll.y / PIXELS_PER_NOTCH,
         };
     }
-    if keys.any_just_pressed([KeyCode::Equal, KeyCode::NumpadAdd]) {
+    let hands = Hands { bindings: &settings.keys, keys: &keys, mouse: &mouse, taken: &[] };
+    if hands.begins(Action::ZoomIn) {
         wheel.notches += 1.0;
     }
-    if keys.any_just_pressed([KeyCode::Minus, KeyCode::NumpadSubtract]) {
+    if hands.begins(Action::ZoomOut) {
         wheel.notches -= 1.0;
     }
-    if keys.just_pressed(KeyCode::F1) {
+    if hands.begins(Action::Help) {
         shown.help = !shown.help;
     }
-    if keys.just_pressed(KeyCode::KeyG) {
+    if hands.begins(Action::Link) {
+        shown.link = !shown.link;
+    }
+    if hands.begins(Action::Grid) {
         shown.grid = !shown.grid;
     }
-    if keys.just_pressed(KeyCode::KeyM) {
+    if hands.begins(Action::Map) {
         shown.map = !shown.map;
+    }
+}
+
+/// Lets go of everything when the window is left: nobody sees the keys go up, and the ship would be flown by them on.
+pub(super) fn let_go(
+    mut focus: MessageReader<WindowFocused>,
+    mut hidden: MessageReader<WindowOccluded>,
+    mut keys: ResMut<ButtonInput<KeyCode>>,
+    mut mouse: ResMut<ButtonInput<MouseButton>>,
+    mut taps: ResMut<Taps>,
+) {
+    let is_left = focus.read().any(|focus| !focus.focused);
+    let is_hidden = hidden.read().any(|hidden| hidden.occluded);
+    if is_left || is_hidden {
+        keys.release_all();
+        mouse.release_all();
+        *taps = Taps::default();
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::settings::bindings::Trigger, *};
 
     #[test]
     fn keys_become_controls_and_opposite_ones_cancel() {
@@ -234,8 +238,7 @@ mod tests {
         assert_eq!(Downtime::default().remaining_s(99.0), None);
     }
 
-    #[test]
-    fn a_tap_shorter_than_a_tick_is_still_sampled() {
+    fn hands_app() -> App {
         let mut app = App::new();
         app.init_resource::<ButtonInput<KeyCode>>()
             .init_resource::<ButtonInput<MouseButton>>()
@@ -244,7 +247,50 @@ mod tests {
             .init_resource::<PilotIntent>()
             .init_resource::<Desk>()
             .init_resource::<WorldView>()
-            .add_systems(Update, read_hands);
+            .init_resource::<Menu>()
+            .init_resource::<Settings>()
+            .add_message::<WindowFocused>()
+            .add_message::<WindowOccluded>()
+            .add_systems(Update, (let_go, read_hands).chain());
+        app
+    }
+
+    #[test]
+    fn keys_that_were_held_when_the_window_was_left_fly_nothing() {
+        let mut app = hands_app();
+        app.world_mut().resource_mut::<ButtonInput<KeyCode>>().press(KeyCode::KeyW);
+        app.world_mut().resource_mut::<ButtonInput<MouseButton>>().press(MouseButton::Right);
+        app.update();
+        let controls = |app: &App| app.world().resource::<PilotIntent>().controls;
+        assert_eq!((controls(&app).thrust, controls(&app).buttons), (127, Controls::BEAM));
+        // As Bevy does at the start of each frame.
+        app.world_mut().resource_mut::<ButtonInput<KeyCode>>().clear();
+        app.world_mut().resource_mut::<ButtonInput<MouseButton>>().clear();
+        let window = Entity::PLACEHOLDER;
+        app.world_mut().write_message(WindowFocused { window, focused: false });
+        app.update();
+        assert_eq!(controls(&app), Controls::default());
+        app.update();
+        assert_eq!(controls(&app), Controls::default());
+    }
+
+    #[test]
+    fn the_ship_is_left_alone_while_the_settings_are_open_and_flies_by_the_keys_that_are_bound() {
+        let mut app = hands_app();
+        let mut settings = app.world_mut().resource_mut::<Settings>();
+        settings.keys.bind(Action::Brake, 0, Trigger::Key(KeyCode::KeyW));
+        app.world_mut().resource_mut::<ButtonInput<KeyCode>>().press(KeyCode::KeyW);
+        app.update();
+        let controls = |app: &App| app.world().resource::<PilotIntent>().controls;
+        assert_eq!((controls(&app).thrust, controls(&app).buttons), (0, Controls::BRAKE));
+        app.world_mut().resource_mut::<Menu>().is_open = true;
+        app.update();
+        assert_eq!(controls(&app), Controls::default());
+    }
+
+    #[test]
+    fn a_tap_shorter_than_a_tick_is_still_sampled() {
+        let mut app = hands_app();
         app.world_mut().resource_mut::<ButtonInput<KeyCode>>().press(KeyCode::Space);
         app.update();
         let mut keys = app.world_mut().resource_mut::<ButtonInput<KeyCode>>();

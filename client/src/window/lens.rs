@@ -4,7 +4,7 @@
 //! [`Lens::center`], which is an `f64` position of the world. So a ship 10^9 units out is drawn as
 //! steadily as one at the origin.
 
-use super::{keys::Wheel, polish::Polish};
+use super::{fit::Fit, keys::Wheel, polish::Polish, settings::Settings};
 use crate::view::WorldView;
 use bevy::{
     camera::ScalingMode,
@@ -14,6 +14,8 @@ use bevy::{
     window::PrimaryWindow,
 };
 
+/// The smaller side of the window for which scales are given, logical pixels: in any other one sees as much.
+const BASE_SIDE: f32 = 720.0;
 /// Units per pixel at the start: a view of some 770 × 430 units.
 const START_SCALE: f32 = 0.6;
 /// The closest look, units per pixel: a ship fills a tenth of the window's height.
@@ -57,6 +59,12 @@ pub(super) struct Lens {
     pub(super) scale: f32,
     /// Half the window's size, logical pixels.
     pub(super) half_pixels: Vec2,
+    /// Logical pixels for each pixel of what is drawn over space: names, bars, the map.
+    pub(super) mark_scale: f32,
+    /// Nothing sways or shakes.
+    calm: bool,
+    /// How much of space a pixel shows for the window's size: one in a window that is [`BASE_SIDE`] pixels high.
+    reach: f32,
     wanted_scale: f32,
     widening: f32,
     lead: DVec2,
@@ -72,6 +80,9 @@ impl Default for Lens {
             center: DVec2::ZERO,
             scale: START_SCALE,
             half_pixels: Vec2::new(640.0, 360.0),
+            mark_scale: 1.0,
+            calm: false,
+            reach: 1.0,
             wanted_scale: START_SCALE,
             widening: 0.0,
             lead: DVec2::ZERO,
@@ -86,6 +97,25 @@ impl Lens {
     /// A world position relative to the middle of the window, units. The difference is made in f64.
     pub(super) fn local(&self, position: DVec2) -> Vec2 {
         (position - self.center).as_vec2()
+    }
+
+    /// Looks from a window of `size` logical pixels: whoever looks sees as much along the smaller side.
+    pub(super) fn set_window(&mut self, size: Vec2) {
+        let size = size.max(Vec2::ONE);
+        self.half_pixels = size * 0.5;
+        let reach = BASE_SIDE / size.min_element();
+        self.scale *= reach / self.reach;
+        self.reach = reach;
+    }
+
+    /// Half the window's size, in pixels of what is drawn over space.
+    pub(super) fn half_marks(&self) -> Vec2 {
+        self.half_pixels / self.mark_scale
+    }
+
+    /// A size or a place of what is drawn over space: `marks` pixels of that, in units.
+    pub(super) fn marks(&self, marks: Vec2) -> Vec2 {
+        self.pixels(marks * self.mark_scale)
     }
 
     /// A point `pixels` right of and above the middle of the window, units from it.
@@ -106,7 +136,7 @@ impl Lens {
 
     /// The power of two next to the wanted scale: for what thins out with the view's width.
     pub(super) fn octave(&self) -> f32 {
-        self.wanted_scale.log2().ceil().exp2()
+        (self.wanted_scale * self.reach).log2().ceil().exp2()
     }
 
     /// Zooms by `notches` of the wheel, inwards when positive.
@@ -118,11 +148,14 @@ impl Lens {
     /// Looks from `scale` units per pixel at once.
     pub(super) fn set_scale(&mut self, scale: f32) {
         self.wanted_scale = scale.clamp(MIN_SCALE, MAX_SCALE);
-        self.scale = self.wanted_scale;
+        self.scale = self.wanted_scale * self.reach;
     }
 
     /// Shakes the view; `strength` 1 is the strongest.
     pub(super) fn shake(&mut self, strength: f32) {
+        if self.calm {
+            return;
+        }
         self.shake = self.shake.max(strength.clamp(0.0, 1.0));
     }
 
@@ -142,13 +175,13 @@ impl Lens {
         self.lag *= (-GLIDE_RATE * passed).exp();
 
         let most = f64::from(self.half_pixels.y * 2.0 * self.scale) * LEAD_SHARE;
-        let wanted = (velocity * LEAD_SECONDS).clamp_length_max(most);
+        let wanted = if self.calm { DVec2::ZERO } else { (velocity * LEAD_SECONDS).clamp_length_max(most) };
         self.lead += (wanted - self.lead) * (1.0 - (-LEAD_RATE * passed).exp());
 
         let near = 1.0 - (-ZOOM_RATE * passed as f32).exp();
-        let speed = (velocity.length() as f32 / FULL_SPEED).min(1.0);
+        let speed = if self.calm { 0.0 } else { (velocity.length() as f32 / FULL_SPEED).min(1.0) };
         self.widening += (speed * SPEED_WIDENING - self.widening) * near * 0.15;
-        let scale = (self.wanted_scale * (1.0 + self.widening)).min(MAX_SCALE);
+        let scale = (self.wanted_scale * (1.0 + self.widening)).min(MAX_SCALE) * self.reach;
         self.scale += (scale - self.scale) * near;
 
         self.shake *= (-SHAKE_DECAY * passed as f32).exp();
@@ -181,12 +214,15 @@ pub(super) fn follow_ship(
     mut wheel: ResMut<Wheel>,
     view: Res<WorldView>,
     time: Res<Time<Real>>,
+    fit: Res<Fit>,
+    settings: Res<Settings>,
     windows: Query<&Window, With<PrimaryWindow>>,
     mut cameras: Query<&mut Projection, With<MainCamera>>,
 ) {
     if let Ok(window) = windows.single() {
-        lens.half_pixels = Vec2::new(window.width(), window.height()).max(Vec2::ONE) * 0.5;
+        lens.set_window(Vec2::new(window.width(), window.height()));
     }
+    (lens.mark_scale, lens.calm) = (fit.scale, settings.reduced_motion);
     let notches = std::mem::take(&mut wheel.notches);
     if notches != 0.0 {
         lens.zoom(notches);
@@ -238,6 +274,32 @@ mod tests {
         assert!((lens.center.x - 300.0).abs() < 0.5, "{}", lens.center);
         lens.follow(DVec2::new(90_000.0, 0.0), DVec2::ZERO, 0.016, 0.0);
         assert!((lens.center.x - 90_000.0).abs() < 0.5, "{}", lens.center);
+    }
+
+    #[test]
+    fn as_much_is_seen_along_the_smaller_side_in_every_window() {
+        let seen = |width: f32, height: f32| {
+            let mut lens = Lens::default();
+            lens.set_window(Vec2::new(width, height));
+            lens.follow(DVec2::ZERO, DVec2::ZERO, 0.016, 0.0);
+            lens.half_pixels.min_element() * 2.0 * lens.scale
+        };
+        let usual = seen(1280.0, 720.0);
+        for (width, height) in [(360.0, 640.0), (640.0, 360.0), (3840.0, 2160.0)] {
+            assert!((seen(width, height) - usual).abs() < 0.01, "{width} x {height}");
+        }
+    }
+
+    #[test]
+    fn a_calm_lens_neither_shakes_nor_swings() {
+        let mut lens = Lens { calm: true, ..Default::default() };
+        lens.shake(1.0);
+        let velocity = DVec2::new(300.0, 0.0);
+        for frame in 0..100 {
+            let focus = velocity * 0.016 * f64::from(frame);
+            lens.follow(focus, velocity, 0.016, f64::from(frame) * 0.016);
+            assert!(lens.center.distance(focus) < 1e-6 && lens.scale == START_SCALE);
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use super::{
     bodies::{Looks, tint_of},
     canvas::{Canvas, Layer},
+    fit::Fit,
     keys::Shown,
     lens::Lens,
     palette,
@@ -16,9 +17,6 @@ use sidereal_protocol::{
     sector::{BLOCK_SECTORS, SECTOR_SIZE, SectorId},
 };
 
-/// Side of the map, and its distance from the window's edges, pixels.
-pub(super) const MAP_PIXELS: f32 = 174.0;
-pub(super) const MAP_MARGIN: f32 = 18.0;
 /// Sectors on a side.
 const MAP_SECTORS: f64 = 3.0;
 
@@ -37,16 +35,18 @@ pub(super) fn paint_map(
     shown: Res<Shown>,
     looks: Res<Looks>,
     view: Res<WorldView>,
+    fit: Res<Fit>,
 ) {
     if !shown.map || view.account.is_none() && view.own.is_none() {
         return;
     }
-    let low = Vec2::new(lens.half_pixels.x - MAP_MARGIN - MAP_PIXELS, MAP_MARGIN - lens.half_pixels.y);
-    let at = |share: Vec2| lens.pixels(low + share * MAP_PIXELS);
-    let side = lens.pixels(Vec2::splat(MAP_PIXELS));
-    canvas.put(Shape::Square, Layer::Map, at(Vec2::splat(0.5)), 0.0, side, palette::PANEL.at(0.86));
+    let (side, margin, half) = (fit.map_pixels(), fit.margin(), lens.half_marks());
+    let low = Vec2::new(half.x - margin - side, margin - half.y);
+    let at = |share: Vec2| lens.marks(low + share * side);
+    let whole = lens.marks(Vec2::splat(side));
+    canvas.put(Shape::Square, Layer::Map, at(Vec2::splat(0.5)), 0.0, whole, palette::PANEL.at(0.86));
 
-    let line = 1.2 * lens.scale;
+    let line = 1.2 * lens.scale * lens.mark_scale;
     for index in 0..=MAP_SECTORS as i32 {
         let share = index as f32 / MAP_SECTORS as f32;
         let rim = index == 0 || index == MAP_SECTORS as i32;
@@ -69,7 +69,7 @@ pub(super) fn paint_map(
         let Some(share) = on_map(view.sector, other.state.position) else { continue };
         let (shape, layer, pixels, opacity) = match other.kind {
             EntityKind::Asteroid => {
-                let pixels = (other.radius as f32 * MAP_PIXELS / 3000.0).max(0.9);
+                let pixels = (other.radius as f32 * side / 3000.0).max(0.9);
                 (Shape::Disc, Layer::MapLines, pixels, 0.5)
             }
             EntityKind::Drone => (Shape::Diamond, Layer::MapShips, 3.0, 0.95),
@@ -81,14 +81,14 @@ pub(super) fn paint_map(
         let angle = other.state.angle as f32;
         let launched_by = looks.0.get(&other.net_id).and_then(|look| look.launched_by);
         let tint = launched_by.unwrap_or_else(|| tint_of(other)).at(opacity);
-        canvas.put(shape, layer, at(share), angle, lens.pixels(Vec2::splat(pixels)), tint);
+        canvas.put(shape, layer, at(share), angle, lens.marks(Vec2::splat(pixels)), tint);
     }
     if let Some(own) = &view.own
         && let Some(share) = on_map(view.sector, own.state.position)
     {
-        let glow = lens.pixels(Vec2::splat(12.0));
+        let glow = lens.marks(Vec2::splat(12.0));
         canvas.put(Shape::Glow, Layer::MapShips, at(share), 0.0, glow, palette::OWN.at(0.5));
-        let size = lens.pixels(Vec2::splat(6.2));
+        let size = lens.marks(Vec2::splat(6.2));
         let angle = own.state.angle as f32;
         canvas.put(Shape::Dart, Layer::MapShips, at(share), angle, size, palette::OWN);
     }

@@ -6,7 +6,8 @@ use super::{
     canvas::{Canvas, Layer, NAMES_DEPTH},
     ink::Tint,
     lens::Lens,
-    palette,
+    palette::{self, Palette},
+    settings::Settings,
     shapes::Shape,
 };
 use crate::view::{Other, WorldView};
@@ -29,9 +30,9 @@ const EDGE_INSET: f32 = 30.0;
 /// Longer names are cut, letters.
 const NAME_LETTERS: usize = 24;
 
-/// The name tags that are there, by net id.
+/// The name tags that are there, by net id, and for which [`Lens::mark_scale`] they were made.
 #[derive(Resource, Debug, Default)]
-pub(super) struct NameTags(HashMap<NetId, NameTag>);
+pub(super) struct NameTags(HashMap<NetId, NameTag>, f32);
 
 #[derive(Debug)]
 struct NameTag {
@@ -42,7 +43,7 @@ struct NameTag {
 /// Where the bar over `other` is, units from the middle of the window.
 fn bar_place(lens: &Lens, other: &Other) -> Vec2 {
     let radius = (other.radius as f32).max(5.0 * lens.scale);
-    lens.local(other.state.position) + Vec2::new(0.0, radius * 1.15 + BAR_GAP * lens.scale)
+    lens.local(other.state.position) + Vec2::new(0.0, radius * 1.15 + BAR_GAP * lens.scale * lens.mark_scale)
 }
 
 fn is_marked(lens: &Lens, other: &Other) -> bool {
@@ -78,7 +79,13 @@ fn is_worn(other: &Other, looks: &Looks) -> bool {
 }
 
 /// Paints hull bars, and marks at the edge for players that are near and out of view.
-pub(super) fn paint_marks(mut canvas: ResMut<Canvas>, lens: Res<Lens>, looks: Res<Looks>, view: Res<WorldView>) {
+pub(super) fn paint_marks(
+    mut canvas: ResMut<Canvas>,
+    lens: Res<Lens>,
+    looks: Res<Looks>,
+    view: Res<WorldView>,
+    settings: Res<Settings>,
+) {
     for other in view.others.values() {
         let at = lens.local(other.state.position);
         if !lens.sees(at, 40.0 * lens.scale) {
@@ -88,7 +95,7 @@ pub(super) fn paint_marks(mut canvas: ResMut<Canvas>, lens: Res<Lens>, looks: Re
             continue;
         }
         let share = looks.0.get(&other.net_id).map_or(1.0, |look| look.bar);
-        let breakable = other.hull_max > 0 && other.kind != EntityKind::Station;
+        let breakable = settings.hull_bars && other.hull_max > 0 && other.kind != EntityKind::Station;
         if breakable && is_named(&lens, other, &looks) {
             paint_bar(&mut canvas, &lens, bar_place(&lens, other), share);
         }
@@ -96,21 +103,21 @@ pub(super) fn paint_marks(mut canvas: ResMut<Canvas>, lens: Res<Lens>, looks: Re
 }
 
 fn paint_bar(canvas: &mut Canvas, lens: &Lens, at: Vec2, share: f32) {
-    let frame = lens.pixels(Vec2::new(BAR_WIDTH + 2.0, BAR_HEIGHT + 2.0));
+    let frame = lens.marks(Vec2::new(BAR_WIDTH + 2.0, BAR_HEIGHT + 2.0));
     canvas.put(Shape::Square, Layer::Marks, at, 0.0, frame, palette::PANEL.at(0.8));
-    let filled = lens.pixels(Vec2::new(BAR_WIDTH * share, BAR_HEIGHT));
-    let left = at - lens.pixels(Vec2::new(BAR_WIDTH * (1.0 - share) * 0.5, 0.0));
+    let filled = lens.marks(Vec2::new(BAR_WIDTH * share, BAR_HEIGHT));
+    let left = at - lens.marks(Vec2::new(BAR_WIDTH * (1.0 - share) * 0.5, 0.0));
     let tint = palette::hull(share).at(0.9);
     canvas.put(Shape::Square, Layer::MarkFills, left, 0.0, filled, tint);
 }
 
 fn paint_edge_mark(canvas: &mut Canvas, lens: &Lens, at: Vec2, tint: Tint) {
-    let reach = (lens.half_pixels - Vec2::splat(EDGE_INSET)).max(Vec2::ONE) * lens.scale;
+    let reach = (lens.half_pixels - Vec2::splat(EDGE_INSET * lens.mark_scale)).max(Vec2::ONE) * lens.scale;
     let over = (at.abs() / reach).max_element().max(1.0);
     let place = at / over;
     // The farther away, the smaller and fainter.
     let near = (1.6 / over).clamp(0.45, 1.0);
-    let size = lens.pixels(Vec2::splat(11.0 * near));
+    let size = lens.marks(Vec2::splat(11.0 * near));
     canvas.put(Shape::Chevron, Layer::Marks, place, at.to_angle(), size, tint.at(0.85 * near));
 }
 
@@ -121,13 +128,22 @@ pub(super) fn place_names(
     lens: Res<Lens>,
     looks: Res<Looks>,
     view: Res<WorldView>,
+    palette: Res<Palette>,
+    settings: Res<Settings>,
     mut places: Query<&mut Transform, With<Text2d>>,
 ) {
+    if palette.is_changed() || tags.1 != lens.mark_scale {
+        tags.1 = lens.mark_scale;
+        // They are made anew below.
+        tags.0.drain().for_each(|(_, tag)| commands.entity(tag.entity).despawn());
+    }
     let mut kept = HashSet::new();
     for other in view.others.values() {
-        let at = bar_place(&lens, other) + lens.pixels(Vec2::new(0.0, NAME_GAP));
+        let at = bar_place(&lens, other) + lens.marks(Vec2::new(0.0, NAME_GAP));
         let Some(label) = label_of(&lens, other, &looks, &view) else { continue };
-        if !lens.sees(at, 120.0 * lens.scale) {
+        // How much ore there is is no name.
+        let is_name = !matches!(other.kind, EntityKind::Asteroid | EntityKind::Crate);
+        if is_name && !settings.names || !lens.sees(at, 120.0 * lens.scale) {
             continue;
         }
         kept.insert(other.net_id);
@@ -143,7 +159,7 @@ pub(super) fn place_names(
                 if let Some(tag) = stale {
                     commands.entity(tag.entity).despawn();
                 }
-                let entity = commands.spawn(name_tag(other, &label, place)).id();
+                let entity = commands.spawn(name_tag(other, &label, place, lens.mark_scale, &palette)).id();
                 let tag = NameTag { entity, label };
                 tags.0.insert(other.net_id, tag);
             }
@@ -158,14 +174,14 @@ pub(super) fn place_names(
     });
 }
 
-fn name_tag(other: &Other, label: &str, place: Transform) -> impl Bundle {
+fn name_tag(other: &Other, label: &str, place: Transform, mark_scale: f32, palette: &Palette) -> impl Bundle {
     let player = matches!(other.kind, EntityKind::Ship | EntityKind::Station);
     let opacity = if player { 0.95 } else { 0.7 };
     let tint = tint_of(other).toward(palette::WHITE, 0.25).at(opacity);
     (
         Text2d::new(label),
-        TextFont::from_font_size(if player { NAME_SIZE } else { NAME_SIZE - 1.0 }),
-        TextColor(tint.color()),
+        TextFont::from_font_size(mark_scale * if player { NAME_SIZE } else { NAME_SIZE - 1.0 }),
+        TextColor(palette.color(tint)),
         place,
     )
 }

@@ -7,9 +7,11 @@
 
 mod bodies;
 mod canvas;
+mod connection;
 mod desk;
 mod dice;
 mod effects;
+mod fit;
 mod host;
 mod hud;
 mod hulls;
@@ -22,10 +24,13 @@ mod palette;
 mod panels;
 mod picture;
 mod polish;
+mod settings;
 mod shapes;
 mod sketch;
 mod sky;
 mod structures;
+#[cfg(test)]
+mod vision;
 
 use crate::{
     FrameDelta, WindowConfig,
@@ -35,7 +40,9 @@ use crate::{
     session::SessionState,
     view::WorldView,
 };
+pub use palette::Scheme;
 pub use polish::Polish;
+pub use settings::{Place, Settings};
 
 use bevy::{
     app::{AppExit, TerminalCtrlCHandlerPlugin},
@@ -54,7 +61,7 @@ use std::{
 };
 
 /// The smallest window that everything fits in, logical pixels.
-const MIN_SIZE: Vec2 = Vec2::new(640.0, 400.0);
+const MIN_SIZE: Vec2 = Vec2::new(320.0, 320.0);
 
 /// What the drivers of the screen tell is for those who ask.
 const QUIET: &str = ",wgpu_hal=error,wgpu_core=warn,winit=error,bevy_winit=warn";
@@ -86,12 +93,15 @@ pub struct WindowPlugin {
     pub scale: Option<f32>,
     /// Show the sector grid from the start.
     pub grid: bool,
-    /// How the picture is drawn.
+    /// How the picture is drawn; [`Polish::Adapter`]: as the settings say.
     pub polish: Polish,
+    /// Where the player's settings are kept.
+    pub settings: Place,
 }
 
 impl Plugin for WindowPlugin {
     fn build(&self, app: &mut App) {
+        settings::add(app, self.settings.clone());
         let mut lens = lens::Lens::default();
         if let Some(scale) = self.scale {
             lens.set_scale(scale);
@@ -113,6 +123,8 @@ impl Plugin for WindowPlugin {
             .init_resource::<keys::Taps>()
             .init_resource::<keys::Wheel>()
             .init_resource::<keys::Downtime>()
+            .init_resource::<fit::Fit>()
+            .init_resource::<palette::Palette>()
             .init_resource::<canvas::Canvas>()
             .init_resource::<bodies::Looks>()
             .init_resource::<effects::Shaken>()
@@ -128,19 +140,30 @@ impl Plugin for WindowPlugin {
                 (polish::settle_polish, lens::spawn_camera).chain(),
                 hud::spawn_hud,
                 panels::spawn_panels,
+                connection::spawn_connection,
             ),
         )
         .add_systems(First, pass_frame.after(bevy::time::TimeSystems))
         .add_systems(
             PreUpdate,
-            (desk::read_desk_keys, keys::read_hands, keys::ask_for_ship, keys::read_view_keys)
+            (
+                keys::let_go,
+                (desk::read_desk_keys, keys::read_view_keys).chain().run_if(settings::menu::is_closed),
+                settings::menu::read_menu_keys,
+                settings::menu::press_lines,
+                panels::press_rows.run_if(settings::menu::is_closed),
+                keys::read_hands,
+                keys::ask_for_ship,
+            )
                 .chain()
                 .in_set(WindowSystems::Hands),
         )
         .add_systems(
             Update,
             (
-                lens::follow_ship.in_set(WindowSystems::Look),
+                (fit::measure_window, lens::follow_ship, canvas::take_palette, palette::color_inked)
+                    .chain()
+                    .in_set(WindowSystems::Look),
                 (
                     sky::paint_stars,
                     sky::paint_dust,
@@ -153,7 +176,9 @@ impl Plugin for WindowPlugin {
                     marks::paint_marks,
                     marks::place_names,
                     map::paint_map,
-                    hud::write_lines,
+                    fit::lay_out,
+                    panels::fit_panels,
+                    (hud::write_lines, connection::show_connection, settings::menu::show_menu).chain(),
                     hud::show_panels,
                     hud::fill_arms,
                     hud::fill_hold,
@@ -244,6 +269,7 @@ pub fn run(config: WindowConfig) -> ExitCode {
             screenshot: config.screenshot,
             screenshot_after_s: config.screenshot_after_s,
             seconds: config.seconds,
+            settings: config.settings.map_or(Place::Usual, Place::File),
             ..default()
         },
     ));

@@ -3,9 +3,14 @@
 
 use super::{
     desk::{Desk, Draft, ROWS, rows},
+    fit::{Fit, Place},
     hud::panel,
     ink::Tint,
-    palette,
+    palette::{self, Palette},
+    settings::{
+        Settings,
+        bindings::{Action, Bindings},
+    },
 };
 use crate::{
     dealing::OFFER_SECONDS,
@@ -73,8 +78,23 @@ fn words(words: Words, size: f32) -> impl Bundle {
     (words, Text::default(), TextFont::from_font_size(size), TextColor(palette::TEXT.color()), layout)
 }
 
-fn column(width: f32, text: Words) -> impl Bundle {
-    (Node { width: px(width), overflow: Overflow::clip(), ..default() }, children![words(text, 13.0)])
+/// A column of the list at a station: its width in a room with space, and in a compact one.
+#[derive(Component, Debug, Clone, Copy)]
+pub(super) struct Column {
+    usual: f32,
+    compact: f32,
+}
+
+/// What surrounds a panel.
+#[derive(Component)]
+pub(super) struct Surround;
+
+fn column(width: f32, compact: f32, text: Words) -> impl Bundle {
+    (
+        Column { usual: width, compact },
+        Node { width: px(width), overflow: Overflow::clip(), ..default() },
+        children![words(text, 13.0)],
+    )
 }
 
 fn row(index: usize) -> impl Bundle {
@@ -88,10 +108,11 @@ fn row(index: usize) -> impl Bundle {
             ..default()
         },
         BackgroundColor(Color::NONE),
+        Interaction::default(),
         children![
-            column(LABEL_PIXELS, Words::RowLabel(index)),
-            column(PRICE_PIXELS, Words::RowPrice(index)),
-            column(REASON_PIXELS, Words::RowReason(index)),
+            column(LABEL_PIXELS, 196.0, Words::RowLabel(index)),
+            column(PRICE_PIXELS, 36.0, Words::RowPrice(index)),
+            column(REASON_PIXELS, 44.0, Words::RowReason(index)),
         ],
     )
 }
@@ -112,6 +133,7 @@ pub(super) fn spawn_panels(mut commands: Commands) {
         ..default()
     };
     commands.spawn((
+        Surround,
         whole(JustifyContent::Center, AlignItems::Center),
         children![(
             Panel::Station,
@@ -129,6 +151,7 @@ pub(super) fn spawn_panels(mut commands: Commands) {
         )],
     ));
     commands.spawn((
+        Surround,
         whole(JustifyContent::Center, AlignItems::End),
         GlobalZIndex(1),
         children![(
@@ -146,6 +169,7 @@ pub(super) fn spawn_panels(mut commands: Commands) {
         )],
     ));
     commands.spawn((
+        Surround,
         whole(JustifyContent::End, AlignItems::Start),
         GlobalZIndex(1),
         children![(
@@ -156,6 +180,7 @@ pub(super) fn spawn_panels(mut commands: Commands) {
         )],
     ));
     commands.spawn((
+        Place::Prompt,
         Node {
             position_type: PositionType::Absolute,
             width: percent(100),
@@ -165,6 +190,59 @@ pub(super) fn spawn_panels(mut commands: Commands) {
         },
         children![words(Words::Prompt, 16.0)],
     ));
+}
+
+/// Gives the panels the room that there is.
+pub(super) fn fit_panels(
+    fit: Res<Fit>,
+    mut columns: Query<(&Column, &mut Node), Without<Surround>>,
+    mut surrounds: Query<&mut Node, (With<Surround>, Without<RowBack>, Without<Panel>)>,
+    mut rows: Query<&mut Node, (With<RowBack>, Without<Column>, Without<Panel>)>,
+    mut panels: Query<&mut Node, (With<Panel>, Without<Column>)>,
+    mut texts: Query<(&Words, &mut TextFont)>,
+) {
+    if !fit.is_changed() {
+        return;
+    }
+    let compact = fit.is_compact();
+    let either = |usual: f32, small: f32| px(if compact { small } else { usual });
+    for (column, mut node) in &mut columns {
+        node.width = either(column.usual, column.compact);
+    }
+    for mut node in &mut surrounds {
+        node.padding = UiRect::all(either(56.0, 2.0));
+    }
+    for mut node in &mut rows {
+        node.height = either(ROW_PIXELS, 17.0);
+        node.column_gap = either(10.0, 4.0);
+        node.padding = UiRect::axes(either(8.0, 4.0), px(0));
+    }
+    for mut node in &mut panels {
+        node.padding = UiRect::axes(either(16.0, 6.0), either(14.0, 6.0));
+        node.row_gap = either(5.0, 2.0);
+    }
+    for (which, mut font) in &mut texts {
+        let (usual, small) = match which {
+            Words::StationTitle => (24.0, 16.0),
+            Words::DraftTitle | Words::OfferTitle => (18.0, 15.0),
+            Words::StationPurse | Words::DraftField(_) | Words::OfferTerms => (15.0, 12.0),
+            Words::Prompt => (16.0, 13.0),
+            _ => (13.0, 12.0),
+        };
+        font.font_size = if compact { small } else { usual };
+    }
+}
+
+/// Does what a line of the list says when it is pressed with the mouse or a finger.
+pub(super) fn press_rows(
+    rows: Query<(&RowBack, &Interaction), Changed<Interaction>>,
+    view: Res<WorldView>,
+    mut desk: ResMut<Desk>,
+    mut book: ResMut<DealBook>,
+) {
+    if let Some((RowBack(row), _)) = rows.iter().find(|(_, what)| **what == Interaction::Pressed) {
+        desk.press_row(*row, &view, &mut book);
+    }
 }
 
 /// Goods as players read them.
@@ -178,7 +256,7 @@ pub(super) fn told(goods: Goods) -> String {
 }
 
 /// What can be done here, in one line.
-pub(super) fn prompt(view: &WorldView, book: &DealBook) -> (String, Tint) {
+pub(super) fn prompt(view: &WorldView, book: &DealBook, keys: &Bindings) -> (String, Tint) {
     let calm = palette::TEXT.at(0.9);
     if view.own.is_none() {
         return (String::new(), calm);
@@ -190,14 +268,14 @@ pub(super) fn prompt(view: &WorldView, book: &DealBook) -> (String, Tint) {
         Dock::Docked { .. } => (String::new(), calm),
         Dock::InReach { .. } if book.is_docking() => ("docking...".to_owned(), palette::STATION),
         Dock::InReach { name, too_fast: true, .. } => {
-            (format!("too fast to dock at {name}: brake with X"), palette::HULL_WORN)
+            (format!("too fast to dock at {name}: brake with {}", keys.first(Action::Brake)), palette::HULL_WORN)
         }
-        Dock::InReach { name, .. } => (format!("V  dock at {name}"), palette::STATION),
+        Dock::InReach { name, .. } => (format!("{}  dock at {name}", keys.first(Action::Dock)), palette::STATION),
         Dock::Away => match (view.mining, view.purse) {
             (Some(_), Some(purse)) if purse.room() == 0 => {
                 ("the hold is full: sell the ore at a station".to_owned(), palette::HULL_WORN)
             }
-            (Some(target), _) if !target.works => ("hold C to mine".to_owned(), palette::ORE),
+            (Some(target), _) if !target.works => (format!("hold {} to mine", keys.first(Action::Mine)), palette::ORE),
             _ => (String::new(), calm),
         },
     }
@@ -220,15 +298,18 @@ pub(super) fn write_words(
     view: Res<WorldView>,
     desk: Res<Desk>,
     book: Res<DealBook>,
+    palette: Res<Palette>,
+    settings: Res<Settings>,
     mut texts: Query<(&Words, &mut Text, &mut TextColor)>,
     mut backs: Query<(&RowBack, &mut BackgroundColor)>,
 ) {
+    let keys = &settings.keys;
     let purse = view.purse.unwrap_or_default();
     let rows = view.own.as_ref().map_or_else(Vec::new, |own| rows(own, &purse));
     let at_cursor = |index: usize| desk.draft.is_none() && desk.cursor == index;
     for (RowBack(index), mut back) in &mut backs {
         let tint = if at_cursor(*index) { palette::LINE.at(0.28) } else { palette::LINE.at(0.0) };
-        back.set_if_neq(BackgroundColor(tint.color()));
+        back.set_if_neq(BackgroundColor(palette.color(tint)));
     }
     for (which, mut text, mut color) in &mut texts {
         let (words, tint) = match *which {
@@ -249,7 +330,10 @@ pub(super) fn write_words(
             Words::StationFoot if book.is_busy() => {
                 ("one moment: it is being settled...".to_owned(), palette::HULL_WORN)
             }
-            Words::StationFoot => ("Up Down  choose    Enter  do it    V  undock".to_owned(), palette::FAINT),
+            Words::StationFoot => {
+                let undock = keys.first(Action::Dock);
+                (format!("Up Down  choose    Enter  do it    {undock}  undock"), palette::FAINT)
+            }
             Words::RowLabel(index) | Words::RowPrice(index) | Words::RowReason(index) => {
                 let Some(row) = rows.get(index) else { continue };
                 let free = row.blocked.is_none();
@@ -262,7 +346,7 @@ pub(super) fn write_words(
                 }
             }
             Words::DraftTitle | Words::DraftField(_) | Words::DraftFoot => match &desk.draft {
-                Some(draft) => draft_words(*which, draft),
+                Some(draft) => draft_words(*which, draft, keys),
                 None => continue,
             },
             Words::OfferTitle | Words::OfferTerms | Words::OfferFoot => {
@@ -275,20 +359,21 @@ pub(super) fn write_words(
                     _ if book.is_open(offer.key) => ("answered: it is being settled...".to_owned(), palette::HULL_WORN),
                     _ => {
                         let left = (OFFER_SECONDS - offer.age_s).max(0.0).ceil();
-                        (format!("Y  accept    N  decline    {left} s left"), palette::FAINT)
+                        let (yes, no) = (keys.first(Action::Accept), keys.first(Action::Decline));
+                        (format!("{yes}  accept    {no}  decline    {left} s left"), palette::FAINT)
                     }
                 }
             }
-            Words::Prompt => prompt(&view, &book),
+            Words::Prompt => prompt(&view, &book, keys),
         };
         if text.0 != words {
             text.0 = words;
         }
-        color.set_if_neq(TextColor(tint.color()));
+        color.set_if_neq(TextColor(palette.color(tint)));
     }
 }
 
-fn draft_words(which: Words, draft: &Draft) -> (String, Tint) {
+fn draft_words(which: Words, draft: &Draft, keys: &Bindings) -> (String, Tint) {
     match which {
         Words::DraftTitle => (format!("A trade with {}", draft.name), palette::PLAYER),
         Words::DraftField(field) => {
@@ -296,7 +381,10 @@ fn draft_words(which: Words, draft: &Draft) -> (String, Tint) {
             (format!("{mark} {:<18}{:>8}", Draft::FIELDS[field.min(3)], draft.number(field)), tint)
         }
         _ => (
-            "Up Down  choose    Left Right  change (Shift: by 10)    Enter  offer    T  close".to_owned(),
+            format!(
+                "Up Down  choose    Left Right  change\nShift  by 10    Enter  offer    {}  close",
+                keys.first(Action::Trade)
+            ),
             palette::FAINT,
         ),
     }
@@ -331,7 +419,7 @@ mod tests {
         };
         let mut book = DealBook::default();
         let mut view = WorldView { own: Some(own), ..default() };
-        let says = |view: &WorldView, book: &DealBook| prompt(view, book).0;
+        let says = |view: &WorldView, book: &DealBook| prompt(view, book, &Bindings::default()).0;
         assert_eq!(says(&view, &book), "");
         view.mining = Some(MiningTarget { rock: NetId(3), works: false });
         assert_eq!(says(&view, &book), "hold C to mine");

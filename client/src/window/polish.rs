@@ -1,9 +1,12 @@
 //! How much the picture may cost: all of it on a graphics processor, less where a processor draws.
 
+use super::settings::Settings;
 use bevy::{prelude::*, render::renderer::RenderAdapterInfo};
+use serde::{Deserialize, Serialize};
 
 /// How the picture is drawn.
-#[derive(Resource, Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Resource, Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Polish {
     /// As the adapter says: [`Polish::Plain`] where it is a processor, else [`Polish::Full`].
     #[default]
@@ -27,7 +30,14 @@ impl Polish {
 }
 
 /// Settles the polish, once the adapter is known.
-pub(super) fn settle_polish(mut polish: ResMut<Polish>, adapter: Option<Res<RenderAdapterInfo>>) {
+pub(super) fn settle_polish(
+    mut polish: ResMut<Polish>,
+    settings: Res<Settings>,
+    adapter: Option<Res<RenderAdapterInfo>>,
+) {
+    if *polish == Polish::Adapter {
+        *polish = settings.polish;
+    }
     if *polish != Polish::Adapter {
         return;
     }
