@@ -60,29 +60,13 @@ use bevy::{
 };
 use sidereal_protocol::{limits::PROTOCOL_VERSION, schema};
 use sidereal_transport::{ClientHandle, ClientNetwork, ClientSocket, ConnectOptions, PeerKind};
-use std::{path::PathBuf, sync::Mutex};
+use std::sync::Mutex;
 
 /// What the library needs to know.
 #[derive(Debug, Clone)]
 pub struct ClientConfig {
     /// The ticket from [`account::AccountApi::login`]; good for one connection.
     pub ticket: String,
-}
-
-/// What the window needs to know: a player who is about to connect, and the window's own options.
-pub struct WindowConfig {
-    /// Whose view is shown.
-    pub player: player::Player,
-    /// Close the window after so many seconds.
-    pub seconds: Option<f64>,
-    /// Save the window's picture here, then close it.
-    pub screenshot: Option<PathBuf>,
-    /// When to take the picture, seconds after the start.
-    pub screenshot_after_s: f64,
-    /// Keep the player's settings here; `None`: where a user's settings are.
-    pub settings: Option<PathBuf>,
-    /// Close the window when standard input ends: the process that started this one is gone.
-    pub die_with_stdin: bool,
 }
 
 /// Seconds since the last update. The runner sets it before every update: from the real clock in

@@ -132,7 +132,7 @@ fn start(options: Options) -> Result<ExitCode> {
     }
     #[cfg(feature = "window")]
     {
-        let code = sidereal_client::window::run(sidereal_client::WindowConfig {
+        let code = sidereal_client::window::run(sidereal_client::window::WindowConfig {
             player,
             seconds: options.seconds,
             screenshot: options.screenshot,

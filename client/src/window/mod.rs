@@ -1,4 +1,4 @@
-//! The native window: draws [`WorldView`] and turns keys into [`PilotIntent`] and deals.
+//! The window, native or in the browser's page: draws [`WorldView`] and turns keys into [`PilotIntent`] and deals.
 //!
 //! Runs in the player client (feature `window`). It reads the view and the session's state and
 //! writes the pilot's intent and what the pilot asks for; it never writes what the library computes, and holds nothing that the
@@ -20,6 +20,8 @@ mod keys;
 mod lens;
 mod map;
 mod marks;
+#[cfg(not(target_family = "wasm"))]
+mod native;
 mod palette;
 mod panels;
 mod picture;
@@ -31,40 +33,27 @@ mod sky;
 mod structures;
 #[cfg(test)]
 mod vision;
+#[cfg(target_family = "wasm")]
+pub mod web;
 
-use crate::{
-    FrameDelta, WindowConfig,
-    controls::PilotIntent,
-    deals::DealBook,
-    run::{self, StopFlag},
-    session::SessionState,
-    view::WorldView,
-};
+use crate::{FrameDelta, controls::PilotIntent, deals::DealBook, session::SessionState, view::WorldView};
+#[cfg(not(target_family = "wasm"))]
+pub use native::{WindowConfig, run};
 pub use palette::Scheme;
 pub use polish::Polish;
 pub use settings::{Place, Settings};
 
 use bevy::{
-    app::{AppExit, TerminalCtrlCHandlerPlugin},
+    app::AppExit,
     input::InputSystems,
     prelude::*,
     window::{PresentMode, WindowResolution},
     winit::WinitSettings,
 };
-use std::{
-    path::PathBuf,
-    process::ExitCode,
-    sync::{
-        Arc,
-        atomic::{AtomicU8, Ordering},
-    },
-};
+use std::path::PathBuf;
 
 /// The smallest window that everything fits in, logical pixels.
 const MIN_SIZE: Vec2 = Vec2::new(320.0, 320.0);
-
-/// What the drivers of the screen tell is for those who ask.
-const QUIET: &str = ",wgpu_hal=error,wgpu_core=warn,winit=error,bevy_winit=warn";
 
 /// The order in which the window does its part of a frame.
 #[derive(SystemSet, Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -198,29 +187,10 @@ impl Plugin for WindowPlugin {
     }
 }
 
-/// The process's status when the session ended by itself: 0, 1 lost, 2 refused. Outlives the app.
-#[derive(Resource, Clone, Default)]
-struct EndStatus(Arc<AtomicU8>);
-
-/// Notes how the session ended, and says it once where a terminal shows it.
-fn note_end(state: Res<SessionState>, status: Res<EndStatus>) {
-    let code = match *state {
-        SessionState::Rejected(_) => 2,
-        SessionState::Lost(_) => 1,
-        _ => 0,
-    };
-    if status.0.swap(code, Ordering::Relaxed) != code
-        && let Some(reason) = state.failure()
-    {
-        eprintln!("sidereal-client: {reason}");
-    }
-}
-
 /// When to end without the pilot's doing.
 #[derive(Resource, Default)]
 struct StopWhen {
     seconds: Option<f64>,
-    flag: StopFlag,
 }
 
 /// Tells the library how long the last frame took.
@@ -229,10 +199,17 @@ fn pass_frame(time: Res<Time<Real>>, mut delta: ResMut<FrameDelta>) {
 }
 
 fn stop_in_time(stop: Res<StopWhen>, time: Res<Time<Real>>, mut exits: MessageWriter<AppExit>) {
-    let over = stop.seconds.is_some_and(|seconds| time.elapsed_secs_f64() >= seconds);
-    if over || stop.flag.is_set() {
+    if stop.seconds.is_some_and(|seconds| time.elapsed_secs_f64() >= seconds) {
         exits.write(AppExit::Success);
     }
+}
+
+/// Bevy's default plugins with this window, and without a handler of signals of their own.
+fn plugins_with(window: Window) -> impl PluginGroup {
+    let plugins = DefaultPlugins.set(bevy::window::WindowPlugin { primary_window: Some(window), ..default() });
+    #[cfg(not(target_family = "wasm"))]
+    let plugins = plugins.disable::<bevy::app::TerminalCtrlCHandlerPlugin>();
+    plugins
 }
 
 /// Bevy's default plugins with the window as it opens: without a handler of signals or a log of
@@ -246,41 +223,5 @@ pub fn default_plugins() -> impl PluginGroup {
         present_mode: PresentMode::AutoVsync,
         ..default()
     };
-    DefaultPlugins
-        .set(bevy::window::WindowPlugin { primary_window: Some(window), ..default() })
-        .disable::<TerminalCtrlCHandlerPlugin>()
-}
-
-/// Opens the window and flies until it is closed, the process is told to end, or the time is over.
-/// The status is 0, or 2 when the server refused the session, or 1 when it was lost.
-pub fn run(config: WindowConfig) -> ExitCode {
-    run::start_log_with(QUIET);
-    let flag = StopFlag::on_signals().unwrap_or_else(|error| {
-        tracing::warn!("{error:#}");
-        StopFlag::default()
-    });
-    if config.die_with_stdin {
-        flag.on_stdin_end();
-    }
-    let mut app = App::new();
-    app.add_plugins((
-        default_plugins(),
-        WindowPlugin {
-            screenshot: config.screenshot,
-            screenshot_after_s: config.screenshot_after_s,
-            seconds: config.seconds,
-            settings: config.settings.map_or(Place::Usual, Place::File),
-            ..default()
-        },
-    ));
-    app.world_mut().resource_mut::<StopWhen>().flag = flag;
-    let link = host::seat(&mut app, config.player);
-    let status = EndStatus::default();
-    app.insert_resource(status.clone()).add_systems(Last, note_end);
-    let exit = app.run();
-    run::wait_for_close(&[link.close()]);
-    match exit {
-        AppExit::Success => ExitCode::from(status.0.load(Ordering::Relaxed)),
-        AppExit::Error(code) => ExitCode::from(code.get()),
-    }
+    plugins_with(window)
 }
