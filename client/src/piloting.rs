@@ -44,7 +44,7 @@ pub struct Piloting {
     prediction: Option<Prediction>,
     /// Inputs on their way.
     pub queue: InputQueue,
-    /// The hands at the last tick.
+    /// The hands at the last frame: the next tick's input, if they stay. What is drawn follows them before it.
     pub held: Controls,
     clock: OwnClock,
     own_at: f64,
@@ -250,6 +250,9 @@ pub(crate) fn pilot_ticks(
     if piloting.prediction.is_some() {
         let has_tick = !due.is_empty();
         let controls = if piloting.is_moored() { Controls::default() } else { intent.controls };
+        if !piloting.paused {
+            piloting.held = controls;
+        }
         for tick in due {
             sample(piloting, &mut weapons, tick, controls, clock.now_s, &mut stats);
         }
@@ -286,7 +289,6 @@ fn sample(
     }
     let Some(prediction) = &mut piloting.prediction else { return };
     prediction.advance(input);
-    piloting.held = controls;
     let Some((shooter, _)) = piloting.ship else { return };
     if prediction.is_stalled() {
         return;
