@@ -49,16 +49,16 @@ const UNEVEN_MS: [u64; 7] = [16, 17, 33, 8, 50, 16, 25];
 const JUMP_UNITS: f64 = 1.8;
 
 /// The drawn own ship from where its shard has it, 99 of 100 frames, units: a few pixels.
-const MOST_OWN_UNITS: f64 = 5.0;
+const MOST_OWN_UNITS: f64 = 1.5;
 
 /// The same of ships that collide.
 const MOST_COLLIDING_UNITS: f64 = 40.0;
 
 /// Corrections of one pilot in a minute who meets nobody.
-const MOST_CORRECTIONS: f64 = 10.0;
+const MOST_CORRECTIONS: f64 = 4.0;
 
 /// Drawn others from where they were at the moment that is drawn, 99 of 100 frames, units.
-const MOST_OTHERS_UNITS: f64 = 1.0;
+const MOST_OTHERS_UNITS: f64 = 0.2;
 
 /// Frames from the trigger to the drawn shot: it leaves with the next tick, which is up to three frames away.
 const MOST_SHOT_FRAMES: u64 = 3;
