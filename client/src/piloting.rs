@@ -44,7 +44,7 @@ pub struct Piloting {
     prediction: Option<Prediction>,
     /// Inputs on their way.
     pub queue: InputQueue,
-    /// The hands at the last tick.
+    /// The hands at the last frame: the next tick's input, if they stay. What is drawn follows them before it.
     pub held: Controls,
     clock: OwnClock,
     own_at: f64,
@@ -251,6 +251,9 @@ pub(crate) fn pilot_ticks(
         // Hands that were held before a standstill may have let go meanwhile: the next tick will tell.
         let is_idle = piloting.is_moored() || clock.stood_still;
         let controls = if is_idle { Controls::default() } else { intent.controls };
+        if !piloting.paused {
+            piloting.held = controls;
+        }
         for tick in due {
             sample(piloting, &mut weapons, tick, controls, clock.now_s, &mut stats);
         }
@@ -293,7 +296,6 @@ fn sample(
     }
     let Some(prediction) = &mut piloting.prediction else { return };
     prediction.advance(input);
-    piloting.held = controls;
     let Some((shooter, _)) = piloting.ship else { return };
     if prediction.is_stalled() {
         return;

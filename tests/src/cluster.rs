@@ -319,7 +319,24 @@ impl Cluster {
     ///
     /// # Panics
     /// When an invariant does not hold, or `frame_ms` is zero.
-    pub fn tick_in_frames(&mut self, frame_ms: u64, mut seen: impl FnMut(&mut Self, usize)) {
+    pub fn tick_in_frames(&mut self, frame_ms: u64, seen: impl FnMut(&mut Self, usize)) {
+        let due = |now_ms: u64, index: usize| {
+            // A third of a frame from one player to the next, about.
+            (now_ms + index as u64 * frame_ms.div_ceil(3)).is_multiple_of(frame_ms).then_some(frame_ms)
+        };
+        self.tick_in_frames_of(due, seen);
+    }
+
+    /// The same with frames of any lengths: `due` is asked in every millisecond for every player, and gives
+    /// the length of the frame, ms, that ends there.
+    ///
+    /// # Panics
+    /// When an invariant does not hold.
+    pub fn tick_in_frames_of(
+        &mut self,
+        mut due: impl FnMut(u64, usize) -> Option<u64>,
+        mut seen: impl FnMut(&mut Self, usize),
+    ) {
         self.begin_step();
         let tick_ms = TICK_DURATION.as_millis() as u64;
         for passed in 1..=tick_ms {
@@ -329,8 +346,7 @@ impl Cluster {
             }
             let now_ms = self.network.now_ms();
             for index in 0..self.players.len() {
-                // A third of a frame from one player to the next, about.
-                if (now_ms + index as u64 * frame_ms.div_ceil(3)).is_multiple_of(frame_ms) {
+                if let Some(frame_ms) = due(now_ms, index) {
                     let player = &mut self.players[index];
                     player.app.insert_resource(FrameDelta(frame_ms as f64 / 1e3));
                     session::update(&mut player.app);

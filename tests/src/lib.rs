@@ -5,6 +5,8 @@
 //! everything that is built in the same cargo call: call cargo for this package alone.
 
 #[cfg(feature = "test-clock")]
+pub mod arena;
+#[cfg(feature = "test-clock")]
 pub mod checker;
 #[cfg(feature = "test-clock")]
 pub mod cluster;

@@ -9,12 +9,14 @@ use sidereal_protocol::{
     DVec2,
     flight::{Controls, FlightState, wrap_angle},
     ids::EntityId,
-    record::EntityKind,
     tick::{TICK_DURATION, TICK_SECONDS},
 };
 use sidereal_server::mirror::{Holder, Mirror};
 use sidereal_shard::bodies;
-use sidereal_tests::cluster::{Cluster, PERFECT};
+use sidereal_tests::{
+    arena::clear_the_arena,
+    cluster::{Cluster, PERFECT},
+};
 use sidereal_transport::memory::LinkConditions;
 use std::collections::BTreeMap;
 
@@ -198,26 +200,6 @@ fn percentile_99(values: &[f64]) -> f64 {
 /// `crossing` over `staying`, where what nobody sees counts as the same.
 fn ratio(crossing: f64, staying: f64) -> f64 {
     crossing.max(UNSEEN_UNITS) / staying.max(UNSEEN_UNITS)
-}
-
-/// Puts every rock of the sectors beside the border on their far edge: the ships have the rest to themselves.
-fn clear_the_arena(cluster: &mut Cluster) {
-    let mirror = cluster.server.world().resource::<Mirror>();
-    let mut rocks: Vec<(EntityId, DVec2)> = mirror
-        .iter()
-        .map(|(id, entry)| (id, &entry.record))
-        .filter(|(_, record)| record.kind == EntityKind::Asteroid)
-        .map(|(id, record)| (id, record.state.position))
-        .filter(|(_, at)| at.x.abs() < 1_000.0 && (0.0..1_000.0).contains(&at.y))
-        .collect();
-    rocks.sort_by(|a, b| a.1.x.total_cmp(&b.1.x));
-    for (side, range) in [(-1.0, -1_000.0..0.0), (1.0, 0.0..1_000.0)] {
-        let here = rocks.iter().filter(|(_, at)| range.contains(&at.x));
-        for (number, (id, _)) in here.enumerate() {
-            let position = DVec2::new(side * (930.0 - (number / 7) as f64 * 120.0), 60.0 + (number % 7) as f64 * 130.0);
-            cluster.place(*id, FlightState { position, ..FlightState::default() });
-        }
-    }
 }
 
 /// Puts a ship somewhere at rest and waits until it is drawn there.
