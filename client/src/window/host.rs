@@ -2,7 +2,8 @@
 //! present session is run with the pilot's intent, and what it has put together to be drawn is taken over.
 
 use crate::{
-    FrameDelta, controls::PilotIntent, deals::DealBook, player::Player, session::SessionState, view::WorldView,
+    FrameDelta, chat::ChatBook, controls::PilotIntent, deals::DealBook, player::Player, session::SessionState,
+    view::WorldView,
 };
 use bevy::prelude::*;
 use sidereal_transport::ClientHandle;
@@ -35,6 +36,7 @@ fn fly_sessions(world: &mut World) {
     let session = player.app_mut().world_mut();
     exchange::<PilotIntent>(world, session);
     exchange::<DealBook>(world, session);
+    exchange::<ChatBook>(world, session);
     exchange::<WorldView>(world, session);
     let delta_s = world.resource::<FrameDelta>().0;
     player.update(delta_s);
@@ -42,6 +44,7 @@ fn fly_sessions(world: &mut World) {
     let session = player.app_mut().world_mut();
     exchange::<WorldView>(world, session);
     exchange::<DealBook>(world, session);
+    exchange::<ChatBook>(world, session);
     exchange::<PilotIntent>(world, session);
     world.resource_mut::<SessionState>().set_if_neq(player.state());
     *world.resource::<LastLink>().0.lock().unwrap_or_else(PoisonError::into_inner) = player.handle();

@@ -35,6 +35,7 @@ pub(super) const HELP: &[(&str, &str)] = &[
     ("Wheel / + -", "zoom"),
     ("G", "sector grid"),
     ("M", "map"),
+    ("Enter, /", "talk (Tab: sector, world; /mute name)"),
     ("F1", "this help"),
 ];
 

@@ -7,9 +7,11 @@
 
 mod bodies;
 mod canvas;
+mod chat;
 mod desk;
 mod dice;
 mod effects;
+mod feed;
 mod host;
 mod hud;
 mod hulls;
@@ -29,6 +31,7 @@ mod structures;
 
 use crate::{
     FrameDelta, WindowConfig,
+    chat::ChatBook,
     controls::PilotIntent,
     deals::DealBook,
     run::{self, StopFlag},
@@ -108,6 +111,8 @@ impl Plugin for WindowPlugin {
             .init_resource::<PilotIntent>()
             .init_resource::<DealBook>()
             .init_resource::<desk::Desk>()
+            .init_resource::<ChatBook>()
+            .init_resource::<chat::Typing>()
             .init_resource::<SessionState>()
             .init_resource::<StopWhen>()
             .init_resource::<keys::Taps>()
@@ -128,12 +133,14 @@ impl Plugin for WindowPlugin {
                 (polish::settle_polish, lens::spawn_camera).chain(),
                 hud::spawn_hud,
                 panels::spawn_panels,
+                chat::spawn_chat,
+                feed::spawn_feed,
             ),
         )
         .add_systems(First, pass_frame.after(bevy::time::TimeSystems))
         .add_systems(
             PreUpdate,
-            (desk::read_desk_keys, keys::read_hands, keys::ask_for_ship, keys::read_view_keys)
+            (chat::read_typing, desk::read_desk_keys, keys::read_hands, keys::ask_for_ship, keys::read_view_keys)
                 .chain()
                 .in_set(WindowSystems::Hands),
         )
@@ -154,6 +161,8 @@ impl Plugin for WindowPlugin {
                     marks::place_names,
                     map::paint_map,
                     hud::write_lines,
+                    feed::show_feed,
+                    chat::show_chat,
                     hud::show_panels,
                     hud::fill_arms,
                     hud::fill_hold,
