@@ -15,18 +15,21 @@ use clap::{Parser, ValueEnum};
 use sidereal_client::{
     arms::Readiness,
     beams::{BEAM_SECONDS, trace},
+    chat::ChatBook,
     schedule::ClientSystems,
     session::SessionState,
     view::{
-        BLAST_SECONDS, BeamShown, BlastEffect, Dock, HIT_SECONDS, HitEffect, LinkQuality, MiningTarget, Notice,
-        NoticeKind, Other, OwnShip, PurseShown, ShotInFlight, TradeOffer, WorldView,
+        BLAST_SECONDS, BeamShown, BlastEffect, Dock, HIT_SECONDS, HitEffect, Kill, LinkQuality, MiningTarget, Notice,
+        NoticeKind, Other, OwnShip, Part, PurseShown, ShotInFlight, TradeOffer, WorldView,
     },
     window::{Polish, WindowPlugin, default_plugins},
 };
 use sidereal_protocol::{
+    chat::Scope,
     economy::{CRATE_RADIUS, DealKey, Fitted, Goods, STATION_RADIUS, Weapon},
     flight::{FlightState, HullKind, wrap_angle},
     ids::{AccountId, EntityId, NetId},
+    messages::Said,
     motion::EngineGlow,
     record::EntityKind,
     sector::SectorId,
@@ -122,7 +125,7 @@ fn main() -> AppExit {
         Session::Lost => SessionState::Lost("the server did not answer for 10 s".to_owned()),
     })
     .insert_resource(options)
-    .add_systems(Startup, size_window)
+    .add_systems(Startup, (size_window, talk))
     .add_systems(First, tap_keys)
     .add_systems(Update, play_scene.in_set(ClientSystems::Compose))
     .run()
@@ -138,6 +141,20 @@ fn size_window(options: Res<'_, Options>, mut windows: Query<'_, '_, &mut Window
     if let (Some(size), Ok(mut window)) = (options.size, windows.single_mut()) {
         window.resolution.set(size.x as f32, size.y as f32);
     }
+}
+
+/// What was said a moment ago.
+fn talk(mut book: ResMut<'_, ChatBook>) {
+    let long = "there are two drones behind the big rock and a crate with some forty ore, who wants it?";
+    for (scope, speaker, text, yours) in [
+        (Scope::World, "Grace Hopper", "anybody at Meridian?", false),
+        (Scope::Sector, "Linus", long, false),
+        (Scope::Sector, "you", "on my way", true),
+    ] {
+        let (speaker, text) = (speaker.to_owned(), text.to_owned());
+        book.hear(&Said { scope: scope as u8, speaker, text, yours });
+    }
+    book.hear(&Said::notice("you talk too fast: it was not said; wait 2 s".to_owned()));
 }
 
 /// Taps the keys that were asked for, one every fifth of a second.
@@ -165,15 +182,20 @@ fn tap_keys(
         "F1" => KeyCode::F1,
         "F2" => KeyCode::F2,
         "F3" => KeyCode::F3,
+        "/" => KeyCode::Slash,
+        "Tab" => KeyCode::Tab,
         "Escape" => KeyCode::Escape,
-        other => {
-            eprintln!("window_demo: there is no key {other:?} here");
-            return;
-        }
+        // Whatever it is, it writes what it says.
+        _ => KeyCode::F24,
     };
+    let text = matches!(key_code, KeyCode::Slash | KeyCode::F24).then(|| name.as_str().into());
     for state in [ButtonState::Pressed, ButtonState::Released] {
-        let logical_key = Key::Unidentified(NativeKey::Unidentified);
-        inputs.write(KeyboardInput { key_code, logical_key, state, text: None, repeat: false, window });
+        let logical_key = match &text {
+            Some(text) => Key::Character(Clone::clone(text)),
+            None => Key::Unidentified(NativeKey::Unidentified),
+        };
+        let text = text.clone();
+        inputs.write(KeyboardInput { key_code, logical_key, state, text, repeat: false, window });
     }
 }
 
@@ -443,11 +465,31 @@ fn play_scene(time: Res<'_, Time<Real>>, options: Res<'_, Options>, mut view: Re
     }
     for (number, kind, text) in [
         (1, NoticeKind::Info, "Welcome to Sidereal"),
-        (2, NoticeKind::Kill, "Drone was destroyed by Ada"),
-        (3, NoticeKind::Kill, "Katherine was destroyed by Linus"),
+        (2, NoticeKind::Warning, "No trade with Linus: the offer was turned down"),
     ] {
         let age_s = (4.0 - number as f64).max(0.0);
         view.notices.push_back(Notice { number, kind, text: text.to_owned(), age_s });
+    }
+    let (ship, drone) = (EntityKind::Ship, EntityKind::Drone);
+    let katherine = ("Katherine", ship, HullKind::Hauler);
+    for (number, (victim_name, kind, hull), by, part) in [
+        (1, katherine, None, Part::None),
+        (2, ("Drone", drone, HullKind::Drone), Some(("Ada", ship)), Part::None),
+        (3, katherine, Some(("Linus", ship)), Part::None),
+        (4, ("Grace Hopper", ship, HullKind::Gunship), Some(("you", ship)), Part::Killer),
+        (5, ("you", ship, HullKind::Scout), Some(("Drone", drone)), Part::Victim),
+    ] {
+        view.kills.push_back(Kill {
+            number,
+            victim: NetId(400),
+            victim_name: victim_name.to_owned(),
+            victim_kind: Some(kind),
+            victim_hull: Some(hull),
+            by: by.map(|(name, _)| name.to_owned()),
+            by_kind: by.map(|(_, kind)| kind),
+            part,
+            age_s: 9.0 - 1.8 * number as f64,
+        });
     }
     play_economy(&mut view, options.scene, home);
     view.link = LinkQuality { ping_ms: 38.0, jitter_ms: 4.0, ..default() };

@@ -28,6 +28,7 @@
 pub mod account;
 pub mod arms;
 pub mod beams;
+pub mod chat;
 pub mod clock;
 mod compose;
 pub mod controls;
@@ -109,6 +110,7 @@ impl Plugin for ClientPlugin {
             .init_resource::<arms::Arms>()
             .init_resource::<deals::DealBook>()
             .init_resource::<dealing::Dealing>()
+            .init_resource::<chat::ChatBook>()
             .init_resource::<session::SessionState>()
             .insert_resource(session::Session::new(config, handle, socket));
         schedule::configure(app);

@@ -2,15 +2,14 @@
 //!
 //! Runs in the player client and in bots. A session is an App of its own ([`build_app`]), so that nothing
 //! of a lost one can get into the next: here is what outlives it, which is the token, the counters, the
-//! book of deals, and what [`Reconnect`] knows.
+//! books of deals and of what was said, and what [`Reconnect`] knows.
 
 use crate::{
     ClientConfig, FrameDelta,
     account::{AccountApi, AccountError, LoginTicket, SessionToken},
-    build_app,
+    build_app, chat,
     clock::MAX_DELTA_S,
-    connect,
-    deals::take_book,
+    connect, deals,
     inputs::InputCounts,
     piloting::Piloting,
     reconnect::{Patience, Reconnect, Step},
@@ -204,10 +203,11 @@ impl Player {
                 self.past.stats.absorb(self.app.world().resource::<PlayStats>());
                 let old = self.app.world().resource::<WorldView>();
                 let (focus, sector) = (old.focus, old.sector);
-                let book = take_book(&mut self.app);
+                let deals = deals::take_book(&mut self.app);
+                let chat = chat::take_book(&mut self.app);
                 self.app = begin(&self.network, login);
                 // What was asked for and not answered is asked for again under its key.
-                self.app.insert_resource(book);
+                self.app.insert_resource(deals).insert_resource(chat);
                 // Who looks on does not look at the middle of the world meanwhile.
                 let mut view = self.app.world_mut().resource_mut::<WorldView>();
                 (view.focus, view.sector) = (focus, sector);

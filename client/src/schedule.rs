@@ -3,7 +3,7 @@
 //! naia's own sets stand between these; those that receive find nothing left to do, those that send come
 //! before the flush.
 
-use crate::{compose, dealing, piloting, pump, roster, session, take_in};
+use crate::{chat, compose, dealing, piloting, pump, roster, session, take_in};
 use bevy::{
     app::{App, Startup, Update},
     prelude::{IntoScheduleConfigs, SystemSet},
@@ -55,6 +55,7 @@ pub(crate) fn configure(app: &mut App) {
                 roster::sweep_orphans,
                 session::ask_for_ship,
                 dealing::deal,
+                chat::talk,
                 session::follow_link,
             )
                 .chain()

@@ -15,7 +15,7 @@ use crate::{
     roster::Roster,
     shots::ShotBook,
     stats::PlayStats,
-    view::{BlastEffect, NoticeKind, WorldView},
+    view::{BlastEffect, Kill, NoticeKind, Part, WorldView},
 };
 use bevy::{
     app::App,
@@ -109,6 +109,7 @@ pub struct Session {
     respawn: Option<ResponseReceiveKey<RespawnReply>>,
     respawn_next_s: f64,
     notices: u64,
+    kills: u64,
 }
 
 impl Session {
@@ -121,6 +122,7 @@ impl Session {
             respawn: None,
             respawn_next_s: 0.0,
             notices: 0,
+            kills: 0,
         }
     }
 
@@ -137,6 +139,26 @@ impl Session {
     pub(crate) fn announce(&mut self, view: &mut WorldView, kind: NoticeKind, text: String) {
         self.notices += 1;
         view.announce(self.notices, kind, text);
+    }
+
+    /// The news of an end as it is shown.
+    fn kill(&mut self, news: &Destroyed, own: bool) -> Kill {
+        self.kills += 1;
+        Kill {
+            number: self.kills,
+            victim: NetId(news.victim),
+            victim_name: news.victim_name.clone(),
+            victim_kind: news.victim_kind(),
+            victim_hull: news.victim_hull(),
+            by: (!news.by_name.is_empty()).then(|| news.by_name.clone()),
+            by_kind: news.by_kind(),
+            part: match (own, news.by_you) {
+                (true, _) => Part::Victim,
+                (_, true) => Part::Killer,
+                _ => Part::None,
+            },
+            age_s: 0.0,
+        }
     }
 }
 
@@ -227,8 +249,9 @@ pub(crate) fn follow_messages(
         for news in destroyed {
             let victim = NetId(news.victim);
             add_blast(&mut view, &interpolation, &roster, &piloting, victim, clock.now_s);
-            let by = if news.by_name.is_empty() { String::new() } else { format!(" by {}", news.by_name) };
-            if news.yours && (piloting.is_own(victim) || piloting.own_net_id().is_none()) {
+            let own = news.yours && (piloting.is_own(victim) || piloting.own_net_id().is_none());
+            view.add_kill(session.kill(&news, own));
+            if own {
                 piloting.leave();
                 stats.deaths += 1;
                 stats.forget_own_ticks();
@@ -237,10 +260,6 @@ pub(crate) fn follow_messages(
                 }
                 session.respawn = None;
                 session.respawn_next_s = clock.now_s;
-                session.announce(&mut view, NoticeKind::Death, format!("Your ship was destroyed{by}"));
-            } else {
-                let text = format!("{} was destroyed{by}", news.victim_name);
-                session.announce(&mut view, NoticeKind::Kill, text);
             }
         }
     }

@@ -33,6 +33,12 @@ pub const NOTICE_SECONDS: f64 = 12.0;
 /// Notices kept at most; the oldest goes first. More than this nobody reads.
 pub const MAX_NOTICES: usize = 16;
 
+/// How long a kill stays in [`WorldView::kills`], seconds.
+pub const KILL_SECONDS: f64 = 10.0;
+
+/// Kills kept at most; the oldest goes first.
+pub const MAX_KILLS: usize = 16;
+
 /// Hits, and blasts, kept at most; the oldest goes first. A screen with more is white anyway.
 pub const MAX_EFFECTS: usize = 256;
 
@@ -63,6 +69,8 @@ pub struct WorldView {
     pub deals_open: usize,
     /// News, oldest first.
     pub notices: VecDeque<Notice>,
+    /// Who destroyed whom, oldest first.
+    pub kills: VecDeque<Kill>,
     /// Other players' ships in sight.
     pub players_near: usize,
     /// How ready the own ship's beam and launcher are.
@@ -287,10 +295,6 @@ pub struct BlastEffect {
 pub enum NoticeKind {
     /// For information.
     Info,
-    /// Somebody destroyed something near.
-    Kill,
-    /// The own ship was destroyed.
-    Death,
     /// Something is wrong.
     Warning,
 }
@@ -305,6 +309,41 @@ pub struct Notice {
     /// One line.
     pub text: String,
     /// Seconds since, up to [`NOTICE_SECONDS`].
+    pub age_s: f64,
+}
+
+/// Whose end it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Part {
+    /// Others' only.
+    #[default]
+    None,
+    /// The pilot did it.
+    Killer,
+    /// It was the pilot's ship.
+    Victim,
+}
+
+/// Something near was destroyed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Kill {
+    /// Counts up from 1, so that a reader knows which ones are new.
+    pub number: u64,
+    /// What is gone.
+    pub victim: NetId,
+    /// Its name.
+    pub victim_name: String,
+    /// What it was.
+    pub victim_kind: Option<EntityKind>,
+    /// Its hull, if it flew.
+    pub victim_hull: Option<HullKind>,
+    /// Who did it; `None` for nobody.
+    pub by: Option<String>,
+    /// What that is.
+    pub by_kind: Option<EntityKind>,
+    /// The pilot's part in it.
+    pub part: Part,
+    /// Seconds since, up to [`KILL_SECONDS`].
     pub age_s: f64,
 }
 
@@ -353,6 +392,7 @@ impl Default for WorldView {
             mining: None,
             deals_open: 0,
             notices: VecDeque::new(),
+            kills: VecDeque::new(),
             players_near: 0,
             arms: Readiness::default(),
             sector: SectorId::new(0, 0),
@@ -376,6 +416,14 @@ impl WorldView {
         self.notices.push_back(Notice { number, kind, text, age_s: 0.0 });
     }
 
+    /// Adds a kill; past [`MAX_KILLS`] the oldest goes.
+    pub(crate) fn add_kill(&mut self, kill: Kill) {
+        if self.kills.len() >= MAX_KILLS {
+            self.kills.pop_front();
+        }
+        self.kills.push_back(kill);
+    }
+
     /// Adds a hit; past [`MAX_EFFECTS`] the oldest goes.
     pub(crate) fn add_hit(&mut self, hit: HitEffect) {
         if self.hits.len() >= MAX_EFFECTS {
@@ -392,7 +440,7 @@ impl WorldView {
         self.blasts.push_back(blast);
     }
 
-    /// Ages effects and notices by `seconds` and drops what is over.
+    /// Ages effects, notices and kills by `seconds` and drops what is over.
     pub(crate) fn age(&mut self, seconds: f64) {
         for hit in &mut self.hits {
             hit.age_s += seconds;
@@ -407,5 +455,9 @@ impl WorldView {
             notice.age_s += seconds;
         }
         self.notices.retain(|notice| notice.age_s < NOTICE_SECONDS);
+        for kill in &mut self.kills {
+            kill.age_s += seconds;
+        }
+        self.kills.retain(|kill| kill.age_s < KILL_SECONDS);
     }
 }

@@ -16,7 +16,7 @@ use sidereal_client::{
     piloting::Piloting,
     session::{self, SessionState},
     stats::PlayStats,
-    view::{NoticeKind, Other, WorldView},
+    view::{NoticeKind, Other, Part, WorldView},
 };
 use sidereal_protocol::{
     flight::{Controls, HullKind},
@@ -255,7 +255,9 @@ fn a_destroyed_pilot_gets_a_new_ship_when_it_asks() {
     game.until("destroyed", |game| *game.get::<SessionState>() == SessionState::Destroyed);
     let view = game.get::<WorldView>();
     assert!(view.own.is_none() && view.blasts.len() == 1);
-    assert_eq!(view.notices.back().unwrap().kind, NoticeKind::Death);
+    let kill = view.kills.back().unwrap();
+    assert_eq!((kill.part, kill.by.as_deref(), kill.victim), (Part::Victim, Some("drone"), first));
+    assert_eq!((kill.by_kind, kill.victim_hull), (Some(EntityKind::Drone), Some(HullKind::Scout)));
     game.client.insert_resource(PilotIntent { respawn: true, ..Default::default() });
     game.until("refused", |game| {
         game.get::<WorldView>().notices.iter().any(|notice| notice.kind == NoticeKind::Warning)

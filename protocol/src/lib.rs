@@ -10,6 +10,7 @@
 //! bytes, and refuse what is out of range with a [`DecodeError`].
 
 pub mod bits;
+pub mod chat;
 pub mod components;
 pub mod control;
 pub mod economy;

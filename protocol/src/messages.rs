@@ -2,9 +2,11 @@
 
 use crate::{
     DecodeError,
+    chat::Scope,
     economy::{Bargain, DealKey, Fitted, Goods, Weapon},
     flight::HullKind,
     ids::{AccountId, EntityId, NetId},
+    record::EntityKind,
     tick::SimTick,
 };
 use naia_bevy_shared::{Message, Request, Response};
@@ -122,10 +124,84 @@ pub struct Destroyed {
     pub victim: u32,
     /// Its name.
     pub victim_name: String,
+    /// What it was: the number of its [`EntityKind`]...
+    pub victim_kind: u8,
+    /// ...and of its hull; 255 of what does not fly.
+    pub victim_hull: u8,
     /// Name of who did it; empty when nobody did.
     pub by_name: String,
+    /// What that is: the number of its [`EntityKind`]; 255 when nobody did it.
+    pub by_kind: u8,
+    /// It was you who did it.
+    pub by_you: bool,
     /// It was your ship: ask for a [`Respawn`].
     pub yours: bool,
+}
+
+impl Destroyed {
+    /// What was destroyed; `None` for a number of a newer build.
+    pub fn victim_kind(&self) -> Option<EntityKind> {
+        EntityKind::from_u8(self.victim_kind)
+    }
+
+    /// Its hull, if it flew.
+    pub fn victim_hull(&self) -> Option<HullKind> {
+        HullKind::from_u8(self.victim_hull)
+    }
+
+    /// What did it; `None` when nobody did.
+    pub fn by_kind(&self) -> Option<EntityKind> {
+        EntityKind::from_u8(self.by_kind)
+    }
+}
+
+/// A player says something. Who hears it is told with [`Said`], and so is the speaker.
+#[derive(Message)]
+pub struct Say {
+    /// To whom: the number of a [`Scope`].
+    pub scope: u8,
+    /// What, see [`crate::chat::clean`]; at most [`crate::limits::MAX_SAY_BYTES`] bytes.
+    pub text: String,
+}
+
+impl Say {
+    /// To say `text` to `scope`.
+    pub fn to(scope: Scope, text: String) -> Self {
+        Self { scope: scope as u8, text }
+    }
+
+    /// Who is to hear it.
+    ///
+    /// # Errors
+    /// For a number that names no scope.
+    pub fn scope(&self) -> Result<Scope, DecodeError> {
+        Scope::from_u8(self.scope).ok_or(DecodeError::OutOfRange("scope"))
+    }
+}
+
+/// Somebody has said something, or the server tells a player something about what it said.
+#[derive(Message)]
+pub struct Said {
+    /// The number of a [`Scope`]; 255: the server's own word, to you alone.
+    pub scope: u8,
+    /// The name of who said it; empty in the server's own word.
+    pub speaker: String,
+    /// What was said, cleaned.
+    pub text: String,
+    /// It was you.
+    pub yours: bool,
+}
+
+impl Said {
+    /// The server's own word to one player.
+    pub fn notice(text: String) -> Self {
+        Self { scope: u8::MAX, speaker: String::new(), text, yours: false }
+    }
+
+    /// To whom it was said; `None` for the server's own word.
+    pub fn scope(&self) -> Option<Scope> {
+        Scope::from_u8(self.scope)
+    }
 }
 
 /// Asks for a new ship after the last one was destroyed.

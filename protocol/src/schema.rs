@@ -2,7 +2,7 @@
 
 use crate::{
     components::{Identity, Lode, Vitals},
-    messages::{Deal, DealReply, Destroyed, Purse, Respawn, RespawnReply, ShipAssigned, TradeNews, Welcome},
+    messages::{Deal, DealReply, Destroyed, Purse, Respawn, RespawnReply, Said, Say, ShipAssigned, TradeNews, Welcome},
     tick::TICK_DURATION,
 };
 use naia_bevy_shared::{Channel, ChannelDirection, ChannelMode, Protocol, ReliableSettings};
@@ -11,7 +11,7 @@ use naia_bevy_shared::{Channel, ChannelDirection, ChannelMode, Protocol, Reliabl
 #[derive(Channel)]
 pub struct NoticeChannel;
 
-/// Requests of a player and their answers. In order, reliable.
+/// Requests of a player and their answers, and what the player says. In order, reliable.
 #[derive(Channel)]
 pub struct RequestChannel;
 
@@ -34,6 +34,8 @@ pub fn protocol() -> Protocol {
         .add_message::<Purse>()
         .add_message::<TradeNews>()
         .add_message::<DealReply>()
+        .add_message::<Say>()
+        .add_message::<Said>()
         .add_request::<Respawn>()
         .add_request::<Deal>()
         .add_component::<Identity>()

@@ -6,6 +6,7 @@
 
 use crate::{
     census::Audit,
+    chat::Chat,
     clock::Clock,
     deals::Deals,
     goods::Goods,
@@ -58,6 +59,8 @@ pub struct Core<'w, 's> {
     pub deals: ResMut<'w, Deals>,
     /// Open offers.
     pub trades: ResMut<'w, Trades>,
+    /// How much everybody has said just now.
+    pub chat: ResMut<'w, Chat>,
     /// What the shards' censuses said.
     pub audit: ResMut<'w, Audit>,
     /// Counters.

@@ -84,6 +84,11 @@ impl Interest {
         self.leases_changed = true;
     }
 
+    /// The sector in the middle of a player's view: that of the ship, or of the last one; `None` before the first.
+    pub fn center(&self, address: &SocketAddr) -> Option<SectorId> {
+        self.views.get(address)?.center
+    }
+
     /// Players whose view holds `sector`.
     pub fn players_seeing(&self, sector: SectorId) -> Vec<SocketAddr> {
         self.views

@@ -11,6 +11,7 @@
 pub mod accounts;
 pub mod census;
 pub mod certificate;
+pub mod chat;
 pub mod clock;
 pub mod config;
 pub mod core;
@@ -106,6 +107,7 @@ pub fn build_app(parts: ServerParts) -> App {
         .init_resource::<goods::Goods>()
         .init_resource::<deals::Deals>()
         .init_resource::<trades::Trades>()
+        .init_resource::<chat::Chat>()
         .init_resource::<census::Audit>()
         .init_resource::<report::Tally>()
         .init_resource::<report::TickStart>()

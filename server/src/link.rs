@@ -11,7 +11,8 @@ use sha2::{Digest, Sha256};
 use sidereal_protocol::{
     control::{ToShard, encode_frame},
     ids::{AccountId, ShardId},
-    messages::{Credential, Deal, Respawn},
+    limits::MAX_SAY_BYTES,
+    messages::{Credential, Deal, Respawn, Say},
     schema::protocol,
 };
 use sidereal_transport::{ClientMessages, Field, PeerKind, ServerHandle};
@@ -47,7 +48,9 @@ impl Link {
         transport.gate_auth();
         // As `Deal` stands there: a key in two halves, kind and item, ship, ore, credits, ore and credits wanted, again.
         let deal = [64, 64, 8, 8, 32, 32, 64, 32, 64, 1].map(Field::Bits);
-        let messages = ClientMessages::new(&protocol()).request::<Respawn>(&[]).request::<Deal>(&deal);
+        let say = [Field::Bits(8), Field::Bytes(MAX_SAY_BYTES)];
+        let messages =
+            ClientMessages::new(&protocol()).request::<Respawn>(&[]).request::<Deal>(&deal).message::<Say>(&say);
         transport.set_client_messages(messages);
         Self {
             transport,

@@ -127,6 +127,17 @@ impl Players {
         })
     }
 
+    /// The session, account and name of naia's user, with a ship or without.
+    pub fn speaker(&self, user: UserKey) -> Option<(SocketAddr, AccountId, String)> {
+        let (address, player) = self.by_address.iter().find(|(_, player)| player.user == user)?;
+        Some((*address, player.account, player.name.clone()))
+    }
+
+    /// All sessions.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        self.by_address.keys().copied()
+    }
+
     /// What an account has sent after `last`; empty when it is not connected.
     pub fn inputs_since(&self, account: AccountId, last: SimTick) -> Vec<Input> {
         self.of(account).map(|player| player.inputs.since(last)).unwrap_or_default()

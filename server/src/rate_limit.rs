@@ -1,7 +1,7 @@
 //! How often somebody may ask: a token bucket for each remote address and for each account's name.
 //!
-//! Owned by the server's HTTP thread; it has no I/O and no clock of its own. A bucket begins full, with a minute's
-//! worth, and fills up evenly.
+//! Owned by the server's HTTP thread, and by [`crate::chat`] for who talks; it has no I/O and no clock of its own. A
+//! bucket begins full, mostly with a minute's worth, and fills up evenly.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -37,9 +37,9 @@ struct Bucket {
 }
 
 impl Bucket {
-    fn fill(&mut self, per_minute: f64, now_ms: u64) {
+    fn fill(&mut self, per_minute: f64, burst: f64, now_ms: u64) {
         let gained = now_ms.saturating_sub(self.at_ms) as f64 * per_minute / 60_000.0;
-        self.tokens = (self.tokens + gained).min(per_minute);
+        self.tokens = (self.tokens + gained).min(burst);
         self.at_ms = self.at_ms.max(now_ms);
     }
 
@@ -56,6 +56,8 @@ impl Bucket {
 #[derive(Debug)]
 pub struct Buckets<K> {
     per_minute: f64,
+    /// What a full bucket holds.
+    burst: f64,
     max_buckets: usize,
     buckets: HashMap<K, Bucket>,
     /// Of all who are new while there is no room.
@@ -66,9 +68,14 @@ pub struct Buckets<K> {
 impl<K: Hash + Eq> Buckets<K> {
     /// `per_minute` for each key, 0 for no limit; `max_buckets` are remembered.
     pub fn new(per_minute: u32, max_buckets: usize) -> Self {
-        let per_minute = f64::from(per_minute);
-        let shared = Bucket { tokens: per_minute, at_ms: 0 };
-        Self { per_minute, max_buckets, buckets: HashMap::new(), shared, swept_ms: None }
+        Self::with_burst(per_minute, per_minute, max_buckets)
+    }
+
+    /// The same with `burst` at once instead of a minute's worth.
+    pub fn with_burst(per_minute: u32, burst: u32, max_buckets: usize) -> Self {
+        let (per_minute, burst) = (f64::from(per_minute), f64::from(burst));
+        let shared = Bucket { tokens: burst, at_ms: 0 };
+        Self { per_minute, burst, max_buckets, buckets: HashMap::new(), shared, swept_ms: None }
     }
 
     /// Takes one.
@@ -100,7 +107,7 @@ impl<K: Hash + Eq> Buckets<K> {
             None if has_room => return Ok(()),
             None => self.shared,
         };
-        bucket.fill(self.per_minute, now_ms);
+        bucket.fill(self.per_minute, self.burst, now_ms);
         bucket.come_back(self.per_minute)
     }
 
@@ -110,22 +117,22 @@ impl<K: Hash + Eq> Buckets<K> {
         if self.per_minute == 0.0 {
             return;
         }
-        let least = -self.per_minute;
+        let least = -self.burst;
         let bucket = self.bucket(key, now_ms);
         bucket.tokens = (bucket.tokens - 1.0).max(least);
     }
 
     fn bucket(&mut self, key: K, now_ms: u64) -> &mut Bucket {
-        let per_minute = self.per_minute;
+        let (per_minute, burst) = (self.per_minute, self.burst);
         if !self.buckets.contains_key(&key) && self.buckets.len() >= self.max_buckets {
             self.sweep(now_ms);
         }
         let bucket = if self.buckets.len() >= self.max_buckets && !self.buckets.contains_key(&key) {
             &mut self.shared
         } else {
-            self.buckets.entry(key).or_insert(Bucket { tokens: per_minute, at_ms: now_ms })
+            self.buckets.entry(key).or_insert(Bucket { tokens: burst, at_ms: now_ms })
         };
-        bucket.fill(per_minute, now_ms);
+        bucket.fill(per_minute, burst, now_ms);
         bucket
     }
 
@@ -134,10 +141,10 @@ impl<K: Hash + Eq> Buckets<K> {
             return;
         }
         self.swept_ms = Some(now_ms);
-        let per_minute = self.per_minute;
+        let (per_minute, burst) = (self.per_minute, self.burst);
         self.buckets.retain(|_, bucket| {
-            bucket.fill(per_minute, now_ms);
-            bucket.tokens < per_minute
+            bucket.fill(per_minute, burst, now_ms);
+            bucket.tokens < burst
         });
     }
 }
@@ -229,6 +236,21 @@ mod tests {
         }
         assert!(buckets.take("a", 3_600_000).is_err(), "no more than a minute's worth is saved up");
         assert!(buckets.take("a", 0).is_err(), "a clock that goes back gives nothing");
+    }
+
+    #[test]
+    fn a_burst_of_its_own_passes_at_once_and_the_rest_at_the_rate() {
+        let mut buckets = Buckets::with_burst(30, 5, 10);
+        for _ in 0..5 {
+            assert_eq!(buckets.take("a", 0), Ok(()));
+        }
+        assert_eq!(buckets.take("a", 0), Err(ComeBack { after_ms: 2_000 }));
+        assert_eq!(buckets.take("a", 2_000), Ok(()));
+        assert!(buckets.take("a", 2_000).is_err());
+        for _ in 0..5 {
+            assert_eq!(buckets.take("a", 3_600_000), Ok(()));
+        }
+        assert!(buckets.take("a", 3_600_000).is_err(), "no more than the burst is saved up");
     }
 
     #[test]

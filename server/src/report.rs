@@ -113,6 +113,14 @@ pub struct Tally {
     pub deals_refused: u64,
     /// Of these, because the database was away.
     pub deals_refused_away: u64,
+    /// Texts that players said and others could hear.
+    pub said: u64,
+    /// Texts that were refused for what they were.
+    pub said_refused: u64,
+    /// Texts above an account's rate.
+    pub said_over_rate: u64,
+    /// Lines that a player was not sent, for there were too many.
+    pub said_unheard: u64,
 }
 
 impl Tally {
@@ -195,6 +203,10 @@ pub struct Report {
     deals_done: u64,
     deals_refused: u64,
     deals_refused_away: u64,
+    said: u64,
+    said_refused: u64,
+    said_over_rate: u64,
+    said_unheard: u64,
     ore_moves: u64,
     deal_ms_max: u64,
     flushed_rows: u64,
@@ -247,6 +259,10 @@ impl Core<'_, '_> {
             deals_done: tally.deals_done,
             deals_refused: tally.deals_refused,
             deals_refused_away: tally.deals_refused_away,
+            said: tally.said,
+            said_refused: tally.said_refused,
+            said_over_rate: tally.said_over_rate,
+            said_unheard: tally.said_unheard,
             ore_moves: books.moves,
             deal_ms_max: books.deal_ms_max,
             flushed_rows: store.flushed_rows,
@@ -310,6 +326,10 @@ pub fn show_status(mut core: Core<'_, '_>, shown: Option<Res<'_, Shown>>, start:
         text.gauge("sidereal_store_loss_window_max_ms", "Greatest age of a stored change.", store.loss_window_max_ms);
         text.gauge("sidereal_store_flush_ms_p99", "Duration of a batch, 99 of 100.", store.flush_ms_p99);
     }
+    text.counter("sidereal_said_total", "Texts that players said.", core.tally.said);
+    text.counter("sidereal_said_refused_total", "Texts refused for what they were.", core.tally.said_refused);
+    text.counter("sidereal_said_over_rate_total", "Texts above an account's rate.", core.tally.said_over_rate);
+    text.counter("sidereal_said_unheard_total", "Lines too many for who would hear them.", core.tally.said_unheard);
     if let Some(books) = core.storage.store().map(crate::db::Store::books_stats) {
         text.counter("sidereal_deals_total", "Deals done.", books.deals_done);
         text.counter("sidereal_deals_refused_total", "Deals refused.", core.tally.deals_refused);

@@ -1,6 +1,7 @@
 //! The order of everything in an update of the server, in one place.
 
 use crate::{
+    chat::take_talk,
     clock::Clock,
     deals::{take_deals, tend_deals},
     goods::{sync_lodes, tell_goods},
@@ -25,7 +26,7 @@ pub enum ServerSystems {
     /// Credentials are judged before naia reads its packets, so that who is admitted comes in at once.
     Admit,
     /// Frames of shards first, since the last ones of a shard that has gone still count: handoffs take
-    /// their next step as they come. Then who has come and gone, and requests: naia has just told.
+    /// their next step as they come. Then who has come and gone, requests and talk: naia has just told.
     Peers,
     /// Datagrams and the database's answers, as they come: inputs go on at once.
     Intake,
@@ -66,7 +67,7 @@ pub fn build(app: &mut App) {
         .add_systems(Update, (start_stopwatch, judge_credentials).chain().in_set(ServerSystems::Admit))
         .add_systems(
             Update,
-            (handle_frames, track_peers, answer_requests, take_deals).chain().in_set(ServerSystems::Peers),
+            (handle_frames, track_peers, answer_requests, take_deals, take_talk).chain().in_set(ServerSystems::Peers),
         )
         .add_systems(Update, (take_answers, handle_lane).chain().in_set(ServerSystems::Intake))
         .add_systems(Update, advance_clock.in_set(HandleTickEvents))

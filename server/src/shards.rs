@@ -258,7 +258,9 @@ impl Core<'_, '_> {
     ) {
         self.transfer(Event::Gone { id });
         let sector = self.mirror.get(id).map(|entry| entry.record.sector);
-        let by_name = by.and_then(|by| self.mirror.get(by)).map_or(String::new(), |entry| entry.record.name.clone());
+        let by = by.and_then(|by| self.mirror.get(by)).map(|entry| &entry.record);
+        let by = by.map(|by| (by.name.clone(), by.kind as u8, by.owner));
+        let (by_name, by_kind, by_owner) = by.unwrap_or((String::new(), u8::MAX, None));
         let Some(gone) = self.leave_mirror(id) else { return };
         self.forget_kept(id);
         self.tally.destroyed += 1;
@@ -286,11 +288,16 @@ impl Core<'_, '_> {
             return;
         }
         for address in self.players_near(sector.unwrap_or(gone.record.sector)) {
-            let yours = owner.is_some() && self.players.account_at(&address) == owner;
+            let account = self.players.account_at(&address);
+            let yours = owner.is_some() && account == owner;
             let news = messages::Destroyed {
                 victim: gone.record.net_id.0,
                 victim_name: gone.record.name.clone(),
+                victim_kind: gone.record.kind as u8,
+                victim_hull: gone.record.hull_kind.map_or(u8::MAX, |hull| hull as u8),
                 by_name: by_name.clone(),
+                by_kind,
+                by_you: by_owner.is_some() && account == by_owner,
                 yours,
             };
             self.notify(&address, &news);

@@ -88,7 +88,12 @@ struct Flyer {
 
 /// The tint that tells who `other` is; a missile's own is in its [`Look`].
 pub(super) fn tint_of(other: &Other) -> Tint {
-    match other.kind {
+    tint_of_kind(other.kind)
+}
+
+/// The tint of everything of a kind that is not the pilot's own.
+pub(super) fn tint_of_kind(kind: EntityKind) -> Tint {
+    match kind {
         EntityKind::Ship => palette::PLAYER,
         EntityKind::Drone | EntityKind::Missile => palette::DRONE,
         EntityKind::Asteroid => palette::ROCK,

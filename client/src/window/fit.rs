@@ -84,6 +84,17 @@ impl Fit {
         if self.is_narrow() { 166.0 } else { 38.0 }
     }
 
+    /// Where the lines of the chat end, from the bottom.
+    fn chat_bottom(&self) -> f32 {
+        if self.is_narrow() {
+            self.prompt_bottom() + 40.0
+        } else if self.is_compact() {
+            self.margin() + 112.0
+        } else {
+            self.margin() + 143.0
+        }
+    }
+
     /// Size of the help's letters, so that `lines` of them have room.
     pub(super) fn help_size(&self, lines: usize) -> f32 {
         let by_height = (self.room.y - 2.0 * 14.0) / (lines as f32 * 1.22);
@@ -107,6 +118,10 @@ pub(super) enum Place {
     Hint,
     /// See [`Place::Hint`].
     Prompt,
+    /// What is said, above the panel with hull and speed.
+    Chat,
+    /// Who destroyed whom, under the line on the link.
+    Feed,
 }
 
 /// Measures the window.
@@ -157,6 +172,8 @@ pub(super) fn lay_out(
             }
             Place::Hint => node.bottom = px(if fit.is_narrow() { fit.prompt_bottom() + 20.0 } else { 12.0 }),
             Place::Prompt => node.bottom = px(fit.prompt_bottom()),
+            Place::Chat => (node.left, node.bottom) = (margin, px(fit.chat_bottom())),
+            Place::Feed => (node.right, node.top) = (margin, px(if fit.is_compact() { 44.0 } else { 36.0 })),
         }
     }
     for (line, mut font) in &mut fonts {

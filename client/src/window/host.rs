@@ -3,7 +3,8 @@
 //! until the frame's end. So whoever runs the player between frames (a page that is hidden) finds it whole.
 
 use crate::{
-    FrameDelta, controls::PilotIntent, deals::DealBook, player::Player, session::SessionState, view::WorldView,
+    FrameDelta, chat::ChatBook, controls::PilotIntent, deals::DealBook, player::Player, session::SessionState,
+    view::WorldView,
 };
 use bevy::prelude::*;
 use sidereal_transport::ClientHandle;
@@ -86,6 +87,7 @@ fn fly_sessions(world: &mut World) {
 fn exchange_all(window: &mut World, session: &mut World) {
     exchange::<PilotIntent>(window, session);
     exchange::<DealBook>(window, session);
+    exchange::<ChatBook>(window, session);
     exchange::<WorldView>(window, session);
 }
 

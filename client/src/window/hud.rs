@@ -342,8 +342,6 @@ fn news_tint(notice: &Notice) -> Tint {
     let left = ((NOTICE_SECONDS - notice.age_s) / NEWS_FADE_S).clamp(0.0, 1.0) as f32;
     let tint = match notice.kind {
         NoticeKind::Info => palette::TEXT,
-        NoticeKind::Kill => palette::EMBER,
-        NoticeKind::Death => palette::ALERT,
         NoticeKind::Warning => palette::HULL_WORN,
     };
     tint.at(0.95 * left)

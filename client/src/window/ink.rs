@@ -88,6 +88,11 @@ impl Tint {
         Self { opacity: opacity.clamp(0.0, 1.0), ..self }
     }
 
+    /// The same colour, with `share` of its opacity.
+    pub(super) const fn faded(self, share: f32) -> Self {
+        self.at(self.opacity * share)
+    }
+
     /// A colour `share` of the way to `other`; keeps its own opacity.
     pub(super) fn toward(self, other: Tint, share: f32) -> Self {
         let share = share.clamp(0.0, 1.0);

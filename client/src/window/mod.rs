@@ -7,10 +7,12 @@
 
 mod bodies;
 mod canvas;
+mod chat;
 mod connection;
 mod desk;
 mod dice;
 mod effects;
+mod feed;
 mod fit;
 mod host;
 mod hud;
@@ -36,7 +38,9 @@ mod vision;
 #[cfg(target_family = "wasm")]
 pub mod web;
 
-use crate::{FrameDelta, controls::PilotIntent, deals::DealBook, session::SessionState, view::WorldView};
+use crate::{
+    FrameDelta, chat::ChatBook, controls::PilotIntent, deals::DealBook, session::SessionState, view::WorldView,
+};
 #[cfg(not(target_family = "wasm"))]
 pub use native::{WindowConfig, run};
 pub use palette::Scheme;
@@ -107,6 +111,8 @@ impl Plugin for WindowPlugin {
             .init_resource::<PilotIntent>()
             .init_resource::<DealBook>()
             .init_resource::<desk::Desk>()
+            .init_resource::<ChatBook>()
+            .init_resource::<chat::Typing>()
             .init_resource::<SessionState>()
             .init_resource::<StopWhen>()
             .init_resource::<keys::Taps>()
@@ -130,6 +136,8 @@ impl Plugin for WindowPlugin {
                 hud::spawn_hud,
                 panels::spawn_panels,
                 connection::spawn_connection,
+                chat::spawn_chat,
+                feed::spawn_feed,
             ),
         )
         .add_systems(First, pass_frame.after(bevy::time::TimeSystems))
@@ -137,6 +145,7 @@ impl Plugin for WindowPlugin {
             PreUpdate,
             (
                 keys::let_go,
+                chat::read_typing.run_if(settings::menu::is_closed),
                 (desk::read_desk_keys, keys::read_view_keys).chain().run_if(settings::menu::is_closed),
                 settings::menu::read_menu_keys,
                 settings::menu::press_lines,
@@ -168,6 +177,7 @@ impl Plugin for WindowPlugin {
                     fit::lay_out,
                     panels::fit_panels,
                     (hud::write_lines, connection::show_connection, settings::menu::show_menu).chain(),
+                    (feed::show_feed, chat::show_chat).chain(),
                     hud::show_panels,
                     hud::fill_arms,
                     hud::fill_hold,

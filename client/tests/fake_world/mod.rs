@@ -20,7 +20,7 @@ use bevy::{
 };
 use naia_bevy_server::{
     CommandsExt, Plugin as NaiaPlugin, RoomKey, Server, ServerConfig, UserKey,
-    events::{ConnectEvent, RequestEvents, TickEvent},
+    events::{ConnectEvent, MessageEvents, RequestEvents, TickEvent},
 };
 use naia_bevy_shared::{HandleTickEvents, HandleWorldEvents, SendPackets};
 use sidereal_client::{
@@ -35,10 +35,10 @@ use sidereal_protocol::{
     flight::{Controls, FlightState, HullKind, step},
     ids::{EntityId, NetId},
     input::{Input, InputPacket},
-    limits::PROTOCOL_VERSION,
+    limits::{MAX_SAY_BYTES, PROTOCOL_VERSION},
     messages::{
-        Credential, Deal, DealOutcome, DealReply, Destroyed, Purse, Respawn, RespawnReply, ShipAssigned, TradeNews,
-        Welcome,
+        Credential, Deal, DealOutcome, DealReply, Destroyed, Purse, Respawn, RespawnReply, Said, Say, ShipAssigned,
+        TradeNews, Welcome,
     },
     motion::{EngineGlow, Motion, SectorNews, encode_sector_update},
     own_state::{OwnState, encode_own_states},
@@ -119,6 +119,8 @@ pub struct World {
     pub destroy: bool,
     /// Throws the ship's state off by this at the next tick.
     pub blow: DVec2,
+    /// What the player said, in order; each is told back.
+    pub said: Vec<String>,
     /// Applies this many inputs twice.
     pub double: u64,
     pub refuse: bool,
@@ -202,7 +204,10 @@ impl Game {
         let network = MemoryNetwork::new(7, conditions);
         let (server_handle, server_socket) = network.server(PROTOCOL_VERSION);
         let fields = [64, 64, 8, 8, 32, 32, 64, 32, 64].map(Field::Bits);
-        let messages = ClientMessages::new(&schema::protocol()).request::<Respawn>(&[]).request::<Deal>(&fields);
+        let messages = ClientMessages::new(&schema::protocol())
+            .request::<Respawn>(&[])
+            .request::<Deal>(&fields)
+            .message::<Say>(&[Field::Bits(8), Field::Bytes(MAX_SAY_BYTES)]);
         server_handle.set_client_messages(messages);
         server_handle.gate_auth();
         let mut server = App::new();
@@ -219,6 +224,7 @@ impl Game {
                 tick: SimTick(0),
                 destroy: false,
                 blow: DVec2::ZERO,
+                said: Vec::new(),
                 double: 0,
                 refuse: false,
                 flash: false,
@@ -244,7 +250,7 @@ impl Game {
                 felt: Vec::new(),
             })
             .add_systems(Update, judge)
-            .add_systems(Update, (welcome, respawn, deal).chain().in_set(HandleWorldEvents))
+            .add_systems(Update, (welcome, respawn, deal, talk).chain().in_set(HandleWorldEvents))
             .add_systems(Update, (tell, tick, fly_missiles, hit_missiles).chain().in_set(HandleTickEvents))
             .add_systems(Update, include_all.before(SendPackets))
             .add_systems(Update, flush.after(SendPackets));
@@ -279,12 +285,13 @@ impl Game {
     /// The session ends, and another one begins with what is open in the book.
     pub fn reconnect(&mut self) {
         let book: DealBook = sidereal_client::deals::take_book(&mut self.client);
+        let chat = sidereal_client::chat::take_book(&mut self.client);
         session::close(&mut self.client);
         session::update(&mut self.client);
         let (handle, socket) = self.network.connector(PeerKind::Player, PROTOCOL_VERSION);
         self.handle = handle.clone();
         self.client = build_app(ClientConfig { ticket: TICKET.to_owned() }, handle, socket);
-        self.client.insert_resource(book);
+        self.client.insert_resource(book).insert_resource(chat);
     }
 
     /// The server goes on for `ticks`; the client stands still.
@@ -414,6 +421,17 @@ fn respawn(
     }
 }
 
+/// What the player says comes back to it.
+fn talk(mut naia: Server, mut messages: MessageReader<MessageEvents>, mut world: ResMut<World>) {
+    for events in messages.read() {
+        for (user, Say { scope, text }) in events.read::<RequestChannel, Say>() {
+            world.said.push(text.clone());
+            let said = Said { scope, speaker: "ada".to_owned(), text, yours: true };
+            naia.send_message::<NoticeChannel, _>(&user, &said).unwrap();
+        }
+    }
+}
+
 /// A deal that was done is answered again; for any other it depends on the mood.
 fn deal(mut naia: Server, mut requests: MessageReader<RequestEvents>, mut world: ResMut<World>) {
     for events in requests.read() {
@@ -482,7 +500,11 @@ fn tick(mut commands: Commands, mut naia: Server, mut ticks: MessageReader<TickE
                 let news = Destroyed {
                     victim: ship.net_id.0,
                     victim_name: "ada".to_owned(),
+                    victim_kind: EntityKind::Ship as u8,
+                    victim_hull: HullKind::Scout as u8,
                     by_name: "drone".to_owned(),
+                    by_kind: EntityKind::Drone as u8,
+                    by_you: false,
                     yours: true,
                 };
                 naia.send_message::<NoticeChannel, _>(&user, &news).unwrap();

@@ -7,6 +7,7 @@
 use proptest::test_runner::{Config, RngSeed};
 
 mod bits;
+mod chat;
 mod deals;
 mod flight;
 mod given;

@@ -1,0 +1,118 @@
+//! What players say to each other: who hears it, and how often one may speak.
+//!
+//! Nothing is stored, and no shard knows of it: a text goes from its speaker's session to those of who hears it.
+
+use crate::{
+    core::Core,
+    rate_limit::{Buckets, ComeBack, MAX_BUCKETS},
+};
+use bevy::prelude::{MessageReader, Resource};
+use naia_bevy_server::{UserKey, events::MessageEvents};
+use sidereal_protocol::{
+    chat::{Scope, clean},
+    ids::AccountId,
+    messages::{Said, Say},
+    schema::RequestChannel,
+    sector::SectorId,
+    tick::TICK_DURATION,
+};
+use std::net::SocketAddr;
+
+/// What an account may say at once...
+const SAY_BURST: u32 = 5;
+/// ...and then in a minute: one each 2 s, faster than anybody types for long.
+const SAYS_PER_MINUTE: u32 = 30;
+
+/// Lines that one account is sent at once...
+const HEAR_BURST: u32 = 30;
+/// ...and then in a minute: ten a second, which is more than can be read. What is over that is dropped and counted, so that
+/// a crowd in one place costs each of its players 4 KB/s at most, and naia's queues stay short.
+const HEARD_PER_MINUTE: u32 = 600;
+
+/// How much everybody has said and heard just now. By account, so that a new session brings nothing.
+#[derive(Debug, Resource)]
+pub struct Chat {
+    voices: Buckets<AccountId>,
+    ears: Buckets<AccountId>,
+}
+
+impl Default for Chat {
+    fn default() -> Self {
+        Self {
+            voices: Buckets::with_burst(SAYS_PER_MINUTE, SAY_BURST, MAX_BUCKETS),
+            ears: Buckets::with_burst(HEARD_PER_MINUTE, HEAR_BURST, MAX_BUCKETS),
+        }
+    }
+}
+
+impl Core<'_, '_> {
+    /// A player says something.
+    fn say(&mut self, user: UserKey, say: &Say) {
+        let Some((address, account, name)) = self.players.speaker(user) else { return };
+        let now_ms = self.chat_ms();
+        if let Err(wait) = self.chat.voices.take(account, now_ms) {
+            self.tally.said_over_rate += 1;
+            self.hear(address, account, &Said::notice(too_fast(wait)));
+            return;
+        }
+        match self.judge_text(address, say) {
+            Ok((heard_by, scope, text)) => {
+                self.tally.said += 1;
+                for listener in heard_by {
+                    let Some(ears) = self.players.account_at(&listener) else { continue };
+                    let (speaker, text, yours) = (name.clone(), text.clone(), listener == address);
+                    self.hear(listener, ears, &Said { scope: scope as u8, speaker, text, yours });
+                }
+            }
+            Err(reason) => {
+                self.tally.said_refused += 1;
+                self.hear(address, account, &Said::notice(reason));
+            }
+        }
+    }
+
+    /// Who hears what.
+    fn judge_text(&self, address: SocketAddr, say: &Say) -> Result<(Vec<SocketAddr>, Scope, String), String> {
+        let scope = say.scope().map_err(|problem| problem.to_string())?;
+        let text = clean(&say.text).map_err(|problem| problem.to_string())?;
+        let mut heard_by = match scope {
+            Scope::World => self.players.addresses().collect(),
+            // Who has lost the ship still looks on from where that was.
+            Scope::Sector => {
+                let sector: Option<SectorId> = self.interest.center(&address);
+                let sector = sector.ok_or("you are in no sector yet: say it to the world")?;
+                self.players_near(sector)
+            }
+        };
+        // The own room may not be entered yet.
+        if !heard_by.contains(&address) {
+            heard_by.push(address);
+        }
+        Ok((heard_by, scope, text))
+    }
+
+    fn hear(&mut self, address: SocketAddr, account: AccountId, said: &Said) {
+        let now_ms = self.chat_ms();
+        match self.chat.ears.take(account, now_ms) {
+            Ok(()) => self.notify(&address, said),
+            Err(_) => self.tally.said_unheard += 1,
+        }
+    }
+
+    fn chat_ms(&self) -> u64 {
+        self.clock.tick.0.saturating_mul(TICK_DURATION.as_millis() as u64)
+    }
+}
+
+fn too_fast(wait: ComeBack) -> String {
+    format!("you talk too fast: it was not said; wait {} s", wait.after_s())
+}
+
+/// Takes what players say.
+pub fn take_talk(mut core: Core<'_, '_>, mut messages: MessageReader<'_, '_, MessageEvents>) {
+    for events in messages.read() {
+        for (user, say) in events.read::<RequestChannel, Say>() {
+            core.say(user, &say);
+        }
+    }
+}
