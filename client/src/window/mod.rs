@@ -48,6 +48,7 @@ use bevy::{
     app::{AppExit, TerminalCtrlCHandlerPlugin},
     input::InputSystems,
     prelude::*,
+    ui::UiSystems,
     window::{PresentMode, WindowResolution},
     winit::WinitSettings,
 };
@@ -131,7 +132,7 @@ impl Plugin for WindowPlugin {
             .init_resource::<marks::NameTags>()
             .init_resource::<hud::Gauges>();
         app.world_mut().resource_mut::<StopWhen>().seconds = self.seconds;
-        app.configure_sets(PreUpdate, WindowSystems::Hands.after(InputSystems))
+        app.configure_sets(PreUpdate, WindowSystems::Hands.after(InputSystems).after(UiSystems::Focus))
             .configure_sets(Update, (WindowSystems::Look, WindowSystems::Paint, WindowSystems::Show).chain());
         app.add_systems(
             Startup,
@@ -148,9 +149,9 @@ impl Plugin for WindowPlugin {
             PreUpdate,
             (
                 keys::let_go,
-                (desk::read_desk_keys, keys::read_view_keys).chain().run_if(settings::menu::is_closed),
                 settings::menu::read_menu_keys,
                 settings::menu::press_lines,
+                (desk::read_desk_keys, keys::read_view_keys).chain().run_if(settings::menu::is_closed),
                 panels::press_rows.run_if(settings::menu::is_closed),
                 keys::read_hands,
                 keys::ask_for_ship,
