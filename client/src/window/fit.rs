@@ -16,9 +16,9 @@ const GROWTH: f32 = 0.75;
 /// Text has this many of a screen's own pixels at least.
 const LEAST_TEXT_PIXELS: f32 = 11.0;
 /// The smallest text there is, at a scale of one.
-pub(super) const SMALLEST_TEXT: f32 = 12.0;
+const SMALLEST_TEXT: f32 = 12.0;
 /// The room that everything fits in at least, pixels at a scale of one.
-const LEAST_ROOM: f32 = 320.0;
+pub(super) const LEAST_ROOM: f32 = 320.0;
 /// Rooms narrower than this are compact...
 const COMPACT_WIDTH: f32 = 860.0;
 /// ...and lower ones.

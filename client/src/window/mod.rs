@@ -64,6 +64,9 @@ use std::{
 /// The smallest window that everything fits in, logical pixels.
 const MIN_SIZE: Vec2 = Vec2::new(320.0, 320.0);
 
+/// The window as it opens at first, logical pixels.
+const START_SIZE: [u32; 2] = [1280, 720];
+
 /// What the drivers of the screen tell is for those who ask.
 const QUIET: &str = ",wgpu_hal=error,wgpu_core=warn,winit=error,bevy_winit=warn";
 
@@ -242,7 +245,7 @@ pub fn default_plugins() -> impl PluginGroup {
     let window = Window {
         title: "Sidereal".to_owned(),
         name: Some("sidereal".to_owned()),
-        resolution: WindowResolution::new(1280, 720),
+        resolution: WindowResolution::new(START_SIZE[0], START_SIZE[1]),
         resize_constraints: WindowResizeConstraints { min_width: MIN_SIZE.x, min_height: MIN_SIZE.y, ..default() },
         present_mode: PresentMode::AutoVsync,
         ..default()
