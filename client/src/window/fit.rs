@@ -76,7 +76,7 @@ impl Fit {
 
     /// Width of the hull bar.
     fn hull_pixels(&self) -> f32 {
-        if self.is_compact() { 142.0 } else { 236.0 }
+        if self.is_compact() { 164.0 } else { 236.0 }
     }
 
     /// Where the line of what can be done stands, from the bottom.
@@ -87,7 +87,7 @@ impl Fit {
     /// Size of the help's letters, so that `lines` of them have room.
     pub(super) fn help_size(&self, lines: usize) -> f32 {
         let by_height = (self.room.y - 2.0 * 14.0) / (lines as f32 * 1.22);
-        let by_width = (self.room.x - 60.0) / 23.0;
+        let by_width = (self.room.x - 60.0) / 25.5;
         by_height.min(by_width).clamp(8.0, 16.0)
     }
 }

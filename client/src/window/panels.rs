@@ -74,7 +74,11 @@ pub(super) enum Words {
 pub(super) struct RowBack(usize);
 
 fn words(words: Words, size: f32) -> impl Bundle {
-    let layout = TextLayout { justify: Justify::Left, linebreak: LineBreak::NoWrap };
+    let linebreak = match words {
+        Words::StationPurse | Words::OfferTerms | Words::Prompt => LineBreak::WordBoundary,
+        _ => LineBreak::NoWrap,
+    };
+    let layout = TextLayout { justify: Justify::Left, linebreak };
     (words, Text::default(), TextFont::from_font_size(size), TextColor(palette::TEXT.color()), layout)
 }
 
@@ -233,6 +237,7 @@ pub(super) fn fit_panels(
     for mut node in &mut panels {
         node.padding = UiRect::axes(either(16.0, 6.0), either(14.0, 6.0));
         node.row_gap = either(5.0, 2.0);
+        node.max_width = px(fit.room.x - 4.0);
     }
     for (which, mut font) in &mut texts {
         let (usual, small) = match which {

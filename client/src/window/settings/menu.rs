@@ -18,8 +18,8 @@ use bevy::{
 };
 
 /// Widths of the columns, and height of a line, pixels.
-const LABEL_PIXELS: f32 = 148.0;
-const SLOT_PIXELS: f32 = 76.0;
+const LABEL_PIXELS: f32 = 132.0;
+const SLOT_PIXELS: f32 = 84.0;
 const LINE_PIXELS: f32 = 19.0;
 /// Height of what is above and below the lines, pixels.
 const FRAME_PIXELS: f32 = 96.0;
@@ -157,7 +157,7 @@ fn cell(line: usize, column: usize) -> impl Bundle {
     let node = Node {
         width: px(width),
         height: percent(100),
-        padding: UiRect::horizontal(px(4)),
+        padding: UiRect::horizontal(px(2)),
         align_items: AlignItems::Center,
         // What an option is set to is longer than a key's name, and has the room of two.
         overflow: if line < OPTIONS.len() { Overflow::visible() } else { Overflow::clip() },
