@@ -9,6 +9,7 @@ use super::{
     hud::panel,
     ink::Tint,
     palette::{self, Palette},
+    settings::menu::Menu,
 };
 use crate::{
     chat::{ChatBook, ChatLine},
@@ -136,12 +137,18 @@ pub(super) fn read_typing(
     mut losses: MessageReader<KeyboardFocusLost>,
     view: Res<WorldView>,
     desk: Res<Desk>,
+    menu: Res<Menu>,
     mut keys: ResMut<ButtonInput<KeyCode>>,
     mut typing: ResMut<Typing>,
     mut book: ResMut<ChatBook>,
 ) {
     if losses.read().count() > 0 {
         typing.let_go();
+    }
+    if menu.is_open {
+        // Its keys are its own.
+        inputs.clear();
+        return;
     }
     let was_open = typing.open;
     for input in inputs.read() {
@@ -325,6 +332,7 @@ mod tests {
             .init_resource::<Typing>()
             .init_resource::<ChatBook>()
             .init_resource::<Desk>()
+            .init_resource::<Menu>()
             .init_resource::<WorldView>()
             .init_resource::<keys::Taps>()
             .init_resource::<PilotIntent>()

@@ -16,9 +16,9 @@ const GROWTH: f32 = 0.75;
 /// Text has this many of a screen's own pixels at least.
 const LEAST_TEXT_PIXELS: f32 = 11.0;
 /// The smallest text there is, at a scale of one.
-pub(super) const SMALLEST_TEXT: f32 = 12.0;
+const SMALLEST_TEXT: f32 = 12.0;
 /// The room that everything fits in at least, pixels at a scale of one.
-const LEAST_ROOM: f32 = 320.0;
+pub(super) const LEAST_ROOM: f32 = 320.0;
 /// Rooms narrower than this are compact...
 const COMPACT_WIDTH: f32 = 860.0;
 /// ...and lower ones.
@@ -76,7 +76,7 @@ impl Fit {
 
     /// Width of the hull bar.
     fn hull_pixels(&self) -> f32 {
-        if self.is_compact() { 142.0 } else { 236.0 }
+        if self.is_compact() { 164.0 } else { 236.0 }
     }
 
     /// Where the line of what can be done stands, from the bottom.
@@ -98,7 +98,7 @@ impl Fit {
     /// Size of the help's letters, so that `lines` of them have room.
     pub(super) fn help_size(&self, lines: usize) -> f32 {
         let by_height = (self.room.y - 2.0 * 14.0) / (lines as f32 * 1.22);
-        let by_width = (self.room.x - 60.0) / 23.0;
+        let by_width = (self.room.x - 60.0) / 25.5;
         by_height.min(by_width).clamp(8.0, 16.0)
     }
 }

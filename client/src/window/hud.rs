@@ -358,16 +358,19 @@ pub(super) fn write_lines(
     settings: Res<Settings>,
     note: Res<Note>,
     fit: Res<Fit>,
+    menu: Res<Menu>,
     mut gauges: ResMut<Gauges>,
     mut lines: Query<(&Line, &mut Text, &mut TextColor, &mut TextFont)>,
 ) {
     let delta = time.delta_secs();
     gauges.frame_s += (delta - gauges.frame_s) * FRAME_RATE_SHARE;
+    let is_covered = is_covered(&fit, &menu, &shown, &view);
     let now_s = time.elapsed_secs_f64();
     let stalled = view.own.as_ref().is_some_and(|own| own.stalled);
     let (title, advice, alarm) = banner(&state, downtime.remaining_s(now_s), stalled, &settings.keys);
     for (line, mut text, mut color, mut font) in &mut lines {
         let (words, tint) = match line {
+            Line::Sector | Line::Link | Line::News(_) | Line::Hint if is_covered => (String::new(), palette::TEXT),
             Line::Speed => {
                 let speed = view.own.as_ref().map_or(0.0, |own| own.state.velocity.length());
                 (format!("{speed:.0} u/s"), palette::TEXT)
@@ -426,6 +429,11 @@ pub(super) fn write_lines(
     }
 }
 
+/// In a small room what is read covers the rest.
+fn is_covered(fit: &Fit, menu: &Menu, shown: &Shown, view: &WorldView) -> bool {
+    fit.is_compact() && (menu.is_open || shown.help || matches!(view.dock, Dock::Docked { .. }))
+}
+
 fn link_line(view: &WorldView, rate: f32, is_narrow: bool) -> (String, Tint) {
     let players = match view.players_near {
         0 => "nobody near".to_owned(),
@@ -480,8 +488,7 @@ pub(super) fn show_panels(
     }
     let stalled = view.own.as_ref().is_some_and(|own| own.stalled);
     let visible = |shows: bool| if shows { Visibility::Inherited } else { Visibility::Hidden };
-    // In a small room what is read covers the rest.
-    let is_covered = fit.is_compact() && (menu.is_open || shown.help || matches!(view.dock, Dock::Docked { .. }));
+    let is_covered = is_covered(&fit, &menu, &shown, &view);
     let shows_ship = view.own.is_some() && !is_covered;
     let wanted = [
         visible(!banner(&state, None, stalled, &settings.keys).0.is_empty()),

@@ -51,6 +51,7 @@ use bevy::{
     app::AppExit,
     input::InputSystems,
     prelude::*,
+    ui::UiSystems,
     window::{PresentMode, WindowResolution},
     winit::WinitSettings,
 };
@@ -58,6 +59,9 @@ use std::path::PathBuf;
 
 /// The smallest window that everything fits in, logical pixels.
 const MIN_SIZE: Vec2 = Vec2::new(320.0, 320.0);
+
+/// The window as it opens at first, logical pixels.
+const START_SIZE: [u32; 2] = [1280, 720];
 
 /// The order in which the window does its part of a frame.
 #[derive(SystemSet, Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -126,7 +130,7 @@ impl Plugin for WindowPlugin {
             .init_resource::<marks::NameTags>()
             .init_resource::<hud::Gauges>();
         app.world_mut().resource_mut::<StopWhen>().seconds = self.seconds;
-        app.configure_sets(PreUpdate, WindowSystems::Hands.after(InputSystems))
+        app.configure_sets(PreUpdate, WindowSystems::Hands.after(InputSystems).after(UiSystems::Focus))
             .configure_sets(Update, (WindowSystems::Look, WindowSystems::Paint, WindowSystems::Show).chain());
         app.add_systems(
             Startup,
@@ -145,10 +149,10 @@ impl Plugin for WindowPlugin {
             PreUpdate,
             (
                 keys::let_go,
-                chat::read_typing.run_if(settings::menu::is_closed),
-                (desk::read_desk_keys, keys::read_view_keys).chain().run_if(settings::menu::is_closed),
+                chat::read_typing,
                 settings::menu::read_menu_keys,
                 settings::menu::press_lines,
+                (desk::read_desk_keys, keys::read_view_keys).chain().run_if(settings::menu::is_closed),
                 panels::press_rows.run_if(settings::menu::is_closed),
                 keys::read_hands,
                 keys::ask_for_ship,
@@ -228,7 +232,7 @@ pub fn default_plugins() -> impl PluginGroup {
     let window = Window {
         title: "Sidereal".to_owned(),
         name: Some("sidereal".to_owned()),
-        resolution: WindowResolution::new(1280, 720),
+        resolution: WindowResolution::new(START_SIZE[0], START_SIZE[1]),
         resize_constraints: WindowResizeConstraints { min_width: MIN_SIZE.x, min_height: MIN_SIZE.y, ..default() },
         present_mode: PresentMode::AutoVsync,
         ..default()

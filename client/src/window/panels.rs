@@ -3,7 +3,7 @@
 
 use super::{
     desk::{Desk, Draft, ROWS, rows},
-    fit::{Fit, Place},
+    fit::{Fit, LEAST_ROOM, Place},
     hud::panel,
     ink::Tint,
     palette::{self, Palette},
@@ -74,25 +74,42 @@ pub(super) enum Words {
 pub(super) struct RowBack(usize);
 
 fn words(words: Words, size: f32) -> impl Bundle {
-    let layout = TextLayout { justify: Justify::Left, linebreak: LineBreak::NoWrap };
+    let linebreak = match words {
+        Words::StationPurse | Words::OfferTerms | Words::Prompt => LineBreak::WordBoundary,
+        _ => LineBreak::NoWrap,
+    };
+    let layout = TextLayout { justify: Justify::Left, linebreak };
     (words, Text::default(), TextFont::from_font_size(size), TextColor(palette::TEXT.color()), layout)
 }
 
-/// A column of the list at a station: its width in a room with space, and in a compact one.
+/// A column of the list at a station: its width in a room with space, and in the smallest one. What a compact room has
+/// more goes to one column after the other.
 #[derive(Component, Debug, Clone, Copy)]
 pub(super) struct Column {
     usual: f32,
-    compact: f32,
+    smallest: f32,
+    /// What the columns before it take first.
+    after: f32,
+}
+
+impl Column {
+    fn width(&self, fit: &Fit) -> f32 {
+        if !fit.is_compact() {
+            return self.usual;
+        }
+        let spare = fit.room.x - LEAST_ROOM - self.after;
+        (self.smallest + spare.max(0.0)).min(self.usual)
+    }
 }
 
 /// What surrounds a panel.
 #[derive(Component)]
 pub(super) struct Surround;
 
-fn column(width: f32, compact: f32, text: Words) -> impl Bundle {
+fn column(usual: f32, smallest: f32, after: f32, text: Words) -> impl Bundle {
     (
-        Column { usual: width, compact },
-        Node { width: px(width), overflow: Overflow::clip(), ..default() },
+        Column { usual, smallest, after },
+        Node { width: px(usual), overflow: Overflow::clip(), ..default() },
         children![words(text, 13.0)],
     )
 }
@@ -110,9 +127,9 @@ fn row(index: usize) -> impl Bundle {
         BackgroundColor(Color::NONE),
         Interaction::default(),
         children![
-            column(LABEL_PIXELS, 196.0, Words::RowLabel(index)),
-            column(PRICE_PIXELS, 36.0, Words::RowPrice(index)),
-            column(REASON_PIXELS, 44.0, Words::RowReason(index)),
+            column(LABEL_PIXELS, 196.0, 0.0, Words::RowLabel(index)),
+            column(PRICE_PIXELS, 36.0, 108.0, Words::RowPrice(index)),
+            column(REASON_PIXELS, 44.0, 128.0, Words::RowReason(index)),
         ],
     )
 }
@@ -207,7 +224,7 @@ pub(super) fn fit_panels(
     let compact = fit.is_compact();
     let either = |usual: f32, small: f32| px(if compact { small } else { usual });
     for (column, mut node) in &mut columns {
-        node.width = either(column.usual, column.compact);
+        node.width = px(column.width(&fit));
     }
     for mut node in &mut surrounds {
         node.padding = UiRect::all(either(56.0, 2.0));
@@ -220,6 +237,7 @@ pub(super) fn fit_panels(
     for mut node in &mut panels {
         node.padding = UiRect::axes(either(16.0, 6.0), either(14.0, 6.0));
         node.row_gap = either(5.0, 2.0);
+        node.max_width = px(fit.room.x - 4.0);
     }
     for (which, mut font) in &mut texts {
         let (usual, small) = match which {

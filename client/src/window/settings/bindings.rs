@@ -49,19 +49,19 @@ actions! {
     Beam, "beam", "beam", key(KeyCode::KeyE), Some(Trigger::Mouse(MouseButton::Right));
     Launch, "launch", "missile", key(KeyCode::KeyF), key(KeyCode::KeyQ);
     Mine, "mine", "mine (hold)", key(KeyCode::KeyC), None;
-    Boost, "boost", "boost (with thrust)", key(KeyCode::ShiftLeft), key(KeyCode::ShiftRight);
+    Boost, "boost", "boost", key(KeyCode::ShiftLeft), key(KeyCode::ShiftRight);
     Brake, "brake", "brake", key(KeyCode::KeyX), None;
     Dock, "dock", "dock, undock", key(KeyCode::KeyV), None;
-    Trade, "trade", "trade with the ship ahead", key(KeyCode::KeyT), None;
+    Trade, "trade", "offer a trade", key(KeyCode::KeyT), None;
     Accept, "accept", "accept an offer", key(KeyCode::KeyY), None;
     Decline, "decline", "decline an offer", key(KeyCode::KeyN), None;
-    Respawn, "respawn", "fly again when destroyed", key(KeyCode::KeyR), None;
-    ZoomIn, "zoom-in", "look closer (or wheel)", key(KeyCode::Equal), key(KeyCode::NumpadAdd);
-    ZoomOut, "zoom-out", "look farther (or wheel)", key(KeyCode::Minus), key(KeyCode::NumpadSubtract);
+    Respawn, "respawn", "fly again", key(KeyCode::KeyR), None;
+    ZoomIn, "zoom-in", "closer (or wheel)", key(KeyCode::Equal), key(KeyCode::NumpadAdd);
+    ZoomOut, "zoom-out", "farther (wheel)", key(KeyCode::Minus), key(KeyCode::NumpadSubtract);
     Grid, "grid", "sector grid", key(KeyCode::KeyG), None;
     Map, "map", "map", key(KeyCode::KeyM), None;
     Help, "help", "these keys", key(KeyCode::F1), None;
-    Settings, "settings", "settings (or Escape)", key(KeyCode::F2), None;
+    Settings, "settings", "settings (Escape)", key(KeyCode::F2), None;
     Link, "link", "connection", key(KeyCode::F3), None;
 }
 

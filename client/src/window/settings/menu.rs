@@ -18,8 +18,8 @@ use bevy::{
 };
 
 /// Widths of the columns, and height of a line, pixels.
-const LABEL_PIXELS: f32 = 148.0;
-const SLOT_PIXELS: f32 = 76.0;
+const LABEL_PIXELS: f32 = 132.0;
+const SLOT_PIXELS: f32 = 84.0;
 const LINE_PIXELS: f32 = 19.0;
 /// Height of what is above and below the lines, pixels.
 const FRAME_PIXELS: f32 = 96.0;
@@ -60,12 +60,16 @@ pub(in super::super) struct Menu {
     slot: usize,
     /// The next key that is pressed is for this line.
     waits: bool,
+    /// It was shown when this frame's keys were read: what closes it does nothing else.
+    was_open: bool,
+    /// A press of the mouse was taken for a line that waited, and is for no line.
+    is_pressed: bool,
     said: String,
 }
 
 impl Menu {
     fn close(&mut self) {
-        *self = Self::default();
+        *self = Self { was_open: self.was_open, ..Self::default() };
     }
 
     /// Whatever the line that the cursor is on does: `by` is where to.
@@ -105,6 +109,7 @@ impl Menu {
             return;
         };
         self.waits = false;
+        self.is_pressed = matches!(trigger, Trigger::Mouse(_));
         self.said = match settings.keys.bind(action, self.slot, trigger) {
             Some(other) if settings.keys.of(other) == [None; SLOTS] => {
                 format!("{} was for \"{}\", which has no key now", trigger.says(), other.says())
@@ -152,7 +157,7 @@ fn cell(line: usize, column: usize) -> impl Bundle {
     let node = Node {
         width: px(width),
         height: percent(100),
-        padding: UiRect::horizontal(px(4)),
+        padding: UiRect::horizontal(px(2)),
         align_items: AlignItems::Center,
         // What an option is set to is longer than a key's name, and has the room of two.
         overflow: if line < OPTIONS.len() { Overflow::visible() } else { Overflow::clip() },
@@ -221,6 +226,7 @@ pub(in super::super) fn read_menu_keys(
     let hands = Hands { bindings: &settings.keys, keys: &keys, mouse: &mouse, taken: &[] };
     let toggles = hands.begins(Action::Settings);
     let escapes = keys.just_pressed(KeyCode::Escape);
+    menu.was_open = menu.is_open;
     if !menu.is_open {
         scrolls.clear();
         menu.is_open = toggles || escapes && desk.draft.is_none();
@@ -277,7 +283,8 @@ pub(in super::super) fn press_lines(
     mut menu: ResMut<Menu>,
     mut settings: ResMut<Settings>,
 ) {
-    if !menu.is_open || menu.waits {
+    let is_taken = std::mem::take(&mut menu.is_pressed);
+    if !menu.is_open || menu.waits || is_taken {
         return;
     }
     let Some((MenuCell(line, column), _)) = cells.iter().find(|(_, what)| **what == Interaction::Pressed) else {
@@ -287,9 +294,9 @@ pub(in super::super) fn press_lines(
     menu.enter(&mut settings);
 }
 
-/// The panel is not open: keys are the pilot's.
+/// The panel is not open, nor was it when the frame began: keys are the pilot's.
 pub(in super::super) fn is_closed(menu: Res<Menu>) -> bool {
-    !menu.is_open
+    !menu.is_open && !menu.was_open
 }
 
 /// Shows the panel as it is.
@@ -471,6 +478,27 @@ mod tests {
         assert!(app.world().resource::<Settings>().reduced_motion);
         app.update();
         assert!(app.world().resource::<Settings>().reduced_motion, "once for a press");
+    }
+
+    #[test]
+    fn a_press_that_was_bound_presses_nothing_else_and_what_closes_the_panel_neither() {
+        let mut app = app();
+        tap(&mut app, &[KeyCode::F2]);
+        app.world_mut().resource_mut::<Menu>().line = line_of(Item::Keys(Action::Fire));
+        tap(&mut app, &[KeyCode::Enter]);
+        app.world_mut().resource_mut::<ButtonInput<MouseButton>>().press(MouseButton::Left);
+        app.world_mut().spawn((MenuCell(line_of(Item::Motion), 1), Interaction::Pressed));
+        app.update();
+        app.world_mut().resource_mut::<ButtonInput<MouseButton>>().clear();
+        let settings = app.world().resource::<Settings>();
+        assert_eq!(settings.keys.of(Action::Fire)[0], Some(Trigger::Mouse(MouseButton::Left)));
+        assert!(!settings.reduced_motion);
+        let closed = |app: &mut App| app.world_mut().run_system_cached(is_closed).unwrap();
+        app.world_mut().resource_mut::<Menu>().line = line_of(Item::Close);
+        tap(&mut app, &[KeyCode::Enter]);
+        assert!(!app.world().resource::<Menu>().is_open && !closed(&mut app));
+        app.update();
+        assert!(closed(&mut app));
     }
 
     #[test]

@@ -194,7 +194,8 @@ fn note_window(windows: Query<&Window, (With<PrimaryWindow>, Changed<Window>)>, 
     }
     if let Ok(window) = windows.single() {
         let sides = [window.width().round() as u32, window.height().round() as u32];
-        if sides.iter().all(|side| SIDES.contains(side)) && settings.window != Some(sides) {
+        let before = settings.window.unwrap_or(super::START_SIZE);
+        if sides.iter().all(|side| SIDES.contains(side)) && before != sides {
             settings.window = Some(sides);
         }
     }
