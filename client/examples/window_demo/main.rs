@@ -1,6 +1,10 @@
 //! The window without a server: a scripted scene, for looking at the picture.
 //!
-//! `cargo run -p sidereal-client --example window_demo -- --screenshot scene.png`
+//! `cargo run -p sidereal-client --example window_demo -- --scene fight --screenshot scene.png` takes a picture,
+//! `... -- --scene crowd --frames 300` measures what a frame costs.
+
+mod measure;
+mod showcase;
 
 use bevy::{
     app::AppExit,
@@ -58,6 +62,9 @@ struct Options {
     /// Smooth edges and all clouds, whatever draws
     #[arg(long)]
     full: bool,
+    /// Draw so many frames as fast as possible, print what one costs, and end
+    #[arg(long)]
+    frames: Option<u32>,
     /// Seed of the sky
     #[arg(long, default_value_t = 7)]
     seed: u64,
@@ -77,13 +84,31 @@ enum Scene {
     /// A fight among rocks
     Fight,
     /// Mining a rock, with a crate and a station near
+    #[value(alias = "mining")]
     Mine,
     /// Before a station
+    #[value(alias = "station")]
     Arrive,
     /// Docked at it
     Docked,
     /// Somebody offers a trade
     Trade,
+    /// A fight where four sectors meet
+    Border,
+    /// A hundred ships in view
+    Crowd,
+    /// Every hull, at rest and under way
+    Hulls,
+    /// Hits on the own ship, and worn hulls
+    Damage,
+    /// Rocks from whole to broken
+    Rocks,
+    /// Something to aim at
+    Aim,
+    /// The own ship's end
+    Death,
+    /// A new ship
+    Respawn,
 }
 
 #[derive(Clone, Copy, ValueEnum, PartialEq)]
@@ -108,6 +133,11 @@ fn main() -> AppExit {
             ..default()
         },
     ));
+    if let Some(frames) = options.frames {
+        app.insert_resource(measure::Measure::over(frames))
+            .add_systems(Startup, measure::let_run)
+            .add_systems(Last, measure::count_frame);
+    }
     app.insert_resource(match options.session {
         Session::Connecting => SessionState::Connecting,
         Session::InSpace => SessionState::InSpace,
@@ -186,7 +216,6 @@ fn play_economy(view: &mut WorldView, scene: Scene, home: DVec2) {
         });
     };
     match scene {
-        Scene::Fight => {}
         Scene::Mine => {
             rest_at(home + DVec2::new(10.0, -20.0), 0.5);
             let state = FlightState { position: home + DVec2::new(100.0, 20.0), angle: 0.4, ..default() };
@@ -219,6 +248,7 @@ fn play_economy(view: &mut WorldView, scene: Scene, home: DVec2) {
                 age_s: 8.4,
             });
         }
+        _ => {}
     }
     view.purse = Some(purse);
 }
@@ -292,9 +322,14 @@ fn beam(view: &mut WorldView, shooter: u32, own: bool, state: FlightState, age_s
     view.beams.push(BeamShown { beam: Beam { id, origin, end, target }, own, foreseen: false, age_s });
 }
 
-fn play_scene(time: Res<'_, Time<Real>>, options: Res<'_, Options>, mut view: ResMut<'_, WorldView>) {
+fn play_scene(
+    time: Res<'_, Time<Real>>,
+    options: Res<'_, Options>,
+    mut view: ResMut<'_, WorldView>,
+    mut session: ResMut<'_, SessionState>,
+) {
     let now_s = time.elapsed_secs_f64();
-    let home = DVec2::new(options.at, options.at * 0.7);
+    let home = showcase::home(&options);
     *view = WorldView { world_seed: options.seed, time_s: now_s, ..default() };
     if options.session == Session::Connecting {
         return;
@@ -427,5 +462,8 @@ fn play_scene(time: Res<'_, Time<Real>>, options: Res<'_, Options>, mut view: Re
         view.notices.push_back(Notice { number, kind, text: text.to_owned(), age_s });
     }
     play_economy(&mut view, options.scene, home);
+    if let Some(state) = showcase::play(&mut view, &options, home, now_s) {
+        session.set_if_neq(state);
+    }
     view.link = LinkQuality { ping_ms: 38.0, jitter_ms: 4.0, ..default() };
 }
