@@ -35,6 +35,9 @@ const PANEL_OPACITY: f32 = 0.86;
 /// How long the rim of the window stays red after a hit, seconds.
 const PAIN_SECONDS: f32 = 0.35;
 
+/// Below this share of the hull its panel warns.
+const LOW_HULL: f32 = 0.35;
+
 /// Which line of text a node shows.
 #[derive(Component, Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Line {
@@ -290,7 +293,14 @@ fn text(line: Line, size: f32, tint: Tint) -> impl Bundle {
 }
 
 /// What the session's state says in the middle of the window, what there is to do, and how it looks.
-fn banner(state: &SessionState, downtime_s: Option<f64>, stalled: bool) -> (String, String, Tint) {
+///
+/// `killer` is who destroyed the ship, as far as that was told.
+fn banner(
+    state: &SessionState,
+    downtime_s: Option<f64>,
+    stalled: bool,
+    killer: Option<&str>,
+) -> (String, String, Tint) {
     let calm = palette::TEXT;
     match state {
         SessionState::Connecting => ("Connecting...".to_owned(), "reaching the server".to_owned(), calm),
@@ -307,13 +317,20 @@ fn banner(state: &SessionState, downtime_s: Option<f64>, stalled: bool) -> (Stri
                 }
                 _ => "a new ship is on its way".to_owned(),
             };
-            ("Ship destroyed".to_owned(), advice, palette::ALERT)
+            let title = killer.map_or("Ship destroyed".to_owned(), |killer| format!("Destroyed by {killer}"));
+            (title, advice, palette::ALERT)
         }
         SessionState::Rejected(reason) => ("The server said no".to_owned(), reason.clone(), palette::ALERT),
         SessionState::Lost(reason) => ("Connection lost".to_owned(), reason.clone(), palette::ALERT),
         SessionState::Returning(reason) => ("Coming back...".to_owned(), reason.clone(), palette::HULL_WORN),
         SessionState::Closed => ("Leaving".to_owned(), "closing the session".to_owned(), calm),
     }
+}
+
+/// Who destroyed the own ship, by the last news of it.
+fn killer(view: &WorldView) -> Option<&str> {
+    let news = view.notices.iter().rev().find(|notice| notice.kind == NoticeKind::Death)?;
+    news.text.split_once(" by ").map(|(_, killer)| killer)
 }
 
 fn news_tint(notice: &Notice) -> Tint {
@@ -341,7 +358,7 @@ pub(super) fn write_lines(
     gauges.frame_s += (delta - gauges.frame_s) * FRAME_RATE_SHARE;
     let now_s = time.elapsed_secs_f64();
     let stalled = view.own.as_ref().is_some_and(|own| own.stalled);
-    let (title, advice, alarm) = banner(&state, downtime.remaining_s(now_s), stalled);
+    let (title, advice, alarm) = banner(&state, downtime.remaining_s(now_s), stalled, killer(&view));
     for (line, mut text, mut color) in &mut lines {
         let (words, tint) = match line {
             Line::Speed => {
@@ -407,6 +424,7 @@ pub(super) fn show_panels(
     mut gauges: ResMut<Gauges>,
     mut fills: Query<(&mut Node, &mut BackgroundColor), With<HullFill>>,
     mut rims: Query<&mut BorderColor, With<PainRim>>,
+    mut ship_panels: Query<&mut BackgroundColor, (With<ShipPanel>, Without<HullFill>)>,
     mut panels: ParamSet<(
         Query<&mut Visibility, With<BannerPanel>>,
         Query<&mut Visibility, With<ShipPanel>>,
@@ -431,9 +449,15 @@ pub(super) fn show_panels(
         rim.set_if_neq(BorderColor::all(palette::HULL_LOW.at(0.8 * pain).color()));
     }
     let stalled = view.own.as_ref().is_some_and(|own| own.stalled);
+    // The panel of a hull that is nearly gone is warm, too.
+    let alert = if view.own.is_some() && share < LOW_HULL { 0.22 } else { 0.0 };
+    for mut back in &mut ship_panels {
+        let tint = palette::PANEL.toward(palette::HULL_LOW, alert).at(PANEL_OPACITY);
+        back.set_if_neq(BackgroundColor(tint.color()));
+    }
     let visible = |shows: bool| if shows { Visibility::Inherited } else { Visibility::Hidden };
     let wanted =
-        [visible(!banner(&state, None, stalled).0.is_empty()), visible(view.own.is_some()), visible(shown.help)];
+        [visible(!banner(&state, None, stalled, None).0.is_empty()), visible(view.own.is_some()), visible(shown.help)];
     for mut visibility in &mut panels.p0() {
         visibility.set_if_neq(wanted[0]);
     }
@@ -478,11 +502,22 @@ mod tests {
 
     #[test]
     fn every_end_of_a_session_says_why_and_what_to_do() {
-        let (title, advice, _) = banner(&SessionState::Lost("the server stopped".into()), None, false);
+        let (title, advice, _) = banner(&SessionState::Lost("the server stopped".into()), None, false, None);
         assert_eq!((title.as_str(), advice.as_str()), ("Connection lost", "the server stopped"));
-        let (_, advice, _) = banner(&SessionState::Destroyed, Some(3.2), false);
+        let (_, advice, _) = banner(&SessionState::Destroyed, Some(3.2), false, None);
         assert_eq!(advice, "press R to fly again, or wait 4 s");
-        assert_eq!(banner(&SessionState::InSpace, None, false).0, "");
-        assert!(!banner(&SessionState::InSpace, None, true).0.is_empty());
+        assert_eq!(banner(&SessionState::InSpace, None, false, None).0, "");
+        assert!(!banner(&SessionState::InSpace, None, true, None).0.is_empty());
+        assert_eq!(banner(&SessionState::Destroyed, None, false, Some("Ada")).0, "Destroyed by Ada");
+    }
+
+    #[test]
+    fn the_last_death_tells_who_it_was() {
+        let mut view = WorldView::default();
+        view.announce(1, NoticeKind::Death, "Your ship was destroyed by Ada".to_owned());
+        view.announce(2, NoticeKind::Kill, "Drone was destroyed by Bob".to_owned());
+        assert_eq!(killer(&view), Some("Ada"));
+        view.announce(3, NoticeKind::Death, "Your ship was destroyed".to_owned());
+        assert_eq!(killer(&view), None);
     }
 }

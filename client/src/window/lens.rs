@@ -4,7 +4,10 @@
 //! [`Lens::center`], which is an `f64` position of the world. So a ship 10^9 units out is drawn as
 //! steadily as one at the origin.
 
-use super::{keys::Wheel, polish::Polish};
+use super::{
+    keys::Wheel,
+    polish::{Comfort, Polish},
+};
 use crate::view::WorldView;
 use bevy::{
     camera::ScalingMode,
@@ -64,6 +67,8 @@ pub(super) struct Lens {
     /// What of a jump of the focus is still to be made up.
     lag: DVec2,
     shake: f32,
+    /// The pilot wants less motion: [`Comfort::reduced_motion`].
+    pub(super) calm: bool,
 }
 
 impl Default for Lens {
@@ -78,6 +83,7 @@ impl Default for Lens {
             last_focus: None,
             lag: DVec2::ZERO,
             shake: 0.0,
+            calm: false,
         }
     }
 }
@@ -123,7 +129,15 @@ impl Lens {
 
     /// Shakes the view; `strength` 1 is the strongest.
     pub(super) fn shake(&mut self, strength: f32) {
+        if self.calm {
+            return;
+        }
         self.shake = self.shake.max(strength.clamp(0.0, 1.0));
+    }
+
+    /// How bright flashes are, as a share of what would be pretty.
+    pub(super) fn flash(&self) -> f32 {
+        if self.calm { 0.3 } else { 1.0 }
     }
 
     /// Follows a focus that moves with `velocity` for `seconds`.
@@ -147,7 +161,8 @@ impl Lens {
 
         let near = 1.0 - (-ZOOM_RATE * passed as f32).exp();
         let speed = (velocity.length() as f32 / FULL_SPEED).min(1.0);
-        self.widening += (speed * SPEED_WIDENING - self.widening) * near * 0.15;
+        let widening = if self.calm { 0.0 } else { SPEED_WIDENING };
+        self.widening += (speed * widening - self.widening) * near * 0.15;
         let scale = (self.wanted_scale * (1.0 + self.widening)).min(MAX_SCALE);
         self.scale += (scale - self.scale) * near;
 
@@ -180,6 +195,7 @@ pub(super) fn follow_ship(
     mut lens: ResMut<Lens>,
     mut wheel: ResMut<Wheel>,
     view: Res<WorldView>,
+    comfort: Res<Comfort>,
     time: Res<Time<Real>>,
     windows: Query<&Window, With<PrimaryWindow>>,
     mut cameras: Query<&mut Projection, With<MainCamera>>,
@@ -187,6 +203,7 @@ pub(super) fn follow_ship(
     if let Ok(window) = windows.single() {
         lens.half_pixels = Vec2::new(window.width(), window.height()).max(Vec2::ONE) * 0.5;
     }
+    lens.calm = comfort.reduced_motion;
     let notches = std::mem::take(&mut wheel.notches);
     if notches != 0.0 {
         lens.zoom(notches);
@@ -238,6 +255,15 @@ mod tests {
         assert!((lens.center.x - 300.0).abs() < 0.5, "{}", lens.center);
         lens.follow(DVec2::new(90_000.0, 0.0), DVec2::ZERO, 0.016, 0.0);
         assert!((lens.center.x - 90_000.0).abs() < 0.5, "{}", lens.center);
+    }
+
+    #[test]
+    fn a_calm_view_does_not_shake() {
+        let mut lens = Lens { calm: true, ..Default::default() };
+        lens.shake(1.0);
+        lens.follow(DVec2::ZERO, DVec2::ZERO, 0.016, 0.1);
+        assert_eq!(lens.center, DVec2::ZERO);
+        assert!(lens.flash() < 0.5);
     }
 
     #[test]

@@ -5,11 +5,14 @@
 //! game needs. Everything is drawn with code: meshes that are made once (`shapes`), one material
 //! (`ink`), and a `canvas` that each frame is painted anew.
 
+mod aim;
 mod bodies;
 mod canvas;
 mod desk;
 mod dice;
 mod effects;
+mod glyphs;
+mod grid;
 mod host;
 mod hud;
 mod hulls;
@@ -21,11 +24,17 @@ mod marks;
 mod palette;
 mod panels;
 mod picture;
+mod places;
 mod polish;
+mod rocks;
 mod shapes;
+mod sights;
 mod sketch;
 mod sky;
+mod stones;
 mod structures;
+mod warp;
+mod wounds;
 
 use crate::{
     FrameDelta, WindowConfig,
@@ -35,7 +44,7 @@ use crate::{
     session::SessionState,
     view::WorldView,
 };
-pub use polish::Polish;
+pub use polish::{Comfort, Polish};
 
 use bevy::{
     app::{AppExit, TerminalCtrlCHandlerPlugin},
@@ -115,7 +124,11 @@ impl Plugin for WindowPlugin {
             .init_resource::<keys::Downtime>()
             .init_resource::<canvas::Canvas>()
             .init_resource::<bodies::Looks>()
+            .init_resource::<Comfort>()
             .init_resource::<effects::Shaken>()
+            .init_resource::<grid::SectorLabels>()
+            .init_resource::<sights::Target>()
+            .init_resource::<wounds::Wounds>()
             .init_resource::<marks::NameTags>()
             .init_resource::<hud::Gauges>();
         app.world_mut().resource_mut::<StopWhen>().seconds = self.seconds;
@@ -140,16 +153,15 @@ impl Plugin for WindowPlugin {
         .add_systems(
             Update,
             (
-                lens::follow_ship.in_set(WindowSystems::Look),
+                (polish::follow_polish, lens::follow_ship).chain().in_set(WindowSystems::Look),
                 (
-                    sky::paint_stars,
-                    sky::paint_dust,
-                    sky::paint_grid,
+                    (sky::paint_stars, sky::paint_dust, grid::paint_grid, grid::write_addresses).chain(),
                     bodies::paint_bodies,
                     effects::paint_shots,
                     effects::paint_beams,
                     effects::paint_mining,
                     effects::paint_effects,
+                    (wounds::paint_wounds, wounds::paint_veil, sights::paint_sights).chain(),
                     marks::paint_marks,
                     marks::place_names,
                     map::paint_map,
