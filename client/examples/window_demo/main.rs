@@ -25,7 +25,7 @@ use sidereal_client::{
         BLAST_SECONDS, BeamShown, BlastEffect, Dock, HIT_SECONDS, HitEffect, LinkQuality, MiningTarget, Notice,
         NoticeKind, Other, OwnShip, PurseShown, ShotInFlight, TradeOffer, WorldView,
     },
-    window::{Polish, WindowPlugin, default_plugins},
+    window::{Comfort, Polish, WindowPlugin, default_plugins},
 };
 use sidereal_protocol::{
     economy::{CRATE_RADIUS, DealKey, Fitted, Goods, STATION_RADIUS, Weapon},
@@ -62,6 +62,12 @@ struct Options {
     /// Smooth edges and all clouds, whatever draws
     #[arg(long)]
     full: bool,
+    /// As cheap as it gets, whatever draws
+    #[arg(long, conflicts_with = "full")]
+    bare: bool,
+    /// With less motion
+    #[arg(long)]
+    calm: bool,
     /// Draw so many frames as fast as possible, print what one costs, and end
     #[arg(long)]
     frames: Option<u32>,
@@ -129,10 +135,15 @@ fn main() -> AppExit {
             screenshot_after_s: options.after,
             scale: options.scale,
             grid: options.grid,
-            polish: if options.full { Polish::Full } else { Polish::Adapter },
+            polish: match (options.full, options.bare) {
+                (true, _) => Polish::Full,
+                (_, true) => Polish::Bare,
+                _ => Polish::Adapter,
+            },
             ..default()
         },
     ));
+    app.insert_resource(Comfort { reduced_motion: options.calm });
     if let Some(frames) = options.frames {
         app.insert_resource(measure::Measure::over(frames))
             .add_systems(Startup, measure::let_run)

@@ -226,6 +226,8 @@ fn death(view: &mut WorldView, home: DVec2, now_s: f64) -> SessionState {
     let died_s = 2.2;
     let own = FlightState { position: home, velocity: DVec2::new(90.0, 40.0), angle: 0.4, ..default() };
     let age_s = now_s - died_s;
+    view.shots.retain(|shot| !shot.own);
+    view.beams.retain(|beam| !beam.own);
     if age_s < 0.0 {
         set_own(view, own.coast(age_s), 9, HullKind::Scout);
         return SessionState::InSpace;
@@ -242,6 +244,8 @@ fn death(view: &mut WorldView, home: DVec2, now_s: f64) -> SessionState {
 }
 
 fn respawn(view: &mut WorldView, home: DVec2, since: f64) -> Option<SessionState> {
+    view.shots.retain(|shot| !shot.own);
+    view.beams.retain(|beam| !beam.own);
     // The picture is taken as the ship comes in, and as another comes after it.
     if since < -0.35 {
         view.own = None;

@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn the_target_is_the_nearest_ahead_and_does_not_jump() {
         let near = (1, DVec2::new(200.0, 0.0));
-        let nearer = (2, DVec2::new(180.0, 10.0));
+        let nearer = (2, DVec2::new(150.0, 10.0));
         let behind = (3, DVec2::new(-50.0, 0.0));
         let all = [near, nearer, behind];
         assert_eq!(choose(0.0, all.into_iter(), None), Some(2));

@@ -48,7 +48,7 @@ pub(super) fn arc() -> Mesh {
         let radius = 1.0 - (1.0 - radius) * swell;
         (Vec2::from_angle(share * ARC_HALF) * radius, swell)
     };
-    let bands = [(1.03, 0.0), (1.0, 1.0), (0.95, 0.75), (0.82, 0.0)];
+    let bands = [(1.02, 0.0), (1.0, 1.0), (0.975, 0.8), (0.92, 0.0)];
     for step in 0..STEPS {
         for pair in bands.windows(2) {
             let corner = |step: u32, (radius, light): (f32, f32)| {

@@ -48,9 +48,9 @@ pub(super) fn paint_warp(
     // The line along which it came, thin and gone soon.
     let forward = Vec2::from_angle(angle);
     let length = radius * 34.0 * left.powi(2);
-    let middle = at - forward * length * 0.5;
-    let width = radius * (0.5 + 1.6 * left);
-    canvas.put(Shape::Trail, Layer::Trails, middle, angle, Vec2::new(length, width), light.at(0.9 * left));
+    let width = radius * (0.6 + 1.2 * left);
+    let line = Vec2::new(length, width);
+    canvas.put(Shape::BeamEnd, Layer::Trails, at, (-forward).to_angle(), line, light.at(0.9 * left));
     canvas.put(Shape::Streak, Layer::Effects, at, angle, Vec2::new(radius * 7.0 * left, radius * 0.8), light.at(left));
     for (delay, size) in [(0.0, 7.0), (0.18, 4.2)] {
         let run = (progress - delay) / (1.0 - delay);

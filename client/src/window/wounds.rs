@@ -20,7 +20,7 @@ const ARC_SECONDS: f64 = 1.1;
 /// Arcs at most; the oldest goes first. They lie over each other long before.
 const MAX_ARCS: usize = 12;
 /// How far from the ship the arcs are, as a share of the window's smaller half.
-const ARC_SHARE: f32 = 0.44;
+const ARC_SHARE: f32 = 0.56;
 /// A hull below this share smokes, and below the next it sparks.
 pub(super) const SMOKES_BELOW: f32 = 0.35;
 const SPARKS_BELOW: f32 = 0.2;
