@@ -57,7 +57,8 @@ pub(super) fn intercept(position: DVec2, velocity: DVec2, muzzle: f64) -> Option
 /// more towards the side. `None` when it is not ahead, or out of reach.
 fn nearness(position: DVec2, heading: f64) -> Option<f64> {
     let distance = position.length();
-    if distance > BULLET_SPEED * BULLET_SECONDS * REACH_FACTOR || distance < 1.0 {
+    let reach = BULLET_SPEED * BULLET_SECONDS * REACH_FACTOR;
+    if !(1.0..=reach).contains(&distance) {
         return None;
     }
     let aside = wrap_angle(position.to_angle() - heading).abs();

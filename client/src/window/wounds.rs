@@ -113,10 +113,12 @@ pub(super) fn paint_smoke(
         let off = Vec2::from_angle(dice.unit() * TAU) * radius * dice.between(0.1, 0.9) * (0.4 + age);
         let size = radius * (0.5 + 1.1 * age) * dice.between(0.7, 1.3);
         let fade = (age * 5.0).min(1.0) * (1.0 - age) * thick;
-        let heat = palette::SMOKE.toward(palette::FIRE, (0.35 - age).max(0.0) * thick);
+        // Lighter than an explosion's smoke: it has to be seen before black space.
+        let smoke = palette::SMOKE.toward(palette::WHITE, 0.28);
+        let heat = smoke.toward(palette::FIRE, (0.35 - age).max(0.0) * thick);
         if index % 2 == 0 || !canvas.is_bare() {
             let place = lens.local(point.at) + off;
-            canvas.put(Shape::Puff, Layer::Smoke, place, 0.0, Vec2::splat(size), heat.at(0.6 * fade));
+            canvas.put(Shape::Puff, Layer::Smoke, place, 0.0, Vec2::splat(size), heat.at(0.8 * fade));
         }
     }
     if look.bar >= SPARKS_BELOW {
