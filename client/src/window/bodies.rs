@@ -1,21 +1,24 @@
-//! Ships, drones, missiles, rocks, stations and crates.
+//! Ships, drones and missiles, and what is remembered of all that has a body.
 //!
 //! Keeps one [`Look`] per net id: what a drawing remembers between frames (its trail, its glow, how
-//! it flinched), and nothing that the simulation knows. A look goes when its entity goes.
+//! it flinched), and nothing that the simulation knows. A look goes a little after its entity: an explosion asks what blew up.
 
 use super::{
     canvas::{Canvas, Layer},
-    dice::Dice,
     hulls::{DRONE_NOZZLES, GUNSHIP_NOZZLES, HAULER_NOZZLES, MISSILE_NOZZLES, SCOUT_NOZZLES},
     ink::Tint,
     lens::Lens,
-    palette,
-    shapes::{ROCK_LOOKS, Shape},
+    palette, places, rocks,
+    shapes::Shape,
+    warp, wounds,
 };
-use crate::view::{Other, WorldView};
+use crate::{
+    controls::PilotIntent,
+    view::{Other, WorldView},
+};
 use bevy::{math::DVec2, prelude::*};
 use sidereal_protocol::{
-    flight::{FlightState, HullKind, wrap_angle},
+    flight::{Controls, FlightState, HullKind},
     ids::NetId,
     motion::EngineGlow,
     record::EntityKind,
@@ -23,7 +26,7 @@ use sidereal_protocol::{
 use std::collections::{HashMap, VecDeque};
 
 /// How long exhaust is seen, and the time between two points of a trail, seconds.
-const TRAIL_SECONDS: f64 = 0.6;
+pub(super) const TRAIL_SECONDS: f64 = 0.6;
 const TRAIL_STEP_S: f64 = 0.04;
 /// Points of a trail: what that makes.
 const TRAIL_POINTS: usize = (TRAIL_SECONDS / TRAIL_STEP_S) as usize;
@@ -32,7 +35,7 @@ const TRAIL_GAP: f64 = 160.0;
 /// How fast an engine's light comes and goes, per second.
 const GLOW_RATE: f32 = 11.0;
 /// How long a hull flashes after a hit, seconds.
-const FLINCH_SECONDS: f32 = 0.16;
+pub(super) const FLINCH_SECONDS: f32 = 0.16;
 /// How fast a hull bar follows, share per second.
 const BAR_RATE: f32 = 6.0;
 /// A hull of a smaller radius than this, pixels, is drawn as a mark, at least so large.
@@ -44,29 +47,43 @@ const MISSILE_PIXELS: f32 = 5.0;
 /// A missile that is seen for the first time within this distance of a ship, units, came from it: as far
 /// as the two part until it is drawn.
 const LAUNCH_UNITS: f64 = 150.0;
-/// Rocks up to this radius, units, have the first look; up to the next the second.
-const ROCK_SIZES: [f64; 2] = [20.0, 45.0];
+/// How long a look stays after its entity was last seen, seconds: as long as it is asked for what blew up.
+const LINGER_SECONDS: f64 = 3.0;
+/// The view has to be so old, seconds, before one that appears near has just come: at first all do.
+const SETTLED_SECONDS: f64 = 1.5;
+/// Turning slower than this, radians per second, is done without thrusters that are seen.
+const JETS_FROM: f64 = 0.45;
+/// Turning as fast as this, the thrusters burn with all they have.
+const JETS_FULL: f64 = 2.2;
+/// The brake burns until the ship is slower than this, units/s.
+const BRAKES_ABOVE: f64 = 8.0;
 
 /// What a drawing of one entity remembers.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Look {
-    trail: VecDeque<TrailPoint>,
+    pub(super) trail: VecDeque<TrailPoint>,
     trail_next_s: f64,
     thrust: f32,
     boost: f32,
-    flinch_s: f32,
+    pub(super) flinch_s: f32,
     hull: Option<u16>,
+    /// What it is, and in what colour: an explosion looks it up when the entity is gone.
+    pub(super) kind: Option<EntityKind>,
+    pub(super) tint: Option<Tint>,
+    /// When it came in, if it was seen to.
+    came_s: Option<f64>,
     /// A missile's tint: its launcher's.
     pub(super) launched_by: Option<Tint>,
     /// The share of the hull that bars show; it follows the true one.
     pub(super) bar: f32,
-    seen: bool,
+    first_s: f64,
+    seen_s: f64,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct TrailPoint {
-    at: DVec2,
-    left_s: f64,
+pub(super) struct TrailPoint {
+    pub(super) at: DVec2,
+    pub(super) left_s: f64,
     heat: f32,
     boost: f32,
 }
@@ -84,6 +101,8 @@ struct Flyer {
     radius: f32,
     tint: Tint,
     own: bool,
+    /// The engine burns forwards.
+    retro: bool,
 }
 
 /// The tint that tells who `other` is; a missile's own is in its [`Look`].
@@ -118,6 +137,11 @@ pub(super) fn hull_share(hull: u16, hull_max: u16) -> f32 {
 }
 
 impl Look {
+    /// What comes in at `now_s`: a look that was not there, or not for a while.
+    fn appears(now_s: f64) -> Self {
+        Self { first_s: now_s, seen_s: now_s, ..default() }
+    }
+
     fn follow_hull(&mut self, hull: u16, hull_max: u16, seconds: f32) {
         self.flinch_s = (self.flinch_s - seconds).max(0.0);
         let share = hull_share(hull, hull_max);
@@ -156,18 +180,26 @@ impl Look {
     }
 }
 
+/// Whether the own ship's engine burns forwards: the view does not tell, the pilot's hands do.
+fn is_retro(intent: &PilotIntent, state: &FlightState) -> bool {
+    let brakes = intent.controls.holds(Controls::BRAKE) && state.velocity.length() > BRAKES_ABOVE;
+    intent.controls.thrust < 0 || brakes
+}
+
 /// Paints everything that has a body.
 pub(super) fn paint_bodies(
     mut canvas: ResMut<Canvas>,
     mut looks: ResMut<Looks>,
     lens: Res<Lens>,
     view: Res<WorldView>,
+    intent: Res<PilotIntent>,
     time: Res<Time<Real>>,
 ) {
     let seconds = time.delta_secs().min(0.25);
-    for look in looks.0.values_mut() {
-        look.seen = false;
-    }
+    let now_s = view.time_s;
+    // A session of its own has a clock of its own: what was seen in a later one is not remembered.
+    looks.0.retain(|_, look| (0.0..LINGER_SECONDS).contains(&(now_s - look.seen_s)));
+    let mut settled = false;
     if let Some(own) = &view.own {
         let flyer = Flyer {
             net_id: own.net_id,
@@ -177,25 +209,36 @@ pub(super) fn paint_bodies(
             radius: own.radius as f32,
             tint: palette::OWN,
             own: true,
+            retro: is_retro(&intent, &own.state),
         };
-        let look = looks.0.entry(own.net_id).or_default();
-        look.seen = true;
+        let look = looks.0.entry(own.net_id).or_insert_with(|| Look::appears(now_s));
+        if look.kind.is_none() || now_s - look.seen_s > f64::from(seconds) + 0.5 {
+            look.came_s = Some(now_s);
+            look.hull = None;
+        }
+        settled = now_s - look.first_s > SETTLED_SECONDS;
+        (look.seen_s, look.kind, look.tint) = (now_s, Some(EntityKind::Ship), Some(flyer.tint));
         look.follow_hull(own.hull, own.hull_max, seconds);
-        look.follow_engine(&flyer, seconds, view.time_s);
-        paint_flyer(&mut canvas, &lens, &flyer, look, view.time_s);
+        look.follow_engine(&flyer, seconds, now_s);
+        paint_flyer(&mut canvas, &lens, &flyer, look, now_s);
     }
     for other in view.others.values() {
         let look = looks.0.entry(other.net_id).or_insert_with(|| Look {
             launched_by: if other.kind == EntityKind::Missile { launchers_tint(&view, other) } else { None },
-            ..default()
+            came_s: (settled && comes_in(&view, other)).then_some(now_s),
+            ..Look::appears(now_s)
         });
-        look.seen = true;
+        (look.seen_s, look.kind) = (now_s, Some(other.kind));
         look.follow_hull(other.hull, other.hull_max, seconds);
         let Some(hull_kind) = other.hull_kind else {
+            look.tint = Some(tint_of(other));
             match other.kind {
-                EntityKind::Station => paint_station(&mut canvas, &lens, other, view.time_s),
-                EntityKind::Crate => paint_crate(&mut canvas, &lens, other, view.time_s),
-                _ => paint_rock(&mut canvas, &lens, other, look),
+                EntityKind::Station => places::paint_station(&mut canvas, &lens, other, &view),
+                EntityKind::Crate => places::paint_crate(&mut canvas, &lens, other, now_s),
+                _ => {
+                    look.tint = Some(rocks::rock_look(other.net_id, other.radius).1);
+                    rocks::paint_rock(&mut canvas, &lens, other, look);
+                }
             }
             continue;
         };
@@ -208,11 +251,18 @@ pub(super) fn paint_bodies(
             radius: other.radius as f32,
             tint: look.launched_by.unwrap_or_else(|| tint_of(other)),
             own: false,
+            retro: false,
         };
-        look.follow_engine(&flyer, seconds, view.time_s);
-        paint_flyer(&mut canvas, &lens, &flyer, look, view.time_s);
+        look.tint = Some(flyer.tint);
+        look.follow_engine(&flyer, seconds, now_s);
+        paint_flyer(&mut canvas, &lens, &flyer, look, now_s);
     }
-    looks.0.retain(|_, look| look.seen);
+}
+
+/// Whether `other`, which was not there before, has just come rather than flown into sight.
+fn comes_in(view: &WorldView, other: &Other) -> bool {
+    let near = other.state.position.distance(view.focus) < warp::WARP_UNITS;
+    near && matches!(other.kind, EntityKind::Ship | EntityKind::Drone)
 }
 
 fn paint_flyer(canvas: &mut Canvas, lens: &Lens, flyer: &Flyer, look: &Look, now_s: f64) {
@@ -242,7 +292,7 @@ fn paint_flyer(canvas: &mut Canvas, lens: &Lens, flyer: &Flyer, look: &Look, now
     canvas.put(Shape::Glow, Layer::Halos, at, 0.0, halo_size, flyer.tint.at(halo));
 
     if look.thrust > 0.02 {
-        let flicker = flicker(flyer.net_id, now_s);
+        let flicker = if lens.calm { 1.0 } else { flicker(flyer.net_id, now_s) };
         let fire = flame_tint(flyer.tint, look.boost);
         let length = size * (1.5 + 1.5 * look.boost) * look.thrust * flicker;
         let width = size * (0.85 + 0.25 * look.boost) * if nozzles.len() > 1 { 0.8 } else { 1.2 };
@@ -255,17 +305,46 @@ fn paint_flyer(canvas: &mut Canvas, lens: &Lens, flyer: &Flyer, look: &Look, now
         let light = Vec2::splat(size * (1.9 + 1.0 * look.boost) * flicker);
         canvas.put(Shape::Glow, Layer::Flames, behind, 0.0, light, fire.at(0.5 * look.thrust));
     }
-    let flinch = look.flinch_s / FLINCH_SECONDS;
+    if !far && !is_missile {
+        paint_jets(canvas, flyer, (at, forward, size));
+        wounds::paint_smoke(canvas, lens, look, (flyer.net_id, at, size), now_s);
+    }
+    let come = look.came_s.map_or(1.0, |came_s| warp::progress(now_s - came_s));
+    warp::paint_warp(canvas, lens, (at, angle, size), come, flyer.tint);
+    let (stretch, opacity) = warp::shape_of(come, lens.calm);
+    let flinch = look.flinch_s / FLINCH_SECONDS * lens.flash();
     let tint = flyer.tint.toward(palette::WHITE, flinch);
     let shape = match flyer.hull_kind {
         _ if !far => shape,
         HullKind::Scout | HullKind::Hauler | HullKind::Gunship => Shape::Dart,
         HullKind::Drone | HullKind::Missile => Shape::Diamond,
     };
-    canvas.put(shape, Layer::Hulls, at, angle, Vec2::splat(size), tint);
+    canvas.put(shape, Layer::Hulls, at, angle, stretch * size, tint.at(opacity));
     if flinch > 0.0 {
         let flash = palette::WHITE.at(0.5 * flinch);
         canvas.put(Shape::Glow, Layer::Effects, at, 0.0, Vec2::splat(size * 1.9), flash);
+    }
+}
+
+/// Paints the small thrusters: two that turn the hull, two that burn forwards.
+fn paint_jets(canvas: &mut Canvas, flyer: &Flyer, (at, forward, size): (Vec2, Vec2, f32)) {
+    let mut jet = |root: Vec2, toward: Vec2, strength: f32| {
+        // A flame's mesh burns back along its own x axis.
+        let angle = -forward.rotate(toward);
+        let stretch = Vec2::new(1.0 * strength, 0.42) * size;
+        let tint = flyer.tint.toward(palette::WHITE, 0.55).at(0.9 * strength);
+        canvas.put(Shape::Flame, Layer::Jets, at + forward.rotate(root) * size, angle.to_angle(), stretch, tint);
+    };
+    let turn = flyer.state.angular_velocity;
+    if turn.abs() > JETS_FROM {
+        let strength = ((turn.abs() - JETS_FROM) / (JETS_FULL - JETS_FROM)).clamp(0.25, 1.0) as f32;
+        let side = Vec2::new(0.0, -turn.signum() as f32);
+        jet(Vec2::new(0.62, 0.0) + side * 0.26, side, strength);
+        jet(Vec2::new(-0.68, 0.0) - side * 0.5, -side, strength);
+    }
+    if flyer.retro {
+        jet(Vec2::new(0.55, 0.34), Vec2::X, 1.0);
+        jet(Vec2::new(0.55, -0.34), Vec2::X, 1.0);
     }
 }
 
@@ -305,78 +384,9 @@ fn flicker(net_id: NetId, now_s: f64) -> f32 {
     1.0 + 0.09 * wave as f32
 }
 
-fn paint_rock(canvas: &mut Canvas, lens: &Lens, rock: &Other, look: &Look) {
-    let at = lens.local(rock.state.position);
-    let radius = rock.radius as f32;
-    if !lens.sees(at, radius * 1.3) {
-        return;
-    }
-    let (shape, tint) = rock_look(rock.net_id, rock.radius);
-    let tint = tint.toward(palette::WHITE, look.flinch_s / FLINCH_SECONDS * 0.5);
-    let size = Vec2::splat(radius.max(1.5 * lens.scale));
-    canvas.put(shape, Layer::Rocks, at, rock.state.angle as f32, size, tint);
-}
-
-/// How fast a station's ring turns, radians per second.
-const STATION_TURN: f64 = 0.05;
-/// A station is drawn at least so large, a crate too, pixels: both are to be found.
-const STATION_PIXELS: f32 = 7.0;
-const CRATE_PIXELS: f32 = 4.5;
-/// How often a crate's lamp blinks, radians per second.
-const CRATE_BLINK: f64 = 4.0;
-
-fn paint_station(canvas: &mut Canvas, lens: &Lens, station: &Other, now_s: f64) {
-    let at = lens.local(station.state.position);
-    let radius = (station.radius as f32).max(STATION_PIXELS * lens.scale);
-    if !lens.sees(at, radius * 2.2) {
-        return;
-    }
-    let angle = station.state.angle as f32;
-    let turned = wrap_angle(station.state.angle + STATION_TURN * now_s) as f32;
-    let tint = tint_of(station);
-    canvas.put(Shape::Glow, Layer::Halos, at, 0.0, Vec2::splat(radius * 2.2), tint.at(0.12));
-    canvas.put(Shape::StationRing, Layer::Rocks, at, turned, Vec2::splat(radius), tint);
-    canvas.put(Shape::StationHub, Layer::Rocks, at, angle, Vec2::splat(radius), tint);
-}
-
-fn paint_crate(canvas: &mut Canvas, lens: &Lens, found: &Other, now_s: f64) {
-    let at = lens.local(found.state.position);
-    let radius = (found.radius as f32 * 1.3).max(CRATE_PIXELS * lens.scale);
-    if !lens.sees(at, radius * 5.0) {
-        return;
-    }
-    // It tumbles slowly, each in its own way.
-    let phase = f64::from(found.net_id.0);
-    let angle = wrap_angle(found.state.angle + 0.4 * now_s + phase) as f32;
-    let blink = 0.5 + 0.5 * (now_s * CRATE_BLINK + phase).sin() as f32;
-    let tint = tint_of(found);
-    let halo = Vec2::splat(radius * 4.0);
-    canvas.put(Shape::Glow, Layer::Halos, at, 0.0, halo, tint.at(0.12 + 0.3 * blink));
-    canvas.put(Shape::Crate, Layer::Hulls, at, angle, Vec2::splat(radius), tint);
-}
-
-/// The shape and stone of a rock: the same one for the same net id and radius.
-fn rock_look(net_id: NetId, radius: f64) -> (Shape, Tint) {
-    let mut dice = Dice::new(&[0x0c4, u64::from(net_id.0), radius.to_bits()]);
-    let class = ROCK_SIZES.iter().filter(|&&size| radius > size).count() as u8;
-    let look = dice.index(usize::from(ROCK_LOOKS)) as u8;
-    let stones =
-        [Tint::rgb(214, 206, 198), Tint::rgb(196, 200, 210), Tint::rgb(216, 192, 170), Tint::rgb(180, 176, 176)];
-    (Shape::Rock(class, look), stones[dice.index(stones.len())])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_rock_looks_the_same_every_time_it_is_seen() {
-        assert_eq!(rock_look(NetId(7), 33.0), rock_look(NetId(7), 33.0));
-        let looks: std::collections::HashSet<_> = (0..100).map(|id| rock_look(NetId(id), 33.0).0).collect();
-        assert!(looks.len() > 6, "rocks differ: {}", looks.len());
-        assert!(matches!(rock_look(NetId(1), 5.0).0, Shape::Rock(0, _)));
-        assert!(matches!(rock_look(NetId(1), 60.0).0, Shape::Rock(2, _)));
-    }
 
     #[test]
     fn a_hull_that_loses_points_flinches_and_its_bar_follows() {
@@ -419,6 +429,19 @@ mod tests {
     }
 
     #[test]
+    fn the_brake_burns_while_there_is_something_to_brake() {
+        let mut intent = PilotIntent::default();
+        let mut state = FlightState { velocity: DVec2::new(90.0, 0.0), ..default() };
+        assert!(!is_retro(&intent, &state));
+        intent.controls.buttons = Controls::BRAKE;
+        assert!(is_retro(&intent, &state));
+        state.velocity = DVec2::ZERO;
+        assert!(!is_retro(&intent, &state));
+        intent.controls.thrust = -127;
+        assert!(is_retro(&intent, &state));
+    }
+
+    #[test]
     fn a_jump_leaves_no_trail_behind() {
         let mut flyer = Flyer {
             net_id: NetId(1),
@@ -428,6 +451,7 @@ mod tests {
             radius: 9.0,
             tint: palette::OWN,
             own: true,
+            retro: false,
         };
         let mut look = Look::default();
         for step in 0..100 {

@@ -34,16 +34,24 @@ pub(super) enum Layer {
     Halos,
     /// Rocks.
     Rocks,
+    /// What covers rocks: cracks, and a station's moorings.
+    Cracks,
+    /// Pieces that broke off.
+    Chips,
     /// Burning exhaust.
     Flames,
     /// Ships.
     Hulls,
+    /// The small thrusters' light.
+    Jets,
     /// Bullets.
     Shots,
     /// Smoke.
     Smoke,
     /// Sparks, flashes, fireballs.
     Effects,
+    /// What darkens all below when there is no ship.
+    Veil,
     /// Bars and marks.
     Marks,
     /// The bars' fillings.
@@ -77,6 +85,7 @@ pub(super) struct Canvas {
     count: usize,
     palette: Palette,
     calm: bool,
+    bare: bool,
 }
 
 #[derive(Default)]
@@ -89,6 +98,9 @@ impl Canvas {
     /// Paints `shape` at `at` (units from the middle of the window), turned by `angle` radians and
     /// stretched by `size` along its own axes. Past the limit of a frame nothing more is painted.
     pub(super) fn put(&mut self, shape: Shape, layer: Layer, at: Vec2, angle: f32, size: Vec2, tint: Tint) {
+        if self.bare && layer == Layer::Halos {
+            return;
+        }
         let packed = tint.packed(&self.palette);
         if packed >> 24 == 0 || self.count >= MAX_STROKES || !(at.is_finite() && size.is_finite()) {
             return;
@@ -106,6 +118,21 @@ impl Canvas {
     /// Lets nothing flash, shake or sway, or lets it again.
     pub(super) fn set_calm(&mut self, calm: bool) {
         self.calm = calm;
+    }
+
+    /// Draws without halos and with fewer particles from now on, or with all of them again.
+    pub(super) fn set_bare(&mut self, bare: bool) {
+        self.bare = bare;
+    }
+
+    /// Whether it draws without halos and with fewer particles.
+    pub(super) fn is_bare(&self) -> bool {
+        self.bare
+    }
+
+    /// How many particles to paint where `count` would be pretty.
+    pub(super) fn particles(&self, count: usize) -> usize {
+        if self.bare { count.div_ceil(3) } else { count }
     }
 
     /// Paints a straight line of `width` units.
@@ -165,4 +192,33 @@ pub(super) fn flush(
         strokes.clear();
     }
     canvas.count = 0;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(canvas: &mut Canvas, layer: Layer, at: Vec2, opacity: f32) -> usize {
+        canvas.put(Shape::Disc, layer, at, 0.0, Vec2::ONE, Tint::NONE.at(opacity));
+        canvas.count
+    }
+
+    #[test]
+    fn what_is_not_seen_is_no_stroke() {
+        let mut canvas = Canvas::default();
+        assert_eq!(put(&mut canvas, Layer::Hulls, Vec2::ZERO, 0.0), 0);
+        assert_eq!(put(&mut canvas, Layer::Hulls, Vec2::NAN, 1.0), 0);
+        assert_eq!(put(&mut canvas, Layer::Hulls, Vec2::ZERO, 1.0), 1);
+    }
+
+    #[test]
+    fn a_bare_picture_has_no_halos_and_fewer_particles() {
+        let mut canvas = Canvas::default();
+        assert_eq!(put(&mut canvas, Layer::Halos, Vec2::ZERO, 1.0), 1);
+        assert_eq!(canvas.particles(30), 30);
+        canvas.set_bare(true);
+        assert_eq!(put(&mut canvas, Layer::Halos, Vec2::ZERO, 1.0), 1, "none more");
+        assert_eq!(put(&mut canvas, Layer::Hulls, Vec2::ZERO, 1.0), 2);
+        assert_eq!((canvas.particles(30), canvas.particles(1)), (10, 1), "something is always seen");
+    }
 }

@@ -2,13 +2,14 @@
 //! remembered between frames but whether the view was shaken for a hit already.
 
 use super::{
-    bodies::tint_of,
+    bodies::{Looks, tint_of},
     canvas::{Canvas, Layer},
     dice::Dice,
     ink::Tint,
     lens::Lens,
-    palette,
+    palette, rocks,
     shapes::Shape,
+    stones::CHIPS,
 };
 use crate::{
     beams::BEAM_SECONDS,
@@ -16,7 +17,7 @@ use crate::{
     view::{BLAST_SECONDS, BeamShown, BlastEffect, HIT_SECONDS, HitEffect, Other, WorldView},
 };
 use bevy::prelude::*;
-use sidereal_protocol::{flight::FlightState, ids::NetId, shot::ShotId};
+use sidereal_protocol::{flight::FlightState, ids::NetId, record::EntityKind, shot::ShotId};
 
 /// Half the length of a bullet's line, units; behind the muzzle it is shorter.
 const STREAK_HALF_LENGTH: f32 = 15.0;
@@ -41,6 +42,10 @@ const HIT_SPARKS: usize = 9;
 const BLAST_SPARKS: usize = 30;
 /// Fireballs of an explosion.
 const FIREBALLS: usize = 9;
+/// Pieces of a hull that an explosion leaves.
+const WRECK_CHIPS: usize = 12;
+/// The own ship's end is larger by this factor: nobody else's is looked at so closely.
+const OWN_END: f64 = 1.6;
 /// How far away an explosion still shakes the view, units.
 const SHAKE_REACH: f32 = 420.0;
 /// What is smaller than a ship of this radius, units, shakes it less.
@@ -120,7 +125,8 @@ fn paint_digging(canvas: &mut Canvas, lens: &Lens, ship: (&FlightState, f64), ro
         return;
     }
     let phase = f64::from(rock.net_id.0);
-    let flicker = 1.0 + 0.25 * ((now_s * 41.0 + phase).sin() * (now_s * 27.0).sin()) as f32;
+    let restless = if lens.calm { 0.0 } else { 0.25 };
+    let flicker = 1.0 + restless * ((now_s * 41.0 + phase).sin() * (now_s * 27.0).sin()) as f32;
     let width = DIG_WIDTH.max(DIG_PIXELS * lens.scale) * flicker;
     let size = Vec2::new(along.length(), width);
     canvas.put(Shape::Beam, Layer::Shots, (from + to) * 0.5, along.to_angle(), size, palette::ORE.at(0.8));
@@ -179,12 +185,16 @@ pub(super) fn paint_effects(
     mut canvas: ResMut<Canvas>,
     mut lens: ResMut<Lens>,
     mut shaken: ResMut<Shaken>,
+    looks: Res<Looks>,
     view: Res<WorldView>,
 ) {
     for hit in &view.hits {
         let at = lens.local(hit.position);
         if lens.sees(at, 80.0) {
-            paint_hit(&mut canvas, hit, at);
+            paint_hit(&mut canvas, &lens, hit, at);
+            if let Some(rock) = view.others.get(&hit.target).filter(|other| other.kind == EntityKind::Asteroid) {
+                rocks::paint_rock_hit(&mut canvas, &lens, hit, rock);
+            }
         }
     }
     if let Some(hit) = view.hits.iter().rev().find(|hit| hit.on_own)
@@ -195,8 +205,21 @@ pub(super) fn paint_effects(
     }
     for blast in &view.blasts {
         let at = lens.local(blast.position);
-        if lens.sees(at, blast.radius as f32 * 16.0) {
-            paint_blast(&mut canvas, blast, at);
+        if !lens.sees(at, blast.radius as f32 * 16.0) {
+            continue;
+        }
+        let look = looks.0.get(&blast.victim);
+        let tint = look.and_then(|look| look.tint).unwrap_or(palette::ROCK);
+        match look.and_then(|look| look.kind) {
+            Some(EntityKind::Asteroid) => rocks::paint_burst(&mut canvas, &lens, blast, tint),
+            kind => {
+                let own = kind.is_some() && tint == palette::OWN && view.own.is_none();
+                let radius = blast.radius * if own { OWN_END } else { 1.0 };
+                paint_blast(&mut canvas, &lens, &BlastEffect { radius, ..*blast }, at);
+                if kind != Some(EntityKind::Missile) {
+                    paint_wreck(&mut canvas, blast, at, tint);
+                }
+            }
         }
     }
     if let Some(blast) = view.blasts.back()
@@ -209,7 +232,7 @@ pub(super) fn paint_effects(
     }
 }
 
-fn paint_hit(canvas: &mut Canvas, hit: &HitEffect, at: Vec2) {
+fn paint_hit(canvas: &mut Canvas, lens: &Lens, hit: &HitEffect, at: Vec2) {
     let age = (hit.age_s / HIT_SECONDS).clamp(0.0, 1.0) as f32;
     let left = 1.0 - age;
     let flash = if canvas.is_calm() { 0.0 } else { (1.0 - age * 3.0).max(0.0) };
@@ -217,12 +240,12 @@ fn paint_hit(canvas: &mut Canvas, hit: &HitEffect, at: Vec2) {
     canvas.put(Shape::Glow, Layer::Effects, at, 0.0, Vec2::splat(9.0 + 12.0 * age), heat.at(0.8 * left * left));
     if flash > 0.0 {
         let size = Vec2::splat(12.0 * flash);
-        canvas.put(Shape::Glow, Layer::Effects, at, 0.0, size, palette::WHITE.at(flash));
+        canvas.put(Shape::Glow, Layer::Effects, at, 0.0, size, palette::WHITE.at(flash * lens.flash()));
     }
     let ring = Vec2::splat(4.0 + 16.0 * age.sqrt());
     canvas.put(Shape::Ring, Layer::Effects, at, 0.0, ring, heat.at(0.5 * left * left));
     let mut dice = Dice::new(&[u64::from(hit.id.shooter.0), hit.id.tick.0]);
-    for _ in 0..HIT_SPARKS {
+    for _ in 0..canvas.particles(HIT_SPARKS) {
         let angle = dice.between(0.0, std::f32::consts::TAU);
         let speed = dice.between(30.0, 120.0);
         let life = dice.between(0.5, 1.0);
@@ -243,13 +266,31 @@ fn spark(canvas: &mut Canvas, at: Vec2, angle: f32, reach: f32, age: f32, size: 
     canvas.put(Shape::Streak, Layer::Effects, place, angle, stretch, tint.at(left.sqrt()));
 }
 
-fn paint_blast(canvas: &mut Canvas, blast: &BlastEffect, at: Vec2) {
+/// Pieces of a hull in its colour that tumble away.
+fn paint_wreck(canvas: &mut Canvas, blast: &BlastEffect, at: Vec2, tint: Tint) {
+    let age = (blast.age_s / BLAST_SECONDS).clamp(0.0, 1.0) as f32;
+    let radius = blast.radius.clamp(4.0, 60.0) as f32;
+    let mut dice = Dice::new(&[0x3ec4, u64::from(blast.victim.0)]);
+    let fade = ((1.0 - age) * 2.0).min(1.0);
+    for _ in 0..canvas.particles(WRECK_CHIPS) {
+        let (angle, spin) = (dice.between(0.0, std::f32::consts::TAU), dice.between(-11.0, 11.0));
+        let reach = radius * dice.between(1.2, 5.0);
+        let size = Vec2::new(dice.between(0.16, 0.42), dice.between(0.1, 0.24)) * radius;
+        let look = dice.index(usize::from(CHIPS)) as u8;
+        let place = at + Vec2::from_angle(angle) * reach * (1.0 - (1.0 - age).powi(2));
+        // Glowing first, cold metal later.
+        let heat = tint.toward(palette::EMBER, 1.0 - age * 2.5).at(fade);
+        canvas.put(Shape::Chip(look), Layer::Chips, place, angle + spin * age, size, heat);
+    }
+}
+
+fn paint_blast(canvas: &mut Canvas, lens: &Lens, blast: &BlastEffect, at: Vec2) {
     let age = (blast.age_s / BLAST_SECONDS).clamp(0.0, 1.0) as f32;
     let radius = blast.radius.clamp(4.0, 60.0) as f32;
     let mut dice = Dice::new(&[0xb1a5, u64::from(blast.victim.0)]);
 
     // Smoke drifts out and stays longest.
-    for _ in 0..FIREBALLS {
+    for _ in 0..canvas.particles(FIREBALLS) {
         let angle = dice.between(0.0, std::f32::consts::TAU);
         let way = dice.between(0.4, 2.4) * radius * age.sqrt();
         let size = Vec2::splat(radius * dice.between(1.0, 1.9) * (0.5 + 0.8 * age));
@@ -258,7 +299,7 @@ fn paint_blast(canvas: &mut Canvas, blast: &BlastEffect, at: Vec2) {
         canvas.put(Shape::Puff, Layer::Smoke, place, 0.0, size, palette::SMOKE.at(0.4 * fade));
     }
     // Fireballs swell and cool from white over ember to fire.
-    for _ in 0..FIREBALLS {
+    for _ in 0..canvas.particles(FIREBALLS) {
         let angle = dice.between(0.0, std::f32::consts::TAU);
         let life = dice.between(0.4, 0.75);
         let own_age = age / life;
@@ -277,11 +318,11 @@ fn paint_blast(canvas: &mut Canvas, blast: &BlastEffect, at: Vec2) {
     let flash = if canvas.is_calm() { 0.0 } else { (1.0 - age * 7.0).max(0.0) };
     if flash > 0.0 {
         let size = Vec2::splat(radius * (3.4 + 3.0 * (1.0 - flash)));
-        canvas.put(Shape::Glow, Layer::Effects, at, 0.0, size, palette::WHITE.at(flash));
+        canvas.put(Shape::Glow, Layer::Effects, at, 0.0, size, palette::WHITE.at(flash * lens.flash()));
     }
     let light = if canvas.is_calm() { 0.4 } else { 1.0 } * (1.0 - age * 1.8).max(0.0);
     let lit = Vec2::splat(radius * 9.0);
-    canvas.put(Shape::Glow, Layer::Halos, at, 0.0, lit, palette::FIRE.at(0.42 * light * light));
+    canvas.put(Shape::Glow, Layer::Halos, at, 0.0, lit, palette::FIRE.at(0.42 * light * light * lens.flash()));
     // Two rings run out, one after the other.
     for (delay, reach, strength) in [(0.0, 7.5, 0.85), (0.08, 4.6, 0.5)] {
         let run = (age - delay) / 0.62;
@@ -291,7 +332,7 @@ fn paint_blast(canvas: &mut Canvas, blast: &BlastEffect, at: Vec2) {
             canvas.put(Shape::Ring, Layer::Effects, at, 0.0, size, tint);
         }
     }
-    for _ in 0..BLAST_SPARKS {
+    for _ in 0..canvas.particles(BLAST_SPARKS) {
         let angle = dice.between(0.0, std::f32::consts::TAU);
         let reach = radius * dice.between(3.0, 11.0);
         let life = dice.between(0.35, 1.0);

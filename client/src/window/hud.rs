@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     session::SessionState,
-    view::{Dock, NOTICE_SECONDS, Notice, NoticeKind, WorldView},
+    view::{Dock, NOTICE_SECONDS, Notice, NoticeKind, Part, WorldView},
 };
 use bevy::prelude::*;
 
@@ -37,6 +37,9 @@ const HIGH_LOSS: f64 = 0.1;
 const PANEL_OPACITY: f32 = 0.86;
 /// How long the rim of the window stays red after a hit, seconds.
 const PAIN_SECONDS: f32 = 0.35;
+
+/// Below this share of the hull its panel warns.
+const LOW_HULL: f32 = 0.35;
 
 /// Which line of text a node shows.
 #[derive(Component, Debug, Clone, Copy, PartialEq, Eq)]
@@ -312,7 +315,15 @@ fn text(line: Line, size: f32, tint: Tint) -> impl Bundle {
 }
 
 /// What the session's state says in the middle of the window, what there is to do, and how it looks.
-fn banner(state: &SessionState, downtime_s: Option<f64>, stalled: bool, keys: &Bindings) -> (String, String, Tint) {
+///
+/// `killer` is who destroyed the ship, as far as that was told.
+fn banner(
+    state: &SessionState,
+    downtime_s: Option<f64>,
+    stalled: bool,
+    killer: Option<&str>,
+    keys: &Bindings,
+) -> (String, String, Tint) {
     let calm = palette::TEXT;
     match state {
         SessionState::Connecting => ("Connecting...".to_owned(), "reaching the server".to_owned(), calm),
@@ -329,13 +340,19 @@ fn banner(state: &SessionState, downtime_s: Option<f64>, stalled: bool, keys: &B
                 }
                 _ => "a new ship is on its way".to_owned(),
             };
-            ("Ship destroyed".to_owned(), advice, palette::ALERT)
+            let title = killer.map_or("Ship destroyed".to_owned(), |killer| format!("Destroyed by {killer}"));
+            (title, advice, palette::ALERT)
         }
         SessionState::Rejected(reason) => ("The server said no".to_owned(), reason.clone(), palette::ALERT),
         SessionState::Lost(reason) => ("Connection lost".to_owned(), reason.clone(), palette::ALERT),
         SessionState::Returning(reason) => ("Coming back...".to_owned(), reason.clone(), palette::HULL_WORN),
         SessionState::Closed => ("Leaving".to_owned(), "closing the session".to_owned(), calm),
     }
+}
+
+/// Who destroyed the own ship, by the last news of it.
+fn killer(view: &WorldView) -> Option<&str> {
+    view.kills.iter().rev().find(|kill| kill.part == Part::Victim)?.by.as_deref()
 }
 
 fn news_tint(notice: &Notice) -> Tint {
@@ -367,7 +384,7 @@ pub(super) fn write_lines(
     let is_covered = is_covered(&fit, &menu, &shown, &view);
     let now_s = time.elapsed_secs_f64();
     let stalled = view.own.as_ref().is_some_and(|own| own.stalled);
-    let (title, advice, alarm) = banner(&state, downtime.remaining_s(now_s), stalled, &settings.keys);
+    let (title, advice, alarm) = banner(&state, downtime.remaining_s(now_s), stalled, killer(&view), &settings.keys);
     for (line, mut text, mut color, mut font) in &mut lines {
         let (words, tint) = match line {
             Line::Sector | Line::Link | Line::News(_) | Line::Hint if is_covered => (String::new(), palette::TEXT),
@@ -463,6 +480,7 @@ pub(super) fn show_panels(
     mut gauges: ResMut<Gauges>,
     mut fills: Query<(&mut Node, &mut BackgroundColor), With<HullFill>>,
     mut rims: Query<&mut BorderColor, With<PainRim>>,
+    mut ship_panels: Query<&mut BackgroundColor, (With<ShipPanel>, Without<HullFill>)>,
     mut panels: ParamSet<(
         Query<&mut Visibility, With<BannerPanel>>,
         Query<&mut Visibility, With<ShipPanel>>,
@@ -487,11 +505,17 @@ pub(super) fn show_panels(
         rim.set_if_neq(BorderColor::all(palette.color(palette::HULL_LOW.at(0.8 * pain))));
     }
     let stalled = view.own.as_ref().is_some_and(|own| own.stalled);
+    // The panel of a hull that is nearly gone is warm, too.
+    let alert = if view.own.is_some() && share < LOW_HULL { 0.22 } else { 0.0 };
+    for mut back in &mut ship_panels {
+        let tint = palette::PANEL.toward(palette::HULL_LOW, alert).at(PANEL_OPACITY);
+        back.set_if_neq(BackgroundColor(palette.color(tint)));
+    }
     let visible = |shows: bool| if shows { Visibility::Inherited } else { Visibility::Hidden };
     let is_covered = is_covered(&fit, &menu, &shown, &view);
     let shows_ship = view.own.is_some() && !is_covered;
     let wanted = [
-        visible(!banner(&state, None, stalled, &settings.keys).0.is_empty()),
+        visible(!banner(&state, None, stalled, None, &settings.keys).0.is_empty()),
         visible(shows_ship),
         visible(shown.help),
     ];
@@ -540,15 +564,40 @@ pub(super) fn fill_arms(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::view::Kill;
+    use sidereal_protocol::ids::NetId;
 
     #[test]
     fn every_end_of_a_session_says_why_and_what_to_do() {
         let keys = Bindings::default();
-        let (title, advice, _) = banner(&SessionState::Lost("the server stopped".into()), None, false, &keys);
+        let (title, advice, _) = banner(&SessionState::Lost("the server stopped".into()), None, false, None, &keys);
         assert_eq!((title.as_str(), advice.as_str()), ("Connection lost", "the server stopped"));
-        let (_, advice, _) = banner(&SessionState::Destroyed, Some(3.2), false, &keys);
+        let (_, advice, _) = banner(&SessionState::Destroyed, Some(3.2), false, None, &keys);
         assert_eq!(advice, "press R to fly again, or wait 4 s");
-        assert_eq!(banner(&SessionState::InSpace, None, false, &keys).0, "");
-        assert!(!banner(&SessionState::InSpace, None, true, &keys).0.is_empty());
+        assert_eq!(banner(&SessionState::InSpace, None, false, None, &keys).0, "");
+        assert!(!banner(&SessionState::InSpace, None, true, None, &keys).0.is_empty());
+        assert_eq!(banner(&SessionState::Destroyed, None, false, Some("Ada"), &keys).0, "Destroyed by Ada");
+    }
+
+    #[test]
+    fn the_last_death_tells_who_it_was() {
+        let mut view = WorldView::default();
+        let mut dies = |number, by: Option<&str>, part| {
+            view.kills.push_back(Kill {
+                number,
+                victim: NetId(7),
+                victim_name: "Eve".to_owned(),
+                victim_kind: None,
+                victim_hull: None,
+                by: by.map(str::to_owned),
+                by_kind: None,
+                part,
+                age_s: 0.0,
+            });
+            killer(&view).map(str::to_owned)
+        };
+        assert_eq!(dies(1, Some("Ada"), Part::Victim).as_deref(), Some("Ada"));
+        assert_eq!(dies(2, Some("Bob"), Part::None).as_deref(), Some("Ada"));
+        assert_eq!(dies(3, None, Part::Victim), None);
     }
 }

@@ -1,12 +1,9 @@
-//! What flies and what drifts: the meshes of ships, drones, missiles and rocks.
+//! What flies: the meshes of ships, drones and missiles.
 //!
 //! Hulls are one unit in radius and point along the x axis. Facets lean, so that the light stays
 //! where it is while a hull turns.
 
-use super::{
-    dice::Dice,
-    sketch::{Paint, Sketch, mirrored},
-};
+use super::sketch::{Paint, Sketch, mirrored};
 use bevy::prelude::*;
 use std::f32::consts::TAU;
 
@@ -237,69 +234,4 @@ pub(super) fn missile() -> Mesh {
     sketch.fill_both(&[at(0.55, 0.0), at(0.55, 0.325), at(0.2, 0.33), at(0.2, 0.0)], Paint::tint(1.1));
     sketch.fill_both(&[at(1.9, 0.0), at(1.25, 0.32), at(1.25, 0.0)], Paint::tint(1.3).lean(at(0.0, 0.2)));
     sketch.finish()
-}
-
-/// A rock: class 0 is a small one, 2 a large one.
-pub(super) fn rock(class: u8, look: u8) -> Mesh {
-    let mut dice = Dice::new(&[0xa57e, u64::from(class), u64::from(look)]);
-    let mut sketch = Sketch::default();
-    let corners = 9 + 3 * usize::from(class) + dice.index(3);
-    // Two slow waves make it lopsided, small steps make it rough.
-    let (wave_a, wave_b) = (dice.unit() * TAU, dice.unit() * TAU);
-    let rim: Vec<Vec2> = (0..corners)
-        .map(|corner| {
-            let angle = TAU * (corner as f32 + dice.between(-0.28, 0.28)) / corners as f32;
-            let slow = 0.07 * (2.0 * angle + wave_a).cos() + 0.05 * (3.0 * angle + wave_b).cos();
-            Vec2::from_angle(angle) * (0.97 + slow + dice.between(-0.07, 0.05))
-        })
-        .collect();
-    let shade = dice.between(0.85, 1.1);
-    let stone = |lightness: f32, lean: Vec2| {
-        let lightness = lightness * shade;
-        Paint::own(lightness * 1.06, lightness, lightness * 0.95).tinted(1.0).lean(lean)
-    };
-    sketch.stroke(&rim, true, 0.05, Paint::own(0.004, 0.005, 0.01).alpha(0.9));
-
-    // Slopes from the rim to a shoulder, from the shoulder to a plateau, and the plateau.
-    let inward = |dice: &mut Dice, share: f32, spread: f32| -> Vec<Vec2> {
-        rim.iter().map(|point| *point * (share + dice.between(-spread, spread))).collect()
-    };
-    let shoulder = inward(&mut dice, 0.78, 0.06);
-    let plateau = inward(&mut dice, 0.46, 0.1);
-    for index in 0..corners {
-        let next = (index + 1) % corners;
-        let outward = (rim[index] + rim[next]).normalize_or_zero();
-        let mut slope = |share: f32| outward * share + Vec2::from_angle(dice.unit() * TAU) * 0.14;
-        let outer = stone(0.16, slope(0.85));
-        sketch.triangle([(rim[index], outer), (rim[next], outer), (shoulder[index], outer)]);
-        let outer = stone(0.16, slope(0.85));
-        sketch.triangle([(shoulder[index], outer), (rim[next], outer), (shoulder[next], outer)]);
-        let inner = stone(0.19, slope(0.42));
-        sketch.triangle([(shoulder[index], inner), (shoulder[next], inner), (plateau[index], inner)]);
-        let inner = stone(0.19, slope(0.42));
-        sketch.triangle([(plateau[index], inner), (shoulder[next], inner), (plateau[next], inner)]);
-        let top = stone(0.2, slope(0.1));
-        sketch.triangle([(plateau[index], top), (plateau[next], top), (Vec2::ZERO, top)]);
-    }
-    for _ in 0..usize::from(class) + dice.index(2) {
-        let middle = Vec2::from_angle(dice.unit() * TAU) * dice.between(0.15, 0.55);
-        let size = dice.between(0.1, 0.22) * (1.0 - middle.length() * 0.5);
-        crater(&mut sketch, middle, size, &stone);
-    }
-    sketch.finish()
-}
-
-/// A crater leans inwards: its far wall is lit, its near one dark.
-fn crater(sketch: &mut Sketch, middle: Vec2, size: f32, stone: &dyn Fn(f32, Vec2) -> Paint) {
-    const CORNERS: u32 = 9;
-    let floor = stone(0.09, Vec2::ZERO);
-    for corner in 0..CORNERS {
-        let spoke = |corner: u32| Vec2::from_angle(TAU * corner as f32 / CORNERS as f32);
-        let (from, to) = (spoke(corner), spoke(corner + 1));
-        let wall = stone(0.14, -(from + to).normalize_or_zero() * 0.8);
-        let [a, b] = [middle + from * size, middle + to * size];
-        let [c, d] = [middle + from * size * 0.6, middle + to * size * 0.6];
-        sketch.fill(&[a, b, d, c], wall);
-        sketch.fill(&[c, d, middle], floor);
-    }
 }

@@ -1,6 +1,7 @@
 // One shader for all that the window paints: vertex colours, tinted per instance.
 //
 // normal.xy  how a facet leans, for the light that comes from the upper left
+// normal.z   1 fades from the mesh's origin to one unit from it: light and smoke are squares that fade
 // uv.x       0 covers what is behind, 1 adds light to it
 // uv.y       how much of the instance's tint the vertex takes
 // tag        the instance's tint: red, green, blue (sRGB) and opacity, 8 bits each, red lowest
@@ -18,6 +19,8 @@ struct Vertex {
 struct Painted {
     @builtin(position) position: vec4<f32>,
     @location(0) color: vec4<f32>,
+    // Where in the mesh, and whether it fades.
+    @location(1) soft: vec3<f32>,
 };
 
 const LIGHT: vec2<f32> = vec2<f32>(-0.55, 0.83);
@@ -48,10 +51,12 @@ fn vertex(vertex: Vertex) -> Painted {
     out.position = mesh_functions::mesh2d_position_world_to_clip(world);
     // Premultiplied, so that covering and adding share one blend state, and one pipeline.
     out.color = vec4<f32>(rgb * alpha, alpha * (1.0 - vertex.uv.x));
+    out.soft = vec3<f32>(vertex.position.xy, vertex.normal.z);
     return out;
 }
 
 @fragment
 fn fragment(in: Painted) -> @location(0) vec4<f32> {
-    return in.color;
+    let left = clamp(1.0 - length(in.soft.xy), 0.0, 1.0);
+    return in.color * mix(1.0, left * left * left, in.soft.z);
 }

@@ -61,8 +61,8 @@ pub(super) struct Lens {
     pub(super) half_pixels: Vec2,
     /// Logical pixels for each pixel of what is drawn over space: names, bars, the map.
     pub(super) mark_scale: f32,
-    /// Nothing sways or shakes.
-    calm: bool,
+    /// Nothing sways, shakes or flickers.
+    pub(super) calm: bool,
     /// How much of space a pixel shows for the window's size: one in a window that is [`BASE_SIDE`] pixels high.
     reach: f32,
     wanted_scale: f32,
@@ -157,6 +157,11 @@ impl Lens {
             return;
         }
         self.shake = self.shake.max(strength.clamp(0.0, 1.0));
+    }
+
+    /// How bright flashes are, as a share of what would be pretty.
+    pub(super) fn flash(&self) -> f32 {
+        if self.calm { 0.3 } else { 1.0 }
     }
 
     /// Follows a focus that moves with `velocity` for `seconds`.

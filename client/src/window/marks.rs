@@ -21,6 +21,9 @@ const BAR_HEIGHT: f32 = 3.5;
 /// From the hull's rim to its bar, and from the bar to the name, pixels.
 const BAR_GAP: f32 = 13.0;
 const NAME_GAP: f32 = 12.0;
+/// From the bar to the sign of its owner's side, and how large that is, pixels.
+const SIDE_GAP: f32 = 8.0;
+const SIDE_PIXELS: f32 = 4.2;
 /// Size of names, pixels.
 const NAME_SIZE: f32 = 13.0;
 /// Seen from farther out than this, units per pixel, names and bars of drones would only cover things.
@@ -90,14 +93,16 @@ pub(super) fn paint_marks(
         let at = lens.local(other.state.position);
         if !lens.sees(at, 40.0 * lens.scale) {
             if other.is_player() || other.kind == EntityKind::Station {
-                paint_edge_mark(&mut canvas, &lens, at, tint_of(other));
+                paint_edge_mark(&mut canvas, &lens, at, other.kind, tint_of(other));
             }
             continue;
         }
         let share = looks.0.get(&other.net_id).map_or(1.0, |look| look.bar);
         let breakable = settings.hull_bars && other.hull_max > 0 && other.kind != EntityKind::Station;
         if breakable && is_named(&lens, other, &looks) {
-            paint_bar(&mut canvas, &lens, bar_place(&lens, other), share);
+            let at = bar_place(&lens, other);
+            paint_bar(&mut canvas, &lens, at, share);
+            paint_side(&mut canvas, &lens, at, other);
         }
     }
 }
@@ -111,7 +116,17 @@ fn paint_bar(canvas: &mut Canvas, lens: &Lens, at: Vec2, share: f32) {
     canvas.put(Shape::Square, Layer::MarkFills, left, 0.0, filled, tint);
 }
 
-fn paint_edge_mark(canvas: &mut Canvas, lens: &Lens, at: Vec2, tint: Tint) {
+/// Paints the sign of whose side `other` is on before its bar: whoever does not see the colour sees the shape.
+fn paint_side(canvas: &mut Canvas, lens: &Lens, bar: Vec2, other: &Other) {
+    let at = bar - lens.marks(Vec2::new(BAR_WIDTH * 0.5 + SIDE_GAP, 0.0));
+    let (shape, angle) = match other.kind {
+        EntityKind::Drone => (Shape::Diamond, 0.0),
+        _ => (Shape::Dart, std::f32::consts::FRAC_PI_2),
+    };
+    canvas.put(shape, Layer::Marks, at, angle, lens.marks(Vec2::splat(SIDE_PIXELS)), tint_of(other).at(0.95));
+}
+
+fn paint_edge_mark(canvas: &mut Canvas, lens: &Lens, at: Vec2, kind: EntityKind, tint: Tint) {
     let reach = (lens.half_pixels - Vec2::splat(EDGE_INSET * lens.mark_scale)).max(Vec2::ONE) * lens.scale;
     let over = (at.abs() / reach).max_element().max(1.0);
     let place = at / over;
@@ -119,6 +134,10 @@ fn paint_edge_mark(canvas: &mut Canvas, lens: &Lens, at: Vec2, tint: Tint) {
     let near = (1.6 / over).clamp(0.45, 1.0);
     let size = lens.marks(Vec2::splat(11.0 * near));
     canvas.put(Shape::Chevron, Layer::Marks, place, at.to_angle(), size, tint.at(0.85 * near));
+    if kind == EntityKind::Station {
+        let behind = place - at.normalize_or_zero() * size.x * 1.3;
+        canvas.put(Shape::Diamond, Layer::Marks, behind, 0.0, size * 0.5, tint.at(0.85 * near));
+    }
 }
 
 /// Keeps a name over each player, and over each drone that is fought.

@@ -5,6 +5,7 @@
 //! game needs. Everything is drawn with code: meshes that are made once (`shapes`), one material
 //! (`ink`), and a `canvas` that each frame is painted anew.
 
+mod aim;
 mod bodies;
 mod canvas;
 mod chat;
@@ -14,6 +15,8 @@ mod dice;
 mod effects;
 mod feed;
 mod fit;
+mod glyphs;
+mod grid;
 mod host;
 mod hud;
 mod hulls;
@@ -27,16 +30,22 @@ mod native;
 mod palette;
 mod panels;
 mod picture;
+mod places;
 mod polish;
+mod rocks;
 mod settings;
 mod shapes;
+mod sights;
 mod sketch;
 mod sky;
+mod stones;
 mod structures;
 #[cfg(test)]
 mod vision;
+mod warp;
 #[cfg(target_family = "wasm")]
 pub mod web;
+mod wounds;
 
 use crate::{
     FrameDelta, chat::ChatBook, controls::PilotIntent, deals::DealBook, session::SessionState, view::WorldView,
@@ -127,6 +136,9 @@ impl Plugin for WindowPlugin {
             .init_resource::<canvas::Canvas>()
             .init_resource::<bodies::Looks>()
             .init_resource::<effects::Shaken>()
+            .init_resource::<grid::SectorLabels>()
+            .init_resource::<sights::Target>()
+            .init_resource::<wounds::Wounds>()
             .init_resource::<marks::NameTags>()
             .init_resource::<hud::Gauges>();
         app.world_mut().resource_mut::<StopWhen>().seconds = self.seconds;
@@ -163,18 +175,23 @@ impl Plugin for WindowPlugin {
         .add_systems(
             Update,
             (
-                (fit::measure_window, lens::follow_ship, canvas::take_palette, palette::color_inked)
+                (
+                    polish::follow_polish,
+                    fit::measure_window,
+                    lens::follow_ship,
+                    canvas::take_palette,
+                    palette::color_inked,
+                )
                     .chain()
                     .in_set(WindowSystems::Look),
                 (
-                    sky::paint_stars,
-                    sky::paint_dust,
-                    sky::paint_grid,
+                    (sky::paint_stars, sky::paint_dust, grid::paint_grid, grid::write_addresses).chain(),
                     bodies::paint_bodies,
                     effects::paint_shots,
                     effects::paint_beams,
                     effects::paint_mining,
                     effects::paint_effects,
+                    (wounds::paint_wounds, wounds::paint_veil, sights::paint_sights).chain(),
                     marks::paint_marks,
                     marks::place_names,
                     map::paint_map,

@@ -1,6 +1,6 @@
 //! How much the picture may cost: all of it on a graphics processor, less where a processor draws.
 
-use super::settings::Settings;
+use super::{canvas::Canvas, lens::MainCamera, settings::Settings};
 use bevy::{prelude::*, render::renderer::RenderAdapterInfo};
 use serde::{Deserialize, Serialize};
 
@@ -15,12 +15,15 @@ pub enum Polish {
     Full,
     /// Rough edges, fewer clouds: more than twice the frames where a processor draws.
     Plain,
+    /// Rough edges, no halos, fewer sparks, and a sky of three draws: for slow phones, and where a browser has no
+    /// graphics processor.
+    Bare,
 }
 
 impl Polish {
     /// Whether the costly parts are drawn.
     pub(super) fn is_full(self) -> bool {
-        self != Self::Plain
+        matches!(self, Self::Full | Self::Adapter)
     }
 
     /// How edges are smoothed.
@@ -36,13 +39,50 @@ pub(super) fn settle_polish(
     adapter: Option<Res<RenderAdapterInfo>>,
 ) {
     if *polish == Polish::Adapter {
-        *polish = settings.polish;
+        *polish = as_set(&settings, adapter.as_deref());
     }
-    if *polish != Polish::Adapter {
+    tracing::info!(polish = ?*polish, "the window draws");
+}
+
+/// Follows a polish that is changed in the settings while the window is open.
+pub(super) fn follow_polish(
+    mut polish: ResMut<Polish>,
+    settings: Res<Settings>,
+    adapter: Option<Res<RenderAdapterInfo>>,
+    mut set: Local<Option<Polish>>,
+    mut canvas: ResMut<Canvas>,
+    mut cameras: Query<&mut Msaa, With<MainCamera>>,
+) {
+    if set.replace(settings.polish).is_some_and(|before| before != settings.polish) {
+        *polish = as_set(&settings, adapter.as_deref());
+    }
+    if !polish.is_changed() {
         return;
     }
-    // wgpu's type of the field is not among what Bevy passes on; its name is.
-    let by_processor = adapter.is_some_and(|adapter| format!("{:?}", adapter.device_type).contains("Cpu"));
-    *polish = if by_processor { Polish::Plain } else { Polish::Full };
-    tracing::info!(polish = ?*polish, "the window draws");
+    canvas.set_bare(*polish == Polish::Bare);
+    for mut msaa in &mut cameras {
+        msaa.set_if_neq(polish.msaa());
+    }
+}
+
+fn as_set(settings: &Settings, adapter: Option<&RenderAdapterInfo>) -> Polish {
+    match settings.polish {
+        Polish::Adapter => of_adapter(adapter),
+        chosen => chosen,
+    }
+}
+
+/// In a browser nobody tells what draws: smooth edges cost more there than elsewhere.
+fn of_adapter(adapter: Option<&RenderAdapterInfo>) -> Polish {
+    // wgpu's type of the fields is not among what Bevy passes on; their names are.
+    let says = |word: &str| {
+        adapter.is_some_and(|adapter| format!("{:?} {}", adapter.device_type, adapter.name).contains(word))
+    };
+    if says("SwiftShader") {
+        Polish::Bare
+    } else if says("Cpu") || cfg!(target_family = "wasm") {
+        Polish::Plain
+    } else {
+        Polish::Full
+    }
 }

@@ -2,9 +2,10 @@
 
 use super::{
     dice::Dice,
-    hulls,
+    glyphs, hulls,
     ink::Ink,
     sketch::{Paint, Sketch},
+    stones::{self, CHIPS, CRACKS},
     structures,
 };
 use bevy::prelude::*;
@@ -30,6 +31,8 @@ pub(super) enum Shape {
     Gunship,
     /// A station: the ring, which turns.
     StationRing,
+    /// A station: the thin outer ring, which turns the other way.
+    StationTruss,
     /// A station: what stands still in its middle.
     StationHub,
     /// A crate.
@@ -40,6 +43,10 @@ pub(super) enum Shape {
     Missile,
     /// A rock: class of size, look.
     Rock(u8, u8),
+    /// Cracks over a rock: their degree.
+    Cracks(u8),
+    /// What broke off a rock.
+    Chip(u8),
     /// A square with sides of one unit.
     Square,
     /// A filled disc.
@@ -68,6 +75,16 @@ pub(super) enum Shape {
     Dart,
     /// A drone from far away.
     Diamond,
+    /// A corner of the brackets around a target.
+    Bracket,
+    /// The mark to aim at.
+    Aim,
+    /// The crosshair.
+    Cross,
+    /// An arc around the x axis.
+    Arc,
+    /// All clouds of a cheap sky: from -0.5 to 0.5.
+    Backdrop,
     /// A tile of stars: layer, look. [`STAR_TILE_PIXELS`] wide.
     Stars(u8, u8),
 }
@@ -102,6 +119,14 @@ impl Shape {
             Self::Rock(class, look) => 20 + class * ROCK_LOOKS + look,
             Self::StationHub => 57,
             Self::Crate => 58,
+            Self::StationTruss => 59,
+            Self::Cracks(degree) => 80 + degree,
+            Self::Chip(look) => 84 + look,
+            Self::Bracket => 88,
+            Self::Aim => 89,
+            Self::Cross => 90,
+            Self::Arc => 91,
+            Self::Backdrop => 92,
             Self::Stars(layer, look) => 60 + layer * STAR_TILES + look,
         })
     }
@@ -128,11 +153,19 @@ impl ShapeMeshes {
 
 /// Makes all shapes.
 pub(super) fn make_shapes(mut commands: Commands, mut meshes: ResMut<Assets<Mesh>>, mut inks: ResMut<Assets<Ink>>) {
+    commands.insert_resource(ShapeMeshes {
+        meshes: all_shapes().into_iter().map(|(shape, mesh)| (shape, meshes.add(mesh))).collect(),
+        ink: inks.add(Ink::default()),
+    });
+}
+
+fn all_shapes() -> Vec<(Shape, Mesh)> {
     let mut all = vec![
         (Shape::Scout, hulls::scout()),
         (Shape::Hauler, hulls::hauler()),
         (Shape::Gunship, hulls::gunship()),
         (Shape::StationRing, structures::station_ring()),
+        (Shape::StationTruss, structures::station_truss()),
         (Shape::StationHub, structures::station_hub()),
         (Shape::Crate, structures::cargo_crate()),
         (Shape::Drone, hulls::drone()),
@@ -151,17 +184,21 @@ pub(super) fn make_shapes(mut commands: Commands, mut meshes: ResMut<Assets<Mesh
         (Shape::Chevron, chevron()),
         (Shape::Dart, dart()),
         (Shape::Diamond, diamond()),
+        (Shape::Bracket, glyphs::bracket()),
+        (Shape::Aim, glyphs::aim()),
+        (Shape::Cross, glyphs::cross()),
+        (Shape::Arc, glyphs::arc()),
+        (Shape::Backdrop, backdrop()),
     ];
+    all.extend((0..CRACKS).map(|degree| (Shape::Cracks(degree), stones::cracks(degree))));
+    all.extend((0..CHIPS).map(|look| (Shape::Chip(look), stones::chip(look))));
     for class in 0..ROCK_CLASSES {
-        all.extend((0..ROCK_LOOKS).map(|look| (Shape::Rock(class, look), hulls::rock(class, look))));
+        all.extend((0..ROCK_LOOKS).map(|look| (Shape::Rock(class, look), stones::rock(class, look))));
     }
     for layer in 0..STAR_LAYERS {
         all.extend((0..STAR_TILES).map(|look| (Shape::Stars(layer, look), stars(layer, look))));
     }
-    commands.insert_resource(ShapeMeshes {
-        meshes: all.into_iter().map(|(shape, mesh)| (shape, meshes.add(mesh))).collect(),
-        ink: inks.add(Ink::default()),
-    });
+    all
 }
 
 fn square() -> Mesh {
@@ -177,24 +214,20 @@ fn disc() -> Mesh {
     sketch.finish()
 }
 
-/// Rings of a bell curve: `paint` gets its strength at each.
-fn bell(strengths: &[f32], paint: impl Fn(f32) -> Paint) -> Vec<(f32, Paint)> {
-    let last = strengths.len().saturating_sub(1).max(1) as f32;
-    strengths.iter().enumerate().map(|(index, &strength)| (index as f32 / last, paint(strength))).collect()
+/// A square that the shader fades into a disc.
+fn soft(paint: Paint) -> Mesh {
+    let mut sketch = Sketch::default();
+    let corners = [(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)].map(Vec2::from);
+    sketch.fill(&corners, paint.soft());
+    sketch.finish()
 }
 
-const BELL: [f32; 9] = [1.0, 0.72, 0.42, 0.22, 0.105, 0.044, 0.016, 0.004, 0.0];
-
 fn glow() -> Mesh {
-    let mut sketch = Sketch::default();
-    sketch.rings(Vec2::ZERO, &bell(&BELL, |strength| Paint::light(strength, 1.0)), 28);
-    sketch.finish()
+    soft(Paint::light(1.0, 1.0))
 }
 
 fn puff() -> Mesh {
-    let mut sketch = Sketch::default();
-    sketch.rings(Vec2::ZERO, &bell(&BELL, |strength| Paint::tint(1.0).alpha(strength)), 20);
-    sketch.finish()
+    soft(Paint::tint(1.0))
 }
 
 fn ring() -> Mesh {
@@ -308,6 +341,40 @@ fn diamond() -> Mesh {
     sketch.finish()
 }
 
+/// Clouds of a cheap sky: light that changes from corner to corner of a coarse net, in one draw.
+fn backdrop() -> Mesh {
+    const COLUMNS: usize = 14;
+    const ROWS: usize = 10;
+    let clouds = [
+        (Vec2::new(-0.34, 0.22), Vec2::new(0.34, 0.2), [0.003, 0.009, 0.04]),
+        (Vec2::new(0.3, 0.05), Vec2::new(0.3, 0.26), [0.001, 0.016, 0.026]),
+        (Vec2::new(-0.1, -0.34), Vec2::new(0.4, 0.2), [0.016, 0.004, 0.034]),
+        (Vec2::new(0.42, -0.4), Vec2::new(0.24, 0.18), [0.022, 0.004, 0.013]),
+    ];
+    let paint = |at: Vec2| {
+        let mut light = [0.0f32; 3];
+        for (middle, size, color) in clouds {
+            let share = (-((at - middle) / size).length_squared()).exp();
+            (0..3).for_each(|part| light[part] += color[part] * share);
+        }
+        Paint::of_light(LinearRgba::rgb(light[0], light[1], light[2]))
+    };
+    let at =
+        |column: usize, row: usize| Vec2::new(column as f32 / COLUMNS as f32 - 0.5, row as f32 / ROWS as f32 - 0.5);
+    let mut sketch = Sketch::default();
+    for row in 0..ROWS {
+        for column in 0..COLUMNS {
+            let corner = |right: usize, up: usize| {
+                let place = at(column + right, row + up);
+                (place, paint(place))
+            };
+            sketch.triangle([corner(0, 0), corner(1, 0), corner(1, 1)]);
+            sketch.triangle([corner(0, 0), corner(1, 1), corner(0, 1)]);
+        }
+    }
+    sketch.finish()
+}
+
 /// Stars per tile, and the size of the smallest and of the largest, pixels, by layer from the far
 /// one to the near one.
 const STARS: [(u32, f32, f32, f32); STAR_LAYERS as usize] =
@@ -344,5 +411,40 @@ fn star(sketch: &mut Sketch, at: Vec2, size: f32, color: LinearRgba, shines: boo
     if shines {
         let halo = [(0.0, 0.3), (0.25, 0.1), (0.5, 0.028), (0.75, 0.006), (1.0, 0.0)];
         sketch.rings(at, &halo.map(|(radius, share)| (radius * size * 5.0, faint(share))), 12);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bevy::mesh::{Indices, VertexAttributeValues};
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_shape_has_corners_and_all_are_finite() {
+        for (shape, mesh) in all_shapes() {
+            for attribute in [Mesh::ATTRIBUTE_POSITION, Mesh::ATTRIBUTE_NORMAL] {
+                let Some(VertexAttributeValues::Float32x3(values)) = mesh.attribute(attribute) else {
+                    panic!("{shape:?} has no such attribute");
+                };
+                assert!(!values.is_empty(), "{shape:?}");
+                assert!(values.iter().flatten().all(|value| value.is_finite()), "{shape:?}");
+            }
+            let Some(VertexAttributeValues::Float32x4(colors)) = mesh.attribute(Mesh::ATTRIBUTE_COLOR) else {
+                panic!("{shape:?} has no colours");
+            };
+            assert!(colors.iter().flatten().all(|value| value.is_finite() && *value >= 0.0), "{shape:?}");
+            let Some(Indices::U32(indices)) = mesh.indices() else { panic!("{shape:?} has no indices") };
+            assert!(indices.len() >= 3 && indices.len().is_multiple_of(3), "{shape:?}");
+            assert!(indices.iter().all(|&index| (index as usize) < colors.len()), "{shape:?}");
+        }
+    }
+
+    #[test]
+    fn every_shape_has_a_rank_of_its_own_within_its_layer() {
+        let shapes: Vec<Shape> = all_shapes().into_iter().map(|(shape, _)| shape).collect();
+        let ranks: HashSet<u32> = shapes.iter().map(|shape| shape.rank() as u32).collect();
+        assert_eq!(ranks.len(), shapes.len());
+        assert!(ranks.iter().all(|&rank| rank < 100), "so that no layer reaches into the next");
     }
 }

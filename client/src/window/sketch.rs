@@ -18,27 +18,36 @@ pub(super) struct Paint {
     added: f32,
     /// How the facet leans, for the light.
     lean: Vec2,
+    /// 1 fades from the mesh's origin to one unit from it, pixel by pixel; 0 does not.
+    soft: f32,
 }
 
 impl Paint {
     /// A grey of `lightness` (0 to 1, may exceed it) that takes the tint.
     pub(super) const fn tint(lightness: f32) -> Self {
-        Self { color: LinearRgba::rgb(lightness, lightness, lightness), tinted: 1.0, added: 0.0, lean: Vec2::ZERO }
+        Self {
+            color: LinearRgba::rgb(lightness, lightness, lightness),
+            tinted: 1.0,
+            added: 0.0,
+            lean: Vec2::ZERO,
+            soft: 0.0,
+        }
     }
 
     /// A colour of its own, linear.
     pub(super) const fn own(red: f32, green: f32, blue: f32) -> Self {
-        Self { color: LinearRgba::rgb(red, green, blue), tinted: 0.0, added: 0.0, lean: Vec2::ZERO }
+        Self { color: LinearRgba::rgb(red, green, blue), tinted: 0.0, added: 0.0, lean: Vec2::ZERO, soft: 0.0 }
     }
 
     /// Light of `strength` that takes `tinted` of the tint.
     pub(super) const fn light(strength: f32, tinted: f32) -> Self {
-        Self { color: LinearRgba::new(1.0, 1.0, 1.0, strength), tinted, added: 1.0, lean: Vec2::ZERO }
+        let color = LinearRgba::new(1.0, 1.0, 1.0, strength);
+        Self { color, tinted, added: 1.0, lean: Vec2::ZERO, soft: 0.0 }
     }
 
     /// Light of a colour of its own; the alpha is its strength.
     pub(super) const fn of_light(color: LinearRgba) -> Self {
-        Self { color, tinted: 0.0, added: 1.0, lean: Vec2::ZERO }
+        Self { color, tinted: 0.0, added: 1.0, lean: Vec2::ZERO, soft: 0.0 }
     }
 
     /// With `tinted` of the tint.
@@ -50,6 +59,12 @@ impl Paint {
     /// With `alpha` for its opacity.
     pub(super) const fn alpha(mut self, alpha: f32) -> Self {
         self.color.alpha = alpha;
+        self
+    }
+
+    /// Fading to nothing one unit from the mesh's origin. The shader does it: a disc needs no more than a square.
+    pub(super) const fn soft(mut self) -> Self {
+        self.soft = 1.0;
         self
     }
 
@@ -73,7 +88,7 @@ pub(super) struct Sketch {
 impl Sketch {
     fn vertex(&mut self, at: Vec2, paint: Paint) -> u32 {
         self.positions.push([at.x, at.y, 0.0]);
-        self.normals.push([paint.lean.x, paint.lean.y, 0.0]);
+        self.normals.push([paint.lean.x, paint.lean.y, paint.soft]);
         self.uvs.push([paint.added, paint.tinted]);
         self.colors.push(paint.color.to_f32_array());
         self.positions.len() as u32 - 1
@@ -140,19 +155,23 @@ impl Sketch {
     /// first one stays empty.
     pub(super) fn rings(&mut self, center: Vec2, rings: &[(f32, Paint)], corners: u32) {
         let spoke = |corner: u32| Vec2::from_angle(TAU * corner as f32 / corners as f32);
-        for corner in 0..corners {
-            let (from, to) = (spoke(corner), spoke(corner + 1));
-            for pair in rings.windows(2) {
-                let [(near, near_paint), (far, far_paint)] = [pair[0], pair[1]];
-                let [a, b] = [center + from * near, center + to * near];
-                let [c, d] = [center + from * far, center + to * far];
-                if near > 0.0 {
-                    self.triangle([(a, near_paint), (c, far_paint), (b, near_paint)]);
-                    self.triangle([(b, near_paint), (c, far_paint), (d, far_paint)]);
-                } else {
-                    self.triangle([(center, near_paint), (c, far_paint), (d, far_paint)]);
+        // Neighbours share their corners: where a processor draws, corners are what costs.
+        let mut before: Option<Vec<u32>> = None;
+        for &(radius, paint) in rings {
+            let count = if radius > 0.0 { corners } else { 1 };
+            let ring: Vec<u32> = (0..count).map(|corner| self.vertex(center + spoke(corner) * radius, paint)).collect();
+            if let Some(inner) = before {
+                for corner in 0..corners as usize {
+                    let pick = |ring: &[u32], corner: usize| ring[corner % ring.len()];
+                    let [a, b] = [pick(&inner, corner), pick(&inner, corner + 1)];
+                    let [c, d] = [pick(&ring, corner), pick(&ring, corner + 1)];
+                    if a != b {
+                        self.indices.extend([a, c, b]);
+                    }
+                    self.indices.extend([b, c, d]);
                 }
             }
+            before = Some(ring);
         }
     }
 

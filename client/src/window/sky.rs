@@ -1,4 +1,4 @@
-//! The sky: clouds, four layers of stars, specks of dust and the sector grid.
+//! The sky: clouds, four layers of stars and specks of dust.
 //!
 //! Streams without end: each layer is a plane of tiles that slides slower the farther it is, and
 //! what a tile shows follows from the world's seed and the tile's address.
@@ -7,7 +7,6 @@ use super::{
     canvas::{Canvas, Layer},
     dice::Dice,
     ink::Tint,
-    keys::Shown,
     lens::Lens,
     palette,
     polish::Polish,
@@ -15,8 +14,7 @@ use super::{
 };
 use crate::view::WorldView;
 use bevy::{math::DVec2, prelude::*};
-use sidereal_protocol::sector::{BLOCK_SECTORS, SECTOR_SIZE, SectorId};
-use std::f32::consts::FRAC_PI_2;
+use std::f32::consts::{FRAC_PI_2, PI};
 
 /// How many pixels a layer of stars slides for a unit of flight, from the far one to the near one.
 const STAR_SLIDE: [f64; STAR_LAYERS as usize] = [0.03, 0.1, 0.26, 0.6];
@@ -43,6 +41,10 @@ const MAX_CELLS: i64 = 40;
 
 /// Paints clouds and stars.
 pub(super) fn paint_stars(mut canvas: ResMut<Canvas>, lens: Res<Lens>, polish: Res<Polish>, view: Res<WorldView>) {
+    if canvas.is_bare() {
+        paint_bare_sky(&mut canvas, &lens, view.world_seed);
+        return;
+    }
     let half = lens.half_pixels.as_dvec2();
     let plane = |number, slide, cell| Plane { seed: view.world_seed, number, slide, cell };
     let reach = half + DVec2::splat(CLOUD_REACH_PIXELS);
@@ -58,7 +60,9 @@ pub(super) fn paint_stars(mut canvas: ResMut<Canvas>, lens: Res<Lens>, polish: R
             let tint = CLOUDS[dice.index(CLOUDS.len())].at(dice.between(0.14, 0.42));
             let angle = grain + dice.between(-0.3, 0.3);
             let at = lens.pixels(middle + off);
-            canvas.put(Shape::Glow, Layer::Clouds, at, angle, lens.pixels(size), tint);
+            if lens.sees(at, size.x * lens.scale) {
+                canvas.put(Shape::Glow, Layer::Clouds, at, angle, lens.pixels(size), tint);
+            }
         }
     });
     for (layer, slide) in (0..STAR_LAYERS).zip(STAR_SLIDE) {
@@ -66,10 +70,26 @@ pub(super) fn paint_stars(mut canvas: ResMut<Canvas>, lens: Res<Lens>, polish: R
         let tiles = plane(u64::from(layer) + 1, slide, f64::from(STAR_TILE_PIXELS));
         tiles.cells(lens.center, half, |mut dice, middle| {
             let look = dice.index(usize::from(STAR_TILES)) as u8;
-            let angle = FRAC_PI_2 * dice.index(4) as f32;
-            let shape = Shape::Stars(layer, look);
-            let size = Vec2::splat(lens.scale);
-            canvas.put(shape, Layer::Stars, lens.pixels(middle), angle, size, Tint::NONE);
+            paint_tile(&mut canvas, &lens, Shape::Stars(layer, look), &mut dice, middle);
+        });
+    }
+}
+
+fn paint_tile(canvas: &mut Canvas, lens: &Lens, shape: Shape, dice: &mut Dice, middle: Vec2) {
+    let angle = FRAC_PI_2 * dice.index(4) as f32;
+    canvas.put(shape, Layer::Stars, lens.pixels(middle), angle, Vec2::splat(lens.scale), Tint::NONE);
+}
+
+/// A sky of three draws: one net of clouds that stands still, and two layers of stars of one look each.
+fn paint_bare_sky(canvas: &mut Canvas, lens: &Lens, seed: u64) {
+    // Another world has its clouds elsewhere.
+    let turn = PI * Dice::new(&[seed, 0x9a1]).index(2) as f32;
+    canvas.put(Shape::Backdrop, Layer::Clouds, Vec2::ZERO, turn, lens.extent().size() * 1.02, Tint::NONE);
+    for layer in [1, 2] {
+        let slide = STAR_SLIDE[usize::from(layer)];
+        let plane = Plane { seed, number: u64::from(layer) + 1, slide, cell: f64::from(STAR_TILE_PIXELS) };
+        plane.cells(lens.center, lens.half_pixels.as_dvec2(), |mut dice, middle| {
+            paint_tile(canvas, lens, Shape::Stars(layer, 0), &mut dice, middle);
         });
     }
 }
@@ -127,31 +147,6 @@ pub(super) fn paint_dust(mut canvas: ResMut<Canvas>, lens: Res<Lens>, view: Res<
             let tint = palette::FAINT.at(glint);
             canvas.put(Shape::Trail, Layer::Dust, middle + off, velocity.to_angle(), size, tint);
         });
-    }
-}
-
-/// Paints the borders of sectors, those of blocks a little brighter.
-pub(super) fn paint_grid(mut canvas: ResMut<Canvas>, lens: Res<Lens>, shown: Res<Shown>) {
-    if !shown.grid {
-        return;
-    }
-    let extent = lens.extent();
-    let corner = |local: Vec2| SectorId::containing(lens.center + local.as_dvec2());
-    let (first, last) = (corner(extent.min), corner(extent.max));
-    let tint = |index: i32| {
-        let border = index.rem_euclid(BLOCK_SECTORS) == 0;
-        palette::LINE.at(if border { 0.42 } else { 0.16 })
-    };
-    let width = 1.3 * lens.scale;
-    for x in first.x..=last.x {
-        let at = lens.local(DVec2::new(f64::from(x) * SECTOR_SIZE, lens.center.y)).x;
-        let (from, to) = (Vec2::new(at, extent.min.y), Vec2::new(at, extent.max.y));
-        canvas.line(Layer::Grid, from, to, width, tint(x));
-    }
-    for y in first.y..=last.y {
-        let at = lens.local(DVec2::new(lens.center.x, f64::from(y) * SECTOR_SIZE)).y;
-        let (from, to) = (Vec2::new(extent.min.x, at), Vec2::new(extent.max.x, at));
-        canvas.line(Layer::Grid, from, to, width, tint(y));
     }
 }
 

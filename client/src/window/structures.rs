@@ -57,6 +57,40 @@ pub(super) fn station_ring() -> Mesh {
     sketch.finish()
 }
 
+/// A station's outer truss: a thin ring on struts, with four gates where ships moor. It turns the other way.
+pub(super) fn station_truss() -> Mesh {
+    const BAYS: u32 = 4;
+    const STEPS: u32 = 9;
+    let mut sketch = Sketch::default();
+    for bay in 0..BAYS {
+        let turn = |share: f32| spoke((bay as f32 + 0.13 + 0.74 * share) / BAYS as f32);
+        let rails = [1.08, 1.18]
+            .map(|radius| -> Vec<Vec2> { (0..=STEPS).map(|step| turn(step as f32 / STEPS as f32) * radius).collect() });
+        for rail in &rails {
+            sketch.stroke(rail, false, 0.06, DARK.alpha(0.85));
+            sketch.stroke(rail, false, 0.03, plate(0.34, Vec2::ZERO));
+        }
+        for step in 0..STEPS as usize {
+            let strut = [rails[step % 2][step], rails[(step + 1) % 2][step + 1]];
+            sketch.stroke(&strut, false, 0.022, plate(0.24, Vec2::ZERO));
+        }
+        // The gates: a post at either side of the gap, with a lamp in the tint.
+        for end in [0, STEPS as usize] {
+            let [inner, outer] = [rails[0][end] * 0.96, rails[1][end] * 1.06];
+            sketch.stroke(&[inner, outer], false, 0.1, DARK.alpha(0.9));
+            sketch.stroke(&[inner, outer], false, 0.06, plate(0.45, Vec2::ZERO));
+            sketch.rings(outer, &[(0.0, Paint::tint(1.5)), (0.035, Paint::tint(1.2))], 8);
+        }
+        // What is stored outside.
+        for tank in 0..3u32 {
+            let at = turn(0.3 + 0.2 * tank as f32) * 1.13;
+            let shade = Paint::tint(if tank == 1 { 0.7 } else { 0.35 });
+            sketch.rings(at, &[(0.0, shade), (0.055, shade), (0.075, DARK)], 10);
+        }
+    }
+    sketch.finish()
+}
+
 /// A station's hub: a drum with an octagonal roof and a lit core.
 pub(super) fn station_hub() -> Mesh {
     let mut sketch = Sketch::default();

@@ -81,7 +81,8 @@ impl Menu {
             Item::Names => settings.names = !settings.names,
             Item::HullBars => settings.hull_bars = !settings.hull_bars,
             Item::Polish => {
-                settings.polish = next(&[Polish::Adapter, Polish::Full, Polish::Plain], settings.polish, by);
+                settings.polish =
+                    next(&[Polish::Adapter, Polish::Full, Polish::Plain, Polish::Bare], settings.polish, by);
             }
             Item::Keys(_) => self.slot = (self.slot as i32 + by).rem_euclid(SLOTS as i32) as usize,
             Item::UsualKeys | Item::Close => {}
@@ -368,8 +369,9 @@ fn cell_words(menu: &Menu, settings: &Settings, line: usize, column: usize) -> (
         (1, Item::HullBars) => on(settings.hull_bars),
         (1, Item::Polish) => match settings.polish {
             Polish::Adapter => "by itself".to_owned(),
-            Polish::Full => "smooth (next start)".to_owned(),
-            Polish::Plain => "fast (next start)".to_owned(),
+            Polish::Full => "smooth".to_owned(),
+            Polish::Plain => "fast".to_owned(),
+            Polish::Bare => "fastest".to_owned(),
         },
         (_, Item::Keys(_)) if menu.waits && menu.line == line && column == menu.slot + 1 => "press...".to_owned(),
         (_, Item::Keys(action)) => settings.keys.of(action)[column - 1].map_or("-".to_owned(), Trigger::says),

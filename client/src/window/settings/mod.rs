@@ -39,14 +39,14 @@ pub struct Settings {
     /// The colours.
     pub(super) colors: Scheme,
     /// No shaking, no flashes, nothing that sways.
-    pub(super) reduced_motion: bool,
+    pub reduced_motion: bool,
     /// Size of text and panels, relative to what fits the window by itself: one of [`UI_SCALES`].
     pub(super) ui_scale: f32,
     /// Names are shown over ships and stations.
     pub(super) names: bool,
     /// Hull bars are shown over ships.
     pub(super) hull_bars: bool,
-    /// How the picture is drawn, from the next start on.
+    /// How the picture is drawn.
     pub(super) polish: Polish,
     /// The window's size, logical pixels; `None` before it was changed.
     pub(super) window: Option<[u32; 2]>,

@@ -1,6 +1,10 @@
 //! The window without a server: a scripted scene, for looking at the picture.
 //!
-//! `cargo run -p sidereal-client --example window_demo -- --screenshot scene.png`
+//! `cargo run -p sidereal-client --example window_demo -- --scene fight --screenshot scene.png` takes a picture,
+//! `... -- --scene crowd --frames 300` measures what a frame costs.
+
+mod measure;
+mod showcase;
 
 use bevy::{
     app::AppExit,
@@ -22,7 +26,7 @@ use sidereal_client::{
         BLAST_SECONDS, BeamShown, BlastEffect, Dock, HIT_SECONDS, HitEffect, Kill, LinkQuality, MiningTarget, Notice,
         NoticeKind, Other, OwnShip, Part, PurseShown, ShotInFlight, TradeOffer, WorldView,
     },
-    window::{Polish, WindowPlugin, default_plugins},
+    window::{Polish, Settings, WindowPlugin, default_plugins},
 };
 use sidereal_protocol::{
     chat::Scope,
@@ -61,6 +65,15 @@ struct Options {
     /// Smooth edges and all clouds, whatever draws
     #[arg(long)]
     full: bool,
+    /// As cheap as it gets, whatever draws
+    #[arg(long, conflicts_with = "full")]
+    bare: bool,
+    /// With less motion
+    #[arg(long)]
+    calm: bool,
+    /// Draw so many frames as fast as possible, print what one costs, and end
+    #[arg(long)]
+    frames: Option<u32>,
     /// Seed of the sky
     #[arg(long, default_value_t = 7)]
     seed: u64,
@@ -83,13 +96,31 @@ enum Scene {
     /// A fight among rocks
     Fight,
     /// Mining a rock, with a crate and a station near
+    #[value(alias = "mining")]
     Mine,
     /// Before a station
+    #[value(alias = "station")]
     Arrive,
     /// Docked at it
     Docked,
     /// Somebody offers a trade
     Trade,
+    /// A fight where four sectors meet
+    Border,
+    /// A hundred ships in view
+    Crowd,
+    /// Every hull, at rest and under way
+    Hulls,
+    /// Hits on the own ship, and worn hulls
+    Damage,
+    /// Rocks from whole to broken
+    Rocks,
+    /// Something to aim at
+    Aim,
+    /// The own ship's end
+    Death,
+    /// A new ship
+    Respawn,
 }
 
 #[derive(Clone, Copy, ValueEnum, PartialEq)]
@@ -111,10 +142,20 @@ fn main() -> AppExit {
             screenshot_after_s: options.after,
             scale: options.scale,
             grid: options.grid,
-            polish: if options.full { Polish::Full } else { Polish::Adapter },
+            polish: match (options.full, options.bare) {
+                (true, _) => Polish::Full,
+                (_, true) => Polish::Bare,
+                _ => Polish::Adapter,
+            },
             ..default()
         },
     ));
+    app.world_mut().resource_mut::<Settings>().reduced_motion = options.calm;
+    if let Some(frames) = options.frames {
+        app.insert_resource(measure::Measure::over(frames))
+            .add_systems(Startup, measure::let_run)
+            .add_systems(Last, measure::count_frame);
+    }
     app.insert_resource(match options.session {
         Session::Connecting => SessionState::Connecting,
         Session::InSpace => SessionState::InSpace,
@@ -231,7 +272,6 @@ fn play_economy(view: &mut WorldView, scene: Scene, home: DVec2) {
         });
     };
     match scene {
-        Scene::Fight => {}
         Scene::Mine => {
             rest_at(home + DVec2::new(10.0, -20.0), 0.5);
             let state = FlightState { position: home + DVec2::new(100.0, 20.0), angle: 0.4, ..default() };
@@ -264,6 +304,7 @@ fn play_economy(view: &mut WorldView, scene: Scene, home: DVec2) {
                 age_s: 8.4,
             });
         }
+        _ => {}
     }
     view.purse = Some(purse);
 }
@@ -337,9 +378,14 @@ fn beam(view: &mut WorldView, shooter: u32, own: bool, state: FlightState, age_s
     view.beams.push(BeamShown { beam: Beam { id, origin, end, target }, own, foreseen: false, age_s });
 }
 
-fn play_scene(time: Res<'_, Time<Real>>, options: Res<'_, Options>, mut view: ResMut<'_, WorldView>) {
+fn play_scene(
+    time: Res<'_, Time<Real>>,
+    options: Res<'_, Options>,
+    mut view: ResMut<'_, WorldView>,
+    mut session: ResMut<'_, SessionState>,
+) {
     let now_s = time.elapsed_secs_f64();
-    let home = DVec2::new(options.at, options.at * 0.7);
+    let home = showcase::home(&options);
     *view = WorldView { world_seed: options.seed, time_s: now_s, ..default() };
     if options.session == Session::Connecting {
         return;
@@ -492,5 +538,8 @@ fn play_scene(time: Res<'_, Time<Real>>, options: Res<'_, Options>, mut view: Re
         });
     }
     play_economy(&mut view, options.scene, home);
+    if let Some(state) = showcase::play(&mut view, &options, home, now_s) {
+        session.set_if_neq(state);
+    }
     view.link = LinkQuality { ping_ms: 38.0, jitter_ms: 4.0, ..default() };
 }
