@@ -39,6 +39,15 @@ pub struct Options {
     #[arg(long, env = "SIDEREAL_HEADLESS")]
     pub headless: bool,
 
+    /// Builds the browser client as well, where there is a display (./run-local reads this one); without a display it
+    /// is built in any case.
+    #[arg(long, env = "SIDEREAL_WEB")]
+    pub web: bool,
+
+    /// Folder of the built browser client, which the server then serves; ./run-local gives it.
+    #[arg(long, value_name = "DIR", env = "SIDEREAL_WEB_DIR")]
+    pub web_dir: Option<PathBuf>,
+
     /// Ends by itself this long after the world (with bots: the last bot) is ready; without it Ctrl-C ends it.
     #[arg(long, value_name = "N", env = "SIDEREAL_SECONDS", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub seconds: Option<u64>,

@@ -262,6 +262,10 @@ impl Run<'_> {
                 loss * 100.0
             ));
         }
+        match self.options.web_dir {
+            Some(_) => self.say(&format!("play in a browser: {}/", endpoints.http_url())),
+            None => self.say("to play in a browser as well: ./run-local --web"),
+        }
         self.say("to join, in the repository's folder, under a name of your own:");
         self.say(&format!(
             "  cargo run {profile}-p sidereal-client -- --http {} --user NAME --password PASSWORD --register",

@@ -151,6 +151,9 @@ impl World {
         if let Some(relays) = relays {
             command.args(["--advertise-player-addr", &relays.players]);
         }
+        if let Some(folder) = &options.web_dir {
+            command.arg("--web-dir").arg(folder);
+        }
         command.args(["--expect-shards", &options.shards.to_string()]);
         command.arg("--ready-file").arg(self.ready_file("server"));
         if let Some(seed) = options.seed {

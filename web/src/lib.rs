@@ -10,12 +10,14 @@ mod console;
 use serde_json::json;
 use sidereal_client::{
     account::AccountApi,
+    chat::ChatBook,
     inputs::InputCounts,
     player::Player,
     reconnect::Patience,
     view::{Dock, WorldView},
     window::web::{Cockpit, open},
 };
+use sidereal_protocol::record::EntityKind;
 use sidereal_transport::ClientNetwork;
 use std::{cell::RefCell, sync::Arc};
 use wasm_bindgen::prelude::*;
@@ -63,6 +65,11 @@ fn describe(player: &Player, view: &WorldView) -> String {
         Dock::Docked { name, .. } => Some(&**name),
         _ => None,
     };
+    let stations = view.others.values().filter(|other| other.kind == EntityKind::Station);
+    let stations: Vec<_> = stations
+        .map(|station| json!({ "name": &*station.name, "x": station.state.position.x, "y": station.state.position.y }))
+        .collect();
+    let chat = player.resource::<ChatBook>().lines().iter().map(|line| json!([&line.speaker, &line.text]));
     let stats = player.stats();
     let (InputCounts { sent, applied, lost, doubled, .. }, waiting) = player.inputs();
     json!({
@@ -75,9 +82,12 @@ fn describe(player: &Player, view: &WorldView) -> String {
         "players_near": view.players_near,
         "shots": view.shots.len(),
         "own_shots": view.shots.iter().filter(|shot| shot.own).count(),
+        "stations": stations,
         "docked": docked,
+        "in_reach": matches!(view.dock, Dock::InReach { .. }),
         "credits": view.purse.map(|purse| purse.credits),
         "notices": view.notices.iter().map(|notice| &notice.text).collect::<Vec<_>>(),
+        "chat": chat.collect::<Vec<_>>(),
         "inputs": { "sent": sent, "applied": applied, "lost": lost, "doubled": doubled, "waiting": waiting },
         "corrections_per_min": stats.corrections_per_min(),
         "jumps": stats.jumps, "teleports": stats.teleports, "violations": stats.violations(),
