@@ -301,10 +301,11 @@ fn junk_and_slow_handshakes_hold_no_place() {
     let pem = Pem::new();
     let trusting = pem.write();
     let keeper = pem.keeper("localhost").expect("a good certificate");
+    // So long that a slow machine has done a handshake, and so short that a test can wait for it once.
     let limits = HttpLimits {
         max_connections: 2,
-        request_timeout: Duration::from_millis(200),
-        silence_timeout: Duration::from_millis(500),
+        request_timeout: Duration::from_secs(4),
+        silence_timeout: Duration::from_secs(5),
     };
     let world = secure(&keeper, limits);
     let mut junk = tcp(&world);
