@@ -14,6 +14,7 @@ use serde_json::Value;
 use sidereal_protocol::limits::PROTOCOL_VERSION;
 use sidereal_server::certificate::CertificateKeeper;
 use sidereal_server::http::{HttpLimits, MAX_WEB_FILES, WebFiles};
+use tokio_rustls::rustls::client::Resumption;
 use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -230,7 +231,10 @@ impl Pem {
             .with_safe_default_protocol_versions()
             .expect("ring has them")
             .with_root_certificates(roots);
-        Arc::new(config.with_no_client_auth())
+        let mut config = config.with_no_client_auth();
+        // Who resumes a session is shown no certificate.
+        config.resumption = Resumption::disabled();
+        Arc::new(config)
     }
 
     fn keeper(&self, host: &str) -> anyhow::Result<CertificateKeeper> {

@@ -60,7 +60,9 @@ fn sessions_outlive_their_certificate_and_newcomers_see_the_next_one() {
     serve_until(&mut server, &waker, |_| old.handle.status() == LinkStatus::Connected);
 
     shown.replace(&second).unwrap();
-    let late = RawClient::connect(&network, pinning(&server, first.certificate_hash()));
+    // From another process: the first one knows the server still, and would resume its TLS session.
+    let elsewhere = ClientNetwork::new().unwrap();
+    let late = RawClient::connect(&elsewhere, pinning(&server, first.certificate_hash()));
     serve_until(&mut server, &waker, |_| late.handle.is_finished());
     assert!(matches!(late.handle.status(), LinkStatus::Rejected(_)), "{:?}", late.handle.status());
     let new = RawClient::connect(&network, pinning(&server, second.certificate_hash()));
