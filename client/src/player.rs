@@ -18,7 +18,7 @@ use crate::{
     view::WorldView,
 };
 use bevy::{app::App, prelude::Resource};
-use sidereal_transport::{ClientHandle, ClientNetwork};
+use sidereal_transport::{CERTIFICATES_DIFFER, ClientHandle, ClientNetwork};
 use std::sync::{
     Arc,
     mpsc::{Receiver, TryRecvError},
@@ -53,7 +53,7 @@ pub struct Player {
 
 impl Player {
     /// Connects. With `patience` the player comes back after losing a session that had come as far as a
-    /// ship; `seed` makes its waits its own.
+    /// ship, or that found another certificate than its ticket told of; `seed` makes its waits its own.
     pub fn new(
         network: Arc<ClientNetwork>,
         api: AccountApi,
@@ -166,20 +166,22 @@ impl Player {
                 tracing::info!("back in space");
             }
         }
-        if !self.was_in_space {
-            return;
-        }
-        self.look_for_a_way_back(&state);
-    }
-
-    fn look_for_a_way_back(&mut self, state: &SessionState) {
-        if let Some(reason) = state.failure()
+        if self.was_in_space
             && !self.is_lost
+            && let Some(reason) = state.failure()
         {
             tracing::warn!(reason, "the session was lost");
             self.is_lost = true;
             self.losses += 1;
         }
+        // Who had no ship yet has lost nothing, and is told at once what is wrong.
+        let is_on_the_way = self.way_back.as_ref().is_some_and(|(_, reconnect)| reconnect.is_under_way());
+        if self.was_in_space || is_on_the_way || came_too_late(&state) {
+            self.look_for_a_way_back(&state);
+        }
+    }
+
+    fn look_for_a_way_back(&mut self, state: &SessionState) {
         let Some((token, reconnect)) = &mut self.way_back else { return };
         if *state == SessionState::InSpace {
             reconnect.in_space(self.awake_s);
@@ -225,6 +227,11 @@ impl Player {
         self.asking = None;
         session::close(&mut self.app);
     }
+}
+
+/// Whether the server's certificate changed after the ticket was given.
+fn came_too_late(state: &SessionState) -> bool {
+    matches!(state, SessionState::Rejected(reason) if reason.starts_with(CERTIFICATES_DIFFER))
 }
 
 fn begin(network: &ClientNetwork, login: LoginTicket) -> App {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, bail};
 use sha2::{Digest, Sha256};
@@ -135,10 +135,11 @@ impl CertificateKeeper {
     pub fn start(mut self) -> std::io::Result<KeeperThread> {
         let (stop, stopped) = channel::<()>();
         let thread = std::thread::Builder::new().name("certificate".to_owned()).spawn(move || {
-            let mut looked = Instant::now();
+            // Certificates end by the calendar, also for a machine that slept meanwhile.
+            let mut looked = SystemTime::now();
             while stopped.recv_timeout(LOOK_INTERVAL) == Err(RecvTimeoutError::Timeout) {
-                let now = Instant::now();
-                self.look(now - looked);
+                let now = SystemTime::now();
+                self.look(now.duration_since(looked).unwrap_or_default());
                 looked = now;
             }
         })?;

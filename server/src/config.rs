@@ -133,9 +133,9 @@ impl Config {
 
     /// The pages from which browsers may connect.
     pub fn allowed_origins(&self) -> AllowedOrigins {
-        let addresses = [Some(self.http_addr.ip()), self.advertise_player_addr.map(|address| address.ip())];
-        let addresses = addresses.into_iter().flatten().filter(|ip| !ip.is_unspecified()).map(|ip| ip.to_string());
-        let hosts = addresses.chain(self.advertise_player_host.clone());
+        let addresses = [Some(self.http_addr), Some(self.player_addr), self.advertise_player_addr];
+        let addresses = addresses.into_iter().flatten().map(|address| address.ip()).filter(|ip| !ip.is_unspecified());
+        let hosts = addresses.map(|ip| ip.to_string()).chain(self.advertise_player_host.clone());
         AllowedOrigins::new(hosts, self.web.allow_origins.iter().cloned())
     }
 }
@@ -228,7 +228,7 @@ pub struct WebOptions {
     #[arg(long, env = "SIDEREAL_TLS_KEY", requires = "tls_certificate")]
     pub tls_key: Option<PathBuf>,
     /// Other pages from which browsers may connect, like https://play.example.org; several with commas. Those of this
-    /// machine, of --http-addr and of the advertised host may always.
+    /// machine, of the addresses of HTTP and of players, and of the advertised host may always.
     #[arg(long = "allow-origin", env = "SIDEREAL_ALLOW_ORIGIN", value_delimiter = ',', value_parser = origin)]
     pub allow_origins: Vec<String>,
 }
@@ -343,6 +343,27 @@ mod tests {
         assert!(parse(&whole[2..]).expect_err("no certificate").contains("--tls-certificate"));
         assert!(parse(&["--advertise-player-host", "https://x"]).expect_err("a URL").contains("without a port"));
         assert!(parse(&["--allow-origin", "play.example.org"]).expect_err("no scheme").contains("origin of a page"));
+    }
+
+    #[test]
+    fn browsers_dial_the_relay_and_may_come_from_pages_of_this_servers_addresses() {
+        let secret = ["sidereal-server", "--shard-secret", "x"];
+        let parse = |arguments: &[&str]| Config::try_parse_from(secret.iter().chain(arguments)).expect("a good one");
+        let relayed = parse(&["--player-addr", "127.0.0.1:0", "--advertise-player-addr", "192.0.2.7:7777"]);
+        let bound = "127.0.0.1:40000".parse().expect("an address");
+        let told = relayed.advertised_player_addr(bound).expect("players can connect there");
+        assert_eq!(relayed.player_origin(told), "https://192.0.2.7:7777");
+        assert!(relayed.allowed_origins().allows(Some("https://192.0.2.7")));
+
+        let everywhere =
+            ["--http-addr", "0.0.0.0:80", "--player-addr", "192.0.2.8:0", "--allow-origin", "https://a.example"];
+        let allowed = parse(&everywhere).allowed_origins();
+        for origin in ["http://192.0.2.8", "http://localhost", "https://a.example"] {
+            assert!(allowed.allows(Some(origin)), "{origin}");
+        }
+        for origin in ["http://0.0.0.0", "http://192.0.2.9", "https://b.example"] {
+            assert!(!allowed.allows(Some(origin)), "{origin}");
+        }
     }
 
     fn supabase(arguments: &[&str]) -> Result<Option<Algorithm>, SupabaseConfigError> {

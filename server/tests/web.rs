@@ -14,6 +14,7 @@ use serde_json::Value;
 use sidereal_protocol::limits::PROTOCOL_VERSION;
 use sidereal_server::certificate::CertificateKeeper;
 use sidereal_server::http::{HttpLimits, MAX_WEB_FILES, WebFiles};
+use tokio_rustls::rustls::client::Resumption;
 use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -230,7 +231,10 @@ impl Pem {
             .with_safe_default_protocol_versions()
             .expect("ring has them")
             .with_root_certificates(roots);
-        Arc::new(config.with_no_client_auth())
+        let mut config = config.with_no_client_auth();
+        // Who resumes a session is shown no certificate.
+        config.resumption = Resumption::disabled();
+        Arc::new(config)
     }
 
     fn keeper(&self, host: &str) -> anyhow::Result<CertificateKeeper> {
@@ -301,10 +305,11 @@ fn junk_and_slow_handshakes_hold_no_place() {
     let pem = Pem::new();
     let trusting = pem.write();
     let keeper = pem.keeper("localhost").expect("a good certificate");
+    // So long that a slow machine has done a handshake, and so short that a test can wait for it once.
     let limits = HttpLimits {
         max_connections: 2,
-        request_timeout: Duration::from_millis(200),
-        silence_timeout: Duration::from_millis(500),
+        request_timeout: Duration::from_secs(4),
+        silence_timeout: Duration::from_secs(5),
     };
     let world = secure(&keeper, limits);
     let mut junk = tcp(&world);

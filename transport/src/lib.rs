@@ -52,7 +52,7 @@ pub use limits::{Limits, MAX_AUTH_BYTES, MAX_FRAME_BYTES, MAX_LANE_BYTES};
 pub use server::{AllowedOrigins, ListenerConfig, ServerConfig, ServerHandle, ServerSocket, bind};
 pub use stats::{ClientStats, ServerStats};
 pub use waker::Waker;
-pub use wire::VERSIONS_DIFFER;
+pub use wire::{CERTIFICATES_DIFFER, VERSIONS_DIFFER};
 
 /// What a peer is. Each kind has a listener of its own, and a credential of one is refused on the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

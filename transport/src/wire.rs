@@ -22,6 +22,9 @@ use crate::limits::{MAX_AUTH_BYTES, MAX_FRAME_BYTES, MAX_REASON_BYTES};
 /// How the refusal of a peer of another protocol version begins. Trying again does not help.
 pub const VERSIONS_DIFFER: &str = "protocol versions differ";
 
+/// How it begins when a native client finds another certificate than the pinned one. A newer hash helps.
+pub const CERTIFICATES_DIFFER: &str = "the server's certificate is not the pinned one";
+
 const MAGIC: [u8; 4] = *b"SDRL";
 const REQUEST_HEADER_BYTES: usize = 9;
 /// naia's token has 32 characters.

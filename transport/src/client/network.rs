@@ -23,7 +23,7 @@ use crate::hub::{Hub, lock};
 use crate::limits::Limits;
 use crate::link::{self, QuicLink};
 use crate::session::{End, Session};
-use crate::wire::{AuthReply, AuthRequest, MAX_REPLY_BYTES};
+use crate::wire::{AuthReply, AuthRequest, CERTIFICATES_DIFFER, MAX_REPLY_BYTES};
 
 /// How long the network thread goes on after the last handle, for what is still to be delivered.
 const LINGER: Duration = Duration::from_secs(4);
@@ -286,7 +286,7 @@ fn explain_connecting(error: &ConnectingError, endpoint: &PinnedEndpoint, option
     match error {
         ConnectingError::ConnectionError(ConnectionError::QuicProto(_)) if endpoint.pin.has_refused() => {
             Failure::Rejected(format!(
-                "the server's certificate is not the pinned one ({}...): {server} is another server, or its \
+                "{CERTIFICATES_DIFFER} ({}...): {server} is another server, or its \
                  certificate was renewed; get the current hash from the login answer or the operator",
                 hex_start(&options.certificate_hash),
             ))

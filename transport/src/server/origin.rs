@@ -17,7 +17,7 @@ impl AllowedOrigins {
     }
 
     /// Whether a connection may come from there.
-    pub(crate) fn allows(&self, origin: Option<&str>) -> bool {
+    pub fn allows(&self, origin: Option<&str>) -> bool {
         let Some(origin) = origin else { return true };
         if self.origins.iter().any(|allowed| allowed.trim_end_matches('/').eq_ignore_ascii_case(origin)) {
             return true;
