@@ -322,7 +322,11 @@ pub(super) fn show(node: &mut Mut<Node>, shows: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{controls::PilotIntent, view::Dock, window::keys};
+    use crate::{
+        controls::PilotIntent,
+        view::Dock,
+        window::{Settings, keys},
+    };
     use bevy::input::{ButtonState, InputPlugin};
     use sidereal_protocol::{flight::Controls, ids::NetId};
 
@@ -333,6 +337,7 @@ mod tests {
             .init_resource::<ChatBook>()
             .init_resource::<Desk>()
             .init_resource::<Menu>()
+            .init_resource::<Settings>()
             .init_resource::<WorldView>()
             .init_resource::<keys::Taps>()
             .init_resource::<PilotIntent>()
