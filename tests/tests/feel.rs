@@ -375,11 +375,11 @@ fn ships_that_collide_are_corrected_without_a_jump() {
 }
 
 #[test]
-fn a_key_is_seen_in_the_frame_that_reads_it_or_the_next() {
+fn a_key_is_seen_in_the_frame_that_reads_it() {
     for (link, uneven) in [(LINKS[0], false), (LINKS[2], false), (LINKS[3], true)] {
         let turned = reactions(link, uneven, TURN, turns);
         println!("{link:?} {uneven}: turned {turned:?}");
-        assert!(turned.iter().all(|frames| *frames <= 1), "{link:?}: {turned:?}");
+        assert!(turned.iter().all(|frames| *frames == 0), "{link:?}: {turned:?}");
     }
 }
 
