@@ -4,7 +4,7 @@ use super::{Options, Scene, beam, circle, fire, other};
 use bevy::{math::DVec2, prelude::default};
 use sidereal_client::{
     session::SessionState,
-    view::{BLAST_SECONDS, BlastEffect, HIT_SECONDS, HitEffect, Notice, NoticeKind, OwnShip, WorldView},
+    view::{BLAST_SECONDS, BlastEffect, HIT_SECONDS, HitEffect, Kill, OwnShip, Part, WorldView},
 };
 use sidereal_protocol::{
     economy::ore_of_rock,
@@ -238,8 +238,17 @@ fn death(view: &mut WorldView, home: DVec2, now_s: f64) -> SessionState {
         let position = home + own.velocity * 0.3 * age_s;
         view.blasts.push_back(BlastEffect { victim: NetId(1), position, velocity: own.velocity, radius: 9.0, age_s });
     }
-    let text = "Your ship was destroyed by Grace Hopper".to_owned();
-    view.notices.push_back(Notice { number: 9, kind: NoticeKind::Death, text, age_s });
+    view.kills.push_back(Kill {
+        number: 9,
+        victim: NetId(1),
+        victim_name: "you".to_owned(),
+        victim_kind: Some(EntityKind::Ship),
+        victim_hull: Some(HullKind::Scout),
+        by: Some("Grace Hopper".to_owned()),
+        by_kind: Some(EntityKind::Ship),
+        part: Part::Victim,
+        age_s,
+    });
     SessionState::Destroyed
 }
 

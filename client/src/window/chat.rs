@@ -50,8 +50,7 @@ pub(super) struct Typing {
 
 impl Typing {
     /// Whether keys are letters now.
-    #[cfg(test)]
-    fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         self.open
     }
 
@@ -213,6 +212,8 @@ pub(super) fn spawn_chat(mut commands: Commands) {
         .with_children(|parent| {
             parent.spawn((
                 TypingBox,
+                // Over the list at a station, too.
+                GlobalZIndex(2),
                 panel(
                     Node {
                         width: percent(100),
@@ -220,7 +221,7 @@ pub(super) fn spawn_chat(mut commands: Commands) {
                         margin: UiRect::top(px(4)),
                         ..hidden()
                     },
-                    0.9,
+                    0.97,
                 ),
                 children![(
                     (TypedScope, Text::default(), font(), layout(), node(), TextColor(palette::FAINT.color())),
@@ -322,7 +323,11 @@ pub(super) fn show(node: &mut Mut<Node>, shows: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{controls::PilotIntent, view::Dock, window::keys};
+    use crate::{
+        controls::PilotIntent,
+        view::Dock,
+        window::{Settings, keys},
+    };
     use bevy::input::{ButtonState, InputPlugin};
     use sidereal_protocol::{flight::Controls, ids::NetId};
 
@@ -333,6 +338,7 @@ mod tests {
             .init_resource::<ChatBook>()
             .init_resource::<Desk>()
             .init_resource::<Menu>()
+            .init_resource::<Settings>()
             .init_resource::<WorldView>()
             .init_resource::<keys::Taps>()
             .init_resource::<PilotIntent>()

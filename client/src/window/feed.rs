@@ -95,8 +95,8 @@ fn pieces(kill: &Kill) -> [(String, Tint); 4] {
 fn back(part: Part) -> Tint {
     match part {
         Part::None => palette::PANEL.at(0.0),
-        Part::Killer => palette::OWN.at(0.24),
-        Part::Victim => palette::HULL_LOW.at(0.34),
+        Part::Killer => palette::PANEL.toward(palette::OWN, 0.2).at(0.85),
+        Part::Victim => palette::PANEL.toward(palette::HULL_LOW, 0.28).at(0.85),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{
     bodies::hull_share,
+    chat::Typing,
     connection,
     fit::{Fit, Place},
     ink::Tint,
@@ -527,6 +528,26 @@ pub(super) fn show_panels(
     }
     for mut visibility in &mut panels.p2() {
         visibility.set_if_neq(wanted[2]);
+    }
+}
+
+/// What was said, and who destroyed whom, give way to what is read in their place.
+pub(super) fn give_way(
+    view: Res<WorldView>,
+    shown: Res<Shown>,
+    menu: Res<Menu>,
+    fit: Res<Fit>,
+    typing: Res<Typing>,
+    mut places: Query<(&Place, &mut Visibility)>,
+) {
+    let is_covered = is_covered(&fit, &menu, &shown, &view);
+    for (place, mut visibility) in &mut places {
+        let gives_way = match place {
+            Place::Chat => !typing.is_open() && (is_covered || shown.link && fit.is_compact()),
+            Place::Feed => is_covered || shown.link,
+            _ => continue,
+        };
+        visibility.set_if_neq(if gives_way { Visibility::Hidden } else { Visibility::Inherited });
     }
 }
 

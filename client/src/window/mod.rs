@@ -198,7 +198,7 @@ impl Plugin for WindowPlugin {
                     fit::lay_out,
                     panels::fit_panels,
                     (hud::write_lines, connection::show_connection, settings::menu::show_menu).chain(),
-                    (feed::show_feed, chat::show_chat).chain(),
+                    (feed::show_feed, chat::show_chat, hud::give_way).chain(),
                     hud::show_panels,
                     hud::fill_arms,
                     hud::fill_hold,
