@@ -84,12 +84,14 @@ export const look = (page) => page.evaluate(() => window.sidereal.look());
 export async function until(page, what, is, seconds = 90) {
   const end = Date.now() + seconds * 1000;
   let seen = null;
+  const notices = new Set();
   while (Date.now() < end) {
     seen = await look(page);
     if (seen && is(seen)) return seen;
+    seen?.notices.forEach((notice) => notices.add(notice));
     await page.waitForTimeout(30);
   }
-  throw new Error(`not within ${seconds} s: ${what}; last seen: ${JSON.stringify(seen)}`);
+  throw new Error(`not within ${seconds} s: ${what}; told: ${[...notices]}; last seen: ${JSON.stringify(seen)}`);
 }
 
 export async function register(page, user) {
@@ -147,6 +149,23 @@ export async function flyTo(page, x, y, there, seconds = 120) {
     );
   } finally {
     await hands.hold();
+  }
+}
+
+/// Flies to the station at (x, y), brakes and docks there, as a person would: who is refused tries again.
+export async function dockAt(page, x, y) {
+  const hands = new Hands(page);
+  await flyTo(page, x, y, (seen) => seen.in_reach && seen.own.speed < 50);
+  await hands.hold("x");
+  const still = await until(page, "the ship stands still", (seen) => seen.own.speed < 2);
+  await hands.hold();
+  for (let tries = 1; ; tries += 1) {
+    await page.keyboard.press("v");
+    try {
+      return [still, await until(page, "the ship is docked", (seen) => seen.docked !== null, 20)];
+    } catch (error) {
+      if (tries === 3) throw error;
+    }
   }
 }
 
