@@ -32,8 +32,10 @@ const WASM_FEATURES: [&str; 7] = [
 ];
 /// What is worth compressing.
 const COMPRESSED: [&str; 5] = ["wasm", "js", "html", "css", "json"];
-/// Brotli's slowest and best, with the window that every browser takes.
+/// Brotli's slowest and best...
 const BROTLI_QUALITY: i32 = 11;
+/// ...what is quick, and the window that every browser takes.
+const QUICK_BROTLI_QUALITY: i32 = 4;
 const BROTLI_WINDOW_BITS: i32 = 24;
 
 /// Pack the browser client
@@ -52,6 +54,9 @@ struct Options {
     /// Binaryen's wasm-opt; without it the program stays larger
     #[arg(long)]
     wasm_opt: Option<PathBuf>,
+    /// Compress quickly rather than well
+    #[arg(long)]
+    quick: bool,
 }
 
 fn main() -> ExitCode {
@@ -82,7 +87,7 @@ fn pack(options: &Options) -> Result<()> {
     copy_page(&options.page, &part)?;
     let build = json!({ "wasm_bytes": size(&program)? });
     fs::write(part.join("build.json"), build.to_string())?;
-    compress_all(&part)?;
+    compress_all(&part, if options.quick { QUICK_BROTLI_QUALITY } else { BROTLI_QUALITY })?;
     fs::write(part.join(STAMP), &stamp)?;
     remove(&options.out)?;
     fs::rename(&part, &options.out).with_context(|| format!("cannot make {}", options.out.display()))?;
@@ -100,7 +105,7 @@ fn pack(options: &Options) -> Result<()> {
 fn stamp(options: &Options) -> Result<String> {
     let mut hash = Sha256::new();
     hash.update(FORMAT);
-    hash.update([u8::from(options.wasm_opt.is_some())]);
+    hash.update([u8::from(options.wasm_opt.is_some()), u8::from(options.quick)]);
     let wasm = fs::read(&options.wasm)
         .with_context(|| format!("cannot read {}: build it as web/build does", options.wasm.display()))?;
     hash.update(wasm);
@@ -157,7 +162,7 @@ fn copy_page(page: &Path, out: &Path) -> Result<()> {
     Ok(())
 }
 
-fn compress_all(folder: &Path) -> Result<()> {
+fn compress_all(folder: &Path, quality: i32) -> Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let is_worth_it = path.extension().is_some_and(|ending| COMPRESSED.iter().any(|known| ending == *known));
@@ -166,11 +171,7 @@ fn compress_all(folder: &Path) -> Result<()> {
         }
         let plain = fs::read(&path)?;
         let mut compressed = Vec::new();
-        let parameters = brotli::enc::BrotliEncoderParams {
-            quality: BROTLI_QUALITY,
-            lgwin: BROTLI_WINDOW_BITS,
-            ..Default::default()
-        };
+        let parameters = brotli::enc::BrotliEncoderParams { quality, lgwin: BROTLI_WINDOW_BITS, ..Default::default() };
         brotli::BrotliCompress(&mut plain.as_slice(), &mut compressed, &parameters)?;
         if compressed.len() < plain.len() {
             fs::write(with_ending(&path, "br"), compressed)?;
@@ -212,7 +213,7 @@ mod tests {
         fs::create_dir_all(&page).unwrap();
         fs::write(page.join("index.html"), "<!doctype html>".repeat(100)).unwrap();
         fs::write(folder.join("in.wasm"), EMPTY).unwrap();
-        Options { wasm: folder.join("in.wasm"), page, out: folder.join("out"), wasm_opt: None }
+        Options { wasm: folder.join("in.wasm"), page, out: folder.join("out"), wasm_opt: None, quick: true }
     }
 
     #[test]
@@ -243,7 +244,7 @@ mod tests {
     fn compressed_files_read_as_they_were() {
         let folder = tempfile::tempdir().unwrap();
         let options = options(folder.path());
-        compress_all(&options.page).unwrap();
+        compress_all(&options.page, QUICK_BROTLI_QUALITY).unwrap();
         let compressed = fs::read(options.page.join("index.html.br")).unwrap();
         let mut plain = Vec::new();
         brotli::BrotliDecompress(&mut compressed.as_slice(), &mut plain).unwrap();
