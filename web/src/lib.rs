@@ -69,6 +69,16 @@ fn describe(player: &Player, view: &WorldView) -> String {
     let stations: Vec<_> = stations
         .map(|station| json!({ "name": &*station.name, "x": station.state.position.x, "y": station.state.position.y }))
         .collect();
+    let players = view.others.values().filter(|other| other.is_player());
+    let players: Vec<_> = players
+        .map(|other| {
+            json!({
+                "name": &*other.name,
+                "x": other.state.position.x, "y": other.state.position.y,
+                "speed": other.state.velocity.length(), "angle": other.state.angle,
+            })
+        })
+        .collect();
     let chat = player.resource::<ChatBook>().lines().iter().map(|line| json!([&line.speaker, &line.text]));
     let stats = player.stats();
     let (InputCounts { sent, applied, lost, doubled, .. }, waiting) = player.inputs();
@@ -82,6 +92,7 @@ fn describe(player: &Player, view: &WorldView) -> String {
         "players_near": view.players_near,
         "shots": view.shots.len(),
         "own_shots": view.shots.iter().filter(|shot| shot.own).count(),
+        "players": players,
         "stations": stations,
         "docked": docked,
         "in_reach": matches!(view.dock, Dock::InReach { .. }),

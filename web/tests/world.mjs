@@ -13,7 +13,7 @@ const required = (name) => {
   return value;
 };
 
-const programs = required("SIDEREAL_PROGRAMS");
+export const programs = required("SIDEREAL_PROGRAMS");
 const webDir = required("SIDEREAL_WEB_DIR");
 export const pictures = required("SIDEREAL_PICTURES");
 mkdirSync(pictures, { recursive: true });
@@ -123,6 +123,19 @@ export class Hands {
 
 const turn = (from, to) => Math.atan2(Math.sin(to - from), Math.cos(to - from));
 
+/// The keys that lead a ship from where it is seen to (x, y).
+export function courseTo(ship, x, y) {
+  const [dx, dy] = [x - ship.x, y - ship.y];
+  const off = turn(ship.angle, Math.atan2(dy, dx));
+  const keys = [];
+  if (Math.abs(off) > 0.25) keys.push(off > 0 ? "a" : "d");
+  // Frames are few and the hand is slow: no faster than can be stopped in time.
+  const most = Math.min(120, Math.hypot(dx, dy) * 0.6);
+  if (ship.speed > most || Math.abs(off) > 0.8) keys.push("x");
+  else if (Math.abs(off) < 0.4) keys.push("w");
+  return keys;
+}
+
 /// Flies to (x, y) with the keys, until `there`.
 export async function flyTo(page, x, y, there, seconds = 120) {
   const hands = new Hands(page);
@@ -133,16 +146,7 @@ export async function flyTo(page, x, y, there, seconds = 120) {
       (seen) => {
         if (!seen.own) throw new Error(`the ship is gone: ${JSON.stringify(seen.notices)}`);
         if (there(seen)) return true;
-        const [dx, dy] = [x - seen.own.x, y - seen.own.y];
-        const off = turn(seen.own.angle, Math.atan2(dy, dx));
-        const distance = Math.hypot(dx, dy);
-        const keys = [];
-        if (Math.abs(off) > 0.25) keys.push(off > 0 ? "a" : "d");
-        // Frames are few and the hand is slow: no faster than can be stopped in time.
-        const most = Math.min(120, distance * 0.6);
-        if (seen.own.speed > most || Math.abs(off) > 0.8) keys.push("x");
-        else if (Math.abs(off) < 0.4) keys.push("w");
-        hands.hold(...keys);
+        hands.hold(...courseTo(seen.own, x, y));
         return false;
       },
       seconds,
@@ -169,10 +173,14 @@ export async function dockAt(page, x, y) {
   }
 }
 
-/// Takes a picture and judges it, in a page of its own: how many colours there are, and what share of the pixels in the
-/// middle (a third of each side) has the own ship's.
+/// Takes a picture of the page and judges it.
 export async function takePicture(browser, page, name) {
-  const png = await page.screenshot({ path: join(pictures, name) });
+  return judge(browser, await page.screenshot({ path: join(pictures, name) }));
+}
+
+/// Judges a picture (PNG), in a page of its own: how many colours there are, and what share of the pixels in the middle
+/// (a third of each side) has the own ship's.
+export async function judge(browser, png) {
   const bench = await browser.newPage();
   try {
     return await bench.evaluate(async (base64) => {
