@@ -37,6 +37,10 @@ const MEASURED_TICKS: u64 = 600;
 /// The same for the figures: two minutes.
 const FIGURE_TICKS: u64 = 3_600;
 
+/// How often and for how long nothing arrives, where that is tried.
+const GAP_EVERY_TICKS: u64 = 37;
+const GAP_TICKS: u64 = 9;
+
 /// A frame at 60 Hz, ms.
 const FRAME_MS: u64 = 16;
 
@@ -140,7 +144,7 @@ struct Feel {
     own: Vec<f64>,
     /// Drawn others from the shard's at theirs, units.
     others: Vec<f64>,
-    /// See [`off_its_way`], for every frame.
+    /// See [`LastDrawn::leap`], for every frame.
     own_leaps: Vec<f64>,
     others_leaps: Vec<f64>,
     corrections: u64,
@@ -161,11 +165,19 @@ fn jumps(leaps: &[f64]) -> u64 {
     leaps.iter().filter(|leap| **leap > JUMP_UNITS).count() as u64
 }
 
-/// How far what was drawn as `before` is drawn off its way a frame later, units: by its speed then or now, since a
-/// blow changes that at once.
-fn off_its_way(before: &FlightState, now: &FlightState, frame_s: f64) -> f64 {
-    let off = |velocity: DVec2| (now.position - before.position - velocity * frame_s).length();
-    off(before.velocity).min(off(now.velocity))
+/// What every pilot's last frame showed.
+#[derive(Default)]
+struct LastDrawn(BTreeMap<(usize, EntityId), FlightState>);
+
+impl LastDrawn {
+    /// How far off its way a ship is drawn a frame later, units: by its speed then or now, since a blow changes that
+    /// at once. `None` for what was not drawn before.
+    fn leap(&mut self, cluster: &Cluster, player: usize, id: EntityId, now: FlightState) -> Option<f64> {
+        let before = self.0.insert((player, id), now)?;
+        let way_s = flight_s(frame_s(cluster, player));
+        let off = |velocity: DVec2| (now.position - before.position - velocity * way_s).length();
+        Some(off(before.velocity).min(off(now.velocity)))
+    }
 }
 
 fn percentile(values: &[f64], share: f64) -> f64 {
@@ -244,7 +256,7 @@ fn delay_ticks(cluster: &Cluster, player: usize) -> f64 {
 fn fly(seed: u64, flown: Flown) -> Feel {
     let (mut cluster, mut pilots) = world(seed, flown.link, flown.together);
     let (mut truth, mut feel, mut seen) = (Truth::default(), Feel::default(), Vec::new());
-    let mut last: BTreeMap<(usize, EntityId), FlightState> = BTreeMap::new();
+    let mut last = LastDrawn::default();
     let mut due = frames(flown.uneven_frames);
     let mut corrections_before = 0;
     for tick in 0..WARM_UP_TICKS + flown.ticks {
@@ -258,10 +270,8 @@ fn fly(seed: u64, flown: Flown) -> Feel {
             }
             for (id, is_own, moment, state) in drawn(cluster, player, &pilots) {
                 seen.push((id, is_own, moment, state.position));
-                if let Some(before) = last.insert((player, id), state) {
-                    let leap = off_its_way(&before, &state, flight_s(frame_s(cluster, player)));
-                    (if is_own { &mut feel.own_leaps } else { &mut feel.others_leaps }).push(leap);
-                }
+                let leap = last.leap(cluster, player, id, state);
+                (if is_own { &mut feel.own_leaps } else { &mut feel.others_leaps }).extend(leap);
             }
         });
         truth.note(&mut cluster, &pilots);
@@ -419,6 +429,30 @@ fn the_delay_of_others_follows_the_jitter_up_and_down_at_an_even_pace() {
     println!("delays {delays:?}");
     assert!(uneven >= even + 1.0, "it did not rise: {delays:?}");
     assert!(again <= even + 0.5, "it did not fall: {delays:?}");
+}
+
+#[test]
+fn what_was_drawn_on_through_a_gap_is_made_up_for_without_a_jump() {
+    let (mut cluster, mut pilots) = world(71, link(60, 4, 0.0), false);
+    let (mut last, mut leaps) = (LastDrawn::default(), Vec::new());
+    let mut due = frames(false);
+    for tick in 0..WARM_UP_TICKS + 10 * GAP_EVERY_TICKS {
+        // Nothing arrives.
+        let loss = if tick % GAP_EVERY_TICKS < GAP_TICKS { 1.0 } else { 0.0 };
+        for player in &cluster.players {
+            cluster.network.set_conditions_of(&player.handle, link(60, 4, loss));
+        }
+        steer(&mut cluster, &mut pilots);
+        cluster.tick_in_frames_of(&mut due, |cluster, player| {
+            for (id, is_own, _, state) in drawn(cluster, player, &pilots) {
+                let leap = last.leap(cluster, player, id, state);
+                leaps.extend(leap.filter(|_| !is_own && tick >= WARM_UP_TICKS));
+            }
+        });
+    }
+    let farthest = percentile(&leaps, 1.0);
+    println!("farthest leap {farthest:.2}");
+    assert!(farthest <= JUMP_UNITS, "a leap of {farthest} units");
 }
 
 #[test]
