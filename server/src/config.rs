@@ -227,7 +227,7 @@ pub struct WebOptions {
     /// Its key (PEM: PKCS #8, SEC 1 or PKCS #1).
     #[arg(long, env = "SIDEREAL_TLS_KEY", requires = "tls_certificate")]
     pub tls_key: Option<PathBuf>,
-    /// Other pages from which browsers may connect, like https://play.example.org; several with commas. Those of this
+    /// Other pages from which browsers may connect, like `https://play.example.org`; several with commas. Those of this
     /// machine, of the addresses of HTTP and of players, and of the advertised host may always.
     #[arg(long = "allow-origin", env = "SIDEREAL_ALLOW_ORIGIN", value_delimiter = ',', value_parser = origin)]
     pub allow_origins: Vec<String>,
