@@ -3,7 +3,7 @@
 //! Runs in the player client and in bots. The book outlives the session: take it out of one app with [`take_book`] and
 //! insert it into the next. Nothing of it is stored.
 
-use crate::{clock::ClientClock, session::SessionState};
+use crate::{clock::ClientClock, deals::take_out, session::SessionState};
 use bevy::{
     app::App,
     ecs::{
@@ -32,8 +32,7 @@ pub const MAX_MUTED: usize = 200;
 /// Takes the book out of the app of a session that is over, for the app of the next one
 /// ([`App::insert_resource`] before its first update). The old app goes on with an empty one.
 pub fn take_book(app: &mut App) -> ChatBook {
-    let book = app.world_mut().get_resource_mut::<ChatBook>().map(|mut book| std::mem::take(&mut *book));
-    book.unwrap_or_default()
+    take_out(app)
 }
 
 /// A line of the book.

@@ -32,8 +32,12 @@ const MAX_PAUSE_S: f64 = 16.0;
 /// Takes the book out of the app of a session that is over, for the app of the next one
 /// ([`App::insert_resource`] before its first update). The old app goes on with an empty one.
 pub fn take_book(app: &mut App) -> DealBook {
-    let book = app.world_mut().get_resource_mut::<DealBook>().map(|mut book| std::mem::take(&mut *book));
-    book.unwrap_or_default().carry_over()
+    take_out::<DealBook>(app).carry_over()
+}
+
+/// Takes what outlives a session out of its app, which goes on with an empty one.
+pub(crate) fn take_out<T: Resource + Default>(app: &mut App) -> T {
+    app.world_mut().get_resource_mut::<T>().map(|mut kept| std::mem::take(&mut *kept)).unwrap_or_default()
 }
 
 /// The book is full.

@@ -84,7 +84,6 @@ pub(super) struct Canvas {
     pools: HashMap<Shape, Pool>,
     count: usize,
     palette: Palette,
-    calm: bool,
     bare: bool,
 }
 
@@ -108,16 +107,6 @@ impl Canvas {
         self.count += 1;
         let depth = f32::from(layer as u8) + shape.rank() * 0.001;
         self.strokes.entry(shape).or_default().push(Stroke { at, depth, angle, size, tint: packed });
-    }
-
-    /// Whether nothing is to flash, shake or sway.
-    pub(super) fn is_calm(&self) -> bool {
-        self.calm
-    }
-
-    /// Lets nothing flash, shake or sway, or lets it again.
-    pub(super) fn set_calm(&mut self, calm: bool) {
-        self.calm = calm;
     }
 
     /// Draws without halos and with fewer particles from now on, or with all of them again.

@@ -235,7 +235,7 @@ pub(super) fn paint_effects(
 fn paint_hit(canvas: &mut Canvas, lens: &Lens, hit: &HitEffect, at: Vec2) {
     let age = (hit.age_s / HIT_SECONDS).clamp(0.0, 1.0) as f32;
     let left = 1.0 - age;
-    let flash = if canvas.is_calm() { 0.0 } else { (1.0 - age * 3.0).max(0.0) };
+    let flash = if lens.calm { 0.0 } else { (1.0 - age * 3.0).max(0.0) };
     let heat = palette::EMBER.toward(palette::FIRE, age * 1.4);
     canvas.put(Shape::Glow, Layer::Effects, at, 0.0, Vec2::splat(9.0 + 12.0 * age), heat.at(0.8 * left * left));
     if flash > 0.0 {
@@ -315,12 +315,12 @@ fn paint_blast(canvas: &mut Canvas, lens: &Lens, blast: &BlastEffect, at: Vec2) 
         canvas.put(Shape::Glow, Layer::Effects, place, 0.0, size, heat.at(0.75 * strength));
     }
     // The flash, and the light that it throws.
-    let flash = if canvas.is_calm() { 0.0 } else { (1.0 - age * 7.0).max(0.0) };
+    let flash = if lens.calm { 0.0 } else { (1.0 - age * 7.0).max(0.0) };
     if flash > 0.0 {
         let size = Vec2::splat(radius * (3.4 + 3.0 * (1.0 - flash)));
         canvas.put(Shape::Glow, Layer::Effects, at, 0.0, size, palette::WHITE.at(flash * lens.flash()));
     }
-    let light = if canvas.is_calm() { 0.4 } else { 1.0 } * (1.0 - age * 1.8).max(0.0);
+    let light = if lens.calm { 0.4 } else { 1.0 } * (1.0 - age * 1.8).max(0.0);
     let lit = Vec2::splat(radius * 9.0);
     canvas.put(Shape::Glow, Layer::Halos, at, 0.0, lit, palette::FIRE.at(0.42 * light * light * lens.flash()));
     // Two rings run out, one after the other.

@@ -50,7 +50,7 @@ pub(super) fn paint_stars(mut canvas: ResMut<Canvas>, lens: Res<Lens>, polish: R
     let reach = half + DVec2::splat(CLOUD_REACH_PIXELS);
     // Clouds of one sky lie along one direction.
     let grain = Dice::new(&[view.world_seed, 0x9a1]).between(-0.8, 0.8);
-    let slide = if canvas.is_calm() { 0.0 } else { CLOUD_SLIDE };
+    let slide = if lens.calm { 0.0 } else { CLOUD_SLIDE };
     plane(0, slide, CLOUD_CELL_PIXELS).cells(lens.center, reach, |mut dice, middle| {
         let count = if polish.is_full() { 2 + dice.index(3) } else { 2 };
         for _ in 0..count {
@@ -66,7 +66,7 @@ pub(super) fn paint_stars(mut canvas: ResMut<Canvas>, lens: Res<Lens>, polish: R
         }
     });
     for (layer, slide) in (0..STAR_LAYERS).zip(STAR_SLIDE) {
-        let slide = if canvas.is_calm() { 0.0 } else { slide };
+        let slide = if lens.calm { 0.0 } else { slide };
         let tiles = plane(u64::from(layer) + 1, slide, f64::from(STAR_TILE_PIXELS));
         tiles.cells(lens.center, half, |mut dice, middle| {
             let look = dice.index(usize::from(STAR_TILES)) as u8;

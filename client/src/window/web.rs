@@ -6,7 +6,6 @@
 use super::{Place, WindowPlugin, host, host::Seat, plugins_with};
 use crate::{player::Player, session::SessionState, view::WorldView};
 use bevy::{app::AppExit, prelude::*, window::PresentMode};
-use std::cell::RefCell;
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 
 /// How often a hidden page runs the session, milliseconds. Browsers allow no more than once a second there, and after
@@ -85,20 +84,17 @@ fn tell_page(state: Res<SessionState>) {
     }
 }
 
-thread_local! {
-    /// When the session was last run for a hidden page, milliseconds of the page.
-    static UNSEEN_SINCE_MS: RefCell<Option<f64>> = const { RefCell::new(None) };
-}
-
 /// Without frames nobody would answer the server. So a timer does, as far as the browser lets it.
 fn fly_while_hidden(seat: &Seat) -> Result<(), String> {
     let window = web_sys::window().ok_or("there is no page")?;
     let seat = seat.clone();
+    // When the session was last run for a hidden page, milliseconds of the page.
+    let mut unseen_since_ms = None;
     let tick = Closure::<dyn FnMut()>::new(move || {
         let Some(window) = web_sys::window() else { return };
         let hidden = window.document().is_some_and(|page| page.hidden());
         let Some(now_ms) = window.performance().map(|clock| clock.now()) else { return };
-        let before_ms = UNSEEN_SINCE_MS.with(|since| since.replace(hidden.then_some(now_ms)));
+        let before_ms = std::mem::replace(&mut unseen_since_ms, hidden.then_some(now_ms));
         if let (true, Some(before_ms)) = (hidden, before_ms) {
             seat.fly_unseen(((now_ms - before_ms) / 1_000.0).clamp(0.0, MAX_UNSEEN_S));
         }

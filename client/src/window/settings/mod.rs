@@ -8,7 +8,6 @@ pub(super) mod menu;
 mod store;
 
 use super::{
-    canvas::Canvas,
     palette::{Palette, Scheme},
     polish::Polish,
 };
@@ -202,10 +201,9 @@ fn note_window(windows: Query<&Window, (With<PrimaryWindow>, Changed<Window>)>, 
 }
 
 /// Hands on what was chosen.
-fn apply_settings(settings: Res<Settings>, mut palette: ResMut<Palette>, mut canvas: ResMut<Canvas>) {
+fn apply_settings(settings: Res<Settings>, mut palette: ResMut<Palette>) {
     if settings.is_changed() {
         palette.set_if_neq(Palette::of(settings.colors));
-        canvas.set_calm(settings.reduced_motion);
     }
 }
 
