@@ -78,7 +78,7 @@ pub(crate) fn compose_view(
     compose_others(view, &interpolation, &roster, piloting.own_net_id(), clock.now_s, &mut seen_revision);
     view.dock = dock(view, &roster);
     view.mining = mining_target(view, &piloting);
-    compose_shots(view, &mut shots, piloting.own_net_id(), clock.delta_s);
+    compose_shots(view, &mut shots, &piloting, clock.delta_s);
     compose_beams(view, &mut beams, piloting.own_net_id(), clock.delta_s);
     view.arms = arms.readiness(view.own_tick);
     let traffic = session.handle().stats();
@@ -226,13 +226,22 @@ fn mining_target(view: &WorldView, piloting: &Piloting) -> Option<MiningTarget> 
     Some(MiningTarget { rock, works: has_room && piloting.held.holds(Controls::MINE) })
 }
 
-fn compose_shots(view: &mut WorldView, shots: &mut ShotBook, own: Option<NetId>, delta_s: f64) {
-    let (play, own_tick) = (view.play_tick, view.own_tick);
+fn compose_shots(view: &mut WorldView, shots: &mut ShotBook, piloting: &Piloting, delta_s: f64) {
+    let (play, own_tick, own) = (view.play_tick, view.own_tick, piloting.own_net_id());
     for hit in shots.advance(play, own_tick, delta_s) {
         view.add_hit(hit_effect(hit.id, hit.target, hit.position, own));
     }
     view.shots.clear();
     view.shots.extend(shots.drawn(play, own_tick));
+    if let Some(own) = &view.own {
+        let drawn = (&own.state, muzzle(&own.state, own.radius));
+        view.shots.extend(shots.at_muzzle(own.net_id, own_tick, piloting.fires_at(), drawn));
+    }
+}
+
+/// Where bullets and beams leave a ship, world units.
+fn muzzle(state: &FlightState, radius: f64) -> DVec2 {
+    state.position + state.heading() * radius
 }
 
 fn hit_effect(id: ShotId, target: NetId, position: DVec2, own: Option<NetId>) -> HitEffect {
@@ -261,7 +270,7 @@ fn beam_origin(view: &WorldView, shown: &BeamShown) -> DVec2 {
         _ => return told,
     };
     let (state, radius) = shooter;
-    let muzzle = state.position + state.heading() * radius;
+    let muzzle = muzzle(&state, radius);
     // Further off than it can have flown meanwhile: another ship, or one that was put elsewhere.
     if muzzle.distance(told) > BEAM_DRIFT_UNITS { told } else { muzzle }
 }

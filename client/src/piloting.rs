@@ -170,6 +170,13 @@ impl Piloting {
         (self.own_at, self.own_at + self.lead)
     }
 
+    /// The tick of the world in which the next input fires: the hands hold the trigger, and the ship answers them.
+    pub(crate) fn fires_at(&self) -> Option<SimTick> {
+        let prediction = self.prediction.as_ref()?;
+        let answers = self.held.holds(Controls::FIRE) && !self.paused && !prediction.is_stalled();
+        answers.then(|| prediction.tick() + 1 + prediction.input_delay_ticks())
+    }
+
     /// Lets drawing go on by `delta_s`; `fraction` is the part of the tick that has passed.
     pub(crate) fn advance_drawing(&mut self, delta_s: f64, fraction: f64) {
         if let Some(prediction) = &mut self.prediction {

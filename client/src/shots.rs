@@ -61,14 +61,16 @@ impl ShotBook {
     /// The hands hold the trigger at the world's tick `tick`: a predicted shot, if the weapon is ready
     /// by then. `state` is the ship after that tick, `muzzle` where bullets leave it.
     pub fn fire(&mut self, shooter: NetId, tick: SimTick, state: &FlightState, muzzle: DVec2, interval_ticks: u64) {
-        if tick < self.weapon_ready || self.flying.len() >= MAX_SHOTS {
+        if !self.can_fire(tick) {
             return;
         }
         self.weapon_ready = tick + interval_ticks;
-        let id = ShotId { shooter, tick };
-        let velocity = state.velocity + state.heading() * BULLET_SPEED;
-        let shot = Shot::new(id, SectorId::containing(muzzle), muzzle, velocity);
-        self.flying.insert(id, Flying { shot, own: true, predicted: true, offset: DVec2::ZERO });
+        let shot = leaving(ShotId { shooter, tick }, state, muzzle);
+        self.flying.insert(shot.id, Flying { shot, own: true, predicted: true, offset: DVec2::ZERO });
+    }
+
+    fn can_fire(&self, tick: SimTick) -> bool {
+        tick >= self.weapon_ready && self.flying.len() < MAX_SHOTS
     }
 
     /// A sector's update tells of `shot`, perhaps again. `own` is the own ship's net id. True when it was
@@ -180,6 +182,23 @@ impl ShotBook {
         })
     }
 
+    /// The own bullet at the muzzle, whose tick is not drawn yet at `own_tick`: so a shot is seen in the frame that reads
+    /// the trigger. It was fired, or will be at `fires_at` if the weapon is ready by then. `state` and `muzzle` are the
+    /// ship's as drawn.
+    pub fn at_muzzle(
+        &self,
+        shooter: NetId,
+        own_tick: f64,
+        fires_at: Option<SimTick>,
+        (state, muzzle): (&FlightState, DVec2),
+    ) -> Option<ShotInFlight> {
+        let fired = self.flying.values().filter(|flying| flying.predicted).map(|flying| flying.shot.id.tick);
+        let waiting = fired.filter(|tick| tick.0 as f64 > own_tick).min();
+        let tick = waiting.or_else(|| fires_at.filter(|tick| self.can_fire(*tick)))?;
+        let shot = leaving(ShotId { shooter, tick }, state, muzzle);
+        Some(ShotInFlight { shot, own: true, predicted: true, position: muzzle, age_s: 0.0 })
+    }
+
     /// The own ship is another one: its weapon is ready, predicted shots of the old one are none.
     pub fn board(&mut self) {
         self.weapon_ready = SimTick(0);
@@ -200,6 +219,12 @@ impl ShotBook {
     pub fn dropped(&self) -> u64 {
         self.dropped
     }
+}
+
+/// A bullet that leaves a ship, which is as in `state` then.
+fn leaving(id: ShotId, state: &FlightState, muzzle: DVec2) -> Shot {
+    let velocity = state.velocity + state.heading() * BULLET_SPEED;
+    Shot::new(id, SectorId::containing(muzzle), muzzle, velocity)
 }
 
 fn drawn_at(flying: &Flying, play: f64, own_tick: f64) -> f64 {
@@ -266,6 +291,22 @@ mod tests {
         assert_eq!(book.len(), 1, "the shard's shot set the weapon's time");
         fire(&mut book, 57);
         assert_eq!(book.len(), 2);
+    }
+
+    #[test]
+    fn a_shot_is_at_the_muzzle_from_the_trigger_on_and_flies_from_its_tick_on() {
+        let mut book = ShotBook::default();
+        let (state, muzzle) = (FlightState::default(), DVec2::new(100.0, 100.0));
+        let seen = |book: &ShotBook, own_tick: f64, fires_at: Option<u64>| {
+            let waits = book.at_muzzle(ME, own_tick, fires_at.map(SimTick), (&state, muzzle));
+            (waits.map(|shot| shot.shot.id.tick.0), book.drawn(45.0, own_tick).count())
+        };
+        assert_eq!(seen(&book, 49.2, None), (None, 0), "nobody pulls the trigger");
+        assert_eq!(seen(&book, 49.2, Some(50)), (Some(50), 0), "its tick is still to come");
+        fire(&mut book, 50);
+        assert_eq!(seen(&book, 49.7, Some(51)), (Some(50), 0), "its tick is not drawn yet");
+        assert_eq!(seen(&book, 50.1, Some(51)), (None, 1), "it flies, and the weapon is not ready");
+        assert_eq!(seen(&book, 55.1, Some(56)), (Some(56), 1));
     }
 
     #[test]

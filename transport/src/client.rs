@@ -4,6 +4,7 @@
 mod handle;
 #[cfg(not(target_family = "wasm"))]
 mod network;
+mod opening;
 mod valve;
 #[cfg(target_family = "wasm")]
 mod web;

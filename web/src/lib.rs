@@ -91,7 +91,8 @@ fn describe(player: &Player, view: &WorldView) -> String {
         "others": view.others.len(),
         "players_near": view.players_near,
         "shots": view.shots.len(),
-        "own_shots": view.shots.iter().filter(|shot| shot.own).count(),
+        // Those that the shard has told of.
+        "own_shots": view.shots.iter().filter(|shot| shot.own && !shot.predicted).count(),
         "players": players,
         "stations": stations,
         "docked": docked,

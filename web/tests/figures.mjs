@@ -1,7 +1,7 @@
-// Not a test: what the page costs, measured in chromium with software rendering, with 100 ships in view; and a picture of
-// a fight at a border. `web/test --figures` runs it.
+// Not a test: what the page costs, measured in chromium with software rendering, with 100 ships in view.
+// `web/test --figures` runs it.
 
-import { Hands, look, openBrowser, register, startWorld, takePicture, until, visit } from "./world.mjs";
+import { look, openBrowser, register, startWorld, until, visit } from "./world.mjs";
 
 const SHIPS = 100;
 const MEASURED_MS = 20_000;
@@ -51,16 +51,5 @@ for (const [width, height] of [[640, 360], [1280, 720]]) {
 }
 await crowd.stop();
 
-const fight = await startWorld("--seed", "7", "--bots", "20", "--gather");
-const { page } = await visit(browser, fight.url, { width: 1280, height: 720 });
-await register(page, "ada");
-await until(page, "ada flies", (seen) => seen.state === "InSpace" && seen.players_near > 10);
-await page.keyboard.press("g");
-const hands = new Hands(page);
-await hands.hold(" ", "a");
-await page.waitForTimeout(6_000);
-await takePicture(browser, page, "tab.png");
-await hands.hold();
 await browser.close();
-await fight.stop();
 console.log(JSON.stringify(figures, null, 2));

@@ -1,11 +1,12 @@
 // A world of real processes, and the browser to play in, for the tests of the page.
 
-import { spawn } from "node:child_process";
-import { mkdtempSync, mkdirSync, rmSync } from "node:fs";
+import { execFile, spawn } from "node:child_process";
+import { mkdtempSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { createRequire } from "node:module";
+import { promisify } from "node:util";
 
 const required = (name) => {
   const value = process.env[name];
@@ -13,9 +14,9 @@ const required = (name) => {
   return value;
 };
 
-export const programs = required("SIDEREAL_PROGRAMS");
+const programs = required("SIDEREAL_PROGRAMS");
 const webDir = required("SIDEREAL_WEB_DIR");
-export const pictures = required("SIDEREAL_PICTURES");
+const pictures = required("SIDEREAL_PICTURES");
 mkdirSync(pictures, { recursive: true });
 
 const { chromium } = createRequire(join(required("SIDEREAL_NODE_MODULES"), "node_modules", "x.js"))("playwright-core");
@@ -65,7 +66,8 @@ export function openBrowser() {
   return chromium.launch({ executablePath: process.env.SIDEREAL_CHROMIUM ?? "/usr/bin/chromium", args: FLAGS });
 }
 
-/// A page of a visitor of its own, whose complaints are kept.
+/// A pilot in a page of their own, whose complaints are kept. A pilot is a `page` that sees, a `keyboard` that steers, and
+/// which `ship` of those that the page sees is steered.
 export async function visit(browser, url, size = { width: 640, height: 360 }) {
   const context = await browser.newContext({ viewport: size });
   const page = await context.newPage();
@@ -75,7 +77,7 @@ export async function visit(browser, url, size = { width: 640, height: 360 }) {
     if (message.type() === "error") complaints.push(message.text());
   });
   await page.goto(url);
-  return { page, context, complaints };
+  return { page, context, complaints, keyboard: page.keyboard, ship: (seen) => seen.own };
 }
 
 export const look = (page) => page.evaluate(() => window.sidereal.look());
@@ -87,7 +89,7 @@ export async function until(page, what, is, seconds = 90) {
   const notices = new Set();
   while (Date.now() < end) {
     seen = await look(page);
-    if (seen && is(seen)) return seen;
+    if (seen && (await is(seen))) return seen;
     seen?.notices.forEach((notice) => notices.add(notice));
     await page.waitForTimeout(30);
   }
@@ -100,23 +102,77 @@ export async function register(page, user) {
   await page.click("#register");
 }
 
-/// Holds the keys in `held` and no others.
+/// The native client in a screen of Xvfb that it fills (`SIDEREAL_TEST_DISPLAY`), and the screen's keyboard.
+export class Screen {
+  #env = { ...process.env, DISPLAY: required("SIDEREAL_TEST_DISPLAY"), WAYLAND_DISPLAY: "" };
+  #size;
+  #client;
+  #ended;
+
+  constructor(width, height) {
+    this.#size = [width, height];
+  }
+
+  #run(program, ...words) {
+    return promisify(execFile)(program, words, { env: this.#env });
+  }
+
+  keyboard = {
+    down: (key) => this.#run("xdotool", "keydown", key),
+    up: (key) => this.#run("xdotool", "keyup", key),
+    press: (key) => this.#run("xdotool", "key", key),
+    type: (text) => this.#run("xdotool", "type", "--delay", "60", text),
+  };
+
+  /// Starts the client with a new account in `world`. Still, so that the own ship stays in the middle.
+  fly(world, user) {
+    const settings = join(pictures, "window-settings.json");
+    writeFileSync(settings, JSON.stringify({ version: 1, window: this.#size, "reduced-motion": true }));
+    const account = ["--http", world.url.replace(/\/$/, ""), "--user", user, "--password", "correct horse battery", "--register"];
+    this.#client = spawn(join(programs, "sidereal-client"), [...account, "--settings", settings], {
+      env: this.#env,
+      stdio: ["ignore", "inherit", "inherit"],
+    });
+    this.#ended = new Promise((resolve) => this.#client.once("exit", resolve));
+  }
+
+  /// Gives the keyboard to the window: there is no window manager to do so.
+  aim() {
+    const middle = this.#size.map((side) => String(side / 2));
+    return this.#run("xdotool", "search", "--sync", "--name", "Sidereal", "windowfocus", "mousemove", ...middle);
+  }
+
+  /// Takes a picture.
+  async take(name) {
+    const path = join(pictures, name);
+    await this.#run("import", "-window", "root", path);
+    return readFileSync(path);
+  }
+
+  /// Ends the client; gives its status.
+  async leave() {
+    this.#client?.kill("SIGTERM");
+    return this.#ended;
+  }
+}
+
+/// Holds keys of a keyboard, and no others.
 export class Hands {
-  #page;
+  #keyboard;
   #held = new Set();
 
-  constructor(page) {
-    this.#page = page;
+  constructor(keyboard) {
+    this.#keyboard = keyboard;
   }
 
   async hold(...keys) {
     for (const key of [...this.#held].filter((key) => !keys.includes(key))) {
       this.#held.delete(key);
-      await this.#page.keyboard.up(key);
+      await this.#keyboard.up(key);
     }
     for (const key of keys.filter((key) => !this.#held.has(key))) {
       this.#held.add(key);
-      await this.#page.keyboard.down(key);
+      await this.#keyboard.down(key);
     }
   }
 }
@@ -124,7 +180,7 @@ export class Hands {
 const turn = (from, to) => Math.atan2(Math.sin(to - from), Math.cos(to - from));
 
 /// The keys that lead a ship from where it is seen to (x, y).
-export function courseTo(ship, x, y) {
+function courseTo(ship, x, y) {
   const [dx, dy] = [x - ship.x, y - ship.y];
   const off = turn(ship.angle, Math.atan2(dy, dx));
   const keys = [];
@@ -136,51 +192,69 @@ export function courseTo(ship, x, y) {
   return keys;
 }
 
-/// Flies to (x, y) with the keys, until `there`.
-export async function flyTo(page, x, y, there, seconds = 120) {
-  const hands = new Hands(page);
+/// Flies to (x, y) with the keys, until the ship is `there`. Gives the ship as it was seen there.
+export async function flyTo(pilot, x, y, there, seconds = 120) {
+  const hands = new Hands(pilot.keyboard);
+  let ship;
   try {
-    return await until(
-      page,
+    await until(
+      pilot.page,
       `at (${x}, ${y})`,
-      (seen) => {
-        if (!seen.own) throw new Error(`the ship is gone: ${JSON.stringify(seen.notices)}`);
-        if (there(seen)) return true;
-        hands.hold(...courseTo(seen.own, x, y));
+      async (seen) => {
+        ship = pilot.ship(seen);
+        if (!ship) throw new Error(`the ship is gone: ${JSON.stringify(seen.notices)}`);
+        if (there(ship, seen)) return true;
+        await hands.hold(...courseTo(ship, x, y));
         return false;
       },
       seconds,
     );
+    return ship;
   } finally {
     await hands.hold();
   }
 }
 
-/// Flies to the station at (x, y), brakes and docks there, as a person would: who is refused tries again.
-export async function dockAt(page, x, y) {
-  const hands = new Hands(page);
-  await flyTo(page, x, y, (seen) => seen.in_reach && seen.own.speed < 50);
+/// Brakes until the ship stands still.
+export async function brake(pilot) {
+  const hands = new Hands(pilot.keyboard);
   await hands.hold("x");
-  const still = await until(page, "the ship stands still", (seen) => seen.own.speed < 2);
+  const still = await until(pilot.page, "the ship stands still", (seen) => pilot.ship(seen).speed < 2);
   await hands.hold();
+  return still;
+}
+
+/// Docks where the ship stands, as a person would: who is refused tries again.
+export async function dock(pilot, docked) {
   for (let tries = 1; ; tries += 1) {
-    await page.keyboard.press("v");
+    await pilot.keyboard.press("v");
     try {
-      return [still, await until(page, "the ship is docked", (seen) => seen.docked !== null, 20)];
+      return await until(pilot.page, "the ship is docked", docked, 20);
     } catch (error) {
       if (tries === 3) throw error;
     }
   }
 }
 
-/// Takes a picture of the page and judges it.
-export async function takePicture(browser, page, name) {
-  return judge(browser, await page.screenshot({ path: join(pictures, name) }));
+/// Takes a picture of the page, to be looked at.
+export function takePicture(page, name) {
+  return page.screenshot({ path: join(pictures, name) });
+}
+
+/// Takes pictures (PNG) with `take` until one is not blank and shows the own ship in the middle: a ship takes a second
+/// of the game's time to come in, and a slow machine's frames are few.
+export async function seesOwnShip(browser, take, share, seconds = 60) {
+  const end = Date.now() + seconds * 1000;
+  for (;;) {
+    const picture = await judge(browser, await take());
+    if (picture.colours > 60 && picture.own > share) return;
+    if (Date.now() > end) throw new Error(`the picture is blank, or the ship is not in it: ${JSON.stringify(picture)}`);
+  }
 }
 
 /// Judges a picture (PNG), in a page of its own: how many colours there are, and what share of the pixels in the middle
 /// (a third of each side) has the own ship's.
-export async function judge(browser, png) {
+async function judge(browser, png) {
   const bench = await browser.newPage();
   try {
     return await bench.evaluate(async (base64) => {

@@ -5,7 +5,7 @@
 
 use super::settings::{
     Settings,
-    bindings::{Action, Hands},
+    bindings::{Action, Devices},
 };
 use crate::{
     deals::DealBook,
@@ -209,13 +209,13 @@ enum Press {
 
 /// Turns keys into what is asked for.
 pub(super) fn read_desk_keys(
-    keys: Res<ButtonInput<KeyCode>>,
-    mouse: Res<ButtonInput<MouseButton>>,
+    devices: Devices,
     settings: Res<Settings>,
     view: Res<WorldView>,
     mut desk: ResMut<Desk>,
     mut book: ResMut<DealBook>,
 ) {
+    let keys = &devices.keys;
     let docked = matches!(view.dock, Dock::Docked { .. });
     let step = if keys.any_pressed([KeyCode::ShiftLeft, KeyCode::ShiftRight]) { 10 } else { 1 };
     // Nothing flies while the ship is docked, so that its keys are free for the list.
@@ -236,7 +236,7 @@ pub(super) fn read_desk_keys(
             handle(press, &view, &mut desk, &mut book);
         }
     }
-    let hands = Hands { bindings: &settings.keys, keys: &keys, mouse: &mouse, taken: &[] };
+    let hands = devices.hands(&settings.keys, &[]);
     let presses = [
         (Action::Dock, Press::Dock),
         (Action::Trade, Press::Trade),

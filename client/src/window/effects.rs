@@ -89,7 +89,7 @@ pub(super) fn paint_shots(mut canvas: ResMut<Canvas>, lens: Res<Lens>, view: Res
             let share = 1.0 - (shot.age_s / MUZZLE_SECONDS) as f32;
             let muzzle = lens.local(shot.shot.origin);
             let flash = Vec2::splat(11.0 * (0.5 + 0.5 * share));
-            canvas.put(Shape::Glow, Layer::Effects, muzzle, 0.0, flash, tint.at(0.8 * share));
+            canvas.put(Shape::Glow, Layer::Effects, muzzle, 0.0, flash, tint.at(0.8 * share * lens.flash()));
         }
     }
 }

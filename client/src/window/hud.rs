@@ -26,6 +26,9 @@ const NEWS_LINES: usize = 6;
 const NEWS_FADE_S: f64 = 2.0;
 /// Width of the hull bar, pixels.
 const HULL_PIXELS: f32 = 236.0;
+/// The keys that open the line to talk, which are what they are everywhere, and what the help says of them.
+const TALK_KEYS: &str = "Enter, /";
+const TALK_WORDS: &str = "talk (Tab: to whom)";
 /// How long the hint on the help key is shown, seconds.
 const HINT_S: f64 = 25.0;
 /// How fast the frame rate's display follows, share per frame.
@@ -284,14 +287,7 @@ fn arm_bar(name: &str, fill: ArmFill) -> impl Bundle {
 fn spawn_help(commands: &mut Commands) {
     commands.spawn((
         HelpPanel,
-        Node {
-            position_type: PositionType::Absolute,
-            width: percent(100),
-            height: percent(100),
-            justify_content: JustifyContent::Center,
-            align_items: AlignItems::Center,
-            ..default()
-        },
+        in_the_middle(),
         GlobalZIndex(2),
         Visibility::Hidden,
         children![(
@@ -299,6 +295,18 @@ fn spawn_help(commands: &mut Commands) {
             children![text(Line::HelpKeys, 16.0, palette::OWN), text(Line::HelpWords, 16.0, palette::TEXT)],
         )],
     ));
+}
+
+/// What is as large as the window and has its children in the middle.
+pub(super) fn in_the_middle() -> Node {
+    Node {
+        position_type: PositionType::Absolute,
+        width: percent(100),
+        height: percent(100),
+        justify_content: JustifyContent::Center,
+        align_items: AlignItems::Center,
+        ..default()
+    }
 }
 
 /// A box behind text, as opaque as that.
@@ -424,13 +432,14 @@ pub(super) fn write_lines(
                 None => (String::new(), palette::TEXT),
             },
             Line::HelpKeys | Line::HelpWords => {
-                let size = fit.help_size(Action::COUNT);
+                let size = fit.help_size(Action::COUNT + 1);
                 if font.font_size != size {
                     font.font_size = size;
                 }
                 let keys = *line == Line::HelpKeys;
                 let said = |action: &Action| if keys { settings.keys.says(*action) } else { action.says().to_owned() };
-                let words = Action::ALL.iter().map(said).collect::<Vec<_>>().join("\n");
+                let talk = if keys { TALK_KEYS } else { TALK_WORDS }.to_owned();
+                let words = Action::ALL.iter().map(said).chain([talk]).collect::<Vec<_>>().join("\n");
                 (words, if keys { palette::OWN } else { palette::TEXT })
             }
             Line::Connection(_) if !shown.link => continue,

@@ -5,7 +5,7 @@ use super::{
     desk::Desk,
     settings::{
         Settings,
-        bindings::{Action, Hands},
+        bindings::{Action, Devices},
         menu::Menu,
     },
 };
@@ -103,10 +103,9 @@ fn controls_of(held: impl Fn(Action) -> bool) -> Controls {
     }
 }
 
-/// Turns keys, and the mouse's buttons, into the pilot's intent.
+/// Turns keys, the mouse's buttons and fingers into the pilot's intent.
 pub(super) fn read_hands(
-    keys: Res<ButtonInput<KeyCode>>,
-    mouse: Res<ButtonInput<MouseButton>>,
+    devices: Devices,
     time: Res<Time<Real>>,
     desk: Res<Desk>,
     view: Res<WorldView>,
@@ -122,7 +121,7 @@ pub(super) fn read_hands(
     }
     // While a panel is open the arrow keys are its own.
     let taken: &[KeyCode] = if desk.takes_arrows(&view) { &ARROWS } else { &[] };
-    let hands = Hands { bindings: &settings.keys, keys: &keys, mouse: &mouse, taken };
+    let hands = devices.hands(&settings.keys, taken);
     for (until, action) in taps.0.iter_mut().zip(FLIGHT) {
         if hands.begins(action) {
             *until = now_s + TAP_SECONDS;
@@ -132,12 +131,12 @@ pub(super) fn read_hands(
         hands.does(action) || FLIGHT.iter().zip(&taps.0).any(|(tapped, until)| *tapped == action && now_s < *until)
     };
     intent.controls = controls_of(held);
+    devices.fingers.steer(view.own.as_ref().map(|own| &own.state), &mut intent.controls);
 }
 
 /// Asks for a new ship: on R, and by itself after a while.
 pub(super) fn ask_for_ship(
-    keys: Res<ButtonInput<KeyCode>>,
-    mouse: Res<ButtonInput<MouseButton>>,
+    devices: Devices,
     settings: Res<Settings>,
     menu: Res<Menu>,
     time: Res<Time<Real>>,
@@ -153,7 +152,7 @@ pub(super) fn ask_for_ship(
     let now_s = time.elapsed_secs_f64();
     downtime.since_s.get_or_insert(now_s);
     let overdue = downtime.remaining_s(now_s).is_some_and(|remaining| remaining <= 0.0);
-    let hands = Hands { bindings: &settings.keys, keys: &keys, mouse: &mouse, taken: &[] };
+    let hands = devices.hands(&settings.keys, &[]);
     if !menu.is_open && hands.begins(Action::Respawn) || overdue {
         intent.respawn = true;
     }
@@ -161,8 +160,7 @@ pub(super) fn ask_for_ship(
 
 /// Zoom and what is shown.
 pub(super) fn read_view_keys(
-    keys: Res<ButtonInput<KeyCode>>,
-    mouse: Res<ButtonInput<MouseButton>>,
+    devices: Devices,
     settings: Res<Settings>,
     mut scrolls: MessageReader<MouseWheel>,
     mut wheel: ResMut<Wheel>,
@@ -174,7 +172,7 @@ pub(super) fn read_view_keys(
             MouseScrollUnit::Pixel => scroll.y / PIXELS_PER_NOTCH,
         };
     }
-    let hands = Hands { bindings: &settings.keys, keys: &keys, mouse: &mouse, taken: &[] };
+    let hands = devices.hands(&settings.keys, &[]);
     if hands.begins(Action::ZoomIn) {
         wheel.notches += 1.0;
     }
@@ -214,7 +212,10 @@ pub(super) fn let_go(
 
 #[cfg(test)]
 mod tests {
-    use super::{super::settings::bindings::Trigger, *};
+    use super::{
+        super::{settings::bindings::Trigger, touch::Fingers},
+        *,
+    };
 
     #[test]
     fn keys_become_controls_and_opposite_ones_cancel() {
@@ -242,6 +243,7 @@ mod tests {
         let mut app = App::new();
         app.init_resource::<ButtonInput<KeyCode>>()
             .init_resource::<ButtonInput<MouseButton>>()
+            .init_resource::<Fingers>()
             .init_resource::<Time<Real>>()
             .init_resource::<Taps>()
             .init_resource::<PilotIntent>()

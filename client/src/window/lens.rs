@@ -164,6 +164,11 @@ impl Lens {
         if self.calm { 0.3 } else { 1.0 }
     }
 
+    /// A light that swells and fades `rate` radians in a second, 0 to 1; a steady half when calm.
+    pub(super) fn pulse(&self, rate: f64, phase: f64, time_s: f64) -> f32 {
+        if self.calm { 0.5 } else { 0.5 + 0.5 * (time_s * rate + phase).sin() as f32 }
+    }
+
     /// Follows a focus that moves with `velocity` for `seconds`.
     pub(super) fn follow(&mut self, focus: DVec2, velocity: DVec2, seconds: f64, time_s: f64) {
         let passed = seconds.clamp(0.0, 0.25);
@@ -298,6 +303,7 @@ mod tests {
     #[test]
     fn a_calm_lens_neither_shakes_nor_swings() {
         let mut lens = Lens { calm: true, ..Default::default() };
+        assert_eq!(lens.pulse(3.0, 0.0, 0.5), lens.pulse(3.0, 0.0, 0.7));
         lens.shake(1.0);
         let velocity = DVec2::new(300.0, 0.0);
         for frame in 0..100 {

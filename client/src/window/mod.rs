@@ -40,6 +40,7 @@ mod sketch;
 mod sky;
 mod stones;
 mod structures;
+mod touch;
 #[cfg(test)]
 mod vision;
 mod warp;
@@ -128,6 +129,7 @@ impl Plugin for WindowPlugin {
             .init_resource::<chat::Typing>()
             .init_resource::<SessionState>()
             .init_resource::<StopWhen>()
+            .init_resource::<touch::Fingers>()
             .init_resource::<keys::Taps>()
             .init_resource::<keys::Wheel>()
             .init_resource::<keys::Downtime>()
@@ -154,6 +156,7 @@ impl Plugin for WindowPlugin {
                 connection::spawn_connection,
                 chat::spawn_chat,
                 feed::spawn_feed,
+                touch::spawn_touch,
             ),
         )
         .add_systems(First, pass_frame.after(bevy::time::TimeSystems))
@@ -162,6 +165,7 @@ impl Plugin for WindowPlugin {
             (
                 keys::let_go,
                 chat::read_typing,
+                touch::read_fingers,
                 settings::menu::read_menu_keys,
                 settings::menu::press_lines,
                 (desk::read_desk_keys, keys::read_view_keys).chain().run_if(settings::menu::is_closed),
@@ -204,6 +208,7 @@ impl Plugin for WindowPlugin {
                     hud::fill_hold,
                     panels::show_desk,
                     panels::write_words,
+                    touch::show_touch,
                 )
                     .chain()
                     .in_set(WindowSystems::Paint),

@@ -61,7 +61,7 @@ pub(super) fn paint_station(canvas: &mut Canvas, lens: &Lens, station: &Other, v
             let share = lamp as f32 / (LAMPS - 1) as f32;
             // A light that runs inwards; it tells where ships go in.
             let phase = (now_s * LAMP_RUNS + f64::from(share)).fract() as f32;
-            let lit = (1.0 - phase * 3.0).max(0.0);
+            let lit = if lens.calm { 0.5 } else { (1.0 - phase * 3.0).max(0.0) };
             let place = at + along * radius * (LAMPS_FROM + (LAMPS_TO - LAMPS_FROM) * share);
             let strength = if at_hand { 0.25 + 0.75 * lit } else { 0.1 + 0.5 * lit };
             let lamp = Vec2::splat(radius * (0.05 + 0.05 * lit));
@@ -69,8 +69,7 @@ pub(super) fn paint_station(canvas: &mut Canvas, lens: &Lens, station: &Other, v
         }
     }
     if at_hand {
-        let pulse = 0.5 + 0.5 * (now_s * 3.0).sin() as f32;
-        let strength = if lens.calm { 0.3 } else { 0.16 + 0.2 * pulse };
+        let strength = 0.16 + 0.2 * lens.pulse(3.0, 0.0, now_s);
         canvas.put(Shape::Ring, Layer::Halos, at, 0.0, size * 1.12, tint.at(strength));
     }
     if matches!(view.dock, Dock::Docked { .. }) && at_hand {
@@ -95,7 +94,7 @@ pub(super) fn paint_crate(canvas: &mut Canvas, lens: &Lens, found: &Other, now_s
     // It tumbles slowly, each in its own way.
     let phase = f64::from(found.net_id.0);
     let angle = wrap_angle(found.state.angle + 0.4 * now_s + phase) as f32;
-    let blink = 0.5 + 0.5 * (now_s * CRATE_BLINK + phase).sin() as f32;
+    let blink = lens.pulse(CRATE_BLINK, phase, now_s);
     let tint = tint_of(found);
     let halo = Vec2::splat(radius * 4.0);
     canvas.put(Shape::Glow, Layer::Halos, at, 0.0, halo, tint.at(0.12 + 0.3 * blink));

@@ -128,10 +128,10 @@ impl Plane {
     }
 }
 
-/// Paints specks that stand still in space: they streak past a ship that flies.
+/// Paints specks that stand still in space: they streak past a ship that flies, but for who wants less motion.
 pub(super) fn paint_dust(mut canvas: ResMut<Canvas>, lens: Res<Lens>, view: Res<WorldView>) {
     let velocity = view.own.as_ref().map_or(DVec2::ZERO, |own| own.state.velocity).as_vec2();
-    let speed = velocity.length();
+    let speed = if lens.calm { 0.0 } else { velocity.length() };
     // Twice as far out there are half as many in a row, so that their number stays.
     let cell = DUST_CELL * f64::from(lens.octave());
     let reach = lens.extent().max.as_dvec2() + DVec2::splat(60.0);

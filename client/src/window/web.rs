@@ -3,7 +3,7 @@
 //! Runs in the browser client. The page hears of it by events of its `window`: `sidereal-state` with the session's
 //! state in `detail`, whenever it changes.
 
-use super::{Place, WindowPlugin, host, host::Seat, plugins_with};
+use super::{Place, WindowPlugin, host, host::Seat, plugins_with, touch::Fingers};
 use crate::{player::Player, session::SessionState, view::WorldView};
 use bevy::{app::AppExit, prelude::*, window::PresentMode};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
@@ -20,7 +20,8 @@ const MAX_UNSEEN_S: f64 = 60.0;
 /// # Errors
 /// When the page has no such canvas.
 pub fn open(player: Player, canvas: &str) -> Result<Cockpit, String> {
-    let page = web_sys::window().and_then(|window| window.document()).ok_or("there is no page")?;
+    let page_window = web_sys::window().ok_or("there is no page")?;
+    let page = page_window.document().ok_or("there is no page")?;
     page.query_selector(canvas).ok().flatten().ok_or_else(|| format!("the page has no {canvas}"))?;
     let window = Window {
         title: "Sidereal".to_owned(),
@@ -33,12 +34,20 @@ pub fn open(player: Player, canvas: &str) -> Result<Cockpit, String> {
     let mut app = App::new();
     app.add_plugins((plugins_with(window), WindowPlugin { settings: Place::Usual, ..default() }));
     let (_, seat) = host::seat(&mut app, player);
+    if is_touched(&page_window) {
+        app.world_mut().resource_mut::<Fingers>().show();
+    }
     app.add_systems(Last, tell_page);
     fly_while_hidden(&seat)?;
     match app.run() {
         AppExit::Success => Ok(Cockpit { seat }),
         AppExit::Error(_) => Err("the window could not be opened".to_owned()),
     }
+}
+
+/// Whether the device is pointed at with fingers.
+fn is_touched(window: &web_sys::Window) -> bool {
+    window.match_media("(pointer: coarse)").ok().flatten().is_some_and(|media| media.matches())
 }
 
 /// A look at what is flown, for whoever has the page's console or tests it.

@@ -16,6 +16,7 @@ use wtransport::{ClientConfig, Connection, Endpoint, RecvStream, SendStream};
 
 use super::SESSION_PATH;
 use super::handle::{Backend, ClientHandle, ClientSocket, Core};
+use super::opening::{Failure, opened};
 use crate::PeerKind;
 use crate::cert::PinnedCertificate;
 use crate::error::TransportError;
@@ -195,30 +196,10 @@ impl Backend for Native {
 /// One client's connection, from connecting to its end.
 async fn run(session: Arc<Session>, endpoint: PinnedEndpoint, options: ConnectOptions, auth: Bytes) {
     let flusher = tokio::spawn(link::run_flusher(session.hub.clone()));
-    let opened = tokio::select! {
-        opened = open(&session, &endpoint, &options, auth) => opened,
-        () = closed_here(&session) => Err(Failure::Closed("closed here".to_owned())),
-    };
-    match opened {
-        Ok((connection, send, recv)) => link::run(session, connection, send, recv).await,
-        Err(Failure::Rejected(reason)) => session.on_rejected(&reason),
-        Err(Failure::Closed(reason)) => session.on_closed(&reason),
+    if let Some((connection, send, recv)) = opened(&session, open(&session, &endpoint, &options, auth)).await {
+        link::run(session, connection, send, recv).await;
     }
     flusher.abort();
-}
-
-/// Why a connection did not come about.
-enum Failure {
-    /// Trying again gives the same.
-    Rejected(String),
-    /// Trying again may help.
-    Closed(String),
-}
-
-async fn closed_here(session: &Session) {
-    while session.close_request().is_none() {
-        session.writer_wake.notified().await;
-    }
 }
 
 async fn open(

@@ -1,6 +1,7 @@
 //! Which key or mouse button does what: up to two for each thing that hands do, and each for one thing only.
 
-use bevy::prelude::*;
+use crate::window::touch::Fingers;
+use bevy::{ecs::system::SystemParam, prelude::*};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -237,27 +238,39 @@ impl Bindings {
     }
 }
 
+/// What hands are on.
+#[derive(SystemParam)]
+pub(in super::super) struct Devices<'w> {
+    pub(in super::super) keys: Res<'w, ButtonInput<KeyCode>>,
+    pub(in super::super) mouse: Res<'w, ButtonInput<MouseButton>>,
+    pub(in super::super) fingers: Res<'w, Fingers>,
+}
+
+impl Devices<'_> {
+    /// The devices through `bindings`; keys that are `taken` belong to something else now.
+    pub(in super::super) fn hands<'a>(&'a self, bindings: &'a Bindings, taken: &'a [KeyCode]) -> Hands<'a> {
+        Hands { devices: self, bindings, taken }
+    }
+}
+
 /// The devices, read through the bindings.
 pub(in super::super) struct Hands<'a> {
-    /// What does what.
-    pub(in super::super) bindings: &'a Bindings,
-    /// The keyboard.
-    pub(in super::super) keys: &'a ButtonInput<KeyCode>,
-    /// The mouse.
-    pub(in super::super) mouse: &'a ButtonInput<MouseButton>,
-    /// Keys that belong to something else now.
-    pub(in super::super) taken: &'a [KeyCode],
+    devices: &'a Devices<'a>,
+    bindings: &'a Bindings,
+    taken: &'a [KeyCode],
 }
 
 impl Hands<'_> {
     /// Whether `action` is being done.
     pub(in super::super) fn does(&self, action: Action) -> bool {
-        self.any(action, |code| self.keys.pressed(code), |button| self.mouse.pressed(button))
+        let Devices { keys, mouse, fingers } = self.devices;
+        fingers.does(action) || self.any(action, |code| keys.pressed(code), |button| mouse.pressed(button))
     }
 
     /// Whether `action` began in this frame.
     pub(in super::super) fn begins(&self, action: Action) -> bool {
-        self.any(action, |code| self.keys.just_pressed(code), |button| self.mouse.just_pressed(button))
+        let Devices { keys, mouse, fingers } = self.devices;
+        fingers.begins(action) || self.any(action, |code| keys.just_pressed(code), |button| mouse.just_pressed(button))
     }
 
     fn any(&self, action: Action, key: impl Fn(KeyCode) -> bool, mouse: impl Fn(MouseButton) -> bool) -> bool {

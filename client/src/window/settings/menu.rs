@@ -2,12 +2,12 @@
 
 use super::{
     Settings, UI_SCALES,
-    bindings::{Action, Bindings, Hands, SLOTS, Trigger},
+    bindings::{Action, Bindings, Devices, SLOTS, Trigger},
 };
 use crate::window::{
     desk::Desk,
     fit::Fit,
-    hud::panel,
+    hud::{in_the_middle, panel},
     ink::Tint,
     palette::{self, Palette, Scheme},
     polish::Polish,
@@ -186,14 +186,7 @@ pub(super) fn spawn_menu(mut commands: Commands) {
     };
     commands.spawn((
         MenuPanel,
-        Node {
-            position_type: PositionType::Absolute,
-            width: percent(100),
-            height: percent(100),
-            justify_content: JustifyContent::Center,
-            align_items: AlignItems::Center,
-            ..default()
-        },
+        in_the_middle(),
         GlobalZIndex(3),
         Visibility::Hidden,
         children![(
@@ -217,15 +210,14 @@ pub(super) fn spawn_menu(mut commands: Commands) {
 
 /// Keys for the panel, or that open it.
 pub(in super::super) fn read_menu_keys(
-    keys: Res<ButtonInput<KeyCode>>,
-    mouse: Res<ButtonInput<MouseButton>>,
+    devices: Devices,
     desk: Res<Desk>,
     mut scrolls: MessageReader<MouseWheel>,
     mut menu: ResMut<Menu>,
     mut settings: ResMut<Settings>,
 ) {
-    let hands = Hands { bindings: &settings.keys, keys: &keys, mouse: &mouse, taken: &[] };
-    let toggles = hands.begins(Action::Settings);
+    let (keys, mouse) = (&devices.keys, &devices.mouse);
+    let toggles = devices.hands(&settings.keys, &[]).begins(Action::Settings);
     let escapes = keys.just_pressed(KeyCode::Escape);
     menu.was_open = menu.is_open;
     if !menu.is_open {

@@ -13,6 +13,7 @@ use bytes::Bytes;
 
 use self::connection::{Connection, DatagramWriter, StreamReader, StreamWriter, sleep};
 use super::handle::{Backend, ClientHandle, ClientSocket, Core};
+use super::opening::{Failure, opened};
 use crate::PeerKind;
 use crate::error::TransportError;
 use crate::hub::Hub;
@@ -88,33 +89,11 @@ impl Backend for Web {
     }
 }
 
-/// Why a connection did not come about.
-enum Failure {
-    /// Trying again gives the same.
-    Rejected(String),
-    /// Trying again may help.
-    Closed(String),
-}
-
 /// One client's connection, from connecting to its end.
 async fn run(session: Arc<Session>, options: ConnectOptions, auth: Bytes) {
-    let opened = tokio::select! {
-        opened = open(&session, &options, auth) => opened,
-        () = closed_here(&session) => Err(Failure::Closed("closed here".to_owned())),
-    };
-    match opened {
-        Ok((connection, writer, reader)) => {
-            let reason = talk(&session, &connection, writer, reader).await;
-            session.on_closed(&reason);
-        }
-        Err(Failure::Rejected(reason)) => session.on_rejected(&reason),
-        Err(Failure::Closed(reason)) => session.on_closed(&reason),
-    }
-}
-
-async fn closed_here(session: &Session) {
-    while session.close_request().is_none() {
-        session.writer_wake.notified().await;
+    if let Some((connection, writer, reader)) = opened(&session, open(&session, &options, auth)).await {
+        let reason = talk(&session, &connection, writer, reader).await;
+        session.on_closed(&reason);
     }
 }
 

@@ -1,0 +1,33 @@
+//! How a connection comes about, or not, on either network.
+
+use std::sync::Arc;
+
+use crate::session::Session;
+
+/// Why a connection did not come about.
+pub(super) enum Failure {
+    /// Trying again gives the same.
+    Rejected(String),
+    /// Trying again may help.
+    Closed(String),
+}
+
+/// Waits for `opening`, until this end closes. `None` when there is no connection: the session has been told why.
+pub(super) async fn opened<T>(session: &Arc<Session>, opening: impl Future<Output = Result<T, Failure>>) -> Option<T> {
+    let opened = tokio::select! {
+        opened = opening => opened,
+        () = closed_here(session) => Err(Failure::Closed("closed here".to_owned())),
+    };
+    match opened {
+        Ok(connection) => return Some(connection),
+        Err(Failure::Rejected(reason)) => session.on_rejected(&reason),
+        Err(Failure::Closed(reason)) => session.on_closed(&reason),
+    }
+    None
+}
+
+async fn closed_here(session: &Session) {
+    while session.close_request().is_none() {
+        session.writer_wake.notified().await;
+    }
+}
