@@ -136,16 +136,7 @@ impl PlaybackClock {
             return;
         }
         let wanted = self.best + ticks_in(now_s) - self.delay;
-        self.play = Some(match self.play {
-            Some(play) if (wanted - play).abs() <= JUMP_TICKS => {
-                let step = ticks_in(delta_s);
-                let error = wanted - (play + step);
-                // An error halves in about half a second, within the span.
-                let rate = (error * 0.05).clamp(-RATE_SPAN, RATE_SPAN);
-                play + step * (1.0 + rate)
-            }
-            _ => wanted,
-        });
+        self.play = Some(keep_pace(self.play, wanted, delta_s));
     }
 
     /// The moment that is drawn, ticks of the world; zero before anything arrived.
@@ -174,34 +165,55 @@ impl PlaybackClock {
     }
 }
 
-/// The moment of the own ship, in ticks of its inputs.
+/// The moment of the own ship, in ticks of its inputs: at each whole tick the hands are sampled, between two the ship is
+/// drawn on its way.
+///
+/// It follows naia's tick at its own pace. That one is as far ahead of the server as the link makes necessary, as far as
+/// naia knows; when its guess changes it stands still or runs ten times as fast, for several ticks.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OwnClock {
     at: Option<f64>,
+    /// The newest tick that was due.
+    last: SimTick,
 }
 
 impl OwnClock {
-    /// Lets `delta_s` pass. `tick` is the last input's stamp and `fraction` the part of the next tick
-    /// that has passed, as far as naia knows. The clock follows them without their unevenness.
-    pub fn advance(&mut self, delta_s: f64, tick: SimTick, fraction: f64) -> f64 {
-        let wanted = tick.0 as f64 + fraction.clamp(0.0, 1.0);
-        let at = match self.at {
-            Some(at) if (wanted - at).abs() <= 4.0 => {
-                let at = at + ticks_in(delta_s);
-                // A share of the error that is gone in a quarter of a second.
-                at + (wanted - at) * (1.0 - (-delta_s / 0.25).exp())
-            }
-            _ => wanted,
-        };
-        // The future past the next input is not known.
-        let at = at.min(tick.0 as f64 + 1.0);
+    /// Lets `delta_s` pass; naia's clock is at `wanted`, in ticks. Gives the ticks that are due since the last call, each
+    /// once, oldest first; no more than have passed.
+    pub fn advance(&mut self, delta_s: f64, wanted: f64) -> Vec<SimTick> {
+        let before = self.at;
+        let at = keep_pace(before, wanted, delta_s);
         self.at = Some(at);
-        at
+        // Nobody flew what is before the moment of a clock that was set.
+        let was_set = |before: &f64| at - before > ticks_in(delta_s) * (1.0 + RATE_SPAN);
+        let oldest = before.filter(|before| !was_set(before)).unwrap_or(at - 1.0);
+        let first = (oldest.max(0.0) as u64).max(self.last.0) + 1;
+        self.last = self.last.max(SimTick(at.max(0.0) as u64));
+        (first..=self.last.0).map(SimTick).collect()
+    }
+
+    /// The moment, in ticks; zero before the first call.
+    pub fn at(&self) -> f64 {
+        self.at.unwrap_or(0.0)
     }
 
     /// Forgets: the next call starts at what it is told.
     pub fn reset(&mut self) {
         self.at = None;
+    }
+}
+
+/// The moment after `at`, ticks, of a clock that should be at `wanted` when `delta_s` has passed: a little faster or slower
+/// than time, or, further off than [`JUMP_TICKS`], at once.
+fn keep_pace(at: Option<f64>, wanted: f64, delta_s: f64) -> f64 {
+    match at {
+        Some(at) if (wanted - at).abs() <= JUMP_TICKS => {
+            let step = ticks_in(delta_s);
+            let error = wanted - (at + step);
+            // An error halves in about half a second, within the span.
+            at + step * (1.0 + (error * 0.05).clamp(-RATE_SPAN, RATE_SPAN))
+        }
+        _ => wanted,
     }
 }
 
@@ -271,6 +283,35 @@ mod tests {
             assert_eq!(clock.stood_still, stood_still, "{delta_s}");
         }
         assert_eq!((clock.now_s, clock.awake_s), (0.016 + 300.0 + 0.5, 0.016 + 0.5 + 0.5));
+    }
+
+    #[test]
+    fn the_own_clock_goes_on_evenly_while_naias_stands_and_leaps_and_every_tick_is_due_once() {
+        let mut clock = OwnClock::default();
+        assert_eq!(clock.advance(0.0, 1000.3), [SimTick(1000)]);
+        let frame = 1.0 / 60.0;
+        let mut due = Vec::new();
+        for number in 1..=300u32 {
+            let before = clock.at();
+            let even = 1000.3 + ticks_in(frame) * f64::from(number);
+            // Five ticks of standing, then all at once.
+            let naias = if number % 50 < 10 { even - ticks_in(frame) * f64::from(number % 50) } else { even };
+            due.extend(clock.advance(frame, naias));
+            let pace = (clock.at() - before) / ticks_in(frame);
+            assert!((1.0 - RATE_SPAN..=1.0 + RATE_SPAN).contains(&pace), "{pace} at {number}");
+        }
+        assert!(due.windows(2).all(|pair| pair[1] == pair[0] + 1) && due[0] == SimTick(1001), "{due:?}");
+        assert_eq!(due.last().unwrap().0, clock.at() as u64);
+    }
+
+    #[test]
+    fn an_own_clock_that_is_far_off_is_set_and_what_was_between_is_not_due() {
+        let mut clock = OwnClock::default();
+        assert_eq!(clock.advance(0.016, 1000.0).len(), 1);
+        assert_eq!(clock.advance(0.016, 5000.0), [SimTick(5000)]);
+        assert_eq!(clock.advance(0.016, 4000.0), [], "it was further already");
+        clock.reset();
+        assert_eq!(clock.advance(0.016, 5002.0), [SimTick(5002)], "nobody flew the one between");
     }
 
     proptest! {

@@ -17,19 +17,15 @@ use crate::{
     stats::PlayStats,
 };
 use bevy::{
-    ecs::{
-        message::MessageReader,
-        system::{Res, ResMut, SystemParam},
-    },
+    ecs::system::{Res, ResMut, SystemParam},
     prelude::Resource,
 };
-use naia_bevy_client::{Client, DefaultClientTag, events::ClientTickEvent};
+use naia_bevy_client::{Client, DefaultClientTag};
 use sidereal_protocol::{
     economy::{Fitted, fire_interval_ticks},
     flight::{Controls, HullKind},
     ids::{EntityId, NetId},
     input::{Input, InputPacket},
-    limits::MAX_UNACKNOWLEDGED_INPUTS,
     own_state::OwnState,
     sector::SectorId,
     shot::{Beam, ShotId},
@@ -177,11 +173,12 @@ impl Piloting {
         answers.then(|| prediction.tick() + 1 + prediction.input_delay_ticks())
     }
 
-    /// Lets drawing go on by `delta_s`; `fraction` is the part of the tick that has passed.
-    pub(crate) fn advance_drawing(&mut self, delta_s: f64, fraction: f64) {
+    /// Lets drawing go on by `delta_s`, to where the clock is.
+    pub(crate) fn advance_drawing(&mut self, delta_s: f64) {
         if let Some(prediction) = &mut self.prediction {
             prediction.decay(delta_s);
-            self.own_at = self.clock.advance(delta_s, prediction.tick(), fraction);
+            // The future past the next input is not known.
+            self.own_at = self.clock.at().min(prediction.tick().0 as f64 + 1.0);
             let lead = prediction.input_delay_ticks() as f64;
             self.lead += (lead - self.lead) * (1.0 - (-delta_s / 0.3).exp());
         }
@@ -241,7 +238,6 @@ pub(crate) struct Weapons<'w> {
 
 /// Samples the hands once per tick, steps the own ship and sends what is unacknowledged.
 pub(crate) fn pilot_ticks(
-    mut ticks: MessageReader<ClientTickEvent<DefaultClientTag>>,
     client: Client<DefaultClientTag>,
     clock: Res<ClientClock>,
     intent: Res<PilotIntent>,
@@ -250,10 +246,14 @@ pub(crate) fn pilot_ticks(
     mut weapons: Weapons,
     mut stats: ResMut<PlayStats>,
 ) {
-    let mut due: Vec<SimTick> = ticks.read().filter_map(|event| session.sim_tick(event.tick)).collect();
-    due.drain(..due.len().saturating_sub(worth_an_input(clock.stood_still)));
     let piloting = &mut *piloting;
-    if piloting.prediction.is_some() {
+    if clock.stood_still {
+        piloting.clock.reset();
+    }
+    if let Some(wanted) = naias_moment(&client, &mut session)
+        && piloting.prediction.is_some()
+    {
+        let due = piloting.clock.advance(clock.delta_s, wanted);
         let has_tick = !due.is_empty();
         // Hands that were held before a standstill may have let go meanwhile: the next tick will tell.
         let is_idle = piloting.is_moored() || clock.stood_still;
@@ -269,14 +269,13 @@ pub(crate) fn pilot_ticks(
         }
         stats.seconds_in_space += clock.delta_s;
     }
-    let fraction = client.client_interpolation().map_or(0.0, f64::from);
-    piloting.advance_drawing(clock.delta_s, fraction);
+    piloting.advance_drawing(clock.delta_s);
 }
 
-/// Of the ticks that are due at once, how many of the newest get an input. What hands did during a standstill nobody
-/// knows; one input tells the shard that the pilot is there again.
-fn worth_an_input(stood_still: bool) -> usize {
-    if stood_still { 1 } else { MAX_UNACKNOWLEDGED_INPUTS / 2 }
+/// Where naia's clock for inputs is, ticks of the world; `None` before the welcome came.
+fn naias_moment(client: &Client<DefaultClientTag>, session: &mut Session) -> Option<f64> {
+    let tick = session.sim_tick(client.client_tick()?)?;
+    Some(tick.0 as f64 + client.client_interpolation().map_or(0.0, f64::from))
 }
 
 /// How far behind `tick` others are drawn, quarters of a tick; [`u8::MAX`] is that or more.
@@ -364,19 +363,20 @@ mod tests {
                 assert!(piloting.queue.push(input(tick)));
                 piloting.prediction.as_mut().unwrap().advance(input(tick));
             };
+            assert_eq!(piloting.clock.advance(0.0, 1001.5), [SimTick(1001)]);
             fly(&mut piloting, 1001);
             let before = piloting.prediction().unwrap().state().position;
-            let mut due: Vec<u64> = (1002..=1001 + standstill_ticks).collect();
-            due.drain(..due.len().saturating_sub(worth_an_input(true)));
-            due.iter().for_each(|tick| fly(&mut piloting, *tick));
+            piloting.clock.reset();
+            let due = piloting.clock.advance(0.5, 1001.5 + standstill_ticks as f64);
+            due.iter().for_each(|tick| fly(&mut piloting, tick.0));
             let after = piloting.prediction().unwrap().state().position;
             assert!((after - before).length() < 4.0, "one step: {}", after - before);
             assert_eq!(piloting.queue.len(), 2, "no burst of old inputs");
-            piloting.advance_drawing(0.5, 0.5);
+            piloting.advance_drawing(0.5);
 
             let there = FlightState { position: DVec2::new(40_000.0, 7.0), ..Default::default() };
             piloting.confirm(&own(1001 + standstill_ticks, there), 300.0, &mut stats);
-            piloting.advance_drawing(0.016, 0.5);
+            piloting.advance_drawing(0.016);
             let drawn = piloting.prediction().unwrap().drawn(piloting.moment().0, Controls::default());
             assert_eq!(drawn.position, there.position);
             assert!(piloting.queue.is_empty() && !piloting.prediction().unwrap().is_stalled());

@@ -362,9 +362,7 @@ fn the_own_ship_is_where_its_shard_has_it_and_hardly_ever_corrected() {
             assert!(per_minute <= MOST_CORRECTIONS, "{context}: {per_minute} corrections a minute");
             let others = percentile(&feel.others, 0.99);
             assert!(others <= MOST_OTHERS_UNITS, "{context}: others {others} from where they were");
-            if link.latency_ms <= 75 {
-                assert_eq!((jumps(&feel.own_leaps), jumps(&feel.others_leaps)), (0, 0), "{context}: jumps");
-            }
+            assert_eq!((jumps(&feel.own_leaps), jumps(&feel.others_leaps)), (0, 0), "{context}: jumps");
         }
     }
 }

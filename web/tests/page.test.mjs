@@ -66,13 +66,25 @@ test("a pilot registers, flies, shoots, crosses a border, docks and talks", asyn
   await ada.context.close();
 });
 
-test("the page fits a telephone", async () => {
-  const eve = await visit(browser, world.url, { width: 360, height: 640 });
+test("the page fits a telephone, and thumbs fly", async () => {
+  const eve = await visit(browser, world.url, { width: 360, height: 640 }, { hasTouch: true, isMobile: true });
   const door = await eve.page.locator("#door").boundingBox();
   assert.ok(door.x >= 0 && door.x + door.width <= 360 && door.y >= 0 && door.y + door.height <= 640, JSON.stringify(door));
   await register(eve.page, "eve");
   await until(eve.page, "eve flies", flying);
   await seesOwnShip(browser, () => takePicture(eve.page, "page-telephone.png"), 0.001);
+
+  const glass = await eve.context.newCDPSession(eve.page);
+  const touch = (type, ...touchPoints) => glass.send("Input.dispatchTouchEvent", { type, touchPoints });
+  // The left thumb comes down and pulls upwards, then the right one comes down on the button that fires.
+  const [thumb, pulled, fire] = [{ x: 90, y: 420, id: 1 }, { x: 90, y: 350, id: 1 }, { x: 306, y: 444, id: 2 }];
+  await touch("touchStart", thumb);
+  await touch("touchMove", pulled);
+  await until(eve.page, "eve flies upwards", ({ own }) => own.speed > 30 && Math.sin(own.angle) > 0.9);
+  await touch("touchStart", pulled, fire);
+  await until(eve.page, "eve's shots are seen", (seen) => seen.own_shots > 0);
+  await takePicture(eve.page, "page-thumbs.png");
+  await touch("touchEnd");
   await eve.context.close();
 });
 

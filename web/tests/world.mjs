@@ -68,8 +68,8 @@ export function openBrowser() {
 
 /// A pilot in a page of their own, whose complaints are kept. A pilot is a `page` that sees, a `keyboard` that steers, and
 /// which `ship` of those that the page sees is steered.
-export async function visit(browser, url, size = { width: 640, height: 360 }) {
-  const context = await browser.newContext({ viewport: size });
+export async function visit(browser, url, size = { width: 640, height: 360 }, device = {}) {
+  const context = await browser.newContext({ viewport: size, ...device });
   const page = await context.newPage();
   const complaints = [];
   page.on("pageerror", (error) => complaints.push(String(error)));
