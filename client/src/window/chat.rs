@@ -326,7 +326,7 @@ mod tests {
     use crate::{
         controls::PilotIntent,
         view::Dock,
-        window::{Settings, keys},
+        window::{Settings, keys, touch::Fingers},
     };
     use bevy::input::{ButtonState, InputPlugin};
     use sidereal_protocol::{flight::Controls, ids::NetId};
@@ -341,6 +341,7 @@ mod tests {
             .init_resource::<Settings>()
             .init_resource::<WorldView>()
             .init_resource::<keys::Taps>()
+            .init_resource::<Fingers>()
             .init_resource::<PilotIntent>()
             .add_systems(PreUpdate, (read_typing, keys::read_hands).chain().after(bevy::input::InputSystems));
         app

@@ -256,6 +256,7 @@ pub(super) fn show_touch(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sidereal_protocol::ids::NetId;
 
     const ALL: [bool; BUTTONS.len()] = [true; BUTTONS.len()];
     const TELEPHONES: [Vec2; 4] =
@@ -325,7 +326,7 @@ mod tests {
             shown.map(|button| button.action).collect::<Vec<_>>()
         };
         assert_eq!(there(&view, false), [Action::Settings], "there is no ship");
-        view.dock = Dock::Docked { station: Default::default(), name: "".into() };
+        view.dock = Dock::Docked { station: NetId(1), name: "".into() };
         assert_eq!(there(&view, true), [Action::Settings]);
         let fit = room(TELEPHONES[0]);
         let fire = BUTTONS[index_of(Action::Fire)].place(&fit);

@@ -394,11 +394,13 @@ fn foot_words(menu: &Menu) -> (String, Tint) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::window::touch::Fingers;
 
     fn app() -> App {
         let mut app = App::new();
         app.init_resource::<ButtonInput<KeyCode>>()
             .init_resource::<ButtonInput<MouseButton>>()
+            .init_resource::<Fingers>()
             .init_resource::<Desk>()
             .init_resource::<Menu>()
             .init_resource::<Settings>()
