@@ -66,8 +66,8 @@ export function openBrowser() {
   return chromium.launch({ executablePath: process.env.SIDEREAL_CHROMIUM ?? "/usr/bin/chromium", args: FLAGS });
 }
 
-/// A pilot in a page of their own, whose complaints are kept. A pilot is a `page` that sees, a `keyboard` that steers, and
-/// which `ship` of those that the page sees is steered.
+/// A pilot in a page of their own, whose complaints are kept. A pilot is a `page` that sees, a `keyboard` that steers, which
+/// `ship` of those that the page sees is steered, and how late (ms) the page sees what the keyboard did.
 export async function visit(browser, url, size = { width: 640, height: 360 }, device = {}) {
   const context = await browser.newContext({ viewport: size, ...device });
   const page = await context.newPage();
@@ -77,7 +77,7 @@ export async function visit(browser, url, size = { width: 640, height: 360 }, de
     if (message.type() === "error") complaints.push(message.text());
   });
   await page.goto(url);
-  return { page, context, complaints, keyboard: page.keyboard, ship: (seen) => seen.own };
+  return { page, context, complaints, keyboard: page.keyboard, ship: (seen) => seen.own, late_ms: 150 };
 }
 
 export const look = (page) => page.evaluate(() => window.sidereal.look());
@@ -179,23 +179,25 @@ export class Hands {
 
 const turn = (from, to) => Math.atan2(Math.sin(to - from), Math.cos(to - from));
 
-/// The keys that lead a ship from where it is seen to (x, y).
+/// How fast a scout turns, radians per second.
+const TURN_RATE = 3.4;
+
+/// The keys that move a ship towards (x, y), and how far it looks past that, radians.
 function courseTo(ship, x, y) {
   const [dx, dy] = [x - ship.x, y - ship.y];
   const off = turn(ship.angle, Math.atan2(dy, dx));
-  const keys = [];
-  if (Math.abs(off) > 0.25) keys.push(off > 0 ? "a" : "d");
   // Frames are few and the hand is slow: no faster than can be stopped in time.
   const most = Math.min(120, Math.hypot(dx, dy) * 0.6);
-  if (ship.speed > most || Math.abs(off) > 0.8) keys.push("x");
-  else if (Math.abs(off) < 0.4) keys.push("w");
-  return keys;
+  if (ship.speed > most || Math.abs(off) > 0.8) return [["x"], off];
+  return [Math.abs(off) < 0.4 ? ["w"] : [], off];
 }
 
-/// Flies to (x, y) with the keys, until the ship is `there`. Gives the ship as it was seen there.
-export async function flyTo(pilot, x, y, there, seconds = 120) {
+/// Flies to (x, y) with the keys, until the ship is `there`. Gives the ship as it was seen there. Turns by as much as is
+/// wanted and then looks again: what is seen is late, and a turn that goes on until it is seen goes too far.
+export async function flyTo(pilot, x, y, there, seconds = 180) {
   const hands = new Hands(pilot.keyboard);
   let ship;
+  let seenFrom = 0;
   try {
     await until(
       pilot.page,
@@ -204,7 +206,13 @@ export async function flyTo(pilot, x, y, there, seconds = 120) {
         ship = pilot.ship(seen);
         if (!ship) throw new Error(`the ship is gone: ${JSON.stringify(seen.notices)}`);
         if (there(ship, seen)) return true;
-        await hands.hold(...courseTo(ship, x, y));
+        const [keys, off] = courseTo(ship, x, y);
+        if (Math.abs(off) > 0.2 && Date.now() >= seenFrom) {
+          await hands.hold(...keys, off > 0 ? "a" : "d");
+          await pilot.page.waitForTimeout((Math.abs(off) / TURN_RATE) * 1000);
+          seenFrom = Date.now() + pilot.late_ms;
+        }
+        await hands.hold(...keys);
         return false;
       },
       seconds,
@@ -254,7 +262,7 @@ export async function seesOwnShip(browser, take, share, seconds = 60) {
 
 /// Judges a picture (PNG), in a page of its own: how many colours there are, and what share of the pixels in the middle
 /// (a third of each side) has the own ship's.
-async function judge(browser, png) {
+export async function judge(browser, png) {
   const bench = await browser.newPage();
   try {
     return await bench.evaluate(async (base64) => {

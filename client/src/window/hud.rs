@@ -421,7 +421,7 @@ pub(super) fn write_lines(
             Line::Banner => (title.clone(), alarm),
             Line::Advice => (advice.clone(), palette::TEXT.at(0.85)),
             Line::Hint if let Some(told) = note.text(now_s) => (told.to_owned(), palette::HULL_WORN),
-            Line::Hint if now_s < HINT_S && !shown.help => {
+            Line::Hint if now_s < HINT_S && !shown.help && !fingers.are_used() => {
                 let keys = &settings.keys;
                 let [help, menu] = [Action::Help, Action::Settings].map(|action| keys.first(action));
                 (format!("{help}  keys    {menu}  settings"), palette::FAINT)

@@ -114,6 +114,11 @@ impl Fingers {
         BUTTONS.iter().zip(which).any(|(button, is)| button.action == action && *is)
     }
 
+    /// Whether a pilot uses them rather than keys.
+    pub(super) fn are_used(&self) -> bool {
+        self.shown
+    }
+
     /// Shows the stick and the buttons from the start.
     #[cfg_attr(not(target_family = "wasm"), expect(dead_code, reason = "only a page is told before the first touch"))]
     pub(super) fn show(&mut self) {
