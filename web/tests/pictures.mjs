@@ -15,9 +15,9 @@ const { page } = await visit(browser, world.url, { width: 1280, height: 720 });
 await register(page, "ada");
 await until(page, "ada flies", (seen) => seen.state === "InSpace" && seen.players_near > 5);
 await screen.aim();
-for (const [keyboard, fire] of [[page.keyboard, " "], [screen.keyboard, "space"]]) {
+for (const [keyboard, farther, fire] of [[page.keyboard, "-", " "], [screen.keyboard, "minus", "space"]]) {
   await keyboard.press("g");
-  await keyboard.press("minus");
+  await keyboard.press(farther);
   await new Hands(keyboard).hold(fire, "a");
 }
 for (let number = 1; number <= PICTURES; number += 1) {

@@ -13,6 +13,7 @@ use super::{
         bindings::{Action, Bindings},
         menu::Menu,
     },
+    touch::Fingers,
 };
 use crate::{
     session::SessionState,
@@ -385,6 +386,7 @@ pub(super) fn write_lines(
     note: Res<Note>,
     fit: Res<Fit>,
     menu: Res<Menu>,
+    fingers: Res<Fingers>,
     mut gauges: ResMut<Gauges>,
     mut lines: Query<(&Line, &mut Text, &mut TextColor, &mut TextFont)>,
 ) {
