@@ -1,6 +1,6 @@
 //! The own ship: hands to inputs, inputs to the server and to the prediction.
 //!
-//! Runs in the player client and in bots, at naia's ticks. It owns the link between the pure parts
+//! Runs in the player client and in bots, at the ticks of its own clock. It owns the link between the pure parts
 //! ([`crate::inputs`], [`crate::prediction`], [`crate::clock::OwnClock`]) and the session.
 
 use crate::{

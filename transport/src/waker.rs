@@ -1,9 +1,14 @@
-//! What a main loop sleeps on: the network wakes it when something arrived. Runs in every process; in the browser
-//! nobody sleeps.
+//! What a main loop sleeps on: the network wakes it when something arrived. Runs in every process; in the browser,
+//! where nobody sleeps, a task waits for it.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 #[cfg(not(target_family = "wasm"))]
-use std::time::{Duration, Instant};
+use std::{
+    sync::{Condvar, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+#[cfg(target_family = "wasm")]
+use tokio::sync::Notify;
 
 /// Wakes one sleeping main loop. Cheap to clone; all clones are the same waker.
 ///
@@ -14,10 +19,17 @@ pub struct Waker {
     shared: Arc<Shared>,
 }
 
+#[cfg(not(target_family = "wasm"))]
 #[derive(Default)]
 struct Shared {
     woken: Mutex<bool>,
     condvar: Condvar,
+}
+
+#[cfg(target_family = "wasm")]
+#[derive(Default)]
+struct Shared {
+    woken: Notify,
 }
 
 impl Waker {
@@ -25,9 +37,11 @@ impl Waker {
     pub fn new() -> Self {
         Self::default()
     }
+}
 
+#[cfg(not(target_family = "wasm"))]
+impl Waker {
     /// Sleeps until woken, at most for `timeout`. True if it was woken, false when time ran out.
-    #[cfg(not(target_family = "wasm"))]
     pub fn wait(&self, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
         let mut woken = self.shared.woken.lock().unwrap_or_else(PoisonError::into_inner);
@@ -49,6 +63,19 @@ impl Waker {
         if !std::mem::replace(&mut *woken, true) {
             self.shared.condvar.notify_one();
         }
+    }
+}
+
+#[cfg(target_family = "wasm")]
+impl Waker {
+    /// Returns once woken.
+    pub async fn wait(&self) {
+        self.shared.woken.notified().await;
+    }
+
+    /// Wakes the one who waits, or lets the next [`wait`](Waker::wait) return at once.
+    pub fn wake(&self) {
+        self.shared.woken.notify_one();
     }
 }
 

@@ -33,18 +33,28 @@ impl LastLink {
 #[derive(Clone)]
 pub(super) struct Seat {
     player: Rc<RefCell<Player>>,
-    /// Seconds of the next frame that were flown already.
+    /// Seconds of the next frames that were flown already.
     flown_s: Rc<Cell<f64>>,
 }
 
 impl Seat {
-    /// Flies on without the window, whose frames have stopped: with no hand on the controls.
+    /// Flies on without the window, whose frames have stopped; when it is `hidden`, with no hand on the controls.
     #[cfg_attr(not(target_family = "wasm"), expect(dead_code, reason = "a native window's frames do not stop"))]
-    pub(super) fn fly_unseen(&self, delta_s: f64) {
+    pub(super) fn fly_unseen(&self, delta_s: f64, hidden: bool) {
         let Ok(mut player) = self.player.try_borrow_mut() else { return };
-        player.app_mut().insert_resource(PilotIntent::default());
+        if hidden {
+            player.app_mut().insert_resource(PilotIntent::default());
+        }
         player.update(delta_s);
         self.flown_s.set(self.flown_s.get() + delta_s);
+    }
+
+    /// What of a frame of `delta_s` was not flown between frames. The first frame after a standstill is told of it only in
+    /// the next one: time comes by way of the renderer.
+    fn not_flown_of(&self, delta_s: f64) -> f64 {
+        let flown_s = self.flown_s.get();
+        self.flown_s.set((flown_s - delta_s).max(0.0));
+        (delta_s - flown_s).max(0.0)
     }
 
     /// The player, between frames.
@@ -76,8 +86,7 @@ fn fly_sessions(world: &mut World) {
     let Some(seat) = world.get_non_send_resource::<Seat>().cloned() else { return };
     let mut player = seat.player.borrow_mut();
     exchange_all(world, player.app_mut().world_mut());
-    let delta_s = (world.resource::<FrameDelta>().0 - seat.flown_s.take()).max(0.0);
-    player.update(delta_s);
+    player.update(seat.not_flown_of(world.resource::<FrameDelta>().0));
     // It may be another one than before.
     exchange_all(world, player.app_mut().world_mut());
     world.resource_mut::<SessionState>().set_if_neq(player.state());

@@ -1,4 +1,4 @@
-//! The window in a page: draws into the page's canvas, flies on while the page is hidden, and tells the page how it goes.
+//! The window in a page: draws into the page's canvas, flies on while there are no frames, and tells the page how it goes.
 //!
 //! Runs in the browser client. The page hears of it by events of its `window`: `sidereal-state` with the session's
 //! state in `detail`, whenever it changes.
@@ -6,13 +6,20 @@
 use super::{Place, WindowPlugin, host, host::Seat, plugins_with, touch::Fingers};
 use crate::{player::Player, session::SessionState, view::WorldView};
 use bevy::{app::AppExit, prelude::*, window::PresentMode};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 
-/// How often a hidden page runs the session, milliseconds. Browsers allow no more than once a second there, and after
-/// some minutes once a minute, which the server takes for silence: then the player comes back when the page is seen.
+/// How often the session is run, milliseconds, while there are no frames and nothing arrives. Browsers allow hidden pages
+/// no more than once a second, and after some minutes once a minute.
 const UNSEEN_INTERVAL_MS: i32 = 1_000;
 
-/// The longest time that is flown at once while the page is hidden, seconds.
+/// A page without a frame for this long is not looked at, milliseconds, whether the browser calls it hidden or not.
+const NO_FRAMES_MS: f64 = 250.0;
+
+/// The longest time that is flown at once while there are no frames, seconds.
 const MAX_UNSEEN_S: f64 = 60.0;
 
 /// Starts to fly in the canvas that the CSS selector names. Returns at once; the browser runs the frames.
@@ -37,8 +44,9 @@ pub fn open(player: Player, canvas: &str) -> Result<Cockpit, String> {
     if is_touched(&page_window) {
         app.world_mut().resource_mut::<Fingers>().show();
     }
-    app.add_systems(Last, tell_page);
-    fly_while_hidden(&seat)?;
+    let runs = Rc::new(Runs::default());
+    app.insert_non_send_resource(runs.clone()).add_systems(Last, (tell_page, note_frame));
+    fly_between_frames(&seat, runs)?;
     match app.run() {
         AppExit::Success => Ok(Cockpit { seat }),
         AppExit::Error(_) => Err("the window could not be opened".to_owned()),
@@ -93,21 +101,75 @@ fn tell_page(state: Res<SessionState>) {
     }
 }
 
-/// Without frames nobody would answer the server. So a timer does, as far as the browser lets it.
-fn fly_while_hidden(seat: &Seat) -> Result<(), String> {
-    let window = web_sys::window().ok_or("there is no page")?;
-    let seat = seat.clone();
-    // When the session was last run for a hidden page, milliseconds of the page.
-    let mut unseen_since_ms = None;
-    let tick = Closure::<dyn FnMut()>::new(move || {
-        let Some(window) = web_sys::window() else { return };
-        let hidden = window.document().is_some_and(|page| page.hidden());
-        let Some(now_ms) = window.performance().map(|clock| clock.now()) else { return };
-        let before_ms = std::mem::replace(&mut unseen_since_ms, hidden.then_some(now_ms));
-        if let (true, Some(before_ms)) = (hidden, before_ms) {
-            seat.fly_unseen(((now_ms - before_ms) / 1_000.0).clamp(0.0, MAX_UNSEEN_S));
+/// When the session was run last, milliseconds of the page.
+#[derive(Default)]
+struct Runs {
+    in_a_frame_ms: Cell<f64>,
+    at_all_ms: Cell<f64>,
+}
+
+fn now_ms() -> Option<f64> {
+    Some(web_sys::window()?.performance()?.now())
+}
+
+fn is_hidden() -> bool {
+    web_sys::window().and_then(|window| window.document()).is_some_and(|page| page.hidden())
+}
+
+/// Returns after the page's other tasks that are due: what comes in one burst is there then. No timer, since those are
+/// slowed down.
+async fn after_other_tasks(channel: &web_sys::MessageChannel) {
+    let told = js_sys::Promise::new(&mut |resolve, _| {
+        channel.port1().set_onmessage(Some(&resolve));
+        if channel.port2().post_message(&JsValue::NULL).is_err() {
+            let _ = resolve.call0(&JsValue::NULL);
         }
     });
+    let _ = wasm_bindgen_futures::JsFuture::from(told).await;
+}
+
+fn note_frame(runs: NonSend<Rc<Runs>>) {
+    let Some(now_ms) = now_ms() else { return };
+    runs.in_a_frame_ms.set(now_ms);
+    runs.at_all_ms.set(now_ms);
+}
+
+impl Runs {
+    fn have_stopped(&self) -> bool {
+        is_hidden() || now_ms().is_some_and(|now_ms| now_ms - self.in_a_frame_ms.get() > NO_FRAMES_MS)
+    }
+
+    fn run_unseen(&self, seat: &Seat) {
+        let Some(now_ms) = now_ms() else { return };
+        let passed_ms = now_ms - self.at_all_ms.replace(now_ms);
+        seat.fly_unseen((passed_ms / 1_000.0).min(MAX_UNSEEN_S), is_hidden());
+    }
+}
+
+/// Without frames nobody would answer the server. So what arrives runs the session, which browsers do not slow down as
+/// they do timers: answers are not late, and the link is known for what it is when the page is seen again. A timer runs it
+/// where nothing arrives.
+fn fly_between_frames(seat: &Seat, runs: Rc<Runs>) -> Result<(), String> {
+    let window = web_sys::window().ok_or("there is no page")?;
+    let waker = |seat: &Seat| seat.player().map(|player| player.handle().waker());
+    // Of the present session: another one's follows.
+    let present = Rc::new(RefCell::new(waker(seat).unwrap_or_default()));
+    let (seat, waited_for) = (seat.clone(), present.clone());
+    let channel = web_sys::MessageChannel::new().map_err(|error| format!("{error:?}"))?;
+    wasm_bindgen_futures::spawn_local(async move {
+        loop {
+            let woken = waited_for.borrow().clone();
+            woken.wait().await;
+            if runs.have_stopped() {
+                after_other_tasks(&channel).await;
+                runs.run_unseen(&seat);
+            }
+            if let Some(waker) = waker(&seat) {
+                waited_for.replace(waker);
+            }
+        }
+    });
+    let tick = Closure::<dyn FnMut()>::new(move || present.borrow().wake());
     window
         .set_interval_with_callback_and_timeout_and_arguments_0(tick.as_ref().unchecked_ref(), UNSEEN_INTERVAL_MS)
         .map_err(|error: JsValue| format!("{error:?}"))?;
