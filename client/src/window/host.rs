@@ -29,12 +29,29 @@ impl LastLink {
     }
 }
 
+/// Seconds of the next frames that were flown already, between frames.
+#[derive(Default)]
+struct Flown(Cell<f64>);
+
+impl Flown {
+    fn add(&self, seconds: f64) {
+        self.0.set(self.0.get() + seconds);
+    }
+
+    /// What of a frame of `delta_s` was not. The first frame after a standstill is told of it only in the next one: time
+    /// comes by way of the renderer.
+    fn take_out_of(&self, delta_s: f64) -> f64 {
+        let flown_s = self.0.get();
+        self.0.set((flown_s - delta_s).max(0.0));
+        (delta_s - flown_s).max(0.0)
+    }
+}
+
 /// A player, shared with whoever runs it while there are no frames.
 #[derive(Clone)]
 pub(super) struct Seat {
     player: Rc<RefCell<Player>>,
-    /// Seconds of the next frames that were flown already.
-    flown_s: Rc<Cell<f64>>,
+    flown: Rc<Flown>,
 }
 
 impl Seat {
@@ -46,15 +63,7 @@ impl Seat {
             player.app_mut().insert_resource(PilotIntent::default());
         }
         player.update(delta_s);
-        self.flown_s.set(self.flown_s.get() + delta_s);
-    }
-
-    /// What of a frame of `delta_s` was not flown between frames. The first frame after a standstill is told of it only in
-    /// the next one: time comes by way of the renderer.
-    fn not_flown_of(&self, delta_s: f64) -> f64 {
-        let flown_s = self.flown_s.get();
-        self.flown_s.set((flown_s - delta_s).max(0.0));
-        (delta_s - flown_s).max(0.0)
+        self.flown.add(delta_s);
     }
 
     /// The player, between frames.
@@ -67,7 +76,7 @@ impl Seat {
 /// Puts a player behind the window; `fly_sessions` runs between the hands and the picture.
 pub(super) fn seat(app: &mut App, player: Player) -> (LastLink, Seat) {
     let link = LastLink(Arc::new(Mutex::new(player.handle())));
-    let seat = Seat { player: Rc::new(RefCell::new(player)), flown_s: Rc::default() };
+    let seat = Seat { player: Rc::new(RefCell::new(player)), flown: Rc::default() };
     app.insert_resource(link.clone()).insert_non_send_resource(seat.clone());
     app.add_systems(First, lend)
         .add_systems(Update, fly_sessions.before(super::WindowSystems::Look))
@@ -86,7 +95,7 @@ fn fly_sessions(world: &mut World) {
     let Some(seat) = world.get_non_send_resource::<Seat>().cloned() else { return };
     let mut player = seat.player.borrow_mut();
     exchange_all(world, player.app_mut().world_mut());
-    player.update(seat.not_flown_of(world.resource::<FrameDelta>().0));
+    player.update(seat.flown.take_out_of(world.resource::<FrameDelta>().0));
     // It may be another one than before.
     exchange_all(world, player.app_mut().world_mut());
     world.resource_mut::<SessionState>().set_if_neq(player.state());
@@ -103,4 +112,23 @@ fn exchange_all(window: &mut World, session: &mut World) {
 /// What both have under the same type: a view is built on in every frame, so it goes back and forth rather than anew.
 fn exchange<T: Resource>(window: &mut World, session: &mut World) {
     std::mem::swap(&mut *window.resource_mut::<T>(), &mut *session.resource_mut::<T>());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_flown_between_frames_is_not_flown_again_however_late_a_frame_is_told_of_it() {
+        for told_late in [false, true] {
+            let flown = Flown::default();
+            assert_eq!(flown.take_out_of(0.016), 0.016, "nothing was");
+            flown.add(50.0);
+            flown.add(30.0);
+            let frames = if told_late { [0.25, 80.0] } else { [80.25, 0.0] };
+            let left_s: f64 = frames.map(|delta_s| flown.take_out_of(delta_s)).iter().sum();
+            assert!((left_s - 0.25).abs() < 1e-9, "{left_s} told late: {told_late}");
+            assert_eq!(flown.take_out_of(0.016), 0.016);
+        }
+    }
 }
