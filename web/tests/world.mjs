@@ -194,7 +194,7 @@ function courseTo(ship, x, y) {
 
 /// Flies to (x, y) with the keys, until the ship is `there`. Gives the ship as it was seen there. Turns by as much as is
 /// wanted and then looks again: what is seen is late, and a turn that goes on until it is seen goes too far.
-export async function flyTo(pilot, x, y, there, seconds = 180) {
+export async function flyTo(pilot, x, y, there, seconds = 300) {
   const hands = new Hands(pilot.keyboard);
   let ship;
   let seenFrom = 0;
