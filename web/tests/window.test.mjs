@@ -51,19 +51,21 @@ test("in the window a pilot flies, shoots, crosses a border, docks and talks, an
   await until(eve.page, "nat's shots are seen", (seen) => seen.shots > 0);
   await hands.hold();
 
-  // The borders of the shards meet in the middle of the world.
-  await flyTo(nat, -120, -120, (ship) => ship.x < -40 && ship.y < -40);
-  await screen.take("window-border.png");
-  // Near enough to dock, and so slow that the ship is still there when it stands.
-  await flyTo(nat, 283, 283, (ship) => Math.hypot(ship.x - 283, ship.y - 283) < 100 && ship.speed < 30);
-  await brake(nat);
-
   await screen.keyboard.press("Return");
   await screen.keyboard.type("hello from the window");
   await screen.keyboard.press("Return");
   await until(eve.page, "eve hears nat", (seen) => seen.chat.some(([who, what]) => who === "nat" && what === "hello from the window"));
 
-  await dock(nat, () => world.said.some((line) => line.includes("deal done") && line.includes("Dock")));
+  // The borders of the shards meet in the middle of the world.
+  await flyTo(nat, -120, -120, (ship) => ship.x < -40 && ship.y < -40);
+  await screen.take("window-border.png");
+  // Near enough to dock, and so slow that the ship is still there when it stands. Who is not comes again.
+  const isDocked = () => world.said.some((line) => line.includes("deal done") && line.includes("Dock"));
+  for (let tries = 3; !isDocked(); tries -= 1) {
+    await flyTo(nat, 283, 283, (ship) => Math.hypot(ship.x - 283, ship.y - 283) < 100 && ship.speed < 30);
+    await brake(nat);
+    await dock(nat, isDocked, tries);
+  }
   const docked = await judge(browser, await screen.take("window-docked.png"));
   assert.ok(docked.colours > 60, `the window is blank: ${JSON.stringify(docked)}`);
   assert.equal(ship(await look(eve.page))?.name, "nat");

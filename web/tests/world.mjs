@@ -232,15 +232,14 @@ export async function brake(pilot) {
   return still;
 }
 
-/// Docks where the ship stands, as a person would: who is refused tries again.
-export async function dock(pilot, docked) {
-  for (let tries = 1; ; tries += 1) {
-    await pilot.keyboard.press("v");
-    try {
-      return await until(pilot.page, "the ship is docked", docked, 20);
-    } catch (error) {
-      if (tries === 3) throw error;
-    }
+/// Docks where the ship stands. Who is refused may come again, if `tries` are left: null.
+export async function dock(pilot, docked, tries = 1) {
+  await pilot.keyboard.press("v");
+  try {
+    return await until(pilot.page, "the ship is docked", docked, 20);
+  } catch (error) {
+    if (tries <= 1) throw error;
+    return null;
   }
 }
 
