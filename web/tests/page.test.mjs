@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { Hands, brake, dock, flyTo, look, openBrowser, register, seesOwnShip, startWorld, takePicture, until, visit } from "./world.mjs";
+import { Hands, dockAt, flyTo, look, openBrowser, register, seesOwnShip, startWorld, takePicture, until, visit } from "./world.mjs";
 
 let world;
 let browser;
@@ -33,12 +33,8 @@ test("a pilot registers, flies, shoots, crosses a border, docks and talks", asyn
   // The shards' borders meet in the middle of the world, where ships start.
   await flyTo(ada, -120, -120, (ship) => ship.x < -40 && ship.y < -40);
   await takePicture(ada.page, "page-border.png");
-  let [crossed, docked] = [null, null];
-  for (let tries = 3; !docked; tries -= 1) {
-    await flyTo(ada, 283, 283, (ship, seen) => seen.in_reach && ship.speed < 50);
-    crossed = await brake(ada);
-    docked = await dock(ada, (seen) => seen.docked !== null, tries);
-  }
+  const inReach = (ship, seen) => seen.in_reach && ship.speed < 50;
+  const [crossed, docked] = await dockAt(ada, 283, 283, inReach, (seen) => seen.docked !== null);
   assert.ok(crossed.sectors_visited >= 2, JSON.stringify(crossed));
   assert.equal(crossed.own.id, began.own.id, "the same ship on the other side");
   assert.ok(docked.docked.length > 0, "the station has a name");

@@ -5,8 +5,7 @@ import { after, before, test } from "node:test";
 import {
   Hands,
   Screen,
-  brake,
-  dock,
+  dockAt,
   flyTo,
   judge,
   look,
@@ -59,13 +58,9 @@ test("in the window a pilot flies, shoots, crosses a border, docks and talks, an
   // The borders of the shards meet in the middle of the world.
   await flyTo(nat, -120, -120, (ship) => ship.x < -40 && ship.y < -40);
   await screen.take("window-border.png");
-  // Near enough to dock, and so slow that the ship is still there when it stands. Who is not comes again.
-  const isDocked = () => world.said.some((line) => line.includes("deal done") && line.includes("Dock"));
-  for (let tries = 3; !isDocked(); tries -= 1) {
-    await flyTo(nat, 283, 283, (ship) => Math.hypot(ship.x - 283, ship.y - 283) < 100 && ship.speed < 30);
-    await brake(nat);
-    await dock(nat, isDocked, tries);
-  }
+  // Near enough to dock, and so slow that the ship is still there when it stands.
+  const inReach = (ship) => Math.hypot(ship.x - 283, ship.y - 283) < 100 && ship.speed < 30;
+  await dockAt(nat, 283, 283, inReach, () => world.said.some((line) => line.includes("deal done") && line.includes("Dock")));
   const docked = await judge(browser, await screen.take("window-docked.png"));
   assert.ok(docked.colours > 60, `the window is blank: ${JSON.stringify(docked)}`);
   assert.equal(ship(await look(eve.page))?.name, "nat");

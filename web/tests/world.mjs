@@ -192,18 +192,16 @@ function courseTo(ship, x, y) {
   return [Math.abs(off) < 0.4 ? ["w"] : [], off];
 }
 
-/// Flies to (x, y) with the keys, until the ship is `there`. Gives the ship as it was seen there. Turns by as much as is
-/// wanted and then looks again: what is seen is late, and a turn that goes on until it is seen goes too far.
+/// Flies to (x, y) with the keys, until the ship is `there`. Turns by as much as is wanted and then looks again: what is seen is late, and a turn that goes on until it is seen goes too far.
 export async function flyTo(pilot, x, y, there, seconds = 300) {
   const hands = new Hands(pilot.keyboard);
-  let ship;
   let seenFrom = 0;
   try {
     await until(
       pilot.page,
       `at (${x}, ${y})`,
       async (seen) => {
-        ship = pilot.ship(seen);
+        const ship = pilot.ship(seen);
         if (!ship) throw new Error(`the ship is gone: ${JSON.stringify(seen.notices)}`);
         if (there(ship, seen)) return true;
         const [keys, off] = courseTo(ship, x, y);
@@ -217,14 +215,13 @@ export async function flyTo(pilot, x, y, there, seconds = 300) {
       },
       seconds,
     );
-    return ship;
   } finally {
     await hands.hold();
   }
 }
 
 /// Brakes until the ship stands still.
-export async function brake(pilot) {
+async function brake(pilot) {
   const hands = new Hands(pilot.keyboard);
   await hands.hold("x");
   const still = await until(pilot.page, "the ship stands still", (seen) => pilot.ship(seen).speed < 2);
@@ -232,14 +229,18 @@ export async function brake(pilot) {
   return still;
 }
 
-/// Docks where the ship stands. Who is refused may come again, if `tries` are left: null.
-export async function dock(pilot, docked, tries = 1) {
-  await pilot.keyboard.press("v");
-  try {
-    return await until(pilot.page, "the ship is docked", docked, 20);
-  } catch (error) {
-    if (tries <= 1) throw error;
-    return null;
+/// Flies to the station at (x, y) until the ship is `there`, brakes and docks: who is refused comes again, three times in all.
+/// Gives what was seen when the ship stood still, and when it was `docked`.
+export async function dockAt(pilot, x, y, there, docked) {
+  for (let tries = 3; ; tries -= 1) {
+    await flyTo(pilot, x, y, there);
+    const still = await brake(pilot);
+    await pilot.keyboard.press("v");
+    try {
+      return [still, await until(pilot.page, "the ship is docked", docked, 20)];
+    } catch (error) {
+      if (tries === 1) throw error;
+    }
   }
 }
 
