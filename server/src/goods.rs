@@ -15,7 +15,7 @@ use sidereal_protocol::{
     control::ToShard,
     economy::{OreMove, ore_of_rock},
     ids::{AccountId, EntityId, ShardId},
-    messages::Purse,
+    messages::{Purse, ToPlayer},
     record::{EntityKind, EntityRecord},
     tick::SimTick,
 };
@@ -206,7 +206,7 @@ pub fn tell_goods(mut core: Core<'_, '_>) {
     }
     for account in std::mem::take(&mut core.goods.stale_purses) {
         if let Some((address, purse)) = core.purse(account) {
-            core.notify(&address, &purse);
+            core.notify(&address, ToPlayer::Purse(purse));
         }
     }
 }

@@ -11,11 +11,10 @@ use sha2::{Digest, Sha256};
 use sidereal_protocol::{
     control::{ToShard, encode_frame},
     ids::{AccountId, ShardId},
-    limits::MAX_SAY_BYTES,
-    messages::{Credential, Deal, Respawn, Say},
-    schema::protocol,
+    messages::{Credential, ToPlayer},
+    tick::TICK_HZ,
 };
-use sidereal_transport::{ClientMessages, Field, PeerKind, ServerHandle};
+use sidereal_transport::{PeerKind, ServerHandle};
 use std::{
     collections::{BTreeMap, HashMap},
     net::SocketAddr,
@@ -39,19 +38,30 @@ pub struct Link {
     shard_secret: [u8; 32],
     /// Bounded by the transport's sessions.
     admitted: HashMap<SocketAddr, Admitted>,
-    users: BTreeMap<SocketAddr, UserKey>,
+    users: BTreeMap<SocketAddr, Connected>,
 }
+
+/// A peer that naia has connected.
+#[derive(Debug)]
+struct Connected {
+    user: UserKey,
+    /// Whole seconds in which nothing was heard of it.
+    silent_s: u32,
+}
+
+impl Connected {
+    fn new(user: UserKey) -> Self {
+        Self { user, silent_s: 0 }
+    }
+}
+
+/// After how long a silence a peer's session is over, s. naia's client sends a heartbeat each second, whatever else
+/// there is to say; a session whose network has gone is over sooner (the transport's idle timeout).
+const SILENCE_S: u32 = 15;
 
 impl Link {
     /// A link over `transport`, which judges players by tickets and shards by the secret.
     pub fn new(transport: ServerHandle, tickets: TicketOffice, shard_secret: &str) -> Self {
-        transport.gate_auth();
-        // As `Deal` stands there: a key in two halves, kind and item, ship, ore, credits, ore and credits wanted, again.
-        let deal = [64, 64, 8, 8, 32, 32, 64, 32, 64, 1].map(Field::Bits);
-        let say = [Field::Bits(8), Field::Bytes(MAX_SAY_BYTES)];
-        let messages =
-            ClientMessages::new(&protocol()).request::<Respawn>(&[]).request::<Deal>(&deal).message::<Say>(&say);
-        transport.set_client_messages(messages);
         Self {
             transport,
             tickets,
@@ -106,20 +116,32 @@ impl Core<'_, '_> {
         }
     }
 
+    /// Tells a player something, reliably and in order. Who does not read is closed by the transport.
+    pub fn notify(&mut self, address: &SocketAddr, message: ToPlayer) {
+        match encode_frame(&message) {
+            // A session that has ended is told nothing.
+            Ok(frame) => drop(self.link.transport.send_stream(address, Bytes::from(frame))),
+            Err(problem) => {
+                error!(%address, %problem, "a notice could not be encoded; it is not sent");
+                self.tally.violations += 1;
+            }
+        }
+    }
+
     /// naia's key for a connected peer.
     pub fn user_key(&self, address: &SocketAddr) -> Option<UserKey> {
-        self.link.users.get(address).copied()
+        self.link.users.get(address).map(|connected| connected.user)
     }
 
     fn peer_connected(&mut self, user: UserKey) {
         let address = self.naia.user(&user).address();
         match self.link.admitted.remove(&address) {
             Some(Admitted::Player { account, name }) => {
-                self.link.users.insert(address, user);
-                self.player_connected(address, user, account, name);
+                self.link.users.insert(address, Connected::new(user));
+                self.player_connected(address, account, name);
             }
             Some(Admitted::Shard { name }) => {
-                self.link.users.insert(address, user);
+                self.link.users.insert(address, Connected::new(user));
                 self.shard_connected(address, name);
             }
             None => {
@@ -132,7 +154,7 @@ impl Core<'_, '_> {
     /// Forgets a peer, whichever of naia and the transport noticed first.
     fn peer_gone(&mut self, address: SocketAddr, reason: &str) {
         self.link.admitted.remove(&address);
-        let Some(user) = self.link.users.remove(&address) else { return };
+        let Some(Connected { user, .. }) = self.link.users.remove(&address) else { return };
         self.player_gone(address, reason);
         self.shard_gone(address, reason);
         if let Some(mut user) = self.naia.user_mut_opt(&user) {
@@ -174,6 +196,20 @@ pub fn track_peers(
     }
     while let Some((address, reason)) = core.link.transport.poll_closed() {
         core.peer_gone(address, &reason);
+    }
+}
+
+/// Ends the sessions of peers whose program stands still: naia and QUIC see them alive.
+pub fn end_silent_sessions(mut core: Core<'_, '_>) {
+    if !core.clock.tick.0.is_multiple_of(u64::from(TICK_HZ)) {
+        return;
+    }
+    let Link { transport, users, .. } = &mut *core.link;
+    for (address, connected) in users {
+        connected.silent_s = if transport.take_heard(address) { 0 } else { connected.silent_s + 1 };
+        if connected.silent_s == SILENCE_S {
+            transport.close(address, "nothing was heard of you: the program stands still");
+        }
     }
 }
 

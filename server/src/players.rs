@@ -1,18 +1,17 @@
 //! Players' sessions: their ships come and go with them, their inputs find the ship's authority.
 
 use crate::{core::Core, handoff::Event, input_log::InputLog, mirror::Holder, worldgen};
-use bevy::prelude::{MessageReader, Resource};
+use bevy::prelude::Resource;
 use bytes::Bytes;
-use naia_bevy_server::{UserKey, events::RequestEvents};
 use sidereal_protocol::{
-    control::ToShard,
+    DecodeError,
+    control::{ToShard, decode_frame},
     ids::{AccountId, EntityId, NetId, ShardId},
     input::{Input, InputPacket},
     lane,
-    messages::{Respawn, RespawnReply, ShipAssigned, TAKEN_OVER, Welcome},
+    messages::{FromPlayer, RespawnReply, ShipAssigned, TAKEN_OVER, ToPlayer, Welcome},
     own_state::{OwnState, encode_own_states},
     record::{EntityRecord, Pilot},
-    schema::RequestChannel,
     sector::SectorId,
     tick::{SimTick, TICK_HZ},
 };
@@ -20,7 +19,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     net::SocketAddr,
 };
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 /// How long a ship stays in the world without its player, ticks: 5 s.
 const GRACE_TICKS: u64 = 5 * TICK_HZ as u64;
@@ -56,7 +55,6 @@ enum Ship {
 /// One player's session.
 #[derive(Debug)]
 struct Player {
-    user: UserKey,
     account: AccountId,
     name: String,
     ship: Ship,
@@ -119,18 +117,18 @@ impl Players {
         }
     }
 
-    /// The account and the ship in the world of naia's user.
-    pub fn flying_user(&self, user: UserKey) -> Option<(AccountId, EntityId)> {
-        self.by_address.values().find(|player| player.user == user).and_then(|player| match player.ship {
+    /// The account and the ship in the world of a session.
+    pub fn flying_at(&self, address: &SocketAddr) -> Option<(AccountId, EntityId)> {
+        let player = self.by_address.get(address)?;
+        match player.ship {
             Ship::Flying(id) => Some((player.account, id)),
             _ => None,
-        })
+        }
     }
 
-    /// The session, account and name of naia's user, with a ship or without.
-    pub fn speaker(&self, user: UserKey) -> Option<(SocketAddr, AccountId, String)> {
-        let (address, player) = self.by_address.iter().find(|(_, player)| player.user == user)?;
-        Some((*address, player.account, player.name.clone()))
+    /// The account and name of a session, with a ship or without.
+    pub fn speaker(&self, address: &SocketAddr) -> Option<(AccountId, String)> {
+        self.by_address.get(address).map(|player| (player.account, player.name.clone()))
     }
 
     /// All sessions.
@@ -165,7 +163,7 @@ impl Players {
 
 impl Core<'_, '_> {
     /// A player has connected. A session that the account still has is taken over.
-    pub fn player_connected(&mut self, address: SocketAddr, user: UserKey, account: AccountId, name: String) {
+    pub fn player_connected(&mut self, address: SocketAddr, account: AccountId, name: String) {
         info!(%name, %account, "player connected");
         if let Some(old) = self.players.by_account.get(&account).copied() {
             self.link.transport.close(&old, TAKEN_OVER);
@@ -193,7 +191,6 @@ impl Core<'_, '_> {
         self.players.by_address.insert(
             address,
             Player {
-                user,
                 account,
                 name,
                 ship,
@@ -206,7 +203,7 @@ impl Core<'_, '_> {
             },
         );
         self.tally.players_max = self.tally.players_max.max(self.players.len() as u64);
-        self.notify(&address, &welcome);
+        self.notify(&address, ToPlayer::Welcome(welcome));
     }
 
     /// A player has gone: the ship stays for a while.
@@ -301,7 +298,7 @@ impl Core<'_, '_> {
                     player.ship = Ship::Flying(id);
                     info!(name = %player.name, %id, "in space");
                 }
-                self.notify(&address, &ShipAssigned::of(id, net_id));
+                self.notify(&address, ToPlayer::ShipAssigned(ShipAssigned::of(id, net_id)));
                 self.goods.tell(owner);
             }
             // Left while the ship was on its way in.
@@ -393,6 +390,46 @@ impl Core<'_, '_> {
         }
     }
 
+    /// A frame of a player: what is said and asked for.
+    pub fn on_player_frame(&mut self, address: SocketAddr, bytes: &[u8]) {
+        if !self.players.by_address.contains_key(&address) {
+            return;
+        }
+        match decode_frame(bytes) {
+            Ok(FromPlayer::Say(say)) => self.say(address, &say),
+            Ok(FromPlayer::Respawn) => self.on_respawn(address),
+            Ok(FromPlayer::Deal(deal)) => self.on_deal(address, &deal),
+            Err(problem) => self.on_bad_packet(address, &problem),
+        }
+    }
+
+    /// A player wants another ship.
+    fn on_respawn(&mut self, address: SocketAddr) {
+        let Some(player) = self.players.by_address.get(&address) else { return };
+        let account = player.account;
+        let mut refused = String::new();
+        if player.ship == Ship::Lost {
+            self.tally.respawns += 1;
+            self.new_ship(account);
+        } else {
+            "your ship is still there".clone_into(&mut refused);
+        }
+        self.notify(&address, ToPlayer::RespawnReply(RespawnReply { refused }));
+    }
+
+    /// A player sent what no honest client sends.
+    fn on_bad_packet(&mut self, address: SocketAddr, problem: &DecodeError) {
+        self.tally.bad_packets += 1;
+        let Some(player) = self.players.by_address.get_mut(&address) else { return };
+        player.violations += 1;
+        if player.violations == 1 || player.violations == MAX_VIOLATIONS {
+            warn!(name = %player.name, %problem, count = player.violations, "packet refused");
+        }
+        if player.violations == MAX_VIOLATIONS {
+            self.link.transport.close(&address, "too many malformed packets");
+        }
+    }
+
     /// A datagram of a player: inputs, and nothing else.
     pub fn on_player_datagram(&mut self, address: SocketAddr, bytes: &[u8]) {
         let now = self.clock.tick;
@@ -404,21 +441,11 @@ impl Core<'_, '_> {
         player.packet_allowance -= 1;
         let decoded = match bytes.first() {
             Some(&lane::INPUTS) => InputPacket::decode(bytes),
-            other => Err(sidereal_protocol::DecodeError::UnknownKind(other.copied().unwrap_or(0))),
+            other => Err(DecodeError::UnknownKind(other.copied().unwrap_or(0))),
         };
         let inputs = match decoded {
             Ok(packet) => player.inputs.take(now, &packet.inputs),
-            Err(problem) => {
-                player.violations += 1;
-                self.tally.bad_packets += 1;
-                if player.violations == 1 || player.violations == MAX_VIOLATIONS {
-                    warn!(name = %player.name, %problem, count = player.violations, "packet refused");
-                }
-                if player.violations == MAX_VIOLATIONS {
-                    self.link.transport.close(&address, "too many malformed packets");
-                }
-                return;
-            }
+            Err(problem) => return self.on_bad_packet(address, &problem),
         };
         if inputs.is_empty() {
             return;
@@ -434,32 +461,6 @@ impl Core<'_, '_> {
     /// Players whose view holds `sector`.
     pub fn players_near(&self, sector: SectorId) -> Vec<SocketAddr> {
         self.interest.players_seeing(sector)
-    }
-}
-
-/// Answers requests for another ship.
-pub fn answer_requests(mut core: Core<'_, '_>, mut requests: MessageReader<'_, '_, RequestEvents>) {
-    for events in requests.read() {
-        for (user, key, Respawn) in events.read::<RequestChannel, Respawn>() {
-            let found = core
-                .players
-                .by_address
-                .values()
-                .find(|player| player.user == user)
-                .map(|player| (player.account, player.ship == Ship::Lost));
-            let refused = match found {
-                Some((account, true)) => {
-                    core.tally.respawns += 1;
-                    core.new_ship(account);
-                    String::new()
-                }
-                Some((_, false)) => "your ship is still there".to_owned(),
-                None => "log in first".to_owned(),
-            };
-            if !core.naia.send_response(&key, &RespawnReply { refused }) {
-                debug!("the player who asked for a ship has gone");
-            }
-        }
     }
 }
 

@@ -107,6 +107,10 @@ pub struct Tally {
     pub motion_bytes: u64,
     /// Packets that a player's byte budget held back.
     pub thinned: u64,
+    /// Times that a room had to wait before it came into a peer's view: too much is there already.
+    pub rooms_delayed: u64,
+    /// Entities of naia's that were renewed, see [`crate::renewal`].
+    pub renewals: u64,
     /// Deals that were done.
     pub deals_done: u64,
     /// Deals that were refused, for whatever reason.
@@ -200,6 +204,8 @@ pub struct Report {
     motions_delivered: u64,
     motion_bytes: u64,
     thinned: u64,
+    rooms_delayed: u64,
+    renewals: u64,
     deals_done: u64,
     deals_refused: u64,
     deals_refused_away: u64,
@@ -256,6 +262,8 @@ impl Core<'_, '_> {
             motions_delivered: tally.motions_delivered,
             motion_bytes: tally.motion_bytes,
             thinned: tally.thinned,
+            rooms_delayed: tally.rooms_delayed,
+            renewals: tally.renewals,
             deals_done: tally.deals_done,
             deals_refused: tally.deals_refused,
             deals_refused_away: tally.deals_refused_away,

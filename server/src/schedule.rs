@@ -1,16 +1,16 @@
 //! The order of everything in an update of the server, in one place.
 
 use crate::{
-    chat::take_talk,
     clock::Clock,
-    deals::{take_deals, tend_deals},
+    deals::tend_deals,
     goods::{sync_lodes, tell_goods},
     granting::assign_leases,
     interest::{follow_ships, publish_motion},
-    link::{flush, judge_credentials, track_peers},
+    link::{end_silent_sessions, flush, judge_credentials, track_peers},
     mirror::{leave_rooms, sync_vitals},
     persist::{hand_over_changes, take_answers},
-    players::{answer_requests, tend_ships},
+    players::tend_ships,
+    renewal::renew_entities,
     report::{show_status, start_stopwatch},
     shards::{handle_frames, handle_lane},
     shutdown::tend_shutdown,
@@ -25,8 +25,8 @@ use naia_bevy_shared::{ReceivePackets, SendPackets};
 pub enum ServerSystems {
     /// Credentials are judged before naia reads its packets, so that who is admitted comes in at once.
     Admit,
-    /// Frames of shards first, since the last ones of a shard that has gone still count: handoffs take
-    /// their next step as they come. Then who has come and gone, requests and talk: naia has just told.
+    /// Frames first, since the last ones of a shard that has gone still count: handoffs take their next step as they
+    /// come. Then who has come and gone: naia has just told.
     Peers,
     /// Datagrams and the database's answers, as they come: inputs go on at once.
     Intake,
@@ -67,7 +67,7 @@ pub fn build(app: &mut App) {
         .add_systems(Update, (start_stopwatch, judge_credentials).chain().in_set(ServerSystems::Admit))
         .add_systems(
             Update,
-            (handle_frames, track_peers, answer_requests, take_deals, take_talk).chain().in_set(ServerSystems::Peers),
+            (handle_frames, track_peers).chain().in_set(ServerSystems::Peers),
         )
         .add_systems(Update, (take_answers, handle_lane).chain().in_set(ServerSystems::Intake))
         .add_systems(Update, advance_clock.in_set(HandleTickEvents))
@@ -75,10 +75,12 @@ pub fn build(app: &mut App) {
             Update,
             (
                 tend_shutdown,
+                end_silent_sessions,
                 assign_leases,
                 tend_transfers,
                 tend_ships,
                 leave_rooms,
+                renew_entities,
                 follow_ships,
                 publish_motion,
                 tend_deals,

@@ -13,11 +13,10 @@ use sidereal_protocol::{
     ids::{EntityId, ShardId},
     lane,
     limits::NET_ID_BLOCK,
-    messages,
+    messages::{Destroyed, ToPlayer},
     motion::SectorUpdate,
     own_state::decode_own_states,
     record::EntityRecord,
-    schema::NoticeChannel,
     sector::SectorId,
     tick::SimTick,
 };
@@ -290,7 +289,7 @@ impl Core<'_, '_> {
         for address in self.players_near(sector.unwrap_or(gone.record.sector)) {
             let account = self.players.account_at(&address);
             let yours = owner.is_some() && account == owner;
-            let news = messages::Destroyed {
+            let news = ToPlayer::Destroyed(Destroyed {
                 victim: gone.record.net_id.0,
                 victim_name: gone.record.name.clone(),
                 victim_kind: gone.record.kind as u8,
@@ -299,28 +298,22 @@ impl Core<'_, '_> {
                 by_kind,
                 by_you: by_owner.is_some() && account == by_owner,
                 yours,
-            };
-            self.notify(&address, &news);
+            });
+            self.notify(&address, news);
         }
         if let Some(owner) = owner {
             self.ship_destroyed(owner, id);
         }
     }
-
-    /// Sends a notice to a player, reliably.
-    pub fn notify<M: naia_bevy_shared::Message>(&mut self, address: &SocketAddr, message: &M) {
-        let Some(user) = self.user_key(address) else { return };
-        if let Err(problem) = self.naia.send_message::<NoticeChannel, M>(&user, message) {
-            warn!(%address, %problem, "a player does not take notices; closing the session");
-            self.link.transport.close(address, "the connection is stuck: log in again");
-        }
-    }
 }
 
-/// Handles the frames of shards as they come.
+/// Handles the frames of shards and players as they come.
 pub fn handle_frames(mut core: Core<'_, '_>) {
     while let Some((address, bytes)) = core.link.transport.recv_stream() {
-        let Some(shard) = core.shards.at(&address) else { continue };
+        let Some(shard) = core.shards.at(&address) else {
+            core.on_player_frame(address, &bytes);
+            continue;
+        };
         let now = core.clock.tick;
         core.shards.hear(shard, now);
         match decode_frame::<ToServer>(&bytes) {

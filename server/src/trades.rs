@@ -14,7 +14,7 @@ use bevy::prelude::Resource;
 use sidereal_protocol::{
     economy::{Bargain, DealKey, Goods},
     ids::{AccountId, EntityId, NetId},
-    messages::TradeNews,
+    messages::{ToPlayer, TradeNews},
     tick::{SimTick, TICK_HZ},
 };
 use std::collections::BTreeMap;
@@ -198,7 +198,7 @@ impl Core<'_, '_> {
                 give_credits: side.gives.credits,
                 text: text.to_owned(),
             };
-            self.notify(&address, &news);
+            self.notify(&address, ToPlayer::TradeNews(news));
         }
     }
 

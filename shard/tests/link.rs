@@ -90,7 +90,6 @@ impl Scene {
     fn new(secret: &str, conditions: LinkConditions) -> Self {
         let network = MemoryNetwork::new(1, conditions);
         let (handle, socket) = network.server(PROTOCOL_VERSION);
-        handle.gate_auth();
         let config = naia_bevy_server::ServerConfig { require_auth: false, ..Default::default() };
         let mut server = App::new();
         server

@@ -6,11 +6,10 @@ use sidereal_client::{chat::ChatBook, controls::PilotIntent, session::SessionSta
 use sidereal_protocol::{
     DVec2,
     chat::Scope,
-    control::{GhostImpact, ImpactCause},
+    control::{GhostImpact, ImpactCause, encode_frame},
     flight::{FlightState, HullKind},
     ids::{EntityId, NetId},
-    messages::Say,
-    schema::RequestChannel,
+    messages::{FromPlayer, Say},
     sector::SectorId,
     shot::ShotId,
     tick::SimTick,
@@ -25,13 +24,8 @@ fn say(cluster: &mut Cluster, player: usize, scope: Scope, text: &str) {
 
 /// Past the client's own care.
 fn send(cluster: &mut Cluster, player: usize, say: Say) {
-    use naia_bevy_client::{Client, DefaultClientTag};
-    let send = move |mut client: Client<'_, DefaultClientTag>| {
-        client.send_message::<RequestChannel, _>(&say).unwrap();
-    };
-    let world = cluster.players[player].app.world_mut();
-    let system = world.register_system(send);
-    world.run_system(system).unwrap();
+    let frame = encode_frame(&FromPlayer::Say(say)).unwrap();
+    cluster.players[player].handle.send_stream(frame.into()).unwrap();
 }
 
 /// What a player has heard: who, and what.

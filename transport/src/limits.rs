@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+pub use crate::rate::Rate;
+
 /// Longest lane payload. With the lane's prefix, the WebTransport session id and QUIC's own header
 /// it fits the 1,200 bytes that every QUIC path must carry, so that it needs no MTU discovery.
 pub const MAX_LANE_BYTES: usize = 1150;
@@ -9,7 +11,10 @@ pub const MAX_LANE_BYTES: usize = 1150;
 /// Longest stream frame: a sector's records in a few frames, and still small enough to buffer whole.
 pub const MAX_FRAME_BYTES: usize = 1 << 20;
 
-/// Longest auth payload (naia's auth message: a ticket or a secret, and names).
+/// Longest frame of a player: what a pilot says or asks for is far under it.
+pub const MAX_PLAYER_FRAME_BYTES: usize = 1024;
+
+/// Longest auth payload (a ticket or a secret, and names).
 pub const MAX_AUTH_BYTES: usize = 2048;
 
 /// Longest reason of a reject or a close, in bytes of UTF-8. Longer ones are cut.
@@ -50,11 +55,26 @@ pub struct Limits {
     /// Bytes of stream frames of one session that wait for the main loop; past it the peer is not
     /// read from, and QUIC's flow control stops it.
     pub inbound_stream_bytes: usize,
+    /// naia packets of one player that are read. An honest client sends one for each tick of the server's and some pings;
+    /// the burst is what a network holds up for some seconds. What is beyond is dropped and counted.
+    pub player_naia_packets: Rate,
+    /// Lane datagrams of one player that are read: inputs, of which every packet holds those before. An honest client
+    /// sends one for each of its ticks, or frames.
+    pub player_lane_datagrams: Rate,
+    /// Frames of one player that are read: what is said and asked for.
+    pub player_frames: Rate,
+    /// What of all these may be beyond their rates before the session is closed.
+    pub player_excess: Rate,
+    /// Bytes of frames of one player that wait for the main loop.
+    pub inbound_player_stream_bytes: usize,
     /// Datagrams of one session that wait for the next flush; past it the oldest of the same kind
     /// is dropped and counted. A tick's worth and a lot of room.
     pub outbound_datagrams: usize,
     /// Bytes of stream frames of one session that wait to be sent; past it `send_stream` says `Full`.
     pub outbound_stream_bytes: usize,
+    /// The same of a player: entities and news that the peer does not read. Past it the session is closed, for nothing
+    /// of it may be left out. A view of some ten thousand entities at once.
+    pub outbound_player_stream_bytes: usize,
     /// Violations (what no honest peer sends) after which a session is closed. Above zero because a
     /// late packet of an earlier phase is no attack.
     pub violations_before_close: u32,
@@ -81,8 +101,14 @@ impl Default for Limits {
             inbound_datagrams_per_session: 512,
             inbound_datagrams_total: 65_536,
             inbound_stream_bytes: 8 << 20,
+            player_naia_packets: Rate { per_second: 120, burst: 600 },
+            player_lane_datagrams: Rate { per_second: 150, burst: 600 },
+            player_frames: Rate { per_second: 20, burst: 60 },
+            player_excess: Rate { per_second: 20, burst: 2000 },
+            inbound_player_stream_bytes: 64 << 10,
             outbound_datagrams: 1024,
             outbound_stream_bytes: 64 << 20,
+            outbound_player_stream_bytes: 2 << 20,
             violations_before_close: 100,
             datagram_send_buffer_bytes: 64 << 10,
             udp_socket_buffer_bytes: 4 << 20,

@@ -65,6 +65,10 @@ counters! {
         lane_bytes_sent,
         /// Bytes of lane payloads received.
         lane_bytes_received,
+        /// naia packets with data handed to the network, as frames of the stream.
+        naia_frames_sent,
+        /// naia packets with data received as frames of the stream.
+        naia_frames_received,
         /// Stream frames handed to the network.
         frames_sent,
         /// Stream frames received.
@@ -87,8 +91,12 @@ counters! {
         datagrams_too_large,
         /// Datagrams dropped on arrival because the session's or the server's share was full.
         inbound_dropped,
+        /// Datagrams and frames of players beyond their rates, dropped on arrival.
+        over_rate,
         /// Stream frames refused because the outbound queue was full.
         frames_refused_full,
+        /// Sessions closed because their peer did not read what it was sent.
+        closed_for_backlog,
         /// Sends to a session that is not open (any more).
         sends_to_closed,
         /// What no honest peer sends: malformed, oversize, unexpected.

@@ -95,8 +95,8 @@ impl ClientHandle {
         self.pop(Inbound::Lane)
     }
 
-    /// Queues a stream frame for the next [`flush`](Self::flush). Only a shard may: the server closes the
-    /// session of a player that does.
+    /// Queues a stream frame for the next [`flush`](Self::flush). The server closes the session of a player whose frame
+    /// is longer than [`MAX_PLAYER_FRAME_BYTES`](crate::MAX_PLAYER_FRAME_BYTES).
     ///
     /// # Errors
     /// `Full` at the limit of queued bytes (the caller keeps the frame and tries later), `Closed` while not

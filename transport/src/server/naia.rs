@@ -9,6 +9,7 @@ use naia_bevy_server::transport::{
 };
 
 use super::handle::Core;
+use crate::acks::HEARTBEAT_BYTES;
 use crate::session::Inbound;
 
 /// The socket to give to naia's `Server::listen`.
@@ -21,9 +22,9 @@ impl Socket for ServerSocket {
         let core = self.core;
         (
             Box::new(Verdicts { core: core.clone() }),
-            Box::new(AuthRequests { core: core.clone(), current: Bytes::new() }),
+            Box::new(AuthRequests { core: core.clone() }),
             Box::new(PacketsOut { core: core.clone() }),
-            Box::new(PacketsIn { core, current: Bytes::new() }),
+            Box::new(PacketsIn { core, current: Bytes::new(), heartbeat: [0; HEARTBEAT_BYTES] }),
         )
     }
 }
@@ -63,22 +64,13 @@ impl AuthSender for Verdicts {
 #[derive(Clone)]
 struct AuthRequests {
     core: Arc<Core>,
-    current: Bytes,
 }
 
 impl AuthReceiver for AuthRequests {
     fn receive(&mut self) -> Result<Option<(SocketAddr, &[u8])>, RecvError> {
-        let next = if self.core.gate.is_closed() {
-            self.core.gate.take_admitted().map(|address| {
-                self.core.registry.note_user(address);
-                (address, Bytes::new())
-            })
-        } else {
-            self.core.registry.pop_auth()
-        };
-        Ok(next.map(|(address, auth)| {
-            self.current = auth;
-            (address, &self.current[..])
+        Ok(self.core.gate.take_admitted().map(|address| {
+            self.core.registry.note_user(address);
+            (address, &[][..])
         }))
     }
 }
@@ -101,11 +93,18 @@ impl PacketSender for PacketsOut {
 struct PacketsIn {
     core: Arc<Core>,
     current: Bytes,
+    heartbeat: [u8; HEARTBEAT_BYTES],
 }
 
 impl PacketReceiver for PacketsIn {
     fn receive(&mut self) -> Result<Option<(SocketAddr, &[u8])>, RecvError> {
-        Ok(self.core.registry.hub.pop(Inbound::Naia).map(|(address, packet)| {
+        let hub = &self.core.registry.hub;
+        // Before anything else: naia must know what was delivered before it sends again.
+        if let Some((address, heartbeat)) = hub.pop_heartbeat() {
+            self.heartbeat = heartbeat;
+            return Ok(Some((address, &self.heartbeat)));
+        }
+        Ok(hub.pop(Inbound::Naia).map(|(address, packet)| {
             self.current = packet;
             (address, &self.current[..])
         }))

@@ -2,13 +2,12 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
 
 use crate::PeerKind;
-use crate::guard::ClientMessages;
 use crate::hub::{Hub, lock};
 use crate::session::{End, Session};
 use crate::stats::AdmissionCounters;
@@ -21,7 +20,6 @@ pub(crate) struct Registry {
     sessions: RwLock<HashMap<SocketAddr, Arc<Session>>>,
     next_id: AtomicU64,
     users: Mutex<Users>,
-    warned_unchecked: AtomicBool,
 }
 
 /// Which session each of naia's users is, from the auth request on. naia itself tells a user's address only
@@ -41,11 +39,10 @@ impl Registry {
             sessions: RwLock::default(),
             next_id: AtomicU64::new(1),
             users: Mutex::default(),
-            warned_unchecked: AtomicBool::new(false),
         })
     }
 
-    /// Checks an auth request, makes a session of it and hands the auth to naia.
+    /// Checks an auth request, makes a session of it and hands the auth to the game.
     pub(crate) fn admit(&self, body: &Bytes, kind: PeerKind, remote: SocketAddr) -> Result<Arc<Session>, Refusal> {
         let request = AuthRequest::admit(body, self.protocol_version, kind).inspect_err(|refusal| {
             let admission = &self.admission;
@@ -56,13 +53,6 @@ impl Registry {
             }
             tracing::info!(%remote, %kind, reason = refusal.reason(), "peer refused");
         })?;
-        if let Some(declared) = self.hub.client_messages.get()
-            && let Err(refused) = declared.check_auth(&request.auth)
-        {
-            self.admission.refused_malformed.one();
-            tracing::warn!(%remote, %kind, %refused, "peer refused");
-            return Err(Refusal::Malformed(format!("the auth request is malformed: {refused}")));
-        }
         let address = synthetic_address(self.next_id.fetch_add(1, Ordering::Relaxed));
         let session = Session::new(self.hub.clone(), End::Server, kind, address);
         session.set_remote(remote);
@@ -70,21 +60,6 @@ impl Registry {
         self.admission.auth_requests.one();
         self.hub.push_auth(address, request.auth);
         Ok(session)
-    }
-
-    /// The next auth request for a naia that judges the credentials itself.
-    pub(crate) fn pop_auth(&self) -> Option<(SocketAddr, Bytes)> {
-        let (address, auth) = self.hub.pop_auth()?;
-        let declared = self.hub.client_messages.get();
-        if !declared.is_some_and(ClientMessages::declares_auth) && !self.warned_unchecked.swap(true, Ordering::Relaxed)
-        {
-            tracing::error!(
-                "auth messages reach naia unchecked, and ten bytes of a stranger can end this server: call \
-                 ServerHandle::gate_auth, or declare them with ServerHandle::set_client_messages"
-            );
-        }
-        self.note_user(address);
-        Some((address, auth))
     }
 
     /// naia makes its next user of this session.
