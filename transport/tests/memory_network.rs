@@ -82,7 +82,7 @@ fn the_same_seed_gives_the_same_faults() {
 
 #[test]
 fn losses_and_duplicates_are_about_what_was_asked_for() {
-    let (_, mut server, client, mut clock) = pair(1, LinkConditions { loss: 0.3, ..PERFECT }, PeerKind::Player);
+    let (_, mut server, client, mut clock) = pair(1, LinkConditions { loss: 0.3, ..PERFECT }, PeerKind::Shard);
     let mut arrived = 0;
     for _ in 0..1000 {
         for _ in 0..10 {
