@@ -161,8 +161,8 @@ fn hostile_players_are_nobodys_trouble() {
     let mut random = StdRng::seed_from_u64(seed);
     let mut cluster = Cluster::new(seed, PERFECT, 2);
     let honest = ["ada", "bob"].map(|name| cluster.join_and_fly(name));
-    for (player, turn) in honest.into_iter().zip([0.3, -0.2]) {
-        cluster.steer(player, Controls { thrust: 1.0, turn, ..Controls::default() });
+    for (player, turn) in honest.into_iter().zip([40, -30]) {
+        cluster.steer(player, Controls { thrust: 127, turn, ..Controls::default() });
     }
     let mut sessions = 0;
     let mut invite = |cluster: &mut Cluster, habit: Habit| {
