@@ -81,7 +81,8 @@ impl Renewals {
         self.peers.retain(|address, _| views.contains_key(address));
         for (address, view) in views {
             let peer = self.peers.entry(*address).or_default();
-            let mut commands: u64 = peer.rooms.keys().filter(|sector| !view.contains(sector)).map(|s| room_size(*s)).sum();
+            let mut commands: u64 =
+                peer.rooms.keys().filter(|sector| !view.contains(sector)).map(|s| room_size(*s)).sum();
             peer.rooms.retain(|sector, _| view.contains(sector));
             for sector in view {
                 let told = self.told.get(sector).copied().unwrap_or_default();

@@ -123,7 +123,8 @@ fn misbehave(cluster: &mut Cluster, guest: usize, habit: Habit, random: &mut Std
         Habit::Ask => {
             for _ in 0..random.random_range(0..6) {
                 let key = DealKey(Uuid::from_u128(random.random_range(0..8)));
-                let bargains = [Bargain::Dock, Bargain::Undock, Bargain::Accept, Bargain::Sell { ore: 1 }, Bargain::Repair];
+                let bargains =
+                    [Bargain::Dock, Bargain::Undock, Bargain::Accept, Bargain::Sell { ore: 1 }, Bargain::Repair];
                 let bargain = bargains[random.random_range(0..bargains.len())];
                 let asked = [
                     FromPlayer::Respawn,
@@ -180,7 +181,8 @@ fn hostile_players_are_nobodys_trouble() {
         .collect();
     for _ in 0..ticks {
         for (habit, guest, untouched) in &mut guests {
-            let in_space = cluster.guests[*guest].app.as_ref().map(|app| app.world().resource::<SessionState>().clone());
+            let in_space =
+                cluster.guests[*guest].app.as_ref().map(|app| app.world().resource::<SessionState>().clone());
             // Honest until they fly, so that there is something to spoil.
             if in_space == Some(SessionState::InSpace)
                 && let Some(seed) = untouched.take()

@@ -4,7 +4,9 @@
 
 use bevy::prelude::{App, Commands, Component, Entity, IntoScheduleConfigs, PreUpdate, ResMut, Resource, Update};
 use naia_bevy_client::{Client, ClientConfig, DefaultClientTag, DefaultPlugin, JitterBufferType};
-use naia_bevy_server::{CommandsExt, Plugin as ServerPlugin, RoomKey, Server, ServerConfig, UserKey, events::ConnectEvent};
+use naia_bevy_server::{
+    CommandsExt, Plugin as ServerPlugin, RoomKey, Server, ServerConfig, UserKey, events::ConnectEvent,
+};
 use naia_bevy_shared::{HandleWorldEvents, Property, Protocol, Replicate, TestClock};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use sidereal_transport::{
@@ -128,7 +130,10 @@ impl Pair {
         self.client_handle.flush();
     }
 
-    fn with_server<T: Send + 'static>(&mut self, mut act: impl FnMut(&mut Server<'_>) -> T + Send + Sync + 'static) -> T {
+    fn with_server<T: Send + 'static>(
+        &mut self,
+        mut act: impl FnMut(&mut Server<'_>) -> T + Send + Sync + 'static,
+    ) -> T {
         let system = self.server.register_system(move |mut naia: Server<'_>| act(&mut naia));
         let given = self.server.world_mut().run_system(system).unwrap();
         self.server.world_mut().unregister_system(system).unwrap();
@@ -231,7 +236,11 @@ fn a_peer_that_withholds_acknowledgements_stops_nothing() {
         for _ in 0..600 {
             for (entity, shown) in entities.iter().zip(&mut shown) {
                 if random.random_bool(0.2) {
-                    if *shown { pair.hide(*entity) } else { pair.show(*entity) }
+                    if *shown {
+                        pair.hide(*entity)
+                    } else {
+                        pair.show(*entity)
+                    }
                     *shown = !*shown;
                 }
             }
@@ -268,7 +277,8 @@ fn as_many_comings_and_goings_as_there_are() {
                 living.push((step + random.random_range(0..6), entity, spawned));
                 spawned += 1;
             }
-            let going: Vec<Entity> = living.extract_if(.., |(goes, _, _)| *goes <= step).map(|(_, entity, _)| entity).collect();
+            let going: Vec<Entity> =
+                living.extract_if(.., |(goes, _, _)| *goes <= step).map(|(_, entity, _)| entity).collect();
             let world = pair.server.world_mut();
             for entity in going {
                 world.despawn(entity);
@@ -291,6 +301,8 @@ fn as_many_comings_and_goings_as_there_are() {
         }
         assert_eq!(pair.seen().last(), Some(&(u32::MAX - 1)), "changes are told, {loss}");
         let kib = sidereal_process::max_rss_kb().unwrap_or(0);
-        println!("{spawned} spawns and despawns at loss {loss}: resident {warm_kib} KiB half way, {kib} KiB at the end");
+        println!(
+            "{spawned} spawns and despawns at loss {loss}: resident {warm_kib} KiB half way, {kib} KiB at the end"
+        );
     }
 }

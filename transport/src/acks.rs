@@ -183,7 +183,8 @@ mod tests {
         }
         acks.next_heartbeat().expect("three wait");
         acks.on_sent(&packet(PacketType::Data, 3));
-        for kind in [PacketType::Data, PacketType::Heartbeat, PacketType::Ping, PacketType::Pong, PacketType::Handshake] {
+        for kind in [PacketType::Data, PacketType::Heartbeat, PacketType::Ping, PacketType::Pong, PacketType::Handshake]
+        {
             let mut bytes = packet(kind, 900);
             acks.stamp(&mut bytes);
             let stamped = header(&bytes);

@@ -35,10 +35,10 @@ pub mod limits;
 mod link;
 #[cfg(not(target_family = "wasm"))]
 pub mod memory;
-#[cfg(not(target_family = "wasm"))]
-pub mod server;
 #[cfg_attr(target_family = "wasm", allow(dead_code))]
 mod rate;
+#[cfg(not(target_family = "wasm"))]
+pub mod server;
 #[cfg_attr(target_family = "wasm", allow(dead_code))]
 mod session;
 #[cfg_attr(target_family = "wasm", allow(dead_code))]

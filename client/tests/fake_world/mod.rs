@@ -30,8 +30,8 @@ use sidereal_client::{
     view::PurseShown,
 };
 use sidereal_protocol::{
-    control::{decode_frame, encode_frame},
     components::{Identity, Lode, Vitals},
+    control::{decode_frame, encode_frame},
     economy::{Bargain, DealKey},
     flight::{Controls, FlightState, HullKind, step},
     ids::{EntityId, NetId},

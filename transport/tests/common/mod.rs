@@ -18,8 +18,8 @@ use naia_bevy_server::events::ConnectEvent;
 use naia_bevy_server::{CommandsExt, Plugin as ServerPlugin, RoomKey, Server, UserKey};
 use naia_bevy_shared::{HandleWorldEvents, Property, Protocol, Replicate};
 use sidereal_transport::{
-    ClientHandle, ClientNetwork, ClientSocket, ConnectOptions, Identity, Limits, LinkStatus,
-    ListenerConfig, PeerKind, ServerConfig, ServerHandle, ServerSocket, Waker,
+    ClientHandle, ClientNetwork, ClientSocket, ConnectOptions, Identity, Limits, LinkStatus, ListenerConfig, PeerKind,
+    ServerConfig, ServerHandle, ServerSocket, Waker,
 };
 
 pub const VERSION: u32 = 3;
