@@ -137,7 +137,8 @@ impl Cluster {
         self.join_over(name, Some(conditions))
     }
 
-    fn join_over(&mut self, name: &str, conditions: Option<LinkConditions>) -> usize {
+    /// What a login gives to a player who is known by `name` from the first time on.
+    pub fn ticket(&self, name: &str) -> String {
         let account = match self.database.find_account(name).expect("the database answers") {
             Some(account) => account,
             None => {
@@ -146,8 +147,12 @@ impl Cluster {
                 account
             }
         };
+        self.tickets.issue(account.id, name, self.tickets.now_ms())
+    }
+
+    fn join_over(&mut self, name: &str, conditions: Option<LinkConditions>) -> usize {
         self.names.insert(name.to_owned());
-        let ticket = self.tickets.issue(account.id, name, self.tickets.now_ms());
+        let ticket = self.ticket(name);
         let (handle, socket) = self.network.connector(PeerKind::Player, PROTOCOL_VERSION);
         self.network.set_conditions_of(&handle, conditions);
         let app = sidereal_client::build_app(ClientConfig { ticket }, handle.clone(), socket);

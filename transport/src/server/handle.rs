@@ -13,6 +13,7 @@ use super::registry::Registry;
 use crate::PeerKind;
 use crate::error::StreamError;
 use crate::guard::ClientMessages;
+use crate::hub::Hub;
 use crate::session::{Inbound, Phase};
 use crate::stats::ServerStats;
 use crate::waker::Waker;
@@ -94,7 +95,8 @@ impl ServerHandle {
     /// then every message is refused. Auth messages reach naia unchecked unless some are declared, or
     /// [`gate_auth`](Self::gate_auth) keeps them from it. See [`ClientMessages`]. Later calls change nothing.
     pub fn set_client_messages(&self, messages: ClientMessages) {
-        if self.core.registry.hub.client_messages.set(messages).is_err() {
+        let set = |hub: &Arc<Hub>| hub.client_messages.set(messages.clone()).is_ok();
+        if !self.core.registry.hubs().into_iter().all(set) {
             tracing::error!("the client messages were declared before; the first declaration counts");
         }
     }
@@ -125,7 +127,7 @@ impl ServerHandle {
     /// The next peer that waits for a verdict, with its kind and its credential.
     pub fn poll_auth(&self) -> Option<(SocketAddr, PeerKind, Bytes)> {
         loop {
-            let (address, credential) = self.core.registry.hub.pop_auth()?;
+            let (address, credential) = self.core.registry.next_auth()?;
             // One that has gone meanwhile waits for nothing.
             if let Some(kind) = self.peer_kind(&address) {
                 return Some((address, kind, credential));
@@ -136,6 +138,14 @@ impl ServerHandle {
     /// Lets a peer in: naia takes it at its next receive.
     pub fn admit(&self, session: &SocketAddr) {
         self.core.gate.admit(*session);
+    }
+
+    /// naia's `ConnectEvent` for a session's user has come. naia keeps a user that has identified itself and never
+    /// connects for ever, and has no call that removes it. So when a session ends of which this was not said, the
+    /// transport finishes the handshake in the peer's place: the user's `ConnectEvent` comes at naia's next receive,
+    /// and the user can be disconnected.
+    pub fn note_connected(&self, session: &SocketAddr) {
+        self.core.registry.note_connected(*session);
     }
 
     /// Turns a peer away and tells it why. At most
@@ -172,7 +182,7 @@ impl ServerHandle {
 
     /// The next lane payload of any session. The sessions take turns.
     pub fn recv_lane(&self) -> Option<(SocketAddr, Bytes)> {
-        self.core.registry.hub.pop(Inbound::Lane)
+        self.core.registry.pop(Inbound::Lane)
     }
 
     /// Queues a stream frame for the next [`flush`](Self::flush).
@@ -190,7 +200,7 @@ impl ServerHandle {
     /// is not taken stops its sender, through QUIC's flow control. A player's frame is a violation, which
     /// ends its session.
     pub fn recv_stream(&self) -> Option<(SocketAddr, Bytes)> {
-        self.core.registry.hub.pop(Inbound::Stream)
+        self.core.registry.pop(Inbound::Stream)
     }
 
     /// The next session that ended, with the reason, for naia's user to be disconnected. Each comes once,
@@ -198,7 +208,7 @@ impl ServerHandle {
     /// end closed, and those that were rejected, come too.
     pub fn poll_closed(&self) -> Option<(SocketAddr, String)> {
         let registry = &self.core.registry;
-        let session = registry.hub.pop_closed()?;
+        let session = registry.hubs().into_iter().find_map(|hub| hub.pop_closed())?;
         registry.remove(&session.address);
         registry.admission.ended.one();
         let reason = match session.phase() {
@@ -225,7 +235,7 @@ impl ServerHandle {
 
     /// What the main loop sleeps on: woken by everything that arrives.
     pub fn waker(&self) -> Waker {
-        self.core.registry.hub.waker.clone()
+        self.core.registry.waker().clone()
     }
 
     /// All counters.
@@ -233,7 +243,7 @@ impl ServerHandle {
         let registry = &self.core.registry;
         ServerStats {
             sessions: registry.len() as u64,
-            traffic: registry.hub.counters.snapshot(),
+            traffic: registry.counters().snapshot(),
             admission: registry.admission.snapshot(),
         }
     }

@@ -11,6 +11,9 @@ use naia_bevy_server::transport::{
 use super::handle::Core;
 use crate::session::Inbound;
 
+/// naia's `ClientConnectRequest`, as its clients send it: the kind of packet, an empty header, the kind of handshake.
+const CONNECT_REQUEST: [u8; 9] = [2, 0, 0, 0, 0, 0, 0, 0, 0x10];
+
 /// The socket to give to naia's `Server::listen`.
 pub struct ServerSocket {
     pub(super) core: Arc<Core>,
@@ -69,10 +72,14 @@ struct AuthRequests {
 impl AuthReceiver for AuthRequests {
     fn receive(&mut self) -> Result<Option<(SocketAddr, &[u8])>, RecvError> {
         let next = if self.core.gate.is_closed() {
-            self.core.gate.take_admitted().map(|address| {
-                self.core.registry.note_user(address);
-                (address, Bytes::new())
-            })
+            let registry = &self.core.registry;
+            // Of one that has gone meanwhile naia never hears.
+            std::iter::from_fn(|| self.core.gate.take_admitted()).find(|address| registry.get(address).is_some()).map(
+                |address| {
+                    registry.note_user(address);
+                    (address, Bytes::new())
+                },
+            )
         } else {
             self.core.registry.pop_auth()
         };
@@ -105,9 +112,25 @@ struct PacketsIn {
 
 impl PacketReceiver for PacketsIn {
     fn receive(&mut self) -> Result<Option<(SocketAddr, &[u8])>, RecvError> {
-        Ok(self.core.registry.hub.pop(Inbound::Naia).map(|(address, packet)| {
+        let registry = &self.core.registry;
+        let unfinished = || registry.pop_unfinished().map(|address| (address, Bytes::from_static(&CONNECT_REQUEST)));
+        Ok(registry.pop(Inbound::Naia).or_else(unfinished).map(|(address, packet)| {
             self.current = packet;
             (address, &self.current[..])
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use naia_shared::handshake::HandshakeHeader;
+    use naia_shared::{BitWriter, PacketType, Serde, StandardHeader};
+
+    #[test]
+    fn the_packet_that_finishes_a_handshake_is_naias() {
+        let mut writer = BitWriter::new();
+        StandardHeader::new(PacketType::Handshake, 0, 0, 0).ser(&mut writer);
+        HandshakeHeader::ClientConnectRequest.ser(&mut writer);
+        assert_eq!(*writer.to_bytes(), super::CONNECT_REQUEST);
     }
 }
