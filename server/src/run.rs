@@ -24,9 +24,7 @@ use sidereal_protocol::{
     secret::check_shard_secret,
     tick::{SimTick, TICK_HZ},
 };
-use sidereal_transport::{
-    Identity, ListenerConfig, PeerKind, ServerConfig, ServerHandle, TransportError, bind,
-};
+use sidereal_transport::{Identity, ListenerConfig, PeerKind, ServerConfig, ServerHandle, TransportError, bind};
 use std::{
     fmt,
     path::Path,

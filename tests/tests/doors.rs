@@ -1,6 +1,6 @@
 //! Peers that are let in and do not come through naia's handshake: they are forgotten everywhere, and in naia too.
 
-use naia_bevy_server::Server;
+use naia_bevy_server::{Server, UserKey};
 use sidereal_protocol::{messages::TAKEN_OVER, tick::TICK_HZ};
 use sidereal_server::{admission::CONNECT_DEADLINE, link::Link};
 use sidereal_tests::cluster::{Cluster, PERFECT, PlayerSide};
@@ -9,17 +9,17 @@ use sidereal_transport::LinkStatus;
 /// Until a session's end has been told to everybody: the transport gives up on a silent peer after ten seconds.
 const PATIENCE_TICKS: u64 = (CONNECT_DEADLINE.as_secs() + 15) * TICK_HZ as u64;
 
-/// Users that naia keeps, those of them that have told their token, and those that are connected.
-#[derive(Debug, PartialEq, Eq)]
+/// Users that naia keeps, those of them that have told their token, and how many are connected.
+#[derive(Debug)]
 struct Users {
     all: usize,
-    identified: usize,
+    identified: Vec<UserKey>,
     connected: usize,
 }
 
 fn users(cluster: &mut Cluster) -> Users {
     fn count(naia: Server<'_>) -> Users {
-        Users { all: naia.users_count(), identified: naia.user_keys().len(), connected: naia.user_count() }
+        Users { all: naia.users_count(), identified: naia.user_keys(), connected: naia.user_count() }
     }
     cluster.server.world_mut().run_system_cached(count).expect("the server has naia")
 }
@@ -32,12 +32,12 @@ fn kept(cluster: &mut Cluster) -> (usize, u64, usize) {
 
 /// A player whose client has told naia its token and does nothing more. Its session lives as long as it.
 fn stalled(cluster: &mut Cluster, name: &str) -> PlayerSide {
-    let identified = users(cluster).identified + 1;
+    let before = users(cluster).identified;
     let index = cluster.join(name);
     for _ in 0..PATIENCE_TICKS {
         let users = users(cluster);
-        if users.identified == identified {
-            assert_eq!(users.connected, cluster.players.len(), "one shard, and the players but this one: {users:?}");
+        if users.identified.iter().any(|user| !before.contains(user)) {
+            assert_eq!(users.connected, cluster.players.len(), "the shard, and the players but this one: {users:?}");
             return cluster.players.remove(index);
         }
         cluster.tick_once();
@@ -65,12 +65,13 @@ fn who_is_let_in_and_never_connects_is_forgotten_everywhere() {
             }
         }
     }
-    assert!(users(&mut cluster).all > 8, "naia knows them");
+    let (_, sessions, all) = kept(&mut cluster);
+    assert!(sessions > 2 && all > 2, "the last ones are still known");
     cluster.ticks(PATIENCE_TICKS);
     assert_eq!(kept(&mut cluster), before);
-    let told = waiting.iter().filter(|peer| {
-        matches!(peer.handle.status(), LinkStatus::Closed(reason) if reason.contains("not finished in time"))
-    });
+    let told = waiting.iter().filter(
+        |peer| matches!(peer.handle.status(), LinkStatus::Closed(reason) if reason.contains("not finished in time")),
+    );
     assert_eq!(told.count(), 7);
     assert!(cluster.tally().admissions_overdue >= 7);
     // It goes on as usual.

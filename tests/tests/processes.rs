@@ -253,7 +253,10 @@ fn who_may_not_come_in_is_told_why_and_nobody_else_notices() {
     let wrong_hash = "0f".repeat(32);
     let player_addr = server.player_addr.to_string();
     for (changes, says) in [
-        ([("--shard-secret", "another one, which is as long as one has to be")], ["shard secret", "SIDEREAL_SHARD_SECRET"]),
+        (
+            [("--shard-secret", "another one, which is as long as one has to be")],
+            ["shard secret", "SIDEREAL_SHARD_SECRET"],
+        ),
         ([("--certificate-hash", &wrong_hash[..])], ["certificate is not the pinned one", "get the current hash"]),
         ([("--server", &player_addr)], ["for players, not for shards", "shard address"]),
     ] {
