@@ -1,6 +1,7 @@
 //! The server's configuration, parsed once from flags and environment.
 
 use crate::{
+    door::DoorOptions,
     rate_limit::Rates,
     supabase::{Algorithm, KeyTimes, SupabaseConfig, SupabaseConfigError},
 };
@@ -164,7 +165,7 @@ pub struct Config {
     /// the environment). Without it DATABASE_URL counts, and without that sqlite://sidereal.sqlite.
     #[arg(long, env = "SIDEREAL_DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<DatabaseUrl>,
-    /// What shards must present; best given by the environment, where other users cannot read it.
+    /// What shards must present, 32 bytes or more; best given by the environment, where other users cannot read it.
     #[arg(long, env = "SIDEREAL_SHARD_SECRET", hide_env_values = true)]
     pub shard_secret: Secret,
     /// Seed of a new world. A world that is stored keeps its own, and another one here is refused.
@@ -176,6 +177,9 @@ pub struct Config {
     /// Limits of the HTTP API.
     #[command(flatten)]
     pub http: HttpOptions,
+    /// Limits of the addresses for players and shards.
+    #[command(flatten)]
+    pub door: DoorOptions,
     /// Players in browsers.
     #[command(flatten)]
     pub web: WebOptions,

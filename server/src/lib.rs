@@ -9,6 +9,7 @@
 //! tests.
 
 pub mod accounts;
+pub mod admission;
 pub mod census;
 pub mod certificate;
 pub mod chat;
@@ -18,6 +19,7 @@ pub mod core;
 pub mod db;
 pub mod db_tool;
 pub mod deals;
+pub mod door;
 pub mod goods;
 pub mod granting;
 pub mod handoff;
@@ -82,7 +84,11 @@ pub struct ServerParts {
 /// due.
 pub fn build_app(parts: ServerParts) -> App {
     let mut app = App::new();
-    let mut config = NaiaServerConfig { require_auth: false, ..NaiaServerConfig::default() };
+    let mut config = NaiaServerConfig {
+        require_auth: false,
+        pending_auth_timeout: admission::CONNECT_DEADLINE,
+        ..NaiaServerConfig::default()
+    };
     // The transport notices a dead peer, and `link` one that stands still. naia hears from the transport for each of its
     // peers (see `acks` there), so this only ends a session that the transport has forgotten.
     config.connection.disconnection_timeout_duration = Duration::from_secs(15);

@@ -1,6 +1,10 @@
 //! The way to the peers: who may come in, who has come and gone, and frames to shards.
 
-use crate::{core::Core, tickets::TicketOffice};
+use crate::{
+    admission::{Admissions, Admitted},
+    core::Core,
+    tickets::TicketOffice,
+};
 use bevy::prelude::{MessageReader, Resource};
 use bytes::Bytes;
 use naia_bevy_server::{
@@ -11,22 +15,12 @@ use sha2::{Digest, Sha256};
 use sidereal_protocol::{
     control::{ToShard, encode_frame},
     ids::{AccountId, ShardId},
-    messages::{Credential, ToPlayer},
+    messages::{Credential, TAKEN_OVER, ToPlayer},
     tick::TICK_HZ,
 };
 use sidereal_transport::{PeerKind, ServerHandle};
-use std::{
-    collections::{BTreeMap, HashMap},
-    net::SocketAddr,
-};
-use tracing::{error, info, warn};
-
-/// A peer whose credential was good, until naia says that it is connected.
-#[derive(Debug, Clone)]
-enum Admitted {
-    Player { account: AccountId, name: String },
-    Shard { name: String },
-}
+use std::{collections::BTreeMap, net::SocketAddr};
+use tracing::{debug, error, info, warn};
 
 /// The transport, and what decides who may use it.
 #[derive(Resource)]
@@ -36,8 +30,8 @@ pub struct Link {
     tickets: TicketOffice,
     /// The digest, so that comparing it tells nothing of the secret by its time.
     shard_secret: [u8; 32],
-    /// Bounded by the transport's sessions.
-    admitted: HashMap<SocketAddr, Admitted>,
+    /// Who is not connected yet.
+    pub admissions: Admissions,
     users: BTreeMap<SocketAddr, Connected>,
 }
 
@@ -66,7 +60,7 @@ impl Link {
             transport,
             tickets,
             shard_secret: Sha256::digest(shard_secret).into(),
-            admitted: HashMap::new(),
+            admissions: Admissions::default(),
             users: BTreeMap::new(),
         }
     }
@@ -134,8 +128,9 @@ impl Core<'_, '_> {
     }
 
     fn peer_connected(&mut self, user: UserKey) {
-        let address = self.naia.user(&user).address();
-        match self.link.admitted.remove(&address) {
+        let Some(address) = self.naia.user_opt(&user).map(|user| user.address()) else { return };
+        self.link.transport.note_connected(&address);
+        match self.link.admissions.take(&address) {
             Some(Admitted::Player { account, name }) => {
                 self.link.users.insert(address, Connected::new(user));
                 self.player_connected(address, account, name);
@@ -144,16 +139,20 @@ impl Core<'_, '_> {
                 self.link.users.insert(address, Connected::new(user));
                 self.shard_connected(address, name);
             }
+            // Its session has ended within naia's handshake, which the transport finished for it; or just now.
             None => {
-                warn!(%address, "a peer connected that was not admitted; closing it");
+                debug!(%address, "a peer connected that is not waited for (any more)");
                 self.link.transport.close(&address, "not admitted");
+                if let Some(mut user) = self.naia.user_mut_opt(&user) {
+                    user.disconnect();
+                }
             }
         }
     }
 
     /// Forgets a peer, whichever of naia and the transport noticed first.
     fn peer_gone(&mut self, address: SocketAddr, reason: &str) {
-        self.link.admitted.remove(&address);
+        self.link.admissions.take(&address);
         let Some(Connected { user, .. }) = self.link.users.remove(&address) else { return };
         self.player_gone(address, reason);
         self.shard_gone(address, reason);
@@ -168,7 +167,11 @@ pub fn judge_credentials(mut core: Core<'_, '_>) {
     while let Some((address, kind, credential)) = core.link.transport.poll_auth() {
         match core.link.judge(kind, &credential) {
             Ok(admitted) => {
-                core.link.admitted.insert(address, admitted);
+                let now = core.clock.tick;
+                if let Some(first) = core.link.admissions.admit(address, admitted, now) {
+                    core.tally.admissions_displaced += 1;
+                    core.link.transport.close(&first, TAKEN_OVER);
+                }
                 core.link.transport.admit(&address);
             }
             Err(reason) => {
@@ -193,6 +196,13 @@ pub fn track_peers(
     for DisconnectEvent(_, address, reason) in disconnected.read() {
         core.link.transport.close(address, "disconnected");
         core.peer_gone(*address, &format!("{reason:?}"));
+    }
+    let now = core.clock.tick;
+    while let Some(address) = core.link.admissions.overdue(now) {
+        let remote = core.link.transport.remote_addr(&address);
+        info!(?remote, "a peer was let in and does not connect; closing it");
+        core.tally.admissions_overdue += 1;
+        core.link.transport.close(&address, "the connection was not finished in time: connect again");
     }
     while let Some((address, reason)) = core.link.transport.poll_closed() {
         core.peer_gone(address, &reason);

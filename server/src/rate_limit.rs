@@ -5,8 +5,10 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
+
+use sidereal_transport::network_of;
 
 /// Buckets of one kind that are remembered, about a megabyte. A bucket that is full again is forgotten; while more than
 /// this many are not, all who are new share one bucket.
@@ -187,7 +189,7 @@ impl RateLimits {
     /// # Errors
     /// [`ComeBack`] when the address has asked too often.
     pub fn request(&self, address: IpAddr, now_ms: u64) -> Result<(), ComeBack> {
-        lock(&self.addresses).take(peer(address), now_ms)
+        lock(&self.addresses).take(network_of(address), now_ms)
     }
 
     /// Whether a login under a name may be tried. Names are alike in whatever case.
@@ -208,17 +210,10 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whom an address stands for: of IPv6 the network of 64 bits, for one subscriber has at least that.
-fn peer(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
-        v4 => v4,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv6Addr;
 
     #[test]
     fn a_minutes_worth_passes_at_once_and_then_one_by_one() {

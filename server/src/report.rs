@@ -87,6 +87,10 @@ pub struct Tally {
     pub inputs_over_rate: u64,
     /// Refused credentials.
     pub refused: u64,
+    /// Peers that were let in and closed as they did not connect in time.
+    pub admissions_overdue: u64,
+    /// Peers that were let in and closed, before they connected, for another one of the same account.
+    pub admissions_displaced: u64,
     /// Malformed packets of players.
     pub bad_packets: u64,
     /// Sessions that ended without a goodbye.
@@ -193,6 +197,8 @@ pub struct Report {
     inputs_applied: u64,
     inputs_over_rate: u64,
     refused: u64,
+    admissions_overdue: u64,
+    admissions_displaced: u64,
     bad_packets: u64,
     sessions_dropped: u64,
     shards_lost: u64,
@@ -251,6 +257,8 @@ impl Core<'_, '_> {
             inputs_applied: self.audit.inputs_applied(),
             inputs_over_rate: tally.inputs_over_rate,
             refused: tally.refused,
+            admissions_overdue: tally.admissions_overdue,
+            admissions_displaced: tally.admissions_displaced,
             bad_packets: tally.bad_packets,
             sessions_dropped: tally.sessions_dropped,
             shards_lost: tally.shards_lost,
@@ -355,6 +363,18 @@ pub fn show_status(mut core: Core<'_, '_>, shown: Option<Res<'_, Shown>>, start:
         text.counter("sidereal_ledger_failures_total", "Transactions that failed.", books.failures);
     }
     text.counter("sidereal_refused_total", "Tickets and secrets refused.", core.tally.refused);
+    text.counter(
+        "sidereal_admissions_overdue_total",
+        "Peers let in that did not connect in time.",
+        core.tally.admissions_overdue,
+    );
+    text.counter(
+        "sidereal_admissions_displaced_total",
+        "Peers let in and closed for another one of the same account.",
+        core.tally.admissions_displaced,
+    );
+    text.gauge("sidereal_admissions", "Peers let in that are not connected yet.", core.link.admissions.len());
+    text.gauge("sidereal_naia_users", "Users that naia keeps, connected or not.", core.naia.users_count());
     text.counter("sidereal_bad_packets_total", "Malformed packets of players.", core.tally.bad_packets);
     let transport = core.link.transport.stats();
     for (name, value) in transport.traffic.iter().chain(transport.admission.iter()) {

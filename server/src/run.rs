@@ -21,11 +21,10 @@ use anyhow::{Context, bail};
 use bevy::{ecs::system::SystemState, prelude::App};
 use sidereal_protocol::{
     limits::PROTOCOL_VERSION,
+    secret::check_shard_secret,
     tick::{SimTick, TICK_HZ},
 };
-use sidereal_transport::{
-    Identity, Limits, ListenerConfig, PeerKind, ServerConfig, ServerHandle, TransportError, bind,
-};
+use sidereal_transport::{Identity, ListenerConfig, PeerKind, ServerConfig, ServerHandle, TransportError, bind};
 use std::{
     fmt,
     path::Path,
@@ -108,6 +107,7 @@ fn start(config: &Config) -> anyhow::Result<Running> {
     if let Some(path) = &config.report {
         check_writable(path)?;
     }
+    check_shard_secret(&config.shard_secret.0)?;
     // Before anything is touched; the port is known when it is bound.
     config.advertised_player_addr(config.player_addr)?;
     let web = config.web.web_dir.as_deref().map(WebFiles::load).transpose()?.map(Arc::new);
@@ -133,7 +133,7 @@ fn start(config: &Config) -> anyhow::Result<Running> {
         player_certificate: Some(certificate.live.clone()),
         allowed_origins: config.allowed_origins(),
         protocol_version: PROTOCOL_VERSION,
-        limits: Limits::default(),
+        limits: config.door.limits(),
     })
     .map_err(with_flag)?;
     let address = |kind| transport.local_addr(kind).context("the transport does not say where it listens");

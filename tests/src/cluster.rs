@@ -162,7 +162,8 @@ impl Cluster {
         self.guests.len() - 1
     }
 
-    fn connect(&mut self, name: &str) -> (App, ClientHandle) {
+    /// What a login gives to a player who is known by `name` from the first time on.
+    pub fn ticket(&self, name: &str) -> String {
         let account = match self.database.find_account(name).expect("the database answers") {
             Some(account) => account,
             None => {
@@ -171,8 +172,12 @@ impl Cluster {
                 account
             }
         };
+        self.tickets.issue(account.id, name, self.tickets.now_ms())
+    }
+
+    fn connect(&mut self, name: &str) -> (App, ClientHandle) {
         self.names.insert(name.to_owned());
-        let ticket = self.tickets.issue(account.id, name, self.tickets.now_ms());
+        let ticket = self.ticket(name);
         let (handle, socket) = self.network.connector(PeerKind::Player, PROTOCOL_VERSION);
         (sidereal_client::build_app(ClientConfig { ticket }, handle.clone(), socket), handle)
     }

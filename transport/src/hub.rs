@@ -1,5 +1,6 @@
-//! What the sessions of one end share: limits, counters, the waker, and the lists of sessions that have
-//! something to read or to send. Runs in every process.
+//! What the sessions of one network thread share: limits, counters, the waker, and the lists of sessions that have
+//! something to read or to send. Runs in every process. A server has one for players and one for shards, with the same
+//! counters and waker.
 //!
 //! Reading takes one item of the first session in a list and puts the session at its end: no session
 //! starves another. Locks: a list's may be taken while a session's is held, never the other way round.
@@ -25,7 +26,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 pub(crate) struct Hub {
     pub(crate) limits: Limits,
-    pub(crate) counters: TrafficCounters,
+    pub(crate) counters: Arc<TrafficCounters>,
     pub(crate) waker: Waker,
     /// Tells the network thread that [`Hub::take_dirty`] has something.
     pub(crate) flush_wake: Notify,
@@ -58,10 +59,19 @@ impl Ready {
 
 impl Hub {
     pub(crate) fn new(limits: Limits) -> Arc<Self> {
+        Self::sharing(limits, Arc::default(), Waker::new())
+    }
+
+    /// Another one for the same main loop.
+    pub(crate) fn beside(&self) -> Arc<Self> {
+        Self::sharing(self.limits.clone(), self.counters.clone(), self.waker.clone())
+    }
+
+    fn sharing(limits: Limits, counters: Arc<TrafficCounters>, waker: Waker) -> Arc<Self> {
         Arc::new(Self {
             limits,
-            counters: TrafficCounters::default(),
-            waker: Waker::new(),
+            counters,
+            waker,
             flush_wake: Notify::new(),
             ready: Mutex::default(),
             unacknowledged: Mutex::default(),

@@ -53,7 +53,7 @@ pub use client::{ClientHandle, ClientNetwork, ClientSocket, ConnectOptions, Link
 pub use error::{BindError, StreamError, TransportError};
 pub use limits::{Limits, MAX_AUTH_BYTES, MAX_FRAME_BYTES, MAX_LANE_BYTES, MAX_PLAYER_FRAME_BYTES, Rate};
 #[cfg(not(target_family = "wasm"))]
-pub use server::{AllowedOrigins, ListenerConfig, ServerConfig, ServerHandle, ServerSocket, bind};
+pub use server::{AllowedOrigins, ListenerConfig, ServerConfig, ServerHandle, ServerSocket, bind, network_of};
 pub use stats::{ClientStats, ServerStats};
 pub use waker::Waker;
 pub use wire::{CERTIFICATES_DIFFER, VERSIONS_DIFFER};

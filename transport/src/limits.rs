@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::PeerKind;
 pub use crate::rate::Rate;
 
 /// Longest lane payload. With the lane's prefix, the WebTransport session id and QUIC's own header
@@ -38,19 +39,31 @@ pub struct Limits {
     /// How long a closing side waits for its stream to reach the peer.
     pub drain_deadline: Duration,
 
-    /// Connections that are not yet sessions; more are refused and counted.
+    /// Connections of one listener that are not yet sessions; more are refused and counted.
     pub pending_total: usize,
     /// Above this many pending connections, unvalidated addresses must prove themselves (QUIC retry).
     pub pending_retry_above: usize,
-    /// Sessions and pending connections of one IP address. Bots and shards share one.
+    /// Sessions and pending connections of one IPv4 address, or of one IPv6 network of 64 bits. Bots share one.
     pub sessions_per_address: usize,
-    /// Sessions of the whole server.
+    /// Sessions and pending connections of players.
     pub sessions_total: usize,
+    /// Those of shards, whose places no player takes: more than there are shards, for those that come again.
+    pub shard_sessions_total: usize,
+
+    /// Handshakes that one network (as above) may start in a second, and ten seconds' worth at once; more are not
+    /// answered, and counted. 0 is no limit.
+    pub handshakes_per_network: u32,
+    /// Handshakes that a listener takes in a second and at once; more are not answered, and counted. Each costs
+    /// the server half a millisecond or more. 0 is no limit.
+    pub handshakes_total: u32,
+    /// Handshakes in a second with addresses that are not validated, which may be made up; above it they must
+    /// prove themselves (QUIC retry).
+    pub unproven_handshakes: u32,
 
     /// Datagrams (naia's and the lane's) of one session that wait for the main loop; the newest is
     /// dropped past it, and counted. Four ticks of a busy shard.
     pub inbound_datagrams_per_session: usize,
-    /// The same over all sessions: the memory that a crowd can fill.
+    /// The same over all players, and over all shards: the memory that a crowd can fill.
     pub inbound_datagrams_total: usize,
     /// Bytes of stream frames of one session that wait for the main loop; past it the peer is not
     /// read from, and QUIC's flow control stops it.
@@ -98,6 +111,10 @@ impl Default for Limits {
             pending_retry_above: 64,
             sessions_per_address: 512,
             sessions_total: 4096,
+            shard_sessions_total: 256,
+            handshakes_per_network: 50,
+            handshakes_total: 500,
+            unproven_handshakes: 32,
             inbound_datagrams_per_session: 512,
             inbound_datagrams_total: 65_536,
             inbound_stream_bytes: 8 << 20,
@@ -112,6 +129,16 @@ impl Default for Limits {
             violations_before_close: 100,
             datagram_send_buffer_bytes: 64 << 10,
             udp_socket_buffer_bytes: 4 << 20,
+        }
+    }
+}
+
+impl Limits {
+    /// Sessions and pending connections of one kind of peers.
+    pub fn sessions_of(&self, kind: PeerKind) -> usize {
+        match kind {
+            PeerKind::Player => self.sessions_total,
+            PeerKind::Shard => self.shard_sessions_total,
         }
     }
 }

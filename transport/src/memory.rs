@@ -193,7 +193,7 @@ impl MemoryNetwork {
     /// word; [`ServerHandle::shutdown`] first ends them cleanly.
     pub fn server(&self, protocol_version: u32) -> (ServerHandle, ServerSocket) {
         let mut net = lock(&self.shared);
-        let registry = Registry::new(Hub::new(net.limits.clone()), protocol_version);
+        let registry = Registry::new(net.limits.clone(), protocol_version);
         net.server = Some(Arc::downgrade(&registry));
         let backend = Box::new(ServerEnd { net: self.shared.clone(), registry: registry.clone() });
         ServerHandle::new(server::Core { registry, backend, gate: Default::default() })
@@ -503,7 +503,9 @@ impl server::Backend for ServerEnd {
     }
 
     fn flush(&self) {
-        lock(&self.net).flush(&self.registry.hub);
+        for hub in self.registry.hubs() {
+            lock(&self.net).flush(hub);
+        }
     }
 
     fn shutdown(&self) {
@@ -521,7 +523,7 @@ impl Drop for ServerEnd {
         let mut net = lock(&self.net);
         let now_ms = net.now_ms;
         for link in &mut net.links {
-            let ours = |server: &Arc<Session>| Arc::ptr_eq(&server.hub, &self.registry.hub);
+            let ours = |server: &Arc<Session>| Arc::ptr_eq(&server.hub, self.registry.hub(server.kind));
             // Those that were closed still have their goodbye on the way.
             if link.server.as_ref().is_some_and(|s| ours(s) && s.close_request().is_none()) {
                 link.cut_since.get_or_insert(now_ms);

@@ -453,6 +453,11 @@ impl Session {
         lock(&self.inner).phase.clone()
     }
 
+    /// Whether naia's handshake has begun: the peer has told naia who it is.
+    pub(crate) fn has_identified(&self) -> bool {
+        lock(&self.inner).guard.has_identified()
+    }
+
     pub(crate) fn remote(&self) -> Option<SocketAddr> {
         #[cfg(not(target_family = "wasm"))]
         if let Some(quic) = self.quic.get() {

@@ -77,7 +77,7 @@ counters! {
         frame_bytes_sent,
         /// Bytes of stream frames received.
         frame_bytes_received,
-        /// Calls of `flush` that had something to send.
+        /// Calls of `flush` that had something to send, for each network thread that had.
         flushes,
         /// Lane payloads over the size limit, refused.
         lane_oversize,
@@ -115,8 +115,12 @@ counters! {
         attempts,
         /// Attempts turned away because too many were pending.
         refused_pending,
-        /// Attempts turned away because their address, or the server, had too many sessions.
+        /// Attempts turned away because their network, or all together, had too many sessions.
         refused_sessions,
+        /// Attempts left without an answer because their network starts too many handshakes.
+        ignored_network_rate,
+        /// Attempts left without an answer because all networks together start too many handshakes.
+        ignored_total_rate,
         /// Attempts that were told to prove their address first.
         retried,
         /// Attempts that failed before an auth request was read: TLS, HTTP/3, path, time.

@@ -17,7 +17,7 @@ use std::{
 use tempfile::TempDir;
 
 /// What the shards of these tests present.
-pub const SECRET: &str = "the shards' own";
+pub const SECRET: &str = "the shards' own, and as long as one has to be";
 
 /// The password of every pilot of these tests.
 const PASSWORD: &str = "correct horse battery";

@@ -57,6 +57,11 @@ const CONNECT: u64 = 2;
 const DISCONNECT: u64 = 5;
 
 impl Guard {
+    /// Whether a packet with the peer's token was let through.
+    pub(crate) fn has_identified(&self) -> bool {
+        self.identified
+    }
+
     /// Whether naia may see this packet of a client.
     pub(crate) fn check(&mut self, packet: &[u8]) -> Result<(), Refused> {
         if packet.len() > MAX_NAIA_PACKET_BYTES {

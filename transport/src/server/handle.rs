@@ -99,7 +99,7 @@ impl ServerHandle {
     /// `require_auth: false`), for it trusts what it reads, and ten bytes of a stranger would end it.
     pub fn poll_auth(&self) -> Option<(SocketAddr, PeerKind, Bytes)> {
         loop {
-            let (address, credential) = self.core.registry.hub.pop_auth()?;
+            let (address, credential) = self.core.registry.next_auth()?;
             // One that has gone meanwhile waits for nothing.
             if let Some(kind) = self.peer_kind(&address) {
                 return Some((address, kind, credential));
@@ -110,6 +110,14 @@ impl ServerHandle {
     /// Lets a peer in: naia takes it at its next receive.
     pub fn admit(&self, session: &SocketAddr) {
         self.core.gate.admit(*session);
+    }
+
+    /// naia's `ConnectEvent` for a session's user has come. naia keeps a user that has identified itself and never
+    /// connects for ever, and has no call that removes it. So when a session ends of which this was not said, the
+    /// transport finishes the handshake in the peer's place: the user's `ConnectEvent` comes at naia's next receive,
+    /// and the user can be disconnected.
+    pub fn note_connected(&self, session: &SocketAddr) {
+        self.core.registry.note_connected(*session);
     }
 
     /// Turns a peer away and tells it why. At most
@@ -137,7 +145,7 @@ impl ServerHandle {
 
     /// The next lane payload of any session. The sessions take turns.
     pub fn recv_lane(&self) -> Option<(SocketAddr, Bytes)> {
-        self.core.registry.hub.pop(Inbound::Lane)
+        self.core.registry.pop(Inbound::Lane)
     }
 
     /// Queues a stream frame for the next [`flush`](Self::flush).
@@ -156,7 +164,7 @@ impl ServerHandle {
     /// is not taken stops its sender, through QUIC's flow control. A player's are at most
     /// [`MAX_PLAYER_FRAME_BYTES`](crate::MAX_PLAYER_FRAME_BYTES) long.
     pub fn recv_stream(&self) -> Option<(SocketAddr, Bytes)> {
-        self.core.registry.hub.pop(Inbound::Stream)
+        self.core.registry.pop(Inbound::Stream)
     }
 
     /// The next session that ended, with the reason, for naia's user to be disconnected. Each comes once,
@@ -164,7 +172,7 @@ impl ServerHandle {
     /// end closed, and those that were rejected, come too.
     pub fn poll_closed(&self) -> Option<(SocketAddr, String)> {
         let registry = &self.core.registry;
-        let session = registry.hub.pop_closed()?;
+        let session = registry.hubs().into_iter().find_map(|hub| hub.pop_closed())?;
         registry.remove(&session.address);
         registry.admission.ended.one();
         let reason = match session.phase() {
@@ -197,7 +205,7 @@ impl ServerHandle {
 
     /// What the main loop sleeps on: woken by everything that arrives.
     pub fn waker(&self) -> Waker {
-        self.core.registry.hub.waker.clone()
+        self.core.registry.waker().clone()
     }
 
     /// All counters.
@@ -205,7 +213,7 @@ impl ServerHandle {
         let registry = &self.core.registry;
         ServerStats {
             sessions: registry.len() as u64,
-            traffic: registry.hub.counters.snapshot(),
+            traffic: registry.counters().snapshot(),
             admission: registry.admission.snapshot(),
         }
     }

@@ -12,6 +12,9 @@ use super::handle::Core;
 use crate::acks::HEARTBEAT_BYTES;
 use crate::session::Inbound;
 
+/// naia's `ClientConnectRequest`, as its clients send it: the kind of packet, an empty header, the kind of handshake.
+const CONNECT_REQUEST: [u8; 9] = [2, 0, 0, 0, 0, 0, 0, 0, 0x10];
+
 /// The socket to give to naia's `Server::listen`.
 pub struct ServerSocket {
     pub(super) core: Arc<Core>,
@@ -68,8 +71,12 @@ struct AuthRequests {
 
 impl AuthReceiver for AuthRequests {
     fn receive(&mut self) -> Result<Option<(SocketAddr, &[u8])>, RecvError> {
-        Ok(self.core.gate.take_admitted().map(|address| {
-            self.core.registry.note_user(address);
+        let registry = &self.core.registry;
+        // Of one that has gone meanwhile naia never hears.
+        let next =
+            std::iter::from_fn(|| self.core.gate.take_admitted()).find(|address| registry.get(address).is_some());
+        Ok(next.map(|address| {
+            registry.note_user(address);
             (address, &[][..])
         }))
     }
@@ -98,15 +105,30 @@ struct PacketsIn {
 
 impl PacketReceiver for PacketsIn {
     fn receive(&mut self) -> Result<Option<(SocketAddr, &[u8])>, RecvError> {
-        let hub = &self.core.registry.hub;
+        let registry = &self.core.registry;
         // Before anything else: naia must know what was delivered before it sends again.
-        if let Some((address, heartbeat)) = hub.pop_heartbeat() {
+        if let Some((address, heartbeat)) = registry.pop_heartbeat() {
             self.heartbeat = heartbeat;
             return Ok(Some((address, &self.heartbeat)));
         }
-        Ok(hub.pop(Inbound::Naia).map(|(address, packet)| {
+        let unfinished = || registry.pop_unfinished().map(|address| (address, Bytes::from_static(&CONNECT_REQUEST)));
+        Ok(registry.pop(Inbound::Naia).or_else(unfinished).map(|(address, packet)| {
             self.current = packet;
             (address, &self.current[..])
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use naia_shared::handshake::HandshakeHeader;
+    use naia_shared::{BitWriter, PacketType, Serde, StandardHeader};
+
+    #[test]
+    fn the_packet_that_finishes_a_handshake_is_naias() {
+        let mut writer = BitWriter::new();
+        StandardHeader::new(PacketType::Handshake, 0, 0, 0).ser(&mut writer);
+        HandshakeHeader::ClientConnectRequest.ser(&mut writer);
+        assert_eq!(*writer.to_bytes(), super::CONNECT_REQUEST);
     }
 }

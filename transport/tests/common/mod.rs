@@ -131,6 +131,10 @@ impl TestServer {
         self.app.world().resource::<Seen>()
     }
 
+    pub fn seen_mut(&mut self) -> bevy::ecs::world::Mut<'_, Seen> {
+        self.app.world_mut().resource_mut::<Seen>()
+    }
+
     pub fn set_place(&mut self, x: u32) {
         *self.app.world_mut().get_mut::<Place>(self.entity).unwrap().x = x;
     }
