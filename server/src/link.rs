@@ -8,6 +8,7 @@ use naia_bevy_server::{
     events::{ConnectEvent, DisconnectEvent},
 };
 use sha2::{Digest, Sha256};
+use sidereal_process::log_limited;
 use sidereal_protocol::{
     control::{ToShard, encode_frame},
     ids::{AccountId, ShardId},
@@ -20,7 +21,6 @@ use std::{
     collections::{BTreeMap, HashMap},
     net::SocketAddr,
 };
-use tracing::{error, info, warn};
 
 /// A peer whose credential was good, until naia says that it is connected.
 #[derive(Debug, Clone)]
@@ -95,13 +95,13 @@ impl Core<'_, '_> {
         let frame = match encode_frame(message) {
             Ok(frame) => frame,
             Err(problem) => {
-                error!(%shard, %problem, "a frame could not be encoded; it is not sent");
+                log_limited!(error, %shard, %problem, "a frame could not be encoded; it is not sent");
                 self.tally.violations += 1;
                 return;
             }
         };
         if let Err(problem) = self.link.transport.send_stream(&address, Bytes::from(frame)) {
-            warn!(%shard, %problem, "shard does not take its frames; closing it");
+            log_limited!(warn, %shard, %problem, "shard does not take its frames; closing it");
             self.link.transport.close(&address, "the control stream is stuck: connect again");
         }
     }
@@ -123,7 +123,7 @@ impl Core<'_, '_> {
                 self.shard_connected(address, name);
             }
             None => {
-                warn!(%address, "a peer connected that was not admitted; closing it");
+                log_limited!(warn, %address, "a peer connected that was not admitted; closing it");
                 self.link.transport.close(&address, "not admitted");
             }
         }
@@ -151,7 +151,7 @@ pub fn judge_credentials(mut core: Core<'_, '_>) {
             }
             Err(reason) => {
                 let remote = core.link.transport.remote_addr(&address);
-                info!(?remote, %kind, %reason, "refused");
+                log_limited!(info, ?remote, %kind, %reason, "refused");
                 core.tally.refused += 1;
                 core.link.transport.refuse(&address, &reason);
             }

@@ -4,6 +4,7 @@ use crate::{core::Core, handoff::Event, input_log::InputLog, mirror::Holder, wor
 use bevy::prelude::{MessageReader, Resource};
 use bytes::Bytes;
 use naia_bevy_server::{UserKey, events::RequestEvents};
+use sidereal_process::log_limited;
 use sidereal_protocol::{
     control::ToShard,
     ids::{AccountId, EntityId, NetId, ShardId},
@@ -20,7 +21,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     net::SocketAddr,
 };
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 /// How long a ship stays in the world without its player, ticks: 5 s.
 const GRACE_TICKS: u64 = 5 * TICK_HZ as u64;
@@ -100,6 +101,16 @@ impl Players {
     /// Whose session this is.
     pub fn account_at(&self, address: &SocketAddr) -> Option<AccountId> {
         self.by_address.get(address).map(|player| player.account)
+    }
+
+    /// Whether an account has a session, or a ship that waits for it.
+    pub fn is_here(&self, account: AccountId) -> bool {
+        self.by_account.contains_key(&account) || self.adrift.values().any(|(owner, _)| *owner == account)
+    }
+
+    /// Ships that wait for their players.
+    pub fn adrift(&self) -> usize {
+        self.adrift.len()
     }
 
     /// Sessions with a ship in the world.
@@ -221,6 +232,11 @@ impl Core<'_, '_> {
         if reason.contains("TimedOut") || reason.contains("timed out") {
             self.tally.sessions_dropped += 1;
         }
+        let waiting = match &player.ship {
+            Ship::Waiting(record) => Some(record.id),
+            _ => None,
+        };
+        self.account_left(player.account, waiting);
         if let Ship::Flying(id) | Ship::Admitting(id) | Ship::Returning(id) = player.ship {
             let adrift = Adrift { since: self.clock.tick, asked: None };
             self.players.adrift.insert(id, (player.account, adrift));
@@ -274,7 +290,7 @@ impl Core<'_, '_> {
     /// Puts a player aboard and the ship on its way into the world.
     fn board(&mut self, account: AccountId, mut record: EntityRecord) {
         let Some(net_id) = self.mirror.new_net_id() else {
-            warn!("all net ids of this run are used up: restart the server");
+            log_limited!(warn, "all net ids of this run are used up: restart the server");
             return;
         };
         #[cfg(feature = "journal")]
@@ -299,7 +315,7 @@ impl Core<'_, '_> {
                 self.players.adrift.remove(&id);
                 if let Some(player) = self.players.by_address.get_mut(&address) {
                     player.ship = Ship::Flying(id);
-                    info!(name = %player.name, %id, "in space");
+                    log_limited!(info, name = %player.name, %id, "in space");
                 }
                 self.notify(&address, &ShipAssigned::of(id, net_id));
                 self.goods.tell(owner);
@@ -321,12 +337,16 @@ impl Core<'_, '_> {
         }
         match self.players.of_mut(owner) {
             Some(player) => player.ship = Ship::Waiting(Box::new(record)),
-            None => self.store_ship(record),
+            None => {
+                self.account_left(owner, Some(record.id));
+                self.store_ship(record);
+            }
         }
     }
 
     /// A ship's hull has gone.
     pub fn ship_destroyed(&mut self, owner: AccountId, id: EntityId) {
+        self.account_left(owner, None);
         self.players.adrift.remove(&id);
         if let Some(player) = self.players.of_mut(owner)
             && (player.ship == Ship::Flying(id) || player.ship == Ship::Returning(id))
@@ -361,8 +381,10 @@ impl Core<'_, '_> {
         // The player is back already: straight into the world again.
         let returning =
             owner.filter(|owner| self.players.of(*owner).is_some_and(|player| player.ship == Ship::Returning(id)));
-        if let Some(owner) = returning {
-            self.board(owner, record);
+        match (returning, record.owner) {
+            (Some(owner), _) => self.board(owner, record),
+            (None, Some(owner)) => self.account_left(owner, Some(id)),
+            (None, None) => {}
         }
     }
 
@@ -412,7 +434,7 @@ impl Core<'_, '_> {
                 player.violations += 1;
                 self.tally.bad_packets += 1;
                 if player.violations == 1 || player.violations == MAX_VIOLATIONS {
-                    warn!(name = %player.name, %problem, count = player.violations, "packet refused");
+                    log_limited!(warn, name = %player.name, %problem, count = player.violations, "packet refused");
                 }
                 if player.violations == MAX_VIOLATIONS {
                     self.link.transport.close(&address, "too many malformed packets");
@@ -505,7 +527,9 @@ pub fn tend_ships(mut core: Core<'_, '_>) {
             Some(_) => {}
             // Never came in, or was destroyed: nothing to wait for.
             None => {
-                core.players.adrift.remove(&id);
+                if let Some((owner, _)) = core.players.adrift.remove(&id) {
+                    core.account_left(owner, Some(id));
+                }
                 let back = core
                     .players
                     .by_address

@@ -4,6 +4,7 @@ use crate::{
     chat::take_talk,
     clock::Clock,
     deals::{take_deals, tend_deals},
+    forgetting::forget_what_is_over,
     goods::{sync_lodes, tell_goods},
     granting::assign_leases,
     interest::{follow_ships, publish_motion},
@@ -86,6 +87,7 @@ pub fn build(app: &mut App) {
                 sync_vitals,
                 sync_lodes,
                 hand_over_changes,
+                forget_what_is_over,
             )
                 .chain()
                 .in_set(ServerSystems::Tick),

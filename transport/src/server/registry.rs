@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
+use sidereal_process::log_limited;
 
 use crate::PeerKind;
 use crate::guard::ClientMessages;
@@ -54,13 +55,13 @@ impl Registry {
                 Refusal::Version(_) => admission.refused_version.one(),
                 Refusal::Kind(_) => admission.refused_kind.one(),
             }
-            tracing::info!(%remote, %kind, reason = refusal.reason(), "peer refused");
+            log_limited!(info, %remote, %kind, reason = refusal.reason(), "peer refused");
         })?;
         if let Some(declared) = self.hub.client_messages.get()
             && let Err(refused) = declared.check_auth(&request.auth)
         {
             self.admission.refused_malformed.one();
-            tracing::warn!(%remote, %kind, %refused, "peer refused");
+            log_limited!(warn, %remote, %kind, %refused, "peer refused");
             return Err(Refusal::Malformed(format!("the auth request is malformed: {refused}")));
         }
         let address = synthetic_address(self.next_id.fetch_add(1, Ordering::Relaxed));
