@@ -170,7 +170,8 @@ impl DealBook {
             // A clock that was put back must not make it younger than new.
             deal.asked_s = Some(deal.asked_s.unwrap_or(wall_s).min(wall_s));
         }
-        let is_old = |deal: &mut OpenDeal| deal.asked_s.is_some_and(|asked_s| wall_s - asked_s > DEAL_KEY_LIFE.as_secs_f64());
+        let is_old =
+            |deal: &mut OpenDeal| deal.asked_s.is_some_and(|asked_s| wall_s - asked_s > DEAL_KEY_LIFE.as_secs_f64());
         self.open.extract_if(.., is_old).collect()
     }
 

@@ -81,7 +81,7 @@ pub fn run(tool: &DbTool) -> anyhow::Result<bool> {
             Ok(true)
         }
         Action::Prune { retention, json } => {
-            existing(&url)?;
+            must_exist(&url)?;
             let lock = Database::lock(&url).map_err(|error| match error {
                 DbError::InUse { .. } => anyhow!("{error}; a running server removes what is over by itself"),
                 other => other.into(),
@@ -123,11 +123,16 @@ pub fn run(tool: &DbTool) -> anyhow::Result<bool> {
 
 /// A database that is there: a look at one must not make one.
 fn existing(url: &str) -> anyhow::Result<Database> {
+    must_exist(url)?;
+    Ok(Database::open(url)?)
+}
+
+fn must_exist(url: &str) -> anyhow::Result<()> {
     let path = url.strip_prefix("sqlite://").unwrap_or(url);
     if !url.starts_with("postgres") && !Path::new(path).exists() {
         bail!("there is no database {path}: name one with --database-url");
     }
-    Ok(Database::open(url)?)
+    Ok(())
 }
 
 /// A file is there whole or not at all.

@@ -43,7 +43,14 @@ pub struct Storage {
 impl Storage {
     /// Over a store that is running.
     pub fn new(store: Store, world_seed: u64) -> Self {
-        Self { store: Some(store), world_seed, next_token: 0, blocks: HashMap::new(), ships: HashMap::new(), unreadable: 0 }
+        Self {
+            store: Some(store),
+            world_seed,
+            next_token: 0,
+            blocks: HashMap::new(),
+            ships: HashMap::new(),
+            unreadable: 0,
+        }
     }
 
     fn poll(&mut self) -> Option<StoreReply> {

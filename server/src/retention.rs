@@ -30,7 +30,8 @@ impl FromStr for Retention {
 
     /// `30d`, `12h`, `90m`, `3600s`, or a plain number of days; `0` for ever.
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || "give days, like 30 or 30d, hours (12h), minutes (90m) or seconds (3600s), or 0 for ever".to_owned();
+        let wrong =
+            || "give days, like 30 or 30d, hours (12h), minutes (90m) or seconds (3600s), or 0 for ever".to_owned();
         let (number, unit_s) = match text.char_indices().next_back() {
             Some((end, 'd')) => (&text[..end], 86_400),
             Some((end, 'h')) => (&text[..end], 3_600),
@@ -76,7 +77,10 @@ mod tests {
             ("4294967295d", 4_294_967_295 * 86_400, "4294967295d"),
         ] {
             let retention: Retention = text.parse().expect("an age");
-            assert_eq!((retention.age(), retention.to_string()), (Some(Duration::from_secs(seconds)), shown.to_owned()));
+            assert_eq!(
+                (retention.age(), retention.to_string()),
+                (Some(Duration::from_secs(seconds)), shown.to_owned())
+            );
         }
         assert_eq!("0".parse::<Retention>().expect("for ever").age(), None);
         assert_eq!(Retention::default().to_string().parse(), Ok(Retention::default()));

@@ -14,8 +14,8 @@ use sidereal_protocol::{
 };
 use sidereal_server::{
     db::{
-        Change, Commodity, Database, Deal, Fence, Holder, Move, Posting, Pruned, SessionBounds, Store, StoreConfig, StoredEntity,
-        Submission, tools, unix_ms,
+        Change, Commodity, Database, Deal, Fence, Holder, Move, Posting, Pruned, SessionBounds, Store, StoreConfig,
+        StoredEntity, Submission, tools, unix_ms,
     },
     db_tool::{self, DbTool},
     persist::{META_SEED, META_TICK, row_of},
@@ -267,13 +267,7 @@ fn a_running_store_removes_what_is_over_between_its_own_work(world_at: &World) {
     let database = world_at.open();
     let accounts = world(&database, 0..250);
     let session = database
-        .begin_session(
-            accounts.0,
-            &[7; 32],
-            0,
-            1_000,
-            SessionBounds { sessions_per_account: 4, tokens_per_session: 4 },
-        )
+        .begin_session(accounts.0, &[7; 32], 0, 1_000, SessionBounds { sessions_per_account: 4, tokens_per_session: 4 })
         .expect("stored");
     age_deals(world_at, 40, "true");
     let store = start(&database);

@@ -200,7 +200,9 @@ fn what_a_player_has_leaves_memory_with_the_player_and_comes_back_with_it() {
         assert_eq!(ore(&cluster, ship), 10 * (round + 1));
         cluster.leave(ada);
         let known = |cluster: &Cluster| store(cluster).balance(Holder::entity(ship.0), Commodity::Ore);
-        cluster.until("the ship is stored", 600, |cluster| cluster.server.world().resource::<Mirror>().get(ship).is_none());
+        cluster.until("the ship is stored", 600, |cluster| {
+            cluster.server.world().resource::<Mirror>().get(ship).is_none()
+        });
         cluster.ticks(60);
         assert!(known(&cluster).is_some(), "it is not written yet");
         store(&cluster).flush();

@@ -1,6 +1,5 @@
 //! Registration and login.
 
-use sidereal_process::log_limited;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
@@ -8,6 +7,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use sidereal_process::log_limited;
 use uuid::Uuid;
 
 use super::refusal::{Refusal, busy, refuse, too_many, unavailable};

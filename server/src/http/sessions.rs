@@ -1,11 +1,11 @@
 //! What a token gives: a ticket, another token, or the end of the session.
 
-use sidereal_process::log_limited;
 use axum::Json;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::json;
+use sidereal_process::log_limited;
 use uuid::Uuid;
 
 use super::refusal::{Refusal, busy, unauthorized, unavailable};

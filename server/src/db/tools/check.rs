@@ -13,8 +13,8 @@ use uuid::Uuid;
 
 use super::rows::{AccountRow, BalanceRow, CarriedRow, EntityRow, MetaRow, PostingRow};
 use crate::db::conn::Conn;
-use crate::db::schema::{accounts, balances, carried, deals, entities, meta, postings};
 use crate::db::prune::{carried_together, is_only_moved_by_deals};
+use crate::db::schema::{accounts, balances, carried, deals, entities, meta, postings};
 use crate::db::{Commodity, Database, DbError, Holder, HolderKind};
 use crate::persist::{META_SEED, META_TICK};
 

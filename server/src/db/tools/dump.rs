@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::rows::{
-    AccountRow, BalanceRow, CarriedRow, DealRow, EntityRow, IdentityRow, MetaRow, PostingRow, RegistrationRow, SectorRow,
+    AccountRow, BalanceRow, CarriedRow, DealRow, EntityRow, IdentityRow, MetaRow, PostingRow, RegistrationRow,
+    SectorRow,
 };
 use crate::db::conn::{Conn, with_conn};
 use crate::db::schema::{
