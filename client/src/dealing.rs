@@ -93,6 +93,14 @@ fn take_in_news(view: &mut WorldView, session: &mut Session, news: &TradeNews) {
     session.announce(view, kind, text);
 }
 
+/// Seconds of the wall clock.
+fn wall_s() -> f64 {
+    #[cfg(target_family = "wasm")]
+    return js_sys::Date::now() / 1e3;
+    #[cfg(not(target_family = "wasm"))]
+    return std::time::UNIX_EPOCH.elapsed().map_or(0.0, |since| since.as_secs_f64());
+}
+
 /// Sends what is due, takes what was answered, and keeps the ship's hands still while it is docked.
 pub(crate) fn deal(
     mut told: MessageReader<News>,
@@ -105,6 +113,11 @@ pub(crate) fn deal(
     mut view: ResMut<WorldView>,
 ) {
     let now_s = clock.now_s;
+    for given_up in book.give_up(wall_s()) {
+        tracing::warn!(key = %given_up.key, "a deal is given up: nobody has told how it ended");
+        let text = "Nobody has told how your deal ended: see what you have".to_owned();
+        session.announce(&mut view, NoticeKind::Warning, text);
+    }
     // Without a ship the server takes none.
     if *state == SessionState::InSpace {
         for (key, bargain) in book.due(now_s) {

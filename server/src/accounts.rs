@@ -5,6 +5,7 @@
 //! CPU and wait for the database; the async ones run them on blocking threads, a few at a time. What a login gives its
 //! owner is made elsewhere: `tickets`, `sessions`.
 
+use sidereal_process::log_limited;
 use std::sync::Arc;
 
 use argon2::Params;
@@ -176,7 +177,7 @@ impl Accounts {
             Ok(matches) => matches && hash.is_some(),
             Err(error) => {
                 let account = account.map(|account| account.id);
-                tracing::error!(?account, %error, "a stored password hash is damaged");
+                log_limited!(error, ?account, %error, "a stored password hash is damaged");
                 let _ = passwords.matches(password, dummy_hash);
                 false
             }

@@ -43,6 +43,18 @@ impl Default for Chat {
     }
 }
 
+impl Chat {
+    /// Accounts that are remembered, as speakers and as listeners.
+    pub fn len(&self) -> usize {
+        self.voices.len() + self.ears.len()
+    }
+
+    /// Whether nobody is.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 impl Core<'_, '_> {
     /// A player says something.
     pub fn say(&mut self, address: SocketAddr, say: &Say) {

@@ -3,6 +3,7 @@
 use crate::{
     door::DoorOptions,
     rate_limit::Rates,
+    retention::Retention,
     supabase::{Algorithm, KeyTimes, SupabaseConfig, SupabaseConfigError},
 };
 use clap::{Args, Parser};
@@ -165,6 +166,10 @@ pub struct Config {
     /// the environment). Without it DATABASE_URL counts, and without that sqlite://sidereal.sqlite.
     #[arg(long, env = "SIDEREAL_DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<DatabaseUrl>,
+    /// How long done deals, and the fences of what is gone, are kept in the database: days (30 or 30d), hours (12h),
+    /// minutes (90m) or seconds; 0: for ever.
+    #[arg(long, env = "SIDEREAL_RETENTION", default_value_t = Retention::default())]
+    pub retention: Retention,
     /// What shards must present, 32 bytes or more; best given by the environment, where other users cannot read it.
     #[arg(long, env = "SIDEREAL_SHARD_SECRET", hide_env_values = true)]
     pub shard_secret: Secret,

@@ -12,6 +12,7 @@ use crate::{
     persist::{row_of, signed},
 };
 use bevy::prelude::Resource;
+use sidereal_process::log_limited;
 use sidereal_protocol::{
     control::ToShard,
     economy::{Bargain, DealKey, DealRefusal, ORE_PRICE, REPAIR_PRICE, Weapon},
@@ -25,7 +26,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     net::SocketAddr,
 };
-use tracing::{info, warn};
+use tracing::debug;
 
 /// Deals of one account that may be open at once.
 const MAX_OPEN_DEALS: usize = 4;
@@ -92,6 +93,21 @@ impl Deals {
     /// Whether a deal of this ship has not ended: it stays with its shard, or with the server, until then.
     pub fn concern(&self, ship: EntityId) -> bool {
         self.open.values().any(|open| open.ship == ship && !matches!(open.stage, Stage::LookingUp(_)))
+    }
+
+    /// Whether a deal of this account has not ended.
+    pub fn concern_account(&self, account: AccountId) -> bool {
+        self.open.values().any(|open| open.account == account)
+    }
+
+    /// How many have not ended.
+    pub fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Whether none is open.
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
     }
 
     fn is_open(&self, key: DealKey) -> bool {
@@ -307,7 +323,7 @@ impl Core<'_, '_> {
         if let Some(record) = &record
             && !self.is_good_after(shard, ship, record)
         {
-            warn!(%shard, %ship, %key, "the record after a deal does not fit the ship");
+            log_limited!(warn, %shard, %ship, %key, "the record after a deal does not fit the ship");
             self.tally.violations += 1;
             return self.refuse_deal(key, STRANGE_SHIP);
         }
@@ -485,7 +501,7 @@ impl Core<'_, '_> {
         let Stage::Settling { after } = &mut open.stage else { return };
         let after = after.take();
         let (ship, bargain, answer) = (open.ship, open.bargain, std::mem::take(&mut open.answer));
-        info!(%key, %ship, ?bargain, "deal done");
+        debug!(%key, %ship, ?bargain, "deal done");
         self.adopt_after(after);
         for party in self.parties(key, ship, &bargain) {
             self.tell_settled(key, party, true);

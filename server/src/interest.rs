@@ -127,6 +127,16 @@ impl Interest {
         self.leases_changed = true;
     }
 
+    /// How many peers look at something.
+    pub fn len(&self) -> usize {
+        self.views.len()
+    }
+
+    /// Whether nobody does.
+    pub fn is_empty(&self) -> bool {
+        self.views.is_empty()
+    }
+
     /// The sector in the middle of a player's view: that of the ship, or of the last one; `None` before the first.
     pub fn center(&self, address: &SocketAddr) -> Option<SectorId> {
         self.views.get(address)?.center

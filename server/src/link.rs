@@ -12,6 +12,7 @@ use naia_bevy_server::{
     events::{ConnectEvent, DisconnectEvent},
 };
 use sha2::{Digest, Sha256};
+use sidereal_process::log_limited;
 use sidereal_protocol::{
     control::{ToShard, encode_frame},
     ids::{AccountId, ShardId},
@@ -20,7 +21,7 @@ use sidereal_protocol::{
 };
 use sidereal_transport::{PeerKind, ServerHandle};
 use std::{collections::BTreeMap, net::SocketAddr};
-use tracing::{debug, error, info, warn};
+use tracing::debug;
 
 /// The transport, and what decides who may use it.
 #[derive(Resource)]
@@ -99,13 +100,13 @@ impl Core<'_, '_> {
         let frame = match encode_frame(message) {
             Ok(frame) => frame,
             Err(problem) => {
-                error!(%shard, %problem, "a frame could not be encoded; it is not sent");
+                log_limited!(error, %shard, %problem, "a frame could not be encoded; it is not sent");
                 self.tally.violations += 1;
                 return;
             }
         };
         if let Err(problem) = self.link.transport.send_stream(&address, Bytes::from(frame)) {
-            warn!(%shard, %problem, "shard does not take its frames; closing it");
+            log_limited!(warn, %shard, %problem, "shard does not take its frames; closing it");
             self.link.transport.close(&address, "the control stream is stuck: connect again");
         }
     }
@@ -116,7 +117,7 @@ impl Core<'_, '_> {
             // A session that has ended is told nothing.
             Ok(frame) => drop(self.link.transport.send_stream(address, Bytes::from(frame))),
             Err(problem) => {
-                error!(%address, %problem, "a notice could not be encoded; it is not sent");
+                log_limited!(error, %address, %problem, "a notice could not be encoded; it is not sent");
                 self.tally.violations += 1;
             }
         }
@@ -176,7 +177,7 @@ pub fn judge_credentials(mut core: Core<'_, '_>) {
             }
             Err(reason) => {
                 let remote = core.link.transport.remote_addr(&address);
-                info!(?remote, %kind, %reason, "refused");
+                log_limited!(info, ?remote, %kind, %reason, "refused");
                 core.tally.refused += 1;
                 core.link.transport.refuse(&address, &reason);
             }
@@ -200,7 +201,7 @@ pub fn track_peers(
     let now = core.clock.tick;
     while let Some(address) = core.link.admissions.overdue(now) {
         let remote = core.link.transport.remote_addr(&address);
-        info!(?remote, "a peer was let in and does not connect; closing it");
+        log_limited!(info, ?remote, "a peer was let in and does not connect; closing it");
         core.tally.admissions_overdue += 1;
         core.link.transport.close(&address, "the connection was not finished in time: connect again");
     }

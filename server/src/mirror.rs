@@ -124,12 +124,49 @@ impl Mirror {
     }
 }
 
-/// naia's rooms, one for each sector in which there is or was something to see.
+/// naia's rooms, one for each sector in which there is something to see, or somebody who looks.
 #[derive(Debug, Default, Resource)]
 pub struct Rooms {
     by_sector: HashMap<SectorId, RoomKey>,
     /// Rooms that entities are still in though they have moved on, since when.
     lingering: BTreeMap<EntityId, Vec<(SectorId, SimTick)>>,
+    /// Rooms that were empty when they were looked at last.
+    empty: BTreeSet<SectorId>,
+}
+
+impl Rooms {
+    /// All rooms.
+    pub fn iter(&self) -> impl Iterator<Item = (SectorId, RoomKey)> + '_ {
+        self.by_sector.iter().map(|(sector, room)| (*sector, *room))
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.by_sector.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.by_sector.is_empty()
+    }
+
+    /// Entities that are in another room than their own, too.
+    pub fn lingering(&self) -> usize {
+        self.lingering.len()
+    }
+
+    /// Of the rooms that are empty now those that were so at the last call.
+    pub fn empty_again(&mut self, empty: BTreeSet<SectorId>) -> Vec<SectorId> {
+        let again = empty.intersection(&self.empty).copied().collect();
+        self.empty = empty;
+        again
+    }
+
+    /// Forgets a room; it is naia's to destroy.
+    pub fn remove(&mut self, sector: SectorId) -> Option<RoomKey> {
+        self.empty.remove(&sector);
+        self.by_sector.remove(&sector)
+    }
 }
 
 /// How long an entity stays in a room after it has moved on to another, ticks: 3 s, longer than a dance on an edge
@@ -296,7 +333,7 @@ pub fn leave_rooms(mut core: Core<'_, '_>) {
     });
     for (id, sector) in over {
         let Some(entity) = core.mirror.get(id).map(|entry| entry.entity) else { continue };
-        let room = core.room(sector);
+        let Some(room) = core.rooms.by_sector.get(&sector).copied() else { continue };
         if core.naia.room(&room).has_entity(&entity) {
             core.renewals.came_or_went(sector);
             core.naia.room_mut(&room).remove_entity(&entity);

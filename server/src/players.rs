@@ -3,6 +3,7 @@
 use crate::{core::Core, handoff::Event, input_log::InputLog, mirror::Holder, worldgen};
 use bevy::prelude::Resource;
 use bytes::Bytes;
+use sidereal_process::log_limited;
 use sidereal_protocol::{
     DecodeError,
     control::{ToShard, decode_frame},
@@ -19,7 +20,6 @@ use std::{
     collections::{BTreeMap, HashMap},
     net::SocketAddr,
 };
-use tracing::{info, warn};
 
 /// How long a ship stays in the world without its player, ticks: 5 s.
 const GRACE_TICKS: u64 = 5 * TICK_HZ as u64;
@@ -100,6 +100,16 @@ impl Players {
         self.by_address.get(address).map(|player| player.account)
     }
 
+    /// Whether an account has a session, or a ship that waits for it.
+    pub fn is_here(&self, account: AccountId) -> bool {
+        self.by_account.contains_key(&account) || self.adrift.values().any(|(owner, _)| *owner == account)
+    }
+
+    /// Ships that wait for their players.
+    pub fn adrift(&self) -> usize {
+        self.adrift.len()
+    }
+
     /// Sessions with a ship in the world.
     pub fn flying(&self) -> impl Iterator<Item = (SocketAddr, EntityId)> + '_ {
         self.by_address.iter().filter_map(|(address, player)| match player.ship {
@@ -164,7 +174,7 @@ impl Players {
 impl Core<'_, '_> {
     /// A player has connected. A session that the account still has is taken over.
     pub fn player_connected(&mut self, address: SocketAddr, account: AccountId, name: String) {
-        info!(%name, %account, "player connected");
+        log_limited!(info, %name, %account, "player connected");
         if let Some(old) = self.players.by_account.get(&account).copied() {
             self.link.transport.close(&old, TAKEN_OVER);
             self.player_gone(old, "taken over by another log in");
@@ -214,10 +224,15 @@ impl Core<'_, '_> {
         }
         self.tally.inputs_received += player.inputs.received;
         self.interest.forget(&address);
-        info!(name = %player.name, %reason, "player left");
+        log_limited!(info, name = %player.name, %reason, "player left");
         if reason.contains("TimedOut") || reason.contains("timed out") {
             self.tally.sessions_dropped += 1;
         }
+        let waiting = match &player.ship {
+            Ship::Waiting(record) => Some(record.id),
+            _ => None,
+        };
+        self.account_left(player.account, waiting);
         if let Ship::Flying(id) | Ship::Admitting(id) | Ship::Returning(id) = player.ship {
             let adrift = Adrift { since: self.clock.tick, asked: None };
             self.players.adrift.insert(id, (player.account, adrift));
@@ -271,7 +286,7 @@ impl Core<'_, '_> {
     /// Puts a player aboard and the ship on its way into the world.
     fn board(&mut self, account: AccountId, mut record: EntityRecord) {
         let Some(net_id) = self.mirror.new_net_id() else {
-            warn!("all net ids of this run are used up: restart the server");
+            log_limited!(warn, "all net ids of this run are used up: restart the server");
             return;
         };
         #[cfg(feature = "journal")]
@@ -296,7 +311,7 @@ impl Core<'_, '_> {
                 self.players.adrift.remove(&id);
                 if let Some(player) = self.players.by_address.get_mut(&address) {
                     player.ship = Ship::Flying(id);
-                    info!(name = %player.name, %id, "in space");
+                    log_limited!(info, name = %player.name, %id, "in space");
                 }
                 self.notify(&address, ToPlayer::ShipAssigned(ShipAssigned::of(id, net_id)));
                 self.goods.tell(owner);
@@ -318,12 +333,16 @@ impl Core<'_, '_> {
         }
         match self.players.of_mut(owner) {
             Some(player) => player.ship = Ship::Waiting(Box::new(record)),
-            None => self.store_ship(record),
+            None => {
+                self.account_left(owner, Some(record.id));
+                self.store_ship(record);
+            }
         }
     }
 
     /// A ship's hull has gone.
     pub fn ship_destroyed(&mut self, owner: AccountId, id: EntityId) {
+        self.account_left(owner, None);
         self.players.adrift.remove(&id);
         if let Some(player) = self.players.of_mut(owner)
             && (player.ship == Ship::Flying(id) || player.ship == Ship::Returning(id))
@@ -358,8 +377,10 @@ impl Core<'_, '_> {
         // The player is back already: straight into the world again.
         let returning =
             owner.filter(|owner| self.players.of(*owner).is_some_and(|player| player.ship == Ship::Returning(id)));
-        if let Some(owner) = returning {
-            self.board(owner, record);
+        match (returning, record.owner) {
+            (Some(owner), _) => self.board(owner, record),
+            (None, Some(owner)) => self.account_left(owner, Some(id)),
+            (None, None) => {}
         }
     }
 
@@ -423,7 +444,7 @@ impl Core<'_, '_> {
         let Some(player) = self.players.by_address.get_mut(&address) else { return };
         player.violations += 1;
         if player.violations == 1 || player.violations == MAX_VIOLATIONS {
-            warn!(name = %player.name, %problem, count = player.violations, "packet refused");
+            log_limited!(warn, name = %player.name, %problem, count = player.violations, "packet refused");
         }
         if player.violations == MAX_VIOLATIONS {
             self.link.transport.close(&address, "too many malformed packets");
@@ -506,7 +527,9 @@ pub fn tend_ships(mut core: Core<'_, '_>) {
             Some(_) => {}
             // Never came in, or was destroyed: nothing to wait for.
             None => {
-                core.players.adrift.remove(&id);
+                if let Some((owner, _)) = core.players.adrift.remove(&id) {
+                    core.account_left(owner, Some(id));
+                }
                 let back = core
                     .players
                     .by_address

@@ -80,6 +80,16 @@ impl<K: Hash + Eq> Buckets<K> {
         Self { per_minute, burst, max_buckets, buckets: HashMap::new(), shared, swept_ms: None }
     }
 
+    /// Keys that are remembered.
+    pub fn len(&self) -> usize {
+        self.buckets.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.buckets.is_empty()
+    }
+
     /// Takes one.
     ///
     /// # Errors

@@ -147,6 +147,12 @@ impl Tally {
         Percentiles::of(&Samples { values, next: 0 })
     }
 
+    /// Samples that are kept.
+    pub fn samples(&self) -> usize {
+        let kept = [&self.cutovers_ms, &self.cutover_commits_ms, &self.cutover_ways_ms, &self.cutover_ticks_ms];
+        kept.iter().map(|samples| samples.values.len()).sum::<usize>() + self.ticks_ms.values.len()
+    }
+
     /// Counts a completed handoff.
     pub fn record_cutover(&mut self, cutover: Cutover) {
         self.cutovers_ms.push(cutover.total_ms());
@@ -362,6 +368,7 @@ pub fn show_status(mut core: Core<'_, '_>, shown: Option<Res<'_, Shown>>, start:
         text.gauge("sidereal_ledger_loss_window_max_ms", "Greatest age of a stored move.", books.loss_window_max_ms);
         text.counter("sidereal_ledger_failures_total", "Transactions that failed.", books.failures);
     }
+    core.tell_sizes(&mut text);
     text.counter("sidereal_refused_total", "Tickets and secrets refused.", core.tally.refused);
     text.counter(
         "sidereal_admissions_overdue_total",

@@ -162,6 +162,7 @@ fn start(config: &Config) -> anyhow::Result<Running> {
         database.set_meta(META_SEED, &world_seed.to_string())?;
     }
     let store = Store::start(database, StoreConfig::default());
+    store.prune(config.retention.age());
     let mut app = build_app(ServerParts {
         transport: transport.clone(),
         socket,

@@ -3,6 +3,7 @@
 use crate::{
     clock::Clock,
     deals::tend_deals,
+    forgetting::forget_what_is_over,
     goods::{sync_lodes, tell_goods},
     granting::assign_leases,
     interest::{follow_ships, publish_motion},
@@ -85,6 +86,7 @@ pub fn build(app: &mut App) {
                 sync_vitals,
                 sync_lodes,
                 hand_over_changes,
+                forget_what_is_over,
             )
                 .chain()
                 .in_set(ServerSystems::Tick),

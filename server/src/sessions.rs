@@ -5,6 +5,7 @@
 //! minute, so that who never got the answer is not locked out. A token that comes later than that was copied: its
 //! session ends, for whoever holds it.
 
+use sidereal_process::log_limited;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -27,7 +28,7 @@ pub const ROTATED_GRACE_MS: i64 = 60_000;
 const EXTEND_AFTER_MS: i64 = 3_600_000;
 
 /// How long a registration's key is remembered: a client that still tries has long told its user.
-const REGISTRATION_KEY_LIFETIME_MS: i64 = 24 * 3_600_000;
+pub(crate) const REGISTRATION_KEY_LIFETIME_MS: i64 = 24 * 3_600_000;
 
 /// How often what is over is removed, and how much at a time.
 const SWEEP_INTERVAL_MS: i64 = 60_000;
@@ -135,7 +136,7 @@ impl Sessions {
         }
         if stored.rotated_at.is_some_and(|rotated_at| now_ms >= rotated_at + ROTATED_GRACE_MS) {
             self.database.end_session(stored.session_id)?;
-            tracing::warn!(account = %stored.account_id, session = %stored.session_id, "a replaced session token was used: the session is ended");
+            log_limited!(warn, account = %stored.account_id, session = %stored.session_id, "a replaced session token was used: the session is ended");
             return Err(SessionError::Reused);
         }
         Ok(stored)
@@ -153,7 +154,7 @@ impl Sessions {
         match self.database.sweep_sessions(now_ms, now_ms - REGISTRATION_KEY_LIFETIME_MS, SWEEP_ROWS) {
             Ok(0) => {}
             Ok(rows) => tracing::debug!(rows, "sessions and keys that are over were removed"),
-            Err(error) => tracing::warn!(%error, "sessions that are over could not be removed: it is tried again"),
+            Err(error) => log_limited!(warn, %error, "sessions that are over could not be removed: it is tried again"),
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::{
     transfers::authority_of,
 };
 use bevy::prelude::Resource;
+use sidereal_process::log_limited;
 use sidereal_protocol::{
     control::{ToServer, ToShard, decode_frame},
     ids::{EntityId, ShardId},
@@ -136,7 +137,7 @@ impl Core<'_, '_> {
                 self.transfer(Event::Accept { from: shard, id, epoch });
             }
             ToServer::Refuse { id, epoch, reason } => {
-                info!(%shard, %id, epoch, ?reason, "offer refused");
+                log_limited!(info, %shard, %id, epoch, ?reason, "offer refused");
                 self.transfer(Event::Refuse { from: shard, id, epoch });
             }
             ToServer::Adopted { id, epoch, waited_us, .. } => {
@@ -181,7 +182,7 @@ impl Core<'_, '_> {
 
     fn on_prepare(&mut self, shard: ShardId, attempt: u32, record: EntityRecord, to: SectorId) {
         if let Err(problem) = record.validate() {
-            warn!(%shard, id = %record.id, %problem, "a prepared record was refused");
+            log_limited!(warn, %shard, id = %record.id, %problem, "a prepared record was refused");
             self.tally.violations += 1;
             return;
         }
@@ -198,7 +199,7 @@ impl Core<'_, '_> {
 
     fn on_record(&mut self, shard: ShardId, mut record: EntityRecord) {
         if let Err(problem) = record.validate() {
-            warn!(%shard, id = %record.id, %problem, "record refused");
+            log_limited!(warn, %shard, id = %record.id, %problem, "record refused");
             self.tally.violations += 1;
             return;
         }
@@ -269,7 +270,7 @@ impl Core<'_, '_> {
         let wreck = wreck.filter(|wreck| {
             let good = self.is_good_wreck(shard, wreck);
             if !good {
-                warn!(%shard, %id, wreck = %wreck.id, "a wreck was refused");
+                log_limited!(warn, %shard, %id, wreck = %wreck.id, "a wreck was refused");
                 self.tally.violations += 1;
             }
             good
@@ -282,6 +283,7 @@ impl Core<'_, '_> {
             self.refill_net_ids(shard);
         }
         self.bury(&gone.record, fence, tick, wreck.as_deref());
+        self.entity_left(id);
         let owner = gone.record.owner;
         if gone.record.name.is_empty() {
             return;
@@ -319,7 +321,7 @@ pub fn handle_frames(mut core: Core<'_, '_>) {
         match decode_frame::<ToServer>(&bytes) {
             Ok(frame) => core.on_frame(shard, frame),
             Err(problem) => {
-                warn!(%shard, %problem, "frame refused");
+                log_limited!(warn, %shard, %problem, "frame refused");
                 core.tally.violations += 1;
             }
         }
@@ -360,7 +362,7 @@ pub fn handle_lane(mut core: Core<'_, '_>) {
             other => Some(sidereal_protocol::DecodeError::UnknownKind(other.copied().unwrap_or(0))),
         };
         if let Some(problem) = problem {
-            warn!(%shard, %problem, "datagram refused");
+            log_limited!(warn, %shard, %problem, "datagram refused");
             core.tally.violations += 1;
         }
     }

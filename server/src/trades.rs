@@ -54,6 +54,28 @@ pub struct Trades {
     open: BTreeMap<DealKey, Trade>,
 }
 
+impl Trades {
+    /// Whether an account has a part in one.
+    pub fn concern_account(&self, account: AccountId) -> bool {
+        self.open.values().any(|trade| [&trade.maker, &trade.taker].iter().any(|side| side.account == account))
+    }
+
+    /// Whether a ship has a part in one.
+    pub fn concern_ship(&self, ship: EntityId) -> bool {
+        self.open.values().any(|trade| [&trade.maker, &trade.taker].iter().any(|side| side.ship == ship))
+    }
+
+    /// How many are open.
+    pub fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Whether none is open.
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+}
+
 /// How a trade stands, as [`TradeNews::stage`] tells it.
 #[derive(Debug, Clone, Copy)]
 enum Stage {

@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use sidereal_process::log_limited;
 use uuid::Uuid;
 
 use super::refusal::{Refusal, busy, refuse, too_many, unavailable};
@@ -50,7 +51,7 @@ pub(super) async fn register(
             }
             RegisterError::Busy => StatusCode::SERVICE_UNAVAILABLE,
             RegisterError::Database(cause) => {
-                tracing::error!(%cause, "a registration failed");
+                log_limited!(error, %cause, "a registration failed");
                 StatusCode::SERVICE_UNAVAILABLE
             }
         };
@@ -75,7 +76,7 @@ pub(super) async fn login(api: Shared, body: Result<Bytes, BytesRejection>) -> R
             }
             LoginError::Busy => StatusCode::SERVICE_UNAVAILABLE,
             LoginError::Database(cause) => {
-                tracing::error!(%cause, "a login failed");
+                log_limited!(error, %cause, "a login failed");
                 StatusCode::SERVICE_UNAVAILABLE
             }
         };
@@ -92,7 +93,7 @@ async fn begin_session(api: &Shared, account: Uuid) -> Result<String, Refusal> {
     let sessions = api.sessions.clone();
     let begun = api.storage.run(move || sessions.begin(account, unix_ms())).await.ok_or_else(busy)?;
     begun.map_err(|cause| {
-        tracing::error!(%cause, "a session could not be stored");
+        log_limited!(error, %cause, "a session could not be stored");
         unavailable("the session could not be stored: try again later")
     })
 }

@@ -5,6 +5,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::json;
+use sidereal_process::log_limited;
 use uuid::Uuid;
 
 use super::refusal::{Refusal, busy, unauthorized, unavailable};
@@ -49,7 +50,7 @@ impl Api {
         let outcome = self.storage.run(move || work(&sessions)).await.ok_or_else(busy)?;
         outcome.map_err(|error| match error {
             SessionError::Database(cause) => {
-                tracing::error!(%cause, "a session could not be read");
+                log_limited!(error, %cause, "a session could not be read");
                 unavailable("sessions cannot be read at the moment: try again later")
             }
             error => {
@@ -74,7 +75,7 @@ impl Api {
         let accounts = self.accounts.clone();
         let found = self.storage.run(move || accounts.of_identity_blocking(&identity)).await.ok_or_else(busy)?;
         let (account, is_new) = found.map_err(|cause| {
-            tracing::error!(%cause, "an account for an access token could not be read or made");
+            log_limited!(error, %cause, "an account for an access token could not be read or made");
             unavailable("the account cannot be read at the moment: try again later")
         })?;
         self.count(|counts| &counts.access_tokens_accepted);

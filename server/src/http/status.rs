@@ -103,6 +103,14 @@ impl MetricsText {
         self.metric(name, help, "counter", value);
     }
 
+    /// Values that rise and fall, told apart by a label.
+    pub fn gauges(&mut self, name: &str, help: &str, label: &str, values: &[(&str, usize)]) {
+        write!(self.text, "# HELP {name} {help}\n# TYPE {name} gauge\n").expect("a string takes whatever is written");
+        for (which, value) in values {
+            writeln!(self.text, "{name}{{{label}=\"{which}\"}} {value}").expect("a string takes whatever is written");
+        }
+    }
+
     fn metric(&mut self, name: &str, help: &str, kind: &str, value: impl Display) {
         write!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n")
             .expect("a string takes whatever is written");

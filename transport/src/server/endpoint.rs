@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use sidereal_process::log_limited;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -326,7 +327,7 @@ async fn handshake(listener: &Listener, incoming: IncomingSession) -> Result<Ope
     if !listener.allowed_origins.allows(request.origin()) {
         listener.registry.admission.refused_origin.one();
         let what = format!("a page of {:?}, from which players may not connect (--allow-origin)", request.origin());
-        tracing::info!(remote = %request.remote_address(), what, "peer refused");
+        log_limited!(info, remote = %request.remote_address(), what, "peer refused");
         request.forbidden().await;
         return Err(what);
     }

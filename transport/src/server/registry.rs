@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
+use sidereal_process::log_limited;
 
 use crate::PeerKind;
 use crate::acks::HEARTBEAT_BYTES;
@@ -98,7 +99,7 @@ impl Registry {
                 Refusal::Version(_) => admission.refused_version.one(),
                 Refusal::Kind(_) => admission.refused_kind.one(),
             }
-            tracing::info!(%remote, %kind, reason = refusal.reason(), "peer refused");
+            log_limited!(info, %remote, %kind, reason = refusal.reason(), "peer refused");
         })?;
         let hub = self.hub(kind);
         let address = synthetic_address(self.next_id.fetch_add(1, Ordering::Relaxed));
