@@ -99,6 +99,7 @@ fn world(database: &Database, deals: std::ops::Range<u128>) -> (Uuid, Uuid) {
     database.set_meta(META_TICK, "100").expect("stored");
     let store = start(database);
     store.put(row(&ship(ann)));
+    store.set_ship(ann, SHIP);
     store.put(row(&rock(31)));
     store.put(row(&rock(32)));
     store.request_ship(1, ann);
