@@ -147,7 +147,7 @@ impl Cluster {
             }
         };
         self.names.insert(name.to_owned());
-        let ticket = self.tickets.issue(account.id, name, self.tickets.now_ms());
+        let ticket = self.tickets.issue(account.id, name, self.tickets.now_ms()).expect("there is room");
         let (handle, socket) = self.network.connector(PeerKind::Player, PROTOCOL_VERSION);
         self.network.set_conditions_of(&handle, conditions);
         let app = sidereal_client::build_app(ClientConfig { ticket }, handle.clone(), socket);
