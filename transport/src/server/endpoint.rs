@@ -100,6 +100,10 @@ impl Backend for Network {
         self.registry.hub.wake_network();
     }
 
+    fn is_running(&self) -> bool {
+        lock(&self.thread).as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+
     fn shutdown(&self) {
         let _ = self.stop.send(true);
         let thread = lock(&self.thread).take();
