@@ -172,7 +172,7 @@ impl Cluster {
                 account
             }
         };
-        self.tickets.issue(account.id, name, self.tickets.now_ms())
+        self.tickets.issue(account.id, name, self.tickets.now_ms()).expect("there is room")
     }
 
     fn connect(&mut self, name: &str) -> (App, ClientHandle) {

@@ -508,6 +508,11 @@ impl server::Backend for ServerEnd {
         }
     }
 
+    fn is_running(&self) -> bool {
+        let ours = |server: &Weak<Registry>| std::ptr::eq(server.as_ptr(), Arc::as_ptr(&self.registry));
+        lock(&self.net).server.as_ref().is_some_and(ours)
+    }
+
     fn shutdown(&self) {
         let mut net = lock(&self.net);
         let ours = |server: &Weak<Registry>| std::ptr::eq(server.as_ptr(), Arc::as_ptr(&self.registry));

@@ -248,7 +248,9 @@ fn a_server_that_dies_leaves_links_that_time_out_and_a_new_one_takes_new_clients
     clock.until(&mut server, &[&client, &second], |_| client.handle.is_finished());
     assert_eq!(second.handle.status(), LinkStatus::Connected);
 
+    assert!(server.handle.is_running());
     server.handle.shutdown("end");
+    assert!(!server.handle.is_running());
     clock.until(&mut server, &[&second], |_| second.handle.is_finished());
     assert_eq!(second.handle.status(), LinkStatus::Closed("end".into()));
     let third = RawClient::new(network.connector(PeerKind::Player, VERSION), b"yes");

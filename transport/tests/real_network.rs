@@ -273,7 +273,9 @@ fn a_server_ends_cleanly_and_its_clients_are_told_why() {
     let waker = server.handle.waker();
     serve_until(&mut server, &waker, |_| shard.handle.status() == LinkStatus::Connected);
     server.handle.send_stream(&server.sessions[1], Bytes::from_static(b"last words")).unwrap();
+    assert!(server.handle.is_running());
     server.handle.shutdown("maintenance");
+    assert!(!server.handle.is_running());
     for client in [&player, &shard] {
         wait_until(&client.handle.waker(), &mut (), |()| client.handle.is_finished(), |()| "not finished".into());
         assert_eq!(client.handle.status(), LinkStatus::Closed("maintenance".into()));

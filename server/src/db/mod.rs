@@ -67,7 +67,7 @@ pub use holdings::{Balance, Commodity, Deal, DoneDeal, Holder, HolderKind, Posti
 pub use prune::Pruned;
 pub use rows::{Fence, Sector, StoredEntity};
 pub use sessions::{Made, SessionBounds, StoredToken, TokenHash};
-pub use store::{FlushSummary, LoadedSector, StopError, Store, StoreConfig, StoreReply};
+pub use store::{FlushSummary, LoadedSector, StopError, Store, StoreConfig, StoreReply, StoreThread};
 pub use text::{MAX_INDEXED_TEXT_BYTES, MAX_TEXT_BYTES};
 pub use write_behind::{Admission, Change, MAX_RECORD_BYTES, StoreStats};
 

@@ -7,7 +7,7 @@
 
 use sidereal_process::log_limited;
 use std::collections::{HashSet, VecDeque};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -209,12 +209,24 @@ impl Shared {
     }
 }
 
+/// Tells whether one of the store's threads still runs, to whoever holds it.
+#[derive(Clone, Debug)]
+pub struct StoreThread(Weak<()>);
+
+impl StoreThread {
+    /// Whether it runs.
+    pub fn is_running(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+}
+
 /// The handle of the ECS thread. Dropping it without [`flush_and_stop`](Self::flush_and_stop) is what a crash is:
 /// what was not committed is lost.
 #[derive(Debug)]
 pub struct Store {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
+    watched: [(&'static str, StoreThread); 2],
     at_once: bool,
 }
 
@@ -252,13 +264,25 @@ impl Store {
         });
         let thread = |name: &str, run: fn(&Shared)| {
             let shared = shared.clone();
-            std::thread::Builder::new()
-                .name(name.to_owned())
-                .spawn(move || run(&shared))
-                .expect("the operating system starts a thread")
+            // Gone with the thread, however it ends.
+            let alive = Arc::new(());
+            let watched = StoreThread(Arc::downgrade(&alive));
+            let body = move || {
+                let _alive = alive;
+                run(&shared);
+            };
+            let thread = std::thread::Builder::new().name(name.to_owned()).spawn(body);
+            (thread.expect("the operating system starts a thread"), watched)
         };
-        let threads = vec![thread("db-writer", write_loop), thread("db-reader", read_loop)];
-        Self { shared, threads, at_once: false }
+        let (writer, writer_watched) = thread("db-writer", write_loop);
+        let (reader, reader_watched) = thread("db-reader", read_loop);
+        let watched = [("the database's writer", writer_watched), ("the database's reader", reader_watched)];
+        Self { shared, threads: vec![writer, reader], watched, at_once: false }
+    }
+
+    /// The store's threads, by their names in words.
+    pub fn threads(&self) -> [(&'static str, StoreThread); 2] {
+        self.watched.clone()
     }
 
     /// From now on the writer removes what is over, a little at a time between its own work: expired sessions, and deals

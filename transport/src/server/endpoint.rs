@@ -106,6 +106,11 @@ impl Backend for Network {
         }
     }
 
+    fn is_running(&self) -> bool {
+        let threads = lock(&self.threads);
+        !threads.is_empty() && threads.iter().all(|thread| !thread.is_finished())
+    }
+
     fn shutdown(&self) {
         let _ = self.stop.send(true);
         let threads = std::mem::take(&mut *lock(&self.threads));

@@ -21,6 +21,8 @@ pub(crate) trait Backend: Send + Sync {
     fn certificate_hash(&self) -> [u8; 32];
     fn flush(&self);
     fn shutdown(&self);
+    /// Whether what carries the packets still runs.
+    fn is_running(&self) -> bool;
 }
 
 /// What all handles of one server share.
@@ -216,6 +218,11 @@ impl ServerHandle {
             traffic: registry.counters().snapshot(),
             admission: registry.admission.snapshot(),
         }
+    }
+
+    /// Whether the network thread runs: it ends with [`shutdown`](Self::shutdown) only.
+    pub fn is_running(&self) -> bool {
+        self.core.backend.is_running()
     }
 
     /// Closes all sessions cleanly, takes no new ones, and waits until what was queued has reached the
