@@ -62,7 +62,8 @@ fn mine(store: &Store, from: u128, ore: i64) {
         to: Holder::entity(SHIP),
         commodity: Commodity::Ore,
         amount: ore,
-        room: 60,
+        // Less than the hold, for what is taken out of the stores.
+        room: 40,
         born_with: i64::from(ore_of_rock(40.0)),
         links: Vec::new(),
     });
