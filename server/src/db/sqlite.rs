@@ -384,14 +384,16 @@ mod tests {
         let mut given = 0;
         loop {
             let (pages, more) = give_pages_back(&mut new, 100).expect("given back");
-            assert!(pages <= 100, "a little at a time");
+            // With it may go a page in which SQLite keeps what refers to others.
+            assert!(pages <= 101, "a little at a time: {pages}");
             given += pages;
             if !more {
                 break;
             }
         }
         assert!(given > 1_000, "{given} pages of {before}");
-        assert_eq!(pages(&mut new).expect("counted").freelist_count, 100, "some are kept for what comes next");
+        let kept = pages(&mut new).expect("counted").freelist_count;
+        assert!((98..=100).contains(&kept), "some are kept for what comes next: {kept}");
 
         // As an earlier build made it.
         let path = folder.path().join("old.sqlite");
