@@ -26,6 +26,14 @@ pub(crate) fn is_data(packet: &[u8]) -> bool {
     packet.first().is_some_and(|first| first & 1 == 1)
 }
 
+/// Whether a naia packet tells a client that it is connected: naia's `ServerConnectResponse`, the fourth of its handshake.
+pub(crate) fn is_connect_response(packet: &[u8]) -> bool {
+    const TYPE_HANDSHAKE: u32 = 1;
+    const CONNECT_RESPONSE: u32 = 3;
+    let at = 3 + 2 * INDEX_BITS + usize::from(EARLIER);
+    packet.len() * 8 >= at + 3 && take(packet, 0, 3) == TYPE_HANDSHAKE << 1 && take(packet, at, 3) == CONNECT_RESPONSE
+}
+
 /// What naia has sent to one peer, and how much of it naia was told to be delivered.
 #[derive(Debug)]
 pub(crate) struct Acks {
@@ -163,6 +171,26 @@ mod tests {
                 assert!(told.contains(&(index as u16)), "{index}");
             }
         }
+    }
+
+    #[test]
+    fn the_word_that_a_client_is_connected_is_told_from_all_others() {
+        use naia_shared::handshake::HandshakeHeader;
+        let handshake = |header: HandshakeHeader| {
+            let mut writer = BitWriter::new();
+            StandardHeader::new(PacketType::Handshake, 0, 0, 0).ser(&mut writer);
+            header.ser(&mut writer);
+            writer.to_bytes().to_vec()
+        };
+        assert!(is_connect_response(&handshake(HandshakeHeader::ServerConnectResponse)));
+        for other in [HandshakeHeader::ServerIdentifyResponse, HandshakeHeader::Disconnect] {
+            assert!(!is_connect_response(&handshake(other)));
+        }
+        for kind in [PacketType::Data, PacketType::Heartbeat, PacketType::Ping, PacketType::Pong, PacketType::Handshake]
+        {
+            assert!(!is_connect_response(&packet(kind, 0xffff)), "{kind:?}");
+        }
+        assert!(!is_connect_response(&[]) && !is_connect_response(&[2; 8]));
     }
 
     #[test]
