@@ -55,7 +55,10 @@ impl FromStr for Retention {
 impl fmt::Display for Retention {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.0.map_or(0, |age| age.as_secs());
-        match [(86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")].iter().find(|(unit_s, _)| seconds % unit_s == 0) {
+        match [(86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")]
+            .iter()
+            .find(|(unit_s, _)| seconds.is_multiple_of(*unit_s))
+        {
             Some((unit_s, unit)) if seconds > 0 => write!(f, "{}{unit}", seconds / unit_s),
             _ => f.write_str("0"),
         }

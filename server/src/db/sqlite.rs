@@ -398,7 +398,7 @@ mod tests {
         // As an earlier build made it.
         let path = folder.path().join("old.sqlite");
         Conn::establish(path.to_str().expect("a path"))
-            .and_then(|mut conn| Ok(conn.batch_execute("PRAGMA journal_mode = WAL; CREATE TABLE x (y); DROP TABLE x;")))
+            .map(|mut conn| conn.batch_execute("PRAGMA journal_mode = WAL; CREATE TABLE x (y); DROP TABLE x;"))
             .expect("the file opens")
             .expect("it is a database");
         let mut old = open_at("old.sqlite");
