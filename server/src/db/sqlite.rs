@@ -384,8 +384,8 @@ mod tests {
         let mut given = 0;
         loop {
             let (pages, more) = give_pages_back(&mut new, 100).expect("given back");
-            // With it may go a page in which SQLite keeps what refers to others.
-            assert!(pages <= 101, "a little at a time: {pages}");
+            // With them may go pages in which SQLite keeps what refers to others.
+            assert!(pages <= 110, "a little at a time: {pages}");
             given += pages;
             if !more {
                 break;
@@ -393,7 +393,7 @@ mod tests {
         }
         assert!(given > 1_000, "{given} pages of {before}");
         let kept = pages(&mut new).expect("counted").freelist_count;
-        assert!((98..=100).contains(&kept), "some are kept for what comes next: {kept}");
+        assert!((90..=100).contains(&kept), "some are kept for what comes next: {kept}");
 
         // As an earlier build made it.
         let path = folder.path().join("old.sqlite");
