@@ -11,6 +11,8 @@
 //! and what the peer says of it is overwritten. naia never resends, and its windows stay empty. A peer that does not
 //! read its stream is closed at the limit of the session's queue.
 
+use crate::bits::Bits;
+
 /// Bits of an acknowledgement: the newest packet, and the 32 before it.
 const INDEX_BITS: usize = 16;
 const EARLIER: u16 = 32;
@@ -31,7 +33,7 @@ pub(crate) fn is_connect_response(packet: &[u8]) -> bool {
     const TYPE_HANDSHAKE: u32 = 1;
     const CONNECT_RESPONSE: u32 = 3;
     let at = 3 + 2 * INDEX_BITS + usize::from(EARLIER);
-    packet.len() * 8 >= at + 3 && take(packet, 0, 3) == TYPE_HANDSHAKE << 1 && take(packet, at, 3) == CONNECT_RESPONSE
+    take(packet, 0, 3) == Some(TYPE_HANDSHAKE << 1) && take(packet, at, 3) == Some(CONNECT_RESPONSE)
 }
 
 /// What naia has sent to one peer, and how much of it naia was told to be delivered.
@@ -87,9 +89,9 @@ impl Acks {
         if packet.len() * 8 < header_bits + 2 * INDEX_BITS + usize::from(EARLIER) {
             return;
         }
-        let index = take(packet, header_bits, INDEX_BITS) as u16;
-        // Those without an index of their own have 0.
-        if index_of_counted(packet).is_some() && matches!(index.wrapping_sub(self.newest_of_peer), 1..0x8000) {
+        if let Some(index) = index_of_counted(packet)
+            && matches!(index.wrapping_sub(self.newest_of_peer), 1..0x8000)
+        {
             self.newest_of_peer = index;
         }
         self.acknowledge(packet, header_bits + INDEX_BITS);
@@ -109,12 +111,14 @@ fn index_of_counted(packet: &[u8]) -> Option<u16> {
         first if matches!(u32::from(first >> 1 & 3), TYPE_HEARTBEAT | TYPE_PING) => 3,
         _ => return None,
     };
-    (packet.len() >= 3).then(|| take(packet, at, INDEX_BITS) as u16)
+    take(packet, at, INDEX_BITS).map(|index| index as u16)
 }
 
-/// The number of `width` bits at bit `at`, the lowest first, as naia writes it.
-fn take(bytes: &[u8], at: usize, width: usize) -> u32 {
-    (0..width).fold(0, |value, bit| value | u32::from(bytes[(at + bit) / 8] >> ((at + bit) % 8) & 1) << bit)
+/// The number of `width` bits at bit `at`; `None` when they are not all there.
+fn take(bytes: &[u8], at: usize, width: usize) -> Option<u32> {
+    let mut bits = Bits::new(bytes);
+    bits.skip(at)?;
+    bits.number(width as u32).map(|number| number as u32)
 }
 
 fn put(bytes: &mut [u8], at: usize, width: usize, value: u32) {

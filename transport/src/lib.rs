@@ -20,6 +20,8 @@
 
 #[cfg_attr(target_family = "wasm", allow(dead_code))]
 mod acks;
+#[cfg_attr(target_family = "wasm", allow(dead_code))]
+mod bits;
 #[cfg(not(target_family = "wasm"))]
 pub mod cert;
 pub mod client;

@@ -23,12 +23,23 @@ impl Bucket {
         Self { rate, thousandths: u64::from(rate.burst) * 1000, filled_at_ms: 0 }
     }
 
-    /// Takes one; false when there is none. Time that goes backward counts as none.
-    pub(crate) fn take(&mut self, now_ms: u64) -> bool {
+    /// Time that goes backward counts as none.
+    fn fill(&mut self, now_ms: u64) {
         let passed_ms = now_ms.saturating_sub(self.filled_at_ms);
         self.filled_at_ms = self.filled_at_ms.max(now_ms);
         let more = passed_ms.saturating_mul(u64::from(self.rate.per_second));
         self.thousandths = self.thousandths.saturating_add(more).min(u64::from(self.rate.burst) * 1000);
+    }
+
+    /// Whether nothing was taken from it that it has not got back by now.
+    pub(crate) fn is_full(&mut self, now_ms: u64) -> bool {
+        self.fill(now_ms);
+        self.thousandths == u64::from(self.rate.burst) * 1000
+    }
+
+    /// Takes one; false when there is none.
+    pub(crate) fn take(&mut self, now_ms: u64) -> bool {
+        self.fill(now_ms);
         match self.thousandths.checked_sub(1000) {
             Some(left) => {
                 self.thousandths = left;

@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use crate::PeerKind;
 use crate::limits::Limits;
+use crate::rate::{self, Bucket};
 
 /// Networks whose handshakes are counted, about a megabyte. One whose bucket is full again is forgotten; while more
 /// than this many are not, all that are new share one bucket.
@@ -69,24 +70,32 @@ pub(super) struct Door {
     taken: usize,
     by_network: HashMap<IpAddr, usize>,
 
-    network_rate: PerSecond,
+    /// Of each network; `None`: no limit.
+    network_rate: Option<rate::Rate>,
     max_networks: usize,
     networks: HashMap<IpAddr, Bucket>,
     /// Of all networks that are new while there is no room.
-    newcomers: Bucket,
+    newcomers: Option<Bucket>,
     swept_ms: u64,
 
-    unproven_rate: PerSecond,
     unproven: Bucket,
-    total_rate: PerSecond,
-    total: Bucket,
+    /// Of all networks; `None`: no limit.
+    total: Option<Bucket>,
+}
+
+/// So many a second, and those of `burst_s` at once.
+fn rate_of(per_second: u32, burst_s: u32) -> rate::Rate {
+    rate::Rate { per_second, burst: per_second.saturating_mul(burst_s) }
+}
+
+/// The same, but 0 is no limit.
+fn limited_rate(per_second: u32, burst_s: u32) -> Option<rate::Rate> {
+    (per_second > 0).then(|| rate_of(per_second, burst_s))
 }
 
 impl Door {
     pub(super) fn new(limits: &Limits, kind: PeerKind) -> Self {
-        let network_rate = PerSecond::of_option(limits.handshakes_per_network, NETWORK_BURST_S);
-        let unproven_rate = PerSecond::new(limits.unproven_handshakes, 1);
-        let total_rate = PerSecond::of_option(limits.handshakes_total, 1);
+        let network_rate = limited_rate(limits.handshakes_per_network, NETWORK_BURST_S);
         Self {
             pending_total: limits.pending_total,
             pending_retry_above: limits.pending_retry_above,
@@ -98,12 +107,10 @@ impl Door {
             network_rate,
             max_networks: MAX_NETWORKS,
             networks: HashMap::new(),
-            newcomers: network_rate.full(0),
+            newcomers: network_rate.map(Bucket::new),
             swept_ms: 0,
-            unproven_rate,
-            unproven: unproven_rate.full(0),
-            total_rate,
-            total: total_rate.full(0),
+            unproven: Bucket::new(rate_of(limits.unproven_handshakes, 1)),
+            total: limited_rate(limits.handshakes_total, 1).map(Bucket::new),
         }
     }
 
@@ -120,7 +127,7 @@ impl Door {
             }
         } else if self.pending >= self.pending_retry_above
             || 2 * (taken_by_network + 1) > self.places_per_network
-            || !self.unproven.take(self.unproven_rate, now_ms)
+            || !self.unproven.take(now_ms)
         {
             return Verdict::Retry;
         }
@@ -130,7 +137,7 @@ impl Door {
         if taken_by_network >= self.places_per_network {
             return Verdict::Refuse(Full::Network);
         }
-        if !self.total.take(self.total_rate, now_ms) {
+        if self.total.as_mut().is_some_and(|total| !total.take(now_ms)) {
             return Verdict::Ignore(Rate::Total);
         }
         *self.by_network.entry(network).or_default() += 1;
@@ -157,76 +164,18 @@ impl Door {
     }
 
     fn take_of_network(&mut self, network: IpAddr, now_ms: u64) -> bool {
-        let rate = self.network_rate;
-        if !rate.is_limited {
-            return true;
-        }
+        let Some(rate) = self.network_rate else { return true };
         if let Some(bucket) = self.networks.get_mut(&network) {
-            return bucket.take(rate, now_ms);
+            return bucket.take(now_ms);
         }
         if self.networks.len() >= self.max_networks && now_ms >= self.swept_ms + SWEEP_INTERVAL_MS {
             self.swept_ms = now_ms;
-            self.networks.retain(|_, bucket| !bucket.is_full(rate, now_ms));
+            self.networks.retain(|_, bucket| !bucket.is_full(now_ms));
         }
         if self.networks.len() >= self.max_networks {
-            return self.newcomers.take(rate, now_ms);
+            return self.newcomers.as_mut().is_none_or(|newcomers| newcomers.take(now_ms));
         }
-        self.networks.entry(network).or_insert(rate.full(now_ms)).take(rate, now_ms)
-    }
-}
-
-/// How fast a bucket fills, and what it holds.
-#[derive(Clone, Copy, Debug)]
-struct PerSecond {
-    rate: f64,
-    burst: f64,
-    is_limited: bool,
-}
-
-impl PerSecond {
-    fn new(rate: u32, burst_s: u32) -> Self {
-        let rate = f64::from(rate);
-        Self { rate, burst: rate * f64::from(burst_s), is_limited: true }
-    }
-
-    /// The same, but 0 is no limit.
-    fn of_option(rate: u32, burst_s: u32) -> Self {
-        Self { is_limited: rate > 0, ..Self::new(rate, burst_s) }
-    }
-
-    fn full(self, now_ms: u64) -> Bucket {
-        Bucket { tokens: self.burst, at_ms: now_ms }
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Bucket {
-    tokens: f64,
-    at_ms: u64,
-}
-
-impl Bucket {
-    fn fill(&mut self, rate: PerSecond, now_ms: u64) {
-        let gained = now_ms.saturating_sub(self.at_ms) as f64 * rate.rate / 1e3;
-        self.tokens = (self.tokens + gained).min(rate.burst);
-        self.at_ms = self.at_ms.max(now_ms);
-    }
-
-    fn take(&mut self, rate: PerSecond, now_ms: u64) -> bool {
-        if !rate.is_limited {
-            return true;
-        }
-        self.fill(rate, now_ms);
-        let has_one = self.tokens >= 1.0;
-        if has_one {
-            self.tokens -= 1.0;
-        }
-        has_one
-    }
-
-    fn is_full(&mut self, rate: PerSecond, now_ms: u64) -> bool {
-        self.fill(rate, now_ms);
-        self.tokens >= rate.burst
+        self.networks.entry(network).or_insert_with(|| Bucket::new(rate)).take(now_ms)
     }
 }
 

@@ -19,11 +19,8 @@
 //! shards say goes in frames of the stream and on the lane. So the guard lets through these four, in their order, and
 //! no data packet at all.
 
-mod bits;
-
-use bits::Bits;
-
 use crate::acks;
+use crate::bits::Bits;
 use crate::limits::MAX_NAIA_PACKET_BYTES;
 
 /// naia's token has 32 characters.
