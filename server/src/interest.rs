@@ -222,10 +222,6 @@ pub fn follow_ships(mut core: Core<'_, '_>) {
     core.naia.mark_scope_checks_pending_handled();
 }
 
-fn view_sectors(core: &Core<'_, '_>, address: &SocketAddr) -> Vec<SectorId> {
-    core.interest.views.get(address).map(|view| view.seen.keys().copied().collect()).unwrap_or_default()
-}
-
 fn adjust_rooms(core: &mut Core<'_, '_>, address: SocketAddr) {
     let Some(user) = core.user_key(&address) else { return };
     let Some(view) = core.interest.views.get(&address) else { return };
@@ -260,7 +256,11 @@ fn adjust_rooms(core: &mut Core<'_, '_>, address: SocketAddr) {
         }
     }
     let now = core.clock.tick;
-    let mut in_view: usize = view_sectors(core, &address).into_iter().map(|sector| core.room_size(sector)).sum();
+    let mut in_view: usize = core
+        .interest
+        .views
+        .get(&address)
+        .map_or(0, |view| view.seen.keys().map(|sector| core.room_size(*sector)).sum());
     for sector in enter {
         let entities = core.room_size(sector);
         let Some(view) = core.interest.views.get_mut(&address) else { return };

@@ -135,6 +135,11 @@ pub struct Rooms {
 }
 
 impl Rooms {
+    /// Whether a sector has one.
+    pub fn has(&self, sector: SectorId) -> bool {
+        self.by_sector.contains_key(&sector)
+    }
+
     /// All rooms.
     pub fn iter(&self) -> impl Iterator<Item = (SectorId, RoomKey)> + '_ {
         self.by_sector.iter().map(|(sector, room)| (*sector, *room))
@@ -172,13 +177,6 @@ impl Rooms {
 /// How long an entity stays in a room after it has moved on to another, ticks: 3 s, longer than a dance on an edge
 /// takes to come back: who sees one side of the edge alone does not see it come and go.
 const LINGER_TICKS: u64 = 3 * TICK_HZ as u64;
-
-impl Rooms {
-    /// Whether a sector has one.
-    pub fn has(&self, sector: SectorId) -> bool {
-        self.by_sector.contains_key(&sector)
-    }
-}
 
 impl Core<'_, '_> {
     /// The room of a sector, made when it is first needed.
