@@ -68,10 +68,10 @@ fn sessions_outlive_their_certificate_and_newcomers_see_the_next_one() {
     let new = RawClient::connect(&network, pinning(&server, second.certificate_hash()));
     serve_until(&mut server, &waker, |_| new.handle.status() == LinkStatus::Connected);
 
-    // The old session carries packets still.
+    // The old session carries packets still. An even first byte: data (odd) waits until naia has connected.
     let session = server.sessions[0];
-    server.packets_out.send(&session, b"still here").unwrap();
-    serve_until(&mut server, &waker, |_| matches!(old.packets.receive(), Ok(Some(packet)) if packet == b"still here"));
+    server.packets_out.send(&session, b"here still").unwrap();
+    serve_until(&mut server, &waker, |_| matches!(old.packets.receive(), Ok(Some(packet)) if packet == b"here still"));
     assert_eq!(old.handle.status(), LinkStatus::Connected);
 
     // Shards have what the server began with.
