@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use sidereal_process::crash;
 use thiserror::Error;
 use tokio::sync::oneshot;
 
@@ -162,7 +163,10 @@ impl HttpServer {
         let thread = std::thread::Builder::new()
             .name("http".to_owned())
             .spawn(move || {
-                runtime.block_on(serve(listener, state, stopped));
+                // A request that panics costs its connection. What listens is everybody's.
+                if let Err(panicked) = crash::contain(|| runtime.block_on(serve(listener, state, stopped))) {
+                    crash::end("sidereal-server", &panicked.to_string());
+                }
                 runtime.shutdown_timeout(STOP_GRACE);
             })
             .map_err(HttpError::CannotStart)?;
@@ -187,6 +191,7 @@ impl Drop for HttpServer {
 }
 
 async fn serve(listener: tokio::net::TcpListener, state: HttpState, stopped: oneshot::Receiver<()>) {
+    crash::fault_point("http");
     let (begin_stop, stop_begun) = oneshot::channel();
     let limits = state.limits;
     let tls = state.is_tls.then(|| state.certificate.live.tls_config(b"http/1.1"));

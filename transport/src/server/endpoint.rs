@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use sidereal_process::crash::{contain_task, fault_point};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -24,7 +25,7 @@ use crate::cert::LiveCertificate;
 use crate::client::SESSION_PATH;
 use crate::error::{BindError, TransportError};
 use crate::hub::{Hub, lock};
-use crate::link::{self, QuicLink};
+use crate::link::{self, EndOnPanic, QuicLink};
 use crate::session::Session;
 use crate::wire::{AuthReply, MAX_REQUEST_BYTES};
 
@@ -132,7 +133,8 @@ struct Listener {
     per_address: Mutex<HashMap<IpAddr, usize>>,
 }
 
-/// The network thread: ends when it is told to stop, or panics only with the runtime.
+/// The network thread. A panic of a session's task costs that session; any other one costs all, and ends a process that
+/// has said so ([`sidereal_process::crash`]).
 fn run(runtime: Runtime, listeners: Vec<Arc<Listener>>, registry: Arc<Registry>, mut stopped: watch::Receiver<bool>) {
     let drain = registry.hub.limits.drain_deadline;
     runtime.block_on(async {
@@ -172,6 +174,7 @@ async fn accept(listener: Arc<Listener>, sessions: Arc<tokio::sync::Mutex<JoinSe
     let limits = &registry.hub.limits;
     loop {
         let incoming = listener.endpoint.accept().await;
+        fault_point("accept");
         registry.admission.attempts.one();
         let ip = incoming.remote_address().ip();
         let pending = listener.pending.load(Ordering::Relaxed);
@@ -191,12 +194,13 @@ async fn accept(listener: Arc<Listener>, sessions: Arc<tokio::sync::Mutex<JoinSe
             continue;
         };
         let mut sessions = sessions.lock().await;
-        while let Some(ended) = sessions.try_join_next() {
-            if let Err(error) = ended {
-                tracing::error!(%error, "a session's task failed");
+        while sessions.try_join_next().is_some() {}
+        let served = contain_task(serve(listener.clone(), incoming, place));
+        sessions.spawn(async move {
+            if let Err(panicked) = served.await {
+                tracing::error!(%ip, %panicked, "a session's task");
             }
-        }
-        sessions.spawn(serve(listener.clone(), incoming, place));
+        });
     }
 }
 
@@ -278,6 +282,8 @@ async fn serve(listener: Arc<Listener>, incoming: IncomingSession, place: Place)
         }
     };
     let _ = session.quic.set(QuicLink::new(&connection));
+    let _ending = EndOnPanic { session: session.clone(), connection: connection.clone() };
+    fault_point("session");
 
     let verdict = tokio::select! {
         verdict = timeout(deadline, wait_for_verdict(&session)) => verdict.ok(),
