@@ -9,6 +9,7 @@
 //! tests.
 
 pub mod accounts;
+pub mod aside;
 pub mod census;
 pub mod certificate;
 pub mod chat;
@@ -42,6 +43,7 @@ pub mod sessions;
 pub mod shards;
 pub mod shutdown;
 pub mod supabase;
+pub mod suspicion;
 pub mod tickets;
 pub mod trades;
 pub mod transfers;
@@ -108,6 +110,7 @@ pub fn build_app(parts: ServerParts) -> App {
         .init_resource::<deals::Deals>()
         .init_resource::<trades::Trades>()
         .init_resource::<chat::Chat>()
+        .init_resource::<aside::Aside>()
         .init_resource::<census::Audit>()
         .init_resource::<report::Tally>()
         .init_resource::<report::TickStart>()

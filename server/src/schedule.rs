@@ -1,6 +1,7 @@
 //! The order of everything in an update of the server, in one place.
 
 use crate::{
+    aside::tend_aside,
     chat::take_talk,
     clock::Clock,
     deals::{take_deals, tend_deals},
@@ -75,6 +76,7 @@ pub fn build(app: &mut App) {
             Update,
             (
                 tend_shutdown,
+                tend_aside,
                 assign_leases,
                 tend_transfers,
                 tend_ships,

@@ -43,6 +43,11 @@ impl ServerStatus {
         *self.metrics.lock().unwrap_or_else(PoisonError::into_inner) = text.text.into();
     }
 
+    /// The text that was set last.
+    pub fn metrics(&self) -> Arc<str> {
+        self.metrics.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Connected shards.
     pub fn shards(&self) -> u64 {
         self.shards.load(Ordering::Relaxed)
@@ -60,8 +65,7 @@ impl ServerStatus {
 
     /// All metrics in Prometheus's text format, with `own` ones of the HTTP server.
     pub(super) fn metrics_text(&self, own: MetricsText) -> String {
-        let snapshot = self.metrics.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut all = MetricsText { text: snapshot.to_string() + &own.text };
+        let mut all = MetricsText { text: self.metrics().to_string() + &own.text };
         all.gauge("sidereal_shards", "Connected shards.", self.shards());
         all.gauge("sidereal_leased_sectors", "Sectors that a shard simulates.", self.leased_sectors());
         let api = &self.api;
