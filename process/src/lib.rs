@@ -3,6 +3,10 @@
 
 pub mod crash;
 
+mod log_limit;
+
+pub use log_limit::LogLimit;
+
 use anyhow::Context;
 use std::{
     io::Read,
@@ -59,8 +63,17 @@ pub fn cpu_ms() -> Option<u64> {
 
 /// The most memory that this process had, KiB; `None` where the system does not tell.
 pub fn max_rss_kb() -> Option<u64> {
+    status_kb("VmHWM:")
+}
+
+/// The memory that this process has now, KiB; `None` where the system does not tell.
+pub fn rss_kb() -> Option<u64> {
+    status_kb("VmRSS:")
+}
+
+fn status_kb(name: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().trim_end_matches("kB").trim().parse().ok()
 }
 
@@ -72,6 +85,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn the_system_tells_of_the_process() {
         assert!(max_rss_kb().expect("Linux tells") > 100);
+        assert!(rss_kb().expect("Linux tells") > 100);
         assert!(cpu_ms().is_some());
     }
 }

@@ -18,6 +18,7 @@ use crate::{
     motion_plane::MotionPlane,
     persist::Storage,
     players::Players,
+    renewal::Renewals,
     report::Tally,
     shards::Shards,
     trades::Trades,
@@ -42,6 +43,8 @@ pub struct Core<'w, 's> {
     pub motion: ResMut<'w, MotionPlane>,
     /// naia's rooms.
     pub rooms: ResMut<'w, Rooms>,
+    /// What peers were told of.
+    pub renewals: ResMut<'w, Renewals>,
     /// Who simulates what.
     pub leases: ResMut<'w, LeaseBook>,
     /// Handoffs under way.

@@ -2,10 +2,12 @@
 
 use crate::config::{DatabaseUrl, database_url};
 use crate::db::{
-    Database,
+    Database, DbError,
     tools::{self, CheckReport},
+    unix_ms,
 };
-use anyhow::{Context, bail};
+use crate::retention::Retention;
+use anyhow::{Context, anyhow, bail};
 use clap::{Parser, Subcommand};
 use sidereal_protocol::record::EntityKind;
 use std::{
@@ -51,6 +53,16 @@ enum Action {
         /// The ship's id, as the log named it.
         ship: Uuid,
     },
+    /// Remove what is over: old deals, fences of what is long gone, expired sessions; and free pages of a SQLite file.
+    /// Not beside a running server, which does so by itself.
+    Prune {
+        /// How long deals and fences are kept: days (30 or 30d), hours (12h), minutes (90m) or seconds; 0: for ever.
+        #[arg(long, env = "SIDEREAL_RETENTION", default_value_t = Retention::default())]
+        retention: Retention,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Tell what is in it.
     Stats {
         /// Print JSON.
@@ -74,6 +86,17 @@ pub fn run(tool: &DbTool) -> anyhow::Result<bool> {
         }
         Action::Stats { json } => {
             print(out, *json, &tools::stats(&existing(&url)?)?)?;
+            Ok(true)
+        }
+        Action::Prune { retention, json } => {
+            must_exist(&url)?;
+            let lock = Database::lock(&url).map_err(|error| match error {
+                DbError::InUse { .. } => anyhow!("{error}; a running server removes what is over by itself"),
+                other => other.into(),
+            })?;
+            let database = Database::open(&url)?.guarded_by(&lock)?;
+            let keep_ms = retention.age().map(|age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
+            print(out, *json, &database.prune(keep_ms, unix_ms())?)?;
             Ok(true)
         }
         Action::Export { file } => {
@@ -135,11 +158,16 @@ pub fn give_back(database: &Database, ship: Uuid) -> anyhow::Result<(String, Opt
 
 /// A database that is there: a look at one must not make one.
 fn existing(url: &str) -> anyhow::Result<Database> {
+    must_exist(url)?;
+    Ok(Database::open(url)?)
+}
+
+fn must_exist(url: &str) -> anyhow::Result<()> {
     let path = url.strip_prefix("sqlite://").unwrap_or(url);
     if !url.starts_with("postgres") && !Path::new(path).exists() {
         bail!("there is no database {path}: name one with --database-url");
     }
-    Ok(Database::open(url)?)
+    Ok(())
 }
 
 /// A file is there whole or not at all.

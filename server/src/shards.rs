@@ -8,16 +8,16 @@ use crate::{
     transfers::authority_of,
 };
 use bevy::prelude::Resource;
+use sidereal_process::log_limited;
 use sidereal_protocol::{
     control::{ToServer, ToShard, decode_frame},
     ids::{EntityId, ShardId},
     lane,
     limits::NET_ID_BLOCK,
-    messages,
+    messages::{Destroyed, ToPlayer},
     motion::SectorUpdate,
     own_state::decode_own_states,
     record::EntityRecord,
-    schema::NoticeChannel,
     sector::SectorId,
     tick::SimTick,
 };
@@ -143,7 +143,7 @@ impl Core<'_, '_> {
                 self.transfer(Event::Accept { from: shard, id, epoch });
             }
             ToServer::Refuse { id, epoch, reason } => {
-                info!(%shard, %id, epoch, ?reason, "offer refused");
+                log_limited!(info, %shard, %id, epoch, ?reason, "offer refused");
                 self.transfer(Event::Refuse { from: shard, id, epoch });
             }
             ToServer::Adopted { id, epoch, waited_us, .. } => {
@@ -193,7 +193,7 @@ impl Core<'_, '_> {
 
     fn on_prepare(&mut self, shard: ShardId, attempt: u32, record: EntityRecord, to: SectorId) {
         if let Err(problem) = record.validate() {
-            warn!(%shard, id = %record.id, %problem, "a prepared record was refused");
+            log_limited!(warn, %shard, id = %record.id, %problem, "a prepared record was refused");
             self.tally.violations += 1;
             return;
         }
@@ -210,7 +210,7 @@ impl Core<'_, '_> {
 
     fn on_record(&mut self, shard: ShardId, mut record: EntityRecord) {
         if let Err(problem) = record.validate() {
-            warn!(%shard, id = %record.id, %problem, "record refused");
+            log_limited!(warn, %shard, id = %record.id, %problem, "record refused");
             self.tally.violations += 1;
             return;
         }
@@ -281,7 +281,7 @@ impl Core<'_, '_> {
         let wreck = wreck.filter(|wreck| {
             let good = self.is_good_wreck(shard, wreck);
             if !good {
-                warn!(%shard, %id, wreck = %wreck.id, "a wreck was refused");
+                log_limited!(warn, %shard, %id, wreck = %wreck.id, "a wreck was refused");
                 self.tally.violations += 1;
             }
             good
@@ -294,6 +294,7 @@ impl Core<'_, '_> {
             self.refill_net_ids(shard);
         }
         self.bury(&gone.record, fence, tick, wreck.as_deref());
+        self.entity_left(id);
         let owner = gone.record.owner;
         if gone.record.name.is_empty() {
             return;
@@ -301,7 +302,7 @@ impl Core<'_, '_> {
         for address in self.players_near(sector.unwrap_or(gone.record.sector)) {
             let account = self.players.account_at(&address);
             let yours = owner.is_some() && account == owner;
-            let news = messages::Destroyed {
+            let news = ToPlayer::Destroyed(Destroyed {
                 victim: gone.record.net_id.0,
                 victim_name: gone.record.name.clone(),
                 victim_kind: gone.record.kind as u8,
@@ -310,34 +311,28 @@ impl Core<'_, '_> {
                 by_kind,
                 by_you: by_owner.is_some() && account == by_owner,
                 yours,
-            };
-            self.notify(&address, &news);
+            });
+            self.notify(&address, news);
         }
         if let Some(owner) = owner {
             self.ship_destroyed(owner, id);
         }
     }
-
-    /// Sends a notice to a player, reliably.
-    pub fn notify<M: naia_bevy_shared::Message>(&mut self, address: &SocketAddr, message: &M) {
-        let Some(user) = self.user_key(address) else { return };
-        if let Err(problem) = self.naia.send_message::<NoticeChannel, M>(&user, message) {
-            warn!(%address, %problem, "a player does not take notices; closing the session");
-            self.link.transport.close(address, "the connection is stuck: log in again");
-        }
-    }
 }
 
-/// Handles the frames of shards as they come.
+/// Handles the frames of shards and players as they come.
 pub fn handle_frames(mut core: Core<'_, '_>) {
     while let Some((address, bytes)) = core.link.transport.recv_stream() {
-        let Some(shard) = core.shards.at(&address) else { continue };
+        let Some(shard) = core.shards.at(&address) else {
+            core.on_player_frame(address, &bytes);
+            continue;
+        };
         let now = core.clock.tick;
         core.shards.hear(shard, now);
         match decode_frame::<ToServer>(&bytes) {
             Ok(frame) => core.on_frame(shard, frame),
             Err(problem) => {
-                warn!(%shard, %problem, "frame refused");
+                log_limited!(warn, %shard, %problem, "frame refused");
                 core.tally.violations += 1;
             }
         }
@@ -378,7 +373,7 @@ pub fn handle_lane(mut core: Core<'_, '_>) {
             other => Some(sidereal_protocol::DecodeError::UnknownKind(other.copied().unwrap_or(0))),
         };
         if let Some(problem) = problem {
-            warn!(%shard, %problem, "datagram refused");
+            log_limited!(warn, %shard, %problem, "datagram refused");
             core.tally.violations += 1;
         }
     }

@@ -23,7 +23,7 @@ use naia_bevy_client::{
 };
 use sidereal_process::crash::{contain, fault_point};
 use sidereal_protocol::{
-    components::{Identity, Vitals},
+    components::{Identity, Lode, Vitals},
     control::{ToServer, ToShard, decode_frame, encode_frame},
     economy::Fitted,
     ids::EntityId,
@@ -157,6 +157,8 @@ impl Plugin for LinkPlugin {
         app.add_plugins(DefaultPlugin::new(client_config(), schema::protocol()))
             .add_component_events::<DefaultClientTag, Identity>()
             .add_component_events::<DefaultClientTag, Vitals>()
+            // Nobody reads these; naia warns of each change of a component whose events are not registered.
+            .add_component_events::<DefaultClientTag, Lode>()
             .insert_resource(Transport(self.handle.clone()))
             .insert_resource(PendingSocket(socket))
             .init_resource::<PacketValve>()

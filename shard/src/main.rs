@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use clap::Parser;
-use sidereal_protocol::limits::PROTOCOL_VERSION;
+use sidereal_protocol::{limits::PROTOCOL_VERSION, secret::check_shard_secret};
 use sidereal_shard::{
     config::{Arguments, ShardConfig},
     session::{self, Ended},
@@ -35,6 +35,10 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             "sidereal-shard: cannot write {} ({error}): is its folder there and writable? else name another file",
             path.display()
         );
+        return Ok(ExitCode::from(2));
+    }
+    if let Err(error) = check_shard_secret(&arguments.shard_secret.0) {
+        eprintln!("sidereal-shard: {error}");
         return Ok(ExitCode::from(2));
     }
     let stop = sidereal_process::stop_flag(arguments.die_with_stdin)?;
