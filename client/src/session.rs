@@ -186,13 +186,24 @@ pub fn update(app: &mut App) {
     if matches!(app.world().get_resource(), Some(SessionState::Lost(_))) {
         return;
     }
-    let update = std::panic::AssertUnwindSafe(|| app.update());
-    if std::panic::catch_unwind(update).is_err() {
+    if contained(app).is_err() {
         let reason = "the client's replication failed: connect again".to_owned();
         app.insert_resource(SessionState::Lost(reason));
         let session = app.world().resource::<Session>();
         session.handle.close("the client failed");
     }
+}
+
+#[cfg(not(target_family = "wasm"))]
+fn contained(app: &mut App) -> Result<(), sidereal_process::crash::Panicked> {
+    sidereal_process::crash::contain(|| app.update())
+}
+
+/// There is no unwinding in wasm: a panic ends the program, and the page says so.
+#[cfg(target_family = "wasm")]
+fn contained(app: &mut App) -> Result<(), std::convert::Infallible> {
+    app.update();
+    Ok(())
 }
 
 /// Starts to connect with the ticket.

@@ -1,5 +1,7 @@
-//! What every program of Sidereal has to do with the process that it is: when it is to end, and what the
-//! system says that it costs.
+//! What every program of Sidereal has to do with the process that it is: when it is to end, what becomes of a panic, and
+//! what the system says that it costs.
+
+pub mod crash;
 
 mod log_limit;
 
@@ -22,7 +24,11 @@ use std::{
 pub fn stop_flag(die_with_stdin: bool) -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let by_signal = stop.clone();
-    ctrlc::set_handler(move || by_signal.store(true, Ordering::Relaxed)).context("cannot listen for signals")?;
+    let on_signal = move || {
+        crash::fault_point("signals");
+        by_signal.store(true, Ordering::Relaxed);
+    };
+    ctrlc::set_handler(on_signal).context("cannot listen for signals")?;
     if die_with_stdin {
         let by_stdin = stop.clone();
         on_stdin_end(move || by_stdin.store(true, Ordering::Relaxed)).context("cannot watch standard input")?;
@@ -38,6 +44,7 @@ pub fn on_stdin_end(end: impl FnOnce() + Send + 'static) -> std::io::Result<()> 
     std::thread::Builder::new().name("stdin".to_owned()).spawn(move || {
         let mut buffer = [0u8; 256];
         while matches!(std::io::stdin().read(&mut buffer), Ok(1..)) {}
+        crash::fault_point("stdin");
         end();
     })?;
     Ok(())

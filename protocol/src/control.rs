@@ -272,6 +272,11 @@ pub enum ToServer {
     },
     /// The answer to [`ToShard::Drain`], after the last record.
     Drained,
+    /// Last words: my simulation has failed, and I close.
+    Crashed {
+        /// The entity that I was at, if I know.
+        at: Option<EntityId>,
+    },
 }
 
 /// The frame for a message.

@@ -5,6 +5,7 @@
 //! once.
 
 use crate::{
+    aside::Aside,
     census::Audit,
     chat::Chat,
     clock::Clock,
@@ -64,6 +65,8 @@ pub struct Core<'w, 's> {
     pub trades: ResMut<'w, Trades>,
     /// How much everybody has said just now.
     pub chat: ResMut<'w, Chat>,
+    /// What makes shards fail.
+    pub aside: ResMut<'w, Aside>,
     /// What the shards' censuses said.
     pub audit: ResMut<'w, Audit>,
     /// Counters.

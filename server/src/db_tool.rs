@@ -9,11 +9,13 @@ use crate::db::{
 use crate::retention::Retention;
 use anyhow::{Context, anyhow, bail};
 use clap::{Parser, Subcommand};
+use sidereal_protocol::record::EntityKind;
 use std::{
     fs::File,
     io::{BufReader, BufWriter, Write},
     path::{Path, PathBuf},
 };
+use uuid::Uuid;
 
 /// Looks after a world's database.
 #[derive(Debug, Parser)]
@@ -44,6 +46,12 @@ enum Action {
     Import {
         /// The file; "-" for standard input.
         file: PathBuf,
+    },
+    /// Let a player fly a ship again that was set aside. Only while no server runs. The ship that the player has instead
+    /// by now is kept, and can be given back in the same way.
+    GiveBack {
+        /// The ship's id, as the log named it.
+        ship: Uuid,
     },
     /// Remove what is over: old deals, fences of what is long gone, expired sessions; and free pages of a SQLite file.
     /// Not beside a running server, which does so by itself.
@@ -118,7 +126,34 @@ pub fn run(tool: &DbTool) -> anyhow::Result<bool> {
             }
             Ok(report.is_clean())
         }
+        Action::GiveBack { ship } => {
+            existing(&url)?;
+            let lock = Database::lock(&url)?;
+            let (name, before) = give_back(&Database::open(&url)?.guarded_by(&lock)?, *ship)?;
+            match before {
+                Some(before) => writeln!(out, "{name} flies {ship} again, and no longer {before}")?,
+                None => writeln!(out, "{name} flies {ship} again")?,
+            }
+            Ok(true)
+        }
     }
+}
+
+/// Links a ship to the account that owns it. Whose it is, and the ship that was linked before.
+///
+/// # Errors
+/// One line on why it cannot be.
+pub fn give_back(database: &Database, ship: Uuid) -> anyhow::Result<(String, Option<Uuid>)> {
+    let Some(row) = database.entity(ship)? else {
+        bail!("there is no ship {ship}: see the id in the log line \"set aside\"; one that was destroyed is gone");
+    };
+    let Some(owner) = row.owner.filter(|_| row.kind == i16::from(EntityKind::Ship as u8)) else {
+        bail!("{ship} is no player's ship: what else was set aside is released when the server starts again");
+    };
+    let account =
+        database.account_by_id(owner)?.with_context(|| format!("the owner {owner} of {ship} has no account"))?;
+    database.set_ship(owner, ship)?;
+    Ok((account.name, account.ship_id.filter(|before| *before != ship)))
 }
 
 /// A database that is there: a look at one must not make one.

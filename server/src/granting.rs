@@ -83,8 +83,8 @@ impl Core<'_, '_> {
                 fresh
             };
             for mut record in records {
-                // It may have moved in from a neighbour while this was read.
-                if self.mirror.get(record.id).is_some() {
+                // It may have moved in from a neighbour while this was read, or have been set aside.
+                if self.mirror.get(record.id).is_some() || self.aside.why(record.id).is_some() {
                     continue;
                 }
                 let Some(net_id) = self.mirror.new_net_id() else {

@@ -5,9 +5,9 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use sidereal_process::crash;
 use tokio::sync::oneshot;
 
 use crate::fair_queue::FairQueue;
@@ -109,8 +109,8 @@ fn run(shared: &Shared) {
             }
         };
         drop(state);
-        if catch_unwind(AssertUnwindSafe(job)).is_err() {
-            tracing::error!("hashing a password broke off");
+        if let Err(panicked) = crash::contain(job) {
+            tracing::error!(%panicked, "hashing a password broke off");
         }
     }
 }

@@ -10,6 +10,7 @@
 
 pub mod accounts;
 pub mod admission;
+pub mod aside;
 pub mod census;
 pub mod certificate;
 pub mod chat;
@@ -49,6 +50,7 @@ pub mod sessions;
 pub mod shards;
 pub mod shutdown;
 pub mod supabase;
+pub mod suspicion;
 pub mod tickets;
 pub mod trades;
 pub mod transfers;
@@ -123,6 +125,7 @@ pub fn build_app(parts: ServerParts) -> App {
         .init_resource::<deals::Deals>()
         .init_resource::<trades::Trades>()
         .init_resource::<chat::Chat>()
+        .init_resource::<aside::Aside>()
         .init_resource::<census::Audit>()
         .init_resource::<report::Tally>()
         .init_resource::<report::TickStart>()

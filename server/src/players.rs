@@ -1,6 +1,6 @@
 //! Players' sessions: their ships come and go with them, their inputs find the ship's authority.
 
-use crate::{core::Core, handoff::Event, input_log::InputLog, mirror::Holder, worldgen};
+use crate::{aside::Why, core::Core, handoff::Event, input_log::InputLog, mirror::Holder, worldgen};
 use bevy::prelude::Resource;
 use bytes::Bytes;
 use sidereal_process::log_limited;
@@ -10,7 +10,7 @@ use sidereal_protocol::{
     ids::{AccountId, EntityId, NetId, ShardId},
     input::{Input, InputPacket},
     lane,
-    messages::{FromPlayer, RespawnReply, ShipAssigned, TAKEN_OVER, ToPlayer, Welcome},
+    messages::{self, FromPlayer, RespawnReply, ShipAssigned, TAKEN_OVER, ToPlayer, Welcome},
     own_state::{OwnState, encode_own_states},
     record::{EntityRecord, Pilot},
     sector::SectorId,
@@ -35,6 +35,13 @@ const MAX_OWN_STATES: usize = 4;
 /// Refused packets after which a session is closed.
 const MAX_VIOLATIONS: u32 = 100;
 
+/// What a player is told whose ship was set aside...
+const SET_ASIDE: &str = "your ship makes the world's servers fail, so it was set aside: it is kept as it is, and whoever \
+    runs this world can give it back; you get another one to go on with";
+
+/// ...and whose ship is only held back.
+const HELD_BACK: &str = "part of the world has failed, and your ship is held back until it is known why: wait a moment";
+
 /// Where a player's ship is.
 #[derive(Debug, Clone, PartialEq)]
 enum Ship {
@@ -48,7 +55,9 @@ enum Ship {
     Admitting(EntityId),
     /// In the world.
     Flying(EntityId),
-    /// Destroyed: waits for the player to ask for another.
+    /// Held back until it is known whether shards fail at it.
+    HeldBack(EntityId),
+    /// Destroyed, or set aside: waits for the player to ask for another.
     Lost,
 }
 
@@ -249,8 +258,61 @@ impl Core<'_, '_> {
             .map(|player| player.account);
         let Some(account) = found else { return };
         match record {
+            Some(record) if !self.may_fly(record.id) => {
+                self.tell(account, SET_ASIDE);
+                self.new_ship(account);
+            }
             Some(record) => self.board(account, record),
             None => self.new_ship(account),
+        }
+    }
+
+    /// A ship was set aside: its player is told, and gets another one like after its end. One that is only held back
+    /// is waited for.
+    pub fn ship_set_aside(&mut self, record: &EntityRecord, why: Why) {
+        let id = record.id;
+        self.players.adrift.remove(&id);
+        let Some(owner) = record.owner else { return };
+        let Some(player) = self.players.of_mut(owner) else { return };
+        if !matches!(player.ship, Ship::Flying(own) | Ship::Admitting(own) | Ship::Returning(own) if own == id) {
+            return;
+        }
+        player.ship = match why {
+            Why::Guilty => Ship::Lost,
+            Why::Suspect => Ship::HeldBack(id),
+        };
+        match why {
+            Why::Suspect => self.tell(owner, HELD_BACK),
+            Why::Guilty => {
+                self.tell(owner, SET_ASIDE);
+                let news = messages::Destroyed {
+                    victim: record.net_id.0,
+                    victim_name: record.name.clone(),
+                    victim_kind: record.kind as u8,
+                    victim_hull: record.hull_kind.map_or(u8::MAX, |hull| hull as u8),
+                    by_name: String::new(),
+                    by_kind: u8::MAX,
+                    by_you: false,
+                    yours: true,
+                };
+                if let Some(address) = self.players.by_account.get(&owner).copied() {
+                    self.notify(&address, ToPlayer::Destroyed(news));
+                }
+            }
+        }
+    }
+
+    /// A ship that was held back is free: who waits for it gets it. It is in the database for everybody else.
+    pub fn ship_put_back(&mut self, record: EntityRecord) {
+        let Some(owner) = record.owner else { return };
+        if self.players.of(owner).is_some_and(|player| player.ship == Ship::HeldBack(record.id)) {
+            self.board(owner, record);
+        }
+    }
+
+    fn tell(&mut self, account: AccountId, text: &str) {
+        if let Some(address) = self.players.by_account.get(&account).copied() {
+            self.notify(&address, ToPlayer::Said(messages::Said::notice(text.to_owned())));
         }
     }
 

@@ -97,6 +97,8 @@ pub struct Tally {
     pub sessions_dropped: u64,
     /// Shards that ended without a goodbye.
     pub shards_lost: u64,
+    /// Of these, shards whose simulation has failed.
+    pub shards_crashed: u64,
     /// Messages about an epoch, a holder or an entity that is no longer.
     pub stale: u64,
     /// Blows on an entity that was between two owners or gone.
@@ -335,6 +337,8 @@ pub fn show_status(mut core: Core<'_, '_>, shown: Option<Res<'_, Shown>>, start:
     text.counter("sidereal_crossings_total", "Changes of sector.", core.tally.crossings);
     text.counter("sidereal_lost_total", "Entities lost.", core.audit.lost);
     text.counter("sidereal_doubled_total", "Entities doubled.", core.audit.doubled);
+    text.counter("sidereal_shards_crashed_total", "Shards whose simulation failed.", core.tally.shards_crashed);
+    text.gauge("sidereal_set_aside", "Entities that shards failed at, or may have.", core.aside.len());
     text.counter("sidereal_stale_total", "Stale messages refused.", core.tally.stale);
     text.counter("sidereal_motions_delivered_total", "Motions sent to players.", core.tally.motions_delivered);
     text.counter("sidereal_inputs_forwarded_total", "Inputs passed on.", core.tally.inputs_forwarded);

@@ -19,6 +19,7 @@ use crate::{
 };
 use anyhow::{Context, bail};
 use bevy::{ecs::system::SystemState, prelude::App};
+use sidereal_process::crash;
 use sidereal_protocol::{
     limits::PROTOCOL_VERSION,
     secret::check_shard_secret,
@@ -95,6 +96,7 @@ pub fn run(config: &Config) -> Result<(), Failure> {
             running.app.world_mut().resource_mut::<Shutdown>().requested = true;
         }
         let started = Instant::now();
+        crash::fault_point("main");
         running.status.beat(started);
         running.app.update();
         let spent = started.elapsed();

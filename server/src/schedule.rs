@@ -1,6 +1,7 @@
 //! The order of everything in an update of the server, in one place.
 
 use crate::{
+    aside::tend_aside,
     clock::Clock,
     deals::tend_deals,
     forgetting::forget_what_is_over,
@@ -73,6 +74,7 @@ pub fn build(app: &mut App) {
             Update,
             (
                 tend_shutdown,
+                tend_aside,
                 end_silent_sessions,
                 assign_leases,
                 tend_transfers,

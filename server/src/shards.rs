@@ -30,6 +30,8 @@ struct Shard {
     address: SocketAddr,
     name: String,
     drained: bool,
+    /// Its last words: its simulation has failed, at this entity if it knows.
+    crashed: Option<Option<EntityId>>,
     /// Entities that it has created: before its net ids are used up it gets more.
     created: u32,
     /// When a frame or a datagram last came from it.
@@ -88,7 +90,8 @@ impl Core<'_, '_> {
         let shard = ShardId(self.shards.last_id);
         info!(%shard, %name, "shard connected");
         self.shards.by_address.insert(address, shard);
-        self.shards.by_id.insert(shard, Shard { address, name, drained: false, created: 0, heard_at: self.clock.tick });
+        let heard_at = self.clock.tick;
+        self.shards.by_id.insert(shard, Shard { address, name, drained: false, crashed: None, created: 0, heard_at });
         let welcome = ToShard::Welcome {
             shard,
             sim_tick: self.clock.tick,
@@ -106,14 +109,14 @@ impl Core<'_, '_> {
         let Some(gone) = self.shards.by_id.remove(&shard) else { return };
         let lost = self.leases.table.lose_shard(shard);
         self.transfer(Event::ShardLost(shard));
-        let mut orphans = 0;
+        let mut orphans = Vec::new();
         let mut net_ids = Vec::new();
-        for (_, entry) in self.mirror.iter_mut() {
+        for (id, entry) in self.mirror.iter_mut() {
             if entry.holder == Holder::Shard(shard) {
                 entry.holder = Holder::Server;
                 entry.dirty = true;
                 net_ids.push(entry.record.net_id);
-                orphans += 1;
+                orphans.push(id);
             }
         }
         for net_id in net_ids {
@@ -125,7 +128,10 @@ impl Core<'_, '_> {
             info!(%shard, name = %gone.name, "shard left, drained");
         } else {
             self.tally.shards_lost += 1;
-            warn!(%shard, name = %gone.name, %reason, blocks = lost.len(), orphans, "shard lost");
+            warn!(%shard, name = %gone.name, %reason, blocks = lost.len(), orphans = orphans.len(), "shard lost");
+        }
+        if let Some(at) = gone.crashed {
+            self.shard_crashed(shard, at, orphans);
         }
     }
 
@@ -166,6 +172,11 @@ impl Core<'_, '_> {
             }
             ToServer::Census { tick, entities, inputs_applied } => {
                 self.on_census(shard, tick, &entities, inputs_applied);
+            }
+            ToServer::Crashed { at } => {
+                if let Some(shard) = self.shards.by_id.get_mut(&shard) {
+                    shard.crashed = Some(at);
+                }
             }
             ToServer::Drained => {
                 if let Some(shard) = self.shards.by_id.get_mut(&shard) {
@@ -222,7 +233,7 @@ impl Core<'_, '_> {
                 self.replace_record(record);
             }
             None => {
-                let fresh = self.mirror.id_of(record.net_id).is_none();
+                let fresh = self.mirror.id_of(record.net_id).is_none() && self.aside.why(record.id).is_none();
                 let leased = self.leases.table.holder(record.sector) == Some(shard);
                 if fresh && leased && record.owner.is_none() {
                     self.tally.created += 1;

@@ -15,6 +15,7 @@ const DEFAULT_LOG: &str = "info,naia_shared=warn,naia_server=warn,naia_client=er
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    sidereal_process::crash::end_on_panic("sidereal-shard");
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     match run(&arguments) {

@@ -14,6 +14,8 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
+use sidereal_process::crash::{contain_task, fault_point};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use wtransport::error::ConnectionError;
 use wtransport::{Connection, RecvStream, SendStream, VarInt, quinn};
@@ -28,6 +30,11 @@ use crate::{PeerKind, wire};
 const CODE_OK: VarInt = VarInt::from_u32(0);
 /// Close code of a session that was ended for what its peer did.
 const CODE_VIOLATION: VarInt = VarInt::from_u32(1);
+/// Close code of a session that failed at this end.
+const CODE_FAILED: VarInt = VarInt::from_u32(2);
+
+/// Why a session ends whose own code panicked.
+pub(crate) const FAILED: &str = "this session has failed at the end that closes it, which has logged why; try again";
 
 /// Streams that a peer may have open: HTTP/3's session stream, ours, and two to spare.
 const MAX_BIDI_STREAMS: u32 = 4;
@@ -129,6 +136,7 @@ fn put_varint(out: &mut BytesMut, value: u64) {
 pub(crate) async fn run_flusher(hub: Arc<Hub>) {
     let mut datagrams = Vec::new();
     loop {
+        fault_point("net");
         hub.flush_wake.notified().await;
         flush_now(&hub, &mut datagrams);
     }
@@ -149,20 +157,54 @@ pub(crate) fn flush_now(hub: &Hub, datagrams: &mut Vec<OutDatagram>) {
 
 /// Runs an open session until its connection is over.
 pub(crate) async fn run(session: Arc<Session>, connection: Connection, send: SendStream, recv: RecvStream) {
-    let writer = tokio::spawn(write_stream(session.clone(), connection.clone(), send));
-    let datagrams = tokio::spawn(read_datagrams(session.clone(), connection.clone()));
-    let reader = tokio::spawn(read_stream(session.clone(), connection.clone(), recv));
+    let _ending = EndOnPanic { session: session.clone(), connection: connection.clone() };
+    let writer = spawn_part(&connection, write_stream(session.clone(), connection.clone(), send));
+    let datagrams = spawn_part(&connection, read_datagrams(session.clone(), connection.clone()));
+    let reader = spawn_part(&connection, read_stream(session.clone(), connection.clone(), recv));
 
     let error = connection.closed().await;
     // What arrived before the end is still read, when the main loop takes it: at most a window's worth.
-    let goodbye = reader.await.ok().flatten();
+    let goodbye = reader.await.ok().flatten().flatten();
     writer.abort();
     datagrams.abort();
     session.on_closed(&goodbye.unwrap_or_else(|| explain(&error, session.hub.limits.idle_timeout)));
 }
 
+/// Runs a part of a session. One that panics ends the session, and nothing else: without it the session would live on
+/// deaf or dumb.
+fn spawn_part<T: Send + 'static>(
+    connection: &Connection,
+    part: impl Future<Output = T> + Send + 'static,
+) -> JoinHandle<Option<T>> {
+    let connection = connection.clone();
+    tokio::spawn(async move {
+        let done = contain_task(part).await;
+        if let Err(panicked) = &done {
+            tracing::error!(remote = %connection.remote_address(), %panicked, "a session's part");
+            connection.close(CODE_FAILED, FAILED.as_bytes());
+        }
+        done.ok()
+    })
+}
+
+/// Ends a session whose own task panics.
+pub(crate) struct EndOnPanic {
+    pub(crate) session: Arc<Session>,
+    pub(crate) connection: Connection,
+}
+
+impl Drop for EndOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.connection.close(CODE_FAILED, FAILED.as_bytes());
+            self.session.on_closed(FAILED);
+        }
+    }
+}
+
 async fn read_datagrams(session: Arc<Session>, connection: Connection) {
     while let Ok(datagram) = connection.receive_datagram().await {
+        fault_point("session-part");
         session.on_datagram(&datagram, now_ms());
     }
 }

@@ -11,6 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use sidereal_process::crash;
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -581,6 +582,7 @@ impl Drop for Store {
 fn write_loop(shared: &Shared) {
     let mut state = shared.lock();
     while !state.abandoned {
+        crash::fault_point("db-writer");
         let now_ms = shared.now_ms();
         // Deals first: somebody waits for them.
         if let Some(work) = state.books.take_work(now_ms) {
@@ -678,6 +680,7 @@ fn keep_books(shared: &Shared, work: Work) -> MutexGuard<'_, State> {
 fn read_loop(shared: &Shared) {
     let mut state = shared.lock();
     while !state.abandoned {
+        crash::fault_point("db-reader");
         let Some(read) = state.reads.pop_front() else {
             state = shared.read_work.wait(state).unwrap_or_else(PoisonError::into_inner);
             continue;

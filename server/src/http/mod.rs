@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use sidereal_process::crash;
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 use tokio::sync::oneshot;
@@ -238,7 +239,10 @@ impl HttpServer {
         let thread = std::thread::Builder::new()
             .name(flag.trim_end_matches("-addr").to_owned())
             .spawn(move || {
-                runtime.block_on(serve(part, listener, state, stopped));
+                // A request that panics costs its connection. What listens is everybody's.
+                if let Err(panicked) = crash::contain(|| runtime.block_on(serve(part, listener, state, stopped))) {
+                    crash::end("sidereal-server", &panicked.to_string());
+                }
                 runtime.shutdown_timeout(STOP_GRACE);
             })
             .map_err(HttpError::CannotStart)?;
@@ -274,6 +278,7 @@ fn bind(addr: SocketAddr) -> io::Result<std::net::TcpListener> {
 }
 
 async fn serve(part: Part, listener: tokio::net::TcpListener, state: HttpState, stopped: oneshot::Receiver<()>) {
+    crash::fault_point("http");
     let (begin_stop, stop_begun) = oneshot::channel();
     let (listener, routes) = match part {
         Part::Public => {

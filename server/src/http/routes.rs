@@ -14,6 +14,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
+use sidereal_process::crash;
 
 use super::peer::{Peer, asked_from};
 use super::refusal::{Refusal, busy, refuse, too_many};
@@ -138,6 +139,7 @@ pub(super) fn router(state: HttpState) -> Router {
         })
         .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
         .layer(middleware::from_fn_with_state(api.clone(), within_time))
+        .layer(middleware::from_fn(contain_request))
         .layer(middleware::map_response_with_state(Arc::new(security_headers(&api)), guard_browsers))
         .layer(middleware::from_fn(tell_connection))
         .with_state(api)
@@ -179,6 +181,19 @@ fn security_headers(state: &HttpState) -> HeaderMap {
 async fn guard_browsers(State(headers): State<Arc<HeaderMap>>, mut response: Response) -> Response {
     response.headers_mut().extend(headers.iter().map(|(name, value)| (name.clone(), value.clone())));
     response
+}
+
+/// A request that makes its handler panic is answered and costs nothing else.
+async fn contain_request(request: Request, next: Next) -> Response {
+    let answered = crash::contain_task(async {
+        crash::fault_point("http-request");
+        next.run(request).await
+    });
+    answered.await.unwrap_or_else(|panicked| {
+        tracing::error!(%panicked, "a request");
+        refuse(StatusCode::INTERNAL_SERVER_ERROR, "the server failed at this request, and has logged why")
+            .into_response()
+    })
 }
 
 /// Nobody asks too often, from wherever.

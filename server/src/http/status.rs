@@ -92,6 +92,11 @@ impl ServerStatus {
         *lock(&self.metrics) = text.text.into();
     }
 
+    /// The text that was set last.
+    pub fn metrics(&self) -> Arc<str> {
+        lock(&self.metrics).clone()
+    }
+
     /// Connected shards.
     pub fn shards(&self) -> u64 {
         self.shards.load(Ordering::Relaxed)
@@ -128,8 +133,7 @@ impl ServerStatus {
 
     /// All metrics in Prometheus's text format, with `own` ones of the HTTP server.
     pub(super) fn metrics_text(&self, own: MetricsText) -> String {
-        let snapshot = lock(&self.metrics).clone();
-        let mut all = MetricsText { text: snapshot.to_string() + &own.text };
+        let mut all = MetricsText { text: self.metrics().to_string() + &own.text };
         all.gauge("sidereal_shards", "Connected shards.", self.shards());
         all.gauge("sidereal_leased_sectors", "Sectors that a shard simulates.", self.leased_sectors());
         let open = self.door.open.load(Ordering::Relaxed);

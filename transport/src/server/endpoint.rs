@@ -5,7 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use sidereal_process::log_limited;
+use sidereal_process::{
+    crash::{contain_task, fault_point},
+    log_limited,
+};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -24,7 +27,7 @@ use crate::cert::LiveCertificate;
 use crate::client::SESSION_PATH;
 use crate::error::{BindError, TransportError};
 use crate::hub::{Hub, lock};
-use crate::link::{self, QuicLink};
+use crate::link::{self, EndOnPanic, QuicLink};
 use crate::session::Session;
 use crate::wire::{AuthReply, MAX_REQUEST_BYTES};
 
@@ -147,8 +150,9 @@ impl Listener {
     }
 }
 
-/// A listener's network thread: ends when it is told to stop, or panics only with the runtime. The two have one each,
-/// so that no crowd of strangers before the players' delays what shards send.
+/// A listener's network thread. The two have one each, so that no crowd of strangers before the players' delays what
+/// shards send. A panic of a session's task costs that session; any other one costs all, and ends a process that has
+/// said so ([`sidereal_process::crash`]).
 fn run(runtime: Runtime, listener: Arc<Listener>, mut stopped: watch::Receiver<bool>) {
     let hub = listener.hub();
     runtime.block_on(async {
@@ -186,6 +190,7 @@ async fn accept(listener: Arc<Listener>, sessions: Arc<tokio::sync::Mutex<JoinSe
     let opened = Instant::now();
     loop {
         let incoming = listener.endpoint.accept().await;
+        fault_point("accept");
         admission.attempts.one();
         let ip = incoming.remote_address().ip();
         let verdict = lock(&listener.door).judge(
@@ -220,12 +225,13 @@ async fn accept(listener: Arc<Listener>, sessions: Arc<tokio::sync::Mutex<JoinSe
         }
         let place = Place { listener: listener.clone(), ip, is_pending: true };
         let mut sessions = sessions.lock().await;
-        while let Some(ended) = sessions.try_join_next() {
-            if let Err(error) = ended {
-                tracing::error!(%error, "a session's task failed");
+        while sessions.try_join_next().is_some() {}
+        let served = contain_task(serve(listener.clone(), incoming, place));
+        sessions.spawn(async move {
+            if let Err(panicked) = served.await {
+                tracing::error!(%ip, %panicked, "a session's task");
             }
-        }
-        sessions.spawn(serve(listener.clone(), incoming, place));
+        });
     }
 }
 
@@ -280,6 +286,8 @@ async fn serve(listener: Arc<Listener>, incoming: IncomingSession, mut place: Pl
         }
     };
     let _ = session.quic.set(QuicLink::new(&connection));
+    let _ending = EndOnPanic { session: session.clone(), connection: connection.clone() };
+    fault_point("session");
 
     let verdict = tokio::select! {
         verdict = timeout(deadline, wait_for_verdict(&session)) => verdict.ok(),
