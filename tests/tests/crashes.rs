@@ -49,7 +49,9 @@ fn run(flags: &str) {
     match flags[0] {
         "sidereal-server" => {
             crash::end_on_panic("sidereal-server");
-            let _ = sidereal_server::run::run(&Config::parse_from(&flags));
+            if let Err(failure) = sidereal_server::run::run(&Config::parse_from(&flags)) {
+                eprintln!("{failure}");
+            }
         }
         "sidereal-shard" => {
             crash::end_on_panic("sidereal-shard");
@@ -95,6 +97,7 @@ impl Server {
             ("--player-addr", any),
             ("--shard-addr", any),
             ("--http-addr", any),
+            ("--ops-addr", any),
             ("--database-url", &database),
             ("--shard-secret", SECRET),
             ("--ready-file", &ready),
