@@ -230,7 +230,7 @@ pub(crate) fn follow_messages(
     for events in messages.read() {
         for welcome in events.read::<NoticeChannel, Welcome>() {
             session.sync = Some(TickSync::new(welcome.naia_tick, welcome.sim_tick()));
-            view.world_seed = welcome.world_seed;
+            view.sky_seed = welcome.sky_seed;
             view.account = Some(welcome.account());
         }
         let destroyed = events.read::<NoticeChannel, Destroyed>();

@@ -2,7 +2,7 @@
 
 /// Version of everything in this crate that crosses a wire. Raised with every change to it; peers
 /// of another version are refused when they connect, with a reason that names both.
-pub const PROTOCOL_VERSION: u32 = 5;
+pub const PROTOCOL_VERSION: u32 = 6;
 
 /// The longest lane datagram, bytes: fits a QUIC datagram on every path with an MTU of 1,280 and in
 /// Chromium's `maxDatagramSize` of 1,211, with the transport's prefix.
