@@ -49,6 +49,7 @@ struct Options {
 
 fn main() -> ExitCode {
     let options = Options::parse();
+    sidereal_process::crash::end_on_panic("sidereal-bots");
     run::start_log();
     match start(options) {
         Ok(code) => code,

@@ -71,6 +71,15 @@ pub struct LoginTicket {
     pub session_token: Option<SessionToken>,
 }
 
+/// What came of coming back with a session token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WayIn {
+    /// The token to come back with the next time, whatever came of this one: it may be another one already.
+    pub session_token: SessionToken,
+    /// The ticket.
+    pub ticket: Result<LoginTicket, AccountError>,
+}
+
 /// Why there is no ticket. Each text says what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AccountError {
@@ -97,6 +106,9 @@ pub enum AccountError {
     /// The server is busy, or its database is away.
     #[error("{0}")]
     Busy(String),
+    /// The server makes no accounts.
+    #[error("{0}")]
+    RegistrationClosed(String),
     /// The server said what is wrong.
     #[error("{0}")]
     Refused(String),
@@ -151,6 +163,11 @@ struct TicketAnswer {
 }
 
 #[derive(Deserialize)]
+struct RefreshAnswer {
+    session_token: SessionToken,
+}
+
+#[derive(Deserialize)]
 struct ErrorAnswer {
     error: String,
 }
@@ -166,6 +183,16 @@ impl AccountApi {
     fn ticket_answered(&self, answer: &Answer) -> Result<LoginTicket, AccountError> {
         match answer.status {
             200 => self.read_ticket(&answer.body),
+            _ => Err(self.session_refusal(answer)),
+        }
+    }
+
+    /// The answer to a request for another session token.
+    fn refresh_answered(&self, answer: &Answer) -> Result<SessionToken, AccountError> {
+        match answer.status {
+            200 => serde_json::from_str(&answer.body)
+                .map(|answer: RefreshAnswer| answer.session_token)
+                .map_err(|error| self.bad_answer(error.to_string())),
             _ => Err(self.session_refusal(answer)),
         }
     }

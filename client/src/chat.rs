@@ -3,7 +3,12 @@
 //! Runs in the player client and in bots. The book outlives the session: take it out of one app with [`take_book`] and
 //! insert it into the next. Nothing of it is stored.
 
-use crate::{clock::ClientClock, deals::take_out, session::SessionState};
+use crate::{
+    clock::ClientClock,
+    deals::take_out,
+    news::{self, News},
+    session::{Session, SessionState},
+};
 use bevy::{
     app::App,
     ecs::{
@@ -12,11 +17,9 @@ use bevy::{
     },
     prelude::Resource,
 };
-use naia_bevy_client::{Client, DefaultClientTag, events::MessageEvents};
 use sidereal_protocol::{
     chat::{Scope, clean},
-    messages::{Said, Say},
-    schema::{NoticeChannel, RequestChannel},
+    messages::{FromPlayer, Said, Say, ToPlayer},
 };
 use std::collections::{BTreeSet, VecDeque};
 
@@ -148,23 +151,23 @@ impl ChatBook {
 
 /// Takes in what others say, and sends what the pilot says.
 pub(crate) fn talk(
-    mut client: Client<DefaultClientTag>,
-    mut messages: MessageReader<MessageEvents<DefaultClientTag>>,
+    mut told: MessageReader<News>,
     clock: Res<ClientClock>,
     state: Res<SessionState>,
+    session: Res<Session>,
     mut book: ResMut<ChatBook>,
 ) {
     book.pass(clock.delta_s);
-    for events in messages.read() {
-        for said in events.read::<NoticeChannel, Said>() {
-            book.hear(&said);
+    for News(told) in told.read() {
+        if let ToPlayer::Said(said) = told {
+            book.hear(said);
         }
     }
     if !matches!(*state, SessionState::Joining | SessionState::InSpace | SessionState::Destroyed) {
         return;
     }
     while let Some((scope, text)) = book.waiting.pop_front() {
-        if let Err(problem) = client.send_message::<RequestChannel, _>(&Say::to(scope, text)) {
+        if let Err(problem) = news::ask(&session, &FromPlayer::Say(Say::to(scope, text))) {
             tracing::warn!(%problem, "a text was not sent");
             book.note("the line is broken: it was not said".to_owned());
         }

@@ -1,13 +1,14 @@
 //! Deals on their way: the book's requests and their answers, and what the server tells of what is the
 //! pilot's.
 //!
-//! Runs in the player client and in bots. It owns what belongs to one session: requests under way, the
-//! offers that wait for an answer. The deals themselves are in [`crate::deals`].
+//! Runs in the player client and in bots. It owns what belongs to one session: the offers that wait for an
+//! answer. The deals themselves are in [`crate::deals`].
 
 use crate::{
     arms::Arms,
     clock::ClientClock,
     deals::DealBook,
+    news::{self, News},
     piloting::{Mooring, Piloting},
     session::{Session, SessionState},
     view::{NoticeKind, PurseShown, TradeOffer, WorldView},
@@ -19,14 +20,11 @@ use bevy::{
     },
     prelude::Resource,
 };
-use naia_bevy_client::{Client, DefaultClientTag, ResponseReceiveKey, events::MessageEvents};
 use sidereal_protocol::{
-    economy::{Bargain, DealKey, Goods},
+    economy::{Bargain, Goods},
     ids::NetId,
-    messages::{Deal, DealOutcome, DealReply, Purse, TradeNews},
-    schema::{NoticeChannel, RequestChannel},
+    messages::{Deal, DealOutcome, FromPlayer, ToPlayer, TradeNews},
 };
-use std::collections::VecDeque;
 
 /// How long an offer waits for an answer, seconds. The server's time is the one that counts.
 pub const OFFER_SECONDS: f64 = 30.0;
@@ -34,22 +32,18 @@ pub const OFFER_SECONDS: f64 = 30.0;
 /// Offers shown at most; the oldest goes first.
 pub const MAX_OFFERS: usize = 8;
 
-/// Requests under way at most; of what was asked for several times the oldest is forgotten first.
-const MAX_REQUESTS: usize = 16;
-
 /// After a dock that is done the purse has to say where; it is told a few times a second, seconds.
 const PURSE_AFTER_DOCK_S: f64 = 1.5;
 
 /// What of the deals belongs to this session.
 #[derive(Resource, Default)]
 pub struct Dealing {
-    requests: VecDeque<(DealKey, ResponseReceiveKey<DealReply>)>,
     docked_until_s: f64,
 }
 
 /// Takes in what is the pilot's and what is offered.
 pub(crate) fn follow_purse(
-    mut messages: MessageReader<MessageEvents<DefaultClientTag>>,
+    mut told: MessageReader<News>,
     clock: Res<ClientClock>,
     mut session: ResMut<Session>,
     mut piloting: ResMut<Piloting>,
@@ -60,17 +54,18 @@ pub(crate) fn follow_purse(
         offer.age_s += clock.delta_s;
     }
     view.trades.retain(|offer| offer.age_s < OFFER_SECONDS);
-    for events in messages.read() {
-        for purse in events.read::<NoticeChannel, Purse>() {
-            let docked = (purse.docked != 0).then_some(NetId(purse.docked));
-            let fitted = purse.fitted();
-            piloting.set_fitted(fitted);
-            arms.set_fitted(fitted);
-            let (credits, ore, hold, stored) = (purse.credits, purse.ore, purse.hold, purse.stored);
-            view.purse = Some(PurseShown { credits, ore, hold, fitted, docked, stored });
-        }
-        for news in events.read::<NoticeChannel, TradeNews>() {
-            take_in_news(&mut view, &mut session, &news);
+    for News(told) in told.read() {
+        match told {
+            ToPlayer::Purse(purse) => {
+                let docked = (purse.docked != 0).then_some(NetId(purse.docked));
+                let fitted = purse.fitted();
+                piloting.set_fitted(fitted);
+                arms.set_fitted(fitted);
+                let (credits, ore, hold, stored) = (purse.credits, purse.ore, purse.hold, purse.stored);
+                view.purse = Some(PurseShown { credits, ore, hold, fitted, docked, stored });
+            }
+            ToPlayer::TradeNews(news) => take_in_news(&mut view, &mut session, news),
+            _ => {}
         }
     }
 }
@@ -98,9 +93,17 @@ fn take_in_news(view: &mut WorldView, session: &mut Session, news: &TradeNews) {
     session.announce(view, kind, text);
 }
 
+/// Seconds of the wall clock.
+fn wall_s() -> f64 {
+    #[cfg(target_family = "wasm")]
+    return js_sys::Date::now() / 1e3;
+    #[cfg(not(target_family = "wasm"))]
+    return std::time::UNIX_EPOCH.elapsed().map_or(0.0, |since| since.as_secs_f64());
+}
+
 /// Sends what is due, takes what was answered, and keeps the ship's hands still while it is docked.
 pub(crate) fn deal(
-    mut client: Client<DefaultClientTag>,
+    mut told: MessageReader<News>,
     clock: Res<ClientClock>,
     state: Res<SessionState>,
     mut book: ResMut<DealBook>,
@@ -110,31 +113,24 @@ pub(crate) fn deal(
     mut view: ResMut<WorldView>,
 ) {
     let now_s = clock.now_s;
+    for given_up in book.give_up(wall_s()) {
+        tracing::warn!(key = %given_up.key, "a deal is given up: nobody has told how it ended");
+        let text = "Nobody has told how your deal ended: see what you have".to_owned();
+        session.announce(&mut view, NoticeKind::Warning, text);
+    }
     // Without a ship the server takes none.
     if *state == SessionState::InSpace {
         for (key, bargain) in book.due(now_s) {
             let again = book.open().iter().any(|deal| deal.key == key && deal.sent > 1);
-            match client.send_request::<RequestChannel, _>(&Deal::of(key, &bargain).again(again)) {
-                Ok(request) => {
-                    if dealing.requests.len() >= MAX_REQUESTS {
-                        dealing.requests.pop_front();
-                    }
-                    dealing.requests.push_back((key, request));
-                }
-                // It is due again after a pause.
-                Err(error) => tracing::warn!(%key, %error, "asking for a deal failed"),
+            // It is due again after a pause.
+            if let Err(error) = news::ask(&session, &FromPlayer::Deal(Deal::of(key, &bargain).again(again))) {
+                tracing::warn!(%key, %error, "asking for a deal failed");
             }
         }
     }
-    let mut answers = Vec::new();
-    dealing.requests.retain(|(key, request)| match client.receive_response(request) {
-        Some(reply) => {
-            answers.push((*key, reply));
-            false
-        }
-        None => true,
-    });
-    for (key, reply) in answers {
+    for News(told) in told.read() {
+        let ToPlayer::DealReply(reply) = told else { continue };
+        let key = reply.key();
         let outcome = reply.outcome();
         let Some(deal) = book.hear(key, outcome, &reply.text, now_s) else { continue };
         if outcome != DealOutcome::Undecided {
@@ -144,8 +140,8 @@ pub(crate) fn deal(
             dealing.docked_until_s = now_s + PURSE_AFTER_DOCK_S;
         }
         let (kind, text) = match outcome {
-            DealOutcome::Done => (NoticeKind::Info, reply.text),
-            DealOutcome::Refused => (NoticeKind::Warning, reply.text),
+            DealOutcome::Done => (NoticeKind::Info, reply.text.clone()),
+            DealOutcome::Refused => (NoticeKind::Warning, reply.text.clone()),
             // Told once, however often it is asked for again.
             DealOutcome::Undecided if deal.undecided => continue,
             DealOutcome::Undecided => {

@@ -7,7 +7,7 @@
 
 use bevy::{app::App, prelude::Resource};
 use sidereal_protocol::{
-    economy::{Bargain, DealKey},
+    economy::{Bargain, DEAL_KEY_LIFE, DealKey},
     messages::DealOutcome,
 };
 use std::collections::VecDeque;
@@ -62,6 +62,9 @@ pub struct OpenDeal {
     pause_s: f64,
     /// How long the next answer is waited for, seconds.
     wait_s: f64,
+    /// When it was asked for, seconds of the wall clock, which goes on while the machine sleeps; known from the first
+    /// [`DealBook::give_up`] on.
+    asked_s: Option<f64>,
 }
 
 /// What happened to a deal, for journals.
@@ -144,6 +147,7 @@ impl DealBook {
             next_s: f64::NEG_INFINITY,
             pause_s: FIRST_PAUSE_S,
             wait_s: UNANSWERED_S,
+            asked_s: None,
         });
         self.counts.asked += 1;
         self.note(DealEvent::Asked { key, bargain });
@@ -157,6 +161,18 @@ impl DealBook {
             (deal.next_s, deal.pause_s, deal.wait_s) = (f64::NEG_INFINITY, FIRST_PAUSE_S, UNANSWERED_S);
         }
         self
+    }
+
+    /// Gives up what is not known to have ended and was asked for more than [`DEAL_KEY_LIFE`] ago: a server may have
+    /// forgotten its key by then, and would do it again. `wall_s` is in seconds of the wall clock, from whenever.
+    pub fn give_up(&mut self, wall_s: f64) -> Vec<OpenDeal> {
+        for deal in &mut self.open {
+            // A clock that was put back must not make it younger than new.
+            deal.asked_s = Some(deal.asked_s.unwrap_or(wall_s).min(wall_s));
+        }
+        let is_old =
+            |deal: &mut OpenDeal| deal.asked_s.is_some_and(|asked_s| wall_s - asked_s > DEAL_KEY_LIFE.as_secs_f64());
+        self.open.extract_if(.., is_old).collect()
     }
 
     /// What is to be sent now, oldest first. It counts as sent.
@@ -277,6 +293,23 @@ mod tests {
         assert!(book.due(3.0 * UNANSWERED_S - 0.1).is_empty(), "each wait is longer");
         assert_eq!(book.due(3.0 * UNANSWERED_S), [(key, SELL)]);
         assert_eq!(book.counts().repeated, 2);
+    }
+
+    #[test]
+    fn what_a_server_may_have_forgotten_is_not_asked_for_again() {
+        let (mut book, life_s) = (DealBook::default(), DEAL_KEY_LIFE.as_secs_f64());
+        let old = book.ask(SELL).unwrap();
+        assert!(book.give_up(5_000.0).is_empty());
+        book.due(0.0);
+        let mut book = book.carry_over();
+        let new = book.ask(Bargain::Repair).unwrap();
+        assert!(book.give_up(5_000.0 + life_s).is_empty(), "to the last second it is asked for");
+        // The session's clock stood still in a sleeping machine, the wall's went on.
+        assert_eq!(book.give_up(5_001.0 + life_s).iter().map(|deal| deal.key).collect::<Vec<_>>(), [old]);
+        assert_eq!(book.due(0.1), [(new, Bargain::Repair)]);
+        assert!(book.give_up(1_000.0).is_empty(), "the wall clock was put back");
+        assert_eq!(book.give_up(1_001.0 + life_s).len(), 1);
+        assert_eq!(book.hear(old, DealOutcome::Done, "sold", 9.0), None, "an answer that comes after all is no harm");
     }
 
     #[test]

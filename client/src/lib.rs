@@ -37,6 +37,7 @@ pub mod deals;
 pub mod inputs;
 pub mod interpolation;
 pub mod mining;
+pub mod news;
 pub mod piloting;
 pub mod player;
 pub mod prediction;
@@ -99,6 +100,7 @@ impl Plugin for ClientPlugin {
         app.init_resource::<FrameDelta>()
             .init_resource::<controls::PilotIntent>()
             .init_resource::<pump::PacketValve>()
+            .add_message::<news::News>()
             .init_resource::<clock::ClientClock>()
             .init_resource::<view::WorldView>()
             .init_resource::<stats::PlayStats>()

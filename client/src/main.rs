@@ -124,6 +124,7 @@ fn start(options: Options) -> Result<ExitCode> {
     let mut player = Player::new(Arc::new(network), api, login, patience, u64::from(std::process::id()));
     if options.headless {
         run::start_log();
+        sidereal_process::crash::end_on_panic("sidereal-client");
         let stop = StopFlag::on_signals()?;
         if options.die_with_stdin {
             stop.on_stdin_end();

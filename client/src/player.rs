@@ -6,7 +6,7 @@
 
 use crate::{
     ClientConfig, FrameDelta,
-    account::{AccountApi, AccountError, LoginTicket, SessionToken},
+    account::{AccountApi, AccountError, LoginTicket, SessionToken, WayIn},
     build_app, chat,
     clock::MAX_DELTA_S,
     connect, deals,
@@ -39,7 +39,7 @@ pub struct Player {
     api: AccountApi,
     /// `None` for who stays away once lost.
     way_back: Option<(SessionToken, Reconnect)>,
-    asking: Option<Receiver<Result<LoginTicket, AccountError>>>,
+    asking: Option<Receiver<WayIn>>,
     now_s: f64,
     /// The same without standstills: in those nobody tries to come back.
     awake_s: f64,
@@ -188,11 +188,14 @@ impl Player {
         }
         reconnect.session_ended(state, self.awake_s);
         if reconnect.step(self.awake_s) == Step::AskForTicket {
-            self.asking = Some(self.api.ask_for_ticket(token));
+            self.asking = Some(self.api.ask_for_way_in(token));
         }
         let answer = match self.asking.as_ref().map(Receiver::try_recv) {
             None | Some(Err(TryRecvError::Empty)) => return,
-            Some(Ok(answer)) => answer,
+            Some(Ok(WayIn { session_token, ticket })) => {
+                *token = session_token;
+                ticket
+            }
             Some(Err(TryRecvError::Disconnected)) => Err(AccountError::Busy("asking for a ticket failed".to_owned())),
         };
         self.asking = None;

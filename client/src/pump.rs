@@ -1,9 +1,7 @@
 //! Gives naia its packets one at a time (why, stands with [`Valve`]).
 //!
 //! Runs in the player client and in bots. What the valve cannot part is a spawn and a despawn within one
-//! packet, or that a retransmission brings together. Rooms are kept for two seconds, so what is left is an
-//! entity that is destroyed as soon as it came into sight; for that, [`crate::session::update`] ends the
-//! session with a reason instead of the process.
+//! packet; for that, [`crate::session::update`] ends the session with a reason instead of the process.
 //!
 //! It also is what moves naia's events into Bevy: naia's own system for that panics on an entity that
 //! is gone again by the end of the update.
@@ -17,7 +15,7 @@ use bevy::{
 };
 use naia_bevy_client::{
     ClientWrapper, DefaultClientTag, Instant,
-    events::{ClientTickEvent, ConnectEvent, DisconnectEvent, MessageEvents},
+    events::{ClientTickEvent, ConnectEvent, DisconnectEvent},
 };
 use naia_bevy_shared::WorldProxyMut;
 use sidereal_transport::Valve;
@@ -66,8 +64,5 @@ fn pass_on_events(world: &mut World, naia: &mut ClientWrapper<Tag>) {
     }
     for (_, reason) in events.read::<naia_client::DisconnectEvent>() {
         world.resource_mut::<Messages<DisconnectEvent<Tag>>>().write(DisconnectEvent::new(reason));
-    }
-    if events.has_messages() {
-        world.resource_mut::<Messages<MessageEvents<Tag>>>().write(MessageEvents::from(&mut events));
     }
 }

@@ -211,15 +211,16 @@ pub(crate) fn follow_roster(
     >,
     mut removed: RemovedComponents<Identity>,
 ) {
+    // First who is there: the server may have put another entity into the place of one that goes.
+    for (entity, identity, vitals, lode) in &changed {
+        roster.announce(entity, identity, vitals, lode);
+    }
     for entity in removed.read() {
         if !roster.let_fly_on(entity)
             && let Some(net_id) = roster.remove(entity)
         {
             interpolation.forget(net_id);
         }
-    }
-    for (entity, identity, vitals, lode) in &changed {
-        roster.announce(entity, identity, vitals, lode);
     }
 }
 

@@ -3,7 +3,7 @@
 //! naia's own sets stand between these; those that receive find nothing left to do, those that send come
 //! before the flush.
 
-use crate::{chat, compose, dealing, piloting, pump, roster, session, take_in};
+use crate::{chat, compose, dealing, news, piloting, pump, roster, session, take_in};
 use bevy::{
     app::{App, Startup, Update},
     prelude::{IntoScheduleConfigs, SystemSet},
@@ -14,13 +14,13 @@ use naia_bevy_shared::{ReceivePackets, SendPackets, TranslateTickEvents, WorldUp
 /// The steps of an update, in their order.
 #[derive(SystemSet, Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ClientSystems {
-    /// naia takes in its packets, one at a time (why, stands in `pump.rs`).
+    /// naia takes in its packets, one at a time (why, stands in `pump.rs`), and what the server tells is read.
     Pump,
     /// Time goes on and the lane is read, before the tick: an input is predicted on the newest state.
     TakeIn,
     /// For each of naia's ticks: the hands are sampled, the own ship steps, the input is sent.
     Pilot,
-    /// naia's messages and entities: welcome, ship, news, who is in sight.
+    /// What the server told, and naia's entities: welcome, ship, news, who is in sight.
     Follow,
     /// Everything for the server leaves in one burst, before time is spent on drawing.
     Flush,
@@ -45,7 +45,7 @@ pub(crate) fn configure(app: &mut App) {
         Update,
         (
             (take_in::pass_time, take_in::take_in_lane).chain().in_set(ClientSystems::TakeIn),
-            pump::pump_packets.in_set(ClientSystems::Pump),
+            (pump::pump_packets, news::receive_news).chain().in_set(ClientSystems::Pump),
             piloting::pilot_ticks.in_set(ClientSystems::Pilot),
             (
                 session::follow_messages,

@@ -10,6 +10,7 @@ use crate::{
     clock::ClientClock,
     controls::PilotIntent,
     interpolation::Interpolation,
+    news::{self, News},
     piloting::Piloting,
     pump::PacketValve,
     roster::Roster,
@@ -26,13 +27,12 @@ use bevy::{
     prelude::Resource,
 };
 use naia_bevy_client::{
-    Client, ClientConfig as NaiaConfig, ClientWrapper, DefaultClientTag, JitterBufferType, ResponseReceiveKey,
-    events::{ConnectEvent, DisconnectEvent, MessageEvents},
+    Client, ClientConfig as NaiaConfig, ClientWrapper, DefaultClientTag, JitterBufferType,
+    events::{ConnectEvent, DisconnectEvent},
 };
 use sidereal_protocol::{
     ids::NetId,
-    messages::{Credential, Destroyed, Respawn, RespawnReply, ShipAssigned, Welcome},
-    schema::{NoticeChannel, RequestChannel},
+    messages::{Credential, Destroyed, FromPlayer, ToPlayer},
     tick::{SimTick, TickSync},
 };
 use sidereal_transport::{ClientHandle, ClientSocket, LinkStatus};
@@ -106,7 +106,6 @@ pub struct Session {
     handle: ClientHandle,
     socket: Option<ClientSocket>,
     sync: Option<TickSync>,
-    respawn: Option<ResponseReceiveKey<RespawnReply>>,
     respawn_next_s: f64,
     notices: u64,
     kills: u64,
@@ -119,7 +118,6 @@ impl Session {
             handle,
             socket: Some(socket),
             sync: None,
-            respawn: None,
             respawn_next_s: 0.0,
             notices: 0,
             kills: 0,
@@ -188,13 +186,24 @@ pub fn update(app: &mut App) {
     if matches!(app.world().get_resource(), Some(SessionState::Lost(_))) {
         return;
     }
-    let update = std::panic::AssertUnwindSafe(|| app.update());
-    if std::panic::catch_unwind(update).is_err() {
+    if contained(app).is_err() {
         let reason = "the client's replication failed: connect again".to_owned();
         app.insert_resource(SessionState::Lost(reason));
         let session = app.world().resource::<Session>();
         session.handle.close("the client failed");
     }
+}
+
+#[cfg(not(target_family = "wasm"))]
+fn contained(app: &mut App) -> Result<(), sidereal_process::crash::Panicked> {
+    sidereal_process::crash::contain(|| app.update())
+}
+
+/// There is no unwinding in wasm: a panic ends the program, and the page says so.
+#[cfg(target_family = "wasm")]
+fn contained(app: &mut App) -> Result<(), std::convert::Infallible> {
+    app.update();
+    Ok(())
 }
 
 /// Starts to connect with the ticket.
@@ -211,7 +220,7 @@ pub(crate) fn start_connecting(
 /// Takes what the server says: welcome, ship, news.
 pub(crate) fn follow_messages(
     mut connects: MessageReader<ConnectEvent<DefaultClientTag>>,
-    mut messages: MessageReader<MessageEvents<DefaultClientTag>>,
+    mut told: MessageReader<News>,
     clock: Res<ClientClock>,
     interpolation: Res<Interpolation>,
     roster: Res<Roster>,
@@ -227,40 +236,50 @@ pub(crate) fn follow_messages(
     if connects.read().count() > 0 && *state == SessionState::Connecting {
         *state = SessionState::Joining;
     }
-    for events in messages.read() {
-        for welcome in events.read::<NoticeChannel, Welcome>() {
-            session.sync = Some(TickSync::new(welcome.naia_tick, welcome.sim_tick()));
-            view.sky_seed = welcome.sky_seed;
-            view.account = Some(welcome.account());
-        }
-        let destroyed = events.read::<NoticeChannel, Destroyed>();
-        for ship in events.read::<NoticeChannel, ShipAssigned>() {
-            if stats.deaths > stats.respawns {
-                stats.respawns += 1;
+    for News(told) in told.read() {
+        match told {
+            ToPlayer::Welcome(welcome) => {
+                session.sync = Some(TickSync::new(welcome.naia_tick, welcome.sim_tick()));
+                view.sky_seed = welcome.sky_seed;
+                view.account = Some(welcome.account());
             }
-            let net_id = NetId(ship.net_id);
-            piloting.board(net_id, ship.entity_id());
-            shots.board();
-            beams.board();
-            arms.board();
-            stats.forget_own_ticks();
-            tracing::info!(ship = %ship.entity_id(), %net_id, "aboard");
-        }
-        for news in destroyed {
-            let victim = NetId(news.victim);
-            add_blast(&mut view, &interpolation, &roster, &piloting, victim, clock.now_s);
-            let own = news.yours && (piloting.is_own(victim) || piloting.own_net_id().is_none());
-            view.add_kill(session.kill(&news, own));
-            if own {
-                piloting.leave();
-                stats.deaths += 1;
-                stats.forget_own_ticks();
-                if !state.is_over() {
-                    *state = SessionState::Destroyed;
+            ToPlayer::ShipAssigned(ship) => {
+                if stats.deaths > stats.respawns {
+                    stats.respawns += 1;
                 }
-                session.respawn = None;
-                session.respawn_next_s = clock.now_s;
+                let net_id = NetId(ship.net_id);
+                piloting.board(net_id, ship.entity_id());
+                shots.board();
+                beams.board();
+                arms.board();
+                stats.forget_own_ticks();
+                tracing::info!(ship = %ship.entity_id(), %net_id, "aboard");
             }
+            ToPlayer::Destroyed(news) => {
+                let victim = NetId(news.victim);
+                add_blast(&mut view, &interpolation, &roster, &piloting, victim, clock.now_s);
+                let own = news.yours && (piloting.is_own(victim) || piloting.own_net_id().is_none());
+                view.add_kill(session.kill(news, own));
+                if own {
+                    piloting.leave();
+                    stats.deaths += 1;
+                    stats.forget_own_ticks();
+                    if !state.is_over() {
+                        *state = SessionState::Destroyed;
+                    }
+                    session.respawn_next_s = clock.now_s;
+                }
+            }
+            ToPlayer::RespawnReply(reply) if !reply.refused.is_empty() => {
+                session.respawn_next_s = clock.now_s + RESPAWN_REFUSED_S;
+                let text = format!("No new ship yet: {}", reply.refused);
+                session.announce(&mut view, NoticeKind::Warning, text);
+            }
+            ToPlayer::RespawnReply(_)
+            | ToPlayer::Purse(_)
+            | ToPlayer::TradeNews(_)
+            | ToPlayer::DealReply(_)
+            | ToPlayer::Said(_) => {}
         }
     }
     if let Some(hull) = piloting.own_net_id().and_then(|net_id| roster.get(net_id)).and_then(|member| member.hull_kind)
@@ -296,25 +315,13 @@ fn add_blast(
     });
 }
 
-/// Sends the pilot's wish for a new ship, and takes the answer.
+/// Sends the pilot's wish for a new ship.
 pub(crate) fn ask_for_ship(
-    mut client: Client<DefaultClientTag>,
     clock: Res<ClientClock>,
     state: Res<SessionState>,
     mut session: ResMut<Session>,
     mut intent: ResMut<PilotIntent>,
-    mut view: ResMut<WorldView>,
 ) {
-    if let Some(key) = &session.respawn
-        && let Some(reply) = client.receive_response(key)
-    {
-        session.respawn = None;
-        if !reply.refused.is_empty() {
-            session.respawn_next_s = clock.now_s + RESPAWN_REFUSED_S;
-            let text = format!("No new ship yet: {}", reply.refused);
-            session.announce(&mut view, NoticeKind::Warning, text);
-        }
-    }
     if !intent.respawn {
         return;
     }
@@ -325,10 +332,9 @@ pub(crate) fn ask_for_ship(
     if clock.now_s < session.respawn_next_s {
         return;
     }
-    match client.send_request::<RequestChannel, _>(&Respawn) {
-        Ok(key) => {
+    match news::ask(&session, &FromPlayer::Respawn) {
+        Ok(()) => {
             intent.respawn = false;
-            session.respawn = Some(key);
             session.respawn_next_s = clock.now_s + RESPAWN_UNANSWERED_S;
         }
         Err(error) => tracing::warn!(%error, "asking for a new ship failed"),

@@ -25,6 +25,7 @@ fn what_is_said_arrives_once_and_in_order_over_a_bad_link_and_outlives_the_sessi
     let mut game = Game::new(BAD, TICKET);
     say(&mut game, Scope::World, "  before there was a session ");
     game.until("in space", |game| *game.get::<SessionState>() == SessionState::InSpace);
+    game.until("the first is told back", |game| heard(game).len() == 1);
     for text in ["one", "two", "/mute nobody", "three"] {
         say(&mut game, Scope::Sector, text);
     }

@@ -15,6 +15,7 @@ use sidereal_launcher::world::World;
 fn main() -> ExitCode {
     let started = Instant::now();
     let options = Options::parse();
+    sidereal_process::crash::end_on_panic("sidereal-launcher");
 
     let stdout = std::io::stdout();
     let colour = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());

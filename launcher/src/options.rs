@@ -76,9 +76,14 @@ pub struct Options {
     #[arg(long, value_name = "PORT", env = "SIDEREAL_SHARD_PORT", default_value_t = 7778)]
     pub shard_port: u16,
 
-    /// TCP port for accounts and metrics (HTTP); 0 = any free port.
-    #[arg(long, value_name = "PORT", env = "SIDEREAL_HTTP_PORT", default_value_t = 7779)]
+    /// TCP port for accounts (HTTP); 0 = any free port.
+    #[arg(long, value_name = "PORT", env = "SIDEREAL_HTTP_PORT", default_value_t = DEFAULT_HTTP_PORT)]
     pub http_port: u16,
+
+    /// TCP port for health and metrics (HTTP); 0 = any free port [default: 7780; with another --http-port than 7779, any
+    /// free port].
+    #[arg(long, value_name = "PORT", env = "SIDEREAL_OPS_PORT")]
+    pub ops_port: Option<u16>,
 
     /// Adds so many milliseconds to every UDP datagram of players and shards, in each direction (0 to 1000).
     #[arg(long, value_name = "MS", env = "SIDEREAL_LATENCY_MS")]
@@ -101,7 +106,20 @@ pub struct Options {
     pub release: bool,
 }
 
+/// Where the accounts are unless somebody says otherwise.
+const DEFAULT_HTTP_PORT: u16 = 7779;
+
+/// Where health and metrics are beside them.
+const DEFAULT_OPS_PORT: u16 = 7780;
+
 impl Options {
+    /// The port for health and metrics; 0 is any free one. Who keeps worlds apart by other ports need not think of this
+    /// one as well.
+    pub fn ops_port(&self) -> u16 {
+        let beside_http = if self.http_port == DEFAULT_HTTP_PORT { DEFAULT_OPS_PORT } else { 0 };
+        self.ops_port.unwrap_or(beside_http)
+    }
+
     /// Whether relays are put before the server.
     pub fn adds_network(&self) -> bool {
         self.latency_ms.is_some() || self.jitter_ms.is_some() || self.loss.is_some()
@@ -137,6 +155,15 @@ mod tests {
             let twin = format!("SIDEREAL_{}", flag.to_uppercase().replace('-', "_"));
             assert_eq!(argument.get_env(), Some(OsString::from(twin).as_os_str()), "--{flag}");
         }
+    }
+
+    #[test]
+    fn worlds_on_other_ports_do_not_meet_at_the_one_for_metrics() {
+        let port = |arguments: &[&str]| Options::parse_from(["run-local"].iter().chain(arguments)).ops_port();
+        assert_eq!(port(&[]), 7780);
+        assert_eq!(port(&["--http-port", "0"]), 0);
+        assert_eq!(port(&["--http-port", "9000"]), 0);
+        assert_eq!(port(&["--http-port", "9000", "--ops-port", "9001"]), 9001);
     }
 
     #[test]

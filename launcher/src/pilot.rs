@@ -66,8 +66,8 @@ impl Pilot {
         Ok(pilot)
     }
 
-    /// Registers the account with the server at `http_url`. That it is there already is fine: whether the password is
-    /// still the right one shows when the client logs in.
+    /// Registers the account with the server at `http_url`. That it is there already is fine, or that the server makes
+    /// none: whether it is there with this password shows when the client logs in.
     ///
     /// # Errors
     /// The server does not answer, or answers with anything else.
@@ -76,7 +76,7 @@ impl Pilot {
         let mut answer =
             agent(HTTP_TIMEOUT).post(format!("{http_url}/api/register")).send_json(self).map_err(failed)?;
         match answer.status().as_u16() {
-            201 | 409 => Ok(()),
+            201 | 403 | 409 => Ok(()),
             status => {
                 let said = answer.body_mut().read_to_string().unwrap_or_default();
                 Err(PilotError::Register(format!("HTTP status {status}: {}", said.trim())))
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn an_account_that_is_there_already_is_fine_a_refusal_is_told() {
         let pilot = Pilot { user: "pilot".into(), password: "never shown".into() };
-        for status in ["201 Created", "409 Conflict"] {
+        for status in ["201 Created", "403 Forbidden", "409 Conflict"] {
             assert!(pilot.register(&answer_once(status)).is_ok(), "{status}");
         }
         let refused = pilot.register(&answer_once("503 Service Unavailable")).expect_err("refused").to_string();

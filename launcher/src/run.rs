@@ -42,11 +42,12 @@ const BOTS: &str = "bots";
 const CANNOT_RUN: i32 = 2;
 
 /// The server's flags that the launcher sets, and its own by which it is told so.
-const OWN_FLAGS: [(&str, &str); 4] = [
+const OWN_FLAGS: [(&str, &str); 5] = [
     ("--database-url", "--db"),
     ("--player-addr", "--player-port"),
     ("--shard-addr", "--shard-port"),
     ("--http-addr", "--http-port"),
+    ("--ops-addr", "--ops-port"),
 ];
 
 /// What the bots exit with when they ran, reported, and something was wrong with what they saw.
@@ -176,7 +177,8 @@ fn check_ports(options: &Options) -> Result<(), PortError> {
     ports::check(&[
         Port { number: options.player_port, purpose: "players", flag: "--player-port", tcp: false },
         Port { number: options.shard_port, purpose: "shards", flag: "--shard-port", tcp: false },
-        Port { number: options.http_port, purpose: "accounts and metrics, HTTP", flag: "--http-port", tcp: true },
+        Port { number: options.http_port, purpose: "accounts, HTTP", flag: "--http-port", tcp: true },
+        Port { number: options.ops_port(), purpose: "health and metrics, HTTP", flag: "--ops-port", tcp: true },
     ])
 }
 
@@ -256,6 +258,7 @@ impl Run<'_> {
         let profile = if *release { "--release " } else { "" };
         let after_s = self.started.elapsed().as_secs_f64();
         self.say(&format!("ready after {after_s:.1} s: {shards} shards, {}", endpoints.http_url()));
+        self.say(&format!("health and metrics: http://{}/metrics", endpoints.ops_addr));
         if let Some(AddedNetwork { latency_ms, jitter_ms, loss }) = self.network {
             self.say(&format!(
                 "between the server and all others, each way: {latency_ms} ms more, \u{b1} {jitter_ms} ms, {} % lost",

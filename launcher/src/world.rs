@@ -29,6 +29,8 @@ pub struct Endpoints {
     pub shard_addr: String,
     /// For HTTP, `address:port`.
     pub http_addr: String,
+    /// For health and metrics (HTTP), `address:port`.
+    pub ops_addr: String,
     /// Of the server's certificate, in hexadecimal digits.
     pub certificate_hash: String,
 }
@@ -145,6 +147,7 @@ impl World {
             ("--player-addr", behind_relay(options.player_port)),
             ("--shard-addr", behind_relay(options.shard_port)),
             ("--http-addr", options.http_port),
+            ("--ops-addr", options.ops_port()),
         ] {
             command.args([flag, &format!("127.0.0.1:{port}")]);
         }
@@ -158,6 +161,13 @@ impl World {
         command.arg("--ready-file").arg(self.ready_file("server"));
         if let Some(seed) = options.seed {
             command.args(["--seed", &seed.to_string()]);
+        }
+        // All bots come from this machine's one address, and all at once: beside what is usual, two log ins (of which a
+        // third of a minute's pass at once) and a registration of each.
+        for (limit, for_a_bot) in [("SIDEREAL_RATE_LIMIT_LOGIN", 6), ("SIDEREAL_RATE_LIMIT_REGISTER", 1)] {
+            if options.bots > 0 && std::env::var_os(limit).is_none() {
+                command.env(limit, (60 + for_a_bot * options.bots).to_string());
+            }
         }
         command.env("SIDEREAL_DATABASE_URL", self.database.url()).env(SHARD_SECRET, &self.shard_secret);
         command
@@ -238,6 +248,7 @@ mod tests {
             player_addr: "127.0.0.1:1".into(),
             shard_addr: "127.0.0.1:2".into(),
             http_addr: "127.0.0.1:3".into(),
+            ops_addr: "127.0.0.1:4".into(),
             certificate_hash: "ab".into(),
         }
     }
@@ -274,6 +285,7 @@ mod tests {
             world(&["--bots", "3", "--gather", "--seconds", "9", "--seed", "5", "--shards", "4", "--http-port", "0"]);
         let server = arguments(&world.server(None));
         assert!(server.contains("--player-addr 127.0.0.1:7777 --shard-addr 127.0.0.1:7778 --http-addr 127.0.0.1:0"));
+        assert!(server.contains("--ops-addr 127.0.0.1:0"), "{server}");
         assert!(server.contains("--expect-shards 4") && server.contains("--seed 5"), "{server}");
         let bots = arguments(&world.bots(&endpoints()).expect("wanted"));
         assert!(bots.contains("--count 3") && bots.contains("--seconds 9 --seed 5 --gather"), "{bots}");
@@ -313,7 +325,7 @@ mod tests {
     fn a_ready_file_counts_when_it_is_whole() {
         let world = world(&[]);
         assert_eq!(world.endpoints(), None);
-        let text = r#"{"player_addr":"127.0.0.1:1","shard_addr":"127.0.0.1:2","http_addr":"127.0.0.1:3","certificate_hash":"ab"}"#;
+        let text = r#"{"player_addr":"127.0.0.1:1","shard_addr":"127.0.0.1:2","http_addr":"127.0.0.1:3","ops_addr":"127.0.0.1:4","certificate_hash":"ab"}"#;
         std::fs::write(world.ready_file("server"), &text[..40]).expect("written");
         assert_eq!(world.endpoints(), None);
         std::fs::write(world.ready_file("server"), text).expect("written");

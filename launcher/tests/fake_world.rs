@@ -50,7 +50,7 @@ say orphaned
 const SERVER: &str = r#"
 name=server lost=0
 begin() {
-  printf '{"player_addr": "127.0.0.1:1", "shard_addr": "127.0.0.1:2", "http_addr": "%s", "certificate_hash": "ab"}' \
+  printf '{"player_addr": "127.0.0.1:1", "shard_addr": "127.0.0.1:2", "http_addr": "%s", "ops_addr": "127.0.0.1:4", "certificate_hash": "ab"}' \
     "$READY_HTTP" >"$ready"
 }
 end() {

@@ -1,5 +1,11 @@
-//! What every program of Sidereal has to do with the process that it is: when it is to end, and what the
-//! system says that it costs.
+//! What every program of Sidereal has to do with the process that it is: when it is to end, what becomes of a panic, and
+//! what the system says that it costs.
+
+pub mod crash;
+
+mod log_limit;
+
+pub use log_limit::LogLimit;
 
 use anyhow::Context;
 use std::{
@@ -18,7 +24,11 @@ use std::{
 pub fn stop_flag(die_with_stdin: bool) -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let by_signal = stop.clone();
-    ctrlc::set_handler(move || by_signal.store(true, Ordering::Relaxed)).context("cannot listen for signals")?;
+    let on_signal = move || {
+        crash::fault_point("signals");
+        by_signal.store(true, Ordering::Relaxed);
+    };
+    ctrlc::set_handler(on_signal).context("cannot listen for signals")?;
     if die_with_stdin {
         let by_stdin = stop.clone();
         on_stdin_end(move || by_stdin.store(true, Ordering::Relaxed)).context("cannot watch standard input")?;
@@ -34,6 +44,7 @@ pub fn on_stdin_end(end: impl FnOnce() + Send + 'static) -> std::io::Result<()> 
     std::thread::Builder::new().name("stdin".to_owned()).spawn(move || {
         let mut buffer = [0u8; 256];
         while matches!(std::io::stdin().read(&mut buffer), Ok(1..)) {}
+        crash::fault_point("stdin");
         end();
     })?;
     Ok(())
@@ -52,8 +63,17 @@ pub fn cpu_ms() -> Option<u64> {
 
 /// The most memory that this process had, KiB; `None` where the system does not tell.
 pub fn max_rss_kb() -> Option<u64> {
+    status_kb("VmHWM:")
+}
+
+/// The memory that this process has now, KiB; `None` where the system does not tell.
+pub fn rss_kb() -> Option<u64> {
+    status_kb("VmRSS:")
+}
+
+fn status_kb(name: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().trim_end_matches("kB").trim().parse().ok()
 }
 
@@ -65,6 +85,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn the_system_tells_of_the_process() {
         assert!(max_rss_kb().expect("Linux tells") > 100);
+        assert!(rss_kb().expect("Linux tells") > 100);
         assert!(cpu_ms().is_some());
     }
 }

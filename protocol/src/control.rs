@@ -277,6 +277,11 @@ pub enum ToServer {
     },
     /// The answer to [`ToShard::Drain`], after the last record.
     Drained,
+    /// Last words: my simulation has failed, and I close.
+    Crashed {
+        /// The entity that I was at, if I know.
+        at: Option<EntityId>,
+    },
 }
 
 /// The frame for a message.
@@ -299,5 +304,9 @@ pub fn decode_frame<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError>
     if bytes.len() > MAX_CONTROL_BYTES {
         return Err(DecodeError::TooLong { len: bytes.len(), limit: MAX_CONTROL_BYTES });
     }
-    postcard::from_bytes(bytes).map_err(|error| DecodeError::Malformed(error.to_string()))
+    match postcard::take_from_bytes(bytes) {
+        Ok((frame, [])) => Ok(frame),
+        Ok((_, rest)) => Err(DecodeError::Malformed(format!("{} bytes follow the frame", rest.len()))),
+        Err(error) => Err(DecodeError::Malformed(error.to_string())),
+    }
 }

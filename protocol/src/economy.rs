@@ -14,6 +14,7 @@ use crate::{
 };
 use bevy::math::DVec2;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 use uuid::Uuid;
 
 /// Ore that a rock of `radius` units holds when nobody has mined it, units of ore. It goes with the area:
@@ -177,7 +178,11 @@ impl HullKind {
     }
 }
 
-/// The name of a deal for ever, chosen by who asks for it: a deal that was asked for twice happens once.
+/// How long a deal may be asked for again under its key, by the asker's wall clock: who does not know its end by then gives
+/// it up. A server remembers the keys of done deals for longer.
+pub const DEAL_KEY_LIFE: Duration = Duration::from_secs(600);
+
+/// The name of a deal, chosen by who asks for it: a deal that was asked for twice within [`DEAL_KEY_LIFE`] happens once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct DealKey(pub Uuid);
 

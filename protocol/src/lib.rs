@@ -25,6 +25,7 @@ pub mod own_state;
 pub mod playback;
 pub mod record;
 pub mod schema;
+pub mod secret;
 pub mod sector;
 pub mod shot;
 pub mod tick;

@@ -2,7 +2,7 @@
 
 /// Version of everything in this crate that crosses a wire. Raised with every change to it; peers
 /// of another version are refused when they connect, with a reason that names both.
-pub const PROTOCOL_VERSION: u32 = 6;
+pub const PROTOCOL_VERSION: u32 = 7;
 
 /// The longest lane datagram, bytes: fits a QUIC datagram on every path with an MTU of 1,280 and in
 /// Chromium's `maxDatagramSize` of 1,211, with the transport's prefix.
@@ -31,9 +31,11 @@ pub const MAX_NAME_BYTES: usize = 48;
 /// The longest text that is said, letters: two lines of the window.
 pub const MAX_SAY_CHARS: usize = 200;
 
-/// The same, bytes in UTF-8: with a speaker's name it stays below the 400 bytes above which naia cuts a message into
-/// fragments, which the server takes from nobody.
+/// The same, bytes in UTF-8: every alphabet has its two lines in it.
 pub const MAX_SAY_BYTES: usize = 320;
+
+/// The longest frame of a player, bytes: a text that is said is the longest of them. The transport refuses longer ones.
+pub const MAX_REQUEST_BYTES: usize = 1024;
 
 /// Net ids that the server hands to a shard at once.
 pub const NET_ID_BLOCK: u32 = 65_536;

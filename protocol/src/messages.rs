@@ -1,4 +1,7 @@
-//! naia's messages and requests between the server and its peers.
+//! What the server and a player tell each other in frames of the session's stream, reliably and in order.
+//!
+//! They are no messages of naia's: naia 0.25 keeps a record of every message that it ever sent
+//! (`message_manager.rs`, `packet_to_message_map`), and takes a player's word for what arrived.
 
 use crate::{
     DecodeError,
@@ -9,8 +12,40 @@ use crate::{
     record::EntityKind,
     tick::SimTick,
 };
-use naia_bevy_shared::{Message, Request, Response};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+/// What the server tells a player.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToPlayer {
+    /// The first thing that is told.
+    Welcome(Welcome),
+    /// A ship is the player's.
+    ShipAssigned(ShipAssigned),
+    /// Something was destroyed.
+    Destroyed(Destroyed),
+    /// The answer to [`FromPlayer::Respawn`].
+    RespawnReply(RespawnReply),
+    /// What the player has.
+    Purse(Purse),
+    /// What becomes of a trade.
+    TradeNews(TradeNews),
+    /// The answer to [`FromPlayer::Deal`].
+    DealReply(DealReply),
+    /// Somebody has said something.
+    Said(Said),
+}
+
+/// What a player says and asks for. A frame of it is at most [`crate::limits::MAX_REQUEST_BYTES`] long.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FromPlayer {
+    /// The player says something.
+    Say(Say),
+    /// The player wants a new ship after the last one was destroyed. The answer is [`RespawnReply`].
+    Respawn,
+    /// The player wants a deal. The answer is [`DealReply`].
+    Deal(Deal),
+}
 
 /// Why a player's session is closed when the same account connects anew. A client that reads this does not come back by
 /// itself: the two would take each other's place for ever.
@@ -67,7 +102,7 @@ impl std::fmt::Debug for Credential {
 }
 
 /// The first thing a player is told. `sim_tick` is the world's tick at naia's `naia_tick`.
-#[derive(Message)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Welcome {
     /// The world's tick at...
     pub sim_tick: u64,
@@ -94,7 +129,7 @@ impl Welcome {
 }
 
 /// This ship is yours from now on (at log in, and after each respawn).
-#[derive(Message)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShipAssigned {
     /// Entity id, upper half.
     pub id_high: u64,
@@ -118,7 +153,7 @@ impl ShipAssigned {
 }
 
 /// A ship or drone near you was destroyed (or your own).
-#[derive(Message)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Destroyed {
     /// Compact id of what is gone.
     pub victim: u32,
@@ -134,7 +169,7 @@ pub struct Destroyed {
     pub by_kind: u8,
     /// It was you who did it.
     pub by_you: bool,
-    /// It was your ship: ask for a [`Respawn`].
+    /// It was your ship: ask for another with [`FromPlayer::Respawn`].
     pub yours: bool,
 }
 
@@ -156,7 +191,7 @@ impl Destroyed {
 }
 
 /// A player says something. Who hears it is told with [`Said`], and so is the speaker.
-#[derive(Message)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Say {
     /// To whom: the number of a [`Scope`].
     pub scope: u8,
@@ -180,7 +215,7 @@ impl Say {
 }
 
 /// Somebody has said something, or the server tells a player something about what it said.
-#[derive(Message)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Said {
     /// The number of a [`Scope`]; 255: the server's own word, to you alone.
     pub scope: u8,
@@ -204,26 +239,16 @@ impl Said {
     }
 }
 
-/// Asks for a new ship after the last one was destroyed.
-#[derive(Message)]
-pub struct Respawn;
-
-impl Request for Respawn {
-    type Response = RespawnReply;
-}
-
-/// The answer to [`Respawn`]: the ship follows as [`ShipAssigned`], or the reason why not.
-#[derive(Message)]
+/// The answer to [`FromPlayer::Respawn`]: the ship follows as [`ShipAssigned`], or the reason why not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RespawnReply {
     /// Empty when a ship is on its way.
     pub refused: String,
 }
 
-impl Response for RespawnReply {}
-
 /// Asks for a [`Bargain`]. The same key again, in this session or in a later one, is the same deal: it is done
 /// once, and answered as it ended.
-#[derive(Message)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deal {
     /// The deal's key, upper half.
     pub key_high: u64,
@@ -324,10 +349,6 @@ impl Deal {
     }
 }
 
-impl Request for Deal {
-    type Response = DealReply;
-}
-
 /// How a deal stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DealOutcome {
@@ -340,8 +361,12 @@ pub enum DealOutcome {
 }
 
 /// The answer to [`Deal`].
-#[derive(Message)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DealReply {
+    /// The deal's key, upper half.
+    pub key_high: u64,
+    /// The deal's key, lower half.
+    pub key_low: u64,
     /// 0 done, 1 refused, 2 undecided.
     pub outcome: u8,
     /// One sentence for the player: what was done, or why not.
@@ -350,13 +375,19 @@ pub struct DealReply {
 
 impl DealReply {
     /// An answer.
-    pub fn new(outcome: DealOutcome, text: String) -> Self {
+    pub fn new(key: DealKey, outcome: DealOutcome, text: String) -> Self {
+        let (key_high, key_low) = key.0.as_u64_pair();
         let outcome = match outcome {
             DealOutcome::Done => 0,
             DealOutcome::Refused => 1,
             DealOutcome::Undecided => 2,
         };
-        Self { outcome, text }
+        Self { key_high, key_low, outcome, text }
+    }
+
+    /// The deal's key.
+    pub fn key(&self) -> DealKey {
+        DealKey(Uuid::from_u64_pair(self.key_high, self.key_low))
     }
 
     /// How the deal stands; a number of a newer build counts as undecided.
@@ -369,10 +400,8 @@ impl DealReply {
     }
 }
 
-impl Response for DealReply {}
-
 /// What a player has, told at log in and after each change, a few times a second at most.
-#[derive(Message)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Purse {
     /// Credits in the account's wallet.
     pub credits: u64,
@@ -396,7 +425,7 @@ impl Purse {
 }
 
 /// What becomes of a trade that a player has a part in.
-#[derive(Message)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TradeNews {
     /// The trade's key, upper half.
     pub key_high: u64,

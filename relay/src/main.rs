@@ -28,6 +28,7 @@ enum Failure {
 
 fn main() -> ExitCode {
     let options = Options::parse();
+    sidereal_process::crash::end_on_panic("sidereal-relay");
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let (error, code) = match run(&options) {

@@ -1,10 +1,12 @@
 //! Accounts: registration and login with a name and a password (argon2id), and accounts of those whom another issuer
 //! of tokens knows.
 //!
-//! Owned by the server process and called by its HTTP thread. The `..._blocking` calls take tens of milliseconds of
-//! CPU and wait for the database; the async ones run them on blocking threads, a few at a time. What a login gives its
-//! owner is made elsewhere: `tickets`, `sessions`.
+//! Owned by the server process and called by its HTTP thread. The calls wait for the database on blocking threads, a few
+//! at a time, and hash, which takes tens of milliseconds of a core, on threads of their own (`hashing`). What a login
+//! gives its owner is made elsewhere: `tickets`, `sessions`.
 
+use sidereal_process::log_limited;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use argon2::Params;
@@ -12,6 +14,7 @@ use rand::Rng;
 use thiserror::Error;
 
 use crate::db::{Account, Database, DbError, Made};
+use crate::hashing::{Hashing, MAX_WAITING};
 use crate::password::Passwords;
 use crate::supabase::Identity;
 use crate::turns::Turns;
@@ -31,11 +34,18 @@ const NAME_TRIES: u32 = 8;
 /// What makes a name that is taken another one: this many characters, and a hyphen before them.
 const SUFFIX_CHARS: usize = 4;
 
-/// Passwords that are hashed at the same time: each takes a core and 19 MiB, and the simulation needs the cores too.
-const HASHES_AT_ONCE: usize = 2;
+/// Calls of the database for accounts at a time; as many wait as there are passwords that may.
+const CALLS_AT_ONCE: usize = 2;
 
-/// Logins and registrations that wait for their turn: some seconds of hashing. One more is told to come back.
-const MAX_WAITING: usize = 64;
+/// Whether accounts are made for who comes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Registration {
+    /// For everybody.
+    #[default]
+    Open,
+    /// For nobody: those that there are log in.
+    Closed,
+}
 
 /// What a password hash costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,7 +111,8 @@ struct Inner {
     passwords: Passwords,
     /// Checked when there is no such account, so that it takes as long as when there is one.
     dummy_hash: String,
-    turns: Turns,
+    hashing: Hashing,
+    storage: Turns,
 }
 
 /// Registration and login. Clones share the limits.
@@ -114,14 +125,18 @@ impl Accounts {
     /// Accounts in `database`; new passwords are hashed at `cost`, old ones are checked at the cost they were hashed at.
     ///
     /// # Errors
-    /// When argon2 does not allow `cost`.
-    pub fn new(database: Database, cost: HashCost) -> Result<Self, argon2::Error> {
-        let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, None)?;
+    /// When argon2 does not allow `cost`, or the system gives no threads to hash on.
+    pub fn new(database: Database, cost: HashCost) -> anyhow::Result<Self> {
+        let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, None).map_err(anyhow::Error::msg)?;
         let passwords = Passwords::new(params);
         let dummy_hash = passwords.hash("nobody has this password");
-        Ok(Self {
-            inner: Arc::new(Inner { database, passwords, dummy_hash, turns: Turns::new(HASHES_AT_ONCE, MAX_WAITING) }),
-        })
+        let (hashing, storage) = (Hashing::start()?, Turns::new(CALLS_AT_ONCE, MAX_WAITING));
+        Ok(Self { inner: Arc::new(Inner { database, passwords, dummy_hash, hashing, storage }) })
+    }
+
+    /// Passwords that wait to be hashed.
+    pub fn waiting(&self) -> usize {
+        self.inner.hashing.waiting()
     }
 
     /// Memory that all hashes so far have gone over, KiB: what they have cost.
@@ -129,42 +144,30 @@ impl Accounts {
         self.inner.passwords.work()
     }
 
-    /// Makes an account; it is stored when this returns. With a `key`, the same registration again gives the same
-    /// account, for a day.
-    ///
-    /// # Errors
-    /// [`RegisterError`] tells why it was not made.
-    pub fn register_blocking(&self, name: &str, password: &str, key: Option<&str>) -> Result<Account, RegisterError> {
-        check_new(name, password, key)?;
+    /// What was registered under a key before; else whether the name is free.
+    fn registered_before(&self, name: &str, key: Option<&str>) -> Result<Option<Account>, RegisterError> {
         let database = &self.inner.database;
         if let Some(key) = key
             && let Some(before) = database.registered_with(key).map_err(RegisterError::Database)?
         {
-            return self.same_registration(before, name, password);
+            return Ok(Some(before));
         }
-        if database.find_account(name).map_err(RegisterError::Database)?.is_some() {
-            return Err(RegisterError::NameTaken);
-        }
-        let hash = self.inner.passwords.hash(password);
-        let made = match key {
-            Some(key) => database.create_account_once(name, &hash, key),
-            None => database.create_account(name, &hash).map(Made::New),
-        };
-        match made {
-            Ok(Made::New(account)) => Ok(account),
-            Ok(Made::Before(account)) => self.same_registration(account, name, password),
-            Err(DbError::NameTaken) => Err(RegisterError::NameTaken),
-            Err(other) => Err(RegisterError::Database(other)),
+        match database.find_account(name).map_err(RegisterError::Database)? {
+            Some(_) => Err(RegisterError::NameTaken),
+            None => Ok(None),
         }
     }
 
-    /// What was registered before under a key, if it is what is asked for now.
-    fn same_registration(&self, before: Account, name: &str, password: &str) -> Result<Account, RegisterError> {
-        if before.name == name && self.matches(Some(&before), password) {
-            Ok(before)
-        } else {
-            Err(RegisterError::KeyReused)
-        }
+    fn make(&self, name: &str, hash: &str, key: Option<&str>) -> Result<Made, RegisterError> {
+        let database = &self.inner.database;
+        let made = match key {
+            Some(key) => database.create_account_once(name, hash, key),
+            None => database.create_account(name, hash).map(Made::New),
+        };
+        made.map_err(|error| match error {
+            DbError::NameTaken => RegisterError::NameTaken,
+            other => RegisterError::Database(other),
+        })
     }
 
     /// Whether it is the account's password; for no account, and for one without a password, never, after the same work.
@@ -176,77 +179,114 @@ impl Accounts {
             Ok(matches) => matches && hash.is_some(),
             Err(error) => {
                 let account = account.map(|account| account.id);
-                tracing::error!(?account, %error, "a stored password hash is damaged");
+                log_limited!(error, ?account, %error, "a stored password hash is damaged");
                 let _ = passwords.matches(password, dummy_hash);
                 false
             }
         }
     }
 
-    /// The account of somebody whom another issuer knows, made at their first visit. Whether it was is told.
+    /// The account of somebody whom another issuer knows, made at their first visit where `registration` is open. Whether
+    /// it was is told; `None` when there is none.
     ///
     /// # Errors
     /// When the database fails, or no name was free for them.
-    pub fn of_identity_blocking(&self, identity: &Identity) -> Result<(Account, bool), DbError> {
+    pub fn of_identity_blocking(
+        &self,
+        identity: &Identity,
+        registration: Registration,
+    ) -> Result<Option<(Account, bool)>, DbError> {
         let database = &self.inner.database;
         if let Some(account) = database.account_of_identity(&identity.issuer, identity.subject)? {
-            return Ok((account, false));
+            return Ok(Some((account, false)));
+        }
+        if registration == Registration::Closed {
+            return Ok(None);
         }
         let base = clean_name(identity.wished_name.as_deref().unwrap_or_default());
         let mut tries = 0;
         loop {
             let name = if tries == 0 { base.clone() } else { with_suffix(&base) };
             match database.create_account_of_identity(&name, &identity.issuer, identity.subject) {
-                Ok(Made::New(account)) => return Ok((account, true)),
-                Ok(Made::Before(account)) => return Ok((account, false)),
+                Ok(Made::New(account)) => return Ok(Some((account, true))),
+                Ok(Made::Before(account)) => return Ok(Some((account, false))),
                 Err(DbError::NameTaken) if tries < NAME_TRIES => tries += 1,
                 Err(error) => return Err(error),
             }
         }
     }
 
-    /// The account with that name and password.
+    /// Makes an account; it is stored when this is ready. With a `key`, the same registration again gives the same
+    /// account, for a day. Who asks from the network `from` waits for their turn among the other networks.
     ///
     /// # Errors
-    /// [`LoginError`]; an unknown name and a wrong password give the same answer after the same work.
-    pub fn login_blocking(&self, name: &str, password: &str) -> Result<Account, LoginError> {
-        if !is_name(name) || !is_password(password) {
-            // No account has these, which everybody can know.
-            return Err(LoginError::WrongCredentials);
-        }
-        let account = self.inner.database.find_account(name).map_err(LoginError::Database)?;
-        let matches = self.matches(account.as_ref(), password);
-        account.filter(|_| matches).ok_or(LoginError::WrongCredentials)
-    }
-
-    /// [`register_blocking`](Self::register_blocking) on a blocking thread, when its turn has come.
-    ///
-    /// # Errors
-    /// As there, and [`RegisterError::Busy`].
+    /// [`RegisterError`] tells why it was not made.
     pub async fn register(
         &self,
+        from: IpAddr,
         name: String,
         password: String,
         key: Option<String>,
     ) -> Result<Account, RegisterError> {
         check_new(&name, &password, key.as_deref())?;
-        let accounts = self.clone();
-        let work = move || accounts.register_blocking(&name, &password, key.as_deref());
-        self.inner.turns.run(work).await.unwrap_or(Err(RegisterError::Busy))
+        let (accounts, look_for, under) = (self.clone(), name.clone(), key.clone());
+        let before = self.stored(move || accounts.registered_before(&look_for, under.as_deref())).await;
+        let made = match before.unwrap_or(Err(RegisterError::Busy))? {
+            Some(before) => Made::Before(before),
+            None => {
+                let (accounts, to_hash) = (self.clone(), password.clone());
+                let hash = self.hashed(from, move || accounts.inner.passwords.hash(&to_hash)).await;
+                let hash = hash.ok_or(RegisterError::Busy)?;
+                let (accounts, name) = (self.clone(), name.clone());
+                let made = self.stored(move || accounts.make(&name, &hash, key.as_deref())).await;
+                made.unwrap_or(Err(RegisterError::Busy))?
+            }
+        };
+        match made {
+            Made::New(account) => Ok(account),
+            Made::Before(account) => {
+                let (accounts, of) = (self.clone(), account.clone());
+                let matches = self.hashed(from, move || accounts.matches(Some(&of), &password)).await;
+                same_registration(matches.ok_or(RegisterError::Busy)?, account, &name)
+            }
+        }
     }
 
-    /// [`login_blocking`](Self::login_blocking) on a blocking thread, when its turn has come.
+    /// The account with that name and password. Who asks from the network `from` waits for their turn among the other
+    /// networks.
     ///
     /// # Errors
-    /// As there, and [`LoginError::Busy`].
-    pub async fn login(&self, name: String, password: String) -> Result<Account, LoginError> {
+    /// [`LoginError`]; an unknown name and a wrong password give the same answer after the same work.
+    pub async fn login(&self, from: IpAddr, name: String, password: String) -> Result<Account, LoginError> {
+        if !is_name(&name) || !is_password(&password) {
+            // No account has these, which everybody can know.
+            return Err(LoginError::WrongCredentials);
+        }
         let accounts = self.clone();
-        let work = move || accounts.login_blocking(&name, &password);
-        self.inner.turns.run(work).await.unwrap_or(Err(LoginError::Busy))
+        let found = self.stored(move || accounts.inner.database.find_account(&name)).await;
+        let account = found.ok_or(LoginError::Busy)?.map_err(LoginError::Database)?;
+        let (accounts, of) = (self.clone(), account.clone());
+        let matches = self.hashed(from, move || accounts.matches(of.as_ref(), &password)).await;
+        let matches = matches.ok_or(LoginError::Busy)?;
+        account.filter(|_| matches).ok_or(LoginError::WrongCredentials)
+    }
+
+    async fn stored<T: Send + 'static>(&self, call: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        self.inner.storage.run(call).await
+    }
+
+    async fn hashed<T: Send + 'static>(&self, from: IpAddr, hash: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        self.inner.hashing.run(from, hash).await
     }
 }
 
-fn check_new(name: &str, password: &str, key: Option<&str>) -> Result<(), RegisterError> {
+/// What was registered before under a key, if it is what is asked for now.
+fn same_registration(matches: bool, before: Account, name: &str) -> Result<Account, RegisterError> {
+    if before.name == name && matches { Ok(before) } else { Err(RegisterError::KeyReused) }
+}
+
+/// Whether name, password and key of a registration keep to the rules.
+pub(crate) fn check_new(name: &str, password: &str, key: Option<&str>) -> Result<(), RegisterError> {
     if !is_name(name) {
         return Err(RegisterError::BadName);
     }
@@ -299,6 +339,21 @@ fn is_password(password: &str) -> bool {
 mod tests {
     use super::*;
     use argon2::password_hash::PasswordHash;
+
+    impl Accounts {
+        fn wait<T>(outcome: impl Future<Output = T>) -> T {
+            tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(outcome)
+        }
+
+        fn register_blocking(&self, name: &str, password: &str, key: Option<&str>) -> Result<Account, RegisterError> {
+            let from = [192, 0, 2, 1].into();
+            Self::wait(self.register(from, name.to_owned(), password.to_owned(), key.map(str::to_owned)))
+        }
+
+        fn login_blocking(&self, name: &str, password: &str) -> Result<Account, LoginError> {
+            Self::wait(self.login([192, 0, 2, 1].into(), name.to_owned(), password.to_owned()))
+        }
+    }
 
     fn accounts() -> Accounts {
         Accounts::new(Database::open(":memory:").expect("memory is there"), HashCost::WEAK).expect("an allowed cost")
@@ -409,11 +464,15 @@ mod tests {
             subject: uuid::Uuid::from_u128(subject),
             wished_name: wish.map(str::to_owned),
         };
-        let account = |identity: &Identity| accounts.of_identity_blocking(identity).expect("memory");
+        let find =
+            |identity: &Identity, registration| accounts.of_identity_blocking(identity, registration).expect("memory");
+        let account = |identity: &Identity| find(identity, Registration::Open).expect("made");
         let (ann, is_new) = account(&identity(1, Some("Ann Ønly!")));
         assert_eq!((ann.name.as_str(), is_new), ("Ann-nly", true));
         let (again, is_new) = account(&identity(1, Some("another wish")));
-        assert_eq!((again, is_new), (ann, false));
+        assert_eq!((&again, is_new), (&ann, false));
+        assert_eq!(find(&identity(1, None), Registration::Closed), Some((ann, false)), "who is known comes in");
+        assert_eq!(find(&identity(77, None), Registration::Closed), None);
         let mut names = std::collections::HashSet::new();
         let long = "x".repeat(500);
         let wishes =

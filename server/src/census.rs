@@ -30,6 +30,8 @@ pub struct Audit {
     /// Entities that a shard counts but has no authority over, how often.
     surplus: HashMap<(ShardId, NetId), u32>,
     applied: BTreeMap<ShardId, u64>,
+    /// Of shards that are gone.
+    applied_before: u64,
     /// Entities that were lost: the mirror says that a shard has it, the shard has not.
     pub lost: u64,
     /// Entities that were doubled: a shard has it that is not its authority.
@@ -41,11 +43,22 @@ impl Audit {
     pub fn forget(&mut self, shard: ShardId) {
         self.missing.retain(|(of, _), _| *of != shard);
         self.surplus.retain(|(of, _), _| *of != shard);
+        self.applied_before += self.applied.remove(&shard).unwrap_or(0);
+    }
+
+    /// Differences that are being watched.
+    pub fn len(&self) -> usize {
+        self.missing.len() + self.surplus.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// Inputs applied by all shards of this run.
     pub fn inputs_applied(&self) -> u64 {
-        self.applied.values().sum()
+        self.applied_before + self.applied.values().sum::<u64>()
     }
 }
 

@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, bail};
 use sha2::{Digest, Sha256};
+use sidereal_process::crash;
 use sidereal_transport::{Identity, LiveCertificate, SELF_SIGNED_LIFETIME};
 
 use crate::hex;
@@ -137,6 +138,7 @@ impl CertificateKeeper {
         let thread = std::thread::Builder::new().name("certificate".to_owned()).spawn(move || {
             // Certificates end by the calendar, also for a machine that slept meanwhile.
             let mut looked = SystemTime::now();
+            crash::fault_point("certificate");
             while stopped.recv_timeout(LOOK_INTERVAL) == Err(RecvTimeoutError::Timeout) {
                 let now = SystemTime::now();
                 self.look(now.duration_since(looked).unwrap_or_default());

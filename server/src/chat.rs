@@ -6,13 +6,11 @@ use crate::{
     core::Core,
     rate_limit::{Buckets, ComeBack, MAX_BUCKETS},
 };
-use bevy::prelude::{MessageReader, Resource};
-use naia_bevy_server::{UserKey, events::MessageEvents};
+use bevy::prelude::Resource;
 use sidereal_protocol::{
     chat::{Scope, clean},
     ids::AccountId,
-    messages::{Said, Say},
-    schema::RequestChannel,
+    messages::{Said, Say, ToPlayer},
     sector::SectorId,
     tick::TICK_DURATION,
 };
@@ -26,7 +24,7 @@ const SAYS_PER_MINUTE: u32 = 30;
 /// Lines that one account is sent at once...
 const HEAR_BURST: u32 = 30;
 /// ...and then in a minute: ten a second, which is more than can be read. What is over that is dropped and counted, so that
-/// a crowd in one place costs each of its players 4 KB/s at most, and naia's queues stay short.
+/// a crowd in one place costs each of its players 4 KB/s at most, and the sessions' queues stay short.
 const HEARD_PER_MINUTE: u32 = 600;
 
 /// How much everybody has said and heard just now. By account, so that a new session brings nothing.
@@ -45,14 +43,26 @@ impl Default for Chat {
     }
 }
 
+impl Chat {
+    /// Accounts that are remembered, as speakers and as listeners.
+    pub fn len(&self) -> usize {
+        self.voices.len() + self.ears.len()
+    }
+
+    /// Whether nobody is.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 impl Core<'_, '_> {
     /// A player says something.
-    fn say(&mut self, user: UserKey, say: &Say) {
-        let Some((address, account, name)) = self.players.speaker(user) else { return };
+    pub fn say(&mut self, address: SocketAddr, say: &Say) {
+        let Some((account, name)) = self.players.speaker(&address) else { return };
         let now_ms = self.chat_ms();
         if let Err(wait) = self.chat.voices.take(account, now_ms) {
             self.tally.said_over_rate += 1;
-            self.hear(address, account, &Said::notice(too_fast(wait)));
+            self.hear(address, account, Said::notice(too_fast(wait)));
             return;
         }
         match self.judge_text(address, say) {
@@ -61,12 +71,12 @@ impl Core<'_, '_> {
                 for listener in heard_by {
                     let Some(ears) = self.players.account_at(&listener) else { continue };
                     let (speaker, text, yours) = (name.clone(), text.clone(), listener == address);
-                    self.hear(listener, ears, &Said { scope: scope as u8, speaker, text, yours });
+                    self.hear(listener, ears, Said { scope: scope as u8, speaker, text, yours });
                 }
             }
             Err(reason) => {
                 self.tally.said_refused += 1;
-                self.hear(address, account, &Said::notice(reason));
+                self.hear(address, account, Said::notice(reason));
             }
         }
     }
@@ -91,10 +101,10 @@ impl Core<'_, '_> {
         Ok((heard_by, scope, text))
     }
 
-    fn hear(&mut self, address: SocketAddr, account: AccountId, said: &Said) {
+    fn hear(&mut self, address: SocketAddr, account: AccountId, said: Said) {
         let now_ms = self.chat_ms();
         match self.chat.ears.take(account, now_ms) {
-            Ok(()) => self.notify(&address, said),
+            Ok(()) => self.notify(&address, ToPlayer::Said(said)),
             Err(_) => self.tally.said_unheard += 1,
         }
     }
@@ -106,13 +116,4 @@ impl Core<'_, '_> {
 
 fn too_fast(wait: ComeBack) -> String {
     format!("you talk too fast: it was not said; wait {} s", wait.after_s())
-}
-
-/// Takes what players say.
-pub fn take_talk(mut core: Core<'_, '_>, mut messages: MessageReader<'_, '_, MessageEvents>) {
-    for events in messages.read() {
-        for (user, say) in events.read::<RequestChannel, Say>() {
-            core.say(user, &say);
-        }
-    }
 }

@@ -1,7 +1,10 @@
 //! The server's configuration, parsed once from flags and environment.
 
 use crate::{
+    accounts::Registration,
+    door::DoorOptions,
     rate_limit::Rates,
+    retention::Retention,
     supabase::{Algorithm, KeyTimes, SupabaseConfig, SupabaseConfigError},
 };
 use clap::{Args, Parser};
@@ -160,11 +163,18 @@ pub struct Config {
     /// Where the HTTP API listens (TCP).
     #[arg(long, env = "SIDEREAL_HTTP_ADDR", value_parser = address, default_value = "127.0.0.1:7779")]
     pub http_addr: SocketAddr,
+    /// Where health and metrics are (TCP, HTTP), for who looks after the server; keep it off public networks.
+    #[arg(long, env = "SIDEREAL_OPS_ADDR", value_parser = address, default_value = "127.0.0.1:7780")]
+    pub ops_addr: SocketAddr,
     /// The database: sqlite://FILE, a file's path, :memory:, or postgres://USER:PASSWORD@HOST/DATABASE (best given by
     /// the environment). Without it DATABASE_URL counts, and without that sqlite://sidereal.sqlite.
     #[arg(long, env = "SIDEREAL_DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<DatabaseUrl>,
-    /// What shards must present; best given by the environment, where other users cannot read it.
+    /// How long done deals, and the fences of what is gone, are kept in the database: days (30 or 30d), hours (12h),
+    /// minutes (90m) or seconds; 0: for ever.
+    #[arg(long, env = "SIDEREAL_RETENTION", default_value_t = Retention::default())]
+    pub retention: Retention,
+    /// What shards must present, 32 bytes or more; best given by the environment, where other users cannot read it.
     #[arg(long, env = "SIDEREAL_SHARD_SECRET", hide_env_values = true)]
     pub shard_secret: Secret,
     /// Seed of a new world. A world that is stored keeps its own, and another one here is refused.
@@ -176,6 +186,9 @@ pub struct Config {
     /// Limits of the HTTP API.
     #[command(flatten)]
     pub http: HttpOptions,
+    /// Limits of the addresses for players and shards.
+    #[command(flatten)]
+    pub door: DoorOptions,
     /// Players in browsers.
     #[command(flatten)]
     pub web: WebOptions,
@@ -199,9 +212,21 @@ pub struct HttpOptions {
     /// Requests to /api/ that one remote address may make in a minute, and at once; 0: as many as it likes.
     #[arg(long, env = "SIDEREAL_RATE_LIMIT_ADDRESS", default_value_t = Rates::default().requests_per_address)]
     pub rate_limit_address: u32,
-    /// Wrong passwords that may be given for one account's name in a minute; 0: as many as one likes.
+    /// Wrong passwords that one remote address may give for one account's name in a minute, and all of them ten times as
+    /// many; 0: as many as they like.
     #[arg(long, env = "SIDEREAL_RATE_LIMIT_ACCOUNT", default_value_t = Rates::default().failures_per_account)]
     pub rate_limit_account: u32,
+    /// Log ins with a password that one remote address may make in a minute, a third of them at once, and all of them
+    /// twenty times as many; 0: as many as they like.
+    #[arg(long, env = "SIDEREAL_RATE_LIMIT_LOGIN", default_value_t = Rates::default().logins_per_address)]
+    pub rate_limit_login: u32,
+    /// Accounts that one remote address may make in a minute, after 60 at once, and all of them twenty times as many; 0: as
+    /// many as they like.
+    #[arg(long, env = "SIDEREAL_RATE_LIMIT_REGISTER", default_value_t = Rates::default().registrations_per_address)]
+    pub rate_limit_register: u32,
+    /// Whether accounts are made for who comes, with a password or with an access token.
+    #[arg(long, env = "SIDEREAL_REGISTRATION", value_enum, default_value = "open")]
+    pub registration: Registration,
     /// Proxies in a row before the HTTP address, whose X-Forwarded-For is believed; 0: none is, and a request comes from
     /// whoever connects.
     #[arg(long, env = "SIDEREAL_TRUSTED_PROXIES", default_value_t = 0)]
@@ -211,7 +236,12 @@ pub struct HttpOptions {
 impl HttpOptions {
     /// How often peers may ask.
     pub fn rates(&self) -> Rates {
-        Rates { requests_per_address: self.rate_limit_address, failures_per_account: self.rate_limit_account }
+        Rates {
+            requests_per_address: self.rate_limit_address,
+            failures_per_account: self.rate_limit_account,
+            logins_per_address: self.rate_limit_login,
+            registrations_per_address: self.rate_limit_register,
+        }
     }
 }
 
@@ -364,6 +394,19 @@ mod tests {
         for origin in ["http://0.0.0.0", "http://192.0.2.9", "https://b.example"] {
             assert!(!allowed.allows(Some(origin)), "{origin}");
         }
+    }
+
+    #[test]
+    fn accounts_are_made_unless_registration_is_closed() {
+        let secret = ["sidereal-server", "--shard-secret", "x"];
+        let parse = |arguments: &[&str]| {
+            let config = Config::try_parse_from(secret.iter().chain(arguments));
+            config.map(|config| config.http.registration).map_err(|error| error.to_string())
+        };
+        assert_eq!(parse(&[]), Ok(Registration::Open));
+        assert_eq!(parse(&["--registration", "closed"]), Ok(Registration::Closed));
+        assert!(parse(&["--registration", "shut"]).expect_err("neither").contains("--registration"));
+        assert!(parse(&["--ops-addr", "7780"]).expect_err("no address").contains("--ops-addr"));
     }
 
     fn supabase(arguments: &[&str]) -> Result<Option<Algorithm>, SupabaseConfigError> {

@@ -5,6 +5,7 @@
 //! once.
 
 use crate::{
+    aside::Aside,
     census::Audit,
     chat::Chat,
     clock::Clock,
@@ -17,6 +18,7 @@ use crate::{
     motion_plane::MotionPlane,
     persist::Storage,
     players::Players,
+    renewal::Renewals,
     report::Tally,
     shards::Shards,
     trades::Trades,
@@ -41,6 +43,8 @@ pub struct Core<'w, 's> {
     pub motion: ResMut<'w, MotionPlane>,
     /// naia's rooms.
     pub rooms: ResMut<'w, Rooms>,
+    /// What peers were told of.
+    pub renewals: ResMut<'w, Renewals>,
     /// Who simulates what.
     pub leases: ResMut<'w, LeaseBook>,
     /// Handoffs under way.
@@ -61,6 +65,8 @@ pub struct Core<'w, 's> {
     pub trades: ResMut<'w, Trades>,
     /// How much everybody has said just now.
     pub chat: ResMut<'w, Chat>,
+    /// What makes shards fail.
+    pub aside: ResMut<'w, Aside>,
     /// What the shards' censuses said.
     pub audit: ResMut<'w, Audit>,
     /// Counters.

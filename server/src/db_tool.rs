@@ -2,16 +2,20 @@
 
 use crate::config::{DatabaseUrl, database_url};
 use crate::db::{
-    Database,
+    Database, DbError,
     tools::{self, CheckReport},
+    unix_ms,
 };
-use anyhow::{Context, bail};
+use crate::retention::Retention;
+use anyhow::{Context, anyhow, bail};
 use clap::{Parser, Subcommand};
+use sidereal_protocol::record::EntityKind;
 use std::{
     fs::File,
     io::{BufReader, BufWriter, Write},
     path::{Path, PathBuf},
 };
+use uuid::Uuid;
 
 /// Looks after a world's database.
 #[derive(Debug, Parser)]
@@ -43,6 +47,22 @@ enum Action {
         /// The file; "-" for standard input.
         file: PathBuf,
     },
+    /// Let a player fly a ship again that was set aside. Only while no server runs. The ship that the player has instead
+    /// by now is kept, and can be given back in the same way.
+    GiveBack {
+        /// The ship's id, as the log named it.
+        ship: Uuid,
+    },
+    /// Remove what is over: old deals, fences of what is long gone, expired sessions; and free pages of a SQLite file.
+    /// Not beside a running server, which does so by itself.
+    Prune {
+        /// How long deals and fences are kept: days (30 or 30d), hours (12h), minutes (90m) or seconds; 0: for ever.
+        #[arg(long, env = "SIDEREAL_RETENTION", default_value_t = Retention::default())]
+        retention: Retention,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Tell what is in it.
     Stats {
         /// Print JSON.
@@ -66,6 +86,17 @@ pub fn run(tool: &DbTool) -> anyhow::Result<bool> {
         }
         Action::Stats { json } => {
             print(out, *json, &tools::stats(&existing(&url)?)?)?;
+            Ok(true)
+        }
+        Action::Prune { retention, json } => {
+            must_exist(&url)?;
+            let lock = Database::lock(&url).map_err(|error| match error {
+                DbError::InUse { .. } => anyhow!("{error}; a running server removes what is over by itself"),
+                other => other.into(),
+            })?;
+            let database = Database::open(&url)?.guarded_by(&lock)?;
+            let keep_ms = retention.age().map(|age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
+            print(out, *json, &database.prune(keep_ms, unix_ms())?)?;
             Ok(true)
         }
         Action::Export { file } => {
@@ -95,16 +126,48 @@ pub fn run(tool: &DbTool) -> anyhow::Result<bool> {
             }
             Ok(report.is_clean())
         }
+        Action::GiveBack { ship } => {
+            existing(&url)?;
+            let lock = Database::lock(&url)?;
+            let (name, before) = give_back(&Database::open(&url)?.guarded_by(&lock)?, *ship)?;
+            match before {
+                Some(before) => writeln!(out, "{name} flies {ship} again, and no longer {before}")?,
+                None => writeln!(out, "{name} flies {ship} again")?,
+            }
+            Ok(true)
+        }
     }
+}
+
+/// Links a ship to the account that owns it. Whose it is, and the ship that was linked before.
+///
+/// # Errors
+/// One line on why it cannot be.
+pub fn give_back(database: &Database, ship: Uuid) -> anyhow::Result<(String, Option<Uuid>)> {
+    let Some(row) = database.entity(ship)? else {
+        bail!("there is no ship {ship}: see the id in the log line \"set aside\"; one that was destroyed is gone");
+    };
+    let Some(owner) = row.owner.filter(|_| row.kind == i16::from(EntityKind::Ship as u8)) else {
+        bail!("{ship} is no player's ship: what else was set aside is released when the server starts again");
+    };
+    let account =
+        database.account_by_id(owner)?.with_context(|| format!("the owner {owner} of {ship} has no account"))?;
+    database.set_ship(owner, ship)?;
+    Ok((account.name, account.ship_id.filter(|before| *before != ship)))
 }
 
 /// A database that is there: a look at one must not make one.
 fn existing(url: &str) -> anyhow::Result<Database> {
+    must_exist(url)?;
+    Ok(Database::open(url)?)
+}
+
+fn must_exist(url: &str) -> anyhow::Result<()> {
     let path = url.strip_prefix("sqlite://").unwrap_or(url);
     if !url.starts_with("postgres") && !Path::new(path).exists() {
         bail!("there is no database {path}: name one with --database-url");
     }
-    Ok(Database::open(url)?)
+    Ok(())
 }
 
 /// A file is there whole or not at all.

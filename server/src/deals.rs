@@ -11,21 +11,22 @@ use crate::{
     mirror::Holder as Authority,
     persist::{row_of, signed},
 };
-use bevy::prelude::{MessageReader, Resource};
-use naia_bevy_server::{UserKey, events::RequestEvents};
-use naia_bevy_shared::ResponseSendKey;
+use bevy::prelude::Resource;
+use sidereal_process::log_limited;
 use sidereal_protocol::{
     control::ToShard,
     economy::{Bargain, DealKey, DealRefusal, ORE_PRICE, REPAIR_PRICE, Weapon},
     flight::HullKind,
     ids::{AccountId, EntityId, ShardId},
-    messages::{Deal, DealOutcome, DealReply},
+    messages::{Deal, DealOutcome, DealReply, ToPlayer},
     record::{EntityKind, EntityRecord},
-    schema::RequestChannel,
     tick::{SimTick, TICK_HZ},
 };
-use std::collections::{BTreeMap, HashMap};
-use tracing::{info, warn};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::SocketAddr,
+};
+use tracing::debug;
 
 /// Deals of one account that may be open at once.
 const MAX_OPEN_DEALS: usize = 4;
@@ -72,8 +73,8 @@ struct Open {
     bargain: Bargain,
     /// It was asked for before: until it is looked up nobody knows whether it is done.
     again: bool,
-    /// Who asked in which session: a deal may be asked for again.
-    askers: Vec<ResponseSendKey<DealReply>>,
+    /// The session that asked last, until it was told: a deal may be asked for again, in another session too.
+    asker: Option<SocketAddr>,
     stage: Stage,
     since: SimTick,
     /// What the pilot is told when it is done.
@@ -92,6 +93,21 @@ impl Deals {
     /// Whether a deal of this ship has not ended: it stays with its shard, or with the server, until then.
     pub fn concern(&self, ship: EntityId) -> bool {
         self.open.values().any(|open| open.ship == ship && !matches!(open.stage, Stage::LookingUp(_)))
+    }
+
+    /// Whether a deal of this account has not ended.
+    pub fn concern_account(&self, account: AccountId) -> bool {
+        self.open.values().any(|open| open.account == account)
+    }
+
+    /// How many have not ended.
+    pub fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Whether none is open.
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
     }
 
     fn is_open(&self, key: DealKey) -> bool {
@@ -122,48 +138,45 @@ pub(crate) fn room_of(ship: EntityId, hull: HullKind) -> Room {
 }
 
 impl Core<'_, '_> {
-    fn on_deal(&mut self, user: UserKey, asker: ResponseSendKey<DealReply>, request: &Deal) {
+    /// A player asks for a deal.
+    pub fn on_deal(&mut self, asker: SocketAddr, request: &Deal) {
         let unknown = not_looked_up(request.again);
-        let Some((account, ship)) = self.players.flying_user(user) else {
-            return self.answer(&asker, unknown, "you have no ship in space");
+        let key = request.key();
+        let Some((account, ship)) = self.players.flying_at(&asker) else {
+            return self.answer(asker, key, unknown, "you have no ship in space");
         };
         let asked = self.deals.asked.entry(account).or_default();
         *asked += 1;
         if *asked > DEALS_PER_SECOND {
-            return self.answer(&asker, unknown, "you ask too often: wait a second");
+            return self.answer(asker, key, unknown, "you ask too often: wait a second");
         }
-        let key = request.key();
         let bargain = match request.bargain() {
             Ok(bargain) => bargain,
             Err(problem) => {
                 self.tally.bad_packets += 1;
-                return self.answer(&asker, DealOutcome::Refused, &format!("there is no such deal ({problem})"));
+                return self.answer(asker, key, DealOutcome::Refused, &format!("there is no such deal ({problem})"));
             }
         };
         if let Some(open) = self.deals.open.get_mut(&key) {
             if open.account == account && open.bargain == bargain {
                 open.again |= request.again;
-                // The one who asked first has stopped waiting.
-                if open.askers.len() >= MAX_OPEN_DEALS {
-                    open.askers.remove(0);
-                }
-                open.askers.push(asker);
+                open.asker = Some(asker);
             } else {
-                self.answer(&asker, DealOutcome::Refused, OTHER_DEAL);
+                self.answer(asker, key, DealOutcome::Refused, OTHER_DEAL);
             }
             return;
         }
         if bargain == Bargain::Decline {
             let text = self.decline_trade(key, account);
-            return self.answer(&asker, DealOutcome::Done, text);
+            return self.answer(asker, key, DealOutcome::Done, text);
         }
         if self.deals.open.values().filter(|open| open.account == account).count() >= MAX_OPEN_DEALS {
-            return self.answer(&asker, unknown, "too many deals at once: wait for their ends");
+            return self.answer(asker, key, unknown, "too many deals at once: wait for their ends");
         }
         let needs_books = bargain != Bargain::Undock;
         if needs_books && self.storage.store().is_none_or(crate::db::Store::is_away) {
             self.tally.deals_refused_away += 1;
-            return self.answer(&asker, unknown, if request.again { UNDECIDED } else { AWAY });
+            return self.answer(asker, key, unknown, if request.again { UNDECIDED } else { AWAY });
         }
         // Leaving twice is leaving once: no key needs to be kept for it.
         let token = if needs_books { self.storage.request_deal(key) } else { 0 };
@@ -172,7 +185,7 @@ impl Core<'_, '_> {
             ship,
             bargain,
             again: request.again,
-            askers: vec![asker],
+            asker: Some(asker),
             stage: Stage::LookingUp(token),
             since: self.clock.tick,
             answer: String::new(),
@@ -183,16 +196,16 @@ impl Core<'_, '_> {
         }
     }
 
-    fn answer(&mut self, asker: &ResponseSendKey<DealReply>, outcome: DealOutcome, text: &str) {
+    fn answer(&mut self, asker: SocketAddr, key: DealKey, outcome: DealOutcome, text: &str) {
         // Whoever has gone asks again when it is back.
-        self.naia.send_response(asker, &DealReply::new(outcome, text.to_owned()));
+        self.notify(&asker, ToPlayer::DealReply(DealReply::new(key, outcome, text.to_owned())));
     }
 
     /// Ends a deal and tells whoever still waits for it.
     fn close_deal(&mut self, key: DealKey, outcome: DealOutcome, text: &str) {
         let Some(open) = self.deals.open.remove(&key) else { return };
-        for asker in &open.askers {
-            self.answer(asker, outcome, text);
+        if let Some(asker) = open.asker {
+            self.answer(asker, key, outcome, text);
         }
         match outcome {
             DealOutcome::Done => self.tally.deals_done += 1,
@@ -329,7 +342,7 @@ impl Core<'_, '_> {
         if let Some(record) = &record
             && !self.is_good_after(shard, ship, record)
         {
-            warn!(%shard, %ship, %key, "the record after a deal does not fit the ship");
+            log_limited!(warn, %shard, %ship, %key, "the record after a deal does not fit the ship");
             self.tally.violations += 1;
             return self.refuse_deal(key, STRANGE_SHIP);
         }
@@ -515,7 +528,7 @@ impl Core<'_, '_> {
         let Stage::Settling { after } = &mut open.stage else { return };
         let after = after.take();
         let (ship, bargain, answer) = (open.ship, open.bargain, std::mem::take(&mut open.answer));
-        info!(%key, %ship, ?bargain, "deal done");
+        debug!(%key, %ship, ?bargain, "deal done");
         self.adopt_after(after);
         for party in self.parties(key, ship, &bargain) {
             self.tell_settled(key, party, true);
@@ -538,15 +551,6 @@ fn poor(own: bool, commodity: Commodity) -> &'static str {
     }
 }
 
-/// Takes pilots' requests for deals in.
-pub fn take_deals(mut core: Core<'_, '_>, mut requests: MessageReader<'_, '_, RequestEvents>) {
-    for events in requests.read() {
-        for (user, asker, request) in events.read::<RequestChannel, Deal>() {
-            core.on_deal(user, asker, &request);
-        }
-    }
-}
-
 /// Deals that the database has decided, and those that wait too long.
 pub fn tend_deals(mut core: Core<'_, '_>) {
     while let Some(settled) = core.storage.store().and_then(crate::db::Store::poll_settled) {
@@ -558,7 +562,7 @@ pub fn tend_deals(mut core: Core<'_, '_>) {
     }
     let late = |open: &Open| match open.stage {
         Stage::LookingUp(_) | Stage::Judging { .. } => now.since(open.since) > VERDICT_TICKS,
-        Stage::Settling { .. } => !open.askers.is_empty() && now.since(open.since) > PATIENCE_TICKS,
+        Stage::Settling { .. } => open.asker.is_some() && now.since(open.since) > PATIENCE_TICKS,
     };
     let late: Vec<DealKey> = core.deals.open.iter().filter(|(_, open)| late(open)).map(|(key, _)| *key).collect();
     for key in late {
@@ -568,8 +572,8 @@ pub fn tend_deals(mut core: Core<'_, '_>) {
             Stage::Judging { .. } => core.refuse_deal(key, "nobody has answered for your ship: try again"),
             // It may still be done: whoever asks again under its key is told.
             Stage::Settling { .. } => {
-                for asker in std::mem::take(&mut open.askers) {
-                    core.answer(&asker, DealOutcome::Undecided, UNDECIDED);
+                if let Some(asker) = open.asker.take() {
+                    core.answer(asker, key, DealOutcome::Undecided, UNDECIDED);
                 }
             }
         }

@@ -6,21 +6,22 @@
 use crate::{
     core::Core,
     db::{Change, Commodity, Fence, Holder, HolderKind, Move},
+    forgetting::Leaving,
     mirror::Holder as Authority,
     persist::{row_of, signed},
 };
 use bevy::prelude::{Query, Resource};
+use sidereal_process::log_limited;
 use sidereal_protocol::{
     components::Lode,
     control::ToShard,
     economy::{OreMove, ore_of_rock},
     ids::{AccountId, EntityId, ShardId},
-    messages::Purse,
+    messages::{Purse, ToPlayer},
     record::{EntityKind, EntityRecord},
     tick::SimTick,
 };
 use std::collections::BTreeSet;
-use tracing::warn;
 
 /// Ticks between two tellings of a purse: five a second.
 const PURSE_INTERVAL_TICKS: u64 = 6;
@@ -32,9 +33,17 @@ pub struct Goods {
     askers: BTreeSet<(EntityId, ShardId)>,
     stale_lodes: BTreeSet<EntityId>,
     stale_purses: BTreeSet<AccountId>,
+    /// Who has left, for [`crate::forgetting`].
+    pub(crate) leaving: Leaving,
 }
 
 impl Goods {
+    /// Nobody is told any more what is in an entity.
+    pub(crate) fn forget_askers(&mut self, id: EntityId) {
+        let range = (id, ShardId(0))..=(id, ShardId(u32::MAX));
+        self.askers.extract_if(range, |_| true).for_each(drop);
+    }
+
     /// What an account has is told again.
     pub fn tell(&mut self, account: AccountId) {
         self.stale_purses.insert(account);
@@ -80,7 +89,7 @@ impl Core<'_, '_> {
             EntityKind::Asteroid => ore_of_rock(from.record.radius),
             EntityKind::Crate => 0,
             _ => {
-                warn!(%shard, from = %order.from, "ore can be taken out of rocks and crates only");
+                log_limited!(warn, %shard, from = %order.from, "ore can be taken out of rocks and crates only");
                 self.tally.violations += 1;
                 return;
             }
@@ -206,7 +215,7 @@ pub fn tell_goods(mut core: Core<'_, '_>) {
     }
     for account in std::mem::take(&mut core.goods.stale_purses) {
         if let Some((address, purse)) = core.purse(account) {
-            core.notify(&address, &purse);
+            core.notify(&address, ToPlayer::Purse(purse));
         }
     }
 }

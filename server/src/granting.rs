@@ -7,6 +7,7 @@ use crate::{
     worldgen,
 };
 use bevy::prelude::Resource;
+use sidereal_process::log_limited;
 use sidereal_protocol::{
     control::ToShard,
     ids::{EntityId, ShardId},
@@ -15,7 +16,7 @@ use sidereal_protocol::{
     sector::{BlockId, SectorId},
     tick::{SimTick, TICK_HZ},
 };
-use tracing::{info, warn};
+use tracing::info;
 
 /// How long the first grant waits for the expected number of shards, ticks: 5 s.
 const GATHER_TICKS: u64 = 5 * TICK_HZ as u64;
@@ -82,12 +83,12 @@ impl Core<'_, '_> {
                 fresh
             };
             for mut record in records {
-                // It may have moved in from a neighbour while this was read.
-                if self.mirror.get(record.id).is_some() {
+                // It may have moved in from a neighbour while this was read, or have been set aside.
+                if self.mirror.get(record.id).is_some() || self.aside.why(record.id).is_some() {
                     continue;
                 }
                 let Some(net_id) = self.mirror.new_net_id() else {
-                    warn!("all net ids of this run are used up: restart the server");
+                    log_limited!(warn, "all net ids of this run are used up: restart the server");
                     return;
                 };
                 record.net_id = net_id;

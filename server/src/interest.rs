@@ -21,10 +21,18 @@ use std::{
 /// Rooms that one peer enters in one tick: entering costs naia some 7 µs for each entity in it.
 const ROOMS_PER_TICK: usize = 3;
 
-/// How long a room that was entered is kept, ticks: 2 s. A ship that turns round on a border then does not
-/// flap, and naia's client, which cannot bear to hear of an entity's coming and going together, has them
-/// apart.
+/// How long a room that was entered is kept, ticks: 2 s. A ship that turns round on a border then does not flap.
 const ROOM_STAY_TICKS: u64 = 2 * TICK_HZ as u64;
+
+/// Entities in view of one peer at most. naia gives the id of what has gone out again a minute later, to the one that comes
+/// next, and takes that for outdated when more than 32,768 comings and goings lie between (see `renewal`): when a
+/// connection has used more than 16,384 ids. (With all 65,536 used it ends the process.) What is in view, and what may come
+/// into it in a minute (`ENTITIES_AT_ONCE` and `ENTITIES_PER_TICK`), leaves some 2,800 for what is made there meanwhile.
+const MAX_ENTITIES_IN_VIEW: usize = 6_000;
+/// Entities that new rooms may bring one peer at once...
+const ENTITIES_AT_ONCE: usize = 4_000;
+/// ...and then in a tick: some 3,600 a minute. Rooms that are too much wait.
+const ENTITIES_PER_TICK: usize = 2;
 
 /// What a player may be sent on the lane, bytes per second: above it the far sectors thin out first.
 /// 64 KB/s is half a megabit: any link on which the world is playable carries it.
@@ -53,7 +61,7 @@ impl Class {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct View {
     /// The ship's sector; `None` for a shard.
     center: Option<SectorId>,
@@ -65,6 +73,41 @@ struct View {
     seen: BTreeMap<SectorId, SimTick>,
     /// Bytes that may still be sent; refilled each tick.
     allowance: u64,
+    /// Entities that new rooms may bring now.
+    entity_allowance: usize,
+    /// When that was last refilled.
+    refilled: SimTick,
+}
+
+impl Default for View {
+    fn default() -> Self {
+        Self {
+            center: None,
+            wanted: BTreeSet::new(),
+            own: BTreeSet::new(),
+            seen: BTreeMap::new(),
+            allowance: 0,
+            entity_allowance: ENTITIES_AT_ONCE,
+            refilled: SimTick(0),
+        }
+    }
+}
+
+impl View {
+    /// Takes what a room with so many entities costs, when `in_view` are seen already; false when it has to wait. A room
+    /// over the burst may come alone.
+    fn take_room(&mut self, entities: usize, in_view: usize, now: SimTick) -> bool {
+        let ticks = usize::try_from(now.since(self.refilled)).unwrap_or(usize::MAX);
+        let refilled = self.entity_allowance.saturating_add(ticks.saturating_mul(ENTITIES_PER_TICK));
+        self.entity_allowance = refilled.min(ENTITIES_AT_ONCE);
+        self.refilled = now;
+        let is_affordable = self.entity_allowance >= entities.min(ENTITIES_AT_ONCE);
+        if !is_affordable || in_view + entities > MAX_ENTITIES_IN_VIEW {
+            return false;
+        }
+        self.entity_allowance = self.entity_allowance.saturating_sub(entities);
+        true
+    }
 }
 
 /// Everybody's view.
@@ -84,6 +127,16 @@ impl Interest {
         self.leases_changed = true;
     }
 
+    /// How many peers look at something.
+    pub fn len(&self) -> usize {
+        self.views.len()
+    }
+
+    /// Whether nobody does.
+    pub fn is_empty(&self) -> bool {
+        self.views.is_empty()
+    }
+
     /// The sector in the middle of a player's view: that of the ship, or of the last one; `None` before the first.
     pub fn center(&self, address: &SocketAddr) -> Option<SectorId> {
         self.views.get(address)?.center
@@ -96,6 +149,11 @@ impl Interest {
             .filter(|(_, view)| view.center.is_some() && view.seen.contains_key(&sector))
             .map(|(address, _)| *address)
             .collect()
+    }
+
+    /// The sectors in each peer's view.
+    pub fn seen(&self) -> impl Iterator<Item = (SocketAddr, BTreeSet<SectorId>)> + '_ {
+        self.views.iter().map(|(address, view)| (*address, view.seen.keys().copied().collect()))
     }
 
     fn rebuild(&mut self) {
@@ -159,14 +217,9 @@ pub fn follow_ships(mut core: Core<'_, '_>) {
     if core.interest.outdated {
         core.interest.rebuild();
     }
-    // naia asks about every new pairing of user and entity in a room: everything in a room is seen.
-    let pending = core.naia.scope_checks_pending();
-    if !pending.is_empty() {
-        for (_, user, entity) in pending {
-            core.naia.user_scope_mut(&user).include(&entity);
-        }
-        core.naia.mark_scope_checks_pending_handled();
-    }
+    // naia asks about every new pairing of user and entity in a room, but what is not answered goes by the room. An answer
+    // would be kept as long as both live: every rock that a player has ever seen.
+    core.naia.mark_scope_checks_pending_handled();
 }
 
 fn adjust_rooms(core: &mut Core<'_, '_>, address: SocketAddr) {
@@ -203,12 +256,22 @@ fn adjust_rooms(core: &mut Core<'_, '_>, address: SocketAddr) {
         }
     }
     let now = core.clock.tick;
+    let mut in_view: usize = core
+        .interest
+        .views
+        .get(&address)
+        .map_or(0, |view| view.seen.keys().map(|sector| core.room_size(*sector)).sum());
     for sector in enter {
+        let entities = core.room_size(sector);
+        let Some(view) = core.interest.views.get_mut(&address) else { return };
+        if !view.take_room(entities, in_view, now) {
+            core.tally.rooms_delayed += 1;
+            break;
+        }
+        view.seen.insert(sector, now);
+        in_view += entities;
         let room = core.room(sector);
         core.naia.user_mut(&user).enter_room(&room);
-        if let Some(view) = core.interest.views.get_mut(&address) {
-            view.seen.insert(sector, now);
-        }
         if core.interest.views.get(&address).is_some_and(|view| view.own.contains(&sector)) {
             continue;
         }
@@ -274,5 +337,37 @@ pub fn publish_motion(mut core: Core<'_, '_>) {
             core.tally.motion_bytes += length;
         }
         core.link.transport.send_lane(&address, bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rooms_come_into_view_no_faster_than_naia_has_names_for() {
+        let mut view = View::default();
+        let (mut named, mut in_view) = (0, 0);
+        // A minute of flight at any speed through sectors of 500 entities, three in and three out.
+        for tick in 0..60 * u64::from(TICK_HZ) {
+            for _ in 0..ROOMS_PER_TICK {
+                if view.take_room(500, in_view, SimTick(tick)) {
+                    named += 500;
+                    in_view = (in_view + 500).min(4500);
+                }
+            }
+        }
+        assert!((6_000..8_000).contains(&named), "{named}");
+        assert!(named + MAX_ENTITIES_IN_VIEW < 16_384);
+    }
+
+    #[test]
+    fn a_view_is_bounded_and_a_great_room_still_comes_alone() {
+        let mut view = View::default();
+        assert!(view.take_room(5_000, 0, SimTick(1)));
+        assert!(!view.take_room(1, 5_000, SimTick(1)), "it has to wait");
+        assert!(view.take_room(1, 5_000, SimTick(2)));
+        assert!(!view.take_room(1_500, 5_000, SimTick(1_000_000)), "too much in view");
+        assert!(!View::default().take_room(7_000, 0, SimTick(1)));
     }
 }

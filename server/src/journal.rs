@@ -71,6 +71,13 @@ pub enum Event {
         /// Its epoch.
         epoch: u64,
     },
+    /// It left the mirror since shards fail at it, or may have.
+    SetAside {
+        /// Whom it concerns.
+        id: EntityId,
+        /// Hull points.
+        hull: u16,
+    },
     /// It left the mirror for the database.
     Stored {
         /// Whom it concerns.
@@ -130,6 +137,10 @@ impl Journal {
 
     pub(crate) fn destroyed(&mut self, id: EntityId, epoch: u64) {
         self.push(Event::Destroyed { id, epoch });
+    }
+
+    pub(crate) fn set_aside(&mut self, record: &EntityRecord) {
+        self.push(Event::SetAside { id: record.id, hull: record.hull });
     }
 
     pub(crate) fn stored(&mut self, record: &EntityRecord) {

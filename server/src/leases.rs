@@ -15,6 +15,14 @@ use std::collections::{BTreeMap, BTreeSet};
 /// shard in five held more than two pieces in worlds that grew at random, with three one in ten or less.
 const IMBALANCE: usize = 3;
 
+/// Blocks that are simulated at most, 65,536 sectors: leases are not taken back, so that without an end one pilot who flies
+/// straight on for days fills every process. At the bound the ground ends there, as it does for a ship whose next sector
+/// nobody has yet.
+const MAX_BLOCKS: usize = 4_096;
+
+/// Of these, what is left for stored ships that come into the world: a player who flew far must be able to log in.
+const BLOCKS_FOR_ARRIVALS: usize = 512;
+
 /// Where a block's entities are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BlockState {
@@ -38,6 +46,8 @@ struct Block {
 pub struct Leases {
     blocks: BTreeMap<BlockId, Block>,
     shards: BTreeSet<ShardId>,
+    /// How often a block was wanted and there was no room for it.
+    pub refused: u64,
 }
 
 impl Leases {
@@ -69,9 +79,35 @@ impl Leases {
         self.blocks.values().filter(|block| block.holder.is_some() && block.state == BlockState::Live).count()
     }
 
-    /// The block shall be simulated from now on.
+    /// The block shall be simulated from now on, if there is room for it.
     pub fn want(&mut self, id: BlockId) {
-        self.blocks.entry(id).or_insert(Block { holder: None, epoch: 0, state: BlockState::Stored });
+        self.want_within(id, MAX_BLOCKS - BLOCKS_FOR_ARRIVALS);
+    }
+
+    /// The same for a stored ship that comes into the world.
+    pub fn want_for_arrival(&mut self, id: BlockId) {
+        self.want_within(id, MAX_BLOCKS);
+    }
+
+    fn want_within(&mut self, id: BlockId, room: usize) {
+        if self.blocks.contains_key(&id) {
+            return;
+        }
+        if self.blocks.len() >= room {
+            self.refused += 1;
+            return;
+        }
+        self.blocks.insert(id, Block { holder: None, epoch: 0, state: BlockState::Stored });
+    }
+
+    /// Blocks that are wanted.
+    pub fn len(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.blocks.is_empty()
     }
 
     /// Gives every wanted block without a holder to a shard; returns what was given, and where the
@@ -166,6 +202,17 @@ mod tests {
             assert_eq!(blocks.len(), 2, "{given:?}");
             assert!(blocks[0].touches(blocks[1]), "{given:?}");
         }
+    }
+
+    #[test]
+    fn the_ground_has_an_end_and_stored_ships_have_room_beyond_it() {
+        let mut leases = Leases::default();
+        (0..5_000).for_each(|x| leases.want(BlockId { x, y: 0 }));
+        assert_eq!((leases.len(), leases.refused), (MAX_BLOCKS - BLOCKS_FOR_ARRIVALS, 5_000 - 3_584));
+        leases.want(BlockId { x: 0, y: 0 });
+        assert_eq!(leases.refused, 5_000 - 3_584, "what is there is not refused");
+        (0..1_000).for_each(|x| leases.want_for_arrival(BlockId { x, y: 1 }));
+        assert_eq!(leases.len(), MAX_BLOCKS);
     }
 
     #[test]

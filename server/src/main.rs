@@ -1,6 +1,7 @@
 //! `sidereal-server`: parses its configuration, runs the server or a database tool, and says in one line what went wrong.
 
 use clap::Parser;
+use sidereal_process::crash;
 use sidereal_server::{
     config::Config,
     db_tool::{self, DbTool},
@@ -14,6 +15,7 @@ fn main() -> ExitCode {
         return look_after_database();
     }
     let config = Config::parse();
+    crash::end_on_panic("sidereal-server");
     log("info,naia_shared=warn,naia_server=warn,naia_client=error");
     match run(&config) {
         Ok(()) => ExitCode::SUCCESS,

@@ -29,8 +29,10 @@ pub enum Holder {
 /// One active entity.
 #[derive(Debug)]
 pub struct Mirrored {
-    /// Its naia entity.
+    /// Its naia entity...
     pub entity: Entity,
+    /// ...and since when it has this one.
+    pub announced: SimTick,
     /// The last record, with the state of when it was sent; see [`Core::current_record`].
     pub record: EntityRecord,
     /// Who has the authority.
@@ -122,18 +124,58 @@ impl Mirror {
     }
 }
 
-/// naia's rooms, one for each sector in which there is or was something to see.
+/// naia's rooms, one for each sector in which there is something to see, or somebody who looks.
 #[derive(Debug, Default, Resource)]
 pub struct Rooms {
     by_sector: HashMap<SectorId, RoomKey>,
     /// Rooms that entities are still in though they have moved on, since when.
     lingering: BTreeMap<EntityId, Vec<(SectorId, SimTick)>>,
+    /// Rooms that were empty when they were looked at last.
+    empty: BTreeSet<SectorId>,
+}
+
+impl Rooms {
+    /// Whether a sector has one.
+    pub fn has(&self, sector: SectorId) -> bool {
+        self.by_sector.contains_key(&sector)
+    }
+
+    /// All rooms.
+    pub fn iter(&self) -> impl Iterator<Item = (SectorId, RoomKey)> + '_ {
+        self.by_sector.iter().map(|(sector, room)| (*sector, *room))
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.by_sector.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.by_sector.is_empty()
+    }
+
+    /// Entities that are in another room than their own, too.
+    pub fn lingering(&self) -> usize {
+        self.lingering.len()
+    }
+
+    /// Of the rooms that are empty now those that were so at the last call.
+    pub fn empty_again(&mut self, empty: BTreeSet<SectorId>) -> Vec<SectorId> {
+        let again = empty.intersection(&self.empty).copied().collect();
+        self.empty = empty;
+        again
+    }
+
+    /// Forgets a room; it is naia's to destroy.
+    pub fn remove(&mut self, sector: SectorId) -> Option<RoomKey> {
+        self.empty.remove(&sector);
+        self.by_sector.remove(&sector)
+    }
 }
 
 /// How long an entity stays in a room after it has moved on to another, ticks: 3 s, longer than a dance on an edge
-/// takes to come back. naia 0.25 does not bear that an entity comes back into a user's scope before the user has
-/// acknowledged its going: a resent despawn is then written for the new one (`world_writer.rs` looks the entity up
-/// anew), which the user misses or the server's next despawn panics on.
+/// takes to come back: who sees one side of the edge alone does not see it come and go.
 const LINGER_TICKS: u64 = 3 * TICK_HZ as u64;
 
 impl Core<'_, '_> {
@@ -149,21 +191,18 @@ impl Core<'_, '_> {
         }
     }
 
+    /// How many entities are in the room of a sector.
+    pub fn room_size(&self, sector: SectorId) -> usize {
+        self.rooms.by_sector.get(&sector).map_or(0, |room| self.naia.room(room).entities_count())
+    }
+
     /// Takes an entity into the mirror. Its record must carry a net id that nobody else has.
     pub fn enter_mirror(&mut self, record: EntityRecord, holder: Holder) {
-        let entity = {
-            let mut spawned = self.commands.spawn_empty();
-            let entity = spawned.id();
-            spawned.enable_replication(&mut self.naia);
-            entity
-        };
-        self.commands.entity(entity).insert((Identity::of(&record), Vitals::of(&record)));
         let record = self.with_ore(record);
-        if let Some(lode) = Lode::of(&record) {
-            self.commands.entity(entity).insert(lode);
-        }
+        let entity = self.announce(&record);
         let room = self.room(record.sector);
         self.naia.room_mut(&room).add_entity(&entity);
+        self.renewals.came_or_went(record.sector);
         let authority = match holder {
             Holder::Shard(shard) => Some(shard),
             Holder::Server => None,
@@ -174,7 +213,30 @@ impl Core<'_, '_> {
         self.mirror.by_net.insert(record.net_id, record.id);
         let issued_epoch = record.epoch;
         let id = record.id;
-        self.mirror.entries.insert(id, Mirrored { entity, record, holder, issued_epoch, dirty: true });
+        let entry = Mirrored { entity, announced: now, record, holder, issued_epoch, dirty: true };
+        self.mirror.entries.insert(id, entry);
+    }
+
+    /// Makes naia's entity for a record. It is in no room yet.
+    pub fn announce(&mut self, record: &EntityRecord) -> Entity {
+        let entity = {
+            let mut spawned = self.commands.spawn_empty();
+            let entity = spawned.id();
+            spawned.enable_replication(&mut self.naia);
+            entity
+        };
+        let mut spawned = self.commands.entity(entity);
+        spawned.insert((Identity::of(record), Vitals::of(record)));
+        if let Some(lode) = Lode::of(record) {
+            spawned.insert(lode);
+        }
+        entity
+    }
+
+    /// The sectors in whose rooms an entity is.
+    pub fn rooms_of(&self, id: EntityId, sector: SectorId) -> Vec<SectorId> {
+        let lingering = self.rooms.lingering.get(&id).into_iter().flatten().map(|(sector, _)| *sector);
+        std::iter::once(sector).chain(lingering).collect()
     }
 
     /// Takes an entity out of the mirror; players see it go. Returns what it was.
@@ -184,6 +246,9 @@ impl Core<'_, '_> {
         self.mirror.by_net.remove(&gone.record.net_id);
         self.mirror.stale_vitals.remove(&id);
         self.mirror.stale_hulls.remove(&id);
+        for sector in self.rooms_of(id, gone.record.sector) {
+            self.renewals.came_or_went(sector);
+        }
         self.rooms.lingering.remove(&id);
         self.motion.remove(gone.record.net_id);
         self.commands.entity(gone.entity).despawn();
@@ -250,6 +315,7 @@ impl Core<'_, '_> {
             lingering.retain(|(sector, _)| *sector != change.to && *sector != change.from);
             lingering.push((change.from, now));
             if !stayed {
+                self.renewals.came_or_went(change.to);
                 self.naia.room_mut(&new).add_entity(&entity);
             }
             if let Some(entry) = self.mirror.get_mut(id) {
@@ -277,8 +343,9 @@ pub fn leave_rooms(mut core: Core<'_, '_>) {
     });
     for (id, sector) in over {
         let Some(entity) = core.mirror.get(id).map(|entry| entry.entity) else { continue };
-        let room = core.room(sector);
+        let Some(room) = core.rooms.by_sector.get(&sector).copied() else { continue };
         if core.naia.room(&room).has_entity(&entity) {
+            core.renewals.came_or_went(sector);
             core.naia.room_mut(&room).remove_entity(&entity);
         }
     }

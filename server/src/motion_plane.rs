@@ -47,6 +47,15 @@ struct Cell {
     beams: Vec<(SimTick, Beam)>,
 }
 
+impl Cell {
+    /// They are kept a little longer than they are sent, so that a late repeat is not taken for a new one.
+    fn forget_shots(&mut self, now: SimTick) {
+        self.shots.retain(|(seen, _)| now.since(*seen) < 4 * SHOT_REPEATS);
+        self.hits.retain(|(seen, _)| now.since(*seen) < 4 * SHOT_REPEATS);
+        self.beams.retain(|(seen, _)| now.since(*seen) < 4 * SHOT_REPEATS);
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Place {
     sector: SectorId,
@@ -125,6 +134,19 @@ impl MotionPlane {
             cell.entries.remove(&net_id);
         }
         Some(place.sector)
+    }
+
+    /// Forgets shots that were told, and sectors in which nothing is.
+    pub fn tidy(&mut self, now: SimTick) {
+        self.cells.retain(|_, cell| {
+            cell.forget_shots(now);
+            !cell.entries.is_empty() || !cell.shots.is_empty() || !cell.hits.is_empty() || !cell.beams.is_empty()
+        });
+    }
+
+    /// Sectors in which something is, or was a moment ago.
+    pub fn sectors(&self) -> usize {
+        self.cells.len()
     }
 
     /// Where an entity is, and when that was.
@@ -216,10 +238,7 @@ impl MotionPlane {
     /// The packets of one sector for this tick: what changed, a share of the rest, shots and hits.
     pub fn packets(&mut self, sector: SectorId, now: SimTick) -> Vec<SectorPacket> {
         let Some(cell) = self.cells.get_mut(&sector) else { return Vec::new() };
-        // Kept a little longer than they are sent, so that a late repeat is not taken for a new one.
-        cell.shots.retain(|(seen, _)| now.since(*seen) < 4 * SHOT_REPEATS);
-        cell.hits.retain(|(seen, _)| now.since(*seen) < 4 * SHOT_REPEATS);
-        cell.beams.retain(|(seen, _)| now.since(*seen) < 4 * SHOT_REPEATS);
+        cell.forget_shots(now);
         let shots: Vec<Shot> = recent(&cell.shots, now);
         let hits: Vec<ShotHit> = recent(&cell.hits, now);
         let motions: Vec<Motion> = cell
@@ -318,6 +337,27 @@ mod tests {
         plane.apply(A, &update(HERE, 5, 990.0), SimTick(6), &mut changes);
         assert!(changes.is_empty());
         assert_eq!(plane.sector_of(NetId(5)), Some(there));
+    }
+
+    #[test]
+    fn a_sector_without_anything_is_forgotten_and_shots_with_it_though_nobody_looks() {
+        let mut plane = plane();
+        let mut changes = Vec::new();
+        let shot = Shot::new(
+            sidereal_protocol::shot::ShotId { shooter: NetId(5), tick: SimTick(5) },
+            HERE,
+            DVec2::new(10.0, 10.0),
+            DVec2::new(100.0, 0.0),
+        );
+        plane.apply(A, &SectorUpdate { shots: vec![shot], ..update(HERE, 5, 20.0) }, SimTick(5), &mut changes);
+        plane.apply(A, &update(SectorId::new(1, 0), 6, 1020.0), SimTick(6), &mut changes);
+        plane.tidy(SimTick(6));
+        assert_eq!(plane.sectors(), 2, "the shot may be repeated");
+        plane.tidy(SimTick(60));
+        assert_eq!((plane.sectors(), plane.len()), (1, 1));
+        plane.remove(NetId(5));
+        plane.tidy(SimTick(61));
+        assert_eq!(plane.sectors(), 0);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::{
     db::{Admission, Change, Store, StoreReply, StoredEntity},
 };
 use bevy::prelude::Resource;
+use sidereal_process::log_limited;
 use sidereal_protocol::{
     economy::DealKey,
     ids::{AccountId, EntityId, NetId},
@@ -14,7 +15,7 @@ use sidereal_protocol::{
     tick::SimTick,
 };
 use std::collections::HashMap;
-use tracing::{error, warn};
+use tracing::error;
 
 /// How often changed entities are given to the store, ticks: a third of a second. With the store's own
 /// 300 ms the loss window stays under a second, with room for a busy machine.
@@ -33,6 +34,8 @@ pub struct Storage {
     pub world_seed: u64,
     next_token: u64,
     blocks: HashMap<u64, BlockId>,
+    /// Whose ships were asked for, until the answer.
+    ships: HashMap<u64, AccountId>,
     /// Rows that this build could not read; they stay as they are in the database.
     pub unreadable: u64,
 }
@@ -40,7 +43,14 @@ pub struct Storage {
 impl Storage {
     /// Over a store that is running.
     pub fn new(store: Store, world_seed: u64) -> Self {
-        Self { store: Some(store), world_seed, next_token: 0, blocks: HashMap::new(), unreadable: 0 }
+        Self {
+            store: Some(store),
+            world_seed,
+            next_token: 0,
+            blocks: HashMap::new(),
+            ships: HashMap::new(),
+            unreadable: 0,
+        }
     }
 
     fn poll(&mut self) -> Option<StoreReply> {
@@ -74,10 +84,16 @@ impl Storage {
     /// Asks for an account's ship; the answer carries the token.
     pub fn request_ship(&mut self, account: AccountId) -> u64 {
         let token = self.token();
+        self.ships.insert(token, account);
         if let Some(store) = &self.store {
             store.request_ship(token, account.0);
         }
         token
+    }
+
+    /// Reads that were not answered yet.
+    pub fn reads(&self) -> usize {
+        self.blocks.len() + self.ships.len()
     }
 
     /// Gives a record to the store. Whether that is done: not while too much waits for the database.
@@ -143,7 +159,7 @@ pub fn row_of(record: &EntityRecord) -> Option<StoredEntity> {
             record: bytes,
         }),
         Err(problem) => {
-            error!(id = %record.id, %problem, "record is not stored");
+            log_limited!(error, id = %record.id, %problem, "record is not stored");
             None
         }
     }
@@ -207,7 +223,7 @@ impl Core<'_, '_> {
     }
 
     fn unreadable_row(&mut self, row: &StoredEntity, problem: &str) {
-        warn!(id = %row.id, %problem, "a stored record cannot be read; it stays in the database");
+        log_limited!(warn, id = %row.id, %problem, "a stored record cannot be read; it stays in the database");
         self.storage.unreadable += 1;
     }
 }
@@ -222,6 +238,17 @@ pub fn hand_over_changes(mut core: Core<'_, '_>) {
 /// Takes in what the database has answered.
 pub fn take_answers(mut core: Core<'_, '_>) {
     while let Some(reply) = core.storage.poll() {
+        if let StoreReply::Ship { token, .. } | StoreReply::Failed { token, .. } = &reply
+            && let Some(account) = core.storage.ships.remove(token)
+            && !core.players.is_here(account)
+        {
+            // It was read for somebody who has gone meanwhile.
+            let ship = match &reply {
+                StoreReply::Ship { ship: Some(row), .. } => Some(EntityId(row.id)),
+                _ => None,
+            };
+            core.account_left(account, ship);
+        }
         match reply {
             StoreReply::Sectors { token, sectors } => {
                 let Some(block) = core.storage.blocks.remove(&token) else { continue };
@@ -242,7 +269,7 @@ pub fn take_answers(mut core: Core<'_, '_>) {
             StoreReply::Ship { token, ship: None } => core.ship_loaded(token, None),
             StoreReply::Deal { token, found } => core.deal_looked_up(token, found),
             StoreReply::Failed { token, error } => {
-                warn!(%error, "a read from the database failed");
+                log_limited!(warn, %error, "a read from the database failed");
                 match core.storage.blocks.remove(&token) {
                     Some(block) => core.storage.request_block(block),
                     None if core.deal_read_failed(token) => {}

@@ -1,18 +1,20 @@
 //! Players' sessions: their ships come and go with them, their inputs find the ship's authority.
 
-use crate::{core::Core, handoff::Event, input_log::InputLog, mirror::Holder, seeds, worldgen};
-use bevy::prelude::{MessageReader, Resource};
+use crate::{
+    aside::Why, core::Core, handoff::Event, input_log::InputLog, mirror::Holder, seeds, worldgen,
+};
+use bevy::prelude::Resource;
 use bytes::Bytes;
-use naia_bevy_server::{UserKey, events::RequestEvents};
+use sidereal_process::log_limited;
 use sidereal_protocol::{
-    control::ToShard,
+    DecodeError,
+    control::{ToShard, decode_frame},
     ids::{AccountId, EntityId, NetId, ShardId},
     input::{Input, InputPacket},
     lane,
-    messages::{Respawn, RespawnReply, ShipAssigned, TAKEN_OVER, Welcome},
+    messages::{self, FromPlayer, RespawnReply, ShipAssigned, TAKEN_OVER, ToPlayer, Welcome},
     own_state::{OwnState, encode_own_states},
     record::{EntityRecord, Pilot},
-    schema::RequestChannel,
     sector::SectorId,
     tick::{SimTick, TICK_HZ},
 };
@@ -20,7 +22,6 @@ use std::{
     collections::{BTreeMap, HashMap},
     net::SocketAddr,
 };
-use tracing::{debug, info, warn};
 
 /// How long a ship stays in the world without its player, ticks: 5 s.
 const GRACE_TICKS: u64 = 5 * TICK_HZ as u64;
@@ -36,6 +37,13 @@ const MAX_OWN_STATES: usize = 4;
 /// Refused packets after which a session is closed.
 const MAX_VIOLATIONS: u32 = 100;
 
+/// What a player is told whose ship was set aside...
+const SET_ASIDE: &str = "your ship makes the world's servers fail, so it was set aside: it is kept as it is, and whoever \
+    runs this world can give it back; you get another one to go on with";
+
+/// ...and whose ship is only held back.
+const HELD_BACK: &str = "part of the world has failed, and your ship is held back until it is known why: wait a moment";
+
 /// Where a player's ship is.
 #[derive(Debug, Clone, PartialEq)]
 enum Ship {
@@ -49,14 +57,15 @@ enum Ship {
     Admitting(EntityId),
     /// In the world.
     Flying(EntityId),
-    /// Destroyed: waits for the player to ask for another.
+    /// Held back until it is known whether shards fail at it.
+    HeldBack(EntityId),
+    /// Destroyed, or set aside: waits for the player to ask for another.
     Lost,
 }
 
 /// One player's session.
 #[derive(Debug)]
 struct Player {
-    user: UserKey,
     account: AccountId,
     name: String,
     ship: Ship,
@@ -108,6 +117,16 @@ impl Players {
         self.by_address.get(address).map(|player| player.account)
     }
 
+    /// Whether an account has a session, or a ship that waits for it.
+    pub fn is_here(&self, account: AccountId) -> bool {
+        self.by_account.contains_key(&account) || self.adrift.values().any(|(owner, _)| *owner == account)
+    }
+
+    /// Ships that wait for their players.
+    pub fn adrift(&self) -> usize {
+        self.adrift.len()
+    }
+
     /// Sessions with a ship in the world.
     pub fn flying(&self) -> impl Iterator<Item = (SocketAddr, EntityId)> + '_ {
         self.by_address.iter().filter_map(|(address, player)| match player.ship {
@@ -125,18 +144,18 @@ impl Players {
         }
     }
 
-    /// The account and the ship in the world of naia's user.
-    pub fn flying_user(&self, user: UserKey) -> Option<(AccountId, EntityId)> {
-        self.by_address.values().find(|player| player.user == user).and_then(|player| match player.ship {
+    /// The account and the ship in the world of a session.
+    pub fn flying_at(&self, address: &SocketAddr) -> Option<(AccountId, EntityId)> {
+        let player = self.by_address.get(address)?;
+        match player.ship {
             Ship::Flying(id) => Some((player.account, id)),
             _ => None,
-        })
+        }
     }
 
-    /// The session, account and name of naia's user, with a ship or without.
-    pub fn speaker(&self, user: UserKey) -> Option<(SocketAddr, AccountId, String)> {
-        let (address, player) = self.by_address.iter().find(|(_, player)| player.user == user)?;
-        Some((*address, player.account, player.name.clone()))
+    /// The account and name of a session, with a ship or without.
+    pub fn speaker(&self, address: &SocketAddr) -> Option<(AccountId, String)> {
+        self.by_address.get(address).map(|player| (player.account, player.name.clone()))
     }
 
     /// The shard that was asked to give a ship back whose player did not come in time.
@@ -182,8 +201,8 @@ impl Players {
 
 impl Core<'_, '_> {
     /// A player has connected. A session that the account still has is taken over.
-    pub fn player_connected(&mut self, address: SocketAddr, user: UserKey, account: AccountId, name: String) {
-        info!(%name, %account, "player connected");
+    pub fn player_connected(&mut self, address: SocketAddr, account: AccountId, name: String) {
+        log_limited!(info, %name, %account, "player connected");
         let before = self.players.by_account.get(&account).copied().and_then(|old| {
             self.link.transport.close(&old, TAKEN_OVER);
             self.end_session(old, "taken over by another log in")
@@ -204,7 +223,6 @@ impl Core<'_, '_> {
         self.players.by_address.insert(
             address,
             Player {
-                user,
                 account,
                 name,
                 ship,
@@ -219,7 +237,7 @@ impl Core<'_, '_> {
             },
         );
         self.tally.players_max = self.tally.players_max.max(self.players.len() as u64);
-        self.notify(&address, &welcome);
+        self.notify(&address, ToPlayer::Welcome(welcome));
         if let Some(id) = in_the_world {
             self.take_helm(account, id);
         }
@@ -278,7 +296,7 @@ impl Core<'_, '_> {
         }
         self.tally.inputs_received += player.inputs.received;
         self.interest.forget(&address);
-        info!(name = %player.name, %reason, "player left");
+        log_limited!(info, name = %player.name, %reason, "player left");
         if reason.contains("TimedOut") || reason.contains("timed out") {
             self.tally.sessions_dropped += 1;
         }
@@ -288,6 +306,11 @@ impl Core<'_, '_> {
     /// A player has gone: the ship stays for a while.
     pub fn player_gone(&mut self, address: SocketAddr, reason: &str) {
         let Some(player) = self.end_session(address, reason) else { return };
+        let waiting = match &player.ship {
+            Ship::Waiting(record) => Some(record.id),
+            _ => None,
+        };
+        self.account_left(player.account, waiting);
         if let Ship::Flying(id) | Ship::Admitting(id) | Ship::Returning(id) = player.ship {
             let adrift = Adrift { since: self.clock.tick, asked: None };
             // One that is given back is there already.
@@ -305,8 +328,61 @@ impl Core<'_, '_> {
             .map(|player| player.account);
         let Some(account) = found else { return };
         match record {
+            Some(record) if !self.may_fly(record.id) => {
+                self.tell(account, SET_ASIDE);
+                self.new_ship(account);
+            }
             Some(record) => self.board(account, record),
             None => self.new_ship(account),
+        }
+    }
+
+    /// A ship was set aside: its player is told, and gets another one like after its end. One that is only held back
+    /// is waited for.
+    pub fn ship_set_aside(&mut self, record: &EntityRecord, why: Why) {
+        let id = record.id;
+        self.players.adrift.remove(&id);
+        let Some(owner) = record.owner else { return };
+        let Some(player) = self.players.of_mut(owner) else { return };
+        if !matches!(player.ship, Ship::Flying(own) | Ship::Admitting(own) | Ship::Returning(own) if own == id) {
+            return;
+        }
+        player.ship = match why {
+            Why::Guilty => Ship::Lost,
+            Why::Suspect => Ship::HeldBack(id),
+        };
+        match why {
+            Why::Suspect => self.tell(owner, HELD_BACK),
+            Why::Guilty => {
+                self.tell(owner, SET_ASIDE);
+                let news = messages::Destroyed {
+                    victim: record.net_id.0,
+                    victim_name: record.name.clone(),
+                    victim_kind: record.kind as u8,
+                    victim_hull: record.hull_kind.map_or(u8::MAX, |hull| hull as u8),
+                    by_name: String::new(),
+                    by_kind: u8::MAX,
+                    by_you: false,
+                    yours: true,
+                };
+                if let Some(address) = self.players.by_account.get(&owner).copied() {
+                    self.notify(&address, ToPlayer::Destroyed(news));
+                }
+            }
+        }
+    }
+
+    /// A ship that was held back is free: who waits for it gets it. It is in the database for everybody else.
+    pub fn ship_put_back(&mut self, record: EntityRecord) {
+        let Some(owner) = record.owner else { return };
+        if self.players.of(owner).is_some_and(|player| player.ship == Ship::HeldBack(record.id)) {
+            self.board(owner, record);
+        }
+    }
+
+    fn tell(&mut self, account: AccountId, text: &str) {
+        if let Some(address) = self.players.by_account.get(&account).copied() {
+            self.notify(&address, ToPlayer::Said(messages::Said::notice(text.to_owned())));
         }
     }
 
@@ -342,7 +418,7 @@ impl Core<'_, '_> {
     /// Puts a player aboard and the ship on its way into the world.
     fn board(&mut self, account: AccountId, mut record: EntityRecord) {
         let Some(net_id) = self.mirror.new_net_id() else {
-            warn!("all net ids of this run are used up: restart the server");
+            log_limited!(warn, "all net ids of this run are used up: restart the server");
             return;
         };
         let boarding = self.players.next_boarding();
@@ -371,9 +447,9 @@ impl Core<'_, '_> {
                 if let Some(player) = self.players.by_address.get_mut(&address) {
                     player.ship = Ship::Flying(id);
                     player.boarding = boarding;
-                    info!(name = %player.name, %id, "in space");
+                    log_limited!(info, name = %player.name, %id, "in space");
                 }
-                self.notify(&address, &ShipAssigned::of(id, net_id));
+                self.notify(&address, ToPlayer::ShipAssigned(ShipAssigned::of(id, net_id)));
                 self.goods.tell(owner);
             }
             // Left while the ship was on its way in.
@@ -393,12 +469,16 @@ impl Core<'_, '_> {
         }
         match self.players.of_mut(owner) {
             Some(player) => player.ship = Ship::Waiting(Box::new(record)),
-            None => self.store_ship(record),
+            None => {
+                self.account_left(owner, Some(record.id));
+                self.store_ship(record);
+            }
         }
     }
 
     /// A ship's hull has gone.
     pub fn ship_destroyed(&mut self, owner: AccountId, id: EntityId) {
+        self.account_left(owner, None);
         self.players.adrift.remove(&id);
         if let Some(player) = self.players.of_mut(owner)
             && (player.ship == Ship::Flying(id) || player.ship == Ship::Returning(id))
@@ -433,8 +513,10 @@ impl Core<'_, '_> {
         // The player is back already: straight into the world again.
         let returning =
             owner.filter(|owner| self.players.of(*owner).is_some_and(|player| player.ship == Ship::Returning(id)));
-        if let Some(owner) = returning {
-            self.board(owner, record);
+        match (returning, record.owner) {
+            (Some(owner), _) => self.board(owner, record),
+            (None, Some(owner)) => self.account_left(owner, Some(id)),
+            (None, None) => {}
         }
     }
 
@@ -469,6 +551,46 @@ impl Core<'_, '_> {
         }
     }
 
+    /// A frame of a player: what is said and asked for.
+    pub fn on_player_frame(&mut self, address: SocketAddr, bytes: &[u8]) {
+        if !self.players.by_address.contains_key(&address) {
+            return;
+        }
+        match decode_frame(bytes) {
+            Ok(FromPlayer::Say(say)) => self.say(address, &say),
+            Ok(FromPlayer::Respawn) => self.on_respawn(address),
+            Ok(FromPlayer::Deal(deal)) => self.on_deal(address, &deal),
+            Err(problem) => self.on_bad_packet(address, &problem),
+        }
+    }
+
+    /// A player wants another ship.
+    fn on_respawn(&mut self, address: SocketAddr) {
+        let Some(player) = self.players.by_address.get(&address) else { return };
+        let account = player.account;
+        let mut refused = String::new();
+        if player.ship == Ship::Lost {
+            self.tally.respawns += 1;
+            self.new_ship(account);
+        } else {
+            "your ship is still there".clone_into(&mut refused);
+        }
+        self.notify(&address, ToPlayer::RespawnReply(RespawnReply { refused }));
+    }
+
+    /// A player sent what no honest client sends.
+    fn on_bad_packet(&mut self, address: SocketAddr, problem: &DecodeError) {
+        self.tally.bad_packets += 1;
+        let Some(player) = self.players.by_address.get_mut(&address) else { return };
+        player.violations += 1;
+        if player.violations == 1 || player.violations == MAX_VIOLATIONS {
+            log_limited!(warn, name = %player.name, %problem, count = player.violations, "packet refused");
+        }
+        if player.violations == MAX_VIOLATIONS {
+            self.link.transport.close(&address, "too many malformed packets");
+        }
+    }
+
     /// A datagram of a player: inputs, and nothing else.
     pub fn on_player_datagram(&mut self, address: SocketAddr, bytes: &[u8]) {
         let now = self.clock.tick;
@@ -480,21 +602,11 @@ impl Core<'_, '_> {
         player.packet_allowance -= 1;
         let decoded = match bytes.first() {
             Some(&lane::INPUTS) => InputPacket::decode(bytes),
-            other => Err(sidereal_protocol::DecodeError::UnknownKind(other.copied().unwrap_or(0))),
+            other => Err(DecodeError::UnknownKind(other.copied().unwrap_or(0))),
         };
         let inputs = match decoded {
             Ok(packet) => player.inputs.take(now, &packet.inputs),
-            Err(problem) => {
-                player.violations += 1;
-                self.tally.bad_packets += 1;
-                if player.violations == 1 || player.violations == MAX_VIOLATIONS {
-                    warn!(name = %player.name, %problem, count = player.violations, "packet refused");
-                }
-                if player.violations == MAX_VIOLATIONS {
-                    self.link.transport.close(&address, "too many malformed packets");
-                }
-                return;
-            }
+            Err(problem) => return self.on_bad_packet(address, &problem),
         };
         if inputs.is_empty() {
             return;
@@ -523,32 +635,6 @@ impl Core<'_, '_> {
     /// Players whose view holds `sector`.
     pub fn players_near(&self, sector: SectorId) -> Vec<SocketAddr> {
         self.interest.players_seeing(sector)
-    }
-}
-
-/// Answers requests for another ship.
-pub fn answer_requests(mut core: Core<'_, '_>, mut requests: MessageReader<'_, '_, RequestEvents>) {
-    for events in requests.read() {
-        for (user, key, Respawn) in events.read::<RequestChannel, Respawn>() {
-            let found = core
-                .players
-                .by_address
-                .values()
-                .find(|player| player.user == user)
-                .map(|player| (player.account, player.ship == Ship::Lost));
-            let refused = match found {
-                Some((account, true)) => {
-                    core.tally.respawns += 1;
-                    core.new_ship(account);
-                    String::new()
-                }
-                Some((_, false)) => "your ship is still there".to_owned(),
-                None => "log in first".to_owned(),
-            };
-            if !core.naia.send_response(&key, &RespawnReply { refused }) {
-                debug!("the player who asked for a ship has gone");
-            }
-        }
     }
 }
 
@@ -604,7 +690,9 @@ pub fn tend_ships(mut core: Core<'_, '_>) {
             Some(_) => {}
             // Never came in, or was destroyed: nothing to wait for.
             None => {
-                core.players.adrift.remove(&id);
+                if let Some((owner, _)) = core.players.adrift.remove(&id) {
+                    core.account_left(owner, Some(id));
+                }
                 if waits {
                     let token = core.storage.request_ship(account);
                     if let Some(player) = core.players.of_mut(account) {

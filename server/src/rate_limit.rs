@@ -1,12 +1,15 @@
-//! How often somebody may ask: a token bucket for each remote address and for each account's name.
+//! How often somebody may ask: a token bucket for each network, for what costs much (logins and registrations) one more,
+//! and one for each account's name.
 //!
 //! Owned by the server's HTTP thread, and by [`crate::chat`] for who talks; it has no I/O and no clock of its own. A
 //! bucket begins full, mostly with a minute's worth, and fills up evenly.
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
+
+use sidereal_transport::network_of;
 
 /// Buckets of one kind that are remembered, about a megabyte. A bucket that is full again is forgotten; while more than
 /// this many are not, all who are new share one bucket.
@@ -76,6 +79,16 @@ impl<K: Hash + Eq> Buckets<K> {
         let (per_minute, burst) = (f64::from(per_minute), f64::from(burst));
         let shared = Bucket { tokens: burst, at_ms: 0 };
         Self { per_minute, burst, max_buckets, buckets: HashMap::new(), shared, swept_ms: None }
+    }
+
+    /// Keys that are remembered.
+    pub fn len(&self) -> usize {
+        self.buckets.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.buckets.is_empty()
     }
 
     /// Takes one.
@@ -153,23 +166,80 @@ impl<K: Hash + Eq> Buckets<K> {
 #[derive(Debug)]
 pub struct RateLimits {
     addresses: Mutex<Buckets<IpAddr>>,
-    names: Mutex<Buckets<String>>,
+    logins: Mutex<Costly>,
+    registrations: Mutex<Costly>,
+    /// Failures under a name from a network.
+    names: Mutex<Buckets<(String, IpAddr)>>,
+    /// Failures under a name from everywhere.
+    names_in_all: Mutex<Buckets<String>>,
 }
+
+/// The buckets of what costs much: one for each network, and one for all of them.
+#[derive(Debug)]
+struct Costly {
+    networks: Buckets<IpAddr>,
+    all: Buckets<()>,
+}
+
+impl Costly {
+    fn new(per_minute: u32, burst: u32) -> Self {
+        let in_all = |one: u32| one.saturating_mul(NETWORKS_AT_ONCE);
+        Self {
+            networks: Buckets::with_burst(per_minute, burst, MAX_BUCKETS),
+            all: Buckets::with_burst(in_all(per_minute), in_all(burst), 1),
+        }
+    }
+
+    /// What is refused to a network takes nothing from all.
+    fn take(&mut self, network: IpAddr, now_ms: u64) -> Result<(), ComeBack> {
+        self.networks.take(network, now_ms)?;
+        self.all.take((), now_ms)
+    }
+}
+
+/// Networks that may log in and register at their full rate at the same time.
+const NETWORKS_AT_ONCE: u32 = 20;
+
+/// Networks from which the same name may be tried at the full rate of failures at the same time. Who fails from one
+/// network thus does not keep the name's owner out of another.
+const NETWORKS_PER_NAME: u32 = 10;
+
+/// A third of a minute's log ins passes at once: what a flood begins with has to be hashed too.
+const LOGIN_BURST_PART: u32 = 3;
+
+/// Registrations that one network may make at once: a class at school, or the bots of a test.
+const REGISTRATION_BURST: u32 = 60;
 
 /// How much is allowed in a minute; 0: as much as one likes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rates {
     /// Requests of a remote address.
     pub requests_per_address: u32,
-    /// Logins with a wrong password for an account's name.
+    /// Logins with a wrong password for an account's name, from one network; ten times as many from all.
     pub failures_per_account: u32,
+    /// Logins with a password, good or not, of a network, a third of them at once; twenty times as many of all.
+    pub logins_per_address: u32,
+    /// Registrations of a network, once it has made 60; twenty times as many of all.
+    pub registrations_per_address: u32,
+}
+
+impl Rates {
+    /// No limits.
+    pub const NONE: Self =
+        Self { requests_per_address: 0, failures_per_account: 0, logins_per_address: 0, registrations_per_address: 0 };
 }
 
 impl Default for Rates {
     /// A new bot takes three requests: 60 of them on one address, and more behind a provider's one address, pass at
-    /// once. Ten guesses a minute are five million a year, and a password of eight random letters is one of 200,000 million.
+    /// once. A hundred guesses a minute, the most from all networks, are 50 million a year, and a password of eight random
+    /// letters is one of 200,000 million. A login costs a core some 40 ms, and who was in comes back without one.
     fn default() -> Self {
-        Self { requests_per_address: 600, failures_per_account: 10 }
+        Self {
+            requests_per_address: 600,
+            failures_per_account: 10,
+            logins_per_address: 30,
+            registrations_per_address: 10,
+        }
     }
 }
 
@@ -178,7 +248,19 @@ impl RateLimits {
     pub fn new(rates: Rates) -> Self {
         Self {
             addresses: Mutex::new(Buckets::new(rates.requests_per_address, MAX_BUCKETS)),
+            logins: Mutex::new(Costly::new(
+                rates.logins_per_address,
+                rates.logins_per_address.div_ceil(LOGIN_BURST_PART),
+            )),
+            registrations: Mutex::new(Costly::new(
+                rates.registrations_per_address,
+                rates.registrations_per_address.max(REGISTRATION_BURST),
+            )),
             names: Mutex::new(Buckets::new(rates.failures_per_account, MAX_BUCKETS)),
+            names_in_all: Mutex::new(Buckets::new(
+                rates.failures_per_account.saturating_mul(NETWORKS_PER_NAME),
+                MAX_BUCKETS,
+            )),
         }
     }
 
@@ -187,20 +269,40 @@ impl RateLimits {
     /// # Errors
     /// [`ComeBack`] when the address has asked too often.
     pub fn request(&self, address: IpAddr, now_ms: u64) -> Result<(), ComeBack> {
-        lock(&self.addresses).take(peer(address), now_ms)
+        lock(&self.addresses).take(network_of(address), now_ms)
+    }
+
+    /// Counts a login with a password.
+    ///
+    /// # Errors
+    /// [`ComeBack`] when the network, or all of them, have logged in too often.
+    pub fn login(&self, from: IpAddr, now_ms: u64) -> Result<(), ComeBack> {
+        lock(&self.logins).take(network_of(from), now_ms)
+    }
+
+    /// Counts a registration.
+    ///
+    /// # Errors
+    /// [`ComeBack`] when the network, or all of them, have registered too often.
+    pub fn registration(&self, from: IpAddr, now_ms: u64) -> Result<(), ComeBack> {
+        lock(&self.registrations).take(network_of(from), now_ms)
     }
 
     /// Whether a login under a name may be tried. Names are alike in whatever case.
     ///
     /// # Errors
-    /// [`ComeBack`] when there were too many failures.
-    pub fn may_try(&self, name: &str, now_ms: u64) -> Result<(), ComeBack> {
-        lock(&self.names).look(&name.to_ascii_lowercase(), now_ms)
+    /// [`ComeBack`] when there were too many failures from that network, or from all of them.
+    pub fn may_try(&self, name: &str, from: IpAddr, now_ms: u64) -> Result<(), ComeBack> {
+        let name = name.to_ascii_lowercase();
+        lock(&self.names_in_all).look(&name, now_ms)?;
+        lock(&self.names).look(&(name, network_of(from)), now_ms)
     }
 
     /// Counts a login that failed, whether there is an account of that name or not.
-    pub fn failed(&self, name: &str, now_ms: u64) {
-        lock(&self.names).spend(name.to_ascii_lowercase(), now_ms);
+    pub fn failed(&self, name: &str, from: IpAddr, now_ms: u64) {
+        let name = name.to_ascii_lowercase();
+        lock(&self.names_in_all).spend(name.clone(), now_ms);
+        lock(&self.names).spend((name, network_of(from)), now_ms);
     }
 }
 
@@ -208,17 +310,10 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whom an address stands for: of IPv6 the network of 64 bits, for one subscriber has at least that.
-fn peer(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
-        v4 => v4,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv6Addr;
 
     #[test]
     fn a_minutes_worth_passes_at_once_and_then_one_by_one() {
@@ -286,25 +381,47 @@ mod tests {
 
     #[test]
     fn failures_are_paid_with_time_and_looking_costs_nothing() {
-        let limits = RateLimits::new(Rates { requests_per_address: 0, failures_per_account: 3 });
+        let limits = RateLimits::new(Rates { failures_per_account: 3, ..Rates::NONE });
+        let [here, there] = [1, 2].map(|number| IpAddr::from([192, 0, 2, number]));
         for _ in 0..100 {
-            assert_eq!(limits.may_try("Ann", 0), Ok(()));
+            assert_eq!(limits.may_try("Ann", here, 0), Ok(()));
         }
         // As many at once as got past the look.
-        for _ in 0..50 {
-            limits.failed("ann", 0);
+        for _ in 0..20 {
+            limits.failed("ann", here, 0);
         }
-        assert_eq!(limits.may_try("ANN", 0), Err(ComeBack { after_ms: 80_000 }), "overdrawn by three at most");
-        assert_eq!(limits.may_try("bob", 0), Ok(()));
-        assert_eq!(limits.may_try("ann", 80_000), Ok(()));
+        assert_eq!(limits.may_try("ANN", here, 0), Err(ComeBack { after_ms: 80_000 }), "overdrawn by three at most");
+        assert_eq!(limits.may_try("bob", here, 0), Ok(()));
+        assert_eq!(limits.may_try("ann", here, 80_000), Ok(()));
+        assert_eq!(limits.may_try("ann", there, 0), Ok(()), "who guesses elsewhere keeps nobody out");
+        for number in 0..10 {
+            limits.failed("ann", [198, 51, 100, number].into(), 0);
+        }
+        assert!(limits.may_try("ann", there, 0).is_err(), "but guesses from everywhere are few as well");
         for _ in 0..1_000 {
-            assert_eq!(limits.request(Ipv6Addr::LOCALHOST.into(), 0), Ok(()), "0 is no limit");
+            let from = Ipv6Addr::LOCALHOST.into();
+            let all = (limits.request(from, 0), limits.login(from, 0), limits.registration(from, 0));
+            assert_eq!(all, (Ok(()), Ok(()), Ok(())), "0 is no limit");
         }
     }
 
     #[test]
+    fn what_costs_much_is_bounded_for_a_network_and_for_all_of_them() {
+        let limits = RateLimits::new(Rates { logins_per_address: 6, registrations_per_address: 1, ..Rates::NONE });
+        let passed = |networks: std::ops::Range<u8>, what: fn(&RateLimits, IpAddr, u64) -> Result<(), ComeBack>| {
+            let tries = networks.flat_map(|number| std::iter::repeat_n(IpAddr::from([192, 0, 2, number]), 100));
+            tries.filter(|network| what(&limits, *network, 0).is_ok()).count()
+        };
+        assert_eq!(passed(0..1, RateLimits::login), 2);
+        assert_eq!(passed(0..10, RateLimits::login), 18, "what was refused to one took nothing from the others");
+        assert_eq!(passed(10..60, RateLimits::login), 20, "twenty networks' worth in all");
+        assert_eq!(passed(0..1, RateLimits::registration), 60, "logins are not counted against registrations");
+        assert_eq!(passed(1..60, RateLimits::registration), 19 * 60);
+    }
+
+    #[test]
     fn an_address_is_a_subscriber() {
-        let limits = RateLimits::new(Rates { requests_per_address: 1, failures_per_account: 0 });
+        let limits = RateLimits::new(Rates { requests_per_address: 1, ..Rates::NONE });
         let request = |address: &str| limits.request(address.parse().expect("an address"), 0).is_ok();
         assert!(request("2001:db8:1:2::1") && !request("2001:db8:1:2:ffff::9") && request("2001:db8:1:3::1"));
         assert!(request("192.0.2.1") && !request("::ffff:192.0.2.1") && request("192.0.2.2"));

@@ -89,12 +89,18 @@ pub struct Tally {
     pub inputs_over_rate: u64,
     /// Refused credentials.
     pub refused: u64,
+    /// Peers that were let in and closed as they did not connect in time.
+    pub admissions_overdue: u64,
+    /// Peers that were let in and closed, before they connected, for another one of the same account.
+    pub admissions_displaced: u64,
     /// Malformed packets of players.
     pub bad_packets: u64,
     /// Sessions that ended without a goodbye.
     pub sessions_dropped: u64,
     /// Shards that ended without a goodbye.
     pub shards_lost: u64,
+    /// Of these, shards whose simulation has failed.
+    pub shards_crashed: u64,
     /// Messages about an epoch, a holder or an entity that is no longer.
     pub stale: u64,
     /// Blows on an entity that was between two owners or gone.
@@ -109,6 +115,10 @@ pub struct Tally {
     pub motion_bytes: u64,
     /// Packets that a player's byte budget held back.
     pub thinned: u64,
+    /// Times that a room had to wait before it came into a peer's view: too much is there already.
+    pub rooms_delayed: u64,
+    /// Entities of naia's that were renewed, see [`crate::renewal`].
+    pub renewals: u64,
     /// Deals that were done.
     pub deals_done: u64,
     /// Deals that were refused, for whatever reason.
@@ -139,6 +149,12 @@ impl Tally {
     fn recent_ticks(&self) -> Percentiles {
         let values = self.recent_ticks_ms.iter().copied().collect();
         Percentiles::of(&Samples { values, next: 0 })
+    }
+
+    /// Samples that are kept.
+    pub fn samples(&self) -> usize {
+        let kept = [&self.cutovers_ms, &self.cutover_commits_ms, &self.cutover_ways_ms, &self.cutover_ticks_ms];
+        kept.iter().map(|samples| samples.values.len()).sum::<usize>() + self.ticks_ms.values.len()
     }
 
     /// Counts a completed handoff.
@@ -192,6 +208,8 @@ pub struct Report {
     inputs_applied: u64,
     inputs_over_rate: u64,
     refused: u64,
+    admissions_overdue: u64,
+    admissions_displaced: u64,
     bad_packets: u64,
     sessions_dropped: u64,
     shards_lost: u64,
@@ -203,6 +221,8 @@ pub struct Report {
     motions_delivered: u64,
     motion_bytes: u64,
     thinned: u64,
+    rooms_delayed: u64,
+    renewals: u64,
     deals_done: u64,
     deals_refused: u64,
     deals_refused_away: u64,
@@ -249,6 +269,8 @@ impl Core<'_, '_> {
             inputs_applied: self.audit.inputs_applied(),
             inputs_over_rate: tally.inputs_over_rate,
             refused: tally.refused,
+            admissions_overdue: tally.admissions_overdue,
+            admissions_displaced: tally.admissions_displaced,
             bad_packets: tally.bad_packets,
             sessions_dropped: tally.sessions_dropped,
             shards_lost: tally.shards_lost,
@@ -260,6 +282,8 @@ impl Core<'_, '_> {
             motions_delivered: tally.motions_delivered,
             motion_bytes: tally.motion_bytes,
             thinned: tally.thinned,
+            rooms_delayed: tally.rooms_delayed,
+            renewals: tally.renewals,
             deals_done: tally.deals_done,
             deals_refused: tally.deals_refused,
             deals_refused_away: tally.deals_refused_away,
@@ -317,6 +341,8 @@ pub fn show_status(mut core: Core<'_, '_>, shown: Option<Res<'_, Shown>>, start:
     text.counter("sidereal_crossings_total", "Changes of sector.", core.tally.crossings);
     text.counter("sidereal_lost_total", "Entities lost.", core.audit.lost);
     text.counter("sidereal_doubled_total", "Entities doubled.", core.audit.doubled);
+    text.counter("sidereal_shards_crashed_total", "Shards whose simulation failed.", core.tally.shards_crashed);
+    text.gauge("sidereal_set_aside", "Entities that shards failed at, or may have.", core.aside.len());
     text.counter("sidereal_stale_total", "Stale messages refused.", core.tally.stale);
     text.counter("sidereal_motions_delivered_total", "Motions sent to players.", core.tally.motions_delivered);
     text.counter("sidereal_inputs_forwarded_total", "Inputs passed on.", core.tally.inputs_forwarded);
@@ -350,7 +376,20 @@ pub fn show_status(mut core: Core<'_, '_>, shown: Option<Res<'_, Shown>>, start:
         text.gauge("sidereal_ledger_loss_window_max_ms", "Greatest age of a stored move.", books.loss_window_max_ms);
         text.counter("sidereal_ledger_failures_total", "Transactions that failed.", books.failures);
     }
+    core.tell_sizes(&mut text);
     text.counter("sidereal_refused_total", "Tickets and secrets refused.", core.tally.refused);
+    text.counter(
+        "sidereal_admissions_overdue_total",
+        "Peers let in that did not connect in time.",
+        core.tally.admissions_overdue,
+    );
+    text.counter(
+        "sidereal_admissions_displaced_total",
+        "Peers let in and closed for another one of the same account.",
+        core.tally.admissions_displaced,
+    );
+    text.gauge("sidereal_admissions", "Peers let in that are not connected yet.", core.link.admissions.len());
+    text.gauge("sidereal_naia_users", "Users that naia keeps, connected or not.", core.naia.users_count());
     text.counter("sidereal_bad_packets_total", "Malformed packets of players.", core.tally.bad_packets);
     let transport = core.link.transport.stats();
     for (name, value) in transport.traffic.iter().chain(transport.admission.iter()) {

@@ -19,13 +19,13 @@ use crate::{
 };
 use anyhow::{Context, bail};
 use bevy::{ecs::system::SystemState, prelude::App};
+use sidereal_process::crash;
 use sidereal_protocol::{
     limits::PROTOCOL_VERSION,
+    secret::check_shard_secret,
     tick::{SimTick, TICK_HZ},
 };
-use sidereal_transport::{
-    Identity, Limits, ListenerConfig, PeerKind, ServerConfig, ServerHandle, TransportError, bind,
-};
+use sidereal_transport::{Identity, ListenerConfig, PeerKind, ServerConfig, ServerHandle, TransportError, bind};
 use std::{
     fmt,
     path::Path,
@@ -52,6 +52,8 @@ struct Running {
     app: App,
     transport: ServerHandle,
     http: HttpServer,
+    operations: HttpServer,
+    status: Arc<ServerStatus>,
     _certificate: KeeperThread,
     /// Dropped last: until then the store may write.
     _lock: DatabaseLock,
@@ -94,6 +96,8 @@ pub fn run(config: &Config) -> Result<(), Failure> {
             running.app.world_mut().resource_mut::<Shutdown>().requested = true;
         }
         let started = Instant::now();
+        crash::fault_point("main");
+        running.status.beat(started);
         running.app.update();
         let spent = started.elapsed();
         if spent < MIN_INTERVAL {
@@ -108,6 +112,7 @@ fn start(config: &Config) -> anyhow::Result<Running> {
     if let Some(path) = &config.report {
         check_writable(path)?;
     }
+    check_shard_secret(&config.shard_secret.0)?;
     // Before anything is touched; the port is known when it is bound.
     config.advertised_player_addr(config.player_addr)?;
     let web = config.web.web_dir.as_deref().map(WebFiles::load).transpose()?.map(Arc::new);
@@ -122,7 +127,7 @@ fn start(config: &Config) -> anyhow::Result<Running> {
     let start_tick = start_tick(&database)?;
     let tickets = TicketOffice::new();
     let accounts = Accounts::new(database.clone(), HashCost::PRODUCTION)
-        .map_err(|error| anyhow::anyhow!("cannot set up password hashing: {error}"))?;
+        .map_err(|error| error.context("cannot set up password hashing"))?;
     let shard_certificate_hash = hex::encode(&identity.certificate_hash());
     let (transport, socket) = bind(ServerConfig {
         listeners: vec![
@@ -133,35 +138,41 @@ fn start(config: &Config) -> anyhow::Result<Running> {
         player_certificate: Some(certificate.live.clone()),
         allowed_origins: config.allowed_origins(),
         protocol_version: PROTOCOL_VERSION,
-        limits: Limits::default(),
+        limits: config.door.limits(),
     })
     .map_err(with_flag)?;
     let address = |kind| transport.local_addr(kind).context("the transport does not say where it listens");
     let (player_addr, shard_addr) = (address(PeerKind::Player)?, address(PeerKind::Shard)?);
     let advertised_addr = config.advertised_player_addr(player_addr)?;
     let status = Arc::new(ServerStatus::default());
-    let http = HttpServer::start(
-        config.http_addr,
-        HttpState {
-            accounts,
-            sessions: Sessions::new(database.clone()),
-            supabase,
-            tickets: tickets.clone(),
-            status: status.clone(),
-            player_addr: advertised_addr.to_string(),
-            player_origin: config.player_origin(advertised_addr),
-            certificate,
-            is_tls: config.web.tls_certificate.is_some(),
-            web,
-            limits: HttpLimits::default(),
-            rates: config.http.rates(),
-            trusted_proxies: config.http.trusted_proxies,
-        },
-    )?;
+    let state = HttpState {
+        accounts,
+        sessions: Sessions::new(database.clone()),
+        supabase,
+        tickets: tickets.clone(),
+        status: status.clone(),
+        player_addr: advertised_addr.to_string(),
+        player_origin: config.player_origin(advertised_addr),
+        certificate,
+        is_tls: config.web.tls_certificate.is_some(),
+        web,
+        registration: config.http.registration,
+        limits: HttpLimits::default(),
+        rates: config.http.rates(),
+        trusted_proxies: config.http.trusted_proxies,
+    };
+    let operations = HttpServer::start_operations(config.ops_addr, state.clone())?;
+    let http = HttpServer::start(config.http_addr, state)?;
     if is_new {
         database.set_meta(META_SEED, &world_seed.to_string())?;
     }
     let store = Store::start(database, StoreConfig::default());
+    store.prune(config.retention.age());
+    let network = transport.clone();
+    status.watch("the network thread", move || network.is_running());
+    for (name, thread) in store.threads() {
+        status.watch(name, move || thread.is_running());
+    }
     let mut app = build_app(ServerParts {
         transport: transport.clone(),
         socket,
@@ -172,21 +183,22 @@ fn start(config: &Config) -> anyhow::Result<Running> {
         start_tick,
         expected_shards: config.expect_shards,
     });
-    app.insert_resource(Shown(status));
+    app.insert_resource(Shown(status.clone()));
     app.finish();
     app.cleanup();
-    info!(%player_addr, %advertised_addr, %shard_addr, http_addr = %http.local_addr, seed = world_seed, tick = start_tick.0, "server is up");
+    info!(%player_addr, %advertised_addr, %shard_addr, http_addr = %http.local_addr, ops_addr = %operations.local_addr, seed = world_seed, tick = start_tick.0, "server is up");
     if let Some(path) = &config.ready_file {
         let ready = serde_json::json!({
             "player_addr": player_addr.to_string(),
             "shard_addr": shard_addr.to_string(),
             "http_addr": http.local_addr.to_string(),
+            "ops_addr": operations.local_addr.to_string(),
             "certificate_hash": shard_certificate_hash,
         });
         write_whole(path, &ready.to_string())?;
     }
     let keeping = keeper.start().context("cannot start the certificate's thread")?;
-    Ok(Running { app, transport, http, _certificate: keeping, _lock: lock })
+    Ok(Running { app, transport, http, operations, status, _certificate: keeping, _lock: lock })
 }
 
 /// What a self-signed certificate is made for.
@@ -244,6 +256,7 @@ fn start_tick(database: &Database) -> anyhow::Result<SimTick> {
 
 fn finish(mut running: Running, config: &Config) -> anyhow::Result<()> {
     running.http.stop();
+    running.operations.stop();
     running.transport.shutdown("the server ends");
     let report = take_report(&mut running.app);
     let store = running.app.world_mut().resource_mut::<Storage>().take();

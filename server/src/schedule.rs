@@ -1,16 +1,18 @@
 //! The order of everything in an update of the server, in one place.
 
 use crate::{
-    chat::take_talk,
+    aside::tend_aside,
     clock::Clock,
-    deals::{take_deals, tend_deals},
+    deals::tend_deals,
+    forgetting::forget_what_is_over,
     goods::{sync_lodes, tell_goods},
     granting::assign_leases,
     interest::{follow_ships, publish_motion},
-    link::{flush, judge_credentials, track_peers},
+    link::{end_silent_sessions, flush, judge_credentials, track_peers},
     mirror::{leave_rooms, sync_vitals},
     persist::{hand_over_changes, take_answers},
-    players::{answer_requests, tend_ships},
+    players::tend_ships,
+    renewal::renew_entities,
     report::{show_status, start_stopwatch},
     shards::{handle_frames, handle_lane},
     shutdown::tend_shutdown,
@@ -25,8 +27,8 @@ use naia_bevy_shared::{ReceivePackets, SendPackets};
 pub enum ServerSystems {
     /// Credentials are judged before naia reads its packets, so that who is admitted comes in at once.
     Admit,
-    /// Frames of shards first, since the last ones of a shard that has gone still count: handoffs take
-    /// their next step as they come. Then who has come and gone, requests and talk: naia has just told.
+    /// Frames first, since the last ones of a shard that has gone still count: handoffs take their next step as they
+    /// come. Then who has come and gone: naia has just told.
     Peers,
     /// Datagrams and the database's answers, as they come: inputs go on at once.
     Intake,
@@ -65,20 +67,20 @@ pub fn build(app: &mut App) {
         .configure_sets(Update, ServerSystems::Tick.in_set(WorldUpdate).after(HandleTickEvents).run_if(on_new_tick))
         .configure_sets(Update, ServerSystems::Flush.after(SendPackets))
         .add_systems(Update, (start_stopwatch, judge_credentials).chain().in_set(ServerSystems::Admit))
-        .add_systems(
-            Update,
-            (handle_frames, track_peers, answer_requests, take_deals, take_talk).chain().in_set(ServerSystems::Peers),
-        )
+        .add_systems(Update, (handle_frames, track_peers).chain().in_set(ServerSystems::Peers))
         .add_systems(Update, (take_answers, handle_lane).chain().in_set(ServerSystems::Intake))
         .add_systems(Update, advance_clock.in_set(HandleTickEvents))
         .add_systems(
             Update,
             (
                 tend_shutdown,
+                tend_aside,
+                end_silent_sessions,
                 assign_leases,
                 tend_transfers,
                 tend_ships,
                 leave_rooms,
+                renew_entities,
                 follow_ships,
                 publish_motion,
                 tend_deals,
@@ -86,6 +88,7 @@ pub fn build(app: &mut App) {
                 sync_vitals,
                 sync_lodes,
                 hand_over_changes,
+                forget_what_is_over,
             )
                 .chain()
                 .in_set(ServerSystems::Tick),

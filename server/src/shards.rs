@@ -9,16 +9,16 @@ use crate::{
     transfers::authority_of,
 };
 use bevy::prelude::Resource;
+use sidereal_process::log_limited;
 use sidereal_protocol::{
     control::{ToServer, ToShard, decode_frame},
     ids::{EntityId, ShardId},
     lane,
     limits::NET_ID_BLOCK,
-    messages,
+    messages::{Destroyed, ToPlayer},
     motion::SectorUpdate,
     own_state::decode_own_states,
     record::EntityRecord,
-    schema::NoticeChannel,
     sector::SectorId,
     tick::SimTick,
 };
@@ -31,6 +31,8 @@ struct Shard {
     address: SocketAddr,
     name: String,
     drained: bool,
+    /// Its last words: its simulation has failed, at this entity if it knows.
+    crashed: Option<Option<EntityId>>,
     /// Entities that it has created: before its net ids are used up it gets more.
     created: u32,
     /// When a frame or a datagram last came from it.
@@ -89,7 +91,8 @@ impl Core<'_, '_> {
         let shard = ShardId(self.shards.last_id);
         info!(%shard, %name, "shard connected");
         self.shards.by_address.insert(address, shard);
-        self.shards.by_id.insert(shard, Shard { address, name, drained: false, created: 0, heard_at: self.clock.tick });
+        let heard_at = self.clock.tick;
+        self.shards.by_id.insert(shard, Shard { address, name, drained: false, crashed: None, created: 0, heard_at });
         let welcome = ToShard::Welcome {
             shard,
             sim_tick: self.clock.tick,
@@ -107,14 +110,14 @@ impl Core<'_, '_> {
         let Some(gone) = self.shards.by_id.remove(&shard) else { return };
         let lost = self.leases.table.lose_shard(shard);
         self.transfer(Event::ShardLost(shard));
-        let mut orphans = 0;
+        let mut orphans = Vec::new();
         let mut net_ids = Vec::new();
-        for (_, entry) in self.mirror.iter_mut() {
+        for (id, entry) in self.mirror.iter_mut() {
             if entry.holder == Holder::Shard(shard) {
                 entry.holder = Holder::Server;
                 entry.dirty = true;
                 net_ids.push(entry.record.net_id);
-                orphans += 1;
+                orphans.push(id);
             }
         }
         for net_id in net_ids {
@@ -126,7 +129,10 @@ impl Core<'_, '_> {
             info!(%shard, name = %gone.name, "shard left, drained");
         } else {
             self.tally.shards_lost += 1;
-            warn!(%shard, name = %gone.name, %reason, blocks = lost.len(), orphans, "shard lost");
+            warn!(%shard, name = %gone.name, %reason, blocks = lost.len(), orphans = orphans.len(), "shard lost");
+        }
+        if let Some(at) = gone.crashed {
+            self.shard_crashed(shard, at, orphans);
         }
     }
 
@@ -138,7 +144,7 @@ impl Core<'_, '_> {
                 self.transfer(Event::Accept { from: shard, id, epoch });
             }
             ToServer::Refuse { id, epoch, reason } => {
-                info!(%shard, %id, epoch, ?reason, "offer refused");
+                log_limited!(info, %shard, %id, epoch, ?reason, "offer refused");
                 self.transfer(Event::Refuse { from: shard, id, epoch });
             }
             ToServer::Adopted { id, epoch, waited_us, .. } => {
@@ -168,6 +174,11 @@ impl Core<'_, '_> {
             ToServer::Census { tick, entities, inputs_applied } => {
                 self.on_census(shard, tick, &entities, inputs_applied);
             }
+            ToServer::Crashed { at } => {
+                if let Some(shard) = self.shards.by_id.get_mut(&shard) {
+                    shard.crashed = Some(at);
+                }
+            }
             ToServer::Drained => {
                 if let Some(shard) = self.shards.by_id.get_mut(&shard) {
                     shard.drained = true;
@@ -183,7 +194,7 @@ impl Core<'_, '_> {
 
     fn on_prepare(&mut self, shard: ShardId, attempt: u32, record: EntityRecord, to: SectorId) {
         if let Err(problem) = record.validate() {
-            warn!(%shard, id = %record.id, %problem, "a prepared record was refused");
+            log_limited!(warn, %shard, id = %record.id, %problem, "a prepared record was refused");
             self.tally.violations += 1;
             return;
         }
@@ -200,7 +211,7 @@ impl Core<'_, '_> {
 
     fn on_record(&mut self, shard: ShardId, mut record: EntityRecord) {
         if let Err(problem) = record.validate() {
-            warn!(%shard, id = %record.id, %problem, "record refused");
+            log_limited!(warn, %shard, id = %record.id, %problem, "record refused");
             self.tally.violations += 1;
             return;
         }
@@ -225,7 +236,7 @@ impl Core<'_, '_> {
                 self.replace_record(record);
             }
             None => {
-                let fresh = self.mirror.id_of(record.net_id).is_none();
+                let fresh = self.mirror.id_of(record.net_id).is_none() && self.aside.why(record.id).is_none();
                 let leased = self.leases.table.holder(record.sector) == Some(shard);
                 if fresh && leased && record.owner.is_none() {
                     self.tally.created += 1;
@@ -273,7 +284,7 @@ impl Core<'_, '_> {
         let wreck = wreck.filter(|wreck| {
             let good = self.is_good_wreck(shard, wreck);
             if !good {
-                warn!(%shard, %id, wreck = %wreck.id, "a wreck was refused");
+                log_limited!(warn, %shard, %id, wreck = %wreck.id, "a wreck was refused");
                 self.tally.violations += 1;
             }
             good
@@ -286,6 +297,7 @@ impl Core<'_, '_> {
             self.refill_net_ids(shard);
         }
         self.bury(&gone.record, fence, tick, wreck.as_deref());
+        self.entity_left(id);
         let owner = gone.record.owner;
         if gone.record.name.is_empty() {
             return;
@@ -293,7 +305,7 @@ impl Core<'_, '_> {
         for address in self.players_near(sector.unwrap_or(gone.record.sector)) {
             let account = self.players.account_at(&address);
             let yours = owner.is_some() && account == owner;
-            let news = messages::Destroyed {
+            let news = ToPlayer::Destroyed(Destroyed {
                 victim: gone.record.net_id.0,
                 victim_name: gone.record.name.clone(),
                 victim_kind: gone.record.kind as u8,
@@ -302,34 +314,28 @@ impl Core<'_, '_> {
                 by_kind,
                 by_you: by_owner.is_some() && account == by_owner,
                 yours,
-            };
-            self.notify(&address, &news);
+            });
+            self.notify(&address, news);
         }
         if let Some(owner) = owner {
             self.ship_destroyed(owner, id);
         }
     }
-
-    /// Sends a notice to a player, reliably.
-    pub fn notify<M: naia_bevy_shared::Message>(&mut self, address: &SocketAddr, message: &M) {
-        let Some(user) = self.user_key(address) else { return };
-        if let Err(problem) = self.naia.send_message::<NoticeChannel, M>(&user, message) {
-            warn!(%address, %problem, "a player does not take notices; closing the session");
-            self.link.transport.close(address, "the connection is stuck: log in again");
-        }
-    }
 }
 
-/// Handles the frames of shards as they come.
+/// Handles the frames of shards and players as they come.
 pub fn handle_frames(mut core: Core<'_, '_>) {
     while let Some((address, bytes)) = core.link.transport.recv_stream() {
-        let Some(shard) = core.shards.at(&address) else { continue };
+        let Some(shard) = core.shards.at(&address) else {
+            core.on_player_frame(address, &bytes);
+            continue;
+        };
         let now = core.clock.tick;
         core.shards.hear(shard, now);
         match decode_frame::<ToServer>(&bytes) {
             Ok(frame) => core.on_frame(shard, frame),
             Err(problem) => {
-                warn!(%shard, %problem, "frame refused");
+                log_limited!(warn, %shard, %problem, "frame refused");
                 core.tally.violations += 1;
             }
         }
@@ -370,7 +376,7 @@ pub fn handle_lane(mut core: Core<'_, '_>) {
             other => Some(sidereal_protocol::DecodeError::UnknownKind(other.copied().unwrap_or(0))),
         };
         if let Some(problem) = problem {
-            warn!(%shard, %problem, "datagram refused");
+            log_limited!(warn, %shard, %problem, "datagram refused");
             core.tally.violations += 1;
         }
     }

@@ -3,7 +3,8 @@
 //! Owned by the server process: the HTTP thread issues, the ECS thread redeems. Nothing is stored; a restart makes all
 //! tickets unknown. Time comes in as an argument; [`TicketOffice::now_ms`] is the clock that both threads use.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -19,9 +20,13 @@ pub const TICKET_LIFETIME_MS: u64 = 30_000;
 /// How long a ticket is remembered after that, so that its owner is told that it expired.
 const REMEMBER_EXPIRED_MS: u64 = 60_000;
 
-/// How many tickets are remembered; past it the oldest is dropped and becomes unknown. Above what the password hashing
-/// lets through in the time that a ticket is remembered.
-pub const MAX_TICKETS: usize = 10_000;
+/// Tickets of one account that are remembered: for a few devices, and tries whose answers were lost. The oldest is
+/// forgotten for a newer one, and becomes unknown.
+pub const MAX_TICKETS_PER_ACCOUNT: usize = 8;
+
+/// How many tickets are remembered, some megabytes. Past it those that are good for nothing any more are forgotten, and
+/// when all are good no more are given out: nobody's ticket goes for another account's.
+pub const MAX_TICKETS: usize = 32_768;
 
 const TOKEN_BYTES: usize = 32;
 
@@ -48,18 +53,58 @@ pub enum TicketError {
     Expired,
 }
 
+/// As many tickets as can be remembered are good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the server is busy: try again in a few seconds")]
+pub struct TicketsFull;
+
+/// When a ticket expires, and which of those it is: the order in which tickets are forgotten.
+type Turn = (u64, u64);
+
 #[derive(Debug)]
 struct Issued {
     ticket: Ticket,
-    expires_ms: u64,
+    turn: Turn,
     used: bool,
 }
 
 #[derive(Debug, Default)]
 struct Tickets {
     issued: HashMap<[u8; TOKEN_BYTES], Issued>,
-    /// In the order of issue, which is that of expiry.
-    order: VecDeque<([u8; TOKEN_BYTES], u64)>,
+    order: BTreeMap<Turn, [u8; TOKEN_BYTES]>,
+    /// The oldest first; none is empty.
+    of_account: HashMap<Uuid, VecDeque<[u8; TOKEN_BYTES]>>,
+    count: u64,
+}
+
+impl Tickets {
+    fn forget(&mut self, token: &[u8; TOKEN_BYTES]) {
+        let Some(Issued { ticket, turn, .. }) = self.issued.remove(token) else { return };
+        self.order.remove(&turn);
+        if let Entry::Occupied(mut own) = self.of_account.entry(ticket.account_id) {
+            own.get_mut().retain(|other| other != token);
+            if own.get().is_empty() {
+                own.remove();
+            }
+        }
+    }
+
+    /// Forgets what has expired for `remember_ms`.
+    fn forget_expired(&mut self, remember_ms: u64, now_ms: u64) {
+        while let Some((&(expires_ms, _), token)) = self.order.first_key_value()
+            && now_ms >= expires_ms.saturating_add(remember_ms)
+        {
+            let token = *token;
+            self.forget(&token);
+        }
+    }
+
+    /// Forgets what is remembered only for the words in which it is refused.
+    fn forget_what_is_over(&mut self, now_ms: u64) {
+        self.forget_expired(0, now_ms);
+        let used: Vec<_> = self.issued.iter().filter(|(_, issued)| issued.used).map(|(token, _)| *token).collect();
+        used.iter().for_each(|token| self.forget(token));
+    }
 }
 
 /// Issues and redeems tickets. Clones share them.
@@ -87,22 +132,34 @@ impl TicketOffice {
     }
 
     /// A new ticket, as 64 hexadecimal digits.
-    pub fn issue(&self, account_id: Uuid, name: &str, now_ms: u64) -> String {
+    ///
+    /// # Errors
+    /// [`TicketsFull`] when [`MAX_TICKETS`] are good.
+    pub fn issue(&self, account_id: Uuid, name: &str, now_ms: u64) -> Result<String, TicketsFull> {
         let mut token = [0; TOKEN_BYTES];
         rand::rng().fill_bytes(&mut token);
-        let expires_ms = now_ms.saturating_add(TICKET_LIFETIME_MS);
         let mut tickets = self.lock();
-        while let Some((oldest, expired_ms)) = tickets.order.front().copied()
-            && (tickets.order.len() >= MAX_TICKETS || now_ms >= expired_ms.saturating_add(REMEMBER_EXPIRED_MS))
+        tickets.forget_expired(REMEMBER_EXPIRED_MS, now_ms);
+        let own = tickets.of_account.get(&account_id);
+        if let Some(oldest) =
+            own.filter(|own| own.len() >= MAX_TICKETS_PER_ACCOUNT).and_then(|own| own.front().copied())
         {
-            tickets.order.pop_front();
-            tickets.issued.remove(&oldest);
+            tickets.forget(&oldest);
         }
-        tickets.order.push_back((token, expires_ms));
+        if tickets.issued.len() >= MAX_TICKETS {
+            tickets.forget_what_is_over(now_ms);
+        }
+        if tickets.issued.len() >= MAX_TICKETS {
+            return Err(TicketsFull);
+        }
+        tickets.count += 1;
+        let turn = (now_ms.saturating_add(TICKET_LIFETIME_MS), tickets.count);
         let ticket = Ticket { account_id, name: name.to_owned() };
-        tickets.issued.insert(token, Issued { ticket, expires_ms, used: false });
+        tickets.order.insert(turn, token);
+        tickets.of_account.entry(account_id).or_default().push_back(token);
+        tickets.issued.insert(token, Issued { ticket, turn, used: false });
         drop(tickets);
-        hex::encode(&token)
+        Ok(hex::encode(&token))
     }
 
     /// Takes a ticket, once.
@@ -116,7 +173,7 @@ impl TicketOffice {
         if issued.used {
             return Err(TicketError::Used);
         }
-        if now_ms >= issued.expires_ms {
+        if now_ms >= issued.turn.0 {
             return Err(TicketError::Expired);
         }
         issued.used = true;
@@ -138,11 +195,16 @@ mod tests {
     use super::*;
 
     const ANN: Uuid = Uuid::from_u128(7);
+    const BOB: Uuid = Uuid::from_u128(8);
+
+    fn issue(office: &TicketOffice, account: Uuid, now_ms: u64) -> String {
+        office.issue(account, "ann", now_ms).expect("there is room")
+    }
 
     #[test]
     fn a_ticket_is_good_once() {
         let office = TicketOffice::new();
-        let token = office.issue(ANN, "ann", 1_000);
+        let token = issue(&office, ANN, 1_000);
         assert_eq!(token.len(), 64);
         assert_eq!(office.clone().redeem(&token, 1_500), Ok(Ticket { account_id: ANN, name: "ann".to_owned() }));
         assert_eq!(office.redeem(&token, 1_501), Err(TicketError::Used));
@@ -152,8 +214,8 @@ mod tests {
     #[test]
     fn a_ticket_ends_to_the_millisecond_and_is_then_told_apart() {
         let office = TicketOffice::new();
-        let late = office.issue(ANN, "ann", 0);
-        let in_time = office.issue(ANN, "ann", 0);
+        let late = issue(&office, ANN, 0);
+        let in_time = issue(&office, ANN, 0);
         assert!(office.redeem(&in_time, TICKET_LIFETIME_MS - 1).is_ok());
         assert_eq!(office.redeem(&late, TICKET_LIFETIME_MS), Err(TicketError::Expired));
     }
@@ -161,7 +223,7 @@ mod tests {
     #[test]
     fn what_is_no_ticket_is_unknown() {
         let office = TicketOffice::new();
-        let token = office.issue(ANN, "ann", 0);
+        let token = issue(&office, ANN, 0);
         let other = hex::encode(&[0; 32]);
         for wrong in ["", "zz", &token[1..], &other, &"é".repeat(32), &"+1".repeat(32), &format!("{token}00")] {
             assert_eq!(office.redeem(wrong, 1), Err(TicketError::Unknown), "{wrong}");
@@ -170,23 +232,44 @@ mod tests {
     }
 
     #[test]
-    fn past_the_limit_the_oldest_ticket_is_forgotten() {
+    fn past_an_account_s_limit_its_oldest_ticket_is_forgotten_and_no_other_s() {
         let office = TicketOffice::new();
-        let first = office.issue(ANN, "ann", 0);
-        let second = office.issue(ANN, "ann", 0);
-        for _ in 2..=MAX_TICKETS {
-            office.issue(ANN, "ann", 0);
+        let others = issue(&office, BOB, 0);
+        let first = issue(&office, ANN, 0);
+        let second = issue(&office, ANN, 0);
+        for _ in 0..MAX_TICKETS_PER_ACCOUNT - 1 {
+            issue(&office, ANN, 0);
         }
-        assert_eq!(office.lock().issued.len(), MAX_TICKETS);
         assert_eq!(office.redeem(&first, 1), Err(TicketError::Unknown));
-        assert!(office.redeem(&second, 1).is_ok());
+        assert!(office.redeem(&second, 1).is_ok() && office.redeem(&others, 1).is_ok());
+        for _ in 0..10_000 {
+            issue(&office, ANN, 1);
+        }
+        let tickets = office.lock();
+        let counts = (tickets.issued.len(), tickets.order.len(), tickets.of_account.len());
+        assert_eq!(counts, (MAX_TICKETS_PER_ACCOUNT + 1, MAX_TICKETS_PER_ACCOUNT + 1, 2));
+    }
+
+    #[test]
+    fn past_the_limit_of_all_nobody_s_ticket_goes_for_another() {
+        let office = TicketOffice::new();
+        let first = issue(&office, ANN, 0);
+        for number in 1..MAX_TICKETS as u128 {
+            issue(&office, Uuid::from_u128(1_000 + number), 1);
+        }
+        assert_eq!(office.issue(BOB, "bob", 1), Err(TicketsFull));
+        assert!(office.redeem(&first, 1).is_ok());
+        assert!(office.issue(BOB, "bob", 1).is_ok(), "one that is used makes room");
+        assert_eq!(office.issue(ANN, "ann", 1), Err(TicketsFull));
+        assert!(office.issue(BOB, "bob", 1 + TICKET_LIFETIME_MS).is_ok(), "and so do those that have expired");
+        assert_eq!(office.lock().issued.len(), 1);
     }
 
     #[test]
     fn old_tickets_do_not_pile_up() {
         let office = TicketOffice::new();
         for hour in 0..100 {
-            office.issue(ANN, "ann", hour * 3_600_000);
+            issue(&office, ANN, hour * 3_600_000);
         }
         assert_eq!(office.lock().issued.len(), 1);
         assert_eq!(office.lock().order.len(), 1);

@@ -14,7 +14,7 @@ use bevy::prelude::Resource;
 use sidereal_protocol::{
     economy::{Bargain, DealKey, Goods},
     ids::{AccountId, EntityId, NetId},
-    messages::TradeNews,
+    messages::{ToPlayer, TradeNews},
     tick::{SimTick, TICK_HZ},
 };
 use std::collections::BTreeMap;
@@ -52,6 +52,28 @@ struct Trade {
 #[derive(Debug, Default, Resource)]
 pub struct Trades {
     open: BTreeMap<DealKey, Trade>,
+}
+
+impl Trades {
+    /// Whether an account has a part in one.
+    pub fn concern_account(&self, account: AccountId) -> bool {
+        self.open.values().any(|trade| [&trade.maker, &trade.taker].iter().any(|side| side.account == account))
+    }
+
+    /// Whether a ship has a part in one.
+    pub fn concern_ship(&self, ship: EntityId) -> bool {
+        self.open.values().any(|trade| [&trade.maker, &trade.taker].iter().any(|side| side.ship == ship))
+    }
+
+    /// How many are open.
+    pub fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Whether none is open.
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
 }
 
 /// How a trade stands, as [`TradeNews::stage`] tells it.
@@ -207,7 +229,7 @@ impl Core<'_, '_> {
                 give_credits: side.gives.credits,
                 text: text.to_owned(),
             };
-            self.notify(&address, &news);
+            self.notify(&address, ToPlayer::TradeNews(news));
         }
     }
 

@@ -47,6 +47,17 @@ struct Times {
 }
 
 impl Transfers {
+    /// Transfers whose times are taken.
+    pub fn times(&self) -> usize {
+        self.times.len()
+    }
+
+    /// Forgets the times of transfers that have ended without a word: with their entity, or with their shard.
+    pub fn forget_times(&mut self) {
+        let machine = &self.machine;
+        self.times.retain(|id, _| machine.is_under_way(*id));
+    }
+
     /// The target has said how long it waited for its tick.
     pub fn answered(&mut self, id: EntityId, waited_us: u32) {
         if let Some(times) = self.times.get_mut(&id) {
@@ -288,7 +299,7 @@ impl Core<'_, '_> {
     /// Returns the record when nobody has.
     pub fn admit(&mut self, mut record: EntityRecord) -> Option<EntityRecord> {
         let Some(target) = self.target_in(record.sector) else {
-            self.leases.table.want(record.sector.block());
+            self.leases.table.want_for_arrival(record.sector.block());
             return Some(record);
         };
         let issued = self.mirror.get(record.id).map_or(record.epoch, |entry| entry.issued_epoch.max(record.epoch));

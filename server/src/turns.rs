@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use sidereal_process::crash::contain;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// A bound on one kind of blocking work. Clones share it.
@@ -22,12 +23,14 @@ impl Turns {
     pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         let turn = self.turn().await?;
         tokio::task::spawn_blocking(move || {
-            let outcome = work();
+            let outcome = contain(work);
             drop(turn);
             outcome
         })
         .await
         .inspect_err(|error| tracing::error!(%error, "a request's blocking work broke off"))
+        .ok()?
+        .inspect_err(|panicked| tracing::error!(%panicked, "a request's blocking work"))
         .ok()
     }
 

@@ -14,6 +14,7 @@ use sidereal_protocol::{
     record::{EntityKind, EntityRecord},
     tick::SimTick,
 };
+use sidereal_server::db_tool::give_back;
 use sidereal_server::{
     db::{
         Change, Commodity, Database, Deal, Fence, Holder, Move, Posting, Store, StoreConfig, Submission,
@@ -209,4 +210,21 @@ fn a_sound_database_has_no_problems_and_each_planted_fault_is_found() {
         let report = tools::check(&open(&broken)).expect("read");
         assert!(report.problems.iter().any(|problem| problem.contains(words)), "{fault}: {report}");
     }
+}
+
+#[test]
+fn a_ship_that_was_set_aside_is_given_back_to_its_owner_alone() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("world.sqlite");
+    let account = world(&path);
+    let database = open(&path);
+    let another = Uuid::from_u128(77);
+    database.set_ship(account, another).expect("stored");
+    for wrong in [ROCK, GONE, Uuid::from_u128(999)] {
+        give_back(&database, wrong).expect_err("no ship of anybody's");
+    }
+    assert_eq!(database.account_by_id(account).expect("an answer").expect("ann").ship_id, Some(another));
+    assert_eq!(give_back(&database, SHIP).expect("it is hers"), ("ann".to_owned(), Some(another)));
+    assert_eq!(give_back(&database, SHIP).expect("once more"), ("ann".to_owned(), None));
+    assert_eq!(database.account_by_id(account).expect("an answer").expect("ann").ship_id, Some(SHIP));
 }

@@ -7,8 +7,11 @@ use std::net::TcpStream;
 
 use http_world::{Answer, World, ann};
 use serde_json::{Value, json};
+use sidereal_server::accounts::Registration;
 use sidereal_server::http::HttpLimits;
 use sidereal_server::rate_limit::Rates;
+use sidereal_server::tickets::MAX_TICKETS;
+use uuid::Uuid;
 
 fn world() -> World {
     World::start(HttpLimits::default())
@@ -130,7 +133,7 @@ fn a_registration_with_a_key_may_be_sent_again() {
 
 #[test]
 fn who_asks_too_often_is_told_when_to_come_back() {
-    let world = limited(Rates { requests_per_address: 5, failures_per_account: 0 }, 0);
+    let world = limited(Rates { requests_per_address: 5, ..Rates::NONE }, 0);
     let spoofed = [("x-forwarded-for", "192.0.2.1")];
     for _ in 0..5 {
         assert_eq!(world.ask("/api/login", &spoofed, &ann().to_string()).status, 401);
@@ -141,13 +144,14 @@ fn who_asks_too_often_is_told_when_to_come_back() {
         let after_s: u64 = answer.header("retry-after").expect("told").parse().expect("seconds");
         assert!((1..=12).contains(&after_s), "{after_s}");
     }
-    assert_eq!((world.get("/live").0, world.get("/api/openapi.json").0), (200, 429));
+    world.is_live();
+    assert_eq!(world.get("/api/openapi.json").0, 429);
     assert_eq!(world.metric("sidereal_http_limited_by_address_total"), 6);
 }
 
 #[test]
 fn behind_trusted_proxies_each_address_has_its_own_limit() {
-    let world = limited(Rates { requests_per_address: 2, failures_per_account: 0 }, 1);
+    let world = limited(Rates { requests_per_address: 2, ..Rates::NONE }, 1);
     let from = |list: &str| world.ask("/api/login", &[("x-forwarded-for", list)], &ann().to_string()).status;
     assert_eq!([from("192.0.2.1"), from("203.0.113.7, 192.0.2.1"), from("192.0.2.1")], [401, 401, 429]);
     assert_eq!(from("192.0.2.2"), 401);
@@ -157,7 +161,7 @@ fn behind_trusted_proxies_each_address_has_its_own_limit() {
 
 #[test]
 fn wrong_passwords_for_a_name_are_few_in_a_minute_whether_it_is_there_or_not() {
-    let world = limited(Rates { requests_per_address: 0, failures_per_account: 3 }, 0);
+    let world = limited(Rates { failures_per_account: 3, ..Rates::NONE }, 0);
     let session = world.ann_logs_in();
     for name in ["ann", "nobody"] {
         let body = json!({ "user": name, "password": "wrong horse!" }).to_string();
@@ -182,11 +186,66 @@ fn wrong_passwords_for_a_name_are_few_in_a_minute_whether_it_is_there_or_not() {
 
 #[test]
 fn a_key_is_no_way_to_try_passwords() {
-    let world = limited(Rates { requests_per_address: 0, failures_per_account: 3 }, 0);
+    let world = limited(Rates { failures_per_account: 3, ..Rates::NONE }, 0);
     let register = |password: &str| {
         let body = json!({ "user": "ann", "password": password }).to_string();
         world.ask("/api/register", &[("idempotency-key", "a-stolen-key")], &body).status
     };
     assert_eq!(register("correct horse"), 201);
     assert_eq!([1, 2, 3, 4].map(|number| register(&format!("guess number {number}"))), [422, 422, 422, 429]);
+}
+
+#[test]
+fn log_ins_and_registrations_have_rates_of_their_own() {
+    let world = limited(Rates { logins_per_address: 6, registrations_per_address: 1, ..Rates::NONE }, 1);
+    let ask = |path: &str, from: &str, user: &str| {
+        let body = json!({ "user": user, "password": "correct horse" }).to_string();
+        world.ask(path, &[("x-forwarded-for", from)], &body)
+    };
+    for number in 0..60 {
+        assert_eq!(ask("/api/register", "192.0.2.1", &format!("pilot-{number}")).status, 201);
+    }
+    assert_eq!(ask("/api/register", "192.0.2.1", "no").status, 400, "what is against the rules is told");
+    let hashed = world.metric("sidereal_password_hashed_kib_total");
+    let many = ask("/api/register", "192.0.2.1", "pilot-60");
+    many.refused(429, "too many registrations: try again in");
+    assert!(many.header("retry-after").is_some());
+    assert_eq!([0, 1].map(|n| ask("/api/login", "192.0.2.2", &format!("pilot-{n}")).status), [200, 200]);
+    ask("/api/login", "192.0.2.2", "pilot-0").refused(429, "too many log ins: try again in");
+    assert_eq!(world.metric("sidereal_password_hashed_kib_total"), hashed + 2 * 8, "no password is hashed for these");
+    assert_eq!(ask("/api/login", "192.0.2.3", "pilot-0").status, 200, "others are not concerned");
+    assert_eq!(ask("/api/register", "192.0.2.3", "pilot-60").status, 201);
+    for name in ["logins", "registrations"] {
+        assert_eq!(world.metric(&format!("sidereal_http_limited_{name}_total")), 1);
+    }
+}
+
+#[test]
+fn a_server_that_takes_no_new_pilots_says_so_and_lets_the_others_in() {
+    let world = World::with(HttpLimits::default(), |state| {
+        state.registration = Registration::Closed;
+        let register = state.accounts.register([127, 0, 0, 1].into(), "Ann".into(), "correct horse".into(), None);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(register).expect("a good name");
+    });
+    for (name, headers) in [("bob", &[][..]), ("ann", &[("idempotency-key", "a-good-key")])] {
+        let body = json!({ "user": name, "password": "correct horse" }).to_string();
+        world.ask("/api/register", headers, &body).refused(403, "takes no new pilots");
+    }
+    assert!(world.database.find_account("bob").expect("memory").is_none());
+    assert_eq!(world.ask("/api/login", &[], &ann().to_string()).status, 200);
+    assert_eq!(world.metric("sidereal_registrations_closed_total"), 2);
+}
+
+#[test]
+fn when_no_more_tickets_can_be_given_out_it_is_said() {
+    let world = world();
+    for number in 0..MAX_TICKETS as u128 {
+        world.tickets.issue(Uuid::from_u128(number), "x", world.tickets.now_ms()).expect("there is room");
+    }
+    world.ask("/api/register", &[], &ann().to_string());
+    let full = world.ask("/api/login", &[], &ann().to_string());
+    full.refused(503, "the server is busy");
+    assert!(full.header("retry-after").is_some());
+    assert_eq!(world.metric("sidereal_tickets_refused_total"), 1);
 }

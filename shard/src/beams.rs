@@ -14,6 +14,7 @@ use crate::{
     past::Past,
     registry::Registry,
     report::Totals,
+    suspect,
 };
 use avian2d::prelude::RigidBody;
 use bevy::prelude::*;
@@ -120,6 +121,7 @@ pub(crate) fn fire_beams(
     beams.0.retain(|(since, _, _)| now.since(*since) < SHOT_REPEATS);
     for entity in registry.in_order() {
         let Ok((shooter, flight, view, mut owned)) = shooters.get_mut(entity) else { continue };
+        let _at = suspect::at(shooter.id);
         let Some(seen) = view.0 else { continue };
         if now < owned.beam_ready || owned.ahead.is_some() || handoffs.is_leaving(shooter.id) {
             continue;

@@ -8,7 +8,7 @@ use crate::{
     handoff::{Event, Handoffs},
     leases::Leases,
     registry::Registry,
-    transfer,
+    suspect, transfer,
 };
 use bevy::prelude::*;
 use sidereal_protocol::{
@@ -30,6 +30,7 @@ pub(crate) fn cross_borders(world: &mut World) {
         let mut bodies = world.query::<(&Body, &mut Owned, &mut Flight)>();
         for entity in order {
             let Ok((body, mut owned, mut flight)) = bodies.get_mut(world, entity) else { continue };
+            let _at = suspect::at(body.id);
             let position = flight.0.position;
             // A station may stand so near a border that who docks at it is beyond.
             let stays = body.is_station() || owned.docked.is_some();
@@ -48,6 +49,7 @@ pub(crate) fn cross_borders(world: &mut World) {
         }
     });
     for (id, to) in leaving {
+        let _at = suspect::at(id);
         if !world.resource::<Handoffs>().is_leaving(id) {
             transfer::perform(world, Event::Crossed { id, to }, now);
         }

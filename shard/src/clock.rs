@@ -2,7 +2,7 @@
 //!
 //! Runs in the shard. The link says which tick of the world it is; here each one is simulated once.
 
-use crate::{drain::Draining, mailbox::Inbox, report::Totals, schedule::SimStep};
+use crate::{drain::Draining, mailbox::Inbox, report::Totals, schedule::SimStep, suspect};
 use bevy::prelude::*;
 use sidereal_protocol::tick::SimTick;
 use std::time::Instant;
@@ -30,7 +30,9 @@ pub(crate) fn run_due_ticks(world: &mut World) {
         for tick in ticks_to_run(world, due) {
             let start = Instant::now();
             world.resource_mut::<SimClock>().tick = tick;
+            let simulating = suspect::simulating();
             world.run_schedule(SimStep);
+            drop(simulating);
             world.resource_mut::<Totals>().tick_took(start.elapsed());
         }
     }

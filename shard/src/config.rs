@@ -20,7 +20,7 @@ pub struct Arguments {
     /// SHA-256 of the server's certificate, 64 hexadecimal digits; the server writes it at start.
     #[arg(long, env = "SIDEREAL_CERTIFICATE_HASH")]
     pub certificate_hash: CertificateHash,
-    /// The shards' secret, as the server has it. Better given by the environment.
+    /// The shards' secret, as the server has it, 32 bytes or more. Better given by the environment.
     #[arg(long, env = "SIDEREAL_SHARD_SECRET", hide_env_values = true)]
     pub shard_secret: Secret,
     /// This shard's name in logs.

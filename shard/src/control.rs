@@ -13,6 +13,7 @@ use crate::{
     mailbox::{Inbox, Outbox},
     registry::Registry,
     report::Totals,
+    suspect,
     transfer::{self, owned_mut},
     weapons::Shots,
 };
@@ -31,6 +32,8 @@ pub(crate) fn handle_frames(world: &mut World) {
 }
 
 fn handle(world: &mut World, frame: ToShard) {
+    let _simulating = suspect::simulating();
+    let _at = concerned(&frame).map(suspect::at);
     let now = world.resource::<SimClock>().tick;
     match frame {
         ToShard::Welcome { shard, sim_tick, id_seed, net_ids, .. } => {
@@ -103,11 +106,30 @@ fn handle(world: &mut World, frame: ToShard) {
     }
 }
 
+/// Whom a frame is about, if it is about one.
+fn concerned(frame: &ToShard) -> Option<EntityId> {
+    match frame {
+        ToShard::Offer { record } | ToShard::Commit { record, .. } => Some(record.id),
+        ToShard::Release { id, .. }
+        | ToShard::Abort { id, .. }
+        | ToShard::Inputs { id, .. }
+        | ToShard::Withdraw { id }
+        | ToShard::Holdings { id, .. }
+        | ToShard::Deal { ship: id, .. }
+        | ToShard::Settled { ship: id, .. } => Some(*id),
+        ToShard::Impact(impact) => Some(impact.target),
+        ToShard::Welcome { .. } | ToShard::NetIds(_) | ToShard::Grant { .. } | ToShard::Shot(_) | ToShard::Drain => {
+            None
+        }
+    }
+}
+
 fn grant(world: &mut World, leases: Vec<Lease>, records: Vec<EntityRecord>) {
     for &lease in &leases {
         world.resource_mut::<Leases>().take(lease);
     }
     for record in records {
+        let _at = suspect::at(record.id);
         if let Err(error) = record.validate() {
             world.resource_mut::<Totals>().frames_refused += 1;
             tracing::error!(id = %record.id, %error, "a granted record was refused");

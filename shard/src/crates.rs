@@ -15,7 +15,7 @@ use crate::{
     past::Past,
     registry::Registry,
     report::Totals,
-    spawner,
+    spawner, suspect,
 };
 use bevy::{ecs::system::SystemParam, prelude::*};
 use rand_pcg::Pcg64Mcg;
@@ -95,6 +95,7 @@ pub(crate) fn scoop_crates(
     }
     for ship in registry.in_order() {
         let Ok((body, flight, Some(owned), _)) = bodies.get(ship) else { continue };
+        let _at = suspect::at(body.id);
         let room = room(body, owned);
         let takes = body.is_ship()
             && room > 0
@@ -135,6 +136,7 @@ pub(crate) fn end_crates(
     let now = clock.tick;
     let order: Vec<Entity> = registry.in_order().collect();
     for (body, owned) in order.into_iter().filter_map(|entity| bodies.get(entity).ok()) {
+        let _at = suspect::at(body.id);
         let over = owned.ore == 0 || (owned.expires != SimTick(0) && now >= owned.expires);
         if body.kind != EntityKind::Crate || !over || handoffs.is_leaving(body.id) {
             continue;

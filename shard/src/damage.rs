@@ -14,6 +14,7 @@ use crate::{
     registry::Registry,
     report::Totals,
     spawner::Losses,
+    suspect,
 };
 use bevy::prelude::*;
 use sidereal_protocol::{
@@ -115,6 +116,7 @@ pub(crate) fn apply_impacts(
     let now = clock.tick;
     totals.impacts_lost += std::mem::take(&mut impacts.dropped);
     for Waiting { impact, pushed } in std::mem::take(&mut impacts.waiting) {
+        let _at = suspect::at(impact.target);
         let entity = registry.get(impact.target);
         let Some((mut body, mut owned, mut flight)) = entity.and_then(|entity| bodies.get_mut(entity).ok()) else {
             // Released since it came: the server knows where to. If it was destroyed, it finds nobody there.

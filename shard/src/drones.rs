@@ -6,6 +6,7 @@ use crate::{
     bodies::{Body, Flight, Helm, Owned},
     clock::SimClock,
     registry::Registry,
+    suspect,
 };
 use avian2d::prelude::RigidBody;
 use bevy::prelude::*;
@@ -61,6 +62,7 @@ pub(crate) fn fly_drones(
         .map(|(body, flight, _)| Sighted { id: body.id, state: flight.0 })
         .collect();
     for (body, flight, mut owned, mut helm) in &mut drones {
+        let _at = suspect::at(body.id);
         let (Some(mut mind), Some(spec)) = (owned.mind, body.spec()) else { continue };
         if owned.ahead.is_some() {
             continue;

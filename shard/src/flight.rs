@@ -6,6 +6,7 @@
 use crate::{
     bodies::{Body, Flight, Helm, Owned, Planned},
     clock::SimClock,
+    suspect,
 };
 use bevy::prelude::*;
 use sidereal_protocol::{
@@ -21,6 +22,7 @@ pub(crate) fn plan_motion(
     mut bodies: Query<(&Body, &Flight, &mut Planned, Option<&Helm>, Option<&Owned>)>,
 ) {
     for (body, flight, mut planned, helm, owned) in &mut bodies {
+        let _at = suspect::at(body.id);
         let held = body.is_station() || owned.is_some_and(|owned| owned.docked.is_some());
         planned.0 = if held {
             held_in_place(&flight.0)

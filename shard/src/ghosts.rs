@@ -14,6 +14,7 @@ use crate::{
     past::Past,
     registry::Registry,
     report::Totals,
+    suspect,
 };
 use bevy::{math::DVec2, prelude::*};
 use sidereal_protocol::{
@@ -184,7 +185,12 @@ impl Ghost {
 
 /// Takes in what the lifecycle plane says, in every update.
 pub(crate) fn hear_news(world: &mut World) {
+    let _simulating = suspect::simulating();
     while let Some(news) = world.resource_mut::<Inbox<GhostNews>>().pop() {
+        let _at = suspect::at(match &news {
+            GhostNews::Appeared(body) => body.id,
+            GhostNews::Vitals { id, .. } | GhostNews::Refitted { id, .. } | GhostNews::Gone(id) => *id,
+        });
         match news {
             GhostNews::Appeared(body) => {
                 if is_radius(body.radius) {
@@ -299,6 +305,7 @@ pub(crate) fn follow_ghosts(
     }
     let mut silent = Vec::new();
     for (body, mut ghost, mut flight, _) in &mut ghosts {
+        let _at = suspect::at(body.id);
         let unannounced = ghost
             .released_at
             .is_some_and(|released| now.since(released) > RELEASED_TICKS && !announced.by_id.contains_key(&body.id));

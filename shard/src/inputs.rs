@@ -5,9 +5,10 @@
 //! its tick raises it, ten seconds with time to spare lower it.
 
 use crate::{
-    bodies::{Hands, Helm, Owned, View},
+    bodies::{Body, Hands, Helm, Owned, View},
     clock::SimClock,
     report::Totals,
+    suspect,
 };
 use bevy::prelude::*;
 use sidereal_protocol::{
@@ -181,9 +182,10 @@ impl InputQueue {
 pub(crate) fn apply_inputs(
     clock: Res<SimClock>,
     mut totals: ResMut<Totals>,
-    mut ships: Query<(&mut Owned, &mut Helm, &mut View)>,
+    mut ships: Query<(&Body, &mut Owned, &mut Helm, &mut View)>,
 ) {
-    for (mut owned, mut helm, mut view) in &mut ships {
+    for (body, mut owned, mut helm, mut view) in &mut ships {
+        let _at = suspect::at(body.id);
         view.0 = None;
         if owned.ahead.is_some() {
             continue;

@@ -46,6 +46,7 @@ pub mod session;
 mod shot_path;
 pub mod sim;
 pub mod spawner;
+pub mod suspect;
 mod transfer;
 pub mod weapons;
 

@@ -10,6 +10,7 @@ use crate::{
     mailbox::{Inbox, LaneDatagram, Outbox},
     report::Totals,
     schedule::ShardSystems,
+    suspect::{self, Doing},
 };
 use bevy::{platform::collections::HashMap, prelude::*};
 use bytes::Bytes;
@@ -20,8 +21,9 @@ use naia_bevy_client::{
         UpdateComponentEvent,
     },
 };
+use sidereal_process::crash::{contain, fault_point};
 use sidereal_protocol::{
-    components::{Identity, Vitals},
+    components::{Identity, Lode, Vitals},
     control::{ToServer, ToShard, decode_frame, encode_frame},
     economy::Fitted,
     ids::EntityId,
@@ -97,23 +99,44 @@ struct Failed;
 /// [`App::update`].
 ///
 /// What the valve cannot part is a spawn and a despawn that a retransmission brings together; naia panics on that. It
-/// costs the session then, not the process: what this shard had waits at the server, as after any lost session.
+/// costs the session then, not the process: what this shard had waits at the server, as after any lost session. So does a
+/// panic of the simulation, of which the server is told.
 pub fn update(app: &mut App) {
     if app.world().contains_resource::<Failed>() {
         return;
     }
     for _ in 0..MAX_PACKETS {
-        let update = std::panic::AssertUnwindSafe(|| app.update());
-        if std::panic::catch_unwind(update).is_err() {
-            app.insert_resource(Failed);
-            app.insert_resource(LinkState::Lost("an update of this shard failed; see the panic above".to_owned()));
-            app.world().resource::<Transport>().0.close("the shard has failed");
+        let update = || {
+            fault_point("update");
+            app.update();
+        };
+        if contain(update).is_err() {
+            fail(app);
             return;
         }
         if !app.world().resource::<PacketValve>().0.close() {
             break;
         }
     }
+}
+
+/// Ends the session of an app that has panicked. If it was the simulation, the server is told at what.
+fn fail(app: &mut App) {
+    app.insert_resource(Failed);
+    app.insert_resource(LinkState::Lost("an update of this shard failed; see the panic above".to_owned()));
+    let transport = &app.world().resource::<Transport>().0;
+    let at = match suspect::take() {
+        Doing::Else => None,
+        Doing::Simulation => Some(None),
+        Doing::Entity(id) => Some(Some(id)),
+    };
+    // A server that does not take these words either takes them for a lost session.
+    if let Some(at) = at
+        && let Ok(words) = encode_frame(&ToServer::Crashed { at })
+    {
+        let _ = transport.send_stream(Bytes::from(words));
+    }
+    transport.close("the shard has failed");
 }
 
 fn open_valve(valve: Res<PacketValve>) {
@@ -134,6 +157,8 @@ impl Plugin for LinkPlugin {
         app.add_plugins(DefaultPlugin::new(client_config(), schema::protocol()))
             .add_component_events::<DefaultClientTag, Identity>()
             .add_component_events::<DefaultClientTag, Vitals>()
+            // Nobody reads these; naia warns of each change of a component whose events are not registered.
+            .add_component_events::<DefaultClientTag, Lode>()
             .insert_resource(Transport(self.handle.clone()))
             .insert_resource(PendingSocket(socket))
             .init_resource::<PacketValve>()

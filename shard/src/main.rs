@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use clap::Parser;
-use sidereal_protocol::limits::PROTOCOL_VERSION;
+use sidereal_protocol::{limits::PROTOCOL_VERSION, secret::check_shard_secret};
 use sidereal_shard::{
     config::{Arguments, ShardConfig},
     session::{self, Ended},
@@ -15,6 +15,7 @@ const DEFAULT_LOG: &str = "info,naia_shared=warn,naia_server=warn,naia_client=er
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    sidereal_process::crash::end_on_panic("sidereal-shard");
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     match run(&arguments) {
@@ -34,6 +35,10 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             "sidereal-shard: cannot write {} ({error}): is its folder there and writable? else name another file",
             path.display()
         );
+        return Ok(ExitCode::from(2));
+    }
+    if let Err(error) = check_shard_secret(&arguments.shard_secret.0) {
+        eprintln!("sidereal-shard: {error}");
         return Ok(ExitCode::from(2));
     }
     let stop = sidereal_process::stop_flag(arguments.die_with_stdin)?;

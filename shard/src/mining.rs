@@ -13,6 +13,7 @@ use crate::{
     mailbox::Outbox,
     registry::Registry,
     report::Totals,
+    suspect,
 };
 use bevy::prelude::*;
 use sidereal_protocol::{
@@ -45,6 +46,7 @@ pub(crate) fn mine_rocks(
     let mut seen = Vec::new();
     for ship in registry.in_order() {
         let Ok((body, flight, helm, Some(owned), _)) = bodies.get(ship) else { continue };
+        let _at = suspect::at(body.id);
         let wants = body.is_ship()
             && helm.is_some_and(|helm| helm.0.holds(Controls::MINE))
             && owned.ahead.is_none()

@@ -19,7 +19,7 @@ use crate::{
     registry::Registry,
     report::Totals,
     shot_path::Leg,
-    spawner,
+    spawner, suspect,
 };
 use bevy::prelude::*;
 use rand_pcg::Pcg64Mcg;
@@ -73,6 +73,7 @@ pub(crate) fn launch_missiles(
     let order: Vec<Entity> = registry.in_order().collect();
     for &entity in &order {
         let Ok((shooter, flight, helm, mut owned)) = shooters.get_mut(entity) else { continue };
+        let _at = suspect::at(shooter.id);
         if !helm.0.holds(Controls::LAUNCH)
             || !shooter.is_ship()
             || now < owned.launcher_ready
@@ -157,6 +158,7 @@ pub(crate) fn steer_missiles(
     mut missiles: Query<(&Body, &Flight, &Owned, &mut Helm)>,
 ) {
     for (body, flight, owned, mut helm) in &mut missiles {
+        let _at = suspect::at(body.id);
         let (Some(warhead), Some(spec)) = (owned.warhead, body.spec()) else { continue };
         let target = warhead.target.and_then(|id| registry.get(id)).and_then(|entity| seen.get(entity).ok());
         helm.0 = guide(&flight.0, &spec, target.map(|target| &target.0));
@@ -225,6 +227,7 @@ pub(crate) fn judge_missiles(
         let targets = registry.in_order().filter_map(|entity| bodies.get(entity).ok());
         let field = Field::new(targets.map(|(body, flight, past, owned)| Target { body, flight, past, owned }), now);
         for (entity, body, flight, owned, warhead) in missiles {
+            let _at = suspect::at(body.id);
             let (leg, way) = unjudged(body.net_id, &flight.0, owned, now);
             judged.push((entity, flight.0.position));
             let spares =

@@ -11,8 +11,13 @@ use crate::{
     contacts::TouchRules,
     ghosts::Ghost,
     report::Totals,
+    suspect,
 };
-use avian2d::{dynamics::solver::islands::IslandSleepingPlugin, physics_transform::PhysicsTransformConfig, prelude::*};
+use avian2d::{
+    dynamics::solver::islands::{IslandPlugin, IslandSleepingPlugin},
+    physics_transform::PhysicsTransformConfig,
+    prelude::*,
+};
 use bevy::{
     ecs::schedule::{ExecutorKind, ScheduleLabel},
     prelude::*,
@@ -54,6 +59,9 @@ pub(crate) fn configure(app: &mut App) {
             .with_collision_hooks::<TouchRules>()
             .build()
             .disable::<PhysicsInterpolationPlugin>()
+            // Islands are for sleeping alone, and their bookkeeping has been seen to lose a contact and panic
+            // (avian's issue 1025).
+            .disable::<IslandPlugin>()
             .disable::<IslandSleepingPlugin>(),
     );
     app.insert_resource(Gravity::ZERO);
@@ -96,6 +104,7 @@ pub(crate) fn read_bodies(
         arrive(owned, clock.tick);
     }
     for (body, planned, position, velocity, mut flight, owned, ghost) in &mut bodies {
+        let _at = suspect::at(body.id);
         let planned = planned.0;
         let push = (velocity.0 - planned.velocity).length();
         let untouched =

@@ -11,6 +11,7 @@ use crate::{
     handoff::Handoffs,
     mailbox::{LaneDatagram, Outbox},
     registry::Registry,
+    suspect,
     weapons::Shots,
 };
 use bevy::prelude::*;
@@ -59,6 +60,7 @@ pub(crate) fn publish_motion(
     let mut news: BTreeMap<SectorId, News> = BTreeMap::new();
     for entity in registry.in_order() {
         let Ok((body, flight, helm, mut owned)) = bodies.get_mut(entity) else { continue };
+        let _at = suspect::at(body.id);
         let motion = Motion { net_id: body.net_id, state: flight.0, glow: glow(helm, &owned) };
         let refresh = (now.0 + u64::from(body.net_id.0)).is_multiple_of(REFRESH_TICKS);
         let news_to_tell = match &owned.motion_sent {
@@ -156,6 +158,7 @@ pub(crate) fn publish_records(
     let now = clock.tick;
     for entity in registry.in_order() {
         let Ok((body, flight, mut owned)) = bodies.get_mut(entity) else { continue };
+        let _at = suspect::at(body.id);
         // While it leaves, the record that was prepared is the one that counts.
         // While a deal is not settled, the record that was answered with may be it.
         let waits = handoffs.is_leaving(body.id) || owned.deal.is_some();

@@ -92,6 +92,8 @@ pub(crate) fn configure(app: &mut App) {
             clock::run_due_ticks.in_set(ShardSystems::Simulate),
         ),
     );
+    #[cfg(feature = "planted-faults")]
+    app.add_systems(SimStep, crate::suspect::planted::take_poison.after(SimSystems::Helm).before(SimSystems::Flight));
     app.add_systems(
         SimStep,
         (

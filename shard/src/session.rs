@@ -110,6 +110,7 @@ fn run_session(app: &mut App, handle: &ClientHandle, stop: &AtomicBool) -> Sessi
     let waker = handle.waker();
     let mut joined = false;
     loop {
+        sidereal_process::crash::fault_point("main");
         link::update(app);
         match app.world().resource::<LinkState>() {
             LinkState::Connecting => {}

@@ -16,7 +16,7 @@ use crate::{
     past::Past,
     registry::Registry,
     report::Totals,
-    shot_path,
+    shot_path, suspect,
 };
 use bevy::prelude::*;
 use sidereal_protocol::{
@@ -140,6 +140,7 @@ pub(crate) fn fire_weapons(
     let now = clock.tick;
     shots.forget_the_told(now);
     for (body, flight, helm, mut owned) in &mut shooters {
+        let _at = suspect::at(body.id);
         let Some(hull) = body.hull_kind else { continue };
         if !helm.0.holds(Controls::FIRE)
             || now < owned.weapon_ready

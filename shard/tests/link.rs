@@ -7,6 +7,7 @@ mod common;
 use bevy::prelude::*;
 use bytes::Bytes;
 use common::{id, rock, ship};
+use naia_bevy_client::{DefaultClientTag, events::UpdateComponentEvent};
 use naia_bevy_server::{
     CommandsExt, Plugin as ServerPlugin, RoomKey, Server, UserKey,
     events::{ConnectEvent, TickEvent},
@@ -14,7 +15,7 @@ use naia_bevy_server::{
 use naia_bevy_server::{HandleTickEvents, HandleWorldEvents};
 use sidereal_protocol::{
     DVec2,
-    components::{Identity, Vitals},
+    components::{Identity, Lode, Vitals},
     control::{Lease, ToServer, ToShard, decode_frame, encode_frame},
     flight::FlightState,
     ids::{NetId, NetIdBlock, ShardId},
@@ -90,7 +91,6 @@ impl Scene {
     fn new(secret: &str, conditions: LinkConditions) -> Self {
         let network = MemoryNetwork::new(1, conditions);
         let (handle, socket) = network.server(PROTOCOL_VERSION);
-        handle.gate_auth();
         let config = naia_bevy_server::ServerConfig { require_auth: false, ..Default::default() };
         let mut server = App::new();
         server
@@ -296,4 +296,15 @@ fn an_update_that_panics_ends_the_session_and_not_the_process() {
     scene.shard.add_systems(Update, || panic!("planted"));
     scene.until("it is lost", |scene| matches!(scene.shard.world().resource::<LinkState>(), LinkState::Lost(_)));
     scene.until("the server is told", |scene| scene.handle.poll_closed().is_some());
+}
+
+/// naia warns of every change of a component whose events are not registered: each bite out of a rock was a line.
+#[test]
+fn the_events_of_every_replicated_component_are_registered() {
+    fn registered<C: naia_bevy_server::Replicate>(app: &App) -> bool {
+        app.world().contains_resource::<Messages<UpdateComponentEvent<DefaultClientTag, C>>>()
+    }
+    let scene = Scene::new("secret", LinkConditions::default());
+    let shard = &scene.shard;
+    assert_eq!([registered::<Identity>(shard), registered::<Vitals>(shard), registered::<Lode>(shard)], [true; 3]);
 }

@@ -261,3 +261,38 @@ fn a_trade_is_done_once_when_the_server_dies_at_any_moment_of_it() {
     }
     assert!(ends.iter().all(|count| *count > 0), "both ends were seen: {ends:?}");
 }
+
+#[test]
+fn what_a_player_has_leaves_memory_with_the_player_and_comes_back_with_it() {
+    let mut cluster = Cluster::of(Setup { seed: 11, conditions: PERFECT, shards: 2, ..Setup::default() });
+    let ada = cluster.join_and_fly("ada");
+    let ship = cluster.ship_of(ada).expect("flying");
+    for round in 0..3 {
+        load(&cluster, ship, 10);
+        assert_eq!(ore(&cluster, ship), 10 * (round + 1));
+        cluster.leave(ada);
+        let known = |cluster: &Cluster| store(cluster).balance(Holder::entity(ship.0), Commodity::Ore);
+        cluster.until("the ship is stored", 600, |cluster| {
+            cluster.server.world().resource::<Mirror>().get(ship).is_none()
+        });
+        cluster.ticks(60);
+        store(&cluster).flush();
+        assert_eq!(known(&cluster), None, "it is in the database");
+        is_sound(&cluster);
+        cluster.rejoin(ada);
+        cluster.until_flying(ada);
+        cluster.ticks(60);
+        assert_eq!(cluster.ship_of(ada), Some(ship));
+        assert_eq!(ore(&cluster, ship), 10 * (round + 1), "read again with the ship");
+    }
+    // Gone and back before the ship has left the world: nothing is read again, so nothing may be forgotten.
+    cluster.leave(ada);
+    cluster.ticks(60);
+    cluster.rejoin(ada);
+    cluster.until_flying(ada);
+    cluster.ticks(300);
+    store(&cluster).flush();
+    cluster.ticks(60);
+    assert_eq!(ore(&cluster, ship), 30);
+    is_sound(&cluster);
+}

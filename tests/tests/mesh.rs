@@ -8,7 +8,7 @@ use sidereal_protocol::{
     messages::TAKEN_OVER,
     sector::SectorId,
 };
-use sidereal_server::mirror::{Holder, Mirror};
+use sidereal_server::mirror::{Holder, Mirror, Rooms};
 use sidereal_tests::cluster::{Cluster, PERFECT};
 use sidereal_transport::memory::LinkConditions;
 
@@ -222,4 +222,24 @@ fn a_border_is_not_felt_by_the_pilot() {
     let sizes = &cluster.stats(player).correction_sizes()[before..];
     let largest = sizes.iter().copied().fold(0.0, f64::max);
     assert!(largest < 0.5, "corrections at the border: {sizes:?}");
+}
+
+#[test]
+fn rooms_that_nobody_looks_into_are_closed_and_opened_again() {
+    let mut cluster = Cluster::new(5, PERFECT, 2);
+    cluster.join_and_fly("ada");
+    cluster.ticks(120);
+    let rooms = |cluster: &Cluster| cluster.server.world().resource::<Rooms>().len();
+    let full = rooms(&cluster);
+    // The rooms beyond the edge of the leased ground are there for the shards' ghosts.
+    (0..2).for_each(|shard| cluster.kill_shard(shard));
+    cluster.until("the rooms beyond the edge are closed", 600, |cluster| rooms(cluster) < full);
+    cluster.ticks(120);
+    let home = rooms(&cluster);
+    assert!(home < full, "{home} of {full}");
+    for _ in 0..2 {
+        cluster.start_shard();
+    }
+    cluster.settle_world(900);
+    cluster.until("all rooms are there again", 600, |cluster| rooms(cluster) == full);
 }

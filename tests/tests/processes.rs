@@ -85,6 +85,7 @@ fn a_bad_flag_or_value_is_named_and_nothing_starts() {
         server(&[("--seed", "abc")], &["--seed", "abc"]),
         server(&[("--player-addr", "localhost")], &["--player-addr", "IP address and a port"]),
         server(&[("--shard-secret", "")], &["--shard-secret", "choose a secret"]),
+        server(&[("--shard-secret", "hunter2")], &["--shard-secret", "has 7 bytes", "head -c 32 /dev/urandom"]),
         case("sidereal-server", without_secret, &["required"]),
         server(&[("--report", "/nowhere/x.json")], &no_folder),
         server(&[("--ready-file", "/nowhere/x.json")], &no_folder),
@@ -96,6 +97,8 @@ fn a_bad_flag_or_value_is_named_and_nothing_starts() {
         ),
         server(&[("--advertise-player-addr", "example.org:7777")], &["--advertise-player-addr", "IP address"]),
         server(&[("--rate-limit-address", "many")], &["--rate-limit-address", "many"]),
+        server(&[("--sessions-per-address", "0")], &["--sessions-per-address", "1.."]),
+        server(&[("--handshakes-total", "lots")], &["--handshakes-total", "lots"]),
         server(&[("--trusted-proxies", "10.0.0.1")], &["--trusted-proxies"]),
         server(&[("--supabase-issuer", "https://x")], &["--supabase-jwks-url", "--supabase-jwt-secret"]),
         server(&[("--supabase-jwks-url", "https://x/keys")], &["--supabase-issuer", "missing"]),
@@ -110,6 +113,11 @@ fn a_bad_flag_or_value_is_named_and_nothing_starts() {
         server(&[("--supabase-algorithm", "none")], &["--supabase-algorithm", "none"]),
         other("sidereal-shard", &["--certificate-hash", "12", "--shard-secret", "x"], &["--certificate-hash", "64"]),
         other("sidereal-shard", &["--certificate-hash", &hash, "--shard-secret", ""], &["--shard-secret", "empty"]),
+        other(
+            "sidereal-shard",
+            &["--certificate-hash", &hash, "--shard-secret", "hunter2"],
+            &["--shard-secret", "has 7 bytes", "head -c 32 /dev/urandom"],
+        ),
         other("sidereal-shard", &["--server", "nowhere"], &["--server", "IP address and a port"]),
         other(
             "sidereal-shard",
@@ -245,7 +253,10 @@ fn who_may_not_come_in_is_told_why_and_nobody_else_notices() {
     let wrong_hash = "0f".repeat(32);
     let player_addr = server.player_addr.to_string();
     for (changes, says) in [
-        ([("--shard-secret", "another one")], ["shard secret", "SIDEREAL_SHARD_SECRET"]),
+        (
+            [("--shard-secret", "another one, which is as long as one has to be")],
+            ["shard secret", "SIDEREAL_SHARD_SECRET"],
+        ),
         ([("--certificate-hash", &wrong_hash[..])], ["certificate is not the pinned one", "get the current hash"]),
         ([("--server", &player_addr)], ["for players, not for shards", "shard address"]),
     ] {

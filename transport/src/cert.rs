@@ -27,8 +27,12 @@ pub use live::LiveCertificate;
 
 use crate::error::TransportError;
 
-/// How long a self-signed certificate lives: the longest that a browser accepts by its hash.
+/// How long a self-signed certificate lives, from the beginning that it names: the longest that a browser accepts by its
+/// hash.
 pub const SELF_SIGNED_LIFETIME: Duration = Duration::from_secs(14 * 24 * 3600);
+
+/// So much of that is over when it is made: a browser whose clock is behind refuses what begins later.
+const BACKDATED: Duration = Duration::from_secs(3600);
 
 /// A certificate with its chain and its key.
 pub struct Identity {
@@ -50,23 +54,16 @@ impl Clone for Identity {
 }
 
 impl Identity {
-    /// A new self-signed ECDSA P-256 certificate for `names`, valid for [`SELF_SIGNED_LIFETIME`].
+    /// A new self-signed ECDSA P-256 certificate for `names`. It is dated an hour back, and ends
+    /// [`SELF_SIGNED_LIFETIME`] after that.
     ///
     /// # Errors
     /// When a name is not one that a certificate can hold.
     pub fn self_signed(names: &[impl AsRef<str>]) -> Result<Self, TransportError> {
-        Self::self_signed_for(names, SELF_SIGNED_LIFETIME)
-    }
-
-    /// One that is valid for `lifetime` from now on.
-    ///
-    /// # Errors
-    /// When a name is not one that a certificate can hold.
-    pub fn self_signed_for(names: &[impl AsRef<str>], lifetime: Duration) -> Result<Self, TransportError> {
-        let now = OffsetDateTime::now_utc();
+        let begins = OffsetDateTime::now_utc() - BACKDATED;
         let made = wtransport::Identity::self_signed_builder()
             .subject_alt_names(names)
-            .validity_period(now, now + lifetime)
+            .validity_period(begins, begins + SELF_SIGNED_LIFETIME)
             .build();
         let made = made.map_err(|_| {
             let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
@@ -249,6 +246,32 @@ mod tests {
         let hash: [u8; 32] = *identity.certificate_chain().as_slice()[0].hash().as_ref();
         assert_eq!(loaded.certificate_hash(), hash);
         assert!(loaded.is_for("localhost") && !loaded.is_for("example.org") && !loaded.is_for("no host"));
+    }
+
+    /// The two times of a certificate, as seconds since the epoch. They stand next to each other in its DER form, each as
+    /// `YYMMDDhhmmssZ` behind the tag and the length of a `UTCTime`.
+    fn validity(identity: &Identity) -> [i64; 2] {
+        let der = &identity.chain[0];
+        let is_time = |at: usize| der[at..].starts_with(&[0x17, 13]) && der[at + 14] == b'Z';
+        let first = (0..der.len() - 30).find(|&at| is_time(at) && is_time(at + 15)).unwrap();
+        [first, first + 15].map(|at| {
+            let number = |from: usize| str::from_utf8(&der[from..from + 2]).unwrap().parse::<i64>().unwrap();
+            let [year, month, day, hour, minute, second] = [2, 4, 6, 8, 10, 12].map(|offset| number(at + offset));
+            // Days from the civil date, counted from March on so that the leap day is a year's last.
+            let (year, month) = if month > 2 { (2000 + year, month - 3) } else { (1999 + year, month + 9) };
+            let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1 - 719_468;
+            ((days * 24 + hour) * 60 + minute) * 60 + second
+        })
+    }
+
+    #[test]
+    fn a_self_signed_certificate_is_dated_an_hour_back_and_lives_no_longer_than_browsers_take() {
+        let seconds = || OffsetDateTime::now_utc().unix_timestamp();
+        let before = seconds();
+        let [begins, ends] = validity(&Identity::self_signed(&["localhost"]).unwrap());
+        let after = seconds();
+        assert!((before..=after).contains(&(begins + 3600)), "{begins} of {before} to {after}");
+        assert_eq!(ends - begins, 14 * 24 * 3600);
     }
 
     #[test]

@@ -1,18 +1,19 @@
-//! What the sessions of one end share: limits, counters, the waker, and the lists of sessions that have
-//! something to read or to send. Runs in every process.
+//! What the sessions of one network thread share: limits, counters, the waker, and the lists of sessions that have
+//! something to read or to send. Runs in every process. A server has one for players and one for shards, with the same
+//! counters and waker.
 //!
 //! Reading takes one item of the first session in a list and puts the session at its end: no session
-//! starves another. Locks: a session's and a list's are never held together.
+//! starves another. Locks: a list's may be taken while a session's is held, never the other way round.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use crate::guard::ClientMessages;
+use crate::acks::HEARTBEAT_BYTES;
 use crate::limits::Limits;
 use crate::session::{Inbound, Session};
 use crate::stats::TrafficCounters;
@@ -25,13 +26,13 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 pub(crate) struct Hub {
     pub(crate) limits: Limits,
-    pub(crate) counters: TrafficCounters,
+    pub(crate) counters: Arc<TrafficCounters>,
     pub(crate) waker: Waker,
-    /// What a server takes from its clients.
-    pub(crate) client_messages: OnceLock<ClientMessages>,
     /// Tells the network thread that [`Hub::take_dirty`] has something.
     pub(crate) flush_wake: Notify,
     ready: Mutex<Ready>,
+    /// Those whose naia packets naia is to be told to be delivered.
+    unacknowledged: Mutex<VecDeque<Arc<Session>>>,
     dirty: Mutex<Vec<Arc<Session>>>,
     inbound_datagrams: AtomicUsize,
 }
@@ -58,13 +59,22 @@ impl Ready {
 
 impl Hub {
     pub(crate) fn new(limits: Limits) -> Arc<Self> {
+        Self::sharing(limits, Arc::default(), Waker::new())
+    }
+
+    /// Another one for the same main loop.
+    pub(crate) fn beside(&self) -> Arc<Self> {
+        Self::sharing(self.limits.clone(), self.counters.clone(), self.waker.clone())
+    }
+
+    fn sharing(limits: Limits, counters: Arc<TrafficCounters>, waker: Waker) -> Arc<Self> {
         Arc::new(Self {
             limits,
-            counters: TrafficCounters::default(),
-            waker: Waker::new(),
-            client_messages: OnceLock::new(),
+            counters,
+            waker,
             flush_wake: Notify::new(),
             ready: Mutex::default(),
+            unacknowledged: Mutex::default(),
             dirty: Mutex::default(),
             inbound_datagrams: AtomicUsize::new(0),
         })
@@ -90,7 +100,7 @@ impl Hub {
         self.waker.wake();
     }
 
-    /// Hands an auth request to naia. One per session, so that the sessions' limit is the queue's.
+    /// Hands an auth request to the game. One per session, so that the sessions' limit is the queue's.
     pub(crate) fn push_auth(&self, address: SocketAddr, auth: Bytes) {
         lock(&self.ready).auth.push_back((address, auth));
         self.waker.wake();
@@ -111,6 +121,26 @@ impl Hub {
             }
             if let Some(item) = item {
                 return Some((address, item));
+            }
+        }
+    }
+
+    /// naia is to be told that a session's packets were delivered.
+    pub(crate) fn mark_unacknowledged(&self, session: Arc<Session>) {
+        lock(&self.unacknowledged).push_back(session);
+    }
+
+    /// The next heartbeat that tells naia so.
+    pub(crate) fn pop_heartbeat(&self) -> Option<(SocketAddr, [u8; HEARTBEAT_BYTES])> {
+        loop {
+            let session = lock(&self.unacknowledged).pop_front()?;
+            let (heartbeat, more) = session.next_heartbeat();
+            let address = session.address;
+            if more {
+                lock(&self.unacknowledged).push_front(session);
+            }
+            if let Some(heartbeat) = heartbeat {
+                return Some((address, heartbeat));
             }
         }
     }

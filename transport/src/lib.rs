@@ -1,9 +1,10 @@
 //! naia's transport for Sidereal: one encrypted WebTransport connection per peer, with three ways through
 //! it, and an in-memory network with seeded faults that behaves alike.
 //!
-//! * **naia packets**: datagrams that naia reads and writes through its `Socket` traits;
+//! * **naia packets**, which naia reads and writes through its `Socket` traits: those of the server with data go on the
+//!   stream, so that naia never has to send them again; heartbeats, pings and the handshake are datagrams;
 //! * the **lane**: datagrams beside naia's, unreliable, newest wins, for motion and inputs;
-//! * the **stream**: one reliable, ordered, back-pressured stream of frames, for shards.
+//! * the **stream**: one reliable, ordered, back-pressured stream of frames: shards' control, players' news and requests.
 //!
 //! What an application sends is only queued; [`ServerHandle::flush`] and [`ClientHandle::flush`] hand the
 //! whole tick's output over at once, so that QUIC puts it into as few packets and system calls as it can.
@@ -17,6 +18,10 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+#[cfg_attr(target_family = "wasm", allow(dead_code))]
+mod acks;
+#[cfg_attr(target_family = "wasm", allow(dead_code))]
+mod bits;
 #[cfg(not(target_family = "wasm"))]
 pub mod cert;
 pub mod client;
@@ -32,6 +37,8 @@ pub mod limits;
 mod link;
 #[cfg(not(target_family = "wasm"))]
 pub mod memory;
+#[cfg_attr(target_family = "wasm", allow(dead_code))]
+mod rate;
 #[cfg(not(target_family = "wasm"))]
 pub mod server;
 #[cfg_attr(target_family = "wasm", allow(dead_code))]
@@ -46,10 +53,9 @@ mod wire;
 pub use cert::{Identity, LiveCertificate, SELF_SIGNED_LIFETIME};
 pub use client::{ClientHandle, ClientNetwork, ClientSocket, ConnectOptions, LinkStatus, SESSION_PATH, Valve};
 pub use error::{BindError, StreamError, TransportError};
-pub use guard::{ClientMessages, Field};
-pub use limits::{Limits, MAX_AUTH_BYTES, MAX_FRAME_BYTES, MAX_LANE_BYTES};
+pub use limits::{Limits, MAX_AUTH_BYTES, MAX_FRAME_BYTES, MAX_LANE_BYTES, MAX_PLAYER_FRAME_BYTES, Rate};
 #[cfg(not(target_family = "wasm"))]
-pub use server::{AllowedOrigins, ListenerConfig, ServerConfig, ServerHandle, ServerSocket, bind};
+pub use server::{AllowedOrigins, ListenerConfig, ServerConfig, ServerHandle, ServerSocket, bind, network_of};
 pub use stats::{ClientStats, ServerStats};
 pub use waker::Waker;
 pub use wire::{CERTIFICATES_DIFFER, VERSIONS_DIFFER};
@@ -57,9 +63,9 @@ pub use wire::{CERTIFICATES_DIFFER, VERSIONS_DIFFER};
 /// What a peer is. Each kind has a listener of its own, and a credential of one is refused on the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum PeerKind {
-    /// A player's client (or a bot): datagrams only, its stream frames are refused.
+    /// A player's client (or a bot): bounded in all that it sends.
     Player,
-    /// A shard: datagrams and the stream.
+    /// A shard: trusted with more.
     Shard,
 }
 

@@ -9,17 +9,20 @@
 //! peer reads up to it and then closes the connection. So nothing that was queued before a close is lost.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::pin::pin;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
+use sidereal_process::crash::{contain_task, fault_point};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use wtransport::error::ConnectionError;
 use wtransport::{Connection, RecvStream, SendStream, VarInt, quinn};
 
 use crate::hub::Hub;
 use crate::limits::Limits;
-use crate::session::{Next, OutDatagram, Session};
+use crate::session::{End, Next, OutDatagram, Session};
 use crate::wire::{Frame, MAX_FRAME_BODY_BYTES, Malformed, clean_reason, framed};
 use crate::{PeerKind, wire};
 
@@ -27,6 +30,11 @@ use crate::{PeerKind, wire};
 const CODE_OK: VarInt = VarInt::from_u32(0);
 /// Close code of a session that was ended for what its peer did.
 const CODE_VIOLATION: VarInt = VarInt::from_u32(1);
+/// Close code of a session that failed at this end.
+const CODE_FAILED: VarInt = VarInt::from_u32(2);
+
+/// Why a session ends whose own code panicked.
+pub(crate) const FAILED: &str = "this session has failed at the end that closes it, which has logged why; try again";
 
 /// Streams that a peer may have open: HTTP/3's session stream, ours, and two to spare.
 const MAX_BIDI_STREAMS: u32 = 4;
@@ -36,14 +44,19 @@ const MAX_UNI_STREAMS: u32 = 8;
 const DATAGRAM_RECEIVE_BUFFER_BYTES: usize = 512 << 10;
 /// Stream flow control for shards: a bulk transfer in some round trips.
 const SHARD_STREAM_WINDOW_BYTES: u32 = 4 << 20;
-/// Stream flow control for players, who send an auth request and nothing else.
+/// Stream flow control for players: short requests up, and the same window down, which a browser or a native client
+/// empties at once.
 const PLAYER_STREAM_WINDOW_BYTES: u32 = 64 << 10;
+/// What QUIC keeps of what a peer has not acknowledged: past it, frames wait in the session's bounded queue.
+const PLAYER_SEND_WINDOW_BYTES: u64 = 1 << 20;
+/// Frames are handed to QUIC in pieces of about this size.
+const CHUNK_BYTES: usize = 32 << 10;
 
 /// quinn's settings, the same for both ends of a connection of this kind.
 pub(crate) fn transport_config(limits: &Limits, kind: PeerKind) -> quinn::TransportConfig {
-    let window = match kind {
-        PeerKind::Player => PLAYER_STREAM_WINDOW_BYTES,
-        PeerKind::Shard => SHARD_STREAM_WINDOW_BYTES,
+    let (window, send_window) = match kind {
+        PeerKind::Player => (PLAYER_STREAM_WINDOW_BYTES, PLAYER_SEND_WINDOW_BYTES),
+        PeerKind::Shard => (SHARD_STREAM_WINDOW_BYTES, 2 * u64::from(SHARD_STREAM_WINDOW_BYTES)),
     };
     let mut config = quinn::TransportConfig::default();
     config
@@ -51,7 +64,7 @@ pub(crate) fn transport_config(limits: &Limits, kind: PeerKind) -> quinn::Transp
         .max_concurrent_uni_streams(MAX_UNI_STREAMS.into())
         .stream_receive_window(window.into())
         .receive_window((2 * window).into())
-        .send_window(2 * u64::from(SHARD_STREAM_WINDOW_BYTES))
+        .send_window(send_window)
         .datagram_receive_buffer_size(Some(DATAGRAM_RECEIVE_BUFFER_BYTES))
         .datagram_send_buffer_size(limits.datagram_send_buffer_bytes)
         .keep_alive_interval(Some(limits.keep_alive))
@@ -127,6 +140,7 @@ fn put_varint(out: &mut BytesMut, value: u64) {
 pub(crate) async fn run_flusher(hub: Arc<Hub>) {
     let mut datagrams = Vec::new();
     loop {
+        fault_point("net");
         hub.flush_wake.notified().await;
         flush_now(&hub, &mut datagrams);
     }
@@ -147,34 +161,74 @@ pub(crate) fn flush_now(hub: &Hub, datagrams: &mut Vec<OutDatagram>) {
 
 /// Runs an open session until its connection is over.
 pub(crate) async fn run(session: Arc<Session>, connection: Connection, send: SendStream, recv: RecvStream) {
-    let writer = tokio::spawn(write_stream(session.clone(), connection.clone(), send));
-    let datagrams = tokio::spawn(read_datagrams(session.clone(), connection.clone()));
-    let reader = tokio::spawn(read_stream(session.clone(), connection.clone(), recv));
+    let _ending = EndOnPanic { session: session.clone(), connection: connection.clone() };
+    let writer = spawn_part(&connection, write_stream(session.clone(), connection.clone(), send));
+    let datagrams = spawn_part(&connection, read_datagrams(session.clone(), connection.clone()));
+    let reader = spawn_part(&connection, read_stream(session.clone(), connection.clone(), recv));
 
     let error = connection.closed().await;
     // What arrived before the end is still read, when the main loop takes it: at most a window's worth.
-    let goodbye = reader.await.ok().flatten();
+    let goodbye = reader.await.ok().flatten().flatten();
     writer.abort();
     datagrams.abort();
     session.on_closed(&goodbye.unwrap_or_else(|| explain(&error, session.hub.limits.idle_timeout)));
 }
 
+/// Runs a part of a session. One that panics ends the session, and nothing else: without it the session would live on
+/// deaf or dumb.
+fn spawn_part<T: Send + 'static>(
+    connection: &Connection,
+    part: impl Future<Output = T> + Send + 'static,
+) -> JoinHandle<Option<T>> {
+    let connection = connection.clone();
+    tokio::spawn(async move {
+        let done = contain_task(part).await;
+        if let Err(panicked) = &done {
+            tracing::error!(remote = %connection.remote_address(), %panicked, "a session's part");
+            connection.close(CODE_FAILED, FAILED.as_bytes());
+        }
+        done.ok()
+    })
+}
+
+/// Ends a session whose own task panics.
+pub(crate) struct EndOnPanic {
+    pub(crate) session: Arc<Session>,
+    pub(crate) connection: Connection,
+}
+
+impl Drop for EndOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.connection.close(CODE_FAILED, FAILED.as_bytes());
+            self.session.on_closed(FAILED);
+        }
+    }
+}
+
 async fn read_datagrams(session: Arc<Session>, connection: Connection) {
     while let Ok(datagram) = connection.receive_datagram().await {
-        session.on_datagram(&datagram);
+        fault_point("session-part");
+        session.on_datagram(&datagram, now_ms());
     }
 }
 
 async fn write_stream(session: Arc<Session>, connection: Connection, mut send: SendStream) {
+    let mut chunk = BytesMut::new();
     loop {
-        match session.next_out() {
-            Next::Frame(payload) => {
-                if send.write_all(&Frame::data_header(payload.len())).await.is_err()
-                    || send.write_all(&payload).await.is_err()
-                {
-                    return;
-                }
+        let next = session.next_out();
+        if let Next::Frame(frame) = &next {
+            frame.write(&mut chunk);
+        }
+        let is_whole = chunk.len() >= CHUNK_BYTES || !matches!(next, Next::Frame(_));
+        if is_whole && !chunk.is_empty() {
+            if !write_chunk(&session, &connection, &mut send, &chunk).await {
+                return;
             }
+            chunk.clear();
+        }
+        match next {
+            Next::Frame(_) => {}
             Next::Wait => session.writer_wake.notified().await,
             Next::Close(close) if close.at_once => {
                 connection.close(CODE_VIOLATION, close.reason.as_bytes());
@@ -193,6 +247,34 @@ async fn write_stream(session: Arc<Session>, connection: Connection, mut send: S
             }
         }
     }
+}
+
+/// Hands bytes to QUIC, which takes no more than the peer reads; false when the connection is over. A peer that does not
+/// read holds up no close: one at once ends the connection now, another one after the drain deadline.
+async fn write_chunk(session: &Session, connection: &Connection, send: &mut SendStream, chunk: &[u8]) -> bool {
+    let mut write = pin!(send.write_all(chunk));
+    let close = loop {
+        if let Some(close) = session.close_request() {
+            break close;
+        }
+        tokio::select! {
+            written = &mut write => return written.is_ok(),
+            () = session.writer_wake.notified() => {}
+        }
+    };
+    let (limit, code) =
+        if close.at_once { (Duration::ZERO, CODE_VIOLATION) } else { (session.hub.limits.drain_deadline, CODE_OK) };
+    let is_written = matches!(timeout(limit, write).await, Ok(Ok(())));
+    if !is_written {
+        connection.close(code, close.reason.as_bytes());
+    }
+    is_written
+}
+
+/// The time that rates go by, from some moment on.
+fn now_ms() -> u64 {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Reads frames until the stream or the connection ends. Gives the peer's reason if it said goodbye.
@@ -215,7 +297,16 @@ async fn read_stream(session: Arc<Session>, connection: Connection, mut recv: Re
                         return None;
                     }
                 }
-                session.on_frame(payload);
+                session.on_frame(payload, now_ms());
+            }
+            Ok(Frame::Naia(packet)) => {
+                while session.end == End::Client && !session.has_naia_room() {
+                    session.room_wake.notified().await;
+                    if session.close_request().is_some_and(|close| close.at_once) {
+                        return None;
+                    }
+                }
+                session.on_naia_frame(packet);
             }
             Ok(Frame::Goodbye(reason)) => {
                 connection.close(CODE_OK, reason.as_bytes());

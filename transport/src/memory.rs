@@ -20,7 +20,7 @@ use crate::hub::{Hub, lock};
 use crate::limits::Limits;
 use crate::server::{self, Registry, ServerHandle, ServerSocket};
 use crate::session::{CloseRequest, End, Next, Session};
-use crate::wire::{AuthReply, AuthRequest};
+use crate::wire::{AuthReply, AuthRequest, FrameWay, OutFrame};
 
 /// What a link does to what goes through it, in each direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -70,9 +70,14 @@ struct Link {
     conditions: Option<LinkConditions>,
     up: Direction,
     down: Direction,
+    /// What becomes of each datagram of the client, if it is a hostile one.
+    tamper: Option<Tamper>,
     cut_since: Option<u64>,
     over: bool,
 }
+
+/// Makes none, one or several datagrams of one.
+type Tamper = Box<dyn FnMut(&[u8]) -> Vec<Vec<u8>> + Send>;
 
 /// One direction of a link.
 struct Direction {
@@ -88,7 +93,7 @@ struct Direction {
 enum StreamItem {
     Auth(Bytes),
     Reply(AuthReply),
-    Frame(Bytes),
+    Frame(OutFrame),
     Close(CloseRequest),
 }
 
@@ -155,7 +160,7 @@ impl Direction {
     fn push(&mut self, now_ms: u64, conditions: &LinkConditions, item: StreamItem) {
         let due = self.frame_due(now_ms, conditions);
         if let StreamItem::Frame(frame) = &item {
-            self.frame_bytes += frame.len();
+            self.frame_bytes += frame.payload.len();
         }
         self.frames.push_back((due, item));
     }
@@ -188,7 +193,7 @@ impl MemoryNetwork {
     /// word; [`ServerHandle::shutdown`] first ends them cleanly.
     pub fn server(&self, protocol_version: u32) -> (ServerHandle, ServerSocket) {
         let mut net = lock(&self.shared);
-        let registry = Registry::new(Hub::new(net.limits.clone()), protocol_version);
+        let registry = Registry::new(net.limits.clone(), protocol_version);
         net.server = Some(Arc::downgrade(&registry));
         let backend = Box::new(ServerEnd { net: self.shared.clone(), registry: registry.clone() });
         ServerHandle::new(server::Core { registry, backend, gate: Default::default() })
@@ -230,6 +235,7 @@ impl MemoryNetwork {
             conditions,
             up: Direction::new(seed, index, true),
             down: Direction::new(seed, index, false),
+            tamper: None,
             cut_since: None,
             over: false,
         });
@@ -258,6 +264,13 @@ impl MemoryNetwork {
     pub fn set_conditions_of(&self, client: &ClientHandle, conditions: impl Into<Option<LinkConditions>>) {
         if let Some(link) = lock(&self.shared).link_of(client) {
             link.conditions = conditions.into();
+        }
+    }
+
+    /// Makes a client hostile: from now on each of its datagrams, with its prefix, becomes what `tamper` makes of it.
+    pub fn tamper(&self, client: &ClientHandle, tamper: impl FnMut(&[u8]) -> Vec<Vec<u8>> + Send + 'static) {
+        if let Some(link) = lock(&self.shared).link_of(client) {
+            link.tamper = Some(Box::new(tamper));
         }
     }
 
@@ -301,11 +314,17 @@ impl Net {
             let conditions = link.conditions.unwrap_or(self.conditions);
             let to_server = session.end == End::Client;
             let direction = if to_server { &mut link.up } else { &mut link.down };
+            let mut outgoing: Vec<Bytes> = Vec::with_capacity(datagrams.len());
             for datagram in datagrams.drain(..) {
                 let mut bytes = BytesMut::with_capacity(1 + datagram.payload.len());
                 bytes.put_u8(datagram.prefix);
                 bytes.put_slice(&datagram.payload);
-                let bytes = bytes.freeze();
+                match link.tamper.as_mut().filter(|_| to_server) {
+                    Some(tamper) => outgoing.extend(tamper(&bytes).into_iter().map(Bytes::from)),
+                    None => outgoing.push(bytes.freeze()),
+                }
+            }
+            for bytes in outgoing {
                 for due_ms in direction.datagram_dues(self.now_ms, &conditions) {
                     self.datagrams.push(Reverse(InFlight {
                         due_ms,
@@ -364,7 +383,7 @@ impl Net {
             }
             let receiver = if packet.to_server { link.server.as_ref() } else { Some(&link.client) };
             if let Some(receiver) = receiver {
-                receiver.on_datagram(&packet.datagram);
+                receiver.on_datagram(&packet.datagram, self.now_ms);
             }
         }
         for index in 0..self.links.len() {
@@ -400,7 +419,11 @@ impl Net {
             match direction.frames.front() {
                 Some((due_ms, _)) if *due_ms > now_ms => return,
                 Some((_, StreamItem::Frame(frame))) => {
-                    if receiver.as_ref().is_some_and(|receiver| !receiver.has_stream_room(frame.len())) {
+                    let has_room = |receiver: &Arc<Session>| match frame.way {
+                        FrameWay::Data => receiver.has_stream_room(frame.payload.len()),
+                        FrameWay::Naia => receiver.has_naia_room(),
+                    };
+                    if receiver.as_ref().is_some_and(|receiver| !has_room(receiver)) {
                         return;
                     }
                 }
@@ -416,8 +439,11 @@ impl Net {
                     self.end(index, &reason);
                 }
                 (StreamItem::Frame(frame), Some(receiver)) => {
-                    direction.frame_bytes -= frame.len();
-                    receiver.on_frame(frame);
+                    direction.frame_bytes -= frame.payload.len();
+                    match frame.way {
+                        FrameWay::Data => receiver.on_frame(frame.payload, now_ms),
+                        FrameWay::Naia => receiver.on_naia_frame(frame.payload),
+                    }
                 }
                 (StreamItem::Close(close), _) => self.end(index, &close.reason),
                 (_, None) => {}
@@ -477,7 +503,14 @@ impl server::Backend for ServerEnd {
     }
 
     fn flush(&self) {
-        lock(&self.net).flush(&self.registry.hub);
+        for hub in self.registry.hubs() {
+            lock(&self.net).flush(hub);
+        }
+    }
+
+    fn is_running(&self) -> bool {
+        let ours = |server: &Weak<Registry>| std::ptr::eq(server.as_ptr(), Arc::as_ptr(&self.registry));
+        lock(&self.net).server.as_ref().is_some_and(ours)
     }
 
     fn shutdown(&self) {
@@ -495,7 +528,7 @@ impl Drop for ServerEnd {
         let mut net = lock(&self.net);
         let now_ms = net.now_ms;
         for link in &mut net.links {
-            let ours = |server: &Arc<Session>| Arc::ptr_eq(&server.hub, &self.registry.hub);
+            let ours = |server: &Arc<Session>| Arc::ptr_eq(&server.hub, self.registry.hub(server.kind));
             // Those that were closed still have their goodbye on the way.
             if link.server.as_ref().is_some_and(|s| ours(s) && s.close_request().is_none()) {
                 link.cut_since.get_or_insert(now_ms);

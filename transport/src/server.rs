@@ -1,6 +1,7 @@
 //! The server's end: listeners, sessions, and the handles for naia and for the game. Runs in the
 //! replication server.
 
+mod door;
 mod endpoint;
 mod handle;
 mod naia;
@@ -8,6 +9,7 @@ mod origin;
 
 use std::net::SocketAddr;
 
+pub use door::network_of;
 pub use handle::ServerHandle;
 pub use naia::ServerSocket;
 pub use origin::AllowedOrigins;
@@ -48,7 +50,7 @@ pub struct ServerConfig {
     pub limits: Limits,
 }
 
-/// Binds all listeners and starts the network thread.
+/// Binds all listeners and starts a network thread for each.
 ///
 /// # Errors
 /// When a listener cannot be bound (the text names it, its address and what to do), or the certificate

@@ -12,13 +12,15 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use crate::PeerKind;
+use crate::acks::{self, Acks, HEARTBEAT_BYTES};
 use crate::error::StreamError;
 use crate::guard::Guard;
 use crate::hub::{Hub, lock};
-use crate::limits::{MAX_FRAME_BYTES, MAX_LANE_BYTES, MAX_NAIA_PACKET_BYTES};
+use crate::limits::{Limits, MAX_FRAME_BYTES, MAX_LANE_BYTES, MAX_NAIA_PACKET_BYTES, MAX_PLAYER_FRAME_BYTES};
 #[cfg(not(target_family = "wasm"))]
 use crate::link::QuicLink;
-use crate::wire::{AuthReply, LANE_PREFIX, NAIA_PREFIX, cut};
+use crate::rate::Bucket;
+use crate::wire::{AuthReply, FrameWay, LANE_PREFIX, NAIA_PREFIX, OutFrame, cut};
 
 /// What can be read from a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +63,7 @@ pub(crate) struct CloseRequest {
 /// What the network side's stream writer does next.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Next {
-    Frame(Bytes),
+    Frame(OutFrame),
     Close(CloseRequest),
     Wait,
 }
@@ -84,12 +86,56 @@ pub(crate) struct Session {
     pub(crate) writer_wake: Notify,
     /// Wakes the stream's reader, which waits for room.
     pub(crate) room_wake: Notify,
+    /// Bytes of frames that may wait to be sent, and to be read.
+    stream_limits: StreamLimits,
     /// The real network's way to send; not set in memory.
     #[cfg(not(target_family = "wasm"))]
     pub(crate) quic: OnceLock<QuicLink>,
     /// The number of the session's link in a network in memory; not set otherwise.
     pub(crate) memory_link: OnceLock<usize>,
     inner: Mutex<Inner>,
+}
+
+struct StreamLimits {
+    outbound_bytes: usize,
+    inbound_bytes: usize,
+}
+
+/// What a player may send; `None` of everybody else.
+struct PlayerRates {
+    naia: Bucket,
+    lane: Bucket,
+    frames: Bucket,
+    excess: Bucket,
+}
+
+impl PlayerRates {
+    fn new(limits: &Limits) -> Self {
+        Self {
+            naia: Bucket::new(limits.player_naia_packets),
+            lane: Bucket::new(limits.player_lane_datagrams),
+            frames: Bucket::new(limits.player_frames),
+            excess: Bucket::new(limits.player_excess),
+        }
+    }
+
+    fn of(&mut self, way: Inbound) -> &mut Bucket {
+        match way {
+            Inbound::Naia => &mut self.naia,
+            Inbound::Lane => &mut self.lane,
+            Inbound::Stream | Inbound::Closed => &mut self.frames,
+        }
+    }
+}
+
+/// Whether something that came may be read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Admission {
+    Read,
+    /// Over its rate.
+    Drop,
+    /// And far over it.
+    Flood,
 }
 
 struct Inner {
@@ -104,10 +150,14 @@ struct Inner {
     dirty: bool,
     naia_out: VecDeque<Bytes>,
     lane_out: VecDeque<Bytes>,
-    stream_out: VecDeque<Bytes>,
+    stream_out: VecDeque<OutFrame>,
     stream_out_bytes: usize,
 
     guard: Guard,
+    acks: Acks,
+    rates: Option<PlayerRates>,
+    /// Something was read since somebody last asked.
+    heard: bool,
     violations: u32,
     naia_in: InQueue,
     lane_in: InQueue,
@@ -139,8 +189,32 @@ impl InQueue {
     }
 }
 
+impl Inner {
+    fn admission(&mut self, way: Inbound, now_ms: u64) -> Admission {
+        let Some(rates) = &mut self.rates else { return Admission::Read };
+        if rates.of(way).take(now_ms) {
+            Admission::Read
+        } else if rates.excess.take(now_ms) {
+            Admission::Drop
+        } else {
+            Admission::Flood
+        }
+    }
+}
+
 impl Session {
     pub(crate) fn new(hub: Arc<Hub>, end: End, kind: PeerKind, address: SocketAddr) -> Arc<Self> {
+        let limits = &hub.limits;
+        let is_player = end == End::Server && kind == PeerKind::Player;
+        let stream_limits = if is_player {
+            StreamLimits {
+                outbound_bytes: limits.outbound_player_stream_bytes,
+                inbound_bytes: limits.inbound_player_stream_bytes,
+            }
+        } else {
+            StreamLimits { outbound_bytes: limits.outbound_stream_bytes, inbound_bytes: limits.inbound_stream_bytes }
+        };
+        let rates = is_player.then(|| PlayerRates::new(limits));
         Arc::new(Self {
             address,
             kind,
@@ -148,6 +222,7 @@ impl Session {
             hub,
             writer_wake: Notify::new(),
             room_wake: Notify::new(),
+            stream_limits,
             #[cfg(not(target_family = "wasm"))]
             quic: OnceLock::new(),
             memory_link: OnceLock::new(),
@@ -165,6 +240,9 @@ impl Session {
                 stream_out: VecDeque::new(),
                 stream_out_bytes: 0,
                 guard: Guard::default(),
+                acks: Acks::default(),
+                rates,
+                heard: false,
                 violations: 0,
                 naia_in: InQueue::default(),
                 lane_in: InQueue::default(),
@@ -178,8 +256,32 @@ impl Session {
 
     // Application side: sending.
 
+    /// A packet of naia's. What a server's packet holds of entities must arrive, so it goes on the stream, and naia is told
+    /// that it did: see [`acks`]. A peer for which there is no room any more is closed.
     pub(crate) fn send_naia(self: &Arc<Self>, packet: &[u8]) {
-        self.send_datagram(NAIA_PREFIX, Bytes::copy_from_slice(packet));
+        let payload = Bytes::copy_from_slice(packet);
+        if self.end == End::Client {
+            return self.send_datagram(NAIA_PREFIX, payload);
+        }
+        if lock(&self.inner).acks.on_sent(packet) {
+            self.hub.mark_unacknowledged(self.clone());
+        }
+        if !acks::is_data(packet) {
+            return self.send_datagram(NAIA_PREFIX, payload);
+        }
+        if self.send_frame(OutFrame { way: FrameWay::Naia, payload }) == Err(StreamError::Full) {
+            self.close_for_backlog();
+        }
+    }
+
+    /// Ends a session whose peer does not read what it must be sent.
+    fn close_for_backlog(self: &Arc<Self>) {
+        let reason = "too much waits to be sent to you: the connection is too slow";
+        if self.request_close(reason, true) {
+            tracing::warn!(session = %self.address, remote = ?self.remote(), "session closed: its peer does not read");
+            self.hub.counters.closed_for_backlog.one();
+            self.hub.wake_network();
+        }
     }
 
     pub(crate) fn send_lane(self: &Arc<Self>, payload: Bytes) {
@@ -211,23 +313,35 @@ impl Session {
         self.mark_dirty(&mut inner);
     }
 
+    /// A frame of the game's. To a player there are no half measures: when there is no room, the session is closed.
     pub(crate) fn send_stream(self: &Arc<Self>, payload: Bytes) -> Result<(), StreamError> {
         if payload.len() > MAX_FRAME_BYTES {
             return Err(StreamError::TooLarge);
         }
+        let sent = self.send_frame(OutFrame { way: FrameWay::Data, payload });
+        if sent == Err(StreamError::Full) {
+            self.hub.counters.frames_refused_full.one();
+            if self.end == End::Server && self.kind == PeerKind::Player {
+                self.close_for_backlog();
+                return Err(StreamError::Closed);
+            }
+        }
+        sent
+    }
+
+    fn send_frame(self: &Arc<Self>, frame: OutFrame) -> Result<(), StreamError> {
+        let bytes = frame.payload.len();
         let mut inner = lock(&self.inner);
         if inner.phase != Phase::Open {
             drop(inner);
             self.hub.counters.sends_to_closed.one();
             return Err(StreamError::Closed);
         }
-        if inner.stream_out_bytes + payload.len() > self.hub.limits.outbound_stream_bytes {
-            drop(inner);
-            self.hub.counters.frames_refused_full.one();
+        if inner.stream_out_bytes + bytes > self.stream_limits.outbound_bytes {
             return Err(StreamError::Full);
         }
-        inner.stream_out_bytes += payload.len();
-        inner.stream_out.push_back(payload);
+        inner.stream_out_bytes += bytes;
+        inner.stream_out.push_back(frame);
         self.mark_dirty(&mut inner);
         Ok(())
     }
@@ -301,6 +415,9 @@ impl Session {
                 drop(inner);
                 if popped.0.is_some() {
                     self.hub.free_inbound_places(1);
+                    if self.end == End::Client && way == Inbound::Naia {
+                        self.room_wake.notify_one();
+                    }
                 }
                 popped
             }
@@ -321,8 +438,24 @@ impl Session {
         }
     }
 
+    /// Whether anything was read since the last call.
+    pub(crate) fn take_heard(&self) -> bool {
+        std::mem::take(&mut lock(&self.inner).heard)
+    }
+
+    /// The next heartbeat that tells naia what was delivered, and whether there are more.
+    pub(crate) fn next_heartbeat(&self) -> (Option<[u8; HEARTBEAT_BYTES]>, bool) {
+        let acks = &mut lock(&self.inner).acks;
+        (acks.next_heartbeat(), acks.is_waiting())
+    }
+
     pub(crate) fn phase(&self) -> Phase {
         lock(&self.inner).phase.clone()
+    }
+
+    /// Whether naia's handshake has begun: the peer has told naia who it is.
+    pub(crate) fn has_identified(&self) -> bool {
+        lock(&self.inner).guard.has_identified()
     }
 
     pub(crate) fn remote(&self) -> Option<SocketAddr> {
@@ -370,10 +503,20 @@ impl Session {
     pub(crate) fn next_out(&self) -> Next {
         let mut inner = lock(&self.inner);
         if let Some(frame) = inner.stream_out.pop_front() {
-            inner.stream_out_bytes -= frame.len();
+            let bytes = frame.payload.len();
+            inner.stream_out_bytes -= bytes;
             drop(inner);
-            self.hub.counters.frames_sent.one();
-            self.hub.counters.frame_bytes_sent.add(frame.len() as u64);
+            let counters = &self.hub.counters;
+            match frame.way {
+                FrameWay::Data => {
+                    counters.frames_sent.one();
+                    counters.frame_bytes_sent.add(bytes as u64);
+                }
+                FrameWay::Naia => {
+                    counters.naia_frames_sent.one();
+                    counters.naia_bytes_sent.add(bytes as u64);
+                }
+            }
             return Next::Frame(frame);
         }
         match &inner.close {
@@ -401,8 +544,8 @@ impl Session {
         lock(&self.inner).remote = Some(remote);
     }
 
-    /// A datagram came, with its prefix.
-    pub(crate) fn on_datagram(self: &Arc<Self>, datagram: &[u8]) {
+    /// A datagram came, with its prefix, at this time of the network's.
+    pub(crate) fn on_datagram(self: &Arc<Self>, datagram: &[u8], now_ms: u64) {
         let Some((&prefix, payload)) = datagram.split_first() else {
             return self.on_violation("an empty datagram");
         };
@@ -412,31 +555,33 @@ impl Session {
             return;
         }
         let way = match prefix {
-            NAIA_PREFIX if payload.len() > MAX_NAIA_PACKET_BYTES => {
-                drop(inner);
-                counters.naia_packets_refused.one();
-                return self.on_violation("an oversize naia packet");
-            }
-            NAIA_PREFIX => {
-                if self.end == End::Server
-                    && let Err(refused) = inner.guard.check(payload, self.hub.client_messages.get())
-                {
-                    drop(inner);
-                    counters.naia_packets_refused.one();
-                    return self.on_violation(refused.0);
-                }
-                Inbound::Naia
-            }
-            LANE_PREFIX if payload.len() > MAX_LANE_BYTES => {
-                drop(inner);
-                return self.on_violation("an oversize lane datagram");
-            }
+            NAIA_PREFIX => Inbound::Naia,
             LANE_PREFIX => Inbound::Lane,
             _ => {
                 drop(inner);
                 return self.on_violation("a datagram of an unknown kind");
             }
         };
+        match inner.admission(way, now_ms) {
+            Admission::Read => {}
+            too_much => {
+                drop(inner);
+                return self.on_excess(too_much);
+            }
+        }
+        let refused = match way {
+            Inbound::Naia if payload.len() > MAX_NAIA_PACKET_BYTES => Some("an oversize naia packet"),
+            Inbound::Naia if self.end == End::Server => inner.guard.check(payload).err().map(|refused| refused.0),
+            Inbound::Lane if payload.len() > MAX_LANE_BYTES => Some("an oversize lane datagram"),
+            _ => None,
+        };
+        if let Some(refused) = refused {
+            drop(inner);
+            if way == Inbound::Naia {
+                counters.naia_packets_refused.one();
+            }
+            return self.on_violation(refused);
+        }
         let waiting = inner.naia_in.items.len() + inner.lane_in.items.len();
         if waiting >= self.hub.limits.inbound_datagrams_per_session || !self.hub.take_inbound_place() {
             drop(inner);
@@ -445,16 +590,20 @@ impl Session {
             self.hub.waker.wake();
             return;
         }
+        inner.heard = true;
         // Copied, so that a small payload does not keep the big receive buffer that it came in.
-        let item = Bytes::copy_from_slice(payload);
         let list = if way == Inbound::Naia {
             counters.naia_packets_received.one();
             counters.naia_bytes_received.add(payload.len() as u64);
-            inner.naia_in.push(item)
+            let mut packet = payload.to_vec();
+            if self.end == End::Server {
+                inner.acks.stamp(&mut packet);
+            }
+            inner.naia_in.push(packet.into())
         } else {
             counters.lane_received.one();
             counters.lane_bytes_received.add(payload.len() as u64);
-            inner.lane_in.push(item)
+            inner.lane_in.push(Bytes::copy_from_slice(payload))
         };
         drop(inner);
         if list {
@@ -462,22 +611,62 @@ impl Session {
         }
     }
 
+    /// A player sends more than it may.
+    fn on_excess(self: &Arc<Self>, admission: Admission) {
+        self.hub.counters.over_rate.one();
+        if admission == Admission::Flood {
+            self.close_for_violation("far more was sent than any honest client sends");
+        }
+    }
+
+    /// Whether naia's packets of the stream may be queued now. At a client's end alone.
+    pub(crate) fn has_naia_room(&self) -> bool {
+        lock(&self.inner).naia_in.items.len() < self.hub.limits.inbound_datagrams_per_session
+    }
+
+    /// A naia packet came on the stream. The caller has waited for room.
+    pub(crate) fn on_naia_frame(self: &Arc<Self>, packet: Bytes) {
+        if self.end == End::Server || packet.len() > MAX_NAIA_PACKET_BYTES {
+            self.on_violation("a naia packet on the stream");
+            self.close_for_violation("a naia packet on the stream, which only the server sends");
+            return;
+        }
+        if !self.hub.take_inbound_place() {
+            return self.close_for_violation("no place for a naia packet that must not be lost");
+        }
+        self.hub.counters.naia_frames_received.one();
+        self.hub.counters.naia_bytes_received.add(packet.len() as u64);
+        // Copied, so that it does not keep the frame's buffer.
+        let list = lock(&self.inner).naia_in.push(Bytes::copy_from_slice(&packet));
+        if list {
+            self.hub.mark_ready(self.clone(), Inbound::Naia);
+        }
+    }
+
     /// Whether a frame of `bytes` may be queued now. One frame always may, when nothing waits.
     pub(crate) fn has_stream_room(&self, bytes: usize) -> bool {
         let inner = lock(&self.inner);
-        inner.stream_in_bytes == 0 || inner.stream_in_bytes + bytes <= self.hub.limits.inbound_stream_bytes
+        inner.stream_in_bytes == 0 || inner.stream_in_bytes + bytes <= self.stream_limits.inbound_bytes
     }
 
-    /// A data frame came. The caller has waited for room.
-    pub(crate) fn on_frame(self: &Arc<Self>, payload: Bytes) {
-        if self.end == End::Server && self.kind == PeerKind::Player {
-            self.on_violation("a stream frame of a player");
-            self.close_for_violation("a player sent a stream frame, which only shards may");
-            return;
+    /// A data frame came, at this time of the network's. The caller has waited for room.
+    pub(crate) fn on_frame(self: &Arc<Self>, payload: Bytes, now_ms: u64) {
+        let mut inner = lock(&self.inner);
+        if inner.rates.is_some() && payload.len() > MAX_PLAYER_FRAME_BYTES {
+            drop(inner);
+            self.on_violation("an oversize frame of a player");
+            return self.close_for_violation("a frame that is longer than any honest client's");
+        }
+        match inner.admission(Inbound::Stream, now_ms) {
+            Admission::Read => {}
+            too_much => {
+                drop(inner);
+                return self.on_excess(too_much);
+            }
         }
         self.hub.counters.frames_received.one();
         self.hub.counters.frame_bytes_received.add(payload.len() as u64);
-        let mut inner = lock(&self.inner);
+        inner.heard = true;
         inner.stream_in_bytes += payload.len();
         let list = inner.stream_in.push(payload);
         drop(inner);

@@ -65,6 +65,10 @@ counters! {
         lane_bytes_sent,
         /// Bytes of lane payloads received.
         lane_bytes_received,
+        /// naia packets with data handed to the network, as frames of the stream.
+        naia_frames_sent,
+        /// naia packets with data received as frames of the stream.
+        naia_frames_received,
         /// Stream frames handed to the network.
         frames_sent,
         /// Stream frames received.
@@ -73,7 +77,7 @@ counters! {
         frame_bytes_sent,
         /// Bytes of stream frames received.
         frame_bytes_received,
-        /// Calls of `flush` that had something to send.
+        /// Calls of `flush` that had something to send, for each network thread that had.
         flushes,
         /// Lane payloads over the size limit, refused.
         lane_oversize,
@@ -87,8 +91,12 @@ counters! {
         datagrams_too_large,
         /// Datagrams dropped on arrival because the session's or the server's share was full.
         inbound_dropped,
+        /// Datagrams and frames of players beyond their rates, dropped on arrival.
+        over_rate,
         /// Stream frames refused because the outbound queue was full.
         frames_refused_full,
+        /// Sessions closed because their peer did not read what it was sent.
+        closed_for_backlog,
         /// Sends to a session that is not open (any more).
         sends_to_closed,
         /// What no honest peer sends: malformed, oversize, unexpected.
@@ -107,8 +115,12 @@ counters! {
         attempts,
         /// Attempts turned away because too many were pending.
         refused_pending,
-        /// Attempts turned away because their address, or the server, had too many sessions.
+        /// Attempts turned away because their network, or all together, had too many sessions.
         refused_sessions,
+        /// Attempts left without an answer because their network starts too many handshakes.
+        ignored_network_rate,
+        /// Attempts left without an answer because all networks together start too many handshakes.
+        ignored_total_rate,
         /// Attempts that were told to prove their address first.
         retried,
         /// Attempts that failed before an auth request was read: TLS, HTTP/3, path, time.

@@ -8,7 +8,8 @@
 //!           | 2 | reason (UTF-8)              rejected
 //! frame     = 0 | payload                     data
 //!           | 1 | reason (UTF-8)              goodbye: nothing follows
-//! datagram  = 0 | naia packet
+//!           | 2 | naia packet with data       from the server only
+//! datagram  = 0 | naia packet without data
 //!           | 1 | lane payload
 //! ```
 //!
@@ -62,6 +63,34 @@ pub(crate) enum AuthReply {
 pub(crate) enum Frame {
     Data(Bytes),
     Goodbye(String),
+    Naia(Bytes),
+}
+
+/// What a frame that is queued holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OutFrame {
+    pub(crate) way: FrameWay,
+    pub(crate) payload: Bytes,
+}
+
+/// Whose frame it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FrameWay {
+    Data,
+    Naia,
+}
+
+impl OutFrame {
+    /// Appends the whole frame, with its length.
+    pub(crate) fn write(&self, out: &mut BytesMut) {
+        out.reserve(5 + self.payload.len());
+        out.put_slice(&length(self.payload.len() + 1));
+        out.put_u8(match self.way {
+            FrameWay::Data => 0,
+            FrameWay::Naia => 2,
+        });
+        out.put_slice(&self.payload);
+    }
 }
 
 /// A body that no honest peer of this version sends.
@@ -152,14 +181,9 @@ impl Frame {
         match body.first() {
             Some(0) => Ok(Self::Data(body.slice(1..))),
             Some(1) => Ok(Self::Goodbye(clean_reason(&body[1..]))),
+            Some(2) => Ok(Self::Naia(body.slice(1..))),
             _ => Err(Malformed("stream frame")),
         }
-    }
-
-    /// Length and tag, to be followed by the payload, which is not copied.
-    pub(crate) fn data_header(payload_bytes: usize) -> [u8; 5] {
-        let [a, b, c, d] = length(payload_bytes + 1);
-        [a, b, c, d, 0]
     }
 
     /// A whole goodbye frame, with its length.
@@ -216,6 +240,14 @@ mod tests {
         let frame = Frame::goodbye("enough");
         assert_eq!(frame[..4], 7u32.to_le_bytes());
         assert_eq!(Frame::decode(&frame.slice(4..)), Ok(Frame::Goodbye("enough".into())));
+        let payload = Bytes::from_static(b"payload");
+        let mut both = BytesMut::new();
+        OutFrame { way: FrameWay::Data, payload: payload.clone() }.write(&mut both);
+        OutFrame { way: FrameWay::Naia, payload: payload.clone() }.write(&mut both);
+        let both = both.freeze();
+        assert_eq!(both[..4], 8u32.to_le_bytes());
+        assert_eq!(Frame::decode(&both.slice(4..12)), Ok(Frame::Data(payload.clone())));
+        assert_eq!(Frame::decode(&both.slice(16..)), Ok(Frame::Naia(payload)));
     }
 
     #[test]

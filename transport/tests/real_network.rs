@@ -9,7 +9,9 @@ use bytes::Bytes;
 use common::raw::*;
 use common::*;
 use naia_bevy_client::transport::IdentityReceiverResult;
-use sidereal_transport::{ClientNetwork, ConnectOptions, Limits, LinkStatus, PeerKind, StreamError};
+use sidereal_transport::{
+    ClientNetwork, ConnectOptions, Limits, LinkStatus, MAX_PLAYER_FRAME_BYTES, PeerKind, StreamError,
+};
 
 #[test]
 fn naia_replicates_over_real_sockets() {
@@ -23,10 +25,11 @@ fn naia_replicates_over_real_sockets() {
     run_until(&mut server, &mut [&mut client], |server, _| server.seen().shouts == [5]);
 
     let user = server.seen().users[0];
-    let (_, session) = server.seen().auths[0];
+    let session = server.seen().admitted[0];
     let find = server.app.register_system(move |naia: naia_bevy_server::Server| naia.user(&user).address());
     let address = server.app.world_mut().run_system(find).unwrap();
-    assert_eq!(session, Some(address), "naia numbers its users otherwise than the transport thinks");
+    assert_eq!(session, address);
+    assert_eq!(server.handle.session_of(&user), Some(address), "naia numbers its users as the transport thinks");
     assert_eq!(server.handle.peer_kind(&address), Some(PeerKind::Player));
     assert!(server.handle.remote_addr(&address).unwrap().ip().is_loopback());
 }
@@ -270,7 +273,9 @@ fn a_server_ends_cleanly_and_its_clients_are_told_why() {
     let waker = server.handle.waker();
     serve_until(&mut server, &waker, |_| shard.handle.status() == LinkStatus::Connected);
     server.handle.send_stream(&server.sessions[1], Bytes::from_static(b"last words")).unwrap();
+    assert!(server.handle.is_running());
     server.handle.shutdown("maintenance");
+    assert!(!server.handle.is_running());
     for client in [&player, &shard] {
         wait_until(&client.handle.waker(), &mut (), |()| client.handle.is_finished(), |()| "not finished".into());
         assert_eq!(client.handle.status(), LinkStatus::Closed("maintenance".into()));
@@ -289,15 +294,50 @@ fn a_closed_player_is_told_why() {
 }
 
 #[test]
-fn a_players_stream_frame_ends_its_session() {
+fn a_player_is_heard_in_short_frames_and_a_long_one_ends_its_session() {
     let (mut server, _network, client) = connected(PeerKind::Player);
-    client.handle.send_stream(Bytes::from_static(b"I am a shard")).unwrap();
-    client.handle.flush();
     let waker = server.handle.waker();
+    client.handle.send_stream(Bytes::from(vec![7; MAX_PLAYER_FRAME_BYTES])).unwrap();
+    client.handle.flush();
+    let mut heard = Vec::new();
+    serve_until(&mut server, &waker, |server| {
+        heard.extend(server.handle.recv_stream().map(|(_, frame)| frame.len()));
+        heard == [MAX_PLAYER_FRAME_BYTES]
+    });
+    client.handle.send_stream(Bytes::from(vec![7; MAX_PLAYER_FRAME_BYTES + 1])).unwrap();
+    client.handle.flush();
     serve_until(&mut server, &waker, |server| !server.closed.is_empty());
     assert_eq!(server.handle.recv_stream(), None);
     assert_eq!(server.handle.stats().traffic.closed_for_violations, 1);
     wait_until(&client.handle.waker(), &mut (), |()| client.handle.is_finished(), |()| "not finished".into());
+}
+
+/// A player that reads nothing, while the server goes on sending: the session ends, and the server keeps no more than
+/// its limit for it.
+#[test]
+fn a_player_that_does_not_read_is_closed() {
+    let limits = Limits { outbound_player_stream_bytes: 256 << 10, ..Limits::default() };
+    let mut server = RawServer::bind_with(limits);
+    let network = ClientNetwork::new().unwrap();
+    let mut options = server.options(PeerKind::Player);
+    // The client takes a hundred bytes and then lets the stream stand, as its main loop does not read.
+    options.limits.inbound_stream_bytes = 100;
+    let client = RawClient::connect(&network, options);
+    let waker = server.handle.waker();
+    serve_until(&mut server, &waker, |_| client.handle.status() == LinkStatus::Connected);
+    let session = server.sessions[0];
+    serve_until(&mut server, &waker, |server| {
+        let _ = server.handle.send_stream(&session, Bytes::from(vec![1; 10_000]));
+        !server.closed.is_empty()
+    });
+    assert!(server.closed[0].1.contains("too slow"), "{:?}", server.closed);
+    assert_eq!(server.handle.stats().traffic.closed_for_backlog, 1);
+    // What had come can still be read, and then the client hears of the end.
+    let read_all = |(): &mut ()| {
+        while client.handle.recv_stream().is_some() {}
+        client.handle.is_finished()
+    };
+    wait_until(&client.handle.waker(), &mut (), read_all, |()| "not finished".into());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 // The page of the browser client: log in, load, fly, and say what goes wrong. It talks to the server that it came from.
 //
-// The program is loaded while the player types. What it sees is told by the event `sidereal-state`; `sidereal.look()`
-// in the console says more.
+// The program is loaded while the player types. What it sees is told by the event `sidereal-state`, and a new session
+// token by `sidereal-session`; `sidereal.look()` in the console says more.
 
 import init, { fly, look } from "./sidereal_web.js";
 
@@ -29,6 +29,18 @@ function session() {
 function keep(user, token, stay) {
   forget();
   (stay ? localStorage : sessionStorage).setItem(KEY, JSON.stringify({ user, token }));
+}
+
+/// Another token takes the place of the kept one, wherever that is. One that is not kept is another session's.
+function rotate(old, token) {
+  for (const store of [sessionStorage, localStorage]) {
+    try {
+      const kept = JSON.parse(store.getItem(KEY));
+      if (kept?.token === old) store.setItem(KEY, JSON.stringify({ ...kept, token }));
+    } catch {
+      store.removeItem(KEY);
+    }
+  }
 }
 
 function forget() {
@@ -210,9 +222,12 @@ async function comeBack() {
   step("Asking for a ticket");
   timings.asked_ms = performance.now();
   try {
-    const answer = JSON.parse(await post("/api/ticket", {}, bearer(kept.token)));
+    // Another token than before, kept before it is used: until then the old one is good.
+    const { session_token: token } = JSON.parse(await post("/api/refresh", {}, bearer(kept.token)));
+    rotate(kept.token, token);
+    const answer = JSON.parse(await post("/api/ticket", {}, bearer(token)));
     // A ticket's answer has no token: the one that was sent stays good.
-    await start(JSON.stringify({ ...answer, session_token: kept.token }));
+    await start(JSON.stringify({ ...answer, session_token: token }));
   } catch (error) {
     if (error.status === 401) forget();
     openDoor(inWords(error));
@@ -261,6 +276,7 @@ function stopped(event) {
 }
 
 window.addEventListener("sidereal-state", hear);
+window.addEventListener("sidereal-session", ({ detail: { old, token } }) => rotate(old, token));
 window.addEventListener("error", stopped);
 $("enter").addEventListener("submit", enter);
 $("again").addEventListener("click", comeBack);

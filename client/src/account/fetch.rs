@@ -1,10 +1,10 @@
 //! The calls of a client in the browser: the page has logged in, so what is left is a ticket to come back with.
 
-use super::{AccountApi, AccountError, Answer, LoginTicket, MAX_ANSWER_BYTES, REQUEST_TIMEOUT_MS, SessionToken};
+use super::{AccountApi, AccountError, Answer, MAX_ANSWER_BYTES, REQUEST_TIMEOUT_MS, SessionToken, WayIn};
 use std::sync::mpsc::{Receiver, channel};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
-use web_sys::{AbortSignal, Headers, Request, RequestCache, RequestInit, Response};
+use web_sys::{AbortSignal, CustomEvent, CustomEventInit, Headers, Request, RequestCache, RequestInit, Response};
 
 impl AccountApi {
     /// For the server that the page came from, whose origin `base` is.
@@ -12,19 +12,33 @@ impl AccountApi {
         Self { base: base.trim_end_matches('/').to_owned() }
     }
 
-    /// Asks for a ticket for the account of a session; the answer comes when the browser has it.
-    pub fn ask_for_ticket(&self, token: &SessionToken) -> Receiver<Result<LoginTicket, AccountError>> {
+    /// Asks for a ticket for the account of a session, by another token than before; the answer comes when the browser
+    /// has it. The page is told of the other token at once, by the event `sidereal-session`.
+    pub fn ask_for_way_in(&self, token: &SessionToken) -> Receiver<WayIn> {
         let (sender, answer) = channel();
         let (api, token) = (self.clone(), token.clone());
         spawn_local(async move {
-            let result = match api.post("/api/ticket", &token).await {
-                Ok(answer) => api.ticket_answered(&answer),
-                Err(reason) => Err(AccountError::Unreachable { address: api.base.clone(), reason }),
-            };
             // Nobody waits for it when the player has left meanwhile.
-            let _ = sender.send(result);
+            let _ = sender.send(api.come_back(token).await);
         });
         answer
+    }
+
+    async fn come_back(&self, token: SessionToken) -> WayIn {
+        let refreshed = self.ask("/api/refresh", &token).await.and_then(|answer| self.refresh_answered(&answer));
+        let session_token = match refreshed {
+            Ok(session_token) => session_token,
+            Err(error) => return WayIn { session_token: token, ticket: Err(error) },
+        };
+        // Before it is used: until then the page's one is good.
+        tell_page(&token, &session_token);
+        let ticket = self.ask("/api/ticket", &session_token).await.and_then(|answer| self.ticket_answered(&answer));
+        WayIn { session_token, ticket }
+    }
+
+    async fn ask(&self, path: &str, token: &SessionToken) -> Result<Answer, AccountError> {
+        let answer = self.post(path, token).await;
+        answer.map_err(|reason| AccountError::Unreachable { address: self.base.clone(), reason })
     }
 
     async fn post(&self, path: &str, token: &SessionToken) -> Result<Answer, String> {
@@ -50,6 +64,22 @@ impl AccountApi {
             return Err("the answer is too long".to_owned());
         }
         Ok(Answer { status: response.status(), retry_after_s, body })
+    }
+}
+
+/// The page keeps the token that a reload comes back with: it is told of the one that takes its place.
+fn tell_page(old: &SessionToken, new: &SessionToken) {
+    let detail = js_sys::Object::new();
+    let told = [("old", old), ("token", new)]
+        .iter()
+        .all(|(name, token)| js_sys::Reflect::set(&detail, &(*name).into(), &token.0.as_str().into()).is_ok());
+    let options = CustomEventInit::new();
+    options.set_detail(&detail);
+    if told
+        && let Some(window) = web_sys::window()
+        && let Ok(event) = CustomEvent::new_with_event_init_dict("sidereal-session", &options)
+    {
+        let _ = window.dispatch_event(&event);
     }
 }
 

@@ -1,9 +1,10 @@
 //! The calls of a native client. Blocking: they are made before the loop starts, or from threads of their own.
 
 use super::{
-    AccountApi, AccountError, Answer, LoginTicket, MAX_ANSWER_BYTES, REQUEST_TIMEOUT_MS, SessionToken, error_text,
+    AccountApi, AccountError, Answer, LoginTicket, MAX_ANSWER_BYTES, REQUEST_TIMEOUT_MS, SessionToken, WayIn,
+    error_text,
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::{
     sync::mpsc::{Receiver, channel},
     time::Duration,
@@ -13,11 +14,6 @@ use std::{
 struct Credentials<'a> {
     user: &'a str,
     password: &'a str,
-}
-
-#[derive(Deserialize)]
-struct RefreshAnswer {
-    session_token: SessionToken,
 }
 
 impl AccountApi {
@@ -42,7 +38,8 @@ impl AccountApi {
     /// Makes an account.
     ///
     /// # Errors
-    /// [`AccountError::Taken`], [`AccountError::Refused`], or that the server was not reached.
+    /// [`AccountError::Taken`], [`AccountError::RegistrationClosed`], [`AccountError::Refused`], or that the server was
+    /// not reached.
     pub fn register(&self, user: &str, password: &str) -> Result<(), AccountError> {
         let answer = self.send("/api/register", &[], &Credentials { user, password })?;
         self.registered(&answer)
@@ -62,6 +59,10 @@ impl AccountApi {
         match answer.status {
             201 => Ok(()),
             409 => Err(AccountError::Taken),
+            403 => match error_text(&answer.body) {
+                Some(reason) => Err(AccountError::RegistrationClosed(reason)),
+                None => Err(self.refusal(answer)),
+            },
             _ => Err(self.refusal(answer)),
         }
     }
@@ -82,18 +83,24 @@ impl AccountApi {
         }
     }
 
-    /// Logs in, and registers first if asked to; a name that is taken is then simply logged in to.
+    /// Logs in, and registers first if asked to; a name that is taken is then simply logged in to, and so is one at a
+    /// server that makes no accounts.
     ///
     /// # Errors
     /// As [`AccountApi::register`] and [`AccountApi::login`].
     pub fn enter(&self, user: &str, password: &str, register: bool) -> Result<LoginTicket, AccountError> {
+        let mut closed = None;
         if register {
             match self.register(user, password) {
                 Ok(()) | Err(AccountError::Taken) => {}
+                Err(error @ AccountError::RegistrationClosed(_)) => closed = Some(error),
                 Err(error) => return Err(error),
             }
         }
-        self.login(user, password)
+        match (self.login(user, password), closed) {
+            (Err(AccountError::WrongCredentials(_)), Some(closed)) => Err(closed),
+            (login, _) => login,
+        }
     }
 
     /// A ticket for the account of a session.
@@ -105,18 +112,24 @@ impl AccountApi {
         self.ticket_answered(&answer)
     }
 
-    /// Another token for a session. The one before stays good for a minute, so a call whose answer was
-    /// lost is made again with it; later than that it ends the session.
+    /// Another token for a session. The one before stays good until a minute after the other one was first used, so a
+    /// call whose answer was lost is made again with it, however late; after that it ends the session.
     ///
     /// # Errors
     /// As [`AccountApi::ticket`].
     pub fn refresh(&self, token: &SessionToken) -> Result<SessionToken, AccountError> {
         let answer = self.send_with("/api/refresh", token)?;
-        match answer.status {
-            200 => serde_json::from_str(&answer.body)
-                .map(|answer: RefreshAnswer| answer.session_token)
-                .map_err(|error| self.bad_answer(error.to_string())),
-            _ => Err(self.session_refusal(&answer)),
+        self.refresh_answered(&answer)
+    }
+
+    /// A ticket for the account of a session, by another token than before: the old one is of no use to who copied it.
+    pub fn come_back(&self, token: &SessionToken) -> WayIn {
+        match self.refresh(token) {
+            Ok(session_token) => {
+                let ticket = self.ticket(&session_token);
+                WayIn { session_token, ticket }
+            }
+            Err(error) => WayIn { session_token: token.clone(), ticket: Err(error) },
         }
     }
 
@@ -132,14 +145,13 @@ impl AccountApi {
         }
     }
 
-    /// Asks for a ticket for the account of a session from a thread of its own; the answer comes as
-    /// [`AccountApi::ticket`] gives it.
-    pub fn ask_for_ticket(&self, token: &SessionToken) -> Receiver<Result<LoginTicket, AccountError>> {
+    /// Comes back from a thread of its own; the answer comes as [`AccountApi::come_back`] gives it.
+    pub fn ask_for_way_in(&self, token: &SessionToken) -> Receiver<WayIn> {
         let (sender, answer) = channel();
         let (api, token) = (self.clone(), token.clone());
         std::thread::spawn(move || {
             // Nobody waits for it when the player has left meanwhile.
-            let _ = sender.send(api.ticket(&token));
+            let _ = sender.send(api.come_back(&token));
         });
         answer
     }
@@ -220,6 +232,49 @@ mod tests {
         assert!(requests[1].starts_with("POST /api/login "));
         let body: serde_json::Value = serde_json::from_str(requests[1].split("\r\n\r\n").nth(1).unwrap()).unwrap();
         assert_eq!(body, serde_json::json!({"user": "ada", "password": "secret"}));
+    }
+
+    #[test]
+    fn a_server_that_makes_no_accounts_lets_in_who_has_one_and_tells_the_others() {
+        const CLOSED: &str = r#"{"error":"no new pilots"}"#;
+        let (address, server) =
+            serve(vec![(403, CLOSED), (200, TICKET), (403, CLOSED), (401, r#"{"error":"wrong"}"#), (403, CLOSED)]);
+        let api = AccountApi::new(&address).unwrap();
+        assert_eq!(api.enter("ada", "secret", true).unwrap().ticket, "abcd");
+        let closed = AccountError::RegistrationClosed("no new pilots".to_owned());
+        assert_eq!(api.enter("bob", "secret", true), Err(closed.clone()));
+        assert_eq!(api.register_once("bob", "secret", "key-number-1"), Err(closed.clone()));
+        assert!(closed.is_permanent());
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn who_comes_back_keeps_the_token_that_is_good_whatever_is_lost() {
+        const REFRESHED: &str = r#"{"session_token":"next","session_expires_in_s":9,"account_id":"x"}"#;
+        let (address, server) =
+            serve(vec![(503, "away"), (200, REFRESHED), (503, "away"), (200, REFRESHED), (200, TICKET)]);
+        let api = AccountApi::new(&address).unwrap();
+        let [first, next] = ["first", "next"].map(SessionToken::new);
+        let way = api.come_back(&first);
+        assert_eq!(way.session_token, first, "there is no other one yet");
+        assert!(matches!(way.ticket, Err(AccountError::Busy(_))));
+        let way = api.come_back(&first);
+        assert_eq!(way.session_token, next, "there is another one, though the ticket did not come");
+        assert!(matches!(way.ticket, Err(AccountError::Busy(_))));
+        assert_eq!(api.come_back(&next).ticket.unwrap().ticket, "abcd");
+        let requests = server.join().unwrap();
+        let sent: Vec<_> = requests
+            .iter()
+            .map(|request| {
+                let token = request.split("authorization: Bearer ").nth(1).and_then(|rest| rest.split("\r\n").next());
+                (request.split(' ').nth(1).unwrap(), token.unwrap())
+            })
+            .collect();
+        let (refresh, ticket) = ("/api/refresh", "/api/ticket");
+        assert_eq!(
+            sent,
+            [(refresh, "first"), (refresh, "first"), (ticket, "next"), (refresh, "next"), (ticket, "next")]
+        );
     }
 
     #[test]

@@ -20,7 +20,7 @@ use bevy::{
 };
 use naia_bevy_server::{
     CommandsExt, Plugin as NaiaPlugin, RoomKey, Server, ServerConfig, UserKey,
-    events::{ConnectEvent, MessageEvents, RequestEvents, TickEvent},
+    events::{ConnectEvent, TickEvent},
 };
 use naia_bevy_shared::{HandleTickEvents, HandleWorldEvents, SendPackets};
 use sidereal_client::{
@@ -31,25 +31,26 @@ use sidereal_client::{
 };
 use sidereal_protocol::{
     components::{Identity, Lode, Vitals},
+    control::{decode_frame, encode_frame},
     economy::{Bargain, DealKey},
     flight::{Controls, FlightState, HullKind, step},
     ids::{EntityId, NetId},
     input::{Input, InputPacket},
-    limits::{MAX_SAY_BYTES, PROTOCOL_VERSION},
+    limits::PROTOCOL_VERSION,
     messages::{
-        Credential, Deal, DealOutcome, DealReply, Destroyed, Purse, Respawn, RespawnReply, Said, Say, ShipAssigned,
-        TradeNews, Welcome,
+        Credential, Deal, DealOutcome, DealReply, Destroyed, FromPlayer, Purse, RespawnReply, Said, Say, ShipAssigned,
+        ToPlayer, TradeNews, Welcome,
     },
     motion::{EngineGlow, Motion, SectorNews, encode_sector_update},
     own_state::{OwnState, encode_own_states},
     record::EntityKind,
-    schema::{self, NoticeChannel, RequestChannel},
+    schema,
     sector::SectorId,
     shot::{BEAM_INTERVAL_TICKS, BEAM_RANGE, Beam, SHOT_REPEATS, ShotId},
     tick::{SimTick, TICK_SECONDS, TickSync},
 };
 use sidereal_transport::{
-    ClientHandle, ClientMessages, Field, PeerKind, ServerHandle,
+    ClientHandle, PeerKind, ServerHandle,
     memory::{LinkConditions, MemoryNetwork},
 };
 use std::{
@@ -203,13 +204,6 @@ impl Game {
             .try_init();
         let network = MemoryNetwork::new(7, conditions);
         let (server_handle, server_socket) = network.server(PROTOCOL_VERSION);
-        let fields = [64, 64, 8, 8, 32, 32, 64, 32, 64].map(Field::Bits);
-        let messages = ClientMessages::new(&schema::protocol())
-            .request::<Respawn>(&[])
-            .request::<Deal>(&fields)
-            .message::<Say>(&[Field::Bits(8), Field::Bytes(MAX_SAY_BYTES)]);
-        server_handle.set_client_messages(messages);
-        server_handle.gate_auth();
         let mut server = App::new();
         let config = ServerConfig { require_auth: false, ..Default::default() };
         server
@@ -250,7 +244,7 @@ impl Game {
                 felt: Vec::new(),
             })
             .add_systems(Update, judge)
-            .add_systems(Update, (welcome, respawn, deal, talk).chain().in_set(HandleWorldEvents))
+            .add_systems(Update, (welcome, listen).chain().in_set(HandleWorldEvents))
             .add_systems(Update, (tell, tick, fly_missiles, hit_missiles).chain().in_set(HandleTickEvents))
             .add_systems(Update, include_all.before(SendPackets))
             .add_systems(Update, flush.after(SendPackets));
@@ -376,20 +370,20 @@ fn welcome(
         let sync = *world.sync.get_or_insert(TickSync::new(naia_tick, SimTick(START_TICK)));
         let sim_tick = sync.clone().sim_tick(naia_tick);
         let welcome = Welcome { sim_tick: sim_tick.0, naia_tick, account_high: 1, account_low: 2, sky_seed: 99 };
-        naia.send_message::<NoticeChannel, _>(user, &welcome).unwrap();
         naia.user_mut(user).enter_room(&world.room.unwrap());
-        world.player = Some((*user, naia.user(user).address()));
+        let address = naia.user(user).address();
+        world.player = Some((*user, address));
+        world.tell(ToPlayer::Welcome(welcome));
         give_ship(&mut commands, &mut naia, &mut world);
     }
 }
 
 fn give_ship(commands: &mut Commands, naia: &mut Server, world: &mut World) {
-    let (user, _) = world.player.unwrap();
     let (net_id, id) = (NetId(world.next_net_id), EntityId::new());
     world.next_net_id += 1;
     let entity = spawn(commands, naia, &identity(EntityKind::Ship, net_id, id, "ada"));
     naia.room_mut(&world.room.unwrap()).add_entity(&entity);
-    naia.send_message::<NoticeChannel, _>(&user, &ShipAssigned::of(id, net_id)).unwrap();
+    world.tell(ToPlayer::ShipAssigned(ShipAssigned::of(id, net_id)));
     world.ship = Some(Ship {
         hull: HullKind::Scout,
         net_id,
@@ -404,59 +398,56 @@ fn give_ship(commands: &mut Commands, naia: &mut Server, world: &mut World) {
     });
 }
 
-fn respawn(
-    mut commands: Commands,
-    mut naia: Server,
-    mut requests: MessageReader<RequestEvents>,
-    mut world: ResMut<World>,
-) {
-    for events in requests.read() {
-        for (_, key, _) in events.read::<RequestChannel, Respawn>() {
-            let refused = if world.refuse { "not yet".to_owned() } else { String::new() };
-            naia.send_response(&key, &RespawnReply { refused });
-            if !world.refuse {
-                give_ship(&mut commands, &mut naia, &mut world);
-            }
-        }
+impl World {
+    fn tell(&self, told: ToPlayer) {
+        let (_, address) = self.player.unwrap();
+        self.handle.send_stream(&address, encode_frame(&told).unwrap().into()).unwrap();
     }
 }
 
-/// What the player says comes back to it.
-fn talk(mut naia: Server, mut messages: MessageReader<MessageEvents>, mut world: ResMut<World>) {
-    for events in messages.read() {
-        for (user, Say { scope, text }) in events.read::<RequestChannel, Say>() {
-            world.said.push(text.clone());
-            let said = Said { scope, speaker: "ada".to_owned(), text, yours: true };
-            naia.send_message::<NoticeChannel, _>(&user, &said).unwrap();
+fn listen(mut commands: Commands, mut naia: Server, mut world: ResMut<World>) {
+    while let Some((_, frame)) = world.handle.recv_stream() {
+        match decode_frame(&frame).unwrap() {
+            FromPlayer::Respawn => {
+                let refused = if world.refuse { "not yet".to_owned() } else { String::new() };
+                world.tell(ToPlayer::RespawnReply(RespawnReply { refused }));
+                if !world.refuse {
+                    give_ship(&mut commands, &mut naia, &mut world);
+                }
+            }
+            // What the player says comes back to it.
+            FromPlayer::Say(Say { scope, text }) => {
+                world.said.push(text.clone());
+                world.tell(ToPlayer::Said(Said { scope, speaker: "ada".to_owned(), text, yours: true }));
+            }
+            FromPlayer::Deal(request) => deal(&mut world, &request),
         }
     }
 }
 
 /// A deal that was done is answered again; for any other it depends on the mood.
-fn deal(mut naia: Server, mut requests: MessageReader<RequestEvents>, mut world: ResMut<World>) {
-    for events in requests.read() {
-        for (_, asker, request) in events.read::<RequestChannel, Deal>() {
-            let (key, bargain) = (request.key(), request.bargain().unwrap());
-            world.asked.push((key, bargain));
-            let mood = if world.done.contains(&key) { Mood::Done } else { world.mood };
-            let outcome = match mood {
-                Mood::Done => {
-                    world.done.insert(key);
-                    DealOutcome::Done
-                }
-                Mood::Refused => DealOutcome::Refused,
-                Mood::Undecided => DealOutcome::Undecided,
-                Mood::Silent => continue,
-            };
-            naia.send_response(&asker, &DealReply::new(outcome, format!("{bargain:?}: {mood:?}")));
+fn deal(world: &mut World, request: &Deal) {
+    let (key, bargain) = (request.key(), request.bargain().unwrap());
+    world.asked.push((key, bargain));
+    let mood = if world.done.contains(&key) { Mood::Done } else { world.mood };
+    let outcome = match mood {
+        Mood::Done => {
+            world.done.insert(key);
+            DealOutcome::Done
         }
-    }
+        Mood::Refused => DealOutcome::Refused,
+        Mood::Undecided => DealOutcome::Undecided,
+        Mood::Silent => return,
+    };
+    world.tell(ToPlayer::DealReply(DealReply::new(key, outcome, format!("{bargain:?}: {mood:?}"))));
 }
 
 /// What the server tells beside the ticks.
-fn tell(mut naia: Server, mut world: ResMut<World>, mut identities: Query<&mut Identity>, mut lodes: Query<&mut Lode>) {
+fn tell(mut world: ResMut<World>, mut identities: Query<&mut Identity>, mut lodes: Query<&mut Lode>) {
     let world = &mut *world;
-    let Some((user, _)) = world.player else { return };
+    if world.player.is_none() {
+        return;
+    }
     if let Some(purse) = world.purse.take() {
         let purse = Purse {
             credits: purse.credits,
@@ -466,10 +457,10 @@ fn tell(mut naia: Server, mut world: ResMut<World>, mut identities: Query<&mut I
             docked: purse.docked.map_or(0, |station| station.0),
             stored: purse.stored,
         };
-        naia.send_message::<NoticeChannel, _>(&user, &purse).unwrap();
+        world.tell(ToPlayer::Purse(purse));
     }
     if let Some(news) = world.news.take() {
-        naia.send_message::<NoticeChannel, _>(&user, &news).unwrap();
+        world.tell(ToPlayer::TradeNews(news));
     }
     if let (Some(hull), Some(ship)) = (world.refit, &mut world.ship)
         && let Ok(mut identity) = identities.get_mut(ship.entity)
@@ -491,7 +482,7 @@ fn tick(mut commands: Commands, mut naia: Server, mut ticks: MessageReader<TickE
         let Some(sync) = &mut world.sync else { continue };
         // As a shard's, this clock is ahead of the server's.
         world.tick = sync.sim_tick(*naia_tick) + 5;
-        let Some((user, address)) = world.player else { continue };
+        let Some((_, address)) = world.player else { continue };
         take_inputs(&mut world);
         if world.destroy {
             world.destroy = false;
@@ -507,7 +498,7 @@ fn tick(mut commands: Commands, mut naia: Server, mut ticks: MessageReader<TickE
                     by_you: false,
                     yours: true,
                 };
-                naia.send_message::<NoticeChannel, _>(&user, &news).unwrap();
+                world.tell(ToPlayer::Destroyed(news));
             }
         }
         flash(&mut commands, &mut naia, &mut world);

@@ -374,6 +374,7 @@ pub fn to_server() -> impl Strategy<Value = ToServer> {
             inputs_applied
         }),
         Just(ToServer::Drained),
+        proptest::option::of(entity_id()).prop_map(|at| ToServer::Crashed { at }),
     ]
 }
 

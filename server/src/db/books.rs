@@ -13,6 +13,8 @@
 //!   has a part in that hold, and what waited for its end finds the new one.
 //! - A transaction whose end is not known is not guessed at: its deals are looked up by their keys first.
 //! - *Links* are entity states that belong to a move: a crate and the ship that it was the cargo of.
+//! - Who has left (an entity that is gone, an account without a ship) is forgotten once all of it is written; it is read
+//!   again when it comes back.
 //! - While the database fails, new deals are refused at once, and so are those that have waited too long to go out;
 //!   moves go on; memory is bounded by who is active.
 
@@ -21,7 +23,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::holdings::{Balance, Commodity, Deal, Holder, Posting, Room};
+use super::holdings::{Balance, Commodity, Deal, Holder, HolderKind, Posting, Room};
 use super::write_behind::Change;
 
 #[cfg(test)]
@@ -161,7 +163,9 @@ struct InFlight {
 /// The state machine.
 #[derive(Debug)]
 pub(super) struct Books {
-    balances: HashMap<(Holder, Commodity), i64>,
+    balances: BTreeMap<(Holder, Commodity), i64>,
+    /// Entities and accounts that have left, to be forgotten.
+    left: BTreeSet<Uuid>,
     /// The rows of shared holders have come.
     shared_loaded: bool,
     loading: bool,
@@ -190,7 +194,8 @@ pub(super) struct Books {
 impl Books {
     pub fn new(flush_interval_ms: u64) -> Self {
         Self {
-            balances: HashMap::new(),
+            balances: BTreeMap::new(),
+            left: BTreeSet::new(),
             shared_loaded: false,
             loading: false,
             dirty: BTreeSet::new(),
@@ -220,13 +225,48 @@ impl Books {
         self.balances.get(key).copied().unwrap_or(0)
     }
 
-    /// Takes in rows that were read. What is known already is newer.
-    pub fn admit(&mut self, rows: impl IntoIterator<Item = Balance>) {
+    /// Takes in rows that were read of these entities or accounts, who are here again. What is known already is newer.
+    pub fn admit(&mut self, ids: &[Uuid], rows: impl IntoIterator<Item = Balance>) {
+        for id in ids {
+            self.left.remove(id);
+        }
         for (holder, commodity, amount) in rows {
             if !holder.is_shared() {
                 self.balances.entry((holder, commodity)).or_insert(amount);
             }
         }
+    }
+
+    /// These entities and accounts have left. What they have is forgotten once the database has it.
+    pub fn leave(&mut self, ids: impl IntoIterator<Item = Uuid>) {
+        self.left.extend(ids);
+    }
+
+    /// Forgets who has left and has nothing unwritten. Not while a read is under way: it may have seen the rows of before
+    /// the last write, and would bring them back.
+    pub fn forget_the_left(&mut self) {
+        if self.left.is_empty() || self.in_flight.is_some() || !self.queue.is_empty() || !self.deferred.is_empty() {
+            return;
+        }
+        let (balances, dirty) = (&mut self.balances, &self.dirty);
+        self.left.retain(|id| {
+            let ranges = [HolderKind::Entity, HolderKind::Wallet, HolderKind::Vault].map(|kind| {
+                let holder = |place| Holder { kind, id: *id, place };
+                (holder(Uuid::nil()), Commodity::Ore)..=(holder(Uuid::max()), Commodity::Credits)
+            });
+            let waits = ranges.iter().any(|range| dirty.range(range.clone()).next().is_some());
+            if !waits {
+                for range in ranges {
+                    balances.extract_if(range, |_, _| true).for_each(drop);
+                }
+            }
+            waits
+        });
+    }
+
+    /// How many balances are in memory, and how many of who has left.
+    pub fn known(&self) -> (usize, usize) {
+        (self.balances.len(), self.left.len())
     }
 
     /// The rows of shared holders have come. What moved at them before is on top.
@@ -550,6 +590,15 @@ impl Books {
     /// Whether no deal waits, and nothing is being written or read.
     pub fn is_at_rest(&self) -> bool {
         self.shared_loaded && self.queue.is_empty() && self.in_flight.is_none()
+    }
+
+    /// Whether an entity's state waits to be written.
+    pub fn links_wait(&self, id: Uuid) -> bool {
+        let in_deals = |waiting: &Waiting| waiting.links.iter().any(|link| link.entity_id() == Some(id));
+        self.links.contains_key(&id)
+            || self.queue.iter().any(in_deals)
+            || self.in_flight.as_ref().is_some_and(|tx| tx.links.contains_key(&id) || tx.deals.iter().any(in_deals))
+            || self.deferred.iter().flat_map(|order| &order.links).any(|link| link.entity_id() == Some(id))
     }
 
     /// What is not in the database yet.

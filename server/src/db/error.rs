@@ -130,6 +130,16 @@ pub enum DbError {
         /// The system's words.
         why: String,
     },
+    /// The file system cannot do what the file is used with.
+    #[error(
+        "database {database} cannot have a write-ahead log where it is (its journal mode stays {mode}), as on many network shares: put the file on a local disk, or use PostgreSQL"
+    )]
+    NoWal {
+        /// The file.
+        database: String,
+        /// The mode that SQLite uses there.
+        mode: String,
+    },
     /// Another process uses it.
     #[error(
         "database {database} is in use by another program: end that one (an earlier run?), or use another file with --database-url"

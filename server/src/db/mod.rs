@@ -8,6 +8,7 @@
 //! - [`Store`]: what the ECS thread holds. It takes changes and read requests, and never waits for the database.
 //! - `write_behind` and `books`: the state machines between the two, without I/O: entities' states, and who has what.
 //! - `batch`: the writer's batch as rows.
+//! - `prune`: what is over goes.
 //! - `conn`: a connection of whichever backend.
 //! - `sqlite`, `postgres`: everything that only one of them needs.
 //!
@@ -49,6 +50,7 @@ mod holdings;
 mod ledger;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod prune;
 mod rows;
 mod schema;
 mod sessions;
@@ -62,9 +64,10 @@ pub use books::{BooksStats, Move, Settled, Submission};
 pub use database::{Account, Database, DatabaseLock, unix_ms};
 pub use error::DbError;
 pub use holdings::{Balance, Commodity, Deal, DoneDeal, Holder, HolderKind, Posting, Room};
+pub use prune::Pruned;
 pub use rows::{Fence, Sector, StoredEntity};
 pub use sessions::{Made, SessionBounds, StoredToken, TokenHash};
-pub use store::{FlushSummary, LoadedSector, StopError, Store, StoreConfig, StoreReply};
+pub use store::{FlushSummary, LoadedSector, StopError, Store, StoreConfig, StoreReply, StoreThread};
 pub use text::{MAX_INDEXED_TEXT_BYTES, MAX_TEXT_BYTES};
 pub use write_behind::{Admission, Change, MAX_RECORD_BYTES, StoreStats};
 

@@ -110,4 +110,15 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    carried (kind, id, place, commodity) {
+        kind -> SmallInt,
+        id -> Binary,
+        place -> Binary,
+        commodity -> SmallInt,
+        amount -> BigInt,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(accounts, sessions, session_tokens, registrations, identities);
+diesel::allow_tables_to_appear_in_same_query!(entities, balances);

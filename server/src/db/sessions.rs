@@ -1,6 +1,7 @@
 //! What is stored of sessions, of registrations' keys and of identities at other issuers. Plain queries; what a token
 //! is and how long it is good is decided in `crate::sessions`.
 
+use diesel::dsl::max;
 use diesel::prelude::*;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use uuid::Uuid;
@@ -23,10 +24,14 @@ pub struct StoredToken {
     pub account_id: Uuid,
     /// The account's name.
     pub account_name: String,
+    /// When the session began, unix ms.
+    pub created_at: i64,
     /// When the session ends if it is not used, unix ms.
     pub expires_at: i64,
-    /// When another token took its place, unix ms.
+    /// When a later token was first used in its place, unix ms.
     pub rotated_at: Option<i64>,
+    /// Whether earlier tokens of the session wait for this one to be used.
+    pub has_predecessors: bool,
 }
 
 /// How much of an account's sessions is kept.
@@ -91,8 +96,8 @@ impl Database {
         self.with(|conn| find_token(conn, token))
     }
 
-    /// Gives a session another token: the one that it had counts as rotated from now on. False when the session has
-    /// ended meanwhile.
+    /// Gives a session another token. Those before stay as they are until it is used, see
+    /// [`retire_predecessors`](Self::retire_predecessors). False when the session has ended meanwhile.
     ///
     /// # Errors
     /// When the database fails.
@@ -110,9 +115,10 @@ impl Database {
                 return Ok(false);
             }
             let of_session = session_tokens::session_id.eq(session.as_bytes().as_slice());
-            let present = session_tokens::table.filter(of_session).filter(session_tokens::rotated_at.is_null());
-            let update = diesel::update(present).set(session_tokens::rotated_at.eq(now_ms));
-            with_conn!(conn, |c| update.execute(c))?;
+            // Later than all before, whatever the clock says: it orders them.
+            let newest = session_tokens::table.filter(of_session).select(max(session_tokens::issued_at));
+            let newest: Option<i64> = with_conn!(conn, |c| newest.first(c))?;
+            let issued_at = now_ms.max(newest.map_or(i64::MIN, |newest| newest.saturating_add(1)));
             let oldest = session_tokens::table
                 .filter(of_session)
                 .order((session_tokens::issued_at.desc(), session_tokens::token_hash.desc()))
@@ -122,8 +128,27 @@ impl Database {
             let oldest: Vec<Vec<u8>> = with_conn!(conn, |c| oldest.load(c))?;
             let delete = diesel::delete(session_tokens::table.filter(session_tokens::token_hash.eq_any(oldest)));
             with_conn!(conn, |c| delete.execute(c))?;
-            insert_token(conn, session, next, now_ms)?;
+            insert_token(conn, session, next, issued_at)?;
             Ok(true)
+        })
+    }
+
+    /// A session's token is in use: those before it count as rotated from now on.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn retire_predecessors(&self, session: Uuid, token: &TokenHash, now_ms: i64) -> Result<(), DbError> {
+        self.write_transaction(|conn| {
+            let own = session_tokens::table.find(token.as_slice()).select(session_tokens::issued_at);
+            let own: Option<i64> = with_conn!(conn, |c| own.first(c)).optional()?;
+            let Some(issued_at) = own else { return Ok(()) };
+            let before = session_tokens::table
+                .filter(session_tokens::session_id.eq(session.as_bytes().as_slice()))
+                .filter(session_tokens::rotated_at.is_null())
+                .filter(session_tokens::issued_at.lt(issued_at));
+            let update = diesel::update(before).set(session_tokens::rotated_at.eq(now_ms));
+            with_conn!(conn, |c| update.execute(c))?;
+            Ok(())
         })
     }
 
@@ -264,18 +289,31 @@ fn find_token(conn: &mut Conn<'_>, token: &TokenHash) -> Result<Option<StoredTok
         .inner_join(sessions::table.on(sessions::id.eq(session_tokens::session_id)))
         .inner_join(accounts::table.on(accounts::id.eq(sessions::account_id)))
         .filter(session_tokens::token_hash.eq(token.as_slice()))
-        .select((sessions::id, accounts::id, accounts::name, sessions::expires_at, session_tokens::rotated_at));
-    let row: Option<(Vec<u8>, Vec<u8>, String, i64, Option<i64>)> = with_conn!(conn, |c| query.first(c)).optional()?;
-    row.map(|(session, account, account_name, expires_at, rotated_at)| {
-        Ok(StoredToken {
-            session_id: uuid_from(&session, "session id")?,
-            account_id: uuid_from(&account, "account id")?,
-            account_name,
-            expires_at,
-            rotated_at,
-        })
-    })
-    .transpose()
+        .select((
+            (sessions::id, accounts::id, accounts::name),
+            (sessions::created_at, sessions::expires_at),
+            (session_tokens::issued_at, session_tokens::rotated_at),
+        ));
+    type Row = ((Vec<u8>, Vec<u8>, String), (i64, i64), (i64, Option<i64>));
+    let row: Option<Row> = with_conn!(conn, |c| query.first(c)).optional()?;
+    let Some(((session, account, account_name), (created_at, expires_at), (issued_at, rotated_at))) = row else {
+        return Ok(None);
+    };
+    let before = session_tokens::table
+        .filter(session_tokens::session_id.eq(&session))
+        .filter(session_tokens::rotated_at.is_null())
+        .filter(session_tokens::issued_at.lt(issued_at))
+        .count();
+    let before: i64 = with_conn!(conn, |c| before.get_result(c))?;
+    Ok(Some(StoredToken {
+        session_id: uuid_from(&session, "session id")?,
+        account_id: uuid_from(&account, "account id")?,
+        account_name,
+        created_at,
+        expires_at,
+        rotated_at,
+        has_predecessors: before > 0,
+    }))
 }
 
 fn extend(conn: &mut Conn<'_>, session: Uuid, expires_ms: i64) -> QueryResult<usize> {
@@ -349,12 +387,20 @@ mod tests {
         let session = database.begin_session(ann, &hash(0), 0, 1_000, BOUNDS).expect("stored");
         for number in 1..8 {
             let now = i64::from(number);
-            assert!(database.rotate_token(session, &hash(number), now, 1_000 + now, BOUNDS).expect("stored"));
+            // Whatever the clock says: the order is that of the calls.
+            assert!(database.rotate_token(session, &hash(number), -now, 1_000 + now, BOUNDS).expect("stored"));
         }
         assert_eq!(known(&database, 0..8), [4, 5, 6, 7]);
         let token = |number| database.session_token(&hash(number)).expect("readable").expect("kept");
-        assert_eq!([4, 5, 6, 7].map(|number| token(number).rotated_at), [Some(5), Some(6), Some(7), None]);
-        assert_eq!(token(7).expires_at, 1_007);
+        let rotated = || [4, 5, 6, 7].map(|number| token(number).rotated_at);
+        assert_eq!(rotated(), [None; 4], "none was used yet");
+        assert_eq!([4, 5].map(|number| token(number).has_predecessors), [false, true]);
+        database.retire_predecessors(session, &hash(6), 20).expect("stored");
+        database.retire_predecessors(session, &hash(7), 30).expect("stored");
+        database.retire_predecessors(session, &hash(5), 40).expect("stored");
+        assert_eq!(rotated(), [Some(20), Some(20), Some(30), None]);
+        assert!(!token(7).has_predecessors);
+        assert_eq!((token(7).created_at, token(7).expires_at), (0, 1_007));
         assert!(database.end_session(session).expect("stored"));
         assert!(!database.end_session(session).expect("stored"));
         assert!(!database.rotate_token(session, &hash(9), 9, 9, BOUNDS).expect("stored"), "it has ended");

@@ -12,7 +12,7 @@ use diesel::migration::MigrationSource;
 use diesel::prelude::*;
 use diesel::r2d2::{ConnectionManager, CustomizeConnection};
 use diesel::result::Error as DieselError;
-use diesel::sql_types::{BigInt, Binary, Bool, Integer, Nullable, SmallInt};
+use diesel::sql_types::{BigInt, Binary, Bool, Integer, Nullable, SmallInt, Text};
 use diesel::sqlite::Sqlite;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
@@ -39,6 +39,10 @@ pub(super) const POOL_WAIT_MS: u64 = 5_000;
 
 /// How many rows one statement writes: eleven parameters each, and SQLite takes 32,766.
 const ROWS_PER_STATEMENT: usize = 500;
+
+/// What the file `-wal` shrinks to after a checkpoint: a reader that takes long, as an export beside the server, lets it
+/// grow.
+const WAL_BYTES: u64 = 16 * 1024 * 1024;
 
 /// The writer, the reader, two logins, and one to spare.
 const MAX_CONNECTIONS: u32 = 5;
@@ -87,6 +91,7 @@ pub(super) fn open(url: &str) -> Result<Pool, DbError> {
             check_path(path)?;
             let mut probe = Conn::establish(path).map_err(|error| cannot_open(path, &error))?;
             check_ours(&mut probe, path)?;
+            use_wal(&mut probe, path)?;
             (path.as_str(), path.as_str(), MAX_CONNECTIONS)
         }
     };
@@ -116,10 +121,70 @@ impl CustomizeConnection<Conn, diesel::r2d2::Error> for Pragmas {
         // NORMAL with WAL: a crash of the process loses nothing that was committed, a power failure the last moments.
         conn.batch_execute(&format!(
             "PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}; PRAGMA journal_mode = WAL; \
-             PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;"
+             PRAGMA journal_size_limit = {WAL_BYTES}; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;"
         ))
         .map_err(diesel::r2d2::Error::QueryError)
     }
+}
+
+#[derive(QueryableByName)]
+struct JournalMode {
+    #[diesel(sql_type = Text)]
+    journal_mode: String,
+}
+
+/// Sets the file up for the way in which it is used: free pages can be given back, and readers do not wait for the
+/// writer. SQLite answers with the mode that it really uses: one that cannot have the other stays as it is, without an
+/// error.
+fn use_wal(conn: &mut Conn, path: &str) -> Result<(), DbError> {
+    let refused = |error: DieselError| cannot_open(path, &error);
+    // In a file that has tables this changes nothing until it is rewritten (`rewrite`). It comes first: in WAL mode the
+    // file has begun.
+    conn.batch_execute("PRAGMA auto_vacuum = INCREMENTAL").map_err(refused)?;
+    let answer: JournalMode = diesel::sql_query("PRAGMA journal_mode = WAL").get_result(conn).map_err(refused)?;
+    match answer.journal_mode.as_str() {
+        "wal" => Ok(()),
+        mode => Err(DbError::NoWal { database: path.to_owned(), mode: mode.to_owned() }),
+    }
+}
+
+#[derive(QueryableByName)]
+struct Pages {
+    #[diesel(sql_type = BigInt)]
+    page_count: i64,
+    #[diesel(sql_type = BigInt)]
+    freelist_count: i64,
+    #[diesel(sql_type = BigInt)]
+    auto_vacuum: i64,
+}
+
+fn pages(conn: &mut Conn) -> QueryResult<Pages> {
+    let query = "SELECT page_count, freelist_count, auto_vacuum \
+                 FROM pragma_page_count, pragma_freelist_count, pragma_auto_vacuum";
+    diesel::sql_query(query).get_result(conn)
+}
+
+/// Gives free pages back to the file system, but for `spare` ones, and at most as many at a time. Tells how many, and
+/// whether there are more. A file from before they could be given back keeps them, for what comes next.
+pub(super) fn give_pages_back(conn: &mut Conn, spare: i64) -> QueryResult<(u64, bool)> {
+    /// SQLite's number for `INCREMENTAL`.
+    const INCREMENTAL: i64 = 2;
+    let before = pages(conn)?;
+    let over = before.freelist_count - spare;
+    if before.auto_vacuum != INCREMENTAL || over <= 0 {
+        return Ok((0, false));
+    }
+    conn.batch_execute(&format!("PRAGMA incremental_vacuum({})", over.min(spare)))?;
+    let after = pages(conn)?;
+    Ok(((before.page_count - after.page_count).max(0) as u64, over > spare))
+}
+
+/// Writes the whole file anew, without free pages, and so that later ones can be given back. Tells how many pages fewer
+/// it has. Nobody else can use it meanwhile.
+pub(super) fn rewrite(conn: &mut Conn) -> QueryResult<u64> {
+    let before = pages(conn)?;
+    conn.batch_execute("PRAGMA auto_vacuum = INCREMENTAL; VACUUM; PRAGMA wal_checkpoint(TRUNCATE);")?;
+    Ok((before.page_count - pages(conn)?.page_count).max(0) as u64)
 }
 
 /// Takes the lock of a database file, so that no second server writes to it: two would each think that what they hold
@@ -283,6 +348,65 @@ mod tests {
         let text = error.to_string();
         assert!(text.contains("\"mysql\"") && text.contains("sqlite://FILE"), "{text}");
         assert!(!text.contains("hunter2"), "{text}");
+    }
+
+    #[test]
+    fn a_file_where_wal_cannot_be_had_is_refused_by_name() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("world.sqlite");
+        // Locks by files beside it, as on some network shares: such a file has no shared memory.
+        let share = format!("file:{}?vfs=unix-dotfile", path.display());
+        let mut conn = Conn::establish(&share).expect("the file opens");
+        let error = use_wal(&mut conn, "world.sqlite").expect_err("no WAL there").to_string();
+        assert!(error.contains("world.sqlite") && error.contains("delete") && error.contains("local disk"), "{error}");
+        let mut conn = Conn::establish(path.with_extension("local").to_str().expect("a path")).expect("the file opens");
+        use_wal(&mut conn, "world.sqlite").expect("it can be had on a local disk");
+    }
+
+    #[test]
+    fn free_pages_are_given_back_in_a_new_file_and_in_an_old_one_that_was_rewritten() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let open_at = |name: &str| {
+            let path = folder.path().join(name).to_str().expect("a path").to_owned();
+            let pool = open(&path).expect("it opens");
+            pool.get().expect("a connection")
+        };
+        let fill_and_empty = |conn: &mut Conn| {
+            conn.batch_execute(
+                "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000) \
+                 INSERT INTO meta SELECT 'k' || i, hex(zeroblob(2000)) FROM n; DELETE FROM meta;",
+            )
+            .expect("it takes them");
+        };
+        let mut new = open_at("new.sqlite");
+        fill_and_empty(&mut new);
+        let before = pages(&mut new).expect("counted").page_count;
+        let mut given = 0;
+        loop {
+            let (pages, more) = give_pages_back(&mut new, 100).expect("given back");
+            // With them may go pages in which SQLite keeps what refers to others.
+            assert!(pages <= 110, "a little at a time: {pages}");
+            given += pages;
+            if !more {
+                break;
+            }
+        }
+        assert!(given > 1_000, "{given} pages of {before}");
+        let kept = pages(&mut new).expect("counted").freelist_count;
+        assert!((90..=100).contains(&kept), "some are kept for what comes next: {kept}");
+
+        // As an earlier build made it.
+        let path = folder.path().join("old.sqlite");
+        Conn::establish(path.to_str().expect("a path"))
+            .map(|mut conn| conn.batch_execute("PRAGMA journal_mode = WAL; CREATE TABLE x (y); DROP TABLE x;"))
+            .expect("the file opens")
+            .expect("it is a database");
+        let mut old = open_at("old.sqlite");
+        fill_and_empty(&mut old);
+        assert_eq!(give_pages_back(&mut old, 100).expect("nothing is wrong"), (0, false), "that it cannot");
+        assert!(rewrite(&mut old).expect("rewritten") > 1_000);
+        fill_and_empty(&mut old);
+        assert_eq!(give_pages_back(&mut old, 100).expect("given back"), (100, true), "from then on it can");
     }
 
     #[test]

@@ -5,18 +5,21 @@
 //! database. A database that fails costs retries and, past a limit, dropped changes, both counted; it never stops the
 //! caller.
 
+use sidereal_process::log_limited;
 use std::collections::{HashSet, VecDeque};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use sidereal_process::crash;
 use thiserror::Error;
 use uuid::Uuid;
 
 use super::books::{Books, BooksStats, Move, SLOW_MS, Settled, Submission, Work};
-use super::database::Database;
+use super::database::{Database, unix_ms};
 use super::error::DbError;
 use super::holdings::{Commodity, Deal, DoneDeal, Holder, Room};
+use super::prune::{Pruned, Pruner};
 use super::rows::{Fence, Sector, StoredEntity};
 use super::write_behind::{Admission, Change, Limits, StoreStats, WriteBehind};
 
@@ -130,6 +133,8 @@ struct State {
     /// When the read that is under way began.
     reading_since_ms: Option<u64>,
     replies: VecDeque<StoreReply>,
+    /// Removes what is over, where that is wanted.
+    pruner: Option<Pruner>,
     /// Both threads end after what they are doing; nothing more is written.
     abandoned: bool,
     last_error: Option<String>,
@@ -149,6 +154,24 @@ impl State {
 
     fn failures(&self) -> u64 {
         self.core.failures() + self.books.failures()
+    }
+
+    /// When the pruner has something to do. Not while a transaction's end is unknown: its deals are still looked for.
+    fn prunes_at_ms(&self) -> Option<u64> {
+        let pruner = self.pruner.as_ref().filter(|_| self.books.is_at_rest())?;
+        Some(pruner.next_wake_ms())
+    }
+
+    /// Forgets the balances of who has left, when that does no harm.
+    fn tidy(&mut self) {
+        if self.reading_since_ms.is_none() {
+            self.books.forget_the_left();
+        }
+    }
+
+    /// Whether a write of an entity waits.
+    fn awaits(&self, id: Uuid) -> bool {
+        self.core.waiting_entity(id).is_some() || self.books.links_wait(id)
     }
 
     /// A deal needs the reader, for its key, and the writer: it waits for whatever holds one of them up.
@@ -187,12 +210,24 @@ impl Shared {
     }
 }
 
+/// Tells whether one of the store's threads still runs, to whoever holds it.
+#[derive(Clone, Debug)]
+pub struct StoreThread(Weak<()>);
+
+impl StoreThread {
+    /// Whether it runs.
+    pub fn is_running(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+}
+
 /// The handle of the ECS thread. Dropping it without [`flush_and_stop`](Self::flush_and_stop) is what a crash is:
 /// what was not committed is lost.
 #[derive(Debug)]
 pub struct Store {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
+    watched: [(&'static str, StoreThread); 2],
     at_once: bool,
 }
 
@@ -217,6 +252,7 @@ impl Store {
                 reads: VecDeque::new(),
                 reading_since_ms: None,
                 replies: VecDeque::new(),
+                pruner: None,
                 abandoned: false,
                 last_error: None,
                 limit_logged_ms: None,
@@ -229,13 +265,38 @@ impl Store {
         });
         let thread = |name: &str, run: fn(&Shared)| {
             let shared = shared.clone();
-            std::thread::Builder::new()
-                .name(name.to_owned())
-                .spawn(move || run(&shared))
-                .expect("the operating system starts a thread")
+            // Gone with the thread, however it ends.
+            let alive = Arc::new(());
+            let watched = StoreThread(Arc::downgrade(&alive));
+            let body = move || {
+                let _alive = alive;
+                run(&shared);
+            };
+            let thread = std::thread::Builder::new().name(name.to_owned()).spawn(body);
+            (thread.expect("the operating system starts a thread"), watched)
         };
-        let threads = vec![thread("db-writer", write_loop), thread("db-reader", read_loop)];
-        Self { shared, threads, at_once: false }
+        let (writer, writer_watched) = thread("db-writer", write_loop);
+        let (reader, reader_watched) = thread("db-reader", read_loop);
+        let watched = [("the database's writer", writer_watched), ("the database's reader", reader_watched)];
+        Self { shared, threads: vec![writer, reader], watched, at_once: false }
+    }
+
+    /// The store's threads, by their names in words.
+    pub fn threads(&self) -> [(&'static str, StoreThread); 2] {
+        self.watched.clone()
+    }
+
+    /// From now on the writer removes what is over, a little at a time between its own work: expired sessions, and deals
+    /// and tombstones of more than `keep` ago; without it those are kept for ever.
+    pub fn prune(&self, keep: Option<Duration>) {
+        let keep_ms = keep.map(|keep| i64::try_from(keep.as_millis()).unwrap_or(i64::MAX));
+        self.shared.lock().pruner = Some(Pruner::new(keep_ms));
+        self.shared.write_work.notify_one();
+    }
+
+    /// What was removed by [`prune`](Self::prune) so far.
+    pub fn pruned(&self) -> Pruned {
+        self.shared.lock().pruner.as_ref().map(Pruner::total).unwrap_or_default()
     }
 
     /// Stores the newest state of an entity.
@@ -262,6 +323,19 @@ impl Store {
     /// What somebody has; `None` when nothing was ever heard of it. Of what was loaded or has moved in this run.
     pub fn balance(&self, holder: Holder, commodity: Commodity) -> Option<i64> {
         self.shared.lock().books.balance(holder, commodity)
+    }
+
+    /// These entities are no more, or these accounts have no ship in the world: what they have need not be kept in
+    /// memory. It is read again with the ship or the sector.
+    pub fn leave(&self, ids: impl IntoIterator<Item = Uuid>) {
+        let mut state = self.shared.lock();
+        state.books.leave(ids);
+        state.tidy();
+    }
+
+    /// How many balances are in memory, and of how many who have left some are still to be written.
+    pub fn known_balances(&self) -> (usize, usize) {
+        self.shared.lock().books.known()
     }
 
     /// Makes an ordinary move: at once in the books, in the database within the loss window.
@@ -398,7 +472,7 @@ impl Store {
             state.replies.push_back(StoreReply::Failed { token, error });
         } else {
             drop(state);
-            tracing::error!(token, outstanding, "a read was dropped: nobody fetches the replies");
+            log_limited!(error, token, outstanding, "a read was dropped: nobody fetches the replies");
         }
     }
 
@@ -464,6 +538,7 @@ impl Store {
         let mut state = self.shared.lock();
         state.core.stop(self.shared.now_ms());
         state.books.stop(self.shared.now_ms());
+        state.pruner = None;
         self.shared.write_work.notify_all();
         let (state, _) = self
             .shared
@@ -511,11 +586,13 @@ impl Drop for Store {
 fn write_loop(shared: &Shared) {
     let mut state = shared.lock();
     while !state.abandoned {
+        crash::fault_point("db-writer");
         let now_ms = shared.now_ms();
         // Deals first: somebody waits for them.
         if let Some(work) = state.books.take_work(now_ms) {
             drop(state);
             state = keep_books(shared, work);
+            state.tidy();
             shared.written.notify_all();
             continue;
         }
@@ -536,13 +613,18 @@ fn write_loop(shared: &Shared) {
                     state.books.doubt();
                     let waiting = state.core.uncommitted();
                     state.last_error = Some(error.to_string());
-                    tracing::warn!(%error, waiting, "a batch could not be stored: it is tried again");
+                    log_limited!(warn, %error, waiting, "a batch could not be stored: it is tried again");
                 }
             }
             shared.written.notify_all();
             continue;
         }
-        let wakes = [state.core.next_wake_ms(), state.books.next_wake_ms()];
+        if state.prunes_at_ms().is_some_and(|due_ms| due_ms <= now_ms) {
+            drop(state);
+            state = prune(shared);
+            continue;
+        }
+        let wakes = [state.core.next_wake_ms(), state.books.next_wake_ms(), state.prunes_at_ms()];
         state = match wakes.into_iter().flatten().min() {
             None => shared.write_work.wait(state).unwrap_or_else(PoisonError::into_inner),
             Some(at_ms) => {
@@ -551,6 +633,29 @@ fn write_loop(shared: &Shared) {
             }
         };
     }
+}
+
+/// Removes a little of what is over.
+fn prune(shared: &Shared) -> MutexGuard<'_, State> {
+    let (started_ms, unix_ms) = (shared.now_ms(), unix_ms());
+    let mut state = shared.lock();
+    let Some((step, rows)) = state.pruner.as_mut().and_then(|pruner| pruner.take(started_ms, unix_ms)) else {
+        return state;
+    };
+    drop(state);
+    let outcome = shared.database.prune_step(step, rows, unix_ms, |id| shared.lock().awaits(id));
+    let now_ms = shared.now_ms();
+    let mut state = shared.lock();
+    if let Some(pruner) = &mut state.pruner {
+        match outcome {
+            Ok((removed, full)) => pruner.done(removed, full, now_ms - started_ms, now_ms),
+            Err(error) => {
+                pruner.failed(now_ms);
+                log_limited!(warn, %error, "what is over could not be removed: it is tried again");
+            }
+        }
+    }
+    state
 }
 
 /// Does one thing for the books.
@@ -569,7 +674,7 @@ fn keep_books(shared: &Shared, work: Work) -> MutexGuard<'_, State> {
     let mut state = shared.lock();
     if let Err(error) = outcome {
         let begun = !matches!(error, DbError::Unavailable { .. });
-        tracing::warn!(%error, begun, "the ledger could not be written");
+        log_limited!(warn, %error, begun, "the ledger could not be written");
         state.last_error = Some(error.to_string());
         state.books.failed(begun, shared.now_ms());
     }
@@ -579,6 +684,7 @@ fn keep_books(shared: &Shared, work: Work) -> MutexGuard<'_, State> {
 fn read_loop(shared: &Shared) {
     let mut state = shared.lock();
     while !state.abandoned {
+        crash::fault_point("db-reader");
         let Some(read) = state.reads.pop_front() else {
             state = shared.read_work.wait(state).unwrap_or_else(PoisonError::into_inner);
             continue;
@@ -604,6 +710,7 @@ fn read_loop(shared: &Shared) {
         state = shared.lock();
         state.reading_since_ms = None;
         state.core.end_read();
+        state.tidy();
         state.replies.push_back(reply);
         shared.write_work.notify_one();
         shared.reads_done.notify_all();

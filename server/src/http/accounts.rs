@@ -1,19 +1,23 @@
 //! Registration and login.
 
-use axum::Json;
+use std::net::IpAddr;
+
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use sidereal_process::log_limited;
 use uuid::Uuid;
 
-use super::refusal::{Refusal, busy, refuse, too_many, unavailable};
-use super::routes::{BODY_LIMIT_BYTES, Shared};
-use super::sessions::{SESSION_LIFETIME_S, TicketAnswer};
-use crate::accounts::{LoginError, RegisterError, is_name};
+use super::refusal::{Refusal, refuse, too_many, unavailable};
+use super::routes::{AskedFrom, BODY_LIMIT_BYTES, Shared};
+use super::sessions::{TicketAnswer, expires_in_s, registration_is_closed};
+use crate::accounts::{LoginError, RegisterError, Registration, check_new, is_name};
 use crate::db::unix_ms;
+use crate::sessions::Given;
 
 #[derive(Deserialize)]
 struct Credentials {
@@ -31,26 +35,37 @@ struct LoginAnswer<'a> {
 
 pub(super) async fn register(
     api: Shared,
+    Extension(AskedFrom(from)): Extension<AskedFrom>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Refusal> {
+    if api.registration == Registration::Closed {
+        return Err(registration_is_closed(&api));
+    }
     let key = idempotency_key(&headers)?;
     let Credentials { user, password } = credentials(body)?;
     if key.is_some() {
         // Whoever has a key could try passwords with it.
-        may_try(&api, &user)?;
+        may_try(&api, &user, from)?;
     }
-    let account = api.accounts.register(user.clone(), password, key).await.map_err(|error| {
+    // What is against the rules costs nothing.
+    if check_new(&user, &password, key.as_deref()).is_ok() {
+        api.rates.registration(from, api.now_ms()).map_err(|come_back| {
+            api.count(|counts| &counts.limited_registrations);
+            too_many("there were too many registrations", come_back)
+        })?;
+    }
+    let account = api.accounts.register(from, user.clone(), password, key).await.map_err(|error| {
         let status = match &error {
             RegisterError::BadName | RegisterError::BadPassword | RegisterError::BadKey => StatusCode::BAD_REQUEST,
             RegisterError::NameTaken => StatusCode::CONFLICT,
             RegisterError::KeyReused => {
-                api.rates.failed(&user, api.now_ms());
+                api.rates.failed(&user, from, api.now_ms());
                 StatusCode::UNPROCESSABLE_ENTITY
             }
-            RegisterError::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            RegisterError::Busy => return api.busy(),
             RegisterError::Database(cause) => {
-                tracing::error!(%cause, "a registration failed");
+                log_limited!(error, %cause, "a registration failed");
                 StatusCode::SERVICE_UNAVAILABLE
             }
         };
@@ -61,48 +76,59 @@ pub(super) async fn register(
     Ok((StatusCode::CREATED, Json(json!({ "account_id": account.id }))).into_response())
 }
 
-pub(super) async fn login(api: Shared, body: Result<Bytes, BytesRejection>) -> Result<Response, Refusal> {
+pub(super) async fn login(
+    api: Shared,
+    Extension(AskedFrom(from)): Extension<AskedFrom>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Refusal> {
     let Credentials { user, password } = credentials(body)?;
-    may_try(&api, &user)?;
-    let account = api.accounts.login(user.clone(), password).await.map_err(|error| {
+    if is_name(&user) {
+        may_try(&api, &user, from)?;
+        api.rates.login(from, api.now_ms()).map_err(|come_back| {
+            api.count(|counts| &counts.limited_logins);
+            too_many("there were too many log ins", come_back)
+        })?;
+    }
+    let account = api.accounts.login(from, user.clone(), password).await.map_err(|error| {
         let status = match &error {
             LoginError::WrongCredentials => {
                 api.count(|counts| &counts.logins_refused);
                 if is_name(&user) {
-                    api.rates.failed(&user, api.now_ms());
+                    api.rates.failed(&user, from, api.now_ms());
                 }
                 StatusCode::UNAUTHORIZED
             }
-            LoginError::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            LoginError::Busy => return api.busy(),
             LoginError::Database(cause) => {
-                tracing::error!(%cause, "a login failed");
+                log_limited!(error, %cause, "a login failed");
                 StatusCode::SERVICE_UNAVAILABLE
             }
         };
         refuse(status, error.to_string())
     })?;
-    let session_token = begin_session(&api, account.id).await?;
+    let session = begin_session(&api, account.id).await?;
     api.count(|counts| &counts.logins);
-    let ticket = api.ticket_for(account.id, &account.name);
-    let answer = LoginAnswer { ticket, session_token, session_expires_in_s: SESSION_LIFETIME_S };
+    let ticket = api.ticket_for(account.id, &account.name)?;
+    let session_expires_in_s = expires_in_s(&session);
+    let answer = LoginAnswer { ticket, session_token: session.token, session_expires_in_s };
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(answer)).into_response())
 }
 
-async fn begin_session(api: &Shared, account: Uuid) -> Result<String, Refusal> {
+async fn begin_session(api: &Shared, account: Uuid) -> Result<Given, Refusal> {
     let sessions = api.sessions.clone();
-    let begun = api.storage.run(move || sessions.begin(account, unix_ms())).await.ok_or_else(busy)?;
+    let begun = api.storage.run(move || sessions.begin(account, unix_ms())).await.ok_or_else(|| api.busy())?;
     begun.map_err(|cause| {
-        tracing::error!(%cause, "a session could not be stored");
+        log_limited!(error, %cause, "a session could not be stored");
         unavailable("the session could not be stored: try again later")
     })
 }
 
 /// Whether there were too many failures under a name. One against the rules is nobody's, and costs nothing.
-fn may_try(api: &Shared, name: &str) -> Result<(), Refusal> {
+fn may_try(api: &Shared, name: &str, from: IpAddr) -> Result<(), Refusal> {
     if !is_name(name) {
         return Ok(());
     }
-    api.rates.may_try(name, api.now_ms()).map_err(|come_back| {
+    api.rates.may_try(name, from, api.now_ms()).map_err(|come_back| {
         api.count(|counts| &counts.limited_by_account);
         too_many("there were too many wrong passwords for this name", come_back)
     })

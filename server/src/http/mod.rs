@@ -1,12 +1,15 @@
-//! The HTTP server of the replication server: registration, login, sessions, tickets, health, metrics, and the browser
-//! client's files; over TLS where there is a certificate for it.
+//! The HTTP servers of the replication server. The public one: registration, login, sessions, tickets, health, and the
+//! browser client's files; over TLS where there is a certificate for it. The one of operations: health and metrics.
 //!
-//! Runs in `sidereal-server` on a thread of its own with a tokio runtime of its own; the ECS thread meets it through
-//! [`ServerStatus`] and the [`TicketOffice`] only. It knows neither entities nor connections.
+//! Each runs in `sidereal-server` on a thread of its own with a tokio runtime of its own, so that neither waits for the
+//! other; the ECS thread meets them through [`ServerStatus`] and the [`TicketOffice`] only. They know neither entities
+//! nor connections.
 
 mod accounts;
+mod health;
 mod listener;
 mod peer;
+mod places;
 mod refusal;
 mod routes;
 mod sessions;
@@ -21,26 +24,33 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use sidereal_process::crash;
+use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 use tokio::sync::oneshot;
 
-use crate::accounts::Accounts;
+use crate::accounts::{Accounts, Registration};
 use crate::certificate::PlayerCertificate;
 use crate::rate_limit::Rates;
 use crate::sessions::Sessions;
 use crate::supabase::Supabase;
 use crate::tickets::TicketOffice;
 use listener::GuardedListener;
-use peer::PeerAddr;
+use peer::Peer;
 
 pub use routes::BODY_LIMIT_BYTES;
-pub use status::{MetricsText, ServerStatus};
+pub use status::{HEARTBEAT_LIMIT, MetricsText, ServerStatus};
 pub use web::{MAX_WEB_BYTES, MAX_WEB_FILES, WebError, WebFiles};
 
 /// How long requests under way may take once the server stops.
 const STOP_GRACE: Duration = Duration::from_secs(2);
 
-/// Threads for what blocks: two hashes, two calls of the database, and one fetch of an issuer's keys at a time.
+/// Connections that the system holds until they are accepted. A flood fills it between two looks; who finds it full asks
+/// again after a second.
+const BACKLOG: i32 = 1_024;
+
+/// Threads for what blocks: two calls of the database for accounts and two for sessions, and one fetch of an issuer's keys
+/// at a time.
 const BLOCKING_THREADS: usize = 5;
 
 /// What the routes answer from.
@@ -66,6 +76,8 @@ pub struct HttpState {
     pub is_tls: bool,
     /// The browser client, if it is served.
     pub web: Option<Arc<WebFiles>>,
+    /// Whether accounts are made.
+    pub registration: Registration,
     /// Bounds for peers.
     pub limits: HttpLimits,
     /// How often they may ask.
@@ -77,47 +89,99 @@ pub struct HttpState {
 /// Bounds for peers.
 #[derive(Clone, Copy, Debug)]
 pub struct HttpLimits {
-    /// Connections at a time; the next ones wait in the system's queue.
+    /// Connections at a time. For one more another one gives way, or it is closed at once.
     pub max_connections: usize,
-    /// How long a request may be worked on; then it is answered with 503.
+    /// Of these, those of one network: an IPv4 address, or 64 bits of IPv6. Behind proxies, which have one address for
+    /// everybody, it is not looked at.
+    pub max_connections_per_network: usize,
+    /// How long a connection may take until a request's head is there: from its start on, TLS handshake and all, or from
+    /// the request's first byte on.
+    pub head_timeout: Duration,
+    /// How long a request may be worked on, with the reading of its body; then it is answered with 503.
     pub request_timeout: Duration,
-    /// How long a connection may go without a byte of an answer, from its start or the last answer on: bounds slow
-    /// requests, slow readers and idle connections alike. Longer than `request_timeout`.
-    pub silence_timeout: Duration,
+    /// How long a connection may rest after an answer. Longer than proxies keep theirs (60 s), else one may send a
+    /// request into a connection that closes.
+    pub idle_timeout: Duration,
+    /// How fast an answer is read at the least, bytes per second, on average over each `rate_window`.
+    pub least_bytes_per_s: u32,
+    /// See there. So long that a slow reader empties a good part of the system's buffer in it.
+    pub rate_window: Duration,
 }
 
 impl Default for HttpLimits {
     fn default() -> Self {
         Self {
-            max_connections: 256,
+            max_connections: 512,
+            max_connections_per_network: 64,
+            head_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(10),
-            silence_timeout: Duration::from_secs(15),
+            idle_timeout: Duration::from_secs(75),
+            least_bytes_per_s: 4 * 1024,
+            rate_window: Duration::from_secs(30),
         }
     }
 }
 
-/// The HTTP server cannot start.
+impl HttpLimits {
+    /// For operations: those who watch are few, and close by.
+    fn of_operations() -> Self {
+        Self { max_connections: 64, max_connections_per_network: 64, ..Self::default() }
+    }
+}
+
+/// An HTTP server cannot start.
 #[derive(Debug, Error)]
 pub enum HttpError {
     /// Something else listens there.
     #[error(
-        "the HTTP address {addr} is in use: stop what listens there, or choose another one with --http-addr (port 0: any free one)"
+        "the {what} address {addr} is in use: stop what listens there, or choose another one with --{flag} (port 0: any free one)"
     )]
     AddressInUse {
         /// The address.
         addr: SocketAddr,
+        /// What it is for.
+        what: &'static str,
+        /// The flag that chooses it.
+        flag: &'static str,
     },
     /// The system does not let it listen there.
-    #[error("cannot listen on the HTTP address {addr} ({source}): choose another one with --http-addr")]
+    #[error("cannot listen on the {what} address {addr} ({source}): choose another one with --{flag}")]
     CannotListen {
         /// The address.
         addr: SocketAddr,
+        /// What it is for.
+        what: &'static str,
+        /// The flag that chooses it.
+        flag: &'static str,
         /// The system's words.
         source: io::Error,
     },
     /// The system gives no thread or no event queue.
     #[error("cannot start the HTTP server: {0}")]
     CannotStart(#[source] io::Error),
+}
+
+/// A server's part.
+#[derive(Clone, Copy)]
+enum Part {
+    Public,
+    Operations,
+}
+
+impl Part {
+    const fn what(self) -> &'static str {
+        match self {
+            Self::Public => "HTTP",
+            Self::Operations => "operations",
+        }
+    }
+
+    const fn flag(self) -> &'static str {
+        match self {
+            Self::Public => "http-addr",
+            Self::Operations => "ops-addr",
+        }
+    }
 }
 
 /// The running HTTP server. Dropping it stops it, within `STOP_GRACE`.
@@ -135,16 +199,29 @@ impl fmt::Debug for HttpServer {
 }
 
 impl HttpServer {
-    /// Listens on `addr` (port 0: any free one) and serves until it is stopped.
+    /// Listens on `addr` (port 0: any free one) and serves everybody until it is stopped.
     ///
     /// # Errors
     /// [`HttpError`] when the address cannot be had.
     pub fn start(addr: SocketAddr, state: HttpState) -> Result<Self, HttpError> {
+        Self::start_part(Part::Public, addr, state)
+    }
+
+    /// The same for who looks after the server: health and metrics, of what `state` holds for the public one.
+    ///
+    /// # Errors
+    /// As [`HttpServer::start`].
+    pub fn start_operations(addr: SocketAddr, state: HttpState) -> Result<Self, HttpError> {
+        Self::start_part(Part::Operations, addr, state)
+    }
+
+    fn start_part(part: Part, addr: SocketAddr, state: HttpState) -> Result<Self, HttpError> {
+        let (what, flag) = (part.what(), part.flag());
         let cannot_listen = |source: io::Error| match source.kind() {
-            io::ErrorKind::AddrInUse => HttpError::AddressInUse { addr },
-            _ => HttpError::CannotListen { addr, source },
+            io::ErrorKind::AddrInUse => HttpError::AddressInUse { addr, what, flag },
+            _ => HttpError::CannotListen { addr, what, flag, source },
         };
-        let listener = std::net::TcpListener::bind(addr).map_err(cannot_listen)?;
+        let listener = bind(addr).map_err(cannot_listen)?;
         listener.set_nonblocking(true).map_err(HttpError::CannotStart)?;
         let local_addr = listener.local_addr().map_err(HttpError::CannotStart)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -157,16 +234,19 @@ impl HttpServer {
             let _context = runtime.enter();
             tokio::net::TcpListener::from_std(listener).map_err(HttpError::CannotStart)?
         };
-        let is_tls = state.is_tls;
+        let is_tls = state.is_tls && matches!(part, Part::Public);
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new()
-            .name("http".to_owned())
+            .name(flag.trim_end_matches("-addr").to_owned())
             .spawn(move || {
-                runtime.block_on(serve(listener, state, stopped));
+                // A request that panics costs its connection. What listens is everybody's.
+                if let Err(panicked) = crash::contain(|| runtime.block_on(serve(part, listener, state, stopped))) {
+                    crash::end("sidereal-server", &panicked.to_string());
+                }
                 runtime.shutdown_timeout(STOP_GRACE);
             })
             .map_err(HttpError::CannotStart)?;
-        tracing::info!(%local_addr, is_tls, "HTTP server listens");
+        tracing::info!(what, %local_addr, is_tls, "HTTP server listens");
         Ok(Self { local_addr, stop: Some(stop), thread: Some(thread) })
     }
 
@@ -186,12 +266,36 @@ impl Drop for HttpServer {
     }
 }
 
-async fn serve(listener: tokio::net::TcpListener, state: HttpState, stopped: oneshot::Receiver<()>) {
+/// As the standard library does it, with room for more who wait to be accepted.
+fn bind(addr: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    // Elsewhere it lets two programs have the same address.
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+async fn serve(part: Part, listener: tokio::net::TcpListener, state: HttpState, stopped: oneshot::Receiver<()>) {
+    crash::fault_point("http");
     let (begin_stop, stop_begun) = oneshot::channel();
-    let limits = state.limits;
-    let tls = state.is_tls.then(|| state.certificate.live.tls_config(b"http/1.1"));
-    let routes = routes::router(state).into_make_service_with_connect_info::<PeerAddr>();
-    let serving = axum::serve(GuardedListener::new(listener, tls, limits), routes).with_graceful_shutdown(async {
+    let (listener, routes) = match part {
+        Part::Public => {
+            let mut limits = state.limits;
+            if state.trusted_proxies > 0 {
+                limits.max_connections_per_network = limits.max_connections;
+            }
+            let tls = state.is_tls.then(|| state.certificate.live.tls_config(b"http/1.1"));
+            (GuardedListener::new(listener, tls, &limits, state.status.door.clone()), routes::router(state))
+        }
+        Part::Operations => {
+            let limits = HttpLimits::of_operations();
+            (GuardedListener::new(listener, None, &limits, Arc::default()), health::router(state))
+        }
+    };
+    let routes = routes.into_make_service_with_connect_info::<Peer>();
+    let serving = axum::serve(listener, routes).with_graceful_shutdown(async {
         let _ = stopped.await;
         let _ = begin_stop.send(());
     });

@@ -6,15 +6,19 @@ use axum::extract::connect_info::Connected;
 use axum::http::HeaderMap;
 use axum::serve::IncomingStream;
 
-use super::listener::GuardedListener;
+use super::listener::{Connection, GuardedListener};
 
-/// The address at the other end of a connection.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct PeerAddr(pub SocketAddr);
+/// The connection that a request comes by.
+#[derive(Clone)]
+pub(super) struct Peer {
+    /// The address at its other end.
+    pub addr: SocketAddr,
+    pub connection: Connection,
+}
 
-impl Connected<IncomingStream<'_, GuardedListener>> for PeerAddr {
+impl Connected<IncomingStream<'_, GuardedListener>> for Peer {
     fn connect_info(stream: IncomingStream<'_, GuardedListener>) -> Self {
-        Self(*stream.remote_addr())
+        Self { addr: *stream.remote_addr(), connection: stream.io().connection() }
     }
 }
 

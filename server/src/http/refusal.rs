@@ -30,9 +30,13 @@ pub(super) fn unavailable(error: impl Into<String>) -> Refusal {
     refuse(StatusCode::SERVICE_UNAVAILABLE, error)
 }
 
-/// Too many at once.
+/// When to come back to a server that is busy, seconds: what waits there takes as long.
+const BUSY_AFTER_S: u64 = 3;
+
+/// Too many at once; says when to come back.
 pub(super) fn busy() -> Refusal {
-    unavailable("the server is busy: try again in a few seconds")
+    let header = Some((header::RETRY_AFTER, BUSY_AFTER_S.into()));
+    Refusal { header, ..unavailable("the server is busy: try again in a few seconds") }
 }
 
 /// The token that is asked for is missing or not good.

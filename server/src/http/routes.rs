@@ -1,27 +1,28 @@
-//! The routes, and what holds for all of them. Every answer is JSON but for `/live`, `/metrics` and
-//! the browser client's files; every refusal is
-//! `{"error": "<one sentence that says what to do>"}`.
+//! The routes, and what holds for all of them. Every answer is JSON but for `/live` and the browser client's files; every
+//! refusal is `{"error": "<one sentence that says what to do>"}`.
 
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use axum::Router;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
-use axum::{Json, Router};
-use serde_json::json;
+use sidereal_process::crash;
 
-use super::peer::{PeerAddr, asked_from};
-use super::refusal::{refuse, too_many};
-use super::status::{ApiCounts, MetricsText};
-use super::{HttpState, accounts, sessions, world};
+use super::peer::{Peer, asked_from};
+use super::refusal::{Refusal, busy, refuse, too_many};
+use super::status::ApiCounts;
+use super::{HttpState, accounts, health, sessions, world};
 use crate::rate_limit::RateLimits;
 use crate::turns::Turns;
+use sidereal_transport::network_of;
 
 /// The largest body that is read: credentials are a few hundred bytes.
 pub const BODY_LIMIT_BYTES: usize = 8 * 1024;
@@ -33,7 +34,7 @@ const OPENAPI: &str = include_str!("openapi.json");
 const STORAGE_AT_ONCE: usize = 2;
 
 /// Such calls that wait: as many as there may be connections.
-const STORAGE_WAITING: usize = 256;
+const STORAGE_WAITING: usize = 512;
 
 /// What the routes share.
 pub(super) struct Api {
@@ -62,7 +63,17 @@ impl Api {
     pub fn count(&self, which: impl FnOnce(&ApiCounts) -> &AtomicU64) {
         which(&self.state.status.api).fetch_add(1, Ordering::Relaxed);
     }
+
+    /// There was no place for the work on a request.
+    pub fn busy(&self) -> Refusal {
+        self.count(|counts| &counts.busy);
+        busy()
+    }
 }
+
+/// Where a request came from, as far as limits tell networks apart.
+#[derive(Clone, Copy)]
+pub(super) struct AskedFrom(pub IpAddr);
 
 /// What the routes share, as they take it.
 pub(super) struct Shared(Arc<Api>);
@@ -117,9 +128,8 @@ pub(super) fn router(state: HttpState) -> Router {
     }
     router
         .route_layer(middleware::from_fn_with_state(api.clone(), within_rate))
-        .route("/live", get(async || "live\n"))
-        .route("/ready", get(ready))
-        .route("/metrics", get(metrics))
+        .route("/live", get(async |api: Shared| health::live(&api.status)))
+        .route("/ready", get(async |api: Shared| health::ready(&api.status)))
         .fallback(web_file)
         .method_not_allowed_fallback(async || {
             refuse(
@@ -129,7 +139,9 @@ pub(super) fn router(state: HttpState) -> Router {
         })
         .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
         .layer(middleware::from_fn_with_state(api.clone(), within_time))
+        .layer(middleware::from_fn(contain_request))
         .layer(middleware::map_response_with_state(Arc::new(security_headers(&api)), guard_browsers))
+        .layer(middleware::from_fn(tell_connection))
         .with_state(api)
 }
 
@@ -171,48 +183,43 @@ async fn guard_browsers(State(headers): State<Arc<HeaderMap>>, mut response: Res
     response
 }
 
-async fn ready(api: Shared) -> Response {
-    if !api.status.is_ready() {
-        return refuse(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "no shard holds a lease yet: start a sidereal-shard, or wait for it",
-        )
-        .into_response();
-    }
-    let (shards, leased_sectors) = (api.status.shards(), api.status.leased_sectors());
-    Json(json!({ "ready": true, "shards": shards, "leased_sectors": leased_sectors })).into_response()
-}
-
-async fn metrics(api: Shared) -> Response {
-    let mut own = MetricsText::default();
-    let hashed_kib = api.accounts.hashed_kib();
-    own.counter("sidereal_password_hashed_kib_total", "Memory that password hashes have gone over.", hashed_kib);
-    let (fetches, failures) = api.supabase.as_ref().map_or((0, 0), |supabase| supabase.fetches());
-    own.counter("sidereal_jwks_fetches_total", "Fetches of the keys for access tokens.", fetches);
-    own.counter("sidereal_jwks_failures_total", "Of these, those in vain.", failures);
-    let (changes, refusals) = (&api.certificate.changes, &api.certificate.refusals);
-    let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    own.counter("sidereal_certificate_changes_total", "New certificates for players' connections.", read(changes));
-    own.counter("sidereal_certificate_refusals_total", "New ones that were none to go on with.", read(refusals));
-    let text = api.status.metrics_text(own);
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+/// A request that makes its handler panic is answered and costs nothing else.
+async fn contain_request(request: Request, next: Next) -> Response {
+    let answered = crash::contain_task(async {
+        crash::fault_point("http-request");
+        next.run(request).await
+    });
+    answered.await.unwrap_or_else(|panicked| {
+        tracing::error!(%panicked, "a request");
+        refuse(StatusCode::INTERNAL_SERVER_ERROR, "the server failed at this request, and has logged why")
+            .into_response()
+    })
 }
 
 /// Nobody asks too often, from wherever.
 async fn within_rate(
     State(api): State<Arc<Api>>,
-    ConnectInfo(PeerAddr(peer)): ConnectInfo<PeerAddr>,
-    request: Request,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    mut request: Request,
     next: Next,
 ) -> Response {
-    let address = asked_from(peer, request.headers(), api.trusted_proxies);
+    let address = network_of(asked_from(peer.addr, request.headers(), api.trusted_proxies));
     match api.rates.request(address, api.now_ms()) {
-        Ok(()) => next.run(request).await,
+        Ok(()) => {
+            request.extensions_mut().insert(AskedFrom(address));
+            next.run(request).await
+        }
         Err(come_back) => {
             api.count(|counts| &counts.limited_by_address);
             too_many("there were too many requests from this address", come_back).into_response()
         }
     }
+}
+
+/// From here on a connection has the time for its request's work.
+pub(super) async fn tell_connection(ConnectInfo(peer): ConnectInfo<Peer>, request: Request, next: Next) -> Response {
+    peer.connection.asked();
+    next.run(request).await
 }
 
 /// The work on a request has an end, whatever it waits for.

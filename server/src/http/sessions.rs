@@ -5,18 +5,16 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::json;
+use sidereal_process::log_limited;
 use uuid::Uuid;
 
-use super::refusal::{Refusal, busy, unauthorized, unavailable};
+use super::refusal::{Refusal, refuse, unauthorized, unavailable};
 use super::routes::{Api, Shared};
 use super::world::Door;
 use crate::db::unix_ms;
-use crate::sessions::{Holder, SESSION_LIFETIME_MS, SessionError, Sessions};
+use crate::sessions::{Given, Holder, SessionError, Sessions};
 use crate::supabase::{Supabase, TokenError};
 use crate::tickets::TICKET_LIFETIME_MS;
-
-/// How long a session lives without being used, seconds.
-pub(super) const SESSION_LIFETIME_S: u64 = SESSION_LIFETIME_MS as u64 / 1_000;
 
 /// A ticket, and where it is good.
 #[derive(Serialize)]
@@ -28,16 +26,29 @@ pub(super) struct TicketAnswer<'a> {
     account_id: Uuid,
 }
 
+/// How long the session of a token lives without being used, seconds.
+pub(super) fn expires_in_s(given: &Given) -> u64 {
+    u64::try_from(given.lives_ms).unwrap_or(0).div_ceil(1_000)
+}
+
+/// What is said where no accounts are made.
+pub(super) fn registration_is_closed(api: &Api) -> Refusal {
+    api.count(|counts| &counts.registrations_closed);
+    refuse(
+        StatusCode::FORBIDDEN,
+        "this server takes no new pilots at the moment: log in with an account that is there, or ask its operator",
+    )
+}
+
 impl Api {
     /// Issues a ticket.
-    pub fn ticket_for(&self, account: Uuid, name: &str) -> TicketAnswer<'_> {
+    pub fn ticket_for(&self, account: Uuid, name: &str) -> Result<TicketAnswer<'_>, Refusal> {
+        let ticket = self.tickets.issue(account, name, self.tickets.now_ms()).map_err(|_| {
+            self.count(|counts| &counts.tickets_refused);
+            self.busy()
+        })?;
         self.count(|counts| &counts.tickets);
-        TicketAnswer {
-            ticket: self.tickets.issue(account, name, self.tickets.now_ms()),
-            door: self.door(),
-            expires_in_s: TICKET_LIFETIME_MS / 1_000,
-            account_id: account,
-        }
+        Ok(TicketAnswer { ticket, door: self.door(), expires_in_s: TICKET_LIFETIME_MS / 1_000, account_id: account })
     }
 
     /// Does something with a session on a blocking thread.
@@ -46,10 +57,10 @@ impl Api {
         work: impl FnOnce(&Sessions) -> Result<T, SessionError> + Send + 'static,
     ) -> Result<T, Refusal> {
         let sessions = self.sessions.clone();
-        let outcome = self.storage.run(move || work(&sessions)).await.ok_or_else(busy)?;
+        let outcome = self.storage.run(move || work(&sessions)).await.ok_or_else(|| self.busy())?;
         outcome.map_err(|error| match error {
             SessionError::Database(cause) => {
-                tracing::error!(%cause, "a session could not be read");
+                log_limited!(error, %cause, "a session could not be read");
                 unavailable("sessions cannot be read at the moment: try again later")
             }
             error => {
@@ -71,12 +82,13 @@ impl Api {
                 error => unauthorized(error.to_string()),
             }
         })?;
-        let accounts = self.accounts.clone();
-        let found = self.storage.run(move || accounts.of_identity_blocking(&identity)).await.ok_or_else(busy)?;
-        let (account, is_new) = found.map_err(|cause| {
-            tracing::error!(%cause, "an account for an access token could not be read or made");
+        let (accounts, registration) = (self.accounts.clone(), self.registration);
+        let found = self.storage.run(move || accounts.of_identity_blocking(&identity, registration)).await;
+        let found = found.ok_or_else(|| self.busy())?.map_err(|cause| {
+            log_limited!(error, %cause, "an account for an access token could not be read or made");
             unavailable("the account cannot be read at the moment: try again later")
         })?;
+        let Some((account, is_new)) = found else { return Err(registration_is_closed(self)) };
         self.count(|counts| &counts.access_tokens_accepted);
         if is_new {
             self.count(|counts| &counts.access_token_accounts);
@@ -99,7 +111,7 @@ pub(super) async fn ticket(api: Shared, headers: HeaderMap) -> Result<Response, 
         let token = token.to_owned();
         api.with_sessions(move |sessions| sessions.check(&token, unix_ms())).await?
     };
-    let answer = api.ticket_for(holder.account_id, &holder.name);
+    let answer = api.ticket_for(holder.account_id, &holder.name)?;
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(answer)).into_response())
 }
 
@@ -108,8 +120,8 @@ pub(super) async fn refresh(api: Shared, headers: HeaderMap) -> Result<Response,
     let (holder, next) = api.with_sessions(move |sessions| sessions.refresh(&token, unix_ms())).await?;
     api.count(|counts| &counts.refreshes);
     let answer = json!({
-        "session_token": next,
-        "session_expires_in_s": SESSION_LIFETIME_S,
+        "session_token": next.token,
+        "session_expires_in_s": expires_in_s(&next),
         "account_id": holder.account_id,
     });
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(answer)).into_response())

@@ -1,16 +1,60 @@
-//! What the ECS thread tells the HTTP thread: whether the server is ready, and the text of its metrics.
+//! What the other threads tell those of HTTP: whether they go on, whether the server is ready, and the text of its metrics.
 
-use std::fmt::{Display, Write};
+use std::fmt::{self, Display, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-/// Written by the ECS thread, read by the HTTP thread; neither waits for the other.
-#[derive(Debug, Default)]
+/// How long the main loop may stand still before the process counts as dead: it turns hundreds of times a second, and
+/// after twice as long the players' sessions end.
+pub const HEARTBEAT_LIMIT: Duration = Duration::from_secs(5);
+
+/// Written by the ECS thread, read by those of HTTP; neither waits for the other.
+#[derive(Debug)]
 pub struct ServerStatus {
     shards: AtomicU64,
     leased_sectors: AtomicU64,
     metrics: Mutex<Arc<str>>,
+    heartbeat: Mutex<Instant>,
+    watched: Mutex<Vec<Watched>>,
     pub(super) api: ApiCounts,
+    pub(super) door: Arc<DoorCounts>,
+}
+
+/// Something without which nobody can play.
+struct Watched {
+    name: &'static str,
+    is_alive: Box<dyn Fn() -> bool + Send + Sync>,
+}
+
+impl fmt::Debug for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watched").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// The connections of the public HTTP address.
+#[derive(Debug, Default)]
+pub(super) struct DoorCounts {
+    pub open: AtomicU64,
+    pub refused: AtomicU64,
+    pub gave_way: AtomicU64,
+    pub cut_off: AtomicU64,
+}
+
+impl Default for ServerStatus {
+    /// Of a server that has just begun.
+    fn default() -> Self {
+        Self {
+            shards: AtomicU64::default(),
+            leased_sectors: AtomicU64::default(),
+            metrics: Mutex::default(),
+            heartbeat: Mutex::new(Instant::now()),
+            watched: Mutex::default(),
+            api: ApiCounts::default(),
+            door: Arc::default(),
+        }
+    }
 }
 
 /// What came of the requests under `/api/`.
@@ -29,6 +73,11 @@ pub(super) struct ApiCounts {
     pub access_token_accounts: AtomicU64,
     pub limited_by_address: AtomicU64,
     pub limited_by_account: AtomicU64,
+    pub limited_logins: AtomicU64,
+    pub limited_registrations: AtomicU64,
+    pub busy: AtomicU64,
+    pub registrations_closed: AtomicU64,
+    pub tickets_refused: AtomicU64,
 }
 
 impl ServerStatus {
@@ -40,7 +89,12 @@ impl ServerStatus {
 
     /// Replaces the text that `/metrics` shows beside the HTTP server's own figures.
     pub fn set_metrics(&self, text: MetricsText) {
-        *self.metrics.lock().unwrap_or_else(PoisonError::into_inner) = text.text.into();
+        *lock(&self.metrics) = text.text.into();
+    }
+
+    /// The text that was set last.
+    pub fn metrics(&self) -> Arc<str> {
+        lock(&self.metrics).clone()
     }
 
     /// Connected shards.
@@ -53,17 +107,37 @@ impl ServerStatus {
         self.leased_sectors.load(Ordering::Relaxed)
     }
 
-    /// Whether a player can come in: some sector is leased.
-    pub fn is_ready(&self) -> bool {
-        self.leased_sectors() > 0
+    /// The main loop turned at this moment.
+    pub fn beat(&self, at: Instant) {
+        *lock(&self.heartbeat) = at;
+    }
+
+    /// Whether the main loop turned within [`HEARTBEAT_LIMIT`] before `now`.
+    pub fn is_live(&self, now: Instant) -> bool {
+        now.saturating_duration_since(*lock(&self.heartbeat)) < HEARTBEAT_LIMIT
+    }
+
+    /// From now on the server is ready only while `is_alive` says so; `name` is told when it is not.
+    pub fn watch(&self, name: &'static str, is_alive: impl Fn() -> bool + Send + Sync + 'static) {
+        lock(&self.watched).push(Watched { name, is_alive: Box::new(is_alive) });
+    }
+
+    /// What is missing before a player can come in: threads that have ended, and sectors that are leased.
+    pub fn missing(&self, now: Instant) -> Vec<&'static str> {
+        let main_loop = (!self.is_live(now)).then_some("the main loop");
+        let watched = lock(&self.watched);
+        let gone = watched.iter().filter(|watched| !(watched.is_alive)()).map(|watched| watched.name);
+        let world = (self.leased_sectors() == 0).then_some("a shard with a lease");
+        main_loop.into_iter().chain(gone).chain(world).collect()
     }
 
     /// All metrics in Prometheus's text format, with `own` ones of the HTTP server.
     pub(super) fn metrics_text(&self, own: MetricsText) -> String {
-        let snapshot = self.metrics.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut all = MetricsText { text: snapshot.to_string() + &own.text };
+        let mut all = MetricsText { text: self.metrics().to_string() + &own.text };
         all.gauge("sidereal_shards", "Connected shards.", self.shards());
         all.gauge("sidereal_leased_sectors", "Sectors that a shard simulates.", self.leased_sectors());
+        let open = self.door.open.load(Ordering::Relaxed);
+        all.gauge("sidereal_http_connections", "HTTP connections now.", open);
         let api = &self.api;
         for (name, help, count) in [
             ("registrations", "Registrations answered with an account.", &api.registrations),
@@ -79,11 +153,23 @@ impl ServerStatus {
             ("access_token_accounts", "Accounts made for access tokens.", &api.access_token_accounts),
             ("http_limited_by_address", "Requests above an address's rate.", &api.limited_by_address),
             ("http_limited_by_account", "Logins above an account's rate of failures.", &api.limited_by_account),
+            ("http_limited_logins", "Logins above a network's rate, or that of all.", &api.limited_logins),
+            ("http_limited_registrations", "The same of registrations.", &api.limited_registrations),
+            ("http_busy", "Requests for whose work there was no place.", &api.busy),
+            ("registrations_closed", "Registrations while none is taken.", &api.registrations_closed),
+            ("tickets_refused", "Tickets not given out, as too many were.", &api.tickets_refused),
+            ("http_connections_refused", "HTTP connections closed at once: no place.", &self.door.refused),
+            ("http_connections_gave_way", "HTTP connections closed for others.", &self.door.gave_way),
+            ("http_connections_cut_off", "HTTP connections that took too long.", &self.door.cut_off),
         ] {
             all.counter(&format!("sidereal_{name}_total"), help, count.load(Ordering::Relaxed));
         }
         all.text
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Builds Prometheus's text format.
@@ -103,8 +189,49 @@ impl MetricsText {
         self.metric(name, help, "counter", value);
     }
 
+    /// Values that rise and fall, told apart by a label.
+    pub fn gauges(&mut self, name: &str, help: &str, label: &str, values: &[(&str, usize)]) {
+        write!(self.text, "# HELP {name} {help}\n# TYPE {name} gauge\n").expect("a string takes whatever is written");
+        for (which, value) in values {
+            writeln!(self.text, "{name}{{{label}=\"{which}\"}} {value}").expect("a string takes whatever is written");
+        }
+    }
+
     fn metric(&mut self, name: &str, help: &str, kind: &str, value: impl Display) {
         write!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n")
             .expect("a string takes whatever is written");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicBool;
+
+    #[test]
+    fn a_loop_that_stands_still_is_missed_and_comes_back() {
+        let (status, begun) = (ServerStatus::default(), Instant::now());
+        status.beat(begun);
+        status.set_leases(1, 16);
+        assert!(status.is_live(begun + HEARTBEAT_LIMIT - Duration::from_millis(1)));
+        assert!(!status.is_live(begun + HEARTBEAT_LIMIT));
+        assert_eq!(status.missing(begun + HEARTBEAT_LIMIT), ["the main loop"]);
+        status.beat(begun + HEARTBEAT_LIMIT);
+        assert!(status.missing(begun + HEARTBEAT_LIMIT).is_empty());
+    }
+
+    #[test]
+    fn all_that_is_missing_is_named() {
+        let (status, now) = (ServerStatus::default(), Instant::now());
+        status.beat(now);
+        let alive = Arc::new(AtomicBool::new(true));
+        let seen = alive.clone();
+        status.watch("the first thread", || true);
+        status.watch("the second thread", move || seen.load(Ordering::Relaxed));
+        assert_eq!(status.missing(now), ["a shard with a lease"]);
+        alive.store(false, Ordering::Relaxed);
+        assert_eq!(status.missing(now), ["the second thread", "a shard with a lease"]);
+        status.set_leases(1, 16);
+        assert_eq!(status.missing(now), ["the second thread"]);
     }
 }

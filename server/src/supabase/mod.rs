@@ -14,6 +14,7 @@ use std::time::Instant;
 
 use jsonwebtoken::{DecodingKey, Validation, decode, decode_header};
 use serde::Deserialize;
+use sidereal_process::crash::contain;
 use thiserror::Error;
 use tokio::sync::Mutex;
 use uuid::Uuid;
@@ -282,8 +283,9 @@ impl Fetched {
             cache.begin_fetch(now_ms);
             self.fetches.fetch_add(1, Ordering::Relaxed);
             let (source, algorithm) = (self.source.clone(), self.algorithm);
-            let fetched = tokio::task::spawn_blocking(move || source.fetch(algorithm)).await;
-            match fetched.unwrap_or_else(|error| Err(error.to_string())) {
+            let fetched = tokio::task::spawn_blocking(move || contain(|| source.fetch(algorithm))).await;
+            let fetched = fetched.map_err(|error| error.to_string()).and_then(|done| done.map_err(|it| it.to_string()));
+            match fetched.flatten() {
                 Ok(keys) => cache.fetched(keys, now_ms),
                 Err(reason) => {
                     self.failures.fetch_add(1, Ordering::Relaxed);

@@ -5,9 +5,10 @@
 pub mod described;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde_json::{Value, json};
-use sidereal_server::accounts::{Accounts, HashCost};
+use sidereal_server::accounts::{Accounts, HashCost, Registration};
 use sidereal_server::certificate::PlayerCertificate;
 use sidereal_server::db::Database;
 use sidereal_server::http::{HttpLimits, HttpServer, HttpState, ServerStatus};
@@ -19,10 +20,11 @@ use sidereal_transport::Identity;
 pub const ANY_PORT: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
 
 /// As much as one likes: for tests of everything else.
-pub const NO_LIMIT: Rates = Rates { requests_per_address: 0, failures_per_account: 0 };
+pub const NO_LIMIT: Rates = Rates::NONE;
 
 pub struct World {
     pub server: HttpServer,
+    pub operations: HttpServer,
     pub database: Database,
     pub tickets: TicketOffice,
     pub status: Arc<ServerStatus>,
@@ -72,6 +74,7 @@ pub fn state(limits: HttpLimits) -> (Database, HttpState) {
         certificate: Arc::new(PlayerCertificate::new(&identity, true).expect("a good key")),
         is_tls: false,
         web: None,
+        registration: Registration::Open,
         limits,
         rates: NO_LIMIT,
         trusted_proxies: 0,
@@ -89,9 +92,10 @@ impl World {
         change(&mut state);
         let (tickets, status) = (state.tickets.clone(), state.status.clone());
         let certificate = state.certificate.clone();
+        let operations = HttpServer::start_operations(ANY_PORT.into(), state.clone()).expect("a free port");
         let server = HttpServer::start(ANY_PORT.into(), state).expect("a free port");
         let agent = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build().into();
-        Self { server, database, tickets, status, certificate, agent }
+        Self { server, operations, database, tickets, status, certificate, agent }
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -135,14 +139,30 @@ impl World {
     }
 
     pub fn get(&self, path: &str) -> (u16, String) {
-        let mut response = self.agent.get(self.url(path)).call().expect("an answer");
+        self.get_at(&self.url(path))
+    }
+
+    /// The same at the address of operations.
+    pub fn get_operations(&self, path: &str) -> (u16, String) {
+        self.get_at(&format!("http://{}{path}", self.operations.local_addr))
+    }
+
+    fn get_at(&self, url: &str) -> (u16, String) {
+        let mut response = self.agent.get(url).call().expect("an answer");
         (response.status().as_u16(), response.body_mut().read_to_string().expect("a text"))
+    }
+
+    /// Public requests are answered. There is no main loop here: it turns now.
+    #[track_caller]
+    pub fn is_live(&self) {
+        self.status.beat(Instant::now());
+        assert_eq!(self.get("/live").0, 200);
     }
 
     /// One figure of `/metrics`.
     #[track_caller]
     pub fn metric(&self, name: &str) -> u64 {
-        let (_, text) = self.get("/metrics");
+        let (_, text) = self.get_operations("/metrics");
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         value.unwrap_or_else(|| panic!("no {name}")).parse().expect("a whole number")
     }

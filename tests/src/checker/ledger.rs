@@ -158,6 +158,17 @@ impl Ledger {
                     self.post(Reason::Destroyed, account.balance, -1);
                 }
             }
+            ServerEvent::SetAside { id, hull } => {
+                if let Some(account) = self.open.remove(&id) {
+                    // What its shard did to it last may have been lost with the shard.
+                    let balance = amounts(hull);
+                    if account.balance != balance && account.orphaned.is_none() {
+                        return Err(format!("{id}: set aside with {balance:?}, it had {:?}", account.balance));
+                    }
+                    self.post(Reason::Stored, account.balance, -1);
+                    self.stored.insert(id, balance);
+                }
+            }
             ServerEvent::Stored { id, hull } => {
                 if let Some(account) = self.open.remove(&id) {
                     let balance = amounts(hull);

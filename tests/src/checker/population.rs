@@ -26,6 +26,8 @@ pub struct Population {
     waiting: BTreeSet<EntityId>,
     /// Destroyed, in which step.
     destroyed: BTreeMap<EntityId, u64>,
+    /// Set aside, since shards fail at them: in the database.
+    aside: BTreeSet<EntityId>,
     /// In the database of a server that died, and not seen since.
     asleep: BTreeMap<EntityId, Asleep>,
     /// The ship of each account, since which step.
@@ -53,6 +55,7 @@ impl Population {
                 if let Some((old, since)) = self.ships.insert(account, (id, step))
                     && self.launched.contains(&old)
                     && !self.destroyed.contains_key(&old)
+                    && !self.aside.contains(&old)
                 {
                     return Err(format!("{account}: a new ship {id}, though {old} of step {since} was not destroyed"));
                 }
@@ -86,10 +89,15 @@ impl Population {
                 self.leave(id, "destroyed")
             }
             Event::Stored { id, .. } => self.leave(id, "stored"),
+            Event::SetAside { id, .. } => {
+                self.aside.insert(id);
+                self.leave(id, "set aside")
+            }
         }
     }
 
     fn enter(&mut self, step: u64, id: EntityId, how: &str) -> Result<(), String> {
+        self.aside.remove(&id);
         if let Some(since) = self.living.insert(id, step) {
             return Err(format!("{id}: {how}, but it is in the world since step {since}"));
         }
@@ -135,7 +143,7 @@ impl Population {
     pub fn known(&self) -> BTreeSet<EntityId> {
         let mut known: BTreeSet<EntityId> = self.living.keys().copied().collect();
         known.extend(self.waiting.iter().chain(self.destroyed.keys()).chain(self.asleep.keys()));
-        known.extend(self.launched.iter());
+        known.extend(self.launched.iter().chain(&self.aside));
         known
     }
 
@@ -171,6 +179,7 @@ impl Population {
         self.launched.retain(|id| rows.contains_key(id) || self.destroyed.contains_key(id));
         self.living.clear();
         self.waiting.clear();
+        self.aside.clear();
         self.asleep = rows;
         self.ships = ships;
     }

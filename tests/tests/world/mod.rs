@@ -17,7 +17,7 @@ use std::{
 use tempfile::TempDir;
 
 /// What the shards of these tests present.
-pub const SECRET: &str = "the shards' own";
+pub const SECRET: &str = "the shards' own, and as long as one has to be";
 
 /// The password of every pilot of these tests.
 const PASSWORD: &str = "correct horse battery";
@@ -36,8 +36,11 @@ pub fn server_flags(changes: &[(&str, &str)]) -> Vec<String> {
         ("--player-addr", ANY),
         ("--shard-addr", ANY),
         ("--http-addr", ANY),
+        ("--ops-addr", ANY),
         ("--database-url", ":memory:"),
         ("--shard-secret", SECRET),
+        // All bots of a test come from one address at once.
+        ("--rate-limit-login", "600"),
     ];
     for (flag, value) in changes {
         flags.retain(|(other, _)| other != flag);
@@ -69,6 +72,7 @@ pub struct Server {
     pub player_addr: SocketAddr,
     pub shard_addr: SocketAddr,
     pub http_addr: SocketAddr,
+    pub ops_addr: SocketAddr,
     pub certificate_hash: [u8; 32],
     agent: ureq::Agent,
 }
@@ -103,6 +107,7 @@ impl Server {
             player_addr: address("player_addr"),
             shard_addr: address("shard_addr"),
             http_addr: address("http_addr"),
+            ops_addr: address("ops_addr"),
             certificate_hash,
             agent: ureq::Agent::config_builder()
                 .timeout_global(Some(PATIENCE))
@@ -128,7 +133,8 @@ impl Server {
     }
 
     fn shown(&self, name: &str) -> Option<String> {
-        let mut answer = self.agent.get(format!("{}/metrics", self.url())).call().expect("the server answers");
+        let mut answer =
+            self.agent.get(format!("http://{}/metrics", self.ops_addr)).call().expect("the server answers");
         let text = answer.body_mut().read_to_string().expect("text");
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         value.map(str::to_owned)

@@ -41,10 +41,16 @@ impl Process {
     /// Starts the program called `name` with `arguments`, and with no variables that would set flags.
     pub fn start(name: &'static str, arguments: &[impl AsRef<str>]) -> Self {
         let mut command = Command::new(program(name));
+        command.args(arguments.iter().map(AsRef::as_ref));
+        Self::run(name, command, &[])
+    }
+
+    /// Starts `command`, with no other variables that set flags than these.
+    pub fn run(name: &'static str, mut command: Command, variables: &[(&str, &str)]) -> Self {
         for (variable, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SIDEREAL_")) {
             command.env_remove(variable);
         }
-        command.args(arguments.iter().map(AsRef::as_ref)).env_remove("RUST_LOG").env("NO_COLOR", "1");
+        command.env_remove("RUST_LOG").env("NO_COLOR", "1").envs(variables.iter().copied());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{name} does not start: {error}"));
         let (told, lines) = channel();
@@ -128,6 +134,16 @@ impl Process {
             stdout: std::mem::take(&mut self.stdout),
             stderr: std::mem::take(&mut self.stderr),
         }
+    }
+
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Closes its standard input, as the system does when the one who started it is gone.
+    pub fn close_stdin(&mut self) {
+        drop(self.stdin.take());
     }
 
     /// Asks it to end, as the system does when the one who started it is gone, and waits for its end.

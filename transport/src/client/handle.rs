@@ -1,14 +1,17 @@
 //! The game's and naia's way to a client's one session.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use naia_bevy_client::transport::{
     IdentityReceiver, IdentityReceiverResult, PacketReceiver, PacketSender, RecvError, SendError, ServerAddr, Socket,
 };
 
+use crate::acks;
 use crate::error::StreamError;
+use crate::hub::lock;
 use crate::session::{Inbound, Phase, Session};
 use crate::stats::ClientStats;
 use crate::waker::Waker;
@@ -95,8 +98,8 @@ impl ClientHandle {
         self.pop(Inbound::Lane)
     }
 
-    /// Queues a stream frame for the next [`flush`](Self::flush). Only a shard may: the server closes the
-    /// session of a player that does.
+    /// Queues a stream frame for the next [`flush`](Self::flush). The server closes the session of a player whose frame
+    /// is longer than [`MAX_PLAYER_FRAME_BYTES`](crate::MAX_PLAYER_FRAME_BYTES).
     ///
     /// # Errors
     /// `Full` at the limit of queued bytes (the caller keeps the frame and tries later), `Closed` while not
@@ -176,7 +179,7 @@ impl Socket for ClientSocket {
         (
             Box::new(IdentityIn { core: core.clone() }),
             Box::new(PacketsOut { core: core.clone() }),
-            Box::new(PacketsIn { core, current: Bytes::new() }),
+            Box::new(PacketsIn { core, current: Bytes::new(), early: Arc::default() }),
         )
     }
 
@@ -240,11 +243,46 @@ impl PacketSender for PacketsOut {
 struct PacketsIn {
     core: Arc<Core>,
     current: Bytes,
+    early: Arc<Mutex<Early>>,
+}
+
+/// Data packets that come before naia knows that it is connected. The stream may be faster than the datagrams of the
+/// handshake, and naia's client leaves out what it does not expect yet, for ever: the server takes them for delivered.
+#[derive(Default)]
+struct Early {
+    is_connected: bool,
+    waiting: VecDeque<Bytes>,
+}
+
+/// Packets that wait so at most: those of a view at its bound. More of them end the session.
+const MAX_EARLY: usize = 4096;
+
+impl PacketsIn {
+    fn next(&self) -> Option<Bytes> {
+        let mut early = lock(&self.early);
+        if early.is_connected
+            && let Some(packet) = early.waiting.pop_front()
+        {
+            return Some(packet);
+        }
+        while let Some((_, packet)) = self.core.session.hub.pop(Inbound::Naia) {
+            if early.is_connected || !acks::is_data(&packet) {
+                early.is_connected |= acks::is_connect_response(&packet);
+                return Some(packet);
+            }
+            if early.waiting.len() >= MAX_EARLY {
+                self.core.session.close_for_violation("the server tells too much before the connection is made");
+                return None;
+            }
+            early.waiting.push_back(packet);
+        }
+        None
+    }
 }
 
 impl PacketReceiver for PacketsIn {
     fn receive(&mut self) -> Result<Option<&[u8]>, RecvError> {
-        Ok(self.core.session.hub.pop(Inbound::Naia).map(|(_, packet)| {
+        Ok(self.next().map(|packet| {
             self.current = packet;
             &self.current[..]
         }))

@@ -8,7 +8,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
+use sidereal_process::crash::{contain_task, fault_point};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use wtransport::endpoint::endpoint_side::Client;
 use wtransport::error::{ConnectingError, ConnectionError};
@@ -185,7 +187,13 @@ impl Backend for Native {
             Ok(endpoint) => endpoint,
             Err(error) => return session.on_closed(&error.to_string()),
         };
-        self.shared.runtime.spawn(run(session.clone(), endpoint, self.options.clone(), auth));
+        let (session, options) = (session.clone(), self.options.clone());
+        self.shared.runtime.spawn(async move {
+            if let Err(panicked) = contain_task(run(session.clone(), endpoint, options, auth)).await {
+                tracing::error!(%panicked, "a connection's task");
+                session.on_closed(link::FAILED);
+            }
+        });
     }
 
     fn flush(&self) {
@@ -195,11 +203,13 @@ impl Backend for Native {
 
 /// One client's connection, from connecting to its end.
 async fn run(session: Arc<Session>, endpoint: PinnedEndpoint, options: ConnectOptions, auth: Bytes) {
-    let flusher = tokio::spawn(link::run_flusher(session.hub.clone()));
+    // Ends with this task, however that ends.
+    let mut flusher = JoinSet::new();
+    flusher.spawn(link::run_flusher(session.hub.clone()));
+    fault_point("session");
     if let Some((connection, send, recv)) = opened(&session, open(&session, &endpoint, &options, auth)).await {
         link::run(session, connection, send, recv).await;
     }
-    flusher.abort();
 }
 
 async fn open(

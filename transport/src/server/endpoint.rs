@@ -1,12 +1,14 @@
-//! The network thread of a server: QUIC endpoints, handshakes, caps.
+//! The network threads of a server, one for each listener: QUIC endpoints and handshakes.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use sidereal_process::{
+    crash::{contain_task, fault_point},
+    log_limited,
+};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -16,6 +18,7 @@ use wtransport::endpoint::endpoint_side::Server;
 use wtransport::tls::WEBTRANSPORT_ALPN;
 use wtransport::{Connection, Endpoint, RecvStream, SendStream, VarInt};
 
+use super::door::{Door, Full, Rate, Verdict};
 use super::handle::{Backend, Core};
 use super::registry::Registry;
 use super::{AllowedOrigins, ListenerConfig, ServerConfig};
@@ -24,7 +27,7 @@ use crate::cert::LiveCertificate;
 use crate::client::SESSION_PATH;
 use crate::error::{BindError, TransportError};
 use crate::hub::{Hub, lock};
-use crate::link::{self, QuicLink};
+use crate::link::{self, EndOnPanic, QuicLink};
 use crate::session::Session;
 use crate::wire::{AuthReply, MAX_REQUEST_BYTES};
 
@@ -32,16 +35,16 @@ use crate::wire::{AuthReply, MAX_REQUEST_BYTES};
 const REFUSAL_LINGER: Duration = Duration::from_secs(1);
 
 pub(super) fn bind(config: ServerConfig) -> Result<Core, TransportError> {
-    let hub = Hub::new(config.limits.clone());
-    let registry = Registry::new(hub, config.protocol_version);
+    let registry = Registry::new(config.limits.clone(), config.protocol_version);
     let certificate_hash = config.identity.certificate_hash();
     let own_certificate = LiveCertificate::new(&config.identity)?;
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(TransportError::Network)?;
 
-    let mut listeners = Vec::new();
+    // All are bound before the first runs.
+    let mut bound = Vec::new();
     let mut addresses = Vec::new();
     for &ListenerConfig { kind, addr } in &config.listeners {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(TransportError::Network)?;
         let bind_error = |source| BindError::new(kind, addr, source);
         let socket = link::udp_socket(addr, &config.limits).map_err(bind_error)?;
         addresses.push((kind, socket.local_addr().map_err(bind_error)?));
@@ -55,36 +58,40 @@ pub(super) fn bind(config: ServerConfig) -> Result<Core, TransportError> {
             .with_custom_tls_and_transport(tls, link::transport_config(&config.limits, kind))
             .build();
         quic.quic_config_mut().max_incoming(config.limits.pending_total);
-        let _context = runtime.enter();
+        let context = runtime.enter();
         let endpoint = Endpoint::server(quic).map_err(bind_error)?;
-        listeners.push(Arc::new(Listener {
+        drop(context);
+        let listener = Arc::new(Listener {
             kind,
             endpoint,
             registry: registry.clone(),
             allowed_origins: config.allowed_origins.clone(),
-            pending: AtomicUsize::new(0),
-            per_address: Mutex::default(),
-        }));
+            door: Mutex::new(Door::new(&config.limits, kind)),
+        });
+        bound.push((runtime, listener));
     }
 
     let (stop, stopped) = watch::channel(false);
-    let thread_registry = registry.clone();
-    let thread = std::thread::Builder::new()
-        .name("sidereal-net".to_owned())
-        .spawn(move || run(runtime, listeners, thread_registry, stopped))
-        .map_err(TransportError::Network)?;
-    let backend =
-        Network { registry: registry.clone(), addresses, certificate_hash, stop, thread: Mutex::new(Some(thread)) };
+    let mut backend =
+        Network { registry: registry.clone(), addresses, certificate_hash, stop, threads: Mutex::default() };
+    for (runtime, listener) in bound {
+        let stopped = stopped.clone();
+        let thread = std::thread::Builder::new()
+            .name(format!("{}-net", listener.kind))
+            .spawn(move || run(runtime, listener, stopped))
+            .map_err(TransportError::Network)?;
+        backend.threads.get_mut().unwrap_or_else(PoisonError::into_inner).push(thread);
+    }
     Ok(Core { registry, backend: Box::new(backend), gate: Default::default() })
 }
 
-/// The server's side of the network thread.
+/// The server's side of the network threads.
 struct Network {
     registry: Arc<Registry>,
     addresses: Vec<(PeerKind, SocketAddr)>,
     certificate_hash: [u8; 32],
     stop: watch::Sender<bool>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Backend for Network {
@@ -97,16 +104,23 @@ impl Backend for Network {
     }
 
     fn flush(&self) {
-        self.registry.hub.wake_network();
+        for hub in self.registry.hubs() {
+            hub.wake_network();
+        }
+    }
+
+    fn is_running(&self) -> bool {
+        let threads = lock(&self.threads);
+        !threads.is_empty() && threads.iter().all(|thread| !thread.is_finished())
     }
 
     fn shutdown(&self) {
         let _ = self.stop.send(true);
-        let thread = lock(&self.thread).take();
-        if let Some(thread) = thread
-            && thread.join().is_err()
-        {
-            tracing::error!("the network thread panicked");
+        let threads = std::mem::take(&mut *lock(&self.threads));
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a network thread panicked");
+            }
         }
     }
 }
@@ -126,42 +140,45 @@ struct Listener {
     endpoint: Endpoint<Server>,
     registry: Arc<Registry>,
     allowed_origins: AllowedOrigins,
-    /// Connections that are not yet sessions.
-    pending: AtomicUsize,
-    /// Sessions and pending connections by IP address.
-    per_address: Mutex<HashMap<IpAddr, usize>>,
+    door: Mutex<Door>,
 }
 
-/// The network thread: ends when it is told to stop, or panics only with the runtime.
-fn run(runtime: Runtime, listeners: Vec<Arc<Listener>>, registry: Arc<Registry>, mut stopped: watch::Receiver<bool>) {
-    let drain = registry.hub.limits.drain_deadline;
+impl Listener {
+    /// What the sessions of this listener's thread share.
+    fn hub(&self) -> &Arc<Hub> {
+        self.registry.hub(self.kind)
+    }
+}
+
+/// A listener's network thread. The two have one each, so that no crowd of strangers before the players' delays what
+/// shards send. A panic of a session's task costs that session; any other one costs all, and ends a process that has
+/// said so ([`sidereal_process::crash`]).
+fn run(runtime: Runtime, listener: Arc<Listener>, mut stopped: watch::Receiver<bool>) {
+    let hub = listener.hub();
     runtime.block_on(async {
-        let flusher = tokio::spawn(link::run_flusher(registry.hub.clone()));
-        let mut accepting = JoinSet::new();
+        let flusher = tokio::spawn(link::run_flusher(hub.clone()));
         let sessions = Arc::new(tokio::sync::Mutex::new(JoinSet::new()));
-        for listener in &listeners {
-            accepting.spawn(accept(listener.clone(), sessions.clone()));
-        }
+        let accepting = tokio::spawn(accept(listener.clone(), sessions.clone()));
         // An error means that the server's handles are gone, which is a stop as well.
         let _ = stopped.wait_for(|stop| *stop).await;
-        accepting.shutdown().await;
-        link::flush_now(&registry.hub, &mut Vec::new());
+        accepting.abort();
+        let _ = accepting.await;
+        link::flush_now(hub, &mut Vec::new());
         let mut sessions = sessions.lock().await;
-        let all_ended = timeout(drain, async { while sessions.join_next().await.is_some() {} }).await;
+        let all_ended =
+            timeout(hub.limits.drain_deadline, async { while sessions.join_next().await.is_some() {} }).await;
         if all_ended.is_err() {
             tracing::warn!(left = sessions.len(), "sessions did not end in time and are cut off");
             sessions.shutdown().await;
         }
         flusher.abort();
-        for listener in &listeners {
-            listener.endpoint.close(VarInt::from_u32(0), b"the server ended");
-        }
-        for listener in &listeners {
-            let _ = timeout(Duration::from_secs(1), listener.endpoint.wait_idle()).await;
-        }
+        listener.endpoint.close(VarInt::from_u32(0), b"the server ended");
+        let _ = timeout(Duration::from_secs(1), listener.endpoint.wait_idle()).await;
     });
-    for session in registry.all() {
-        session.on_closed("the server ended");
+    for session in listener.registry.all() {
+        if session.kind == listener.kind {
+            session.on_closed("the server ended");
+        }
     }
 }
 
@@ -169,93 +186,84 @@ fn run(runtime: Runtime, listeners: Vec<Arc<Listener>>, registry: Arc<Registry>,
 /// closed only after the task.)
 async fn accept(listener: Arc<Listener>, sessions: Arc<tokio::sync::Mutex<JoinSet<()>>>) {
     let registry = &listener.registry;
-    let limits = &registry.hub.limits;
+    let admission = &registry.admission;
+    let opened = Instant::now();
     loop {
         let incoming = listener.endpoint.accept().await;
-        registry.admission.attempts.one();
+        fault_point("accept");
+        admission.attempts.one();
         let ip = incoming.remote_address().ip();
-        let pending = listener.pending.load(Ordering::Relaxed);
-        if pending >= limits.pending_total {
-            registry.admission.refused_pending.one();
-            incoming.refuse();
-            continue;
-        }
-        if pending >= limits.pending_retry_above && !incoming.remote_address_validated() {
-            registry.admission.retried.one();
-            incoming.retry();
-            continue;
-        }
-        let Some(place) = Place::take(&listener, ip) else {
-            registry.admission.refused_sessions.one();
-            incoming.refuse();
-            continue;
-        };
-        let mut sessions = sessions.lock().await;
-        while let Some(ended) = sessions.try_join_next() {
-            if let Err(error) = ended {
-                tracing::error!(%error, "a session's task failed");
+        let verdict = lock(&listener.door).judge(
+            ip,
+            incoming.remote_address_validated(),
+            registry.len_of(listener.kind),
+            opened.elapsed().as_millis() as u64,
+        );
+        match verdict {
+            Verdict::Serve => {}
+            Verdict::Retry => {
+                admission.retried.one();
+                incoming.retry();
+                continue;
+            }
+            Verdict::Ignore(rate) => {
+                match rate {
+                    Rate::Network => admission.ignored_network_rate.one(),
+                    Rate::Total => admission.ignored_total_rate.one(),
+                }
+                incoming.ignore();
+                continue;
+            }
+            Verdict::Refuse(full) => {
+                match full {
+                    Full::Pending => admission.refused_pending.one(),
+                    Full::Sessions | Full::Network => admission.refused_sessions.one(),
+                }
+                incoming.refuse();
+                continue;
             }
         }
-        sessions.spawn(serve(listener.clone(), incoming, place));
+        let place = Place { listener: listener.clone(), ip, is_pending: true };
+        let mut sessions = sessions.lock().await;
+        while sessions.try_join_next().is_some() {}
+        let served = contain_task(serve(listener.clone(), incoming, place));
+        sessions.spawn(async move {
+            if let Err(panicked) = served.await {
+                tracing::error!(%ip, %panicked, "a session's task");
+            }
+        });
     }
 }
 
-/// One of the places of an IP address, and of the server; given back on drop.
+/// A place that the door has given, until it is dropped.
 struct Place {
     listener: Arc<Listener>,
     ip: IpAddr,
+    is_pending: bool,
 }
 
 impl Place {
-    fn take(listener: &Arc<Listener>, ip: IpAddr) -> Option<Self> {
-        let limits = &listener.registry.hub.limits;
-        if listener.registry.len() >= limits.sessions_total {
-            return None;
+    /// The connection has its verdict.
+    fn settle(&mut self) {
+        if std::mem::take(&mut self.is_pending) {
+            lock(&self.listener.door).settle();
         }
-        let mut per_address = lock(&listener.per_address);
-        let taken = per_address.entry(ip).or_default();
-        if *taken >= limits.sessions_per_address {
-            return None;
-        }
-        *taken += 1;
-        Some(Self { listener: listener.clone(), ip })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut per_address = lock(&self.listener.per_address);
-        if let Some(taken) = per_address.get_mut(&self.ip) {
-            *taken -= 1;
-            if *taken == 0 {
-                per_address.remove(&self.ip);
-            }
-        }
-    }
-}
-
-/// Counts a connection as pending until dropped.
-struct Pending<'a>(&'a AtomicUsize);
-
-impl<'a> Pending<'a> {
-    fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
-    }
-}
-
-impl Drop for Pending<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.settle();
+        lock(&self.listener.door).leave(self.ip);
     }
 }
 
 /// One connection, from its first packet to its end.
-async fn serve(listener: Arc<Listener>, incoming: IncomingSession, place: Place) {
+async fn serve(listener: Arc<Listener>, incoming: IncomingSession, mut place: Place) {
     let registry = &listener.registry;
-    let deadline = registry.hub.limits.connect_deadline;
+    let limits = &listener.hub().limits;
+    let deadline = limits.connect_deadline;
     let remote = incoming.remote_address();
-    let pending = Pending::new(&listener.pending);
 
     let (connection, mut send, mut recv, request) = match timeout(deadline, handshake(&listener, incoming)).await {
         Ok(Ok(opened)) => opened,
@@ -278,11 +286,13 @@ async fn serve(listener: Arc<Listener>, incoming: IncomingSession, place: Place)
         }
     };
     let _ = session.quic.set(QuicLink::new(&connection));
+    let _ending = EndOnPanic { session: session.clone(), connection: connection.clone() };
+    fault_point("session");
 
     let verdict = tokio::select! {
         verdict = timeout(deadline, wait_for_verdict(&session)) => verdict.ok(),
         error = connection.closed() => {
-            session.on_closed(&link::explain(&error, registry.hub.limits.idle_timeout));
+            session.on_closed(&link::explain(&error, limits.idle_timeout));
             return;
         }
         _ = read_to_end(&mut recv) => {
@@ -290,7 +300,7 @@ async fn serve(listener: Arc<Listener>, incoming: IncomingSession, place: Place)
             Some(None)
         }
     };
-    drop(pending);
+    place.settle();
     match verdict {
         Some(Some(reply @ AuthReply::Accept(_))) => {
             link::write_framed(&mut send, &reply.encode()).await;
@@ -330,7 +340,7 @@ async fn handshake(listener: &Listener, incoming: IncomingSession) -> Result<Ope
     if !listener.allowed_origins.allows(request.origin()) {
         listener.registry.admission.refused_origin.one();
         let what = format!("a page of {:?}, from which players may not connect (--allow-origin)", request.origin());
-        tracing::info!(remote = %request.remote_address(), what, "peer refused");
+        log_limited!(info, remote = %request.remote_address(), what, "peer refused");
         request.forbidden().await;
         return Err(what);
     }

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +12,6 @@ use super::naia::ServerSocket;
 use super::registry::Registry;
 use crate::PeerKind;
 use crate::error::StreamError;
-use crate::guard::ClientMessages;
 use crate::session::{Inbound, Phase};
 use crate::stats::ServerStats;
 use crate::waker::Waker;
@@ -24,6 +22,8 @@ pub(crate) trait Backend: Send + Sync {
     fn certificate_hash(&self) -> [u8; 32];
     fn flush(&self);
     fn shutdown(&self);
+    /// Whether what carries the packets still runs.
+    fn is_running(&self) -> bool;
 }
 
 /// What all handles of one server share.
@@ -33,24 +33,14 @@ pub(crate) struct Core {
     pub(crate) gate: AuthGate,
 }
 
-/// Where credentials wait when the game judges them itself, before naia hears of the peer.
+/// Who was admitted: the game judges credentials, before naia hears of the peer.
 #[derive(Default)]
 pub(crate) struct AuthGate {
-    /// The game judges: naia gets only what was admitted.
-    closed: AtomicBool,
     /// Admitted sessions that naia has not taken yet; bounded by the sessions there are.
     admitted: Mutex<VecDeque<SocketAddr>>,
 }
 
 impl AuthGate {
-    fn close(&self) {
-        self.closed.store(true, Ordering::Relaxed);
-    }
-
-    pub(crate) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Relaxed)
-    }
-
     fn admit(&self, session: SocketAddr) {
         self.admitted.lock().unwrap_or_else(PoisonError::into_inner).push_back(session);
     }
@@ -91,15 +81,6 @@ impl ServerHandle {
         self.core.backend.certificate_hash()
     }
 
-    /// Declares what clients may send through naia. To be called once, before the first client comes: until
-    /// then every message is refused. Auth messages reach naia unchecked unless some are declared, or
-    /// [`gate_auth`](Self::gate_auth) keeps them from it. See [`ClientMessages`]. Later calls change nothing.
-    pub fn set_client_messages(&self, messages: ClientMessages) {
-        if self.core.registry.hub.client_messages.set(messages).is_err() {
-            tracing::error!("the client messages were declared before; the first declaration counts");
-        }
-    }
-
     /// The session of a user of naia's, known from the auth event on (naia itself tells the address only once
     /// the user is connected), until [`poll_closed`](Self::poll_closed) gave the session.
     pub fn session_of(&self, user: &UserKey) -> Option<SocketAddr> {
@@ -121,17 +102,12 @@ impl ServerHandle {
         Some(self.core.registry.get(session)?.quic.get()?.round_trip())
     }
 
-    /// From now on the game judges credentials itself, with [`poll_auth`](Self::poll_auth),
-    /// [`admit`](Self::admit) and [`refuse`](Self::refuse), and naia hears only of peers that were
-    /// admitted (it is to run with `require_auth: false`): no byte of a stranger reaches naia.
-    pub fn gate_auth(&self) {
-        self.core.gate.close();
-    }
-
-    /// The next peer that waits for a verdict, with its kind and its credential.
+    /// The next peer that waits for a verdict, with its kind and its credential. The game judges it, with
+    /// [`admit`](Self::admit) or [`refuse`](Self::refuse); naia hears only of who was admitted (it is to run with
+    /// `require_auth: false`), for it trusts what it reads, and ten bytes of a stranger would end it.
     pub fn poll_auth(&self) -> Option<(SocketAddr, PeerKind, Bytes)> {
         loop {
-            let (address, credential) = self.core.registry.hub.pop_auth()?;
+            let (address, credential) = self.core.registry.next_auth()?;
             // One that has gone meanwhile waits for nothing.
             if let Some(kind) = self.peer_kind(&address) {
                 return Some((address, kind, credential));
@@ -144,23 +120,22 @@ impl ServerHandle {
         self.core.gate.admit(*session);
     }
 
+    /// naia's `ConnectEvent` for a session's user has come. naia keeps a user that has identified itself and never
+    /// connects for ever, and has no call that removes it. So when a session ends of which this was not said, the
+    /// transport finishes the handshake in the peer's place: the user's `ConnectEvent` comes at naia's next receive,
+    /// and the user can be disconnected.
+    pub fn note_connected(&self, session: &SocketAddr) {
+        self.core.registry.note_connected(*session);
+    }
+
     /// Turns a peer away and tells it why. At most
     /// [`MAX_REASON_BYTES`](crate::limits::MAX_REASON_BYTES), the rest is cut.
     pub fn refuse(&self, session: &SocketAddr, reason: &str) {
-        self.set_reject_reason(session, reason);
-        if let Some(session) = self.core.registry.get(session)
-            && session.reject()
-        {
+        let Some(session) = self.core.registry.get(session) else { return };
+        session.set_reject_reason(reason);
+        if session.reject() {
             self.core.registry.admission.rejected.one();
             self.core.backend.flush();
-        }
-    }
-
-    /// What a peer is told if naia now rejects it. At most
-    /// [`MAX_REASON_BYTES`](crate::limits::MAX_REASON_BYTES), the rest is cut.
-    pub fn set_reject_reason(&self, session: &SocketAddr, reason: &str) {
-        if let Some(session) = self.core.registry.get(session) {
-            session.set_reject_reason(reason);
         }
     }
 
@@ -178,13 +153,14 @@ impl ServerHandle {
 
     /// The next lane payload of any session. The sessions take turns.
     pub fn recv_lane(&self) -> Option<(SocketAddr, Bytes)> {
-        self.core.registry.hub.pop(Inbound::Lane)
+        self.core.registry.pop(Inbound::Lane)
     }
 
     /// Queues a stream frame for the next [`flush`](Self::flush).
     ///
     /// # Errors
-    /// `Full` at the limit of queued bytes (the caller keeps the frame and tries later), `Closed`, `TooLarge`.
+    /// `Full` at the limit of queued bytes (the caller keeps the frame and tries later; a player's session is closed
+    /// instead, since its peer does not read), `Closed`, `TooLarge`.
     pub fn send_stream(&self, session: &SocketAddr, frame: Bytes) -> Result<(), StreamError> {
         match self.core.registry.get(session) {
             Some(session) => session.send_stream(frame),
@@ -192,11 +168,11 @@ impl ServerHandle {
         }
     }
 
-    /// The next stream frame of any shard. The sessions take turns; each one's frames come in order. What
-    /// is not taken stops its sender, through QUIC's flow control. A player's frame is a violation, which
-    /// ends its session.
+    /// The next stream frame of any session. The sessions take turns; each one's frames come in order. What
+    /// is not taken stops its sender, through QUIC's flow control. A player's are at most
+    /// [`MAX_PLAYER_FRAME_BYTES`](crate::MAX_PLAYER_FRAME_BYTES) long.
     pub fn recv_stream(&self) -> Option<(SocketAddr, Bytes)> {
-        self.core.registry.hub.pop(Inbound::Stream)
+        self.core.registry.pop(Inbound::Stream)
     }
 
     /// The next session that ended, with the reason, for naia's user to be disconnected. Each comes once,
@@ -204,7 +180,7 @@ impl ServerHandle {
     /// end closed, and those that were rejected, come too.
     pub fn poll_closed(&self) -> Option<(SocketAddr, String)> {
         let registry = &self.core.registry;
-        let session = registry.hub.pop_closed()?;
+        let session = registry.hubs().into_iter().find_map(|hub| hub.pop_closed())?;
         registry.remove(&session.address);
         registry.admission.ended.one();
         let reason = match session.phase() {
@@ -212,6 +188,12 @@ impl ServerHandle {
             Phase::Pending | Phase::Open | Phase::Closing => String::new(),
         };
         Some((session.address, reason))
+    }
+
+    /// Whether the peer has sent anything that was read since the last call of this. naia cannot tell: the transport
+    /// answers in its peers' place. QUIC cannot either: it keeps a connection alive whose program stands still.
+    pub fn take_heard(&self, session: &SocketAddr) -> bool {
+        self.core.registry.get(session).is_some_and(|session| session.take_heard())
     }
 
     /// Closes a session, after what is queued for it was sent. The peer is told the reason.
@@ -231,7 +213,7 @@ impl ServerHandle {
 
     /// What the main loop sleeps on: woken by everything that arrives.
     pub fn waker(&self) -> Waker {
-        self.core.registry.hub.waker.clone()
+        self.core.registry.waker().clone()
     }
 
     /// All counters.
@@ -239,9 +221,14 @@ impl ServerHandle {
         let registry = &self.core.registry;
         ServerStats {
             sessions: registry.len() as u64,
-            traffic: registry.hub.counters.snapshot(),
+            traffic: registry.counters().snapshot(),
             admission: registry.admission.snapshot(),
         }
+    }
+
+    /// Whether the network thread runs: it ends with [`shutdown`](Self::shutdown) only.
+    pub fn is_running(&self) -> bool {
+        self.core.backend.is_running()
     }
 
     /// Closes all sessions cleanly, takes no new ones, and waits until what was queued has reached the

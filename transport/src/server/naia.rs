@@ -9,7 +9,11 @@ use naia_bevy_server::transport::{
 };
 
 use super::handle::Core;
+use crate::acks::HEARTBEAT_BYTES;
 use crate::session::Inbound;
+
+/// naia's `ClientConnectRequest`, as its clients send it: the kind of packet, an empty header, the kind of handshake.
+const CONNECT_REQUEST: [u8; 9] = [2, 0, 0, 0, 0, 0, 0, 0, 0x10];
 
 /// The socket to give to naia's `Server::listen`.
 pub struct ServerSocket {
@@ -21,9 +25,9 @@ impl Socket for ServerSocket {
         let core = self.core;
         (
             Box::new(Verdicts { core: core.clone() }),
-            Box::new(AuthRequests { core: core.clone(), current: Bytes::new() }),
+            Box::new(AuthRequests { core: core.clone() }),
             Box::new(PacketsOut { core: core.clone() }),
-            Box::new(PacketsIn { core, current: Bytes::new() }),
+            Box::new(PacketsIn { core, current: Bytes::new(), heartbeat: [0; HEARTBEAT_BYTES] }),
         )
     }
 }
@@ -63,22 +67,17 @@ impl AuthSender for Verdicts {
 #[derive(Clone)]
 struct AuthRequests {
     core: Arc<Core>,
-    current: Bytes,
 }
 
 impl AuthReceiver for AuthRequests {
     fn receive(&mut self) -> Result<Option<(SocketAddr, &[u8])>, RecvError> {
-        let next = if self.core.gate.is_closed() {
-            self.core.gate.take_admitted().map(|address| {
-                self.core.registry.note_user(address);
-                (address, Bytes::new())
-            })
-        } else {
-            self.core.registry.pop_auth()
-        };
-        Ok(next.map(|(address, auth)| {
-            self.current = auth;
-            (address, &self.current[..])
+        let registry = &self.core.registry;
+        // Of one that has gone meanwhile naia never hears.
+        let next =
+            std::iter::from_fn(|| self.core.gate.take_admitted()).find(|address| registry.get(address).is_some());
+        Ok(next.map(|address| {
+            registry.note_user(address);
+            (address, &[][..])
         }))
     }
 }
@@ -101,13 +100,35 @@ impl PacketSender for PacketsOut {
 struct PacketsIn {
     core: Arc<Core>,
     current: Bytes,
+    heartbeat: [u8; HEARTBEAT_BYTES],
 }
 
 impl PacketReceiver for PacketsIn {
     fn receive(&mut self) -> Result<Option<(SocketAddr, &[u8])>, RecvError> {
-        Ok(self.core.registry.hub.pop(Inbound::Naia).map(|(address, packet)| {
+        let registry = &self.core.registry;
+        // Before anything else: naia must know what was delivered before it sends again.
+        if let Some((address, heartbeat)) = registry.pop_heartbeat() {
+            self.heartbeat = heartbeat;
+            return Ok(Some((address, &self.heartbeat)));
+        }
+        let unfinished = || registry.pop_unfinished().map(|address| (address, Bytes::from_static(&CONNECT_REQUEST)));
+        Ok(registry.pop(Inbound::Naia).or_else(unfinished).map(|(address, packet)| {
             self.current = packet;
             (address, &self.current[..])
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use naia_shared::handshake::HandshakeHeader;
+    use naia_shared::{BitWriter, PacketType, Serde, StandardHeader};
+
+    #[test]
+    fn the_packet_that_finishes_a_handshake_is_naias() {
+        let mut writer = BitWriter::new();
+        StandardHeader::new(PacketType::Handshake, 0, 0, 0).ser(&mut writer);
+        HandshakeHeader::ClientConnectRequest.ser(&mut writer);
+        assert_eq!(*writer.to_bytes(), super::CONNECT_REQUEST);
     }
 }

@@ -1,27 +1,33 @@
 //! The sessions of one server, by the addresses that naia and the game know them by.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
+use sidereal_process::log_limited;
 
 use crate::PeerKind;
-use crate::guard::ClientMessages;
+use crate::acks::HEARTBEAT_BYTES;
 use crate::hub::{Hub, lock};
-use crate::session::{End, Session};
-use crate::stats::AdmissionCounters;
+use crate::limits::Limits;
+use crate::session::{End, Inbound, Session};
+use crate::stats::{AdmissionCounters, TrafficCounters};
+use crate::waker::Waker;
 use crate::wire::{AuthRequest, Refusal};
 
 pub(crate) struct Registry {
-    pub(crate) hub: Arc<Hub>,
+    players: Arc<Hub>,
+    /// One of their own: what players fill or leave lying takes nothing from them.
+    shards: Arc<Hub>,
     pub(crate) admission: AdmissionCounters,
     pub(crate) protocol_version: u32,
     sessions: RwLock<HashMap<SocketAddr, Arc<Session>>>,
+    player_count: AtomicUsize,
+    shard_count: AtomicUsize,
     next_id: AtomicU64,
     users: Mutex<Users>,
-    warned_unchecked: AtomicBool,
 }
 
 /// Which session each of naia's users is, from the auth request on. naia itself tells a user's address only
@@ -30,22 +36,61 @@ pub(crate) struct Registry {
 struct Users {
     next: u64,
     sessions: HashMap<u64, SocketAddr>,
+    /// Those of them whose `ConnectEvent` came.
+    connected: HashSet<SocketAddr>,
+    /// Sessions that have ended within naia's handshake, which is to be finished in their place.
+    unfinished: VecDeque<SocketAddr>,
 }
 
 impl Registry {
-    pub(crate) fn new(hub: Arc<Hub>, protocol_version: u32) -> Arc<Self> {
+    pub(crate) fn new(limits: Limits, protocol_version: u32) -> Arc<Self> {
+        let players = Hub::new(limits);
         Arc::new(Self {
-            hub,
+            shards: players.beside(),
+            players,
             admission: AdmissionCounters::default(),
             protocol_version,
             sessions: RwLock::default(),
+            player_count: AtomicUsize::new(0),
+            shard_count: AtomicUsize::new(0),
             next_id: AtomicU64::new(1),
             users: Mutex::default(),
-            warned_unchecked: AtomicBool::new(false),
         })
     }
 
-    /// Checks an auth request, makes a session of it and hands the auth to naia.
+    pub(crate) fn hub(&self, kind: PeerKind) -> &Arc<Hub> {
+        match kind {
+            PeerKind::Player => &self.players,
+            PeerKind::Shard => &self.shards,
+        }
+    }
+
+    /// Both, that of the shards first: who waits for them waits least.
+    pub(crate) fn hubs(&self) -> [&Arc<Hub>; 2] {
+        [&self.shards, &self.players]
+    }
+
+    /// Both have the same.
+    pub(crate) fn counters(&self) -> &TrafficCounters {
+        &self.players.counters
+    }
+
+    /// Both have the same.
+    pub(crate) fn waker(&self) -> &Waker {
+        &self.players.waker
+    }
+
+    /// The next heartbeat that tells naia what was delivered.
+    pub(crate) fn pop_heartbeat(&self) -> Option<(SocketAddr, [u8; HEARTBEAT_BYTES])> {
+        self.hubs().into_iter().find_map(|hub| hub.pop_heartbeat())
+    }
+
+    /// The next naia packet, lane payload or stream frame of any session.
+    pub(crate) fn pop(&self, way: Inbound) -> Option<(SocketAddr, Bytes)> {
+        self.hubs().into_iter().find_map(|hub| hub.pop(way))
+    }
+
+    /// Checks an auth request, makes a session of it and hands the auth to the game.
     pub(crate) fn admit(&self, body: &Bytes, kind: PeerKind, remote: SocketAddr) -> Result<Arc<Session>, Refusal> {
         let request = AuthRequest::admit(body, self.protocol_version, kind).inspect_err(|refusal| {
             let admission = &self.admission;
@@ -54,37 +99,22 @@ impl Registry {
                 Refusal::Version(_) => admission.refused_version.one(),
                 Refusal::Kind(_) => admission.refused_kind.one(),
             }
-            tracing::info!(%remote, %kind, reason = refusal.reason(), "peer refused");
+            log_limited!(info, %remote, %kind, reason = refusal.reason(), "peer refused");
         })?;
-        if let Some(declared) = self.hub.client_messages.get()
-            && let Err(refused) = declared.check_auth(&request.auth)
-        {
-            self.admission.refused_malformed.one();
-            tracing::warn!(%remote, %kind, %refused, "peer refused");
-            return Err(Refusal::Malformed(format!("the auth request is malformed: {refused}")));
-        }
+        let hub = self.hub(kind);
         let address = synthetic_address(self.next_id.fetch_add(1, Ordering::Relaxed));
-        let session = Session::new(self.hub.clone(), End::Server, kind, address);
+        let session = Session::new(hub.clone(), End::Server, kind, address);
         session.set_remote(remote);
         self.sessions.write().unwrap_or_else(PoisonError::into_inner).insert(address, session.clone());
+        self.count(kind).fetch_add(1, Ordering::Relaxed);
         self.admission.auth_requests.one();
-        self.hub.push_auth(address, request.auth);
+        hub.push_auth(address, request.auth);
         Ok(session)
     }
 
-    /// The next auth request for a naia that judges the credentials itself.
-    pub(crate) fn pop_auth(&self) -> Option<(SocketAddr, Bytes)> {
-        let (address, auth) = self.hub.pop_auth()?;
-        let declared = self.hub.client_messages.get();
-        if !declared.is_some_and(ClientMessages::declares_auth) && !self.warned_unchecked.swap(true, Ordering::Relaxed)
-        {
-            tracing::error!(
-                "auth messages reach naia unchecked, and ten bytes of a stranger can end this server: call \
-                 ServerHandle::gate_auth, or declare them with ServerHandle::set_client_messages"
-            );
-        }
-        self.note_user(address);
-        Some((address, auth))
+    /// The next auth request.
+    pub(crate) fn next_auth(&self) -> Option<(SocketAddr, Bytes)> {
+        self.hubs().into_iter().find_map(|hub| hub.pop_auth())
     }
 
     /// naia makes its next user of this session.
@@ -96,6 +126,19 @@ impl Registry {
         if self.get(&address).is_some() {
             users.sessions.insert(user, address);
         }
+    }
+
+    /// naia has said that the session's user is connected.
+    pub(crate) fn note_connected(&self, address: SocketAddr) {
+        let mut users = lock(&self.users);
+        if self.get(&address).is_some() {
+            users.connected.insert(address);
+        }
+    }
+
+    /// The next session that ended within naia's handshake.
+    pub(crate) fn pop_unfinished(&self) -> Option<SocketAddr> {
+        lock(&self.users).unfinished.pop_front()
     }
 
     pub(crate) fn session_of(&self, user: u64) -> Option<SocketAddr> {
@@ -116,7 +159,7 @@ impl Registry {
         for address in addresses {
             match sessions.get(address) {
                 Some(session) => f(session),
-                None => self.hub.counters.sends_to_closed.one(),
+                None => self.counters().sends_to_closed.one(),
             }
         }
     }
@@ -129,11 +172,30 @@ impl Registry {
         self.read().len()
     }
 
+    /// The sessions of a kind that [`remove`](Self::remove) has not taken out yet.
+    pub(crate) fn len_of(&self, kind: PeerKind) -> usize {
+        self.count(kind).load(Ordering::Relaxed)
+    }
+
+    fn count(&self, kind: PeerKind) -> &AtomicUsize {
+        match kind {
+            PeerKind::Player => &self.player_count,
+            PeerKind::Shard => &self.shard_count,
+        }
+    }
+
     pub(crate) fn remove(&self, address: &SocketAddr) {
         let removed = self.sessions.write().unwrap_or_else(PoisonError::into_inner).remove(address);
-        if let Some(session) = removed {
-            session.discard_inbound();
-            lock(&self.users).sessions.retain(|_, of| of != address);
+        let Some(session) = removed else { return };
+        self.count(session.kind).fetch_sub(1, Ordering::Relaxed);
+        session.discard_inbound();
+        let mut users = lock(&self.users);
+        let before = users.sessions.len();
+        users.sessions.retain(|_, of| of != address);
+        let is_naias = users.sessions.len() < before;
+        let is_connected = users.connected.remove(address);
+        if is_naias && !is_connected && session.has_identified() {
+            users.unfinished.push_back(*address);
         }
     }
 

@@ -14,15 +14,12 @@ use bevy::ecs::resource::Resource;
 use bevy::ecs::schedule::IntoScheduleConfigs;
 use bevy::ecs::system::{Commands, Query, Res, ResMut};
 use naia_bevy_client::{Client, ClientConfig, Plugin as ClientPlugin};
-use naia_bevy_server::events::{AuthEvents, ConnectEvent, MessageEvents, RequestEvents};
+use naia_bevy_server::events::ConnectEvent;
 use naia_bevy_server::{CommandsExt, Plugin as ServerPlugin, RoomKey, Server, UserKey};
-use naia_bevy_shared::{
-    Channel, ChannelDirection, ChannelMode, HandleWorldEvents, Message, Property, Protocol, ReliableSettings,
-    Replicate, Request, Response, ResponseReceiveKey,
-};
+use naia_bevy_shared::{HandleWorldEvents, Property, Protocol, Replicate};
 use sidereal_transport::{
-    ClientHandle, ClientMessages, ClientNetwork, ClientSocket, ConnectOptions, Field, Identity, Limits, LinkStatus,
-    ListenerConfig, PeerKind, ServerConfig, ServerHandle, ServerSocket, Waker,
+    ClientHandle, ClientNetwork, ClientSocket, ConnectOptions, Identity, Limits, LinkStatus, ListenerConfig, PeerKind,
+    ServerConfig, ServerHandle, ServerSocket, Waker,
 };
 
 pub const VERSION: u32 = 3;
@@ -33,54 +30,11 @@ pub struct Place {
     pub y: Property<u32>,
 }
 
-#[derive(Message)]
-pub struct Auth {
-    pub name: String,
-}
-
-#[derive(Message)]
-pub struct Shout {
-    pub number: u32,
-}
-
-#[derive(Message)]
-pub struct Ask;
-
-impl Request for Ask {
-    type Response = Answer;
-}
-
-#[derive(Message)]
-pub struct Answer {
-    pub number: u32,
-}
-
-impl Response for Answer {}
-
-#[derive(Channel)]
-pub struct Orders;
-
 pub struct Main;
-
-pub fn client_messages() -> ClientMessages {
-    ClientMessages::new(&protocol())
-        .auth::<Auth>(&[Field::Bytes(64)])
-        .message::<Shout>(&[Field::Bits(32)])
-        .request::<Ask>(&[])
-}
 
 pub fn protocol() -> Protocol {
     let mut protocol = Protocol::builder();
-    protocol
-        .tick_interval(Duration::from_millis(10))
-        .add_message::<Auth>()
-        .add_message::<Shout>()
-        .add_request::<Ask>()
-        .add_component::<Place>()
-        .add_channel::<Orders>(
-            ChannelDirection::Bidirectional,
-            ChannelMode::OrderedReliable(ReliableSettings::default()),
-        );
+    protocol.tick_interval(Duration::from_millis(10)).add_component::<Place>();
     protocol.build()
 }
 
@@ -91,50 +45,14 @@ pub struct Room(pub RoomKey);
 pub struct Seen {
     pub users: Vec<UserKey>,
     pub shouts: Vec<u32>,
-    pub auths: Vec<(UserKey, Option<SocketAddr>)>,
-}
-
-#[derive(Resource, Clone)]
-struct Handle(ServerHandle);
-
-fn judge(mut server: Server, handle: Res<Handle>, mut events: MessageReader<AuthEvents>, mut seen: ResMut<Seen>) {
-    for events in events.read() {
-        for (user, auth) in events.read::<Auth>() {
-            let session = handle.0.session_of(&user);
-            seen.auths.push((user, session));
-            match auth.name.as_str() {
-                "" => {
-                    let session = session.expect("an auth event has a session");
-                    handle.0.set_reject_reason(&session, "a name must not be empty");
-                    server.reject_connection(&user);
-                }
-                "slow" => {}
-                _ => server.accept_connection(&user),
-            }
-        }
-    }
+    /// Who was admitted.
+    pub admitted: Vec<SocketAddr>,
 }
 
 fn welcome(mut server: Server, room: Res<Room>, mut events: MessageReader<ConnectEvent>, mut seen: ResMut<Seen>) {
     for ConnectEvent(user) in events.read() {
         server.user_mut(user).enter_room(&room.0);
         seen.users.push(*user);
-    }
-}
-
-fn listen(mut events: MessageReader<MessageEvents>, mut seen: ResMut<Seen>) {
-    for events in events.read() {
-        for (_, shout) in events.read::<Orders, Shout>() {
-            seen.shouts.push(shout.number);
-        }
-    }
-}
-
-fn answer(mut server: Server, mut events: MessageReader<RequestEvents>) {
-    for events in events.read() {
-        for (_, key, _) in events.read::<Orders, Ask>() {
-            server.send_response(&key, &Answer { number: 41 });
-        }
     }
 }
 
@@ -157,12 +75,11 @@ pub struct TestServer {
 
 impl TestServer {
     pub fn new((handle, socket): (ServerHandle, ServerSocket)) -> Self {
-        handle.set_client_messages(client_messages());
         let mut app = App::new();
-        app.add_plugins(ServerPlugin::new(naia_bevy_server::ServerConfig::default(), protocol()))
-            .insert_resource(Handle(handle.clone()))
+        let config = naia_bevy_server::ServerConfig { require_auth: false, ..Default::default() };
+        app.add_plugins(ServerPlugin::new(config, protocol()))
             .init_resource::<Seen>()
-            .add_systems(Update, (judge, welcome, listen, answer).in_set(HandleWorldEvents));
+            .add_systems(Update, welcome.in_set(HandleWorldEvents));
         let mut socket = Some(socket);
         let start = app.register_system(move |mut commands: Commands, mut server: Server| {
             server.listen(socket.take().unwrap());
@@ -187,7 +104,24 @@ impl TestServer {
         Self::new(sidereal_transport::bind(config(limits)).unwrap())
     }
 
+    /// Admits everybody with a name of letters and digits, but who is called "slow", and reads what is shouted.
     pub fn update(&mut self) {
+        while let Some((address, _, name)) = self.handle.poll_auth() {
+            match &name[..] {
+                b"" => self.handle.refuse(&address, "a name must not be empty"),
+                b"slow" => {}
+                name if name.len() <= 16 && name.iter().all(u8::is_ascii_alphanumeric) => {
+                    self.handle.admit(&address);
+                    self.app.world_mut().resource_mut::<Seen>().admitted.push(address);
+                }
+                _ => self.handle.refuse(&address, "that is no name"),
+            }
+        }
+        while let Some((_, frame)) = self.handle.recv_stream() {
+            if let Ok(number) = frame[..].try_into() {
+                self.app.world_mut().resource_mut::<Seen>().shouts.push(u32::from_le_bytes(number));
+            }
+        }
         self.app.world_mut().run_system_cached(include_all).unwrap();
         self.app.update();
         self.handle.flush();
@@ -195,6 +129,10 @@ impl TestServer {
 
     pub fn seen(&self) -> &Seen {
         self.app.world().resource::<Seen>()
+    }
+
+    pub fn seen_mut(&mut self) -> bevy::ecs::world::Mut<'_, Seen> {
+        self.app.world_mut().resource_mut::<Seen>()
     }
 
     pub fn set_place(&mut self, x: u32) {
@@ -229,13 +167,13 @@ pub struct TestClient {
 
 impl TestClient {
     pub fn new((handle, socket): (ClientHandle, ClientSocket), name: &str) -> Self {
-        Self::with_socket(handle, socket, name)
+        Self::with_socket(handle, socket.with_credential(name.as_bytes().to_vec().into()))
     }
 
+    /// The socket has the name as its credential.
     pub fn with_socket(
         handle: ClientHandle,
         socket: impl Into<Box<dyn naia_bevy_client::transport::Socket>> + Send + Sync + 'static,
-        name: &str,
     ) -> Self {
         let mut app = App::new();
         let config = ClientConfig {
@@ -244,10 +182,8 @@ impl TestClient {
             ..Default::default()
         };
         app.add_plugins(ClientPlugin::<Main>::new(config, protocol()));
-        let name = name.to_owned();
         let mut socket = Some(socket);
         let start = app.register_system(move |mut client: Client<Main>| {
-            client.auth(Auth { name: name.clone() });
             client.connect(socket.take().unwrap());
         });
         app.world_mut().run_system(start).unwrap();
@@ -277,24 +213,7 @@ impl TestClient {
     }
 
     pub fn shout(&mut self, number: u32) {
-        let shout = self.app.register_system(move |mut client: Client<Main>| {
-            client.send_message::<Orders, Shout>(&Shout { number }).unwrap();
-        });
-        self.app.world_mut().run_system(shout).unwrap();
-    }
-
-    pub fn ask(&mut self) -> ResponseReceiveKey<Answer> {
-        let ask =
-            self.app.register_system(|mut client: Client<Main>| client.send_request::<Orders, Ask>(&Ask).unwrap());
-        self.app.world_mut().run_system(ask).unwrap()
-    }
-
-    pub fn answer(&mut self, key: &ResponseReceiveKey<Answer>) -> Option<u32> {
-        let key = key.clone();
-        let receive = self
-            .app
-            .register_system(move |mut client: Client<Main>| client.receive_response(&key).map(|answer| answer.number));
-        self.app.world_mut().run_system(receive).unwrap()
+        self.handle.send_stream(number.to_le_bytes().to_vec().into()).unwrap();
     }
 
     pub fn is_connected(&mut self) -> bool {

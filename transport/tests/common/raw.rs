@@ -32,25 +32,29 @@ impl RawServer {
         Self::new(sidereal_transport::bind(config(limits)).unwrap())
     }
 
-    /// Accepts everybody but those whose auth is "no" (rejected with a reason) and "wait" (no verdict).
+    /// Accepts everybody but those whose credential is "no" (refused with a reason) and "wait" (no verdict).
     pub fn update(&mut self) {
-        while let Some((address, auth)) = self.auth.receive().unwrap().map(|(a, b)| (a, b.to_vec())) {
-            match &auth[..] {
-                b"no" => {
-                    self.handle.set_reject_reason(&address, "not with these credentials");
-                    self.verdict.reject(&address).unwrap();
-                }
+        while let Some((address, _, credential)) = self.handle.poll_auth() {
+            match &credential[..] {
+                b"no" => self.handle.refuse(&address, "not with these credentials"),
                 b"wait" => {}
-                _ => {
-                    self.verdict.accept(&address, &"token".to_owned()).unwrap();
-                    self.sessions.push(address);
-                }
+                _ => self.handle.admit(&address),
             }
         }
+        self.take_admitted();
         while let Some(closed) = self.handle.poll_closed() {
             self.closed.push(closed);
         }
         self.handle.flush();
+    }
+
+    /// Accepts who was admitted, as naia does.
+    pub fn take_admitted(&mut self) {
+        while let Some((address, auth)) = self.auth.receive().unwrap() {
+            assert!(auth.is_empty(), "no byte of a stranger reaches naia");
+            self.verdict.accept(&address, &"token".to_owned()).unwrap();
+            self.sessions.push(address);
+        }
     }
 
     pub fn options(&self, kind: PeerKind) -> ConnectOptions {

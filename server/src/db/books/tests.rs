@@ -322,7 +322,7 @@ fn a_database_that_is_not_reached_refuses_deals_at_once_and_is_noticed_when_it_i
 #[test]
 fn a_failure_with_nothing_left_to_write_is_got_over_too() {
     let mut books = opened();
-    books.admit([(ship(1), Commodity::Ore, 10)]);
+    books.admit(&[], [(ship(1), Commodity::Ore, 10)]);
     books.submit(sale(7, 1, 1), Vec::new(), Vec::new(), 0);
     write(&mut books, 0);
     books.failed(false, 0);
@@ -369,12 +369,59 @@ fn a_transaction_whose_end_is_unknown_is_looked_up_and_not_guessed() {
 fn what_was_read_is_older_than_what_is_known() {
     let mut books = Books::new(INTERVAL_MS);
     books.apply(mining(1, 1, 10), 0);
-    books.admit([(ship(1), Commodity::Ore, 3), (ship(2), Commodity::Ore, 4)]);
+    books.admit(&[], [(ship(1), Commodity::Ore, 3), (ship(2), Commodity::Ore, 4)]);
     assert_eq!(books.balance(ship(1), Commodity::Ore), Some(10));
     assert_eq!(books.balance(ship(2), Commodity::Ore), Some(4));
     assert!(matches!(books.take_work(0), Some(Work::LoadShared)));
     books.shared_loaded([(Holder::WORLD, Commodity::Ore, -1_000)]);
     assert_eq!(books.balance(Holder::WORLD, Commodity::Ore), Some(-1_200), "on top of what was stored");
+}
+
+#[test]
+fn who_has_left_is_forgotten_once_all_of_it_is_written_unless_it_came_back() {
+    let mut books = opened();
+    books.admit(&[], [(wallet(1), Commodity::Credits, 7), (wallet(2), Commodity::Credits, 8)]);
+    books.apply(mining(1, 1, 30), 0);
+    books.leave([wallet(1).id, ship(1).id]);
+    books.forget_the_left();
+    assert_eq!(books.balance(wallet(1), Commodity::Credits), None, "nothing of it was unwritten");
+    assert_eq!(books.balance(ship(1), Commodity::Ore), Some(30), "that is still to be written");
+    let mut stored = Stored::default();
+    stored.write(&write(&mut books, INTERVAL_MS));
+    books.forget_the_left();
+    assert_eq!(books.balance(ship(1), Commodity::Ore), Some(30), "it may fail");
+    books.committed(INTERVAL_MS);
+    books.forget_the_left();
+    assert_eq!(books.balance(ship(1), Commodity::Ore), None);
+    assert_eq!(books.balance(ship(101), Commodity::Ore), Some(170), "the rock is still there");
+    assert_eq!(books.balance(Holder::WORLD, Commodity::Ore), Some(-200), "and what is shared");
+
+    books.leave([wallet(2).id, ship(1).id]);
+    // Read again, for whoever has come back.
+    books.admit(&[wallet(2).id], [(wallet(2), Commodity::Credits, 8)]);
+    books.forget_the_left();
+    assert_eq!(books.balance(wallet(2), Commodity::Credits), Some(8));
+    assert_eq!(books.known().1, 0);
+}
+
+#[test]
+fn who_has_a_part_in_a_deal_is_not_forgotten_before_its_end() {
+    let mut books = opened();
+    books.admit(&[], [(ship(1), Commodity::Ore, 10), (wallet(1), Commodity::Credits, 7)]);
+    assert_eq!(books.submit(sale(7, 1, 4), Vec::new(), 0), Submission::Accepted);
+    books.leave([wallet(1).id, ship(1).id]);
+    books.forget_the_left();
+    write(&mut books, 0);
+    books.forget_the_left();
+    books.failed(true, 1);
+    books.forget_the_left();
+    assert_eq!(books.balance(wallet(1), Commodity::Credits), Some(7));
+    let retry_ms = books.next_wake_ms().expect("it is looked up");
+    assert!(matches!(books.take_work(retry_ms), Some(Work::Resolve(_))));
+    books.resolved(&HashSet::from([id(7)]), retry_ms);
+    assert_eq!(books.balance(wallet(1), Commodity::Credits), Some(19));
+    books.forget_the_left();
+    assert_eq!(books.balance(wallet(1), Commodity::Credits), None);
 }
 
 /// A world of miners, wrecks and deals over a database that fails in every way, and a server that dies at any moment.
@@ -390,7 +437,7 @@ fn nothing_is_made_lost_or_done_twice_whatever_the_database_does() {
         let mut hulls: BTreeMap<Uuid, (u128, i64)> = BTreeMap::new();
         for _life in 0..3 {
             let mut books = Books::new(INTERVAL_MS);
-            books.admit(stored.rows());
+            books.admit(&[], stored.rows());
             let mut open: BTreeSet<Uuid> = BTreeSet::new();
             let mut holds: BTreeMap<u128, i64> = (1..4).map(|of| (of, 50)).collect();
             holds.extend(hulls.iter().filter(|(key, _)| stored.deals.contains(key)).map(|(_, hold)| *hold));

@@ -105,6 +105,7 @@ impl SessionLock {
                 move || {
                     // Moved in here, so that it closes with the thread.
                     let _alive = alive;
+                    sidereal_process::crash::fault_point("db-lock");
                     watch(&url, session, &shared, &told);
                 }
             })

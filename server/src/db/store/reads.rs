@@ -65,7 +65,7 @@ pub(super) fn read_sectors(
 
     let ids: Vec<Uuid> = newest.keys().copied().collect();
     let balances = shared.database.balances_of(&[HolderKind::Entity], &ids)?;
-    shared.lock().books.admit(balances);
+    shared.lock().books.admit(&ids, balances);
 
     let mut found: HashMap<Sector, Vec<StoredEntity>> = HashMap::new();
     for entity in newest.into_values().filter_map(|(_, entity)| entity).filter(|entity| entity.owner.is_none()) {
@@ -90,12 +90,12 @@ pub(super) fn read_ship(
     let waiting = state.core.waiting_ship(account);
     drop(state);
     let own = shared.database.balances_of(&[HolderKind::Wallet, HolderKind::Vault], &[account])?;
-    shared.lock().books.admit(own);
+    shared.lock().books.admit(&[account], own);
     let Some(ship) = waiting.map_or_else(|| shared.database.ship_of(account), |ship| Ok(Some(ship)))? else {
         return Ok(None);
     };
     let cargo = shared.database.balances_of(&[HolderKind::Entity], &[ship])?;
-    shared.lock().books.admit(cargo);
+    shared.lock().books.admit(&[ship], cargo);
     let stored = shared.database.entity_with_fence(ship)?;
     let state = shared.lock();
     let waiting = state.core.waiting_entity(ship);

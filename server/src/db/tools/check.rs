@@ -11,9 +11,10 @@ use sidereal_protocol::{
 };
 use uuid::Uuid;
 
-use super::rows::{AccountRow, BalanceRow, EntityRow, MetaRow, PostingRow};
+use super::rows::{AccountRow, BalanceRow, CarriedRow, EntityRow, MetaRow, PostingRow};
 use crate::db::conn::Conn;
-use crate::db::schema::{accounts, balances, deals, entities, meta, postings};
+use crate::db::prune::{carried_together, is_only_moved_by_deals};
+use crate::db::schema::{accounts, balances, carried, deals, entities, meta, postings};
 use crate::db::{Commodity, Database, DbError, Holder, HolderKind};
 use crate::persist::{META_SEED, META_TICK};
 
@@ -80,7 +81,8 @@ pub fn check(database: &Database) -> Result<CheckReport, DbError> {
         let tick = check_settings(conn, &mut report)?;
         let (names, ships) = check_accounts(conn, &mut report)?;
         let known = check_entities(conn, &mut report, &names, &ships, tick)?;
-        let moved = check_deals(conn, &mut report, &names)?;
+        let mut moved = check_deals(conn, &mut report, &names)?;
+        check_carried(conn, &mut report, &mut moved)?;
         check_balances(conn, &mut report, &known, &moved)?;
         Ok(report)
     })
@@ -232,6 +234,26 @@ fn check_deals(conn: &mut Conn<'_>, report: &mut CheckReport, accounts: &HashSet
     Ok(moved)
 }
 
+/// What removed deals had moved counts with what the others have.
+fn check_carried(conn: &mut Conn<'_>, report: &mut CheckReport, moved: &mut Moved) -> QueryResult<()> {
+    let mut sums: BTreeMap<i16, i64> = BTreeMap::new();
+    for_each_row!(conn, carried::table.select(CarriedRow::as_select()), |row: CarriedRow| {
+        report.rows += 1;
+        *sums.entry(row.commodity).or_default() += row.amount;
+        match Holder::from_row(row.kind, &row.id, &row.place) {
+            Some(holder) if is_only_moved_by_deals(holder.kind) => {
+                *moved.entry((row.kind, row.id, row.place, row.commodity)).or_default() += row.amount;
+            }
+            Some(holder) if holder == carried_together() => {}
+            _ => report.problem(|| format!("what is carried over of a holder of kind {} is none's", row.kind)),
+        }
+    });
+    for (commodity, sum) in sums.into_iter().filter(|(_, sum)| *sum != 0) {
+        report.problem(|| format!("what is carried over of commodity {commodity} adds up to {sum}"));
+    }
+    Ok(())
+}
+
 fn check_balances(
     conn: &mut Conn<'_>,
     report: &mut CheckReport,
@@ -258,8 +280,7 @@ fn check_balances(
         let key = (row.kind, row.id.clone(), row.place.clone(), row.commodity);
         unseen.remove(&key);
         match holder.kind {
-            // Only deals move these.
-            HolderKind::Wallet | HolderKind::Vault | HolderKind::Market => {
+            kind if is_only_moved_by_deals(kind) => {
                 let sum = moved.get(&key).copied().unwrap_or(0);
                 if sum != row.amount {
                     report.problem(|| format!("{}, but its deals add up to {sum}", told()));
@@ -273,10 +294,14 @@ fn check_balances(
                 Some(_) => {}
                 None => report.problem(|| format!("{}, and is nowhere", told())),
             },
-            HolderKind::Entity | HolderKind::World | HolderKind::Void => {}
+            _ => {}
         }
     });
-    for (kind, id, _, commodity) in unseen {
+    // What is long gone has neither a row nor a balance any more; deals that it had a part in go first, but not far ahead.
+    let is_forgotten = |kind: i16, id: &[u8]| {
+        kind == HolderKind::Entity as i16 && Uuid::from_slice(id).is_ok_and(|id| !known.contains_key(&id))
+    };
+    for (kind, id, _, commodity) in unseen.into_iter().filter(|(kind, id, ..)| !is_forgotten(*kind, id)) {
         report.problem(|| {
             format!("a deal moved commodity {commodity} of a holder of kind {kind} ({}) that has no balance", name(id))
         });

@@ -11,10 +11,13 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::rows::{
-    AccountRow, BalanceRow, DealRow, EntityRow, IdentityRow, MetaRow, PostingRow, RegistrationRow, SectorRow,
+    AccountRow, BalanceRow, CarriedRow, DealRow, EntityRow, IdentityRow, MetaRow, PostingRow, RegistrationRow,
+    SectorRow,
 };
 use crate::db::conn::{Conn, with_conn};
-use crate::db::schema::{accounts, balances, deals, entities, identities, meta, postings, registrations, sectors};
+use crate::db::schema::{
+    accounts, balances, carried, deals, entities, identities, meta, postings, registrations, sectors,
+};
 use crate::db::{Database, DbError};
 
 /// The layout of a dump.
@@ -70,6 +73,7 @@ enum Line {
     Balance(BalanceRow),
     Deal(DealRow),
     Posting(PostingRow),
+    Carried(CarriedRow),
     End { rows: u64 },
 }
 
@@ -113,6 +117,8 @@ pub fn export(database: &Database, out: &mut dyn Write) -> Result<u64, DumpError
         put_table!(conn, out, rows, balances, BalanceRow, Line::Balance, holder);
         put_table!(conn, out, rows, deals, DealRow, Line::Deal, deals::id);
         put_table!(conn, out, rows, postings, PostingRow, Line::Posting, (postings::deal, postings::line));
+        let holder = (carried::kind, carried::id, carried::place, carried::commodity);
+        put_table!(conn, out, rows, carried, CarriedRow, Line::Carried, holder);
         put_line(out, &Line::End { rows })?;
         out.flush()?;
         Ok(rows)
@@ -131,6 +137,7 @@ struct Batch {
     balances: Vec<BalanceRow>,
     deals: Vec<DealRow>,
     postings: Vec<PostingRow>,
+    carried: Vec<CarriedRow>,
     waiting: usize,
 }
 
@@ -146,6 +153,7 @@ impl Batch {
             Line::Balance(row) => self.balances.push(row),
             Line::Deal(row) => self.deals.push(row),
             Line::Posting(row) => self.postings.push(row),
+            Line::Carried(row) => self.carried.push(row),
             Line::Sidereal { .. } | Line::End { .. } => return false,
         }
         self.waiting += 1;
@@ -162,7 +170,7 @@ impl Batch {
             };
         }
         // What others refer to first.
-        put!(meta, accounts, identities, registrations, sectors, entities, balances, deals, postings);
+        put!(meta, accounts, identities, registrations, sectors, entities, balances, deals, postings, carried);
         self.waiting = 0;
         Ok(())
     }

@@ -3,7 +3,9 @@
 use diesel::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::db::schema::{accounts, balances, deals, entities, identities, meta, postings, registrations, sectors};
+use crate::db::schema::{
+    accounts, balances, carried, deals, entities, identities, meta, postings, registrations, sectors,
+};
 
 /// A setting of the world.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Queryable, Selectable, Insertable)]
@@ -168,6 +170,24 @@ pub struct PostingRow {
     pub commodity: i16,
     /// How much.
     pub delta: i64,
+}
+
+/// What deals that were removed had moved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Queryable, Selectable, Insertable)]
+#[diesel(table_name = carried)]
+pub struct CarriedRow {
+    /// Kind of the holder.
+    pub kind: i16,
+    /// The holder; nil for all that other moves change too.
+    #[serde(with = "hex_text")]
+    pub id: Vec<u8>,
+    /// Where.
+    #[serde(with = "hex_text")]
+    pub place: Vec<u8>,
+    /// Of what.
+    pub commodity: i16,
+    /// How much.
+    pub amount: i64,
 }
 
 /// Bytes as hexadecimal text, for serde.

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::rows::BalanceRow;
 use crate::db::conn::{Conn, with_conn};
-use crate::db::schema::{accounts, balances, deals, entities, meta, postings, sectors};
+use crate::db::schema::{accounts, balances, carried, deals, entities, meta, postings, sectors, sessions};
 use crate::db::{Commodity, Database, DbError, Holder};
 
 /// What is in a database.
@@ -32,6 +32,10 @@ pub struct DatabaseStats {
     pub deals: i64,
     /// Their lines.
     pub postings: i64,
+    /// Holders of whom deals were removed, each with what those had moved.
+    pub carried: i64,
+    /// Sessions, expired ones included.
+    pub sessions: i64,
     /// Rows of the ledger.
     pub balances: i64,
     /// What each kind of holder has of each commodity.
@@ -80,6 +84,8 @@ pub fn stats(database: &Database) -> Result<DatabaseStats, DbError> {
             record_bytes,
             deals: with_conn!(conn, |c| deals::table.count().get_result(c))?,
             postings: with_conn!(conn, |c| postings::table.count().get_result(c))?,
+            carried: with_conn!(conn, |c| carried::table.count().get_result(c))?,
+            sessions: with_conn!(conn, |c| sessions::table.count().get_result(c))?,
             balances: rows_held,
             held,
         })
@@ -99,7 +105,8 @@ impl fmt::Display for DatabaseStats {
             let name = u8::try_from(*kind).ok().and_then(sidereal_protocol::record::EntityKind::from_u8);
             writeln!(f, "  {:<22}{count}", name.map_or_else(|| format!("kind {kind}"), |kind| format!("{kind:?}")))?;
         }
-        writeln!(f, "deals       {}, in {} lines", self.deals, self.postings)?;
+        writeln!(f, "deals       {}, in {} lines; of older ones {} sums", self.deals, self.postings, self.carried)?;
+        writeln!(f, "sessions    {}", self.sessions)?;
         writeln!(f, "ledger      {} rows", self.balances)?;
         for (who, amount) in &self.held {
             writeln!(f, "  {who:<22}{amount}")?;

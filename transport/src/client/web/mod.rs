@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use self::connection::{Connection, DatagramWriter, StreamReader, StreamWriter, sleep};
 use super::handle::{Backend, ClientHandle, ClientSocket, Core};
@@ -177,7 +177,8 @@ async fn talk(
     let (sender, mut receiver) = datagrams;
     let receive = async {
         while let Some(datagram) = receiver.next().await {
-            session.on_datagram(&datagram);
+            // Rates are the server's affair: no clock is needed here.
+            session.on_datagram(&datagram, 0);
         }
         // What ended says so itself.
         std::future::pending::<()>().await;
@@ -215,9 +216,10 @@ async fn send_datagrams(session: &Arc<Session>, sender: &DatagramWriter) {
 async fn write_stream(session: &Arc<Session>, connection: &Connection, writer: &mut StreamWriter) -> String {
     loop {
         match session.next_out() {
-            Next::Frame(payload) => {
-                let header = Frame::data_header(payload.len());
-                if writer.write(&header).await.is_err() || writer.write(&payload).await.is_err() {
+            Next::Frame(frame) => {
+                let mut bytes = BytesMut::new();
+                frame.write(&mut bytes);
+                if writer.write(&bytes).await.is_err() {
                     // The connection is over, which says why itself.
                     std::future::pending::<()>().await;
                 }
@@ -248,7 +250,13 @@ async fn read_stream(session: &Arc<Session>, connection: &Connection, reader: &m
                 while !session.has_stream_room(payload.len()) {
                     session.room_wake.notified().await;
                 }
-                session.on_frame(payload);
+                session.on_frame(payload, 0);
+            }
+            Ok(Frame::Naia(packet)) => {
+                while !session.has_naia_room() {
+                    session.room_wake.notified().await;
+                }
+                session.on_naia_frame(packet);
             }
             Ok(Frame::Goodbye(reason)) => {
                 connection.close(CODE_OK, &reason);

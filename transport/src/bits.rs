@@ -1,10 +1,10 @@
 //! Reads bits as naia writes them: the lowest of each byte first. Never panics, never allocates.
 
 /// What a packet lacks, or has too much of.
-pub(super) type Short = Option<()>;
+pub(crate) type Short = Option<()>;
 
 #[derive(Clone, Copy)]
-pub(super) struct Bits<'a> {
+pub(crate) struct Bits<'a> {
     bytes: &'a [u8],
     position: usize,
     /// Of the last bit, plus one. A field inside a packet need not end with a byte.
@@ -12,16 +12,16 @@ pub(super) struct Bits<'a> {
 }
 
 impl<'a> Bits<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, position: 0, end: bytes.len() * 8 }
     }
 
     /// Bits that are left.
-    pub(super) fn left(&self) -> usize {
+    pub(crate) fn left(&self) -> usize {
         self.end - self.position
     }
 
-    pub(super) fn bit(&mut self) -> Option<bool> {
+    pub(crate) fn bit(&mut self) -> Option<bool> {
         if self.position >= self.end {
             return None;
         }
@@ -32,7 +32,7 @@ impl<'a> Bits<'a> {
     }
 
     /// A number of `width` bits, at most 64.
-    pub(super) fn number(&mut self, width: u32) -> Option<u64> {
+    pub(crate) fn number(&mut self, width: u32) -> Option<u64> {
         let mut value = 0;
         for shift in 0..width {
             value |= u64::from(self.bit()?) << shift;
@@ -42,7 +42,7 @@ impl<'a> Bits<'a> {
 
     /// naia's `UnsignedVariableInteger`: groups of `width` bits, each after a bit that says whether another
     /// follows. No honest one is over 32 bits here.
-    pub(super) fn variable(&mut self, width: u32) -> Option<u64> {
+    pub(crate) fn variable(&mut self, width: u32) -> Option<u64> {
         let mut value = 0;
         for group in 0..=(32 / width) {
             let more = self.bit()?;
@@ -54,7 +54,7 @@ impl<'a> Bits<'a> {
         None
     }
 
-    pub(super) fn skip(&mut self, bits: usize) -> Short {
+    pub(crate) fn skip(&mut self, bits: usize) -> Short {
         if bits > self.left() {
             return None;
         }
@@ -63,7 +63,7 @@ impl<'a> Bits<'a> {
     }
 
     /// A length and as many bytes (naia's `String` and `Box<[u8]>`), at most `max`, as bits of their own.
-    pub(super) fn bytes(&mut self, max: usize) -> Option<Bits<'a>> {
+    pub(crate) fn bytes(&mut self, max: usize) -> Option<Bits<'a>> {
         let length = usize::try_from(self.variable(9)?).ok()?;
         if length > max {
             return None;
@@ -75,7 +75,7 @@ impl<'a> Bits<'a> {
     }
 
     /// Whether nothing is left but the rest of a byte, or of this field.
-    pub(super) fn is_at_end(&self) -> bool {
+    pub(crate) fn is_at_end(&self) -> bool {
         self.left() < 8
     }
 }

@@ -13,18 +13,14 @@
 //! | a response to no request | `message_manager.rs`, `process_incoming_response(..).unwrap()` |
 //! | tick-buffered messages on another channel | `tick_buffer_receiver.rs`, `get_mut(..).unwrap()` |
 //! | a reliable message 30,000 ahead: a list of that length, walked for each message | `reliable_receiver.rs` |
+//! | acknowledgements that are withheld or invented | see [`acks`](crate::acks) |
 //!
-//! So the guard lets through only what an honest client of this protocol sends: the handshake in its order,
-//! heartbeats, pings, pongs, and data packets with the messages that [`ClientMessages`] declares.
+//! An honest client of this protocol sends naia nothing but its handshake, heartbeats, pings and pongs: what players and
+//! shards say goes in frames of the stream and on the lane. So the guard lets through these four, in their order, and
+//! no data packet at all.
 
-mod bits;
-mod messages;
-
-use bits::Bits;
-pub use messages::{ClientMessages, Field};
-
-use messages::Windows;
-
+use crate::acks;
+use crate::bits::Bits;
 use crate::limits::MAX_NAIA_PACKET_BYTES;
 
 /// naia's token has 32 characters.
@@ -41,13 +37,11 @@ const CUT: Refused = Refused("a packet that is cut off");
 #[derive(Debug, Default)]
 pub(crate) struct Guard {
     identified: bool,
-    windows: Windows,
 }
 
-/// naia's kinds of packet, as the bits of its `PacketType`.
+/// naia's kinds of packet without data, as the bits of its `PacketType`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    Data,
     Heartbeat,
     Handshake,
     Ping,
@@ -60,22 +54,26 @@ const CONNECT: u64 = 2;
 const DISCONNECT: u64 = 5;
 
 impl Guard {
+    /// Whether a packet with the peer's token was let through.
+    pub(crate) fn has_identified(&self) -> bool {
+        self.identified
+    }
+
     /// Whether naia may see this packet of a client.
-    pub(crate) fn check(&mut self, packet: &[u8], declared: Option<&ClientMessages>) -> Result<(), Refused> {
+    pub(crate) fn check(&mut self, packet: &[u8]) -> Result<(), Refused> {
         if packet.len() > MAX_NAIA_PACKET_BYTES {
             return Err(Refused("longer than naia's packets are"));
         }
+        if acks::is_data(packet) {
+            return Err(Refused("a naia data packet: clients send frames"));
+        }
         let mut bits = Bits::new(packet);
-        let is_data = bits.bit().ok_or(CUT)?;
-        let kind = if is_data {
-            Kind::Data
-        } else {
-            match bits.number(2).ok_or(CUT)? {
-                0 => Kind::Heartbeat,
-                1 => Kind::Handshake,
-                2 => Kind::Ping,
-                _ => Kind::Pong,
-            }
+        let _is_data = bits.bit().ok_or(CUT)?;
+        let kind = match bits.number(2).ok_or(CUT)? {
+            0 => Kind::Heartbeat,
+            1 => Kind::Handshake,
+            2 => Kind::Ping,
+            _ => Kind::Pong,
         };
         // The packet's index, the last one that came, and which of the 32 before it.
         bits.skip(16 + 16 + 32).ok_or(CUT)?;
@@ -87,23 +85,8 @@ impl Guard {
             // Its number.
             Kind::Ping | Kind::Pong => bits.skip(16).ok_or(CUT)?,
             Kind::Handshake => self.handshake(&mut bits)?,
-            Kind::Data => {
-                let _client_tick = bits.number(16).ok_or(CUT)?;
-                match declared {
-                    Some(declared) => declared.check_data(&mut bits, &mut self.windows)?,
-                    None => {
-                        if bits.number(2).ok_or(CUT)? != 0 {
-                            return Err(Refused("a message, but none is declared (ServerHandle::set_client_messages)"));
-                        }
-                    }
-                }
-            }
         }
-        if bits.is_at_end() {
-            Ok(())
-        } else {
-            Err(Refused("a packet with something behind its end (an entity of a client?)"))
-        }
+        if bits.is_at_end() { Ok(()) } else { Err(Refused("a packet with something behind its end")) }
     }
 
     fn handshake(&mut self, bits: &mut Bits<'_>) -> Result<(), Refused> {

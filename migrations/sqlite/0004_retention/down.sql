@@ -1,0 +1,3 @@
+DROP INDEX entities_gone_by_age;
+DROP INDEX deals_by_age;
+DROP TABLE carried;
