@@ -161,6 +161,7 @@ mod tests {
     fn own(input_tick: u64, inputs_applied: u64) -> OwnState {
         OwnState {
             net_id: NetId(1),
+            boarding: 1,
             tick: SimTick(input_tick + 2),
             input_tick: SimTick(input_tick),
             inputs_applied,

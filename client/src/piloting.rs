@@ -351,6 +351,7 @@ mod tests {
             let state = FlightState { velocity: DVec2::new(100.0, 0.0), ..Default::default() };
             let own = |tick: u64, state: FlightState| OwnState {
                 net_id: NetId(1),
+                boarding: 1,
                 tick: SimTick(tick + 2),
                 input_tick: SimTick(tick),
                 inputs_applied: 0,

@@ -252,6 +252,7 @@ mod tests {
     fn own(tick: u64, input_tick: u64, state: FlightState) -> OwnState {
         OwnState {
             net_id: NetId(7),
+            boarding: 1,
             tick: SimTick(tick),
             input_tick: SimTick(input_tick),
             inputs_applied: input_tick.saturating_sub(START),

@@ -240,7 +240,7 @@ pub(crate) fn follow_messages(
         match told {
             ToPlayer::Welcome(welcome) => {
                 session.sync = Some(TickSync::new(welcome.naia_tick, welcome.sim_tick()));
-                view.world_seed = welcome.world_seed;
+                view.sky_seed = welcome.sky_seed;
                 view.account = Some(welcome.account());
             }
             ToPlayer::ShipAssigned(ship) => {

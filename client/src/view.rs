@@ -84,7 +84,7 @@ pub struct WorldView {
     /// The moment at which the own ship is drawn, in ticks of the world; ahead of `play_tick`.
     pub own_tick: f64,
     /// Seed of the starfield; zero before the welcome.
-    pub world_seed: u64,
+    pub sky_seed: u64,
     /// The player's account, from the welcome on.
     pub account: Option<AccountId>,
     /// How the link does.
@@ -399,7 +399,7 @@ impl Default for WorldView {
             focus: DVec2::ZERO,
             play_tick: 0.0,
             own_tick: 0.0,
-            world_seed: 0,
+            sky_seed: 0,
             account: None,
             link: LinkQuality::default(),
             time_s: 0.0,

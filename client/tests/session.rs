@@ -86,7 +86,7 @@ fn the_view_shows_the_ship_and_the_drone_where_they_are() {
     assert_eq!((drone.kind, &*drone.name, drone.hull), (EntityKind::Drone, "drone", 80));
     let truth = drone_at(view.play_tick as u64);
     assert!(drone.state.position.distance(truth.position) < 5.0, "{drone:?} {truth:?}");
-    assert_eq!(view.world_seed, 99);
+    assert_eq!(view.sky_seed, 99);
     assert!(view.play_tick > START_TICK as f64 && view.own_tick > view.play_tick);
     assert_eq!(view.link.loss, 0.0);
 }

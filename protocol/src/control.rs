@@ -82,8 +82,8 @@ pub enum ToShard {
         sim_tick: SimTick,
         /// ...this tick of naia's.
         naia_tick: u16,
-        /// The world's seed.
-        world_seed: u64,
+        /// What ids and places of new things are made from: the world's own seed stays with the server.
+        id_seed: u64,
         /// Net ids for what you create.
         net_ids: NetIdBlock,
     },
@@ -125,10 +125,15 @@ pub enum ToShard {
         /// The source's number for the attempt.
         attempt: u32,
     },
-    /// A player's inputs, each sent once, oldest first.
+    /// A player's inputs, each sent once, oldest first. Those of a boarding that the shard has not heard of begin it,
+    /// even if there are none yet: what waits of the one before is void.
     Inputs {
         /// The ship.
         id: EntityId,
+        /// Whose they are: see [`Pilot::boarding`](crate::record::Pilot::boarding).
+        boarding: u32,
+        /// See [`Pilot::rewind`](crate::record::Pilot::rewind).
+        rewind: u8,
         /// Strictly rising ticks.
         inputs: Vec<Input>,
     },

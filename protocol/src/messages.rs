@@ -112,8 +112,8 @@ pub struct Welcome {
     pub account_high: u64,
     /// The player's account, lower half.
     pub account_low: u64,
-    /// Seed of the starfield.
-    pub world_seed: u64,
+    /// Seed of the starfield. The world's own is not told: see `seeds` in the server.
+    pub sky_seed: u64,
 }
 
 impl Welcome {

@@ -7,7 +7,7 @@ use crate::{DecodeError, flight::FlightState, ids::NetId, lane, limits::MAX_LANE
 use bevy::math::DVec2;
 
 /// Length of one packed state, bytes.
-pub const OWN_STATE_BYTES: usize = 4 + 8 * 3 + 8 * 6;
+pub const OWN_STATE_BYTES: usize = 4 * 2 + 8 * 3 + 8 * 6;
 
 /// States that fit one lane datagram.
 pub const OWN_STATES_PER_PACKET: usize = (MAX_LANE_BYTES - 1) / OWN_STATE_BYTES;
@@ -17,6 +17,8 @@ pub const OWN_STATES_PER_PACKET: usize = (MAX_LANE_BYTES - 1) / OWN_STATE_BYTES;
 pub struct OwnState {
     /// The ship.
     pub net_id: NetId,
+    /// Which boarding the inputs below are of: see [`Pilot::boarding`](crate::record::Pilot::boarding).
+    pub boarding: u32,
     /// The world's tick after which this is the state.
     pub tick: SimTick,
     /// Stamp of the last input that is in it; zero before the first.
@@ -31,6 +33,7 @@ pub struct OwnState {
 impl OwnState {
     fn pack(&self, bytes: &mut Vec<u8>) {
         bytes.extend_from_slice(&self.net_id.0.to_le_bytes());
+        bytes.extend_from_slice(&self.boarding.to_le_bytes());
         for word in [self.tick.0, self.input_tick.0, self.inputs_applied] {
             bytes.extend_from_slice(&word.to_le_bytes());
         }
@@ -43,7 +46,7 @@ impl OwnState {
     fn unpack(bytes: &[u8; OWN_STATE_BYTES]) -> Result<Self, DecodeError> {
         let word = |index: usize| {
             let mut word = [0u8; 8];
-            word.copy_from_slice(&bytes[4 + index * 8..12 + index * 8]);
+            word.copy_from_slice(&bytes[8 + index * 8..16 + index * 8]);
             u64::from_le_bytes(word)
         };
         let number = |index: usize| f64::from_bits(word(index));
@@ -58,6 +61,7 @@ impl OwnState {
         }
         Ok(Self {
             net_id: NetId(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])),
+            boarding: u32::from_le_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]),
             tick: SimTick(word(0)),
             input_tick: SimTick(word(1)),
             inputs_applied: word(2),

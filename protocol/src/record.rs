@@ -64,6 +64,9 @@ impl EntityKind {
 /// The state of a player's hands on a ship; it goes with the ship from shard to shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub struct Pilot {
+    /// Which boarding this is, as the server counts them in its run: each session that takes a ship's helm begins one,
+    /// with stamps and counts of its own. Inputs of an earlier one are void.
+    pub boarding: u32,
     /// Stamp of the last input applied; zero before the first.
     pub last_input: SimTick,
     /// Inputs applied since the pilot came aboard.
@@ -72,6 +75,18 @@ pub struct Pilot {
     pub controls: Controls,
     /// Ticks between an input's stamp and the tick that applies it.
     pub input_delay_ticks: u8,
+    /// How far back its beams may be judged, quarters of a tick: what the server has measured of the pilot's link.
+    pub rewind: u8,
+}
+
+/// Ticks of delay with which a pilot's inputs start: about what the way to the shard takes to waver.
+pub const FIRST_INPUT_DELAY_TICKS: u8 = 2;
+
+impl Pilot {
+    /// A pilot who has just come aboard and has done nothing yet.
+    pub fn aboard(boarding: u32, rewind: u8) -> Self {
+        Self { boarding, rewind, input_delay_ticks: FIRST_INPUT_DELAY_TICKS, ..Self::default() }
+    }
 }
 
 /// What a drone has in mind.

@@ -36,8 +36,8 @@ pub const BEAM_DAMAGE: u16 = 15;
 /// Ticks between two beams of one ship: 1 s.
 pub const BEAM_INTERVAL_TICKS: u64 = 30;
 
-/// How far back a beam is judged at most, ticks of 1/30 s: 250 ms. A pilot on a good link sees others
-/// less than that late; beyond it nobody is hit where he no longer is for the sake of a shooter's link.
+/// How far back a beam is judged at most, ticks of 1/30 s: 250 ms. Beyond it nobody is hit where he no longer is for the
+/// sake of a shooter's link. On a good link the bound is lower: see [`Pilot::rewind`](crate::record::Pilot::rewind).
 pub const MAX_REWIND_TICKS: f64 = 7.5;
 
 /// How long a missile flies, ticks: 6 s.

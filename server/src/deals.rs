@@ -7,7 +7,7 @@
 
 use crate::{
     core::Core,
-    db::{Change, Commodity, Deal as LedgerDeal, DoneDeal, Holder, Posting, Submission},
+    db::{Change, Commodity, Deal as LedgerDeal, DoneDeal, Holder, Posting, Room, Submission},
     mirror::Holder as Authority,
     persist::{row_of, signed},
 };
@@ -115,8 +115,27 @@ impl Deals {
     }
 }
 
-/// The outcome of a deal's arithmetic.
-type Lines = Result<(Vec<Posting>, String), String>;
+/// What the ledger is told of a deal.
+#[derive(Debug, Default)]
+pub(crate) struct Terms {
+    /// What it moves.
+    pub(crate) lines: Vec<Posting>,
+    /// What fits into whom once it is done; the ledger judges it there.
+    pub(crate) rooms: Vec<Room>,
+    /// What the pilot is told when it is done.
+    pub(crate) answer: String,
+}
+
+impl Terms {
+    pub(crate) fn new(lines: Vec<Posting>, answer: String) -> Self {
+        Self { lines, rooms: Vec::new(), answer }
+    }
+}
+
+/// Ore that fits into a ship's hold.
+pub(crate) fn room_of(ship: EntityId, hull: HullKind) -> Room {
+    Room { holder: Holder::entity(ship.0), commodity: Commodity::Ore, amount: i64::from(hull.hold()) }
+}
 
 impl Core<'_, '_> {
     /// A player asks for a deal.
@@ -358,27 +377,26 @@ impl Core<'_, '_> {
         let Some(open) = self.deals.open.get(&key) else { return };
         let (ship, bargain, account) = (open.ship, open.bargain, open.account);
         let after = after.map(|after| Box::new(self.with_sector(*after)));
-        let lines = match self.lines_of(key, account, ship, &bargain, after.as_deref()) {
-            Ok(lines) => lines,
+        let Terms { lines, rooms, answer } = match self.terms_of(key, account, ship, &bargain, after.as_deref()) {
+            Ok(terms) => terms,
             Err(text) => return self.refuse_deal(key, &text),
         };
-        let (postings, answer) = lines;
         if bargain == Bargain::Undock {
             self.adopt_after(after);
             self.tell_settled(key, ship, true);
             return self.close_deal(key, DealOutcome::Done, &answer);
         }
-        let (asker, written) = self.trade_terms(key).unwrap_or((account, bargain));
+        let (asker, written) = self.trade_asked(key).unwrap_or((account, bargain));
         let deal = LedgerDeal {
             key: key.0,
             account: asker.0,
             bargain: written.to_bytes(),
             answer: answer.clone(),
             tick: signed(self.clock.tick.0),
-            postings,
+            postings: lines,
         };
         let links = after.as_deref().and_then(row_of).map(Change::Put).into_iter().collect();
-        let submission = self.storage.store().map_or(Submission::Away, |store| store.submit(deal, links));
+        let submission = self.storage.store().map_or(Submission::Away, |store| store.submit(deal, links, rooms));
         match submission {
             Submission::Accepted => {
                 let now = self.clock.tick;
@@ -394,6 +412,17 @@ impl Core<'_, '_> {
                 let own = holder == Holder::wallet(account.0) || holder == Holder::entity(ship.0);
                 self.refuse_deal(key, poor(own || !matches!(bargain, Bargain::Accept), commodity));
             }
+            Submission::Full(holder) => {
+                let text = match bargain {
+                    Bargain::BuyHull(_) => DealRefusal::HoldTooSmall.to_string(),
+                    Bargain::Accept => {
+                        let name = self.mirror.get(EntityId(holder.id)).map_or("", |entry| entry.record.name.as_str());
+                        format!("it does not fit into {name}'s hold")
+                    }
+                    _ => "that does not fit into your hold".to_owned(),
+                };
+                self.refuse_deal(key, &text);
+            }
         }
     }
 
@@ -405,18 +434,18 @@ impl Core<'_, '_> {
         record
     }
 
-    /// What a deal moves, and what its pilot is told.
-    fn lines_of(
+    /// What a deal moves, what it needs room for, and what its pilot is told.
+    fn terms_of(
         &self,
         key: DealKey,
         account: AccountId,
         ship: EntityId,
         bargain: &Bargain,
         after: Option<&EntityRecord>,
-    ) -> Lines {
+    ) -> Result<Terms, String> {
         use Commodity::{Credits, Ore};
         if *bargain == Bargain::Accept {
-            return self.trade_lines(key);
+            return self.trade_terms(key);
         }
         let strange = || STRANGE_SHIP.to_owned();
         let after = after.ok_or_else(strange)?;
@@ -424,11 +453,12 @@ impl Core<'_, '_> {
         let (hold, wallet) = (Holder::entity(ship.0), Holder::wallet(account.0));
         let name_of = |at: EntityId| self.mirror.get(at).map_or(String::new(), |entry| entry.record.name.clone());
         if *bargain == Bargain::Undock {
-            return if after.docked.is_none() { Ok((Vec::new(), "undocked".to_owned())) } else { Err(strange()) };
+            let undocked = Terms::new(Vec::new(), "undocked".to_owned());
+            return if after.docked.is_none() { Ok(undocked) } else { Err(strange()) };
         }
         let station = after.docked.ok_or_else(|| DealRefusal::NotDocked.to_string())?;
         if *bargain == Bargain::Dock {
-            return Ok((Vec::new(), format!("docked at {}", name_of(station))));
+            return Ok(Terms::new(Vec::new(), format!("docked at {}", name_of(station))));
         }
         let (market, vault) = (Holder::market(station.0), Holder::vault(account.0, station.0));
         let pays = |amount: u64| Posting::pair(wallet, market, Credits, signed(amount)).to_vec();
@@ -437,20 +467,19 @@ impl Core<'_, '_> {
                 let credits = u64::from(ore) * ORE_PRICE;
                 let mut lines = Posting::pair(hold, market, Ore, i64::from(ore)).to_vec();
                 lines.extend(Posting::pair(market, wallet, Credits, signed(credits)));
-                (lines, format!("sold {ore} ore for {credits} credits"))
+                Terms::new(lines, format!("sold {ore} ore for {credits} credits"))
             }
             Bargain::BuyHull(hull) => {
-                let price = hull.price().ok_or_else(strange)?;
-                if after.hull_kind != Some(hull) || self.has(hold, Ore) > i64::from(hull.hold()) {
-                    return Err(DealRefusal::HoldTooSmall.to_string());
-                }
-                (pays(price), format!("bought a {} for {price} credits", HullKind::name(hull)))
+                let price = hull.price().filter(|_| after.hull_kind == Some(hull)).ok_or_else(strange)?;
+                let answer = format!("bought a {} for {price} credits", HullKind::name(hull));
+                Terms { lines: pays(price), rooms: vec![room_of(ship, hull)], answer }
             }
             Bargain::BuyWeapon(weapon) => {
                 if before.fitted.has(weapon) || !after.fitted.has(weapon) {
                     return Err(DealRefusal::HasIt.to_string());
                 }
-                (pays(weapon.price()), format!("bought a {} for {} credits", Weapon::name(weapon), weapon.price()))
+                let answer = format!("bought a {} for {} credits", Weapon::name(weapon), weapon.price());
+                Terms::new(pays(weapon.price()), answer)
             }
             Bargain::Repair => {
                 let points = u64::from(after.hull.saturating_sub(before.hull));
@@ -458,17 +487,15 @@ impl Core<'_, '_> {
                 if self.has(wallet, Credits) < signed(cost) {
                     return Err(format!("mending your hull costs {cost} credits, more than you have"));
                 }
-                (pays(cost), format!("mended {points} points for {cost} credits"))
+                Terms::new(pays(cost), format!("mended {points} points for {cost} credits"))
             }
             Bargain::Store { ore } => {
-                (Posting::pair(hold, vault, Ore, i64::from(ore)).to_vec(), format!("stored {ore} ore"))
+                Terms::new(Posting::pair(hold, vault, Ore, i64::from(ore)).to_vec(), format!("stored {ore} ore"))
             }
             Bargain::Take { ore } => {
-                let room = after.hull_kind.map_or(0, |hull| i64::from(hull.hold()));
-                if self.has(hold, Ore) + i64::from(ore) > room {
-                    return Err("that does not fit into your hold".to_owned());
-                }
-                (Posting::pair(vault, hold, Ore, i64::from(ore)).to_vec(), format!("took {ore} ore"))
+                let rooms = vec![room_of(ship, after.hull_kind.ok_or_else(strange)?)];
+                let lines = Posting::pair(vault, hold, Ore, i64::from(ore)).to_vec();
+                Terms { lines, rooms, answer: format!("took {ore} ore") }
             }
             Bargain::Dock | Bargain::Undock | Bargain::Offer { .. } | Bargain::Accept | Bargain::Decline => {
                 return Err(strange());

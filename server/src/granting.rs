@@ -12,7 +12,7 @@ use sidereal_protocol::{
     control::ToShard,
     ids::{EntityId, ShardId},
     limits::RECORDS_PER_LEASE_FRAME,
-    record::{EntityKind, EntityRecord},
+    record::{EntityKind, EntityRecord, Pilot},
     sector::{BlockId, SectorId},
     tick::{SimTick, TICK_HZ},
 };
@@ -142,7 +142,7 @@ impl Core<'_, '_> {
             record.version = 0;
             self.motion.set_authority(record.net_id, Some(shard));
             if let (Some(pilot), Some(owner)) = (record.pilot, record.owner) {
-                piloted.push((*id, owner, pilot.last_input));
+                piloted.push((*id, owner, pilot));
             }
             self.replace_record(record.clone());
             records.push(self.with_ore(record));
@@ -162,10 +162,11 @@ impl Core<'_, '_> {
             self.pass_on_kept(id);
         }
         // What their pilots have sent since the last owner was heard of.
-        for (id, owner, last_input) in piloted {
-            let inputs = self.players.inputs_since(owner, last_input);
+        for (id, owner, pilot) in piloted {
+            let inputs = self.players.inputs_since(owner, pilot.last_input);
             if !inputs.is_empty() {
-                self.to_shard(shard, &ToShard::Inputs { id, inputs });
+                let Pilot { boarding, rewind, .. } = pilot;
+                self.to_shard(shard, &ToShard::Inputs { id, boarding, rewind, inputs });
             }
         }
         self.interest.leases_changed = true;

@@ -47,6 +47,15 @@ pub enum Event {
         id: EntityId,
         /// Hull points.
         hull: u16,
+        /// Whose hands are at its helm.
+        boarding: u32,
+    },
+    /// Another session took the helm of a ship in the mirror.
+    TakenOver {
+        /// The ship.
+        id: EntityId,
+        /// Whose hands are at its helm from now on.
+        boarding: u32,
     },
     /// A ship that waited came into the mirror.
     Admitted {
@@ -114,7 +123,12 @@ impl Journal {
     }
 
     pub(crate) fn boarded(&mut self, account: AccountId, record: &EntityRecord) {
-        self.push(Event::Boarded { account, id: record.id, hull: record.hull });
+        let boarding = record.pilot.map_or(0, |pilot| pilot.boarding);
+        self.push(Event::Boarded { account, id: record.id, hull: record.hull, boarding });
+    }
+
+    pub(crate) fn taken_over(&mut self, id: EntityId, boarding: u32) {
+        self.push(Event::TakenOver { id, boarding });
     }
 
     pub(crate) fn admitted(&mut self, record: &EntityRecord) {

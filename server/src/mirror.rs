@@ -278,8 +278,20 @@ impl Core<'_, '_> {
         }
     }
 
+    /// The record with the pilot who came aboard last: a shard that says nothing of him has not heard of him yet.
+    pub fn with_last_pilot(&self, mut record: EntityRecord) -> EntityRecord {
+        let known = self.mirror.get(record.id).and_then(|entry| entry.record.pilot);
+        if let (Some(known), Some(told)) = (known, record.pilot)
+            && known.boarding > told.boarding
+        {
+            record.pilot = Some(known);
+        }
+        record
+    }
+
     /// Takes a record from the authority: newer than what is known, the caller has checked.
     pub fn replace_record(&mut self, record: EntityRecord) {
+        let record = self.with_last_pilot(record);
         let id = record.id;
         if let Some(entry) = self.mirror.entries.get_mut(&id) {
             let changed = (entry.record.hull, entry.record.hull_max) != (record.hull, record.hull_max);

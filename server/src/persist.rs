@@ -30,7 +30,7 @@ pub const META_SEED: &str = "seed";
 #[derive(Resource)]
 pub struct Storage {
     store: Option<Store>,
-    /// The seed that unvisited sectors are generated from.
+    /// The seed that unvisited sectors are generated from. It leaves this process only as [`crate::seeds`] makes it.
     pub world_seed: u64,
     next_token: u64,
     blocks: HashMap<u64, BlockId>,

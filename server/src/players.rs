@@ -1,6 +1,8 @@
 //! Players' sessions: their ships come and go with them, their inputs find the ship's authority.
 
-use crate::{aside::Why, core::Core, handoff::Event, input_log::InputLog, mirror::Holder, worldgen};
+use crate::{
+    aside::Why, core::Core, handoff::Event, input_log::InputLog, mirror::Holder, seeds, worldgen,
+};
 use bevy::prelude::Resource;
 use bytes::Bytes;
 use sidereal_process::log_limited;
@@ -47,7 +49,7 @@ const HELD_BACK: &str = "part of the world has failed, and your ship is held bac
 enum Ship {
     /// Asked from the database under this token.
     Loading(u64),
-    /// Its last owner has been asked for it: it left the world a moment ago.
+    /// Its shard has been asked to give it back, since nobody came for it in time: the answer is waited for.
     Returning(EntityId),
     /// Waits for somebody to simulate its sector.
     Waiting(Box<EntityRecord>),
@@ -67,6 +69,10 @@ struct Player {
     account: AccountId,
     name: String,
     ship: Ship,
+    /// Which boarding of the ship this session is: see [`Pilot::boarding`].
+    boarding: u32,
+    /// How far back its beams may be judged: see [`Pilot::rewind`].
+    rewind: u8,
     inputs: InputLog,
     /// Acknowledged states since the last burst, for the next one: mostly one, two when the shard's ticks
     /// and the server's beat against each other.
@@ -91,6 +97,8 @@ pub struct Players {
     by_address: BTreeMap<SocketAddr, Player>,
     by_account: HashMap<AccountId, SocketAddr>,
     adrift: BTreeMap<EntityId, (AccountId, Adrift)>,
+    /// How often somebody went aboard a ship in this run of the server.
+    boardings: u32,
 }
 
 impl Players {
@@ -150,6 +158,11 @@ impl Players {
         self.by_address.get(address).map(|player| (player.account, player.name.clone()))
     }
 
+    /// The shard that was asked to give a ship back whose player did not come in time.
+    pub fn asked_for(&self, ship: EntityId) -> Option<ShardId> {
+        self.adrift.get(&ship).and_then(|(_, adrift)| adrift.asked)
+    }
+
     /// All sessions.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
         self.by_address.keys().copied()
@@ -178,33 +191,33 @@ impl Players {
     fn of_mut(&mut self, account: AccountId) -> Option<&mut Player> {
         self.by_address.get_mut(self.by_account.get(&account)?)
     }
+
+    /// The number of the next boarding. No run of a server sees 2^32 of them.
+    fn next_boarding(&mut self) -> u32 {
+        self.boardings = self.boardings.saturating_add(1);
+        self.boardings
+    }
 }
 
 impl Core<'_, '_> {
     /// A player has connected. A session that the account still has is taken over.
     pub fn player_connected(&mut self, address: SocketAddr, account: AccountId, name: String) {
         log_limited!(info, %name, %account, "player connected");
-        if let Some(old) = self.players.by_account.get(&account).copied() {
+        let before = self.players.by_account.get(&account).copied().and_then(|old| {
             self.link.transport.close(&old, TAKEN_OVER);
-            self.player_gone(old, "taken over by another log in");
-        }
+            self.end_session(old, "taken over by another log in")
+        });
+        let ship = self.ship_for(account, before.map(|player| player.ship));
         let welcome = Welcome {
             sim_tick: self.clock.tick.0,
             naia_tick: self.clock.naia_tick,
             account_high: account.0.as_u64_pair().0,
             account_low: account.0.as_u64_pair().1,
-            world_seed: self.storage.world_seed,
+            sky_seed: seeds::sky(self.storage.world_seed),
         };
-        let adrift = self.players.adrift.iter().find(|(_, (owner, _))| *owner == account).map(|(id, _)| *id);
-        let ship = match adrift {
-            Some(id) => {
-                if let Some((_, adrift)) = self.players.adrift.get_mut(&id) {
-                    // Not waited for any longer.
-                    adrift.since = SimTick(0);
-                }
-                Ship::Returning(id)
-            }
-            None => Ship::Loading(self.storage.request_ship(account)),
+        let in_the_world = match &ship {
+            Ship::Flying(id) => Some(*id),
+            _ => None,
         };
         self.players.by_account.insert(account, address);
         self.players.by_address.insert(
@@ -213,6 +226,8 @@ impl Core<'_, '_> {
                 account,
                 name,
                 ship,
+                boarding: 0,
+                rewind: 0,
                 inputs: InputLog::default(),
                 own_states: Vec::new(),
                 own_tick: SimTick(0),
@@ -223,11 +238,59 @@ impl Core<'_, '_> {
         );
         self.tally.players_max = self.tally.players_max.max(self.players.len() as u64);
         self.notify(&address, ToPlayer::Welcome(welcome));
+        if let Some(id) = in_the_world {
+            self.take_helm(account, id);
+        }
     }
 
-    /// A player has gone: the ship stays for a while.
-    pub fn player_gone(&mut self, address: SocketAddr, reason: &str) {
-        let Some(player) = self.players.by_address.remove(&address) else { return };
+    /// Where the ship of an account is whose session begins: wherever the session before had it, or where it drifts.
+    fn ship_for(&mut self, account: AccountId, before: Option<Ship>) -> Ship {
+        let adrift = self.players.adrift.iter().find(|(_, (owner, _))| *owner == account).map(|(id, _)| *id);
+        let id = match before {
+            Some(Ship::Flying(id)) => Some(id),
+            Some(Ship::Lost) | None => adrift,
+            Some(ship) => return ship,
+        };
+        match id {
+            Some(id) if self.is_given_back(id) => Ship::Returning(id),
+            Some(id) if self.mirror.get(id).is_some() => Ship::Flying(id),
+            Some(id) if self.transfers.machine.is_offered(id) => {
+                self.players.adrift.remove(&id);
+                Ship::Admitting(id)
+            }
+            _ => Ship::Loading(self.storage.request_ship(account)),
+        }
+    }
+
+    /// Whether the shard that has a ship was asked to give it back.
+    fn is_given_back(&self, id: EntityId) -> bool {
+        let asked = self.players.asked_for(id);
+        asked.is_some_and(|asked| self.mirror.get(id).is_some_and(|entry| entry.holder == Holder::Shard(asked)))
+    }
+
+    /// An account's session takes the helm of the ship that it has in the world. The ship stays where it is, whatever
+    /// befalls it there; what an earlier session has sent is void.
+    fn take_helm(&mut self, account: AccountId, id: EntityId) {
+        let boarding = self.players.next_boarding();
+        let Some(player) = self.players.of_mut(account) else { return };
+        let rewind = player.rewind;
+        player.inputs.clear();
+        let Some(entry) = self.mirror.get_mut(id) else { return };
+        entry.record.pilot = Some(Pilot::aboard(boarding, rewind));
+        let (holder, net_id) = (entry.holder, entry.record.net_id);
+        #[cfg(feature = "journal")]
+        self.journal.taken_over(id, boarding);
+        if let Holder::Shard(shard) = holder {
+            self.to_shard(shard, &ToShard::Inputs { id, boarding, rewind, inputs: Vec::new() });
+        }
+        self.tally.takeovers += 1;
+        self.ship_admitted(account, id, net_id);
+        self.tell_offers_to(account);
+    }
+
+    /// Forgets a session; what it was.
+    fn end_session(&mut self, address: SocketAddr, reason: &str) -> Option<Player> {
+        let player = self.players.by_address.remove(&address)?;
         if self.players.by_account.get(&player.account) == Some(&address) {
             self.players.by_account.remove(&player.account);
         }
@@ -237,6 +300,12 @@ impl Core<'_, '_> {
         if reason.contains("TimedOut") || reason.contains("timed out") {
             self.tally.sessions_dropped += 1;
         }
+        Some(player)
+    }
+
+    /// A player has gone: the ship stays for a while.
+    pub fn player_gone(&mut self, address: SocketAddr, reason: &str) {
+        let Some(player) = self.end_session(address, reason) else { return };
         let waiting = match &player.ship {
             Ship::Waiting(record) => Some(record.id),
             _ => None,
@@ -244,7 +313,8 @@ impl Core<'_, '_> {
         self.account_left(player.account, waiting);
         if let Ship::Flying(id) | Ship::Admitting(id) | Ship::Returning(id) = player.ship {
             let adrift = Adrift { since: self.clock.tick, asked: None };
-            self.players.adrift.insert(id, (player.account, adrift));
+            // One that is given back is there already.
+            self.players.adrift.entry(id).or_insert((player.account, adrift));
         }
     }
 
@@ -351,28 +421,32 @@ impl Core<'_, '_> {
             log_limited!(warn, "all net ids of this run are used up: restart the server");
             return;
         };
-        #[cfg(feature = "journal")]
-        self.journal.boarded(account, &record);
+        let boarding = self.players.next_boarding();
+        let rewind = self.players.of(account).map_or(0, |player| player.rewind);
         record.net_id = net_id;
         record.tick = self.clock.tick;
         record.owner = Some(account);
-        record.pilot = Some(Pilot { input_delay_ticks: 2, ..Pilot::default() });
+        record.pilot = Some(Pilot::aboard(boarding, rewind));
         record.settled_at = SimTick(0);
         record.weapon_ready = SimTick(0);
+        #[cfg(feature = "journal")]
+        self.journal.boarded(account, &record);
         if let Some(player) = self.players.of_mut(account) {
             player.inputs.clear();
             player.ship = Ship::Waiting(Box::new(record));
         }
     }
 
-    /// The ship has found an authority and is in the world.
+    /// The ship has found an authority and is in the world, or was there: its owner flies it from now on.
     pub fn ship_admitted(&mut self, owner: AccountId, id: EntityId, net_id: NetId) {
+        let boarding = self.mirror.get(id).and_then(|entry| entry.record.pilot).map_or(0, |pilot| pilot.boarding);
         match self.players.by_account.get(&owner).copied() {
             Some(address) => {
                 // It may be another session than the one that the ship was brought in for: nobody is to fetch it then.
                 self.players.adrift.remove(&id);
                 if let Some(player) = self.players.by_address.get_mut(&address) {
                     player.ship = Ship::Flying(id);
+                    player.boarding = boarding;
                     log_limited!(info, name = %player.name, %id, "in space");
                 }
                 self.notify(&address, ToPlayer::ShipAssigned(ShipAssigned::of(id, net_id)));
@@ -459,6 +533,10 @@ impl Core<'_, '_> {
             return;
         }
         if let Some(pilot) = &mut entry.record.pilot {
+            // Of the hands that have let go nothing counts any more, and the player is not to build on it.
+            if pilot.boarding != state.boarding {
+                return;
+            }
             pilot.last_input = pilot.last_input.max(state.input_tick);
             pilot.inputs_applied = pilot.inputs_applied.max(state.inputs_applied);
         }
@@ -536,7 +614,20 @@ impl Core<'_, '_> {
         if let Ship::Flying(id) = player.ship {
             self.tally.inputs_forwarded += inputs.len() as u64;
             if let Some(Holder::Shard(shard)) = self.mirror.get(id).map(|entry| entry.holder) {
-                self.to_shard(shard, &ToShard::Inputs { id, inputs });
+                let (boarding, rewind) = (player.boarding, player.rewind);
+                self.to_shard(shard, &ToShard::Inputs { id, boarding, rewind, inputs });
+            }
+        }
+    }
+
+    /// Looks how long the way to each player is; shards are told with the next inputs.
+    fn measure_links(&mut self) {
+        let addresses: Vec<SocketAddr> = self.players.addresses().collect();
+        for address in addresses {
+            if let Some(rewind) = self.measured_rewind(&address)
+                && let Some(player) = self.players.by_address.get_mut(&address)
+            {
+                player.rewind = rewind;
             }
         }
     }
@@ -551,6 +642,9 @@ impl Core<'_, '_> {
 pub fn tend_ships(mut core: Core<'_, '_>) {
     let now = core.clock.tick;
     let whole_second = now.0.is_multiple_of(u64::from(TICK_HZ));
+    if whole_second {
+        core.measure_links();
+    }
     let mut waiting: Vec<AccountId> = Vec::new();
     for player in core.players.by_address.values_mut() {
         if whole_second {
@@ -572,8 +666,15 @@ pub fn tend_ships(mut core: Core<'_, '_>) {
             player.ship = Ship::Waiting(Box::new(record));
         }
     }
-    let adrift: Vec<(EntityId, Adrift)> = core.players.adrift.iter().map(|(id, (_, adrift))| (*id, *adrift)).collect();
-    for (id, adrift) in adrift {
+    let adrift: Vec<(EntityId, AccountId, Adrift)> =
+        core.players.adrift.iter().map(|(id, (account, adrift))| (*id, *account, *adrift)).collect();
+    for (id, account, adrift) in adrift {
+        // The shard that was to give it back is not its shard any more: whoever waits for it has it where it is.
+        let waits = core.players.of(account).is_some_and(|player| player.ship == Ship::Returning(id));
+        if waits && core.mirror.get(id).is_some() && !core.is_given_back(id) {
+            core.take_helm(account, id);
+            continue;
+        }
         if now.since(adrift.since) < GRACE_TICKS || core.transfers.machine.is_offered(id) {
             continue;
         }
@@ -592,13 +693,7 @@ pub fn tend_ships(mut core: Core<'_, '_>) {
                 if let Some((owner, _)) = core.players.adrift.remove(&id) {
                     core.account_left(owner, Some(id));
                 }
-                let back = core
-                    .players
-                    .by_address
-                    .values()
-                    .find(|player| player.ship == Ship::Returning(id))
-                    .map(|player| player.account);
-                if let Some(account) = back {
+                if waits {
                     let token = core.storage.request_ship(account);
                     if let Some(player) = core.players.of_mut(account) {
                         player.ship = Ship::Loading(token);

@@ -63,6 +63,8 @@ pub struct Tally {
     pub stored: u64,
     /// Ships after the first.
     pub respawns: u64,
+    /// Sessions that took the helm of a ship which was in the world.
+    pub takeovers: u64,
     /// Changes of logical sector.
     pub crossings: u64,
     /// Completed handoffs between shards.
@@ -190,6 +192,7 @@ pub struct Report {
     destroyed: u64,
     stored: u64,
     respawns: u64,
+    takeovers: u64,
     crossings: u64,
     handoffs: u64,
     handoffs_aborted: u64,
@@ -250,6 +253,7 @@ impl Core<'_, '_> {
             destroyed: tally.destroyed,
             stored: tally.stored,
             respawns: tally.respawns,
+            takeovers: tally.takeovers,
             crossings: tally.crossings,
             handoffs: tally.handoffs,
             handoffs_aborted: self.transfers.machine.aborted,

@@ -5,6 +5,7 @@ use crate::{
     handoff::{Event, Verdict, judge},
     mirror::Holder,
     motion_plane::SectorChange,
+    seeds,
     transfers::authority_of,
 };
 use bevy::prelude::Resource;
@@ -96,7 +97,7 @@ impl Core<'_, '_> {
             shard,
             sim_tick: self.clock.tick,
             naia_tick: self.clock.naia_tick,
-            world_seed: self.storage.world_seed,
+            id_seed: seeds::shards(self.storage.world_seed),
             net_ids: self.mirror.new_net_id_block(),
         };
         self.to_shard(shard, &welcome);
@@ -225,7 +226,9 @@ impl Core<'_, '_> {
                 if let Some(entry) = self.mirror.get(record.id) {
                     record.sector = entry.record.sector;
                     // Own states overtake records: what they have told of the pilot is not taken back.
-                    if let (Some(told), Some(known)) = (&mut record.pilot, entry.record.pilot) {
+                    if let (Some(told), Some(known)) = (&mut record.pilot, entry.record.pilot)
+                        && told.boarding == known.boarding
+                    {
                         told.last_input = told.last_input.max(known.last_input);
                         told.inputs_applied = told.inputs_applied.max(known.inputs_applied);
                     }

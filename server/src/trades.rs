@@ -6,7 +6,7 @@
 use crate::{
     core::Core,
     db::{Commodity, Holder, Posting},
-    deals::{NO_OFFER, OTHER_DEAL},
+    deals::{NO_OFFER, OTHER_DEAL, Terms, room_of},
     mirror::Holder as Authority,
     persist::signed,
 };
@@ -136,12 +136,12 @@ impl Core<'_, '_> {
     }
 
     /// Under whose name, and as what, a trade is written.
-    pub fn trade_terms(&self, key: DealKey) -> Option<(AccountId, Bargain)> {
+    pub fn trade_asked(&self, key: DealKey) -> Option<(AccountId, Bargain)> {
         self.trades.open.get(&key).map(|trade| (trade.maker.account, trade.bargain))
     }
 
-    /// What a trade moves, and what both are told. From now on it does not run out.
-    pub fn trade_lines(&self, key: DealKey) -> Result<(Vec<Posting>, String), String> {
+    /// What a trade moves, what it needs room for, and what both are told.
+    pub(crate) fn trade_terms(&self, key: DealKey) -> Result<Terms, String> {
         let trade = self.trades.open.get(&key).ok_or(NO_OFFER)?;
         let mut lines = Vec::new();
         for (from, to) in [(&trade.maker, &trade.taker), (&trade.taker, &trade.maker)] {
@@ -155,18 +155,17 @@ impl Core<'_, '_> {
                 lines.extend(Posting::pair(ends.0, ends.1, Commodity::Credits, signed(gives.credits)));
             }
         }
+        let mut rooms = Vec::new();
         for (side, gets) in [(&trade.maker, trade.taker.gives), (&trade.taker, trade.maker.gives)] {
-            let hull = self.mirror.get(side.ship).and_then(|entry| entry.record.hull_kind);
-            let hold = hull.map_or(0, |hull| i64::from(hull.hold()));
-            let after =
-                self.has(Holder::entity(side.ship.0), Commodity::Ore) + i64::from(gets.ore) - i64::from(side.gives.ore);
-            if gets.ore > 0 && after > hold {
-                return Err(format!("it does not fit into {}'s hold", side.name));
+            if gets.ore > 0 {
+                let hull = self.mirror.get(side.ship).and_then(|entry| entry.record.hull_kind);
+                rooms.push(room_of(side.ship, hull.ok_or(NO_OFFER)?));
             }
         }
         let (maker, taker) = (&trade.maker.name, &trade.taker.name);
         let told = |gives: Goods| format!("{} ore and {} credits", gives.ore, gives.credits);
-        Ok((lines, format!("{maker} gave {}, {taker} gave {}", told(trade.maker.gives), told(trade.taker.gives))))
+        let answer = format!("{maker} gave {}, {taker} gave {}", told(trade.maker.gives), told(trade.taker.gives));
+        Ok(Terms { lines, rooms, answer })
     }
 
     /// An offer is turned down, by either side.
@@ -197,6 +196,16 @@ impl Core<'_, '_> {
             self.trades.open.remove(&key);
         } else {
             self.trade_taken(key, false);
+        }
+    }
+
+    /// A session that has just begun hears of what is offered to its pilot.
+    pub fn tell_offers_to(&mut self, account: AccountId) {
+        let offered = |trade: &Trade| !trade.taken && trade.taker.account == account;
+        let keys: Vec<DealKey> =
+            self.trades.open.iter().filter(|(_, trade)| offered(trade)).map(|(key, _)| *key).collect();
+        for key in keys {
+            self.tell_trade(key, Stage::Offered, "");
         }
     }
 

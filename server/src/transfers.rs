@@ -145,13 +145,14 @@ impl Core<'_, '_> {
                 }
             }
             Action::Offer { to, record } => {
-                let record = Box::new(self.with_ore(*record));
+                let record = Box::new(self.with_ore(self.with_last_pilot(*record)));
                 self.to_shard(to, &ToShard::Offer { record });
             }
             Action::Commit { to, record } => self.commit(to, *record),
             Action::CommitAgain { to, record } => {
+                let record = self.with_last_pilot(*record);
                 let inputs = self.inputs_for(&record);
-                let record = Box::new(self.with_ore(*record));
+                let record = Box::new(self.with_ore(record));
                 self.to_shard(to, &ToShard::Commit { record, inputs });
             }
             Action::Release { to, id, epoch } => {
@@ -241,6 +242,7 @@ impl Core<'_, '_> {
         if let Some(times) = self.transfers.times.get_mut(&id) {
             times.committed = Some(Instant::now());
         }
+        let record = self.with_last_pilot(record);
         let committed = Box::new(self.with_ore(record.clone()));
         let inputs = self.inputs_for(&record);
         let known = self.mirror.get(id).map(|entry| (entry.record.net_id, entry.record.sector));

@@ -1,5 +1,6 @@
 //! What is in a sector that nobody has visited: a function of the world's seed and its coordinates.
 
+use crate::seeds;
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use sidereal_protocol::{
@@ -21,19 +22,9 @@ const START_RADIUS: std::ops::Range<f64> = 120.0..330.0;
 /// Where the station of the centre is, units: beyond where ships start, in the ring without rocks.
 const HOME_STATION: DVec2 = DVec2::new(283.0, 283.0);
 
-/// Sets the random numbers of stations apart from those of the rest, which must not change with them.
-const STATIONS: u64 = 0x57A7_1045;
-
 /// What stations are called.
 const STATION_NAMES: [&str; 8] =
     ["Antares", "Bellatrix", "Canopus", "Deneb", "Electra", "Fomalhaut", "Gacrux", "Hadar"];
-
-fn generator(seed: u64, sector: SectorId) -> Pcg64Mcg {
-    let place = (u64::from(sector.x as u32) << 32) | u64::from(sector.y as u32);
-    // Golden-ratio mixing, so that neighbours and neighbouring seeds share nothing.
-    let state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ place.wrapping_mul(0xD6E8_FEB8_6659_FD93);
-    Pcg64Mcg::seed_from_u64(state)
-}
 
 fn generated_id(random: &mut Pcg64Mcg) -> EntityId {
     EntityId(uuid::Builder::from_custom_bytes(random.random()).into_uuid())
@@ -42,7 +33,7 @@ fn generated_id(random: &mut Pcg64Mcg) -> EntityId {
 /// The entities of a sector as they are when it is first visited, at `tick`. The same for the same
 /// seed and sector, ids included.
 pub fn sector_records(seed: u64, sector: SectorId, tick: SimTick) -> Vec<EntityRecord> {
-    let mut random = generator(seed, sector);
+    let mut random = Pcg64Mcg::from_seed(seeds::sector(seed, "sector", sector));
     let mut records: Vec<EntityRecord> = Vec::new();
     let rocks = random.random_range(5..=11);
     for _ in 0..rocks {
@@ -88,7 +79,8 @@ pub fn sector_records(seed: u64, sector: SectorId, tick: SimTick) -> Vec<EntityR
 /// The station of a sector, if it has one: the four sectors round the centre share one, of the others one in nine has
 /// its own. It touches nothing that is `there`. The same for the same seed and sector.
 pub fn station(seed: u64, sector: SectorId, there: &[EntityRecord], tick: SimTick) -> Option<EntityRecord> {
-    let mut random = generator(seed ^ STATIONS, sector);
+    // Apart from those of the rest, which must not change with it.
+    let mut random = Pcg64Mcg::from_seed(seeds::sector(seed, "station", sector));
     let home = sector == SectorId::new(0, 0);
     let near_home = (-1..=0).contains(&sector.x) && (-1..=0).contains(&sector.y);
     if !home && (near_home || random.random_range(0..9) != 0) {

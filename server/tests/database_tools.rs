@@ -83,7 +83,10 @@ fn world(path: &Path) -> Uuid {
     let deal = Deal { key: Uuid::from_u128(77), account, bargain, answer, tick: 95, postings };
     let fence = Fence { epoch: 3, version: 2, tick: 90, deleted: false };
     assert_eq!(row_of(&ship(account)).expect("a row").fence(), fence);
-    assert_eq!(store.submit(deal, vec![Change::Put(row_of(&ship(account)).expect("a row"))]), Submission::Accepted);
+    assert_eq!(
+        store.submit(deal, vec![Change::Put(row_of(&ship(account)).expect("a row"))], Vec::new()),
+        Submission::Accepted
+    );
     store.flush_and_stop(PATIENCE).expect("everything is written");
     account
 }

@@ -54,7 +54,7 @@ fn ship_row(version: i64) -> StoredEntity {
 }
 
 fn settle(store: &Store, deal: Deal, links: Vec<Change>) -> Settled {
-    assert_eq!(store.submit(deal, links), Submission::Accepted);
+    assert_eq!(store.submit(deal, links, Vec::new()), Submission::Accepted);
     wait_for("the deal's end", || store.poll_settled())
 }
 

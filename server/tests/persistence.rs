@@ -303,11 +303,11 @@ fn a_write_that_hangs_closes_the_books_and_they_open_again(world: &World) {
         tick: 1,
         postings: Vec::new(),
     };
-    assert_eq!(store.submit(deal(7), Vec::new()), Submission::Away);
+    assert_eq!(store.submit(deal(7), Vec::new(), Vec::new()), Submission::Away);
     assert_eq!(store.put(entity(2, (0, 0), 1)), Admission::Accepted);
     drop(hold);
     wait_for("the books to open", || (!store.is_away()).then_some(()));
-    assert_eq!(store.submit(deal(8), Vec::new()), Submission::Accepted);
+    assert_eq!(store.submit(deal(8), Vec::new(), Vec::new()), Submission::Accepted);
     let settled = wait_for("the deal's end", || store.poll_settled());
     assert_eq!((settled.key, settled.done), (Uuid::from_u128(8), true));
     wait_for("the flush", || (store.stats().dirty == 0).then_some(()));

@@ -2,7 +2,7 @@
 //!
 //! Runs in the shard. A pilot sees others in the past, and a beam does not fly: without going back it would
 //! miss whoever moves. So the bodies are put where they were at the moment that the pilot's client drew
-//! ([`crate::past`]), as far back as [`MAX_REWIND_TICKS`]; who shoots sees itself in the present and fires
+//! ([`crate::past`]), as far back as the pilot's link allows ([`allowed_rewind`]); who shoots sees itself in the present and fires
 //! from there. What it costs is paid now. Nothing but bodies stops a beam; who is behind a rock is safe.
 
 use crate::{
@@ -25,11 +25,14 @@ use sidereal_protocol::{
     flight::MAX_SPEED,
     ids::NetId,
     motion::POSITION,
-    record::EntityKind,
+    record::{EntityKind, Pilot},
     sector::SectorId,
     shot::{BEAM_INTERVAL_TICKS, BEAM_RANGE, Beam, MAX_REWIND_TICKS, SHOT_REPEATS, ShotId},
     tick::{SimTick, TICK_SECONDS},
 };
+
+/// Parts of a tick in which [`Pilot::rewind`] is told.
+const QUARTERS: f64 = 4.0;
 
 /// Beams that are to be told.
 #[derive(Resource, Debug, Default)]
@@ -47,12 +50,18 @@ impl Beams {
     }
 }
 
-/// The moment in which a beam is judged at `now`: what its pilot saw, but not the future and not longer ago
-/// than [`MAX_REWIND_TICKS`].
-pub fn judged_at(seen: f64, now: SimTick) -> f64 {
+/// How far back a pilot's beams may be judged, ticks: what the server says that its link allows
+/// ([`Pilot::rewind`]), at most [`MAX_REWIND_TICKS`].
+pub fn allowed_rewind(pilot: &Pilot) -> f64 {
+    (f64::from(pilot.rewind) / QUARTERS).min(MAX_REWIND_TICKS)
+}
+
+/// The moment in which a beam is judged at `now`: what its pilot says that it saw, but not the future and not longer ago
+/// than `rewind` ticks.
+pub fn judged_at(seen: f64, rewind: f64, now: SimTick) -> f64 {
     let now = now.0 as f64;
     // A view that is no number at all counts as the present.
-    if seen.is_nan() { now } else { seen.clamp(now - MAX_REWIND_TICKS, now) }
+    if seen.is_nan() { now } else { seen.clamp(now - rewind, now) }
 }
 
 /// A beam before it meets anything, in the numbers that its packet holds, so that it is drawn as it is
@@ -121,7 +130,8 @@ pub(crate) fn fire_beams(
         totals.beams += 1;
         let heading = flight.0.heading();
         let ray = Ray::new(owned.sector, flight.0.position + heading * shooter.radius, heading);
-        let moment = judged_at(seen, now);
+        let rewind = owned.hands.as_ref().map_or(0.0, |hands| allowed_rewind(&hands.pilot));
+        let moment = judged_at(seen, rewind, now);
         let mut first: Option<(f64, NetId, &Body, bool)> = None;
         for (body, flight, past, own, rigid) in registry.in_order().filter_map(|entity| bodies.get(entity).ok()) {
             let reach = BEAM_RANGE + body.radius + REWIND_REACH;
@@ -167,11 +177,20 @@ mod tests {
     #[test]
     fn a_view_is_held_between_the_bound_and_the_present() {
         let now = SimTick(1000);
-        assert_eq!(judged_at(996.25, now), 996.25);
-        assert_eq!(judged_at(1000.0 - 400.0 / 33.0, now), 1000.0 - MAX_REWIND_TICKS);
-        assert_eq!(judged_at(-5.0, now), 1000.0 - MAX_REWIND_TICKS);
-        for absurd in [1000.25, 5000.0, f64::INFINITY, f64::NAN] {
-            assert_eq!(judged_at(absurd, now), 1000.0);
+        for rewind in [MAX_REWIND_TICKS, 5.25] {
+            assert_eq!(judged_at(996.25, rewind, now), 996.25);
+            assert_eq!(judged_at(1000.0 - 400.0 / 33.0, rewind, now), 1000.0 - rewind);
+            assert_eq!(judged_at(-5.0, rewind, now), 1000.0 - rewind);
+            for absurd in [1000.25, 5000.0, f64::INFINITY, f64::NAN] {
+                assert_eq!(judged_at(absurd, rewind, now), 1000.0);
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_server_allows_counts_up_to_the_bound() {
+        for (rewind, ticks) in [(0, 0.0), (21, 5.25), (30, MAX_REWIND_TICKS), (255, MAX_REWIND_TICKS)] {
+            assert_eq!(allowed_rewind(&Pilot::aboard(1, rewind)), ticks);
         }
     }
 

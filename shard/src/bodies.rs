@@ -13,14 +13,11 @@ use sidereal_protocol::{
     flight::{Controls, FlightState, HullKind, HullSpec},
     ids::{AccountId, EntityId, NetId},
     motion::Motion,
-    record::{DroneMind, EntityKind, EntityRecord, Pilot, Warhead},
+    record::{DroneMind, EntityKind, EntityRecord, FIRST_INPUT_DELAY_TICKS, Pilot, Warhead},
     sector::SectorId,
     tick::SimTick,
 };
 use std::time::Instant;
-
-/// Ticks of delay with which a pilot's inputs start on a shard: about what the way here takes to waver.
-pub const FIRST_INPUT_DELAY_TICKS: u8 = 2;
 
 /// Radius of a body whose mass is one: a scout's. Mass goes with the area.
 const UNIT_RADIUS: f64 = 9.0;

@@ -36,13 +36,13 @@ fn handle(world: &mut World, frame: ToShard) {
     let _at = concerned(&frame).map(suspect::at);
     let now = world.resource::<SimClock>().tick;
     match frame {
-        ToShard::Welcome { shard, sim_tick, world_seed, net_ids, .. } => {
+        ToShard::Welcome { shard, sim_tick, id_seed, net_ids, .. } => {
             if world.contains_resource::<Welcomed>() {
                 tracing::warn!("a second welcome was ignored");
                 return;
             }
             tracing::info!(%shard, %sim_tick, "welcome");
-            world.insert_resource(Welcomed { shard, world_seed });
+            world.insert_resource(Welcomed { shard, id_seed });
             world.resource_mut::<NetIds>().add(net_ids);
             world.resource_mut::<SimClock>().tick = sim_tick;
         }
@@ -65,9 +65,15 @@ fn handle(world: &mut World, frame: ToShard) {
         ToShard::Abort { id, attempt } => {
             transfer::perform(world, Event::Aborted { id, attempt }, now);
         }
-        ToShard::Inputs { id, inputs } => {
+        ToShard::Inputs { id, boarding, rewind, inputs } => {
             world.resource_scope(|world, mut totals: Mut<Totals>| match owned_mut(world, id) {
-                Some(mut owned) => inputs::receive(&mut owned, &inputs, now, &mut totals),
+                Some(mut owned) => {
+                    if inputs::take_helm(&mut owned, boarding, rewind) {
+                        inputs::receive(&mut owned, &inputs, now, &mut totals);
+                    } else {
+                        totals.inputs_unrouted += inputs.len() as u64;
+                    }
+                }
                 None => totals.inputs_unrouted += inputs.len() as u64,
             })
         }

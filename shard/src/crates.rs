@@ -53,7 +53,7 @@ impl Births<'_> {
         }
         let welcomed = self.welcomed.as_ref()?;
         let net_id = self.net_ids.take()?;
-        let seed = spawner::mixed(welcomed.world_seed, u64::from(body.net_id.0), now, 2);
+        let seed = spawner::mixed(welcomed.id_seed, u64::from(body.net_id.0), now, 2);
         let id = spawner::new_id(now, &mut Pcg64Mcg::new(seed));
         let mut record = EntityRecord {
             net_id,

@@ -5,7 +5,7 @@
 //! its tick raises it, ten seconds with time to spare lower it.
 
 use crate::{
-    bodies::{Body, Helm, Owned, View},
+    bodies::{Body, Hands, Helm, Owned, View},
     clock::SimClock,
     report::Totals,
     suspect,
@@ -203,6 +203,22 @@ pub(crate) fn apply_inputs(
         totals.inputs_applied += applied;
         totals.inputs_merged += applied.saturating_sub(1);
     }
+}
+
+/// A boarding is at the helm of the ship that `owned` is, and its beams may be judged so far back. If it is a later one
+/// than that of the hands which hold the helm now, they let go, and what they still wanted is void. Returns whether it is
+/// at the helm: an earlier one's time is over.
+pub(crate) fn take_helm(owned: &mut Owned, boarding: u32, rewind: u8) -> bool {
+    // A ship without a pilot has none to be taken over from: what it is sent is counted as unrouted.
+    let Some(hands) = &mut owned.hands else { return true };
+    if hands.pilot.boarding > boarding {
+        return false;
+    }
+    if hands.pilot.boarding < boarding {
+        *hands = Hands { pilot: Pilot::aboard(boarding, rewind), queue: InputQueue::default() };
+    }
+    hands.pilot.rewind = rewind;
+    true
 }
 
 /// Takes inputs from the server for the ship that `owned` is.

@@ -12,7 +12,7 @@ use bevy::prelude::*;
 use sidereal_protocol::{
     control::{GhostImpact, ImpactCause},
     ids::EntityId,
-    record::EntityKind,
+    record::{EntityKind, Pilot},
     tick::SimTick,
 };
 
@@ -33,6 +33,8 @@ pub enum Event {
         epoch: u64,
         /// Hull points.
         hull: u16,
+        /// Whose hands are at its helm.
+        boarding: u32,
         /// Inputs that were applied before, by this boarding's earlier owners: all but those that came with it.
         inputs: u64,
     },
@@ -64,6 +66,8 @@ pub enum Event {
         id: EntityId,
         /// Under which epoch.
         epoch: u64,
+        /// Of which boarding.
+        boarding: u32,
         /// Their stamps in the order in which they were applied.
         stamps: Vec<SimTick>,
         /// How many of this boarding were applied with them.
@@ -119,8 +123,11 @@ impl Plugin for JournalPlugin {
 
 fn begin(added: On<Add, Owned>, bodies: Query<(&Body, &Owned)>, mut journal: ResMut<Journal>) {
     let Ok((body, owned)) = bodies.get(added.entity) else { return };
-    let inputs = owned.hands.as_ref().map_or(0, |hands| hands.pilot.inputs_applied - hands.queue.applied.len() as u64);
-    journal.push(Event::Began { id: body.id, kind: body.kind, epoch: owned.epoch, hull: body.hull, inputs });
+    let (boarding, inputs) = owned
+        .hands
+        .as_ref()
+        .map_or((0, 0), |hands| (hands.pilot.boarding, hands.pilot.inputs_applied - hands.queue.applied.len() as u64));
+    journal.push(Event::Began { id: body.id, kind: body.kind, epoch: owned.epoch, hull: body.hull, boarding, inputs });
 }
 
 fn end(removed: On<Remove, Owned>, mut bodies: Query<(&Body, &mut Owned)>, mut journal: ResMut<Journal>) {
@@ -142,5 +149,6 @@ fn take_inputs(body: &Body, owned: &mut Owned, journal: &mut Journal) {
         return;
     }
     let stamps = std::mem::take(&mut hands.queue.applied);
-    journal.push(Event::Inputs { id: body.id, epoch: owned.epoch, stamps, total: hands.pilot.inputs_applied });
+    let Pilot { boarding, inputs_applied: total, .. } = hands.pilot;
+    journal.push(Event::Inputs { id: body.id, epoch: owned.epoch, boarding, stamps, total });
 }

@@ -42,8 +42,8 @@ impl Leases {
 pub struct Welcomed {
     /// This shard.
     pub shard: ShardId,
-    /// The world's seed.
-    pub world_seed: u64,
+    /// What ids and places of new things are made from.
+    pub id_seed: u64,
 }
 
 /// Net ids to give to what comes to be here.

@@ -87,7 +87,7 @@ pub(crate) fn launch_missiles(
         let others = order.iter().filter_map(|&entity| bodies.get(entity).ok());
         let target = find_target(shooter.id, &flight.0, others);
         let warhead = Warhead { shooter: shooter.id, target, expires: now + MISSILE_LIFE_TICKS };
-        let seed = spawner::mixed(welcomed.world_seed, u64::from(shooter.net_id.0), now, 1);
+        let seed = spawner::mixed(welcomed.id_seed, u64::from(shooter.net_id.0), now, 1);
         let id = spawner::new_id(now, &mut Pcg64Mcg::new(seed));
         let record = missile(id, net_id, warhead, &flight.0, shooter.radius, owned.sector, now);
         let (body, owned, flight) = bodies::own_body(&record);

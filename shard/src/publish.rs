@@ -118,6 +118,7 @@ pub(crate) fn publish_own_states(
             let pilot = owned.hands.as_ref()?.pilot;
             Some(OwnState {
                 net_id: body.net_id,
+                boarding: pilot.boarding,
                 tick: clock.tick,
                 input_tick: pilot.last_input,
                 inputs_applied: pilot.inputs_applied,

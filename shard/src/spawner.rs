@@ -107,7 +107,7 @@ pub(crate) fn replace_the_lost(
             continue;
         }
         let taken = bodies.iter().chain(new.iter().map(|(body, flight)| (body, flight)));
-        let seed = seed(welcomed.world_seed, loss.sector, now, new.len() as u64);
+        let seed = seed(welcomed.id_seed, loss.sector, now, new.len() as u64);
         let mut random = Pcg64Mcg::new(seed);
         let spot = clear_spot(&mut random, loss.sector, loss.radius, taken);
         let (Some(spot), Some(net_id)) = (spot, spot.and_then(|_| net_ids.take())) else {
@@ -125,13 +125,13 @@ pub(crate) fn replace_the_lost(
     }
 }
 
-fn seed(world_seed: u64, sector: SectorId, now: SimTick, index: u64) -> u128 {
+fn seed(id_seed: u64, sector: SectorId, now: SimTick, index: u64) -> u128 {
     let place = (u64::from(sector.x as u32) << 32) | u64::from(sector.y as u32);
-    mixed(world_seed, place, now, index)
+    mixed(id_seed, place, now, index)
 }
 
-/// A seed out of the world's, and of what is to be random.
-pub(crate) fn mixed(world_seed: u64, what: u64, now: SimTick, index: u64) -> u128 {
+/// A seed out of the shards' own, and of what is to be random.
+pub(crate) fn mixed(id_seed: u64, what: u64, now: SimTick, index: u64) -> u128 {
     // splitmix64 over the parts, so that neighbouring sectors and ticks have nothing in common.
     let mix = |value: u64| {
         let mut value = value.wrapping_add(0x9E37_79B9_7F4A_7C15);
@@ -139,7 +139,7 @@ pub(crate) fn mixed(world_seed: u64, what: u64, now: SimTick, index: u64) -> u12
         value = (value ^ (value >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         value ^ (value >> 31)
     };
-    let high = mix(mix(mix(world_seed) ^ what) ^ now.0);
+    let high = mix(mix(mix(id_seed) ^ what) ^ now.0);
     let low = mix(high ^ index);
     (u128::from(high) << 64) | u128::from(low)
 }

@@ -206,6 +206,11 @@ const ACROSS: f64 = 200.0 / 30.0;
 /// `crosses` ticks; it is judged in the tick `judged`, the pilot having seen the others `lag` quarters of
 /// a tick behind the input's stamp.
 fn beam_at_a_crossing_ship(crosses: u64, judged: u64, lag: u8) -> (bool, Vec<Beam>) {
+    beam_over_a_link(REWIND, crosses, judged, lag)
+}
+
+/// The same over a link that lets it be judged `rewind` quarters of a tick back at most.
+fn beam_over_a_link(rewind: u8, crosses: u64, judged: u64, lag: u8) -> (bool, Vec<Beam>) {
     // With a record's delay of two ticks an input is due two after its stamp.
     let start = middle() + DVec2::new(200.0, -ACROSS * crosses as f64);
     let target = moving(rock(2, start, 9.0), DVec2::Y * 200.0);
@@ -213,7 +218,8 @@ fn beam_at_a_crossing_ship(crosses: u64, judged: u64, lag: u8) -> (bool, Vec<Bea
     while shard.tick < START + judged - 1 {
         shard.tick();
     }
-    shard.inputs(id(1), vec![beam(START + judged - 2, lag)]);
+    let inputs = vec![beam(START + judged - 2, lag)];
+    shard.send(ToShard::Inputs { id: id(1), boarding: 0, rewind, inputs });
     shard.ticks(5);
     assert_eq!(shard.totals().beams, 1);
     (shard.body(id(2)).hull < 100, beams(&mut shard))
@@ -242,6 +248,21 @@ fn a_beam_goes_back_no_further_than_the_bound() {
     for lag in [22, 40, 100, 255] {
         assert!(beam_at_a_crossing_ship(at_bound, 30, lag).0, "{lag}");
     }
+}
+
+#[test]
+fn a_beam_goes_back_no_further_than_the_measured_link_explains_whatever_its_pilot_says() {
+    // There seven ticks ago. Over a link that explains five, the pilot says that it saw just that.
+    let (crosses, told) = (23, 20);
+    assert!(beam_over_a_link(REWIND, crosses, 30, told).0, "over a long link it is believed");
+    for told in [told, 100, 255] {
+        assert!(!beam_over_a_link(20, crosses, 30, told).0, "{told}");
+    }
+    for told in [12, 20, 255] {
+        assert!(beam_over_a_link(20, 25, 30, told).0, "{told}: what it explains is judged as ever");
+    }
+    assert!(!beam_over_a_link(0, crosses, 30, told).0);
+    assert!(beam_over_a_link(0, 30, 30, 255).0, "of a link that was not measured nothing is believed");
 }
 
 #[test]

@@ -118,7 +118,7 @@ impl Scene {
             shard: ShardId(1),
             sim_tick: SimTick(FIRST_TICK),
             naia_tick,
-            world_seed: 1,
+            id_seed: 1,
             net_ids: NetIdBlock { next: 100_000, end: 165_536 },
         });
         scene

@@ -79,8 +79,8 @@ impl Checker {
     fn hear_server_event(&mut self, event: &ServerEvent) -> Result<(), String> {
         self.population.hear(self.step, event)?;
         self.ledger.hear_server(self.step, event)?;
-        if let ServerEvent::Boarded { id, .. } = event {
-            self.inputs.board(*id);
+        if let ServerEvent::Boarded { id, boarding, .. } | ServerEvent::TakenOver { id, boarding } = event {
+            self.inputs.board(*id, *boarding);
         }
         Ok(())
     }

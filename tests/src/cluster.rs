@@ -18,9 +18,12 @@ use sidereal_client::{
     view::WorldView,
 };
 use sidereal_protocol::{
+    DVec2,
+    control::{GhostImpact, ImpactCause},
     flight::{Controls, FlightState},
-    ids::EntityId,
+    ids::{EntityId, NetId},
     limits::PROTOCOL_VERSION,
+    shot::ShotId,
     tick::{SimTick, TICK_DURATION},
 };
 use sidereal_server::{
@@ -29,10 +32,14 @@ use sidereal_server::{
     db::{Database, Store},
     mirror::{Holder, Mirror},
     motion_plane::MotionPlane,
+    players::Players,
     report::Tally,
     tickets::TicketOffice,
 };
-use sidereal_shard::bodies::{Body, Flight, Owned};
+use sidereal_shard::{
+    bodies::{Body, Flight, Owned},
+    damage::Impacts,
+};
 use sidereal_transport::{
     ClientHandle, PeerKind, ServerHandle,
     memory::{LinkConditions, MemoryNetwork},
@@ -269,6 +276,26 @@ impl Cluster {
         panic!("{}: {id} does not stay where it is put", self.context());
     }
 
+    /// Hits an entity where it is simulated. Returns whether it is.
+    pub fn strike(&mut self, id: EntityId, damage: u16) -> bool {
+        let Some((shard, _)) = self.truth(id) else { return false };
+        let Some(app) = &mut self.shards[shard] else { return false };
+        app.world_mut().resource_mut::<Impacts>().push(GhostImpact {
+            target: id,
+            source: None,
+            cause: ImpactCause::Bullet(ShotId { shooter: NetId(77_777), tick: SimTick(self.step) }),
+            impulse: DVec2::ZERO,
+            damage,
+            tick: SimTick(1),
+        });
+        true
+    }
+
+    /// Whether the ship's shard was asked to give it back.
+    pub fn is_given_back(&self, ship: EntityId) -> bool {
+        self.server.world().resource::<Players>().asked_for(ship).is_some()
+    }
+
     /// Who has the authority, as the mirror has it.
     pub fn holder(&self, id: EntityId) -> Option<Holder> {
         self.server.world().resource::<Mirror>().get(id).map(|entry| entry.holder)
@@ -416,7 +443,8 @@ impl Cluster {
         self.write_behind();
         let pilots = self.players.iter_mut().map(|player| {
             let piloting = player.app.world_mut().resource_mut::<Piloting>().into_inner();
-            let (ship, counts) = (piloting.own_id(), piloting.queue.counts());
+            let boarding = piloting.prediction().map(|prediction| prediction.confirmed().boarding);
+            let (ship, counts) = (piloting.own_id().zip(boarding), piloting.queue.counts());
             PilotSide { ship, counts, pending: piloting.queue.pending() }
         });
         self.checker.check(&mut self.server, &mut self.shards, pilots)?;

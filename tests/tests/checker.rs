@@ -9,7 +9,7 @@ use sidereal_protocol::{
     DVec2,
     control::{GhostImpact, ImpactCause},
     ids::{AccountId, EntityId, NetId},
-    record::{EntityKind, EntityRecord},
+    record::{EntityKind, EntityRecord, Pilot},
     sector::SectorId,
     shot::ShotId,
     tick::SimTick,
@@ -241,8 +241,9 @@ fn hull_points_that_come_from_nowhere_or_go_without_a_word_are_seen() {
 fn a_hull_that_a_handoff_heals_is_seen() {
     let (mut cluster, ship) = well();
     let record = record_in_mirror(&cluster, ship);
-    let began =
-        ShardEvent::Began { id: ship, kind: record.kind, epoch: record.epoch + 1, hull: record.hull - 1, inputs: 0 };
+    let (kind, epoch, hull) = (record.kind, record.epoch + 1, record.hull - 1);
+    let boarding = record.pilot.expect("a player's").boarding;
+    let began = ShardEvent::Began { id: ship, kind, epoch, hull, boarding, inputs: 0 };
     shard_says(&mut cluster, ship, began);
     assert_names(&fault(&mut cluster), "begins at shard");
 }
@@ -292,16 +293,26 @@ fn a_mirror_that_does_not_follow_its_shards_is_seen() {
     assert_names(&problem, "(epoch, hull)");
 }
 
+fn pilot_of(cluster: &mut Cluster, ship: EntityId) -> Pilot {
+    own_body(cluster, ship, |_, owned, _| owned.hands.as_ref().expect("a player's").pilot)
+}
+
+#[test]
+fn hands_that_nobody_put_to_the_helm_are_seen() {
+    let (mut cluster, ship) = well();
+    own_body(&mut cluster, ship, |_, owned, _| owned.hands.as_mut().expect("a player's").pilot.boarding += 1);
+    assert_names(&fault(&mut cluster), "has the helm");
+}
+
 #[test]
 fn an_input_that_is_applied_twice_is_seen() {
     let (mut cluster, ship) = well();
     let epoch = record_in_mirror(&cluster, ship).epoch;
-    let (stamp, total) = own_body(&mut cluster, ship, |_, owned, _| {
-        let pilot = owned.hands.as_ref().expect("a player's").pilot;
-        (pilot.last_input, pilot.inputs_applied)
-    });
+    let pilot = pilot_of(&mut cluster, ship);
+    let (boarding, stamp, total) = (pilot.boarding, pilot.last_input, pilot.inputs_applied);
     assert!(total > 0);
-    shard_says(&mut cluster, ship, ShardEvent::Inputs { id: ship, epoch, stamps: vec![stamp], total: total + 1 });
+    let twice = ShardEvent::Inputs { id: ship, epoch, boarding, stamps: vec![stamp], total: total + 1 };
+    shard_says(&mut cluster, ship, twice);
     assert_names(&fault(&mut cluster), &format!("input {stamp} is applied after input {stamp}"));
 }
 
@@ -309,11 +320,9 @@ fn an_input_that_is_applied_twice_is_seen() {
 fn an_input_that_is_passed_over_is_seen() {
     let (mut cluster, ship) = well();
     let epoch = record_in_mirror(&cluster, ship).epoch;
-    let (stamp, total) = own_body(&mut cluster, ship, |_, owned, _| {
-        let pilot = owned.hands.as_ref().expect("a player's").pilot;
-        (pilot.last_input + 2, pilot.inputs_applied + 1)
-    });
-    shard_says(&mut cluster, ship, ShardEvent::Inputs { id: ship, epoch, stamps: vec![stamp], total });
+    let pilot = pilot_of(&mut cluster, ship);
+    let (boarding, stamp, total) = (pilot.boarding, pilot.last_input + 2, pilot.inputs_applied + 1);
+    shard_says(&mut cluster, ship, ShardEvent::Inputs { id: ship, epoch, boarding, stamps: vec![stamp], total });
     assert_names(&fault(&mut cluster), "passed over");
 }
 

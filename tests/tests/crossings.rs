@@ -10,7 +10,10 @@ use sidereal_protocol::{
     shot::ShotId,
     tick::{SimTick, TICK_HZ},
 };
-use sidereal_server::{mirror::Holder, transfers::Transfers};
+use sidereal_server::{
+    mirror::{Holder, Mirror},
+    transfers::Transfers,
+};
 use sidereal_shard::{damage::Impacts, handoff::Handoffs};
 use sidereal_tests::cluster::{Cluster, PERFECT, Setup};
 use sidereal_transport::memory::LinkConditions;
@@ -164,6 +167,12 @@ impl Crossing {
         assert_inputs_exact(cluster, self.player);
     }
 
+    /// What is left of the ship's hull, as the mirror has it.
+    fn hull(&self) -> u16 {
+        let mirror = self.cluster.server.world().resource::<Mirror>();
+        mirror.get(self.ship).expect("it is in the world").record.hull
+    }
+
     /// Hits the ship at `shard` so that it is destroyed.
     fn destroy_at(&mut self, shard: usize) {
         let app = self.cluster.shards[shard].as_mut().expect("it lives");
@@ -214,6 +223,93 @@ fn a_player_who_leaves_at_any_step_finds_the_ship_again() {
         cluster.players.clear();
         let player = cluster.join_and_fly("ada");
         assert_eq!(cluster.ship_of(player), Some(ship), "{sight:?}");
+        cluster.quiesce();
+    }
+}
+
+/// The player comes in another session, and it is not let out of the fight for that: the ship is in the world in every
+/// tick, is hit meanwhile, and obeys the new hands, of whose inputs each is applied once.
+fn taken_over_in_place(mut crossing: Crossing, sight: Sight) {
+    let before = (crossing.cluster.tally().admitted, crossing.cluster.tally().stored);
+    let hull = crossing.hull();
+    let Crossing { cluster, ship, .. } = &mut crossing;
+    let ship = *ship;
+    let player = cluster.join("ada");
+    let mut struck = false;
+    for tick in 0..200 {
+        assert!(cluster.holder(ship).is_some(), "{sight:?}: lifted out of the world");
+        // Once, as soon as somebody simulates it: between two shards nobody does.
+        struck = struck || tick >= 2 && cluster.strike(ship, 7);
+        cluster.tick_once();
+    }
+    assert_eq!(cluster.ship_of(player), Some(ship), "{sight:?}");
+    assert_eq!((cluster.tally().admitted, cluster.tally().stored), before, "{sight:?}");
+    assert_eq!(cluster.tally().takeovers, 1, "{sight:?}");
+    crossing.player = player;
+    crossing.cluster.quiesce();
+    assert_eq!(crossing.hull(), hull - 7, "{sight:?}: it was under fire meanwhile");
+    crossing.flies_on(sight);
+}
+
+#[test]
+fn a_second_log_in_at_any_step_takes_the_helm_of_the_ship_where_it_is() {
+    for sight in Crossing::course() {
+        let crossing = Crossing::at(sight);
+        let first = crossing.player;
+        let cluster = &crossing.cluster;
+        assert_eq!(*cluster.session(first), SessionState::InSpace);
+        taken_over_in_place(crossing, sight);
+    }
+}
+
+#[test]
+fn a_player_who_comes_back_in_time_at_any_step_finds_the_ship_where_it_is() {
+    for sight in Crossing::course() {
+        let mut crossing = Crossing::at(sight);
+        crossing.cluster.leave(crossing.player);
+        crossing.cluster.ticks(60);
+        taken_over_in_place(crossing, sight);
+    }
+}
+
+#[test]
+fn who_comes_back_when_the_ship_is_being_given_back_gets_it_from_there() {
+    let mut ways = BTreeSet::new();
+    // The grace time is over after 150 ticks, every message takes more than one, and connecting takes some.
+    for moment in (100..164).step_by(3) {
+        let Crossing { mut cluster, player, ship, .. } = Crossing::new();
+        cluster.steer(player, Controls::default());
+        cluster.leave(player);
+        cluster.ticks(moment);
+        let player = cluster.join_and_fly("ada");
+        assert_eq!(cluster.ship_of(player), Some(ship), "{moment}");
+        let way = (cluster.tally().takeovers, cluster.tally().stored);
+        assert!([(1, 0), (0, 1)].contains(&way), "{moment}: one way or the other: {way:?}");
+        ways.insert(way);
+        assert_inputs_exact(&mut cluster, player);
+        cluster.quiesce();
+    }
+    assert_eq!(ways.len(), 2, "{ways:?}");
+}
+
+#[test]
+fn who_comes_back_to_a_ship_whose_shard_has_died_finds_it_where_it_is() {
+    for asked in [false, true] {
+        let Crossing { mut cluster, player, ship, source, .. } = Crossing::new();
+        cluster.steer(player, Controls::default());
+        cluster.leave(player);
+        if asked {
+            // The shard dies with the order to give it back.
+            cluster.ticks(150);
+            cluster.until("it is to be given back", 20, |cluster| cluster.is_given_back(ship));
+        } else {
+            cluster.ticks(30);
+        }
+        cluster.silence_shard(source);
+        let player = cluster.join_and_fly("ada");
+        assert_eq!(cluster.ship_of(player), Some(ship), "{asked}");
+        assert_eq!((cluster.tally().takeovers, cluster.tally().stored), (1, 0), "{asked}");
+        assert_inputs_exact(&mut cluster, player);
         cluster.quiesce();
     }
 }

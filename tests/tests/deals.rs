@@ -4,10 +4,12 @@
 use bevy::math::DVec2;
 use sidereal_client::deals::DealBook;
 use sidereal_protocol::{
-    economy::{Bargain, DealKey, Goods},
-    flight::FlightState,
+    economy::{Bargain, DealKey, Goods, STATION_RADIUS},
+    flight::{FlightState, HullKind},
     ids::EntityId,
     messages::DealOutcome,
+    record::{EntityKind, EntityRecord},
+    tick::SimTick,
 };
 use sidereal_server::{
     db::{Commodity, Holder, Move, Store, tools},
@@ -16,6 +18,7 @@ use sidereal_server::{
 };
 use sidereal_tests::cluster::{Cluster, PERFECT, Setup};
 use sidereal_transport::memory::LinkConditions;
+use std::collections::BTreeSet;
 use uuid::Uuid;
 
 const LOSSY: LinkConditions =
@@ -143,6 +146,75 @@ fn a_trade_that_one_side_cannot_keep_has_no_side() {
         assert_eq!(ships.map(|ship| ore(&cluster, ship)), [40, 40], "{give} for {want}");
     }
     is_sound(&cluster);
+}
+
+/// A station on one side of the border, where the second pilot is docked with 40 ore in a hold of 60 and credits; the
+/// first one is on the other side, with 40 ore. What that one's shard says takes `far_ms` to the server.
+fn at_the_station(far_ms: u64) -> (Cluster, [EntityId; 2]) {
+    let station = EntityRecord {
+        radius: STATION_RADIUS,
+        hull: u16::MAX,
+        hull_max: u16::MAX,
+        ..EntityRecord::at_rest(EntityId(Uuid::from_u128(5)), EntityKind::Station, DVec2::new(150.0, 200.0), SimTick(0))
+    };
+    let home = Some(vec![station.clone()]);
+    let mut cluster = Cluster::of(Setup { seed: 12, shards: 2, home, ..Setup::default() });
+    let ships = ["ada", "bob"].map(|name| {
+        let player = cluster.join_and_fly(name);
+        cluster.ship_of(player).expect("flying")
+    });
+    for (ship, x) in ships.into_iter().zip([-140.0, 240.0]) {
+        cluster.place(ship, FlightState { position: DVec2::new(x, 200.0), ..FlightState::default() });
+    }
+    cluster.ticks(90);
+    let shards = ships.map(|ship| cluster.truth(ship).expect("somebody flies it").0);
+    assert_ne!(shards[0], shards[1], "they are on two shards");
+    for ship in ships {
+        load(&cluster, ship, 40);
+    }
+    let owner = cluster.server.world().resource::<Mirror>().get(ships[1]).and_then(|entry| entry.record.owner);
+    store(&cluster).move_goods(Move {
+        from: Holder::entity(Uuid::new_v4()),
+        to: Holder::wallet(owner.expect("a player's").0),
+        commodity: Commodity::Credits,
+        amount: 1_000,
+        room: i64::MAX,
+        born_with: 1_000,
+        links: Vec::new(),
+    });
+    let key = ask(&mut cluster, 1, Bargain::Dock);
+    cluster.until("docked", LONG, |cluster| !is_open(cluster, 1, key));
+    assert_eq!(outcomes(&mut cluster, 1).last(), Some(&DealOutcome::Done));
+    cluster.set_shard_link(shards[0], LinkConditions { latency_ms: far_ms, ..PERFECT });
+    cluster.ticks(10);
+    (cluster, ships)
+}
+
+#[test]
+fn a_trade_and_another_hull_at_once_never_overfill_the_hold() {
+    let mut ends = BTreeSet::new();
+    for far_ms in (2..50).step_by(4) {
+        for hull_after in [0, 1, 2] {
+            let (mut cluster, ships) = at_the_station(far_ms);
+            let key = offer(&mut cluster, ships[1], 20, 0);
+            accept(&mut cluster, key);
+            cluster.ticks(hull_after);
+            // It takes in what he has, but not what he is about to get.
+            let hull = ask(&mut cluster, 1, Bargain::BuyHull(HullKind::Gunship));
+            cluster.until("both have ended", LONG, |cluster| !is_open(cluster, 1, key) && !is_open(cluster, 1, hull));
+            cluster.ticks(10);
+            let has = ore(&cluster, ships[1]);
+            let flies =
+                cluster.server.world().resource::<Mirror>().get(ships[1]).and_then(|entry| entry.record.hull_kind);
+            let hold = i64::from(flies.expect("a ship").hold());
+            assert!(
+                has <= hold,
+                "{has} ore in a hold of {hold}: the word took {far_ms} ms, the hull {hull_after} ticks"
+            );
+            ends.insert((has, hold));
+        }
+    }
+    assert_eq!(ends, BTreeSet::from([(60, 60), (40, 40)]), "either came first, and the other came to nothing");
 }
 
 #[test]

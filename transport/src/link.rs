@@ -104,6 +104,10 @@ impl QuicLink {
         self.connection.remote_address()
     }
 
+    pub(crate) fn round_trip(&self) -> Duration {
+        self.connection.rtt()
+    }
+
     fn send(&self, datagrams: &mut Vec<OutDatagram>, hub: &Hub) {
         let mut room = self.connection.datagram_send_buffer_space();
         for OutDatagram { prefix, payload } in datagrams.drain(..) {

@@ -386,7 +386,7 @@ fn play_scene(
 ) {
     let now_s = time.elapsed_secs_f64();
     let home = showcase::home(&options);
-    *view = WorldView { world_seed: options.seed, time_s: now_s, ..default() };
+    *view = WorldView { sky_seed: options.seed, time_s: now_s, ..default() };
     if options.session == Session::Connecting {
         return;
     }

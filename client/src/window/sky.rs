@@ -42,14 +42,14 @@ const MAX_CELLS: i64 = 40;
 /// Paints clouds and stars.
 pub(super) fn paint_stars(mut canvas: ResMut<Canvas>, lens: Res<Lens>, polish: Res<Polish>, view: Res<WorldView>) {
     if canvas.is_bare() {
-        paint_bare_sky(&mut canvas, &lens, view.world_seed);
+        paint_bare_sky(&mut canvas, &lens, view.sky_seed);
         return;
     }
     let half = lens.half_pixels.as_dvec2();
-    let plane = |number, slide, cell| Plane { seed: view.world_seed, number, slide, cell };
+    let plane = |number, slide, cell| Plane { seed: view.sky_seed, number, slide, cell };
     let reach = half + DVec2::splat(CLOUD_REACH_PIXELS);
     // Clouds of one sky lie along one direction.
-    let grain = Dice::new(&[view.world_seed, 0x9a1]).between(-0.8, 0.8);
+    let grain = Dice::new(&[view.sky_seed, 0x9a1]).between(-0.8, 0.8);
     let slide = if lens.calm { 0.0 } else { CLOUD_SLIDE };
     plane(0, slide, CLOUD_CELL_PIXELS).cells(lens.center, reach, |mut dice, middle| {
         let count = if polish.is_full() { 2 + dice.index(3) } else { 2 };
@@ -137,7 +137,7 @@ pub(super) fn paint_dust(mut canvas: ResMut<Canvas>, lens: Res<Lens>, view: Res<
     let reach = lens.extent().max.as_dvec2() + DVec2::splat(60.0);
     let thin = lens.scale;
     for (plane, nearness) in [(90, 1.0), (91, 1.45)] {
-        let plane = Plane { seed: view.world_seed, number: plane, slide: nearness, cell };
+        let plane = Plane { seed: view.sky_seed, number: plane, slide: nearness, cell };
         plane.cells(lens.center, reach, |mut dice, middle| {
             let half = cell as f32 * 0.5;
             let off = Vec2::new(dice.between(-half, half), dice.between(-half, half));

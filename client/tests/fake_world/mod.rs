@@ -369,7 +369,7 @@ fn welcome(
         let naia_tick = naia.current_tick();
         let sync = *world.sync.get_or_insert(TickSync::new(naia_tick, SimTick(START_TICK)));
         let sim_tick = sync.clone().sim_tick(naia_tick);
-        let welcome = Welcome { sim_tick: sim_tick.0, naia_tick, account_high: 1, account_low: 2, world_seed: 99 };
+        let welcome = Welcome { sim_tick: sim_tick.0, naia_tick, account_high: 1, account_low: 2, sky_seed: 99 };
         naia.user_mut(user).enter_room(&world.room.unwrap());
         let address = naia.user(user).address();
         world.player = Some((*user, address));
@@ -609,6 +609,7 @@ fn step_and_send(world: &mut World, address: &SocketAddr) {
         motions.push(Motion { net_id: ship.net_id, state: ship.state, glow: EngineGlow::default() });
         let own = OwnState {
             net_id: ship.net_id,
+            boarding: 1,
             tick,
             input_tick: ship.last_input,
             inputs_applied: ship.applied,

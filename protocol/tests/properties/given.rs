@@ -181,9 +181,10 @@ pub fn inputs(most: usize) -> impl Strategy<Value = Vec<Input>> {
 }
 
 pub fn own_state() -> impl Strategy<Value = OwnState> {
-    (net_id(), tick(), tick(), any::<u64>(), finite_state()).prop_map(
-        |(net_id, tick, input_tick, inputs_applied, state)| OwnState {
+    (net_id(), any::<u32>(), tick(), tick(), any::<u64>(), finite_state()).prop_map(
+        |(net_id, boarding, tick, input_tick, inputs_applied, state)| OwnState {
             net_id,
+            boarding,
             tick,
             input_tick,
             inputs_applied,
@@ -247,12 +248,14 @@ pub fn record() -> impl Strategy<Value = EntityRecord> {
 }
 
 fn pilot() -> impl Strategy<Value = Pilot> {
-    (tick(), any::<u64>(), controls(), any::<u8>()).prop_map(
-        |(last_input, inputs_applied, controls, input_delay_ticks)| Pilot {
+    (any::<u32>(), tick(), any::<u64>(), controls(), any::<u8>(), any::<u8>()).prop_map(
+        |(boarding, last_input, inputs_applied, controls, input_delay_ticks, rewind)| Pilot {
+            boarding,
             last_input,
             inputs_applied,
             controls,
             input_delay_ticks,
+            rewind,
         },
     )
 }
@@ -299,11 +302,11 @@ pub fn net_ids() -> impl Strategy<Value = NetIdBlock> {
 pub fn to_shard() -> impl Strategy<Value = ToShard> {
     prop_oneof![
         (any::<u32>(), tick(), any::<u16>(), any::<u64>(), net_ids()).prop_map(
-            |(shard, sim_tick, naia_tick, world_seed, net_ids)| ToShard::Welcome {
+            |(shard, sim_tick, naia_tick, id_seed, net_ids)| ToShard::Welcome {
                 shard: ShardId(shard),
                 sim_tick,
                 naia_tick,
-                world_seed,
+                id_seed,
                 net_ids,
             },
         ),
@@ -313,7 +316,8 @@ pub fn to_shard() -> impl Strategy<Value = ToShard> {
         (record(), inputs(20)).prop_map(|(record, inputs)| ToShard::Commit { record: Box::new(record), inputs }),
         (entity_id(), any::<u64>()).prop_map(|(id, epoch)| ToShard::Release { id, epoch }),
         (entity_id(), any::<u32>()).prop_map(|(id, attempt)| ToShard::Abort { id, attempt }),
-        (entity_id(), inputs(20)).prop_map(|(id, inputs)| ToShard::Inputs { id, inputs }),
+        (entity_id(), any::<u32>(), any::<u8>(), inputs(20))
+            .prop_map(|(id, boarding, rewind, inputs)| { ToShard::Inputs { id, boarding, rewind, inputs } }),
         entity_id().prop_map(|id| ToShard::Withdraw { id }),
         impact().prop_map(ToShard::Impact),
         shot().prop_map(ToShard::Shot),

@@ -7,7 +7,10 @@
 //!   transaction, as absolute amounts: written twice they are the same, and what one holder lost another one has in the
 //!   same transaction.
 //! - *Deals* hold once they are in the database. Each goes out at once, with everything that moved before it, and
-//!   ends as done or refused, once. Until then those who have a part in it do nothing else: what moves at them waits.
+//!   ends as done or refused, once. Until that is told, those who have a part in it do nothing else: what moves at them
+//!   waits. So whoever hands in a deal knows its parties as all deals before have made them.
+//! - *Room* is judged where a deal is taken in, on what its parties will have and hold: a deal that makes a hold smaller
+//!   has a part in that hold, and what waited for its end finds the new one.
 //! - A transaction whose end is not known is not guessed at: its deals are looked up by their keys first.
 //! - *Links* are entity states that belong to a move: a crate and the ship that it was the cargo of.
 //! - Who has left (an entity that is gone, an account without a ship) is forgotten once all of it is written; it is read
@@ -20,7 +23,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::holdings::{Balance, Commodity, Deal, Holder, HolderKind, Posting};
+use super::holdings::{Balance, Commodity, Deal, Holder, HolderKind, Posting, Room};
 use super::write_behind::Change;
 
 #[cfg(test)]
@@ -71,6 +74,8 @@ pub enum Submission {
     Busy,
     /// This one has not enough.
     Poor(Holder, Commodity),
+    /// So much does not fit into this one.
+    Full(Holder),
     /// The database is away, or too much waits for it.
     Away,
 }
@@ -139,6 +144,7 @@ pub struct BooksStats {
 struct Waiting {
     deal: Deal,
     links: Vec<Change>,
+    rooms: Vec<Room>,
     since_ms: u64,
 }
 
@@ -169,7 +175,7 @@ pub(super) struct Books {
     /// Since when the first of these waits.
     since_ms: Option<u64>,
     queue: VecDeque<Waiting>,
-    /// Who has a part in a deal that has not ended.
+    /// Who has a part in a deal whose end was not told.
     locked: HashMap<Holder, Uuid>,
     deferred: VecDeque<Move>,
     in_flight: Option<InFlight>,
@@ -178,7 +184,8 @@ pub(super) struct Books {
     stopping: bool,
     retry_at_ms: u64,
     failures_in_a_row: u32,
-    settled: VecDeque<Settled>,
+    /// Deals that have ended and were not told, each with the room that it has left.
+    settled: VecDeque<(Settled, Vec<Room>)>,
     /// Who has another amount than when it was last asked.
     changed: BTreeSet<Holder>,
     counts: BooksStats,
@@ -354,20 +361,21 @@ impl Books {
             && let Some(waiting) = self.queue.pop_front()
         {
             self.counts.deals_refused += 1;
-            self.end(waiting.deal.key, false);
+            self.end(waiting, false);
         }
         self.resume(now_ms);
     }
 
-    /// Takes a deal in, and the entity states that go with it. The caller has looked its key up before, and hands it in
-    /// once at a time.
-    pub fn submit(&mut self, deal: Deal, links: Vec<Change>, now_ms: u64) -> Submission {
+    /// Takes a deal in, the entity states that go with it, and the room that its parties have once it is done. The caller
+    /// has looked its key up before, and hands it in once at a time.
+    pub fn submit(&mut self, deal: Deal, links: Vec<Change>, rooms: Vec<Room>, now_ms: u64) -> Submission {
         if self.is_away(now_ms) || self.queue.len() >= MAX_DEALS {
             self.count_refused();
             return Submission::Away;
         }
-        let own = |posting: &&Posting| !posting.holder.is_shared();
-        if deal.postings.iter().filter(own).any(|posting| self.locked.contains_key(&posting.holder)) {
+        let postings = deal.postings.iter().map(|posting| posting.holder).filter(|holder| !holder.is_shared());
+        let parties: BTreeSet<Holder> = postings.chain(rooms.iter().map(|room| room.holder)).collect();
+        if parties.iter().any(|party| self.locked.contains_key(party)) {
             return Submission::Busy;
         }
         let mut after: HashMap<(Holder, Commodity), i64> = HashMap::new();
@@ -379,21 +387,32 @@ impl Books {
                 None => return Submission::Poor(posting.holder, posting.commodity),
             }
         }
-        if let Some(((holder, commodity), _)) =
-            after.into_iter().find(|((holder, _), sum)| *sum < 0 && !holder.may_owe())
-        {
-            return Submission::Poor(holder, commodity);
+        if let Some(((holder, commodity), _)) = after.iter().find(|((holder, _), sum)| **sum < 0 && !holder.may_owe()) {
+            return Submission::Poor(*holder, *commodity);
         }
-        for posting in deal.postings.iter().filter(own) {
-            self.locked.insert(posting.holder, deal.key);
+        let has_after = |key: &(Holder, Commodity)| after.get(key).copied().unwrap_or_else(|| self.amount(key));
+        if let Some(room) = rooms.iter().find(|room| has_after(&(room.holder, room.commodity)) > room.amount) {
+            return Submission::Full(room.holder);
         }
-        self.queue.push_back(Waiting { deal, links, since_ms: now_ms });
+        self.locked.extend(parties.into_iter().map(|party| (party, deal.key)));
+        self.queue.push_back(Waiting { deal, links, rooms, since_ms: now_ms });
         Submission::Accepted
     }
 
-    /// The next deal that has ended.
-    pub fn poll_settled(&mut self) -> Option<Settled> {
-        self.settled.pop_front()
+    /// The next deal that has ended. From now on its parties are free, and what waited for that moves.
+    pub fn poll_settled(&mut self, now_ms: u64) -> Option<Settled> {
+        let (settled, rooms) = self.settled.pop_front()?;
+        self.release(&settled, &rooms);
+        self.resume(now_ms);
+        Some(settled)
+    }
+
+    fn release(&mut self, settled: &Settled, rooms: &[Room]) {
+        self.locked.retain(|_, by| *by != settled.key);
+        for room in rooms.iter().filter(|_| settled.done) {
+            let fits = |order: &&mut Move| order.to == room.holder && order.commodity == room.commodity;
+            self.deferred.iter_mut().filter(fits).for_each(|order| order.room = room.amount);
+        }
     }
 
     /// Who has another amount than at the last call.
@@ -468,7 +487,7 @@ impl Books {
                 self.changed.insert(posting.holder);
             }
             self.counts.deal_ms_max = self.counts.deal_ms_max.max(now_ms.saturating_sub(waiting.since_ms));
-            self.end(waiting.deal.key, true);
+            self.end(waiting, true);
         }
         self.resume(now_ms);
     }
@@ -518,7 +537,7 @@ impl Books {
         for waiting in tx.deals.into_iter().chain(waiting) {
             let done = found.contains(&waiting.deal.key);
             self.counts.deals_refused += u64::from(!done);
-            self.end(waiting.deal.key, done);
+            self.end(waiting, done);
         }
         self.resume(now_ms);
     }
@@ -530,13 +549,17 @@ impl Books {
         self.failures_in_a_row += 1;
     }
 
-    fn end(&mut self, key: Uuid, done: bool) {
+    fn end(&mut self, waiting: Waiting, done: bool) {
         self.counts.deals_done += u64::from(done);
-        self.locked.retain(|_, by| *by != key);
-        self.settled.push_back(Settled { key, done });
+        let settled = Settled { key: waiting.deal.key, done };
+        if self.stopping {
+            // Nobody will ask.
+            self.release(&settled, &waiting.rooms);
+        }
+        self.settled.push_back((settled, waiting.rooms));
     }
 
-    /// Makes the moves that waited for deals which have ended.
+    /// Makes the moves that waited for deals whose parties are free.
     fn resume(&mut self, now_ms: u64) {
         for order in std::mem::take(&mut self.deferred) {
             self.apply(order, now_ms);
@@ -547,6 +570,11 @@ impl Books {
     pub fn stop(&mut self, now_ms: u64) {
         self.stopping = true;
         self.retry_at_ms = self.retry_at_ms.min(now_ms);
+        for (settled, rooms) in std::mem::take(&mut self.settled) {
+            self.release(&settled, &rooms);
+            self.settled.push_back((settled, rooms));
+        }
+        self.resume(now_ms);
     }
 
     /// Writes what waits now.

@@ -124,6 +124,17 @@ impl Posting {
     }
 }
 
+/// What fits into a holder once a deal is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Whom.
+    pub holder: Holder,
+    /// Of what.
+    pub commodity: Commodity,
+    /// At most so much.
+    pub amount: i64,
+}
+
 /// A deal as it goes into the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deal {

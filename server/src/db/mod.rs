@@ -63,7 +63,7 @@ mod write_behind;
 pub use books::{BooksStats, Move, Settled, Submission};
 pub use database::{Account, Database, DatabaseLock, unix_ms};
 pub use error::DbError;
-pub use holdings::{Balance, Commodity, Deal, DoneDeal, Holder, HolderKind, Posting};
+pub use holdings::{Balance, Commodity, Deal, DoneDeal, Holder, HolderKind, Posting, Room};
 pub use prune::Pruned;
 pub use rows::{Fence, Sector, StoredEntity};
 pub use sessions::{Made, SessionBounds, StoredToken, TokenHash};

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::books::{Books, BooksStats, Move, SLOW_MS, Settled, Submission, Work};
 use super::database::{Database, unix_ms};
 use super::error::DbError;
-use super::holdings::{Commodity, Deal, DoneDeal, Holder};
+use super::holdings::{Commodity, Deal, DoneDeal, Holder, Room};
 use super::prune::{Pruned, Pruner};
 use super::rows::{Fence, Sector, StoredEntity};
 use super::write_behind::{Admission, Change, Limits, StoreStats, WriteBehind};
@@ -363,16 +363,16 @@ impl Store {
         self.shared.lock().is_away(now_ms)
     }
 
-    /// Takes a deal in, with the entity states that it makes. Its end comes by [`poll_settled`](Self::poll_settled).
-    /// Its key must have been looked up before.
-    pub fn submit(&self, deal: Deal, links: Vec<Change>) -> Submission {
+    /// Takes a deal in, with the entity states that it makes and the room that there is once it is done. Its end comes
+    /// by [`poll_settled`](Self::poll_settled). Its key must have been looked up before.
+    pub fn submit(&self, deal: Deal, links: Vec<Change>, rooms: Vec<Room>) -> Submission {
         let now_ms = self.shared.now_ms();
         let mut state = self.shared.lock();
         if state.is_away(now_ms) {
             state.books.count_refused();
             return Submission::Away;
         }
-        let submission = state.books.submit(deal, links, now_ms);
+        let submission = state.books.submit(deal, links, rooms, now_ms);
         drop(state);
         self.shared.write_work.notify_one();
         if self.at_once {
@@ -388,8 +388,12 @@ impl Store {
         let away = state.is_away(now_ms);
         let changed = std::mem::replace(&mut state.away_logged, away) != away;
         state.books.refuse_overdue(now_ms);
-        let settled = state.books.poll_settled();
+        let settled = state.books.poll_settled(now_ms);
         drop(state);
+        if settled.is_some() {
+            // What waited for it has moved.
+            self.shared.write_work.notify_one();
+        }
         match (changed, away) {
             (true, true) => tracing::warn!("the database does not answer as it should: the books are closed to deals"),
             (true, false) => tracing::info!("the books are open"),

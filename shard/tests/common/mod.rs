@@ -48,7 +48,7 @@ impl Shard {
             shard: ShardId(shard),
             sim_tick: SimTick(START),
             naia_tick: 0,
-            world_seed: 42,
+            id_seed: 42,
             net_ids: NetIdBlock { next: shard * 1_000_000, end: shard * 1_000_000 + 65_536 },
         });
         shard_app.app.update();
@@ -177,9 +177,17 @@ impl Shard {
     }
 
     pub fn inputs(&mut self, id: EntityId, inputs: Vec<Input>) {
-        self.send(ToShard::Inputs { id, inputs });
+        self.boarded(id, 0, inputs);
+    }
+
+    /// What a boarding sends.
+    pub fn boarded(&mut self, id: EntityId, boarding: u32, inputs: Vec<Input>) {
+        self.send(ToShard::Inputs { id, boarding, rewind: REWIND, inputs });
     }
 }
+
+/// As far back as any link allows, quarters of a tick.
+pub const REWIND: u8 = 30;
 
 pub fn id(number: u64) -> EntityId {
     EntityId::from_halves(1, number)
@@ -206,7 +214,7 @@ pub fn ship(number: u32, position: DVec2) -> EntityRecord {
         radius: spec.radius,
         hull: spec.hull,
         hull_max: spec.hull,
-        pilot: Some(Pilot::default()),
+        pilot: Some(Pilot { rewind: REWIND, ..Pilot::default() }),
         ..EntityRecord::at_rest(id(u64::from(number)), EntityKind::Ship, position, SimTick(START))
     }
 }

@@ -1,6 +1,7 @@
 //! Every input is applied exactly once, in order.
 //!
-//! A ship's inputs are one line from boarding to boarding, whichever shard applies them. A new owner goes on from a
+//! A ship's inputs are one line from boarding to boarding, whichever shard applies them. A boarding begins with the
+//! server's word; what a shard does until it has heard of it is void. A new owner goes on from a
 //! point of the line that its record names: what the old one applied after that is void, for the ship's state has it
 //! not either. No input that the client has sent may be missing between two that were applied, but for those that the
 //! client gave up.
@@ -16,8 +17,8 @@ const REMEMBERED: usize = 4 * INPUT_HISTORY;
 /// What a client knows of its inputs.
 #[derive(Debug)]
 pub struct PilotSide<'a> {
-    /// Its ship.
-    pub ship: Option<EntityId>,
+    /// Its ship, and which boarding of it this is, as the ship's shard has told it.
+    pub ship: Option<(EntityId, u32)>,
     /// What it has sent and was not acknowledged.
     pub pending: &'a [Input],
     /// Its own counts.
@@ -27,6 +28,8 @@ pub struct PilotSide<'a> {
 /// The inputs of one boarding.
 #[derive(Debug, Default)]
 struct Line {
+    /// Whose they are.
+    boarding: u32,
     /// The epoch of the last owner that began.
     epoch: u64,
     /// How many were applied.
@@ -88,8 +91,8 @@ pub struct InputLines(BTreeMap<EntityId, Line>);
 
 impl InputLines {
     /// A player goes aboard: counting starts anew.
-    pub fn board(&mut self, ship: EntityId) {
-        self.0.insert(ship, Line::default());
+    pub fn board(&mut self, ship: EntityId, boarding: u32) {
+        self.0.insert(ship, Line { boarding, ..Line::default() });
     }
 
     /// Takes in what a shard says.
@@ -98,15 +101,22 @@ impl InputLines {
     /// When an input is applied twice, out of order, or counted wrongly, or one is passed over.
     pub fn hear(&mut self, event: &Event) -> Result<(), String> {
         match event {
-            Event::Began { id, epoch, inputs, .. } => match self.0.get_mut(id) {
+            Event::Began { id, epoch, boarding, inputs, .. } => match self.0.get_mut(id) {
+                Some(line) if *boarding < line.boarding => {
+                    line.epoch = *epoch;
+                    Ok(())
+                }
                 Some(line) => line.begin(*epoch, *inputs).map_err(|problem| format!("{id}: {problem}")),
                 None => Ok(()),
             },
-            Event::Inputs { id, epoch, stamps, total } => {
+            Event::Inputs { id, epoch, boarding, stamps, total } => {
                 let Some(line) = self.0.get_mut(id) else { return Ok(()) };
-                // An owner that is one no longer, and does not know yet.
-                if *epoch < line.epoch {
+                // An owner that is one no longer, and does not know yet; or hands that are to let go.
+                if *epoch < line.epoch || *boarding < line.boarding {
                     return Ok(());
+                }
+                if *boarding > line.boarding {
+                    return Err(format!("{id}: boarding {boarding} has the helm, {} was the last", line.boarding));
                 }
                 for &stamp in stamps {
                     line.apply(stamp).map_err(|problem| format!("{id}: {problem}, under epoch {epoch}"))?;
@@ -125,11 +135,11 @@ impl InputLines {
     /// # Errors
     /// When the client itself counts an input as lost or doubled.
     pub fn check(&mut self, pilot: PilotSide<'_>) -> Result<(), String> {
-        let Some(ship) = pilot.ship else { return Ok(()) };
+        let Some((ship, boarding)) = pilot.ship else { return Ok(()) };
         if (pilot.counts.lost, pilot.counts.doubled) != (0, 0) {
             return Err(format!("{ship}: by the client's count {:?}", pilot.counts));
         }
-        let Some(line) = self.0.get_mut(&ship) else { return Ok(()) };
+        let Some(line) = self.0.get_mut(&ship).filter(|line| line.boarding == boarding) else { return Ok(()) };
         line.sent.extend(pilot.pending.iter().map(|input| input.tick));
         while line.sent.len() > REMEMBERED {
             line.sent.pop_first();

@@ -136,7 +136,7 @@ impl Ledger {
                     }
                 }
             }
-            ServerEvent::ShipMade { .. } => {}
+            ServerEvent::ShipMade { .. } | ServerEvent::TakenOver { .. } => {}
             ServerEvent::Boarded { id, hull, .. } => {
                 let balance = amounts(hull);
                 self.take_from_store(id, balance)?;

@@ -73,6 +73,10 @@ impl Population {
                 self.waiting.insert(id);
                 Ok(())
             }
+            Event::TakenOver { id, .. } => match self.living.contains_key(&id) {
+                true => Ok(()),
+                false => Err(format!("{id}: taken over, but it is not in the world")),
+            },
             Event::Admitted { id, .. } => {
                 if !self.waiting.remove(&id) {
                     return Err(format!("{id}: admitted, but nobody was aboard"));

@@ -21,8 +21,8 @@ pub(super) const STORE: StoreConfig = StoreConfig { flush_interval_ms: 1 << 40, 
 /// How often the harness lets the store write, ticks: half a second.
 pub(super) const FLUSH_TICKS: u64 = 15;
 
-/// Seed of what nobody has visited.
-pub(super) const WORLD_SEED: u64 = 11;
+/// Seed of what nobody has visited: one with a lane along the row of sectors that tests fly, in which nothing is.
+pub(super) const WORLD_SEED: u64 = 98;
 
 /// What a mesh starts with.
 #[derive(Debug, Clone)]

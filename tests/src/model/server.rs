@@ -189,7 +189,11 @@ impl Server {
             log.push(Input { tick: now, controls: Default::default(), view_lag: 0 });
             if let Some(holder) = entry.holder {
                 let inputs = log.iter().copied().filter(|input| input.tick > pilot.last_input).collect();
-                network.send_down(now, holder, ToShard::Inputs { id: *id, inputs });
+                network.send_down(
+                    now,
+                    holder,
+                    ToShard::Inputs { id: *id, boarding: pilot.boarding, rewind: 0, inputs },
+                );
             }
         }
         if now.0.is_multiple_of(REHOME_TICKS) {

@@ -90,7 +90,7 @@ impl Shard {
                 self.feed(now, Event::Released { id, epoch, owned }, network);
             }
             ToShard::Abort { id, attempt } => self.feed(now, Event::Aborted { id, attempt }, network),
-            ToShard::Inputs { id, inputs } => {
+            ToShard::Inputs { id, inputs, .. } => {
                 let Some(body) = self.bodies.get_mut(&id) else { return };
                 let Some(pilot) = &mut body.record.pilot else { return };
                 for input in inputs {

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use naia_bevy_server::{BigMapKey, UserKey};
@@ -94,6 +95,11 @@ impl ServerHandle {
     /// The peer's real address now: for logs and limits, not to name it by.
     pub fn remote_addr(&self, session: &SocketAddr) -> Option<SocketAddr> {
         self.core.registry.get(session)?.remote()
+    }
+
+    /// The way to the peer and back, as QUIC's acknowledgements show it, smoothed; `None` over the network in memory.
+    pub fn round_trip(&self, session: &SocketAddr) -> Option<Duration> {
+        Some(self.core.registry.get(session)?.quic.get()?.round_trip())
     }
 
     /// The next peer that waits for a verdict, with its kind and its credential. The game judges it, with

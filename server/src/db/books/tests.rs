@@ -128,12 +128,12 @@ fn a_move_is_cut_to_what_is_there_and_to_what_fits() {
 fn a_deal_goes_out_at_once_with_all_that_moved_before_and_holds_when_it_is_written() {
     let mut books = opened();
     books.apply(mining(1, 1, 30), 0);
-    assert_eq!(books.submit(sale(7, 1, 20), Vec::new(), 10), Submission::Accepted);
+    assert_eq!(books.submit(sale(7, 1, 20), Vec::new(), Vec::new(), 10), Submission::Accepted);
     assert_eq!(books.balance(ship(1), Commodity::Ore), Some(30), "not yet");
     let mut stored = Stored::default();
     stored.write(&write(&mut books, 10));
     books.committed(15);
-    assert_eq!(books.poll_settled(), Some(Settled { key: id(7), done: true }));
+    assert_eq!(books.poll_settled(15), Some(Settled { key: id(7), done: true }));
     assert_eq!(books.balance(ship(1), Commodity::Ore), Some(10));
     assert_eq!(books.balance(wallet(1), Commodity::Credits), Some(60));
     assert_eq!(stored.balances[&(ship(1), Commodity::Ore)], 10);
@@ -144,20 +144,20 @@ fn a_deal_goes_out_at_once_with_all_that_moved_before_and_holds_when_it_is_writt
 fn a_deal_that_cannot_go_out_is_refused_in_time_and_whoever_had_a_part_in_it_is_free() {
     let mut books = opened();
     books.apply(mining(1, 1, 30), 0);
-    assert_eq!(books.submit(sale(7, 1, 20), Vec::new(), 1_000), Submission::Accepted);
+    assert_eq!(books.submit(sale(7, 1, 20), Vec::new(), Vec::new(), 1_000), Submission::Accepted);
     books.apply(mining(1, 1, 8), 1_500);
     books.refuse_overdue(2_999);
-    assert_eq!((books.poll_settled(), books.is_away(2_999)), (None, false));
+    assert_eq!((books.poll_settled(2_999), books.is_away(2_999)), (None, false));
     assert!(books.is_away(3_000), "nobody else is to wait behind it");
     books.refuse_overdue(3_000);
-    assert_eq!(books.poll_settled(), Some(Settled { key: id(7), done: false }));
+    assert_eq!(books.poll_settled(3_000), Some(Settled { key: id(7), done: false }));
     assert_eq!(books.balance(ship(1), Commodity::Ore), Some(38), "what moved meanwhile holds");
     let mut stored = Stored::default();
     let tx = write(&mut books, 3_000);
     stored.write(&tx);
     assert!(tx.deals.is_empty(), "what was refused never goes out");
     books.committed(3_010);
-    assert_eq!(books.submit(sale(8, 1, 20), Vec::new(), 3_020), Submission::Accepted);
+    assert_eq!(books.submit(sale(8, 1, 20), Vec::new(), Vec::new(), 3_020), Submission::Accepted);
     assert_eq!(books.stats(3_020).deals_refused, 1);
 }
 
@@ -165,12 +165,12 @@ fn a_deal_that_cannot_go_out_is_refused_in_time_and_whoever_had_a_part_in_it_is_
 fn a_deal_that_has_gone_out_is_not_refused_however_long_it_takes() {
     let mut books = opened();
     books.apply(mining(1, 1, 30), 0);
-    assert_eq!(books.submit(sale(7, 1, 20), Vec::new(), 0), Submission::Accepted);
+    assert_eq!(books.submit(sale(7, 1, 20), Vec::new(), Vec::new(), 0), Submission::Accepted);
     write(&mut books, 0);
     books.refuse_overdue(60_000);
-    assert_eq!(books.poll_settled(), None, "it may be in the database");
+    assert_eq!(books.poll_settled(60_000), None, "it may be in the database");
     books.committed(60_000);
-    assert_eq!(books.poll_settled(), Some(Settled { key: id(7), done: true }));
+    assert_eq!(books.poll_settled(60_000), Some(Settled { key: id(7), done: true }));
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn after_another_writes_failure_deals_wait_for_a_write_of_nothing() {
     let mut books = opened();
     assert_eq!(books.next_wake_ms(), None);
     books.doubt();
-    assert_eq!(books.submit(sale(7, 1, 0), Vec::new(), 10), Submission::Away);
+    assert_eq!(books.submit(sale(7, 1, 0), Vec::new(), Vec::new(), 10), Submission::Away);
     let tx = write(&mut books, 10);
     assert!(tx.balances.is_empty() && tx.deals.is_empty());
     assert!(books.is_away(20));
@@ -190,36 +190,123 @@ fn after_another_writes_failure_deals_wait_for_a_write_of_nothing() {
 fn nobody_sells_twice_what_he_has_once() {
     let mut books = opened();
     books.apply(mining(1, 1, 30), 0);
-    assert_eq!(books.submit(sale(7, 1, 20), Vec::new(), 0), Submission::Accepted);
-    assert_eq!(books.submit(sale(8, 1, 20), Vec::new(), 0), Submission::Busy);
+    assert_eq!(books.submit(sale(7, 1, 20), Vec::new(), Vec::new(), 0), Submission::Accepted);
+    assert_eq!(books.submit(sale(8, 1, 20), Vec::new(), Vec::new(), 0), Submission::Busy);
     write(&mut books, 0);
     books.committed(1);
-    assert_eq!(books.submit(sale(8, 1, 20), Vec::new(), 2), Submission::Poor(ship(1), Commodity::Ore));
+    assert_eq!(books.submit(sale(8, 1, 20), Vec::new(), Vec::new(), 1), Submission::Busy, "its end was not told");
+    assert_eq!(books.poll_settled(1), Some(Settled { key: id(7), done: true }));
+    assert_eq!(books.submit(sale(8, 1, 20), Vec::new(), Vec::new(), 2), Submission::Poor(ship(1), Commodity::Ore));
 }
 
 #[test]
 fn what_moves_at_a_ship_in_a_deal_waits_for_its_end() {
     let mut books = opened();
     books.apply(mining(1, 1, 30), 0);
-    books.submit(sale(7, 1, 30), Vec::new(), 0);
+    books.submit(sale(7, 1, 30), Vec::new(), Vec::new(), 0);
     let wreck = Move { from: ship(1), to: ship(2), amount: i64::MAX, room: i64::MAX, born_with: 0, ..mining(1, 1, 1) };
     books.apply(wreck, 0);
     assert_eq!(books.balance(ship(2), Commodity::Ore), None);
     write(&mut books, 0);
     books.failed(false, 10);
-    assert_eq!(books.poll_settled(), Some(Settled { key: id(7), done: false }));
+    assert_eq!(books.poll_settled(10), Some(Settled { key: id(7), done: false }));
     assert_eq!(books.balance(ship(2), Commodity::Ore), Some(30), "the deal came to nothing: the wreck has it all");
+}
+
+/// A trade that brings `ore` from one ship to another.
+fn trade(key: u128, from: u128, to: u128, ore: i64) -> Deal {
+    deal(key, Posting::pair(ship(from), ship(to), Commodity::Ore, ore).to_vec())
+}
+
+/// Buying a hull: only credits move.
+fn hull(key: u128, of: u128) -> Deal {
+    deal(key, Posting::pair(wallet(of), Holder::market(id(9)), Commodity::Credits, 5).to_vec())
+}
+
+fn room(of: u128, amount: i64) -> Vec<Room> {
+    vec![Room { holder: ship(of), commodity: Commodity::Ore, amount }]
+}
+
+/// Two ships with 30 units of ore each, in holds of 50, and credits.
+fn two_traders() -> Books {
+    let mut books = opened();
+    books.admit([1, 2].map(|trader| (wallet(trader), Commodity::Credits, 5)));
+    books.apply(mining(1, 1, 30), 0);
+    books.apply(mining(2, 2, 30), 0);
+    books
+}
+
+#[test]
+fn a_hold_that_is_being_made_smaller_takes_nothing_in_and_one_that_is_being_filled_is_not_made_smaller() {
+    let mut books = two_traders();
+    assert_eq!(books.submit(trade(7, 2, 1, 20), Vec::new(), room(1, 50), 0), Submission::Accepted);
+    assert_eq!(books.submit(hull(8, 1), Vec::new(), room(1, 40), 0), Submission::Busy);
+    write(&mut books, 0);
+    books.committed(1);
+    assert_eq!(books.submit(hull(8, 1), Vec::new(), room(1, 40), 1), Submission::Busy, "its end was not told");
+    assert!(books.poll_settled(1).is_some());
+    assert_eq!(books.submit(hull(8, 1), Vec::new(), room(1, 40), 1), Submission::Full(ship(1)));
+
+    let mut books = two_traders();
+    assert_eq!(books.submit(hull(8, 1), Vec::new(), room(1, 40), 0), Submission::Accepted);
+    assert_eq!(books.submit(trade(7, 2, 1, 20), Vec::new(), room(1, 50), 0), Submission::Busy);
+    write(&mut books, 0);
+    books.committed(1);
+    // Who hands this in has not heard that the hold is smaller.
+    assert_eq!(books.submit(trade(7, 2, 1, 20), Vec::new(), room(1, 50), 1), Submission::Busy);
+    assert!(books.poll_settled(1).is_some());
+    assert_eq!(books.submit(trade(7, 2, 1, 20), Vec::new(), room(1, 40), 1), Submission::Full(ship(1)));
+    assert_eq!(books.submit(trade(7, 2, 1, 10), Vec::new(), room(1, 40), 1), Submission::Accepted);
+}
+
+#[test]
+fn what_was_mined_while_the_hold_was_made_smaller_is_cut_to_what_fits_now() {
+    for done in [true, false] {
+        let mut books = two_traders();
+        books.submit(hull(8, 1), Vec::new(), room(1, 40), 0);
+        books.apply(mining(1, 1, 15), 0);
+        write(&mut books, 0);
+        if done {
+            books.committed(1);
+        } else {
+            books.failed(false, 1);
+        }
+        // Sent before its shard heard that it is.
+        books.apply(mining(1, 1, 15), 2);
+        assert_eq!(books.balance(ship(1), Commodity::Ore), Some(30), "it waits");
+        assert_eq!(books.poll_settled(2), Some(Settled { key: id(8), done }));
+        assert_eq!(books.balance(ship(1), Commodity::Ore), Some(if done { 40 } else { 50 }));
+    }
+}
+
+#[test]
+fn what_waits_for_a_deal_that_nobody_will_ask_for_moves_when_the_books_are_closed() {
+    for ended_before in [true, false] {
+        let mut books = two_traders();
+        books.submit(hull(8, 1), Vec::new(), room(1, 40), 0);
+        books.apply(mining(1, 1, 15), 0);
+        write(&mut books, 0);
+        if ended_before {
+            books.committed(1);
+            books.stop(2);
+        } else {
+            books.stop(1);
+            books.committed(2);
+        }
+        assert_eq!(books.balance(ship(1), Commodity::Ore), Some(40));
+        assert!(books.unwritten() > 0 && books.next_wake_ms() == Some(0), "and is written");
+    }
 }
 
 #[test]
 fn a_database_that_is_not_reached_refuses_deals_at_once_and_is_noticed_when_it_is_back() {
     let mut books = opened();
     books.apply(mining(1, 1, 30), 0);
-    books.submit(sale(7, 1, 1), Vec::new(), 0);
+    books.submit(sale(7, 1, 1), Vec::new(), Vec::new(), 0);
     write(&mut books, 0);
     books.failed(false, 10);
-    assert_eq!(books.poll_settled(), Some(Settled { key: id(7), done: false }));
-    assert_eq!(books.submit(sale(8, 1, 1), Vec::new(), 11), Submission::Away);
+    assert_eq!(books.poll_settled(10), Some(Settled { key: id(7), done: false }));
+    assert_eq!(books.submit(sale(8, 1, 1), Vec::new(), Vec::new(), 11), Submission::Away);
     let mut now_ms = 10;
     for _ in 0..8 {
         now_ms = books.next_wake_ms().expect("it is tried again");
@@ -229,20 +316,21 @@ fn a_database_that_is_not_reached_refuses_deals_at_once_and_is_noticed_when_it_i
     assert!(books.next_wake_ms().expect("it is tried again") - now_ms <= LAST_RETRY_MS);
     write(&mut books, now_ms + LAST_RETRY_MS);
     books.committed(now_ms + LAST_RETRY_MS);
-    assert_eq!(books.submit(sale(8, 1, 1), Vec::new(), now_ms + LAST_RETRY_MS), Submission::Accepted);
+    assert_eq!(books.submit(sale(8, 1, 1), Vec::new(), Vec::new(), now_ms + LAST_RETRY_MS), Submission::Accepted);
 }
 
 #[test]
 fn a_failure_with_nothing_left_to_write_is_got_over_too() {
     let mut books = opened();
     books.admit(&[], [(ship(1), Commodity::Ore, 10)]);
-    books.submit(sale(7, 1, 1), Vec::new(), 0);
+    books.submit(sale(7, 1, 1), Vec::new(), Vec::new(), 0);
     write(&mut books, 0);
     books.failed(false, 0);
+    assert_eq!(books.poll_settled(0), Some(Settled { key: id(7), done: false }));
     let probe_ms = books.next_wake_ms().expect("the database is tried");
     write(&mut books, probe_ms);
     books.committed(probe_ms);
-    assert_eq!(books.submit(sale(7, 1, 1), Vec::new(), probe_ms), Submission::Accepted);
+    assert_eq!(books.submit(sale(7, 1, 1), Vec::new(), Vec::new(), probe_ms), Submission::Accepted);
 }
 
 #[test]
@@ -250,24 +338,24 @@ fn a_transaction_whose_end_is_unknown_is_looked_up_and_not_guessed() {
     for was_written in [false, true] {
         let mut books = opened();
         books.apply(mining(1, 1, 30), 0);
-        books.submit(sale(7, 1, 20), Vec::new(), 0);
+        books.submit(sale(7, 1, 20), Vec::new(), Vec::new(), 0);
         let mut stored = Stored::default();
         let tx = write(&mut books, 0);
         if was_written {
             stored.write(&tx);
         }
         books.failed(true, 5);
-        assert_eq!(books.poll_settled(), None, "nobody knows");
-        assert_eq!(books.submit(sale(8, 1, 1), Vec::new(), 6), Submission::Away);
+        assert_eq!(books.poll_settled(5), None, "nobody knows");
+        assert_eq!(books.submit(sale(8, 1, 1), Vec::new(), Vec::new(), 6), Submission::Away);
         let retry_ms = books.next_wake_ms().expect("it is looked up");
         let Some(Work::Resolve(keys)) = books.take_work(retry_ms) else { panic!("not looked up") };
         books.failed(true, retry_ms);
-        assert_eq!(books.poll_settled(), None, "still nobody knows");
+        assert_eq!(books.poll_settled(retry_ms), None, "still nobody knows");
         let retry_ms = books.next_wake_ms().expect("it is looked up again");
         assert!(matches!(books.take_work(retry_ms), Some(Work::Resolve(_))));
         let found = keys.into_iter().filter(|key| stored.deals.contains(key)).collect();
         books.resolved(&found, retry_ms);
-        assert_eq!(books.poll_settled(), Some(Settled { key: id(7), done: was_written }));
+        assert_eq!(books.poll_settled(retry_ms), Some(Settled { key: id(7), done: was_written }));
         let ore = if was_written { 10 } else { 30 };
         assert_eq!(books.balance(ship(1), Commodity::Ore), Some(ore));
         if !was_written {
@@ -345,15 +433,23 @@ fn nothing_is_made_lost_or_done_twice_whatever_the_database_does() {
         let mut told: BTreeMap<Uuid, bool> = BTreeMap::new();
         let mut asked: BTreeSet<Uuid> = BTreeSet::new();
         let mut next_key = 10_000u128;
+        // Which ship was to have what hold under which key.
+        let mut hulls: BTreeMap<Uuid, (u128, i64)> = BTreeMap::new();
         for _life in 0..3 {
             let mut books = Books::new(INTERVAL_MS);
             books.admit(&[], stored.rows());
             let mut open: BTreeSet<Uuid> = BTreeSet::new();
+            let mut holds: BTreeMap<u128, i64> = (1..4).map(|of| (of, 50)).collect();
+            holds.extend(hulls.iter().filter(|(key, _)| stored.deals.contains(key)).map(|(_, hold)| *hold));
             let mut now_ms = 0;
             for _step in 0..random.random_range(5..120) {
                 now_ms += random.random_range(0..120);
-                match random.random_range(0..6) {
-                    0..=2 => books.apply(mining(random.random_range(0..3), random.random_range(1..4), 9), now_ms),
+                match random.random_range(0..8) {
+                    0..=2 => {
+                        let to = random.random_range(1..4);
+                        let order = mining(random.random_range(0..3), to, 9);
+                        books.apply(Move { room: holds[&to], ..order }, now_ms);
+                    }
                     3 => {
                         let wreck = Holder::VOID;
                         let from = ship(random.random_range(1..4));
@@ -362,11 +458,23 @@ fn nothing_is_made_lost_or_done_twice_whatever_the_database_does() {
                             now_ms,
                         );
                     }
-                    _ => {
+                    kind => {
                         next_key += 1;
-                        let order = sale(next_key, random.random_range(1..4), random.random_range(1..12));
+                        let of = random.random_range(1..4);
+                        let (order, rooms) = match kind {
+                            6 => {
+                                let from = 1 + of % 3;
+                                (trade(next_key, from, of, random.random_range(1..12)), room(of, holds[&of]))
+                            }
+                            7 => {
+                                let hold = random.random_range(2..8) * 10;
+                                hulls.insert(id(next_key), (of, hold));
+                                (hull(next_key, of), room(of, hold))
+                            }
+                            _ => (sale(next_key, of, random.random_range(1..12)), Vec::new()),
+                        };
                         asked.insert(order.key);
-                        if books.submit(order, Vec::new(), now_ms) == Submission::Accepted {
+                        if books.submit(order, Vec::new(), rooms, now_ms) == Submission::Accepted {
                             open.insert(id(next_key));
                         }
                     }
@@ -398,10 +506,15 @@ fn nothing_is_made_lost_or_done_twice_whatever_the_database_does() {
                     }
                     None => {}
                 }
-                while let Some(settled) = books.poll_settled() {
+                while let Some(settled) = books.poll_settled(now_ms) {
                     assert!(open.remove(&settled.key), "told once, and only what was asked");
                     assert_eq!(told.insert(settled.key, settled.done), None);
                     assert_eq!(stored.deals.contains(&settled.key), settled.done, "what is told is so");
+                    holds.extend(hulls.get(&settled.key).filter(|_| settled.done).copied());
+                }
+                for (of, hold) in &holds {
+                    let has = books.balance(ship(*of), Commodity::Ore).unwrap_or(0);
+                    assert!(has <= *hold, "seed {seed}: {has} in a hold of {hold}");
                 }
             }
         }
