@@ -85,7 +85,7 @@ fn deal(store: &Store, key: u128, account: Uuid, other: Uuid) {
     };
     let (bargain, answer) = (vec![2, 7], "done".to_owned());
     let deal = Deal { key: Uuid::from_u128(key), account, bargain, answer, tick: 5, postings };
-    assert_eq!(store.submit(deal, Vec::new()), Submission::Accepted);
+    assert_eq!(store.submit(deal, Vec::new(), Vec::new()), Submission::Accepted);
     assert!(wait_for("the deal's end", || store.poll_settled()).done);
 }
 

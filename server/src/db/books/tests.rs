@@ -230,7 +230,7 @@ fn room(of: u128, amount: i64) -> Vec<Room> {
 /// Two ships with 30 units of ore each, in holds of 50, and credits.
 fn two_traders() -> Books {
     let mut books = opened();
-    books.admit([1, 2].map(|trader| (wallet(trader), Commodity::Credits, 5)));
+    books.admit(&[], [1, 2].map(|trader| (wallet(trader), Commodity::Credits, 5)));
     books.apply(mining(1, 1, 30), 0);
     books.apply(mining(2, 2, 30), 0);
     books
@@ -408,7 +408,7 @@ fn who_has_left_is_forgotten_once_all_of_it_is_written_unless_it_came_back() {
 fn who_has_a_part_in_a_deal_is_not_forgotten_before_its_end() {
     let mut books = opened();
     books.admit(&[], [(ship(1), Commodity::Ore, 10), (wallet(1), Commodity::Credits, 7)]);
-    assert_eq!(books.submit(sale(7, 1, 4), Vec::new(), 0), Submission::Accepted);
+    assert_eq!(books.submit(sale(7, 1, 4), Vec::new(), Vec::new(), 0), Submission::Accepted);
     books.leave([wallet(1).id, ship(1).id]);
     books.forget_the_left();
     write(&mut books, 0);
