@@ -1,8 +1,6 @@
 //! Players' sessions: their ships come and go with them, their inputs find the ship's authority.
 
-use crate::{
-    aside::Why, core::Core, handoff::Event, input_log::InputLog, mirror::Holder, seeds, worldgen,
-};
+use crate::{aside::Why, core::Core, handoff::Event, input_log::InputLog, mirror::Holder, seeds, worldgen};
 use bevy::prelude::Resource;
 use bytes::Bytes;
 use sidereal_process::log_limited;

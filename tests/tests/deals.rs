@@ -150,7 +150,7 @@ fn a_trade_that_one_side_cannot_keep_has_no_side() {
 
 /// A station on one side of the border, where the second pilot is docked with 40 ore in a hold of 60 and credits; the
 /// first one is on the other side, with 40 ore. What that one's shard says takes `far_ms` to the server.
-fn at_the_station(far_ms: u64) -> (Cluster, [EntityId; 2]) {
+fn at_the_station(far_ms: u32) -> (Cluster, [EntityId; 2]) {
     let station = EntityRecord {
         radius: STATION_RADIUS,
         hull: u16::MAX,

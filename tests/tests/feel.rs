@@ -424,10 +424,13 @@ fn what_was_drawn_on_through_a_gap_is_made_up_for_without_a_jump() {
     let (mut last, mut leaps) = (LastDrawn::default(), Vec::new());
     let mut due = frames(false);
     for tick in 0..WARM_UP_TICKS + 10 * GAP_EVERY_TICKS {
-        // Nothing arrives.
-        let loss = if tick % GAP_EVERY_TICKS < GAP_TICKS { 1.0 } else { 0.0 };
         for player in &cluster.players {
-            cluster.network.set_conditions_of(&player.handle, link(60, 4, loss));
+            if tick % GAP_EVERY_TICKS < GAP_TICKS {
+                // Nothing arrives.
+                cluster.network.cut(&player.handle);
+            } else {
+                cluster.network.restore(&player.handle);
+            }
         }
         steer(&mut cluster, &mut pilots);
         cluster.tick_in_frames_of(&mut due, |cluster, player| {
