@@ -1,6 +1,7 @@
 //! Hostile players for a server on this machine, to measure what the honest ones notice of them: each logs in, connects
-//! as naia does, and from then on sends packets that are cut, changed, repeated and invented, on every way there is.
-//! Whoever is put out comes again.
+//! as naia does, and from then on sends packets. Half of the players send what is cut, changed, repeated and invented, on
+//! every way there is; whoever is put out for it comes again. The other half stays in: what it sends is well formed, but
+//! without end.
 //!
 //! `cargo run -p sidereal-bots --example hostile -- http://127.0.0.1:7779 20 1000000 60`: the HTTP address, sessions
 //! (1 to 50), packets of all together (at most 5,000,000), seconds (1 to 600).
@@ -105,10 +106,12 @@ struct Session {
     app: App,
     handle: ClientHandle,
     tap: Tap,
+    /// Sends only what is well formed.
+    is_subtle: bool,
 }
 
 impl Session {
-    fn open(network: &ClientNetwork, login: &LoginTicket) -> Self {
+    fn open(network: &ClientNetwork, login: &LoginTicket, is_subtle: bool) -> Self {
         let (handle, socket) = sidereal_client::connect(network, login);
         let credential = Credential { secret: login.ticket.clone(), name: String::new() };
         let tap = Tap::default();
@@ -120,7 +123,7 @@ impl Session {
         app.cleanup();
         let mut client = SystemState::<Client<'_, DefaultClientTag>>::new(app.world_mut());
         client.get_mut(app.world_mut()).connect(socket);
-        Self { app, handle, tap }
+        Self { app, handle, tap, is_subtle }
     }
 
     /// naia's own part, and so many hostile packets.
@@ -135,7 +138,16 @@ impl Session {
     }
 
     fn misbehave(&self, random: &mut Pcg64Mcg) {
+        // A session that has ended takes nothing.
+        let say = |frame: Vec<u8>| drop(self.handle.send_stream(frame.into()));
         match random.random_range(0..10) {
+            0..7 if self.is_subtle => self.tap.with(|tapped| {
+                let again = tapped.history.get(random.random_range(0..MAX_HISTORY));
+                if let (Some(packet), Some(sender)) = (again, &tapped.sender) {
+                    let _ = sender.send(packet);
+                }
+            }),
+            7.. if self.is_subtle => say(asked(random)),
             0..6 => self.tap.with(|tapped| {
                 let packet = spoiled(random, &tapped.history);
                 if let Some(sender) = &tapped.sender {
@@ -143,9 +155,8 @@ impl Session {
                 }
             }),
             6..8 => self.handle.send_lane(bytes(random, 1_100).into()),
-            // A session that has ended takes nothing.
-            8 => drop(self.handle.send_stream(bytes(random, 300).into())),
-            _ => drop(self.handle.send_stream(asked(random).into())),
+            8 => say(bytes(random, 300)),
+            _ => say(asked(random)),
         }
     }
 }
@@ -196,6 +207,7 @@ struct Hostile {
     way_in: Option<Receiver<WayIn>>,
     ask_at: Instant,
     sessions: u64,
+    is_subtle: bool,
 }
 
 impl Hostile {
@@ -216,7 +228,7 @@ impl Hostile {
                 if let Ok(WayIn { session_token, ticket }) = answer {
                     self.token = session_token;
                     if let Ok(login) = ticket {
-                        self.session = Some(Session::open(network, &login));
+                        self.session = Some(Session::open(network, &login, self.is_subtle));
                         self.sessions += 1;
                     }
                 }
@@ -254,8 +266,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     for number in 0..sessions {
         let login = enter(&api, number, until)?;
         let token = login.session_token.clone().ok_or("no session token")?;
-        let session = Some(Session::open(&network, &login));
-        hostile.push(Hostile { token, session, way_in: None, ask_at: Instant::now(), sessions: 1 });
+        let is_subtle = number % 2 == 1;
+        let session = Some(Session::open(&network, &login, is_subtle));
+        hostile.push(Hostile { token, session, way_in: None, ask_at: Instant::now(), sessions: 1, is_subtle });
     }
     let (started, length) = (Instant::now(), Duration::from_secs(seconds).as_secs_f64());
     let (mut sent, mut ticks) = (0, 0u32);

@@ -129,19 +129,6 @@ impl Core<'_, '_> {
         self.journal.loaded(&record, true);
         self.enter_mirror(record, Holder::Server);
     }
-
-    /// Whether a ship may be flown. One that was only held back is given to who comes for it.
-    pub fn may_fly(&mut self, id: EntityId) -> bool {
-        match self.aside.why(id) {
-            None => true,
-            Some(Why::Guilty) => false,
-            Some(Why::Suspect) => {
-                self.aside.kept.remove(&id);
-                self.aside.suspicion.forget(id);
-                true
-            }
-        }
-    }
 }
 
 /// Goes on with what is being found out.
@@ -152,8 +139,11 @@ pub fn tend_aside(mut core: Core<'_, '_>) {
         core.aside.to_come.remove(&id);
         core.set_aside(id, why);
     }
-    let mirror = &core.mirror;
-    let simulated = |id| mirror.get(id).map(|entry| matches!(entry.holder, Holder::Shard(_)));
+    let (mirror, players) = (&core.mirror, &core.players);
+    let simulated = |id| match mirror.get(id) {
+        Some(entry) => Some(matches!(entry.holder, Holder::Shard(_))),
+        None => players.brings_in(id).then_some(false),
+    };
     let verdict = core.aside.suspicion.tick(simulated);
     core.carry_out(verdict);
 }

@@ -156,6 +156,15 @@ impl Players {
         self.by_address.get(address).map(|player| (player.account, player.name.clone()))
     }
 
+    /// Whether a player's session is bringing a ship into the world.
+    pub fn brings_in(&self, ship: EntityId) -> bool {
+        self.by_address.values().any(|player| match &player.ship {
+            Ship::Waiting(record) => record.id == ship,
+            Ship::Admitting(id) => *id == ship,
+            _ => false,
+        })
+    }
+
     /// The shard that was asked to give a ship back whose player did not come in time.
     pub fn asked_for(&self, ship: EntityId) -> Option<ShardId> {
         self.adrift.get(&ship).and_then(|(_, adrift)| adrift.asked)
@@ -217,6 +226,8 @@ impl Core<'_, '_> {
             Ship::Flying(id) => Some(*id),
             _ => None,
         };
+        let is_held_back = matches!(ship, Ship::HeldBack(_));
+        let rewind = self.measured_rewind(&address).unwrap_or(0);
         self.players.by_account.insert(account, address);
         self.players.by_address.insert(
             address,
@@ -225,7 +236,7 @@ impl Core<'_, '_> {
                 name,
                 ship,
                 boarding: 0,
-                rewind: 0,
+                rewind,
                 inputs: InputLog::default(),
                 own_states: Vec::new(),
                 own_tick: SimTick(0),
@@ -238,6 +249,9 @@ impl Core<'_, '_> {
         self.notify(&address, ToPlayer::Welcome(welcome));
         if let Some(id) = in_the_world {
             self.take_helm(account, id);
+        }
+        if is_held_back {
+            self.tell(account, HELD_BACK);
         }
     }
 
@@ -306,6 +320,7 @@ impl Core<'_, '_> {
         let Some(player) = self.end_session(address, reason) else { return };
         let waiting = match &player.ship {
             Ship::Waiting(record) => Some(record.id),
+            Ship::HeldBack(id) => Some(*id),
             _ => None,
         };
         self.account_left(player.account, waiting);
@@ -326,11 +341,19 @@ impl Core<'_, '_> {
             .map(|player| player.account);
         let Some(account) = found else { return };
         match record {
-            Some(record) if !self.may_fly(record.id) => {
-                self.tell(account, SET_ASIDE);
-                self.new_ship(account);
-            }
-            Some(record) => self.board(account, record),
+            Some(record) => match self.aside.why(record.id) {
+                None => self.board(account, record),
+                Some(Why::Guilty) => {
+                    self.tell(account, SET_ASIDE);
+                    self.new_ship(account);
+                }
+                Some(Why::Suspect) => {
+                    if let Some(player) = self.players.of_mut(account) {
+                        player.ship = Ship::HeldBack(record.id);
+                    }
+                    self.tell(account, HELD_BACK);
+                }
+            },
             None => self.new_ship(account),
         }
     }
@@ -341,7 +364,9 @@ impl Core<'_, '_> {
         let id = record.id;
         self.players.adrift.remove(&id);
         let Some(owner) = record.owner else { return };
-        let Some(player) = self.players.of_mut(owner) else { return };
+        let Some(player) = self.players.of_mut(owner) else {
+            return self.account_left(owner, Some(id));
+        };
         if !matches!(player.ship, Ship::Flying(own) | Ship::Admitting(own) | Ship::Returning(own) if own == id) {
             return;
         }

@@ -22,7 +22,10 @@ use sidereal_protocol::{
     sector::SectorId,
     tick::SimTick,
 };
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
 use tracing::{info, warn};
 
 /// One connected shard.
@@ -110,16 +113,23 @@ impl Core<'_, '_> {
         let Some(gone) = self.shards.by_id.remove(&shard) else { return };
         let lost = self.leases.table.lose_shard(shard);
         self.transfer(Event::ShardLost(shard));
-        let mut orphans = Vec::new();
         let mut net_ids = Vec::new();
+        // What it was shown beside its own was in the same simulation.
+        let shown: BTreeSet<SectorId> =
+            lost.iter().flat_map(|block| block.sectors()).flat_map(SectorId::neighbourhood).collect();
+        let mut suspects = Vec::new();
         for (id, entry) in self.mirror.iter_mut() {
-            if entry.holder == Holder::Shard(shard) {
+            let is_its = entry.holder == Holder::Shard(shard);
+            if is_its || shown.contains(&entry.record.sector) {
+                suspects.push(id);
+            }
+            if is_its {
                 entry.holder = Holder::Server;
                 entry.dirty = true;
                 net_ids.push(entry.record.net_id);
-                orphans.push(id);
             }
         }
+        let orphans = net_ids.len();
         for net_id in net_ids {
             self.motion.set_authority(net_id, None);
         }
@@ -129,10 +139,10 @@ impl Core<'_, '_> {
             info!(%shard, name = %gone.name, "shard left, drained");
         } else {
             self.tally.shards_lost += 1;
-            warn!(%shard, name = %gone.name, %reason, blocks = lost.len(), orphans = orphans.len(), "shard lost");
+            warn!(%shard, name = %gone.name, %reason, blocks = lost.len(), orphans, "shard lost");
         }
         if let Some(at) = gone.crashed {
-            self.shard_crashed(shard, at, orphans);
+            self.shard_crashed(shard, at, suspects);
         }
     }
 

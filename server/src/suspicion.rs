@@ -32,7 +32,7 @@ const MAX_CRASHES: usize = 16;
 pub struct Crash {
     /// The entity that it was at, if it could say.
     pub at: Option<EntityId>,
-    /// What it had the authority of.
+    /// What it simulated, and what it was shown of its neighbours': that is in the same step of physics.
     pub held: BTreeSet<EntityId>,
 }
 
@@ -54,6 +54,15 @@ struct Trial {
     free: Vec<EntityId>,
     /// How long those that are free have been simulated.
     simulated_ticks: u64,
+    absences: Absences,
+}
+
+/// Suspects that leave the world during a trial and may come back: players' ships.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+struct Absences {
+    ships: BTreeSet<EntityId>,
+    /// One has left. Whoever remains at the end is not found guilty for want of others.
+    any: bool,
 }
 
 /// The crashes of late, and what they say.
@@ -64,7 +73,7 @@ pub struct Suspicion {
 }
 
 impl Suspicion {
-    /// A shard has failed. `rank` orders suspects: those of a lower one are held back first.
+    /// A shard has failed. `rank` orders suspects: those of a lower one are held back first; above 0 are players' ships.
     pub fn crashed(&mut self, now: SimTick, crash: Crash, rank: impl Fn(EntityId) -> u8) -> Verdict {
         self.crashes.retain(|(when, _)| now.since(*when) <= WINDOW_TICKS);
         if let Some(id) = crash.at {
@@ -82,7 +91,12 @@ impl Suspicion {
                 self.trial = Some(trial);
                 return Verdict::default();
             }
-            let mut verdict = self.try_again(suspects, true);
+            if suspects.len() == 1 && trial.absences.any {
+                // It may have been the one that is gone: all that is known is this failure.
+                self.remember(now, crash);
+                return Verdict { freed: trial.held_back, ..Verdict::default() };
+            }
+            let mut verdict = self.try_again(suspects, true, trial.absences);
             verdict.freed.extend(trial.held_back);
             return verdict;
         }
@@ -97,14 +111,16 @@ impl Suspicion {
         };
         self.crashes.retain(|(_, earlier)| earlier.at.is_some());
         suspects.sort_by_key(|id| (rank(*id), *id));
-        self.try_again(suspects, true)
+        let ships = suspects.iter().copied().filter(|id| rank(*id) > 0).collect();
+        self.try_again(suspects, true, Absences { ships, any: false })
     }
 
     /// A tick has passed. `simulated` tells whether a shard has an entity now, and `None` when it is no more.
     pub fn tick(&mut self, simulated: impl Fn(EntityId) -> Option<bool>) -> Verdict {
         let Some(trial) = &mut self.trial else { return Verdict::default() };
         // What was destroyed or has left proves nothing; it may have taken the fault with it.
-        trial.free.retain(|id| simulated(*id).is_some());
+        let gone: Vec<EntityId> = trial.free.extract_if(.., |id| simulated(*id).is_none()).collect();
+        trial.absences.any |= gone.iter().any(|id| trial.absences.ships.contains(id));
         if trial.free.iter().any(|id| simulated(*id) == Some(false)) {
             return Verdict::default();
         }
@@ -113,30 +129,24 @@ impl Suspicion {
             return Verdict::default();
         }
         let suspects = std::mem::take(&mut trial.held_back);
+        let absences = std::mem::take(&mut trial.absences);
         self.trial = None;
         // They were held back until now; the half that stays so is not told again.
-        let verdict = self.try_again(suspects.clone(), false);
+        let verdict = self.try_again(suspects.clone(), false, absences);
         Verdict {
             freed: suspects.into_iter().filter(|id| !verdict.held_back.contains(id)).collect(),
             ..Verdict::default()
         }
     }
 
-    /// An entity is no longer held back, for whatever reason.
-    pub fn forget(&mut self, id: EntityId) {
-        if let Some(trial) = &mut self.trial {
-            trial.held_back.retain(|other| *other != id);
-        }
-    }
-
     /// Halves the suspects. Of one alone: guilty if a shard has just failed with it, else it is let go to see.
-    fn try_again(&mut self, mut suspects: Vec<EntityId>, has_crashed: bool) -> Verdict {
+    fn try_again(&mut self, mut suspects: Vec<EntityId>, has_crashed: bool, absences: Absences) -> Verdict {
         match suspects.as_slice() {
             [] => Verdict::default(),
             [only] if has_crashed => Verdict { guilty: vec![*only], ..Verdict::default() },
             _ => {
                 let free = suspects.split_off(suspects.len() / 2);
-                self.trial = Some(Trial { held_back: suspects.clone(), free, simulated_ticks: 0 });
+                self.trial = Some(Trial { held_back: suspects.clone(), free, simulated_ticks: 0, absences });
                 Verdict { held_back: suspects, ..Verdict::default() }
             }
         }
@@ -248,6 +258,19 @@ mod tests {
             guilty.extend(verdict.guilty);
         }
         (guilty, away, crashes)
+    }
+
+    #[test]
+    fn nobody_is_guilty_for_want_of_a_ship_that_has_left() {
+        let mut suspicion = Suspicion::default();
+        let ships = |_| 1;
+        suspicion.crashed(SimTick(1), unnamed(0..3), ships);
+        assert_eq!(suspicion.crashed(SimTick(2), unnamed(0..3), ships).held_back, vec![id(0)]);
+        assert_eq!(suspicion.tick(|other| (other != id(2)).then_some(true)), Verdict::default());
+        let freed = Verdict { freed: vec![id(0)], ..Verdict::default() };
+        assert_eq!(suspicion.crashed(SimTick(3), unnamed(1..2), ships), freed);
+        // The next failure is the second one of a new search.
+        assert_eq!(suspicion.crashed(SimTick(4), unnamed(1..2), ships).guilty, vec![id(1)]);
     }
 
     #[test]

@@ -160,6 +160,38 @@ fn a_fault_that_names_nobody_is_found_by_halves() {
 }
 
 #[test]
+fn who_comes_back_to_a_ship_that_is_held_back_waits_for_it() {
+    let mut cluster = rocks(65, 2);
+    let mut pilots = ["ada", "bob"].map(|name| cluster.join_and_fly(name));
+    for (pilot, x) in pilots.into_iter().zip([250.0, 350.0]) {
+        let ship = cluster.ship_of(pilot).expect("flying");
+        cluster.place(ship, FlightState { position: DVec2::new(x, 640.0), ..FlightState::default() });
+    }
+    // Of the last two suspects the one with the lesser id is held back first.
+    pilots.sort_by_key(|pilot| cluster.ship_of(*pilot));
+    let [ship, other] = pilots.map(|pilot| cluster.ship_of(pilot).expect("flying"));
+    poison(ship, Place::Amidst);
+    let rounds = 2 + ROCKS.ilog2() as u64;
+    cluster.until("it is held back", rounds * (TRIAL_TICKS + 200), |cluster| {
+        aside(cluster).why(ship) == Some(Why::Suspect)
+    });
+    cluster.rejoin(pilots[0]);
+    cluster.ticks(TRIAL_TICKS / 3);
+    assert_eq!(aside(&cluster).why(ship), Some(Why::Suspect));
+    assert_ne!(*cluster.session(pilots[0]), SessionState::InSpace);
+    cluster.until("it is found", 3 * (TRIAL_TICKS + 200), |cluster| {
+        // A client waits 30 s for a ship, and then tries again.
+        if cluster.session(pilots[0]).is_over() {
+            cluster.rejoin(pilots[0]);
+        }
+        aside(cluster).why(ship) == Some(Why::Guilty)
+    });
+    assert_eq!(aside(&cluster).why(other), None, "nobody else is taken for it");
+    assert_eq!(cluster.ship_of(pilots[1]), Some(other));
+    cure(ship);
+}
+
+#[test]
 fn shards_that_die_without_such_words_cost_nobody_anything() {
     let mut cluster = rocks(64, 3);
     let everybody = mirrored(&cluster);

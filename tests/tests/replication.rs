@@ -306,3 +306,34 @@ fn as_many_comings_and_goings_as_there_are() {
         );
     }
 }
+
+/// How long it takes from an entity's coming into view until the peer has it, over a way of 30 ± 5 ms.
+#[test]
+#[ignore = "figures: cargo test -p sidereal-tests --features test-clock --test replication -- --ignored --nocapture figures"]
+fn figures() {
+    for loss in [0.0, 0.02, 0.1] {
+        let mut pair = Pair::new(3, LinkConditions { latency_ms: 30, jitter_ms: 5, loss, ..LinkConditions::default() });
+        let (mut waiting, mut delays): (Vec<(u32, u64)>, Vec<u64>) = (Vec::new(), Vec::new());
+        for number in 0..2_000 {
+            let entity = pair.spawn(number);
+            pair.show(entity);
+            waiting.push((number, pair.now_ms));
+            for _ in 0..3 {
+                pair.step();
+                let (seen, now_ms) = (pair.seen(), pair.now_ms);
+                delays.extend(waiting.extract_if(.., |(x, _)| seen.contains(x)).map(|(_, since)| now_ms - since));
+            }
+        }
+        delays.sort_unstable();
+        let at = |share: f64| delays[((delays.len() - 1) as f64 * share) as usize];
+        println!(
+            "loss {loss}: {} of 2000 came; p50 {} ms, p95 {} ms, p99 {} ms, last {} ms",
+            delays.len(),
+            at(0.5),
+            at(0.95),
+            at(0.99),
+            at(1.0)
+        );
+        assert!(delays.len() >= 1_990);
+    }
+}
