@@ -139,15 +139,22 @@ impl Session {
 
     fn misbehave(&self, random: &mut Pcg64Mcg) {
         // A session that has ended takes nothing.
-        let say = |frame: Vec<u8>| drop(self.handle.send_stream(frame.into()));
-        match random.random_range(0..10) {
-            0..7 if self.is_subtle => self.tap.with(|tapped| {
+        let say = |frame: Vec<u8>| {
+            let _ = self.handle.send_stream(frame.into());
+        };
+        let choice = random.random_range(0..10);
+        if self.is_subtle {
+            if choice >= 7 {
+                return say(asked(random));
+            }
+            return self.tap.with(|tapped| {
                 let again = tapped.history.get(random.random_range(0..MAX_HISTORY));
                 if let (Some(packet), Some(sender)) = (again, &tapped.sender) {
                     let _ = sender.send(packet);
                 }
-            }),
-            7.. if self.is_subtle => say(asked(random)),
+            });
+        }
+        match choice {
             0..6 => self.tap.with(|tapped| {
                 let packet = spoiled(random, &tapped.history);
                 if let Some(sender) = &tapped.sender {
