@@ -38,8 +38,9 @@ export async function startWorld(...flags) {
   const folder = mkdtempSync(join(tmpdir(), "sidereal-page-"));
   const world = spawn(
     join(programs, "sidereal-launcher"),
-    ["--headless", "--fresh", "--web-dir", webDir, "--data", folder, "--player-port", "0", "--shard-port", "0", "--http-port", "0"].concat(flags),
-    { stdio: ["ignore", "pipe", "pipe"] },
+    ["--headless", "--fresh", "--web-dir", webDir, "--data", folder, "--player-port", "0", "--shard-port", "0", "--http-port", "0", "--ops-port", "0"].concat(flags),
+    // The deals, which the log leaves out else.
+    { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, RUST_LOG: "info,sidereal_server::deals=debug" } },
   );
   const ended = new Promise((resolve) => world.once("exit", resolve));
   const said = [];
