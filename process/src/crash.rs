@@ -13,6 +13,7 @@ use std::{
     io::Write,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
+    sync::{Mutex, MutexGuard, PoisonError},
     task::Poll,
 };
 
@@ -25,6 +26,10 @@ thread_local! {
     static CONTAINED: Cell<u32> = const { Cell::new(0) };
 }
 
+/// Held by whoever tells of a panic, and kept until the process is gone by whoever ends it: of two threads that panic
+/// at once the first one's reason is the log's last line.
+static TELLING: Mutex<()> = Mutex::new(());
+
 /// From now on a panic in any thread that nobody contains ends this process at once with [`CRASHED`]. The log has the
 /// panic as always, and as its last line `program: crashed in the thread ... at ...: reason`. Nothing is written or
 /// flushed any more: a process of which a part has failed may not be believed, so it leaves behind what one that was
@@ -32,23 +37,34 @@ thread_local! {
 pub fn end_on_panic(program: &'static str) {
     let tell = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
+        let telling = lock_telling();
         tell(panic);
         // While a thread ends, its locals may be gone: nothing of it is contained then.
         if CONTAINED.try_with(Cell::get).unwrap_or(0) > 0 {
             return;
         }
         let place = panic.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
-        end(program, &format!("at {place}: {}", reason(panic.payload())));
+        end_telling(telling, program, &format!("at {place}: {}", reason(panic.payload())));
     }));
 }
 
 /// Ends this process as a panic does. For what was contained and turns out to be more than one session's.
 pub fn end(program: &str, reason: &str) -> ! {
+    end_telling(lock_telling(), program, reason)
+}
+
+fn lock_telling() -> MutexGuard<'static, ()> {
+    TELLING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn end_telling(_telling: MutexGuard<'static, ()>, program: &str, reason: &str) -> ! {
     let thread = std::thread::current();
     let name = thread.name().unwrap_or("without a name");
     let line = format!("{program}: crashed in the thread {name} {reason}").replace('\n', " ");
+    // Kept locked, so that no other thread's log comes after this line.
+    let mut log = std::io::stderr().lock();
     // A log that cannot be written does not keep the process alive.
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = writeln!(log, "{line}");
     std::process::exit(i32::from(CRASHED))
 }
 

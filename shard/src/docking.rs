@@ -251,6 +251,8 @@ pub(crate) fn settle(world: &mut World, key: DealKey, ship: EntityId, done: bool
 /// comes back. What no record holds is kept.
 fn become_record(world: &mut World, after: &EntityRecord) {
     let Some(entity) = world.resource::<Registry>().get(after.id) else { return };
+    #[cfg(feature = "journal")]
+    crate::journal::expect_remade(world, entity);
     let Some(old) = world.entity_mut(entity).take::<Owned>() else { return };
     let (body, new, flight) = own_body(after);
     let owned = Owned { docked: new.docked, ..old };

@@ -47,6 +47,18 @@ pub enum Event {
         /// Hull points.
         hull: u16,
     },
+    /// A deal at a station has given it another hull, or repaired it, or taken it in or let it out: it stays this
+    /// shard's, under the same epoch.
+    Remade {
+        /// Whom it concerns.
+        id: EntityId,
+        /// Under which epoch.
+        epoch: u64,
+        /// Hull points before.
+        before: u16,
+        /// Hull points now.
+        hull: u16,
+    },
     /// It was hit.
     Damaged {
         /// Whom it concerns.
@@ -80,6 +92,8 @@ pub enum Event {
 pub struct Journal {
     events: Vec<Event>,
     overfull: bool,
+    /// Whose body is taken away only to be put back changed, and the hull points that it had.
+    remaking: Option<(EntityId, u16)>,
 }
 
 impl Journal {
@@ -109,6 +123,13 @@ impl Journal {
     }
 }
 
+/// An own body is about to be taken away and put back changed: no end and no beginning.
+pub(crate) fn expect_remade(world: &mut World, entity: Entity) {
+    let Ok((body, _)) = world.query::<(&Body, &Owned)>().get(world, entity) else { return };
+    let remaking = (body.id, body.hull);
+    world.resource_mut::<Journal>().remaking = Some(remaking);
+}
+
 /// Writes the diary.
 pub(crate) struct JournalPlugin;
 
@@ -123,6 +144,10 @@ impl Plugin for JournalPlugin {
 
 fn begin(added: On<Add, Owned>, bodies: Query<(&Body, &Owned)>, mut journal: ResMut<Journal>) {
     let Ok((body, owned)) = bodies.get(added.entity) else { return };
+    if let Some((_, before)) = journal.remaking.take_if(|(id, _)| *id == body.id) {
+        journal.push(Event::Remade { id: body.id, epoch: owned.epoch, before, hull: body.hull });
+        return;
+    }
     let (boarding, inputs) = owned
         .hands
         .as_ref()
@@ -133,6 +158,9 @@ fn begin(added: On<Add, Owned>, bodies: Query<(&Body, &Owned)>, mut journal: Res
 fn end(removed: On<Remove, Owned>, mut bodies: Query<(&Body, &mut Owned)>, mut journal: ResMut<Journal>) {
     let Ok((body, mut owned)) = bodies.get_mut(removed.entity) else { return };
     take_inputs(body, &mut owned, &mut journal);
+    if journal.remaking.is_some_and(|(id, _)| id == body.id) {
+        return;
+    }
     journal.push(Event::Ended { id: body.id, epoch: owned.epoch, hull: body.hull });
 }
 

@@ -15,7 +15,8 @@ use crate::{
 use bevy::{platform::collections::HashMap, prelude::*};
 use bytes::Bytes;
 use naia_bevy_client::{
-    AppRegisterComponentEvents, Client, ClientConfig, DefaultClientTag, DefaultPlugin, HandleWorldEvents, WorldUpdate,
+    AppRegisterComponentEvents, Client, ClientConfig, DefaultClientTag, DefaultPlugin, HandleWorldEvents,
+    JitterBufferType, WorldUpdate,
     events::{
         ClientTickEvent, ConnectEvent, DespawnEntityEvent, DisconnectEvent, InsertComponentEvent, RejectEvent,
         UpdateComponentEvent,
@@ -191,8 +192,14 @@ impl Plugin for LinkPlugin {
 }
 
 fn client_config() -> ClientConfig {
-    let mut config =
-        ClientConfig { handshake_pings: HANDSHAKE_PINGS, send_handshake_interval: HANDSHAKE_INTERVAL, ..default() };
+    let mut config = ClientConfig {
+        handshake_pings: HANDSHAKE_PINGS,
+        send_handshake_interval: HANDSHAKE_INTERVAL,
+        // naia's buffer would put packets of several ticks, which came late together, into one update again: a spawn and
+        // its despawn, on which it panics.
+        jitter_buffer: JitterBufferType::Bypass,
+        ..default()
+    };
     config.connection.bandwidth.target_bytes_per_sec = NAIA_BYTES_PER_SECOND;
     config
 }

@@ -249,6 +249,17 @@ fn a_hull_that_a_handoff_heals_is_seen() {
 }
 
 #[test]
+fn a_repair_by_a_shard_that_does_not_have_it_or_knows_other_points_is_seen() {
+    for (later, fewer) in [(1, 0), (0, 1)] {
+        let (mut cluster, ship) = well();
+        let record = record_in_mirror(&cluster, ship);
+        let (epoch, before) = (record.epoch + later, record.hull - fewer);
+        shard_says(&mut cluster, ship, ShardEvent::Remade { id: ship, epoch, before, hull: record.hull });
+        assert_names(&fault(&mut cluster), "remade at shard");
+    }
+}
+
+#[test]
 fn an_impact_that_is_felt_twice_is_seen() {
     let (mut cluster, ship) = well();
     let record = record_in_mirror(&cluster, ship);

@@ -24,12 +24,16 @@ use std::{
     net::{SocketAddr, UdpSocket},
     path::Path,
     process::Command,
+    sync::{Arc, Barrier},
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
 
 /// What the program is and its flags, with lines between them; not there in the test itself.
 const FLAGS: &str = "TEST_PROGRAM_FLAGS";
+
+/// A program whose threads all panic at once, while another writes the log.
+const CROWD: &str = "crowd";
 
 const SECRET: &str = "a secret that only the shards of this test know";
 
@@ -62,6 +66,22 @@ fn run(flags: &str) {
             let options = ConnectOptions::new(arguments.server, PeerKind::Shard, hash, PROTOCOL_VERSION);
             let config = ShardConfig::from(&arguments);
             session::run(&config, || network.connector(options.clone()), &stop);
+        }
+        CROWD => {
+            crash::end_on_panic(CROWD);
+            let together = Arc::new(Barrier::new(8));
+            for number in 0..8 {
+                let (name, together) = (format!("{number}-of-many"), Arc::clone(&together));
+                let one = std::thread::Builder::new().name(name).spawn(move || {
+                    together.wait();
+                    panic!("planted in {CROWD}");
+                });
+                one.expect("a thread");
+            }
+            for _ in 0..10_000 {
+                eprintln!("the log goes on");
+                std::thread::sleep(Duration::from_millis(1));
+            }
         }
         other => unreachable!("{other}"),
     }
@@ -167,6 +187,13 @@ fn assert_crashed(process: Process, program: &str, thread: &str, fault: &str) {
     let planted = format!("planted in {fault}");
     assert!(name.is_some_and(|name| name.ends_with(thread)) && line.ends_with(&planted), "{ended:#?}");
     assert_eq!(ended.code, Some(i32::from(CRASHED)), "{ended:#?}");
+}
+
+#[test]
+fn of_many_panics_at_once_the_first_is_the_last_line_of_the_log() {
+    for _ in 0..10 {
+        assert_crashed(start(CROWD, &[], CROWD), CROWD, "-of-many", CROWD);
+    }
 }
 
 #[test]

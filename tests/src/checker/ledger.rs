@@ -37,6 +37,8 @@ pub enum Reason {
     Loaded,
     /// It was hit.
     Damage,
+    /// Repaired, or exchanged for another hull.
+    Bought,
     /// What was left when it was destroyed: a missile that goes off has its hull still.
     Destroyed,
     /// It went into the database.
@@ -212,6 +214,19 @@ impl Ledger {
                         account.balance
                     ));
                 }
+                Ok(())
+            }
+            ShardEvent::Remade { id, epoch, before, hull } => {
+                let Some(account) = self.open.get_mut(&id) else { return Ok(()) };
+                if (account.epoch, account.shard) != (epoch, Some(shard)) || account.balance != amounts(before) {
+                    return Err(format!(
+                        "{id}: remade at shard {shard} under epoch {epoch} with {:?}, the books say {account:?}",
+                        amounts(before)
+                    ));
+                }
+                account.set(step, amounts(hull));
+                self.post(Reason::Bought, amounts(before), -1);
+                self.post(Reason::Bought, amounts(hull), 1);
                 Ok(())
             }
             ShardEvent::Damaged { id, epoch, before, amount, cause } => {
