@@ -23,6 +23,7 @@ pub mod messages;
 pub mod motion;
 pub mod own_state;
 pub mod playback;
+pub mod precision;
 pub mod record;
 pub mod schema;
 pub mod secret;

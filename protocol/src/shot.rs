@@ -2,7 +2,7 @@
 
 use crate::{
     ids::NetId,
-    motion::{POSITION, VELOCITY},
+    precision::{POSITION, VELOCITY},
     sector::SectorId,
     tick::{SimTick, TICK_SECONDS},
 };

@@ -24,7 +24,7 @@ use sidereal_protocol::{
     economy::beam_damage,
     flight::MAX_SPEED,
     ids::NetId,
-    motion::POSITION,
+    precision::POSITION,
     record::{EntityKind, Pilot},
     sector::SectorId,
     shot::{BEAM_INTERVAL_TICKS, BEAM_RANGE, Beam, MAX_REWIND_TICKS, SHOT_REPEATS, ShotId},

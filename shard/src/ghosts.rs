@@ -20,7 +20,8 @@ use bevy::{math::DVec2, prelude::*};
 use sidereal_protocol::{
     flight::{FlightState, HullKind, MAX_SPEED},
     ids::{EntityId, NetId},
-    motion::{SectorUpdate, VELOCITY},
+    motion::SectorUpdate,
+    precision::VELOCITY,
     tick::{SimTick, TICK_HZ, TICK_SECONDS},
 };
 use std::collections::BTreeMap;

@@ -18,8 +18,9 @@ use bevy::prelude::*;
 use sidereal_protocol::{
     control::ToServer,
     flight::{Controls, FlightState},
-    motion::{self, EngineGlow, Motion, SectorNews, encode_sector_update},
+    motion::{EngineGlow, Motion, SectorNews, encode_sector_update},
     own_state::{OwnState, encode_own_states},
+    precision,
     sector::SectorId,
     shot::{Beam, Shot, ShotHit},
     tick::TICK_HZ,
@@ -96,10 +97,10 @@ fn glow(helm: Option<&Helm>, owned: &Owned) -> EngineGlow {
 fn differs(sent: &Motion, now: &Motion) -> bool {
     let (one, other): (&FlightState, &FlightState) = (&sent.state, &now.state);
     sent.glow != now.glow
-        || (one.position - other.position).abs().max_element() > motion::POSITION.error_bound()
-        || (one.velocity - other.velocity).abs().max_element() > motion::VELOCITY.error_bound()
-        || (one.angle - other.angle).abs() > motion::ANGLE.error_bound()
-        || (one.angular_velocity - other.angular_velocity).abs() > motion::ANGULAR_VELOCITY.error_bound()
+        || (one.position - other.position).abs().max_element() > precision::POSITION.error_bound()
+        || (one.velocity - other.velocity).abs().max_element() > precision::VELOCITY.error_bound()
+        || (one.angle - other.angle).abs() > precision::ANGLE.error_bound()
+        || (one.angular_velocity - other.angular_velocity).abs() > precision::ANGULAR_VELOCITY.error_bound()
 }
 
 /// Sends the exact state of every ship with a pilot.

@@ -23,7 +23,7 @@ use sidereal_protocol::{
     control::{GhostImpact, ImpactCause, ToServer},
     economy::fire_interval_ticks,
     flight::{Controls, FlightState, HullKind, MAX_SPEED},
-    motion::POSITION,
+    precision::POSITION,
     sector::SectorId,
     shot::{BULLET_DAMAGE, BULLET_LIFE_TICKS, BULLET_SPEED, SHOT_REPEATS, Shot, ShotHit, ShotId},
     tick::SimTick,

@@ -15,7 +15,6 @@ use tokio::sync::Notify;
 
 use crate::acks::HEARTBEAT_BYTES;
 use crate::limits::Limits;
-use crate::session::{Inbound, Session};
 use crate::stats::TrafficCounters;
 use crate::waker::Waker;
 
@@ -24,30 +23,60 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-pub(crate) struct Hub {
+/// What can be read from a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Inbound {
+    Naia,
+    Lane,
+    Stream,
+    Closed,
+}
+
+/// A session, as far as a hub's lists go.
+pub(crate) trait Listed {
+    /// What naia and the game know it by.
+    fn address(&self) -> SocketAddr;
+    /// The next item of one way, and whether there are more.
+    fn pop(self: &Arc<Self>, way: Inbound) -> (Option<Bytes>, bool);
+    /// The next heartbeat that tells naia what was delivered, and whether there are more.
+    fn next_heartbeat(&self) -> (Option<[u8; HEARTBEAT_BYTES]>, bool);
+}
+
+pub(crate) struct Hub<S> {
     pub(crate) limits: Limits,
     pub(crate) counters: Arc<TrafficCounters>,
     pub(crate) waker: Waker,
     /// Tells the network thread that [`Hub::take_dirty`] has something.
     pub(crate) flush_wake: Notify,
-    ready: Mutex<Ready>,
+    ready: Mutex<Ready<S>>,
     /// Those whose naia packets naia is to be told to be delivered.
-    unacknowledged: Mutex<VecDeque<Arc<Session>>>,
-    dirty: Mutex<Vec<Arc<Session>>>,
+    unacknowledged: Mutex<VecDeque<Arc<S>>>,
+    dirty: Mutex<Vec<Arc<S>>>,
     inbound_datagrams: AtomicUsize,
 }
 
-#[derive(Default)]
-struct Ready {
+struct Ready<S> {
     auth: VecDeque<(SocketAddr, Bytes)>,
-    naia: VecDeque<Arc<Session>>,
-    lane: VecDeque<Arc<Session>>,
-    stream: VecDeque<Arc<Session>>,
-    closed: VecDeque<Arc<Session>>,
+    naia: VecDeque<Arc<S>>,
+    lane: VecDeque<Arc<S>>,
+    stream: VecDeque<Arc<S>>,
+    closed: VecDeque<Arc<S>>,
 }
 
-impl Ready {
-    fn list(&mut self, way: Inbound) -> &mut VecDeque<Arc<Session>> {
+impl<S> Default for Ready<S> {
+    fn default() -> Self {
+        Self {
+            auth: VecDeque::new(),
+            naia: VecDeque::new(),
+            lane: VecDeque::new(),
+            stream: VecDeque::new(),
+            closed: VecDeque::new(),
+        }
+    }
+}
+
+impl<S> Ready<S> {
+    fn list(&mut self, way: Inbound) -> &mut VecDeque<Arc<S>> {
         match way {
             Inbound::Naia => &mut self.naia,
             Inbound::Lane => &mut self.lane,
@@ -57,7 +86,7 @@ impl Ready {
     }
 }
 
-impl Hub {
+impl<S: Listed> Hub<S> {
     pub(crate) fn new(limits: Limits) -> Arc<Self> {
         Self::sharing(limits, Arc::default(), Waker::new())
     }
@@ -95,7 +124,7 @@ impl Hub {
     }
 
     /// Puts a session into the list of those with something to read.
-    pub(crate) fn mark_ready(&self, session: Arc<Session>, way: Inbound) {
+    pub(crate) fn mark_ready(&self, session: Arc<S>, way: Inbound) {
         lock(&self.ready).list(way).push_back(session);
         self.waker.wake();
     }
@@ -115,7 +144,7 @@ impl Hub {
         loop {
             let session = lock(&self.ready).list(way).pop_front()?;
             let (item, more) = session.pop(way);
-            let address = session.address;
+            let address = session.address();
             if more {
                 lock(&self.ready).list(way).push_back(session);
             }
@@ -126,7 +155,7 @@ impl Hub {
     }
 
     /// naia is to be told that a session's packets were delivered.
-    pub(crate) fn mark_unacknowledged(&self, session: Arc<Session>) {
+    pub(crate) fn mark_unacknowledged(&self, session: Arc<S>) {
         lock(&self.unacknowledged).push_back(session);
     }
 
@@ -135,7 +164,7 @@ impl Hub {
         loop {
             let session = lock(&self.unacknowledged).pop_front()?;
             let (heartbeat, more) = session.next_heartbeat();
-            let address = session.address;
+            let address = session.address();
             if more {
                 lock(&self.unacknowledged).push_front(session);
             }
@@ -146,13 +175,13 @@ impl Hub {
     }
 
     /// The next session that ended and whose stream was read to its end.
-    pub(crate) fn pop_closed(&self) -> Option<Arc<Session>> {
+    pub(crate) fn pop_closed(&self) -> Option<Arc<S>> {
         lock(&self.ready).closed.pop_front()
     }
 
     // Outbound.
 
-    pub(crate) fn mark_dirty(&self, session: Arc<Session>) {
+    pub(crate) fn mark_dirty(&self, session: Arc<S>) {
         lock(&self.dirty).push(session);
     }
 
@@ -162,7 +191,7 @@ impl Hub {
     }
 
     /// The sessions with something to send, in the order in which they first had it.
-    pub(crate) fn take_dirty(&self) -> Vec<Arc<Session>> {
+    pub(crate) fn take_dirty(&self) -> Vec<Arc<S>> {
         std::mem::take(&mut *lock(&self.dirty))
     }
 

@@ -37,6 +37,8 @@ pub mod limits;
 mod link;
 #[cfg(not(target_family = "wasm"))]
 pub mod memory;
+#[cfg(not(target_family = "wasm"))]
+mod quic;
 #[cfg_attr(target_family = "wasm", allow(dead_code))]
 mod rate;
 #[cfg(not(target_family = "wasm"))]

@@ -13,17 +13,16 @@ use std::pin::pin;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use sidereal_process::crash::{contain_task, fault_point};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use wtransport::error::ConnectionError;
 use wtransport::{Connection, RecvStream, SendStream, VarInt, quinn};
 
-use crate::hub::Hub;
 use crate::limits::Limits;
-use crate::session::{End, Next, OutDatagram, Session};
-use crate::wire::{Frame, MAX_FRAME_BODY_BYTES, Malformed, clean_reason, framed};
+use crate::session::{End, Hub, Next, Session};
+use crate::wire::{Frame, MAX_FRAME_BODY_BYTES, Malformed, OutDatagram, clean_reason, framed};
 use crate::{PeerKind, wire};
 
 /// Close code of a session that ended as it should.
@@ -91,57 +90,6 @@ pub(crate) fn udp_socket(addr: SocketAddr, limits: &Limits) -> std::io::Result<s
     Ok(socket.into())
 }
 
-/// Where a session's datagrams go.
-pub(crate) struct QuicLink {
-    connection: quinn::Connection,
-    /// The WebTransport session's id, which stands in front of every datagram.
-    session_header: Bytes,
-}
-
-impl QuicLink {
-    pub(crate) fn new(connection: &Connection) -> Self {
-        let mut header = BytesMut::new();
-        // HTTP/3 datagrams start with the id of the session's stream divided by four (RFC 9297).
-        put_varint(&mut header, connection.session_id().into_u64() / 4);
-        Self { connection: connection.quic_connection().clone(), session_header: header.freeze() }
-    }
-
-    pub(crate) fn remote_address(&self) -> SocketAddr {
-        self.connection.remote_address()
-    }
-
-    pub(crate) fn round_trip(&self) -> Duration {
-        self.connection.rtt()
-    }
-
-    fn send(&self, datagrams: &mut Vec<OutDatagram>, hub: &Hub) {
-        let mut room = self.connection.datagram_send_buffer_space();
-        for OutDatagram { prefix, payload } in datagrams.drain(..) {
-            let bytes = self.session_header.len() + 1 + payload.len();
-            let mut datagram = BytesMut::with_capacity(bytes);
-            datagram.put_slice(&self.session_header);
-            datagram.put_u8(prefix);
-            datagram.put_slice(&payload);
-            match self.connection.send_datagram(datagram.freeze()) {
-                Ok(()) if room < bytes => hub.counters.datagrams_dropped_by_network.one(),
-                Ok(()) => room -= bytes,
-                Err(quinn::SendDatagramError::TooLarge) => hub.counters.datagrams_too_large.one(),
-                // The connection is over, which its task reports.
-                Err(_) => hub.counters.sends_to_closed.one(),
-            }
-        }
-    }
-}
-
-fn put_varint(out: &mut BytesMut, value: u64) {
-    match value {
-        0..0x40 => out.put_u8(value as u8),
-        0x40..0x4000 => out.put_u16(value as u16 | 0x4000),
-        0x4000..0x4000_0000 => out.put_u32(value as u32 | 0x8000_0000),
-        _ => out.put_u64(value | 0xc000_0000_0000_0000),
-    }
-}
-
 /// Sends what the sessions of a hub have queued, whenever it is flushed. Ends with its task.
 pub(crate) async fn run_flusher(hub: Arc<Hub>) {
     let mut datagrams = Vec::new();
@@ -156,7 +104,7 @@ pub(crate) fn flush_now(hub: &Hub, datagrams: &mut Vec<OutDatagram>) {
     for session in hub.take_dirty() {
         let writer_has_work = session.take_datagrams(datagrams);
         match session.quic.get() {
-            Some(quic) => quic.send(datagrams, hub),
+            Some(quic) => quic.send(datagrams, &hub.counters),
             None => datagrams.clear(),
         }
         if writer_has_work {

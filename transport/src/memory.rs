@@ -16,10 +16,10 @@ use rand_pcg::Pcg64Mcg;
 
 use crate::PeerKind;
 use crate::client::{self, ClientHandle, ClientSocket};
-use crate::hub::{Hub, lock};
+use crate::hub::lock;
 use crate::limits::Limits;
 use crate::server::{self, Registry, ServerHandle, ServerSocket};
-use crate::session::{CloseRequest, End, Next, Session};
+use crate::session::{CloseRequest, End, Hub, Next, Session};
 use crate::wire::{AuthReply, AuthRequest, FrameWay, OutFrame};
 
 /// What a link does to what goes through it, in each direction.

@@ -1,6 +1,7 @@
 //! The server's end: listeners, sessions, and the handles for naia and for the game. Runs in the
 //! replication server.
 
+mod core;
 mod door;
 mod endpoint;
 mod handle;
@@ -14,7 +15,7 @@ pub use handle::ServerHandle;
 pub use naia::ServerSocket;
 pub use origin::AllowedOrigins;
 
-pub(crate) use handle::{Backend, Core};
+pub(crate) use self::core::{Backend, Core};
 pub(crate) use registry::Registry;
 
 mod registry;

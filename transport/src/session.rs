@@ -15,21 +15,12 @@ use crate::PeerKind;
 use crate::acks::{self, Acks, HEARTBEAT_BYTES};
 use crate::error::StreamError;
 use crate::guard::Guard;
-use crate::hub::{Hub, lock};
+use crate::hub::{self, Inbound, Listed, lock};
 use crate::limits::{Limits, MAX_FRAME_BYTES, MAX_LANE_BYTES, MAX_NAIA_PACKET_BYTES, MAX_PLAYER_FRAME_BYTES};
 #[cfg(not(target_family = "wasm"))]
-use crate::link::QuicLink;
+use crate::quic::QuicLink;
 use crate::rate::Bucket;
-use crate::wire::{AuthReply, FrameWay, LANE_PREFIX, NAIA_PREFIX, OutFrame, cut};
-
-/// What can be read from a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Inbound {
-    Naia,
-    Lane,
-    Stream,
-    Closed,
-}
+use crate::wire::{AuthReply, FrameWay, LANE_PREFIX, NAIA_PREFIX, OutDatagram, OutFrame, cut};
 
 /// Which end of the connection this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,13 +59,8 @@ pub(crate) enum Next {
     Wait,
 }
 
-/// One datagram to send, with its prefix apart, so that a lane payload that many sessions share is
-/// copied only into its packet.
-#[derive(Debug)]
-pub(crate) struct OutDatagram {
-    pub(crate) prefix: u8,
-    pub(crate) payload: Bytes,
-}
+/// The hub of sessions.
+pub(crate) type Hub = hub::Hub<Session>;
 
 pub(crate) struct Session {
     /// What naia and the game know it by: made up, the same as long as the session lives.
@@ -403,52 +389,6 @@ impl Session {
         true
     }
 
-    // Application side: reading.
-
-    /// The next item of one way, and whether there are more.
-    pub(crate) fn pop(self: &Arc<Self>, way: Inbound) -> (Option<Bytes>, bool) {
-        let mut inner = lock(&self.inner);
-        match way {
-            Inbound::Naia | Inbound::Lane => {
-                let queue = if way == Inbound::Naia { &mut inner.naia_in } else { &mut inner.lane_in };
-                let popped = queue.pop();
-                drop(inner);
-                if popped.0.is_some() {
-                    self.hub.free_inbound_places(1);
-                    if self.end == End::Client && way == Inbound::Naia {
-                        self.room_wake.notify_one();
-                    }
-                }
-                popped
-            }
-            Inbound::Stream => {
-                let popped = inner.stream_in.pop();
-                if let Some(frame) = &popped.0 {
-                    inner.stream_in_bytes -= frame.len();
-                }
-                let report = self.take_report(&mut inner);
-                drop(inner);
-                self.room_wake.notify_one();
-                if report {
-                    self.hub.mark_ready(self.clone(), Inbound::Closed);
-                }
-                popped
-            }
-            Inbound::Closed => (None, false),
-        }
-    }
-
-    /// Whether anything was read since the last call.
-    pub(crate) fn take_heard(&self) -> bool {
-        std::mem::take(&mut lock(&self.inner).heard)
-    }
-
-    /// The next heartbeat that tells naia what was delivered, and whether there are more.
-    pub(crate) fn next_heartbeat(&self) -> (Option<[u8; HEARTBEAT_BYTES]>, bool) {
-        let acks = &mut lock(&self.inner).acks;
-        (acks.next_heartbeat(), acks.is_waiting())
-    }
-
     pub(crate) fn phase(&self) -> Phase {
         lock(&self.inner).phase.clone()
     }
@@ -751,5 +691,54 @@ impl Session {
     /// Whether the session's end is to be reported now: once, after its stream was read.
     fn take_report(&self, inner: &mut Inner) -> bool {
         inner.ended && inner.stream_in.items.is_empty() && !std::mem::replace(&mut inner.reported, true)
+    }
+
+    /// Whether anything was read since the last call.
+    pub(crate) fn take_heard(&self) -> bool {
+        std::mem::take(&mut lock(&self.inner).heard)
+    }
+}
+
+/// The application side's reading.
+impl Listed for Session {
+    fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    fn pop(self: &Arc<Self>, way: Inbound) -> (Option<Bytes>, bool) {
+        let mut inner = lock(&self.inner);
+        match way {
+            Inbound::Naia | Inbound::Lane => {
+                let queue = if way == Inbound::Naia { &mut inner.naia_in } else { &mut inner.lane_in };
+                let popped = queue.pop();
+                drop(inner);
+                if popped.0.is_some() {
+                    self.hub.free_inbound_places(1);
+                    if self.end == End::Client && way == Inbound::Naia {
+                        self.room_wake.notify_one();
+                    }
+                }
+                popped
+            }
+            Inbound::Stream => {
+                let popped = inner.stream_in.pop();
+                if let Some(frame) = &popped.0 {
+                    inner.stream_in_bytes -= frame.len();
+                }
+                let report = self.take_report(&mut inner);
+                drop(inner);
+                self.room_wake.notify_one();
+                if report {
+                    self.hub.mark_ready(self.clone(), Inbound::Closed);
+                }
+                popped
+            }
+            Inbound::Closed => (None, false),
+        }
+    }
+
+    fn next_heartbeat(&self) -> (Option<[u8; HEARTBEAT_BYTES]>, bool) {
+        let acks = &mut lock(&self.inner).acks;
+        (acks.next_heartbeat(), acks.is_waiting())
     }
 }

@@ -66,6 +66,14 @@ pub(crate) enum Frame {
     Naia(Bytes),
 }
 
+/// One datagram to send, with its prefix apart, so that a lane payload that many sessions share is
+/// copied only into its packet.
+#[derive(Debug)]
+pub(crate) struct OutDatagram {
+    pub(crate) prefix: u8,
+    pub(crate) payload: Bytes,
+}
+
 /// What a frame that is queued holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct OutFrame {

@@ -5,7 +5,7 @@ use proptest::{collection, prelude::*};
 use sidereal_protocol::{
     DecodeError,
     bits::{BitReader, BitWriter, Quantiser, unzigzag, varint_bits, zigzag},
-    motion::{ANGLE, ANGULAR_VELOCITY, POSITION, VELOCITY},
+    precision::{ANGLE, ANGULAR_VELOCITY, POSITION, VELOCITY},
 };
 use std::f64::consts::PI;
 

@@ -9,10 +9,8 @@ use sidereal_protocol::{
     ids::NetId,
     lane,
     limits::MAX_LANE_BYTES,
-    motion::{
-        ANGLE, ANGULAR_VELOCITY, EngineGlow, MAX_MOTIONS, MAX_SHOTS, Motion, POSITION, SectorNews, SectorUpdate,
-        VELOCITY, encode_sector_update,
-    },
+    motion::{EngineGlow, MAX_MOTIONS, MAX_SHOTS, Motion, SectorNews, SectorUpdate, encode_sector_update},
+    precision::{ANGLE, ANGULAR_VELOCITY, POSITION, VELOCITY},
     sector::SectorId,
     shot::{BEAM_RANGE, Beam, Shot, ShotHit, ShotId},
     tick::SimTick,

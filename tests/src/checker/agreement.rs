@@ -11,7 +11,7 @@ use bevy::prelude::App;
 use sidereal_protocol::{
     flight::{FlightState, wrap_angle},
     ids::EntityId,
-    motion,
+    precision,
 };
 use sidereal_server::{
     mirror::{Holder, Mirror, Mirrored},
@@ -92,8 +92,8 @@ fn differs(id: EntityId, entry: &Mirrored, plane: &MotionPlane, scene: &Scene, t
 pub fn same_motion(one: &FlightState, other: &FlightState) -> bool {
     let near = |difference: f64, bound: f64| difference.abs() <= ROUNDINGS * bound;
     let (position, velocity) = (one.position - other.position, one.velocity - other.velocity);
-    near(position.abs().max_element(), motion::POSITION.error_bound())
-        && near(velocity.abs().max_element(), motion::VELOCITY.error_bound())
-        && near(wrap_angle(one.angle - other.angle), motion::ANGLE.error_bound())
-        && near(one.angular_velocity - other.angular_velocity, motion::ANGULAR_VELOCITY.error_bound())
+    near(position.abs().max_element(), precision::POSITION.error_bound())
+        && near(velocity.abs().max_element(), precision::VELOCITY.error_bound())
+        && near(wrap_angle(one.angle - other.angle), precision::ANGLE.error_bound())
+        && near(one.angular_velocity - other.angular_velocity, precision::ANGULAR_VELOCITY.error_bound())
 }

@@ -11,8 +11,8 @@ use naia_bevy_client::transport::{
 
 use crate::acks;
 use crate::error::StreamError;
-use crate::hub::lock;
-use crate::session::{Inbound, Phase, Session};
+use crate::hub::{Inbound, lock};
+use crate::session::{Phase, Session};
 use crate::stats::ClientStats;
 use crate::waker::Waker;
 

@@ -22,10 +22,11 @@ use super::opening::{Failure, opened};
 use crate::PeerKind;
 use crate::cert::PinnedCertificate;
 use crate::error::TransportError;
-use crate::hub::{Hub, lock};
+use crate::hub::lock;
 use crate::limits::Limits;
-use crate::link::{self, QuicLink};
-use crate::session::{End, Session};
+use crate::link;
+use crate::quic::QuicLink;
+use crate::session::{End, Hub, Session};
 use crate::wire::{AuthReply, AuthRequest, CERTIFICATES_DIFFER, MAX_REPLY_BYTES};
 
 /// How long the network thread goes on after the last handle, for what is still to be delivered.

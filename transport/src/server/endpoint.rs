@@ -18,17 +18,18 @@ use wtransport::endpoint::endpoint_side::Server;
 use wtransport::tls::WEBTRANSPORT_ALPN;
 use wtransport::{Connection, Endpoint, RecvStream, SendStream, VarInt};
 
+use super::core::{Backend, Core};
 use super::door::{Door, Full, Rate, Verdict};
-use super::handle::{Backend, Core};
 use super::registry::Registry;
 use super::{AllowedOrigins, ListenerConfig, ServerConfig};
 use crate::PeerKind;
 use crate::cert::LiveCertificate;
 use crate::client::SESSION_PATH;
 use crate::error::{BindError, TransportError};
-use crate::hub::{Hub, lock};
-use crate::link::{self, EndOnPanic, QuicLink};
-use crate::session::Session;
+use crate::hub::lock;
+use crate::link::{self, EndOnPanic};
+use crate::quic::QuicLink;
+use crate::session::{Hub, Session};
 use crate::wire::{AuthReply, MAX_REQUEST_BYTES};
 
 /// How long a peer that was refused has to read why.

@@ -1,54 +1,20 @@
 //! The game's way to its sessions.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use naia_bevy_server::{BigMapKey, UserKey};
 
+use super::core::Core;
 use super::naia::ServerSocket;
-use super::registry::Registry;
 use crate::PeerKind;
 use crate::error::StreamError;
-use crate::session::{Inbound, Phase};
+use crate::hub::Inbound;
+use crate::session::Phase;
 use crate::stats::ServerStats;
 use crate::waker::Waker;
-
-/// The network behind a server: real or in memory. Dropping it ends it.
-pub(crate) trait Backend: Send + Sync {
-    fn local_addr(&self, kind: PeerKind) -> Option<SocketAddr>;
-    fn certificate_hash(&self) -> [u8; 32];
-    fn flush(&self);
-    fn shutdown(&self);
-    /// Whether what carries the packets still runs.
-    fn is_running(&self) -> bool;
-}
-
-/// What all handles of one server share.
-pub(crate) struct Core {
-    pub(crate) registry: Arc<Registry>,
-    pub(crate) backend: Box<dyn Backend>,
-    pub(crate) gate: AuthGate,
-}
-
-/// Who was admitted: the game judges credentials, before naia hears of the peer.
-#[derive(Default)]
-pub(crate) struct AuthGate {
-    /// Admitted sessions that naia has not taken yet; bounded by the sessions there are.
-    admitted: Mutex<VecDeque<SocketAddr>>,
-}
-
-impl AuthGate {
-    fn admit(&self, session: SocketAddr) {
-        self.admitted.lock().unwrap_or_else(PoisonError::into_inner).push_back(session);
-    }
-
-    pub(crate) fn take_admitted(&self) -> Option<SocketAddr> {
-        self.admitted.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
-    }
-}
 
 pub(super) fn pair(core: Core) -> (ServerHandle, ServerSocket) {
     let core = Arc::new(core);

@@ -10,9 +10,9 @@ use sidereal_process::log_limited;
 
 use crate::PeerKind;
 use crate::acks::HEARTBEAT_BYTES;
-use crate::hub::{Hub, lock};
+use crate::hub::{Inbound, lock};
 use crate::limits::Limits;
-use crate::session::{End, Inbound, Session};
+use crate::session::{End, Hub, Session};
 use crate::stats::{AdmissionCounters, TrafficCounters};
 use crate::waker::Waker;
 use crate::wire::{AuthRequest, Refusal};

@@ -16,9 +16,8 @@ use super::handle::{Backend, ClientHandle, ClientSocket, Core};
 use super::opening::{Failure, opened};
 use crate::PeerKind;
 use crate::error::TransportError;
-use crate::hub::Hub;
 use crate::limits::Limits;
-use crate::session::{End, Next, Session};
+use crate::session::{End, Hub, Next, Session};
 use crate::wire::{AuthReply, AuthRequest, Frame, MAX_FRAME_BODY_BYTES, MAX_REPLY_BYTES, framed};
 
 /// Close code of a session that ended as it should.

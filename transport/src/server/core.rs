@@ -1,0 +1,42 @@
+//! What naia's side of a server and the game's side share.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::registry::Registry;
+use crate::PeerKind;
+
+/// The network behind a server: real or in memory. Dropping it ends it.
+pub(crate) trait Backend: Send + Sync {
+    fn local_addr(&self, kind: PeerKind) -> Option<SocketAddr>;
+    fn certificate_hash(&self) -> [u8; 32];
+    fn flush(&self);
+    fn shutdown(&self);
+    /// Whether what carries the packets still runs.
+    fn is_running(&self) -> bool;
+}
+
+/// What all handles of one server share.
+pub(crate) struct Core {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) backend: Box<dyn Backend>,
+    pub(crate) gate: AuthGate,
+}
+
+/// Who was admitted: the game judges credentials, before naia hears of the peer.
+#[derive(Default)]
+pub(crate) struct AuthGate {
+    /// Admitted sessions that naia has not taken yet; bounded by the sessions there are.
+    admitted: Mutex<VecDeque<SocketAddr>>,
+}
+
+impl AuthGate {
+    pub(super) fn admit(&self, session: SocketAddr) {
+        self.admitted.lock().unwrap_or_else(PoisonError::into_inner).push_back(session);
+    }
+
+    pub(crate) fn take_admitted(&self) -> Option<SocketAddr> {
+        self.admitted.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+}
