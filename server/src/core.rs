@@ -5,6 +5,7 @@
 //! once.
 
 use crate::{
+    announced::Announced,
     aside::Aside,
     census::Audit,
     chat::Chat,
@@ -37,6 +38,8 @@ pub struct Core<'w, 's> {
     pub clock: Res<'w, Clock>,
     /// The way to the peers.
     pub link: ResMut<'w, Link>,
+    /// naia's entities.
+    pub announced: ResMut<'w, Announced>,
     /// Every active entity.
     pub mirror: ResMut<'w, Mirror>,
     /// Their motion.

@@ -10,6 +10,7 @@
 
 pub mod accounts;
 pub mod admission;
+pub mod announced;
 pub mod aside;
 pub mod census;
 pub mod certificate;
@@ -115,6 +116,7 @@ pub fn build_app(parts: ServerParts) -> App {
         .insert_resource(link::Link::new(parts.transport, parts.tickets, &parts.shard_secret))
         .insert_resource(granting::LeaseBook::new(parts.expected_shards))
         .insert_resource(persist::Storage::new(parts.store, parts.world_seed))
+        .init_resource::<announced::Announced>()
         .init_resource::<mirror::Mirror>()
         .init_resource::<mirror::Rooms>()
         .init_resource::<renewal::Renewals>()

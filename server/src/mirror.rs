@@ -6,7 +6,7 @@
 
 use crate::{core::Core, motion_plane::SectorChange};
 use bevy::prelude::{Entity, Query, ResMut, Resource};
-use naia_bevy_server::{CommandsExt, RoomKey};
+use naia_bevy_server::RoomKey;
 use sidereal_protocol::{
     components::{Identity, Lode, Vitals},
     ids::{EntityId, NetId, NetIdBlock, ShardId},
@@ -219,18 +219,12 @@ impl Core<'_, '_> {
 
     /// Makes naia's entity for a record. It is in no room yet.
     pub fn announce(&mut self, record: &EntityRecord) -> Entity {
-        let entity = {
-            let mut spawned = self.commands.spawn_empty();
-            let entity = spawned.id();
-            spawned.enable_replication(&mut self.naia);
-            entity
-        };
-        let mut spawned = self.commands.entity(entity);
+        let mut spawned = self.announced.spawn(&mut self.commands, &mut self.naia);
         spawned.insert((Identity::of(record), Vitals::of(record)));
         if let Some(lode) = Lode::of(record) {
             spawned.insert(lode);
         }
-        entity
+        spawned.id()
     }
 
     /// The sectors in whose rooms an entity is.
@@ -251,7 +245,7 @@ impl Core<'_, '_> {
         }
         self.rooms.lingering.remove(&id);
         self.motion.remove(gone.record.net_id);
-        self.commands.entity(gone.entity).despawn();
+        self.announced.despawn(gone.entity, &mut self.commands, &mut self.naia);
         Some(gone)
     }
 

@@ -126,7 +126,7 @@ impl Core<'_, '_> {
 /// Renews what has been in view of somebody for too much.
 pub fn renew_entities(mut core: Core<'_, '_>) {
     for entity in std::mem::take(&mut core.renewals.replaced) {
-        core.commands.entity(entity).despawn();
+        core.announced.despawn(entity, &mut core.commands, &mut core.naia);
     }
     let now = core.clock.tick;
     if !now.0.is_multiple_of(u64::from(TICK_HZ)) {

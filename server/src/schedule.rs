@@ -1,6 +1,7 @@
 //! The order of everything in an update of the server, in one place.
 
 use crate::{
+    announced::mark_seen,
     aside::tend_aside,
     clock::Clock,
     deals::tend_deals,
@@ -93,5 +94,5 @@ pub fn build(app: &mut App) {
                 .chain()
                 .in_set(ServerSystems::Tick),
         )
-        .add_systems(Update, (flush, show_status.run_if(on_new_tick)).chain().in_set(ServerSystems::Flush));
+        .add_systems(Update, (mark_seen, flush, show_status.run_if(on_new_tick)).chain().in_set(ServerSystems::Flush));
 }

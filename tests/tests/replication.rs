@@ -4,11 +4,10 @@
 
 use bevy::prelude::{App, Commands, Component, Entity, IntoScheduleConfigs, PreUpdate, ResMut, Resource, Update};
 use naia_bevy_client::{Client, ClientConfig, DefaultClientTag, DefaultPlugin, JitterBufferType};
-use naia_bevy_server::{
-    CommandsExt, Plugin as ServerPlugin, RoomKey, Server, ServerConfig, UserKey, events::ConnectEvent,
-};
-use naia_bevy_shared::{HandleWorldEvents, Property, Protocol, Replicate, TestClock};
+use naia_bevy_server::{Plugin as ServerPlugin, RoomKey, Server, ServerConfig, UserKey, events::ConnectEvent};
+use naia_bevy_shared::{HandleWorldEvents, Property, Protocol, Replicate, SendPackets, TestClock};
 use rand::{Rng, SeedableRng, rngs::StdRng};
+use sidereal_server::announced::{Announced, mark_seen};
 use sidereal_transport::{
     ClientHandle, PeerKind, ServerHandle, Valve,
     memory::{LinkConditions, MemoryNetwork},
@@ -68,7 +67,8 @@ impl Pair {
         server
             .add_plugins(ServerPlugin::new(config, protocol()))
             .init_resource::<Seen>()
-            .add_systems(Update, note_user.in_set(HandleWorldEvents));
+            .init_resource::<Announced>()
+            .add_systems(Update, (note_user.in_set(HandleWorldEvents), mark_seen.after(SendPackets)));
         let mut socket = Some(socket);
         let listen = server.register_system(move |mut naia: Server<'_>, mut seen: ResMut<'_, Seen>| {
             naia.listen(socket.take().unwrap());
@@ -142,12 +142,33 @@ impl Pair {
 
     /// A new entity that is in no room yet.
     fn spawn(&mut self, x: u32) -> Entity {
-        let make = self.server.register_system(move |mut commands: Commands<'_, '_>, mut naia: Server<'_>| {
-            commands.spawn_empty().enable_replication(&mut naia).insert(Place::new_complete(x, 0)).id()
-        });
-        let entity = self.server.world_mut().run_system(make).unwrap();
-        self.server.world_mut().unregister_system(make).unwrap();
-        entity
+        self.with_announced(move |announced, commands, naia| {
+            announced.spawn(commands, naia).insert(Place::new_complete(x, 0)).id()
+        })
+    }
+
+    fn despawn(&mut self, entity: Entity) {
+        self.with_announced(move |announced, commands, naia| announced.despawn(entity, commands, naia));
+    }
+
+    fn with_announced<T: Send + 'static>(
+        &mut self,
+        mut act: impl FnMut(&mut Announced, &mut Commands<'_, '_>, &mut Server<'_>) -> T + Send + Sync + 'static,
+    ) -> T {
+        let system = self.server.register_system(
+            move |mut announced: ResMut<'_, Announced>, mut commands: Commands<'_, '_>, mut naia: Server<'_>| {
+                act(&mut announced, &mut commands, &mut naia)
+            },
+        );
+        let given = self.server.world_mut().run_system(system).unwrap();
+        self.server.world_mut().unregister_system(system).unwrap();
+        given
+    }
+
+    /// How many entities naia has in the room.
+    fn room_size(&mut self) -> usize {
+        let room = self.room;
+        self.with_server(move |naia| naia.room(&room).entities_count())
     }
 
     fn show(&mut self, entity: Entity) {
@@ -279,9 +300,8 @@ fn as_many_comings_and_goings_as_there_are() {
             }
             let going: Vec<Entity> =
                 living.extract_if(.., |(goes, _, _)| *goes <= step).map(|(_, entity, _)| entity).collect();
-            let world = pair.server.world_mut();
             for entity in going {
-                world.despawn(entity);
+                pair.despawn(entity);
             }
             pair.step();
             if warm_kib == 0 && spawned >= spawns / 2 {
@@ -300,6 +320,7 @@ fn as_many_comings_and_goings_as_there_are() {
             pair.step();
         }
         assert_eq!(pair.seen().last(), Some(&(u32::MAX - 1)), "changes are told, {loss}");
+        assert_eq!(pair.room_size(), living.len() + 1, "naia keeps none that is gone, {loss}");
         let kib = sidereal_process::max_rss_kb().unwrap_or(0);
         println!(
             "{spawned} spawns and despawns at loss {loss}: resident {warm_kib} KiB half way, {kib} KiB at the end"
