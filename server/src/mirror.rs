@@ -17,6 +17,12 @@ use sidereal_protocol::{
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+/// The components that naia replicates of an entity.
+pub type Announcement = (Identity, Vitals, Lode);
+
+/// What naia commands of an entity that leaves the mirror: that each component goes, and then the entity.
+pub const LEAVING_COMMANDS: u64 = 4;
+
 /// Who has the authority.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Holder {
@@ -241,11 +247,11 @@ impl Core<'_, '_> {
         self.mirror.stale_vitals.remove(&id);
         self.mirror.stale_hulls.remove(&id);
         for sector in self.rooms_of(id, gone.record.sector) {
-            self.renewals.came_or_went(sector);
+            self.renewals.count(sector, LEAVING_COMMANDS);
         }
         self.rooms.lingering.remove(&id);
         self.motion.remove(gone.record.net_id);
-        self.announced.despawn(gone.entity, &mut self.commands, &mut self.naia);
+        self.announced.despawn::<Announcement>(gone.entity, &mut self.commands, &mut self.naia);
         Some(gone)
     }
 

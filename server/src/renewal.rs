@@ -7,7 +7,10 @@
 //! then gets another entity of naia's, and the old one goes a tick later: the peer has it at any time, and takes the two
 //! for one by its net id.
 
-use crate::{core::Core, mirror::Rooms};
+use crate::{
+    core::Core,
+    mirror::{Announcement, LEAVING_COMMANDS, Rooms},
+};
 use bevy::prelude::{Entity, Resource};
 use sidereal_protocol::{
     ids::EntityId,
@@ -67,7 +70,12 @@ pub struct Renewals {
 impl Renewals {
     /// Something comes into a room or goes out of it, and everybody there is told.
     pub fn came_or_went(&mut self, sector: SectorId) {
-        *self.told.entry(sector).or_default() += 1;
+        self.count(sector, 1);
+    }
+
+    /// Everybody in a room is told of so much.
+    pub fn count(&mut self, sector: SectorId, commands: u64) {
+        *self.told.entry(sector).or_default() += commands;
     }
 
     /// Counts what each peer was told of since the last call. Gives for each sector before which tick that is too long ago.
@@ -117,7 +125,7 @@ impl Core<'_, '_> {
             self.naia.room_mut(&room).add_entity(&entity);
             self.renewals.came_or_went(sector);
             // The old one goes.
-            self.renewals.came_or_went(sector);
+            self.renewals.count(sector, LEAVING_COMMANDS);
         }
         self.tally.renewals += 1;
     }
@@ -126,7 +134,7 @@ impl Core<'_, '_> {
 /// Renews what has been in view of somebody for too much.
 pub fn renew_entities(mut core: Core<'_, '_>) {
     for entity in std::mem::take(&mut core.renewals.replaced) {
-        core.announced.despawn(entity, &mut core.commands, &mut core.naia);
+        core.announced.despawn::<Announcement>(entity, &mut core.commands, &mut core.naia);
     }
     let now = core.clock.tick;
     if !now.0.is_multiple_of(u64::from(TICK_HZ)) {

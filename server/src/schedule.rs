@@ -1,7 +1,7 @@
 //! The order of everything in an update of the server, in one place.
 
 use crate::{
-    announced::mark_seen,
+    announced::{despawn_leaving, mark_seen},
     aside::tend_aside,
     clock::Clock,
     deals::tend_deals,
@@ -67,7 +67,7 @@ pub fn build(app: &mut App) {
         .configure_sets(Update, ServerSystems::Intake.after(HandleWorldEvents).before(HandleTickEvents))
         .configure_sets(Update, ServerSystems::Tick.in_set(WorldUpdate).after(HandleTickEvents).run_if(on_new_tick))
         .configure_sets(Update, ServerSystems::Flush.after(SendPackets))
-        .add_systems(Update, (start_stopwatch, judge_credentials).chain().in_set(ServerSystems::Admit))
+        .add_systems(Update, (start_stopwatch, despawn_leaving, judge_credentials).chain().in_set(ServerSystems::Admit))
         .add_systems(Update, (handle_frames, track_peers).chain().in_set(ServerSystems::Peers))
         .add_systems(Update, (take_answers, handle_lane).chain().in_set(ServerSystems::Intake))
         .add_systems(Update, advance_clock.in_set(HandleTickEvents))
