@@ -204,6 +204,7 @@ fn a_panic_in_any_thread_of_the_server_ends_it() {
         ("db-writer", "db-writer"),
         ("db-reader", "db-reader"),
         ("http", "http"),
+        ("ops", "ops"),
         ("certificate", "certificate"),
     ] {
         assert_crashed(Server::start(fault).process, "sidereal-server", thread, fault);

@@ -182,6 +182,13 @@ impl Part {
             Self::Operations => "ops-addr",
         }
     }
+
+    const fn thread(self) -> &'static str {
+        match self {
+            Self::Public => "http",
+            Self::Operations => "ops",
+        }
+    }
 }
 
 /// The running HTTP server. Dropping it stops it, within `STOP_GRACE`.
@@ -237,7 +244,7 @@ impl HttpServer {
         let is_tls = state.is_tls && matches!(part, Part::Public);
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new()
-            .name(flag.trim_end_matches("-addr").to_owned())
+            .name(part.thread().to_owned())
             .spawn(move || {
                 // A request that panics costs its connection. What listens is everybody's.
                 if let Err(panicked) = crash::contain(|| runtime.block_on(serve(part, listener, state, stopped))) {
@@ -278,7 +285,7 @@ fn bind(addr: SocketAddr) -> io::Result<std::net::TcpListener> {
 }
 
 async fn serve(part: Part, listener: tokio::net::TcpListener, state: HttpState, stopped: oneshot::Receiver<()>) {
-    crash::fault_point("http");
+    crash::fault_point(part.thread());
     let (begin_stop, stop_begun) = oneshot::channel();
     let (listener, routes) = match part {
         Part::Public => {
