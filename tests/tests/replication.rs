@@ -12,12 +12,21 @@ use sidereal_transport::{
     ClientHandle, PeerKind, ServerHandle, Valve,
     memory::{LinkConditions, MemoryNetwork},
 };
-use std::time::Duration;
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 const VERSION: u32 = 1;
 const TICK_MS: u64 = 33;
 /// Packets that the client takes in one step at most.
 const MAX_PACKETS: usize = 512;
+
+/// One test at a time: one of them measures the memory of the process, which is all of theirs.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 #[derive(Component, Replicate)]
 struct Place {
@@ -252,6 +261,7 @@ fn withhold(datagram: &[u8], withheld: impl Fn(u16) -> bool) -> Vec<u8> {
 /// An entity leaves a peer's view, comes back and leaves again, while the peer acknowledges what it likes.
 #[test]
 fn a_peer_that_withholds_acknowledgements_stops_nothing() {
+    let _alone = alone();
     for seed in 0..12 {
         let mut pair = Pair::new(seed, LinkConditions { latency_ms: 20, jitter_ms: 5, ..LinkConditions::default() });
         pair.network.tamper(&pair.client_handle, move |datagram| {
@@ -287,6 +297,7 @@ fn a_peer_that_withholds_acknowledgements_stops_nothing() {
 /// back, goes on to tell of changes, and keeps nothing. No more in a minute than the server lets come into a view. `SIDEREAL_SPAWNS` for as many as wanted.
 #[test]
 fn as_many_comings_and_goings_as_there_are() {
+    let _alone = alone();
     let spawns: u32 = std::env::var("SIDEREAL_SPAWNS").ok().and_then(|n| n.parse().ok()).unwrap_or(40_000);
     for loss in [0.0, 0.1] {
         let conditions = LinkConditions { latency_ms: 20, jitter_ms: 5, loss, ..LinkConditions::default() };
@@ -341,6 +352,7 @@ fn as_many_comings_and_goings_as_there_are() {
 #[test]
 #[ignore = "figures: cargo test -p sidereal-tests --features test-clock --test replication -- --ignored --nocapture figures"]
 fn figures() {
+    let _alone = alone();
     for loss in [0.0, 0.02, 0.1] {
         let mut pair = Pair::new(3, LinkConditions { latency_ms: 30, jitter_ms: 5, loss, ..LinkConditions::default() });
         let (mut waiting, mut delays): (Vec<(u32, u64)>, Vec<u64>) = (Vec::new(), Vec::new());
