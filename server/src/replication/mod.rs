@@ -1,0 +1,30 @@
+//! What exists, who has it, and what each peer is shown of it.
+
+pub mod interest;
+pub mod mirror;
+pub mod motion_plane;
+pub mod records;
+pub mod renew;
+pub mod renewal;
+pub mod rooms;
+pub mod space;
+
+use crate::schedule::{ServerTick, TickSystems};
+use bevy::prelude::{App, IntoScheduleConfigs, Plugin};
+
+/// The mirror, naia's rooms and entities, and everybody's view.
+pub struct ReplicationPlugin;
+
+impl Plugin for ReplicationPlugin {
+    fn build(&self, app: &mut App) {
+        app.init_resource::<mirror::Mirror>()
+            .init_resource::<motion_plane::MotionPlane>()
+            .init_resource::<rooms::Rooms>()
+            .init_resource::<renewal::Renewals>()
+            .init_resource::<interest::Interest>()
+            .add_systems(ServerTick, space::leave_rooms.in_set(TickSystems::Rooms))
+            .add_systems(ServerTick, renew::renew_entities.in_set(TickSystems::Renewals))
+            .add_systems(ServerTick, interest::follow_ships.in_set(TickSystems::Views))
+            .add_systems(ServerTick, mirror::sync_vitals.in_set(TickSystems::Components));
+    }
+}
