@@ -22,7 +22,7 @@ use diesel::sql_types::BigInt;
 use sidereal_protocol::sector::SectorId;
 use sidereal_protocol::tick::SimTick;
 use sidereal_server::db::{Database, Sector, Store, StoreConfig, StoreReply, StoredEntity};
-use sidereal_server::worldgen::sector_records;
+use sidereal_server::territory::worldgen::sector_records;
 
 const SIZES: [usize; 2] = [10_000, 100_000];
 

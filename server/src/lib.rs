@@ -8,57 +8,23 @@
 //! systems around it stand in [`schedule`]. [`build_app`] makes the same App for the binary and for
 //! tests.
 
+#![allow(elided_lifetimes_in_paths, reason = "a system is its parameters: their lifetimes say nothing")]
+
 pub mod accounts;
-pub mod admission;
-pub mod announced;
-pub mod aside;
-pub mod census;
-pub mod certificate;
-pub mod chat;
+pub mod audit;
 pub mod clock;
-pub mod config;
 pub mod core;
 pub mod db;
-pub mod db_tool;
-pub mod deals;
-pub mod door;
-mod fair_queue;
-pub mod forgetting;
-pub mod goods;
-pub mod granting;
+pub mod economy;
 pub mod handoff;
-mod hashing;
-mod hex;
 pub mod http;
-pub mod input_log;
-pub mod interest;
-#[cfg(feature = "journal")]
-pub mod journal;
-pub mod leases;
-pub mod link;
-pub mod mirror;
-pub mod motion_plane;
-mod password;
-pub mod persist;
+pub mod persistence;
 pub mod players;
-pub mod rate_limit;
-pub mod renewal;
-pub mod report;
-pub mod retention;
-pub mod rewind;
+pub mod replication;
 pub mod run;
 pub mod schedule;
-pub mod seeds;
-pub mod sessions;
-pub mod shards;
-pub mod shutdown;
-pub mod supabase;
-pub mod suspicion;
-pub mod tickets;
-pub mod trades;
-pub mod transfers;
-mod turns;
-pub mod worldgen;
+pub mod territory;
+pub mod traffic;
 
 use bevy::{
     ecs::schedule::{ExecutorKind, ScheduleLabel},
@@ -78,7 +44,7 @@ pub struct ServerParts {
     /// The running store.
     pub store: db::Store,
     /// Where the HTTP API's tickets are redeemed.
-    pub tickets: tickets::TicketOffice,
+    pub tickets: accounts::tickets::TicketOffice,
     /// What shards must present.
     pub shard_secret: String,
     /// Seed of what nobody has visited.
@@ -95,7 +61,7 @@ pub fn build_app(parts: ServerParts) -> App {
     let mut app = App::new();
     let mut config = NaiaServerConfig {
         require_auth: false,
-        pending_auth_timeout: admission::CONNECT_DEADLINE,
+        pending_auth_timeout: traffic::admission::CONNECT_DEADLINE,
         ..NaiaServerConfig::default()
     };
     // The transport notices a dead peer, and `link` one that stands still. naia hears from the transport for each of its
@@ -112,31 +78,22 @@ pub fn build_app(parts: ServerParts) -> App {
             schedule.set_executor_kind(ExecutorKind::SingleThreaded);
         });
     }
-    app.insert_resource(clock::Clock::new(parts.start_tick, 0))
-        .insert_resource(link::Link::new(parts.transport, parts.tickets, &parts.shard_secret))
-        .insert_resource(granting::LeaseBook::new(parts.expected_shards))
-        .insert_resource(persist::Storage::new(parts.store, parts.world_seed))
-        .init_resource::<announced::Announced>()
-        .init_resource::<mirror::Mirror>()
-        .init_resource::<mirror::Rooms>()
-        .init_resource::<renewal::Renewals>()
-        .init_resource::<motion_plane::MotionPlane>()
-        .init_resource::<transfers::Transfers>()
-        .init_resource::<shards::Shards>()
-        .init_resource::<players::Players>()
-        .init_resource::<interest::Interest>()
-        .init_resource::<goods::Goods>()
-        .init_resource::<deals::Deals>()
-        .init_resource::<trades::Trades>()
-        .init_resource::<chat::Chat>()
-        .init_resource::<aside::Aside>()
-        .init_resource::<census::Audit>()
-        .init_resource::<report::Tally>()
-        .init_resource::<report::TickStart>()
-        .init_resource::<shutdown::Shutdown>();
-    #[cfg(feature = "journal")]
-    app.init_resource::<journal::Journal>();
     schedule::build(&mut app);
+    app.insert_resource(clock::Clock::new(parts.start_tick, 0))
+        .insert_resource(traffic::link::Link::new(parts.transport, parts.tickets, &parts.shard_secret))
+        .insert_resource(territory::lease_book::LeaseBook::new(parts.expected_shards))
+        .insert_resource(persistence::storage::Storage::new(parts.store, parts.world_seed))
+        .add_plugins((
+            traffic::TrafficPlugin,
+            territory::TerritoryPlugin,
+            handoff::HandoffPlugin,
+            players::PlayersPlugin,
+            replication::ReplicationPlugin,
+            economy::EconomyPlugin,
+            persistence::PersistencePlugin,
+            audit::AuditPlugin,
+            run::shutdown::ShutdownPlugin,
+        ));
     listen_on_app(&mut app, parts.socket);
     app
 }

@@ -3,8 +3,8 @@
 use clap::Parser;
 use sidereal_process::crash;
 use sidereal_server::{
-    config::Config,
-    db_tool::{self, DbTool},
+    run::config::Config,
+    run::db_tool::{self, DbTool},
     run::{Failure, run},
 };
 use std::process::ExitCode;

@@ -16,8 +16,8 @@ use std::sync::{Arc, LazyLock, Mutex};
 use http_world::World;
 use serde::Deserialize;
 use serde_json::Value;
+use sidereal_server::accounts::supabase::{Algorithm, Identity, KeyTimes, Supabase, SupabaseConfig, TokenError};
 use sidereal_server::http::HttpLimits;
-use sidereal_server::supabase::{Algorithm, Identity, KeyTimes, Supabase, SupabaseConfig, TokenError};
 use uuid::Uuid;
 
 #[derive(Deserialize)]

@@ -14,13 +14,13 @@ use sidereal_protocol::{
     record::{EntityKind, EntityRecord},
     tick::SimTick,
 };
-use sidereal_server::db_tool::give_back;
+use sidereal_server::run::db_tool::give_back;
 use sidereal_server::{
     db::{
         Change, Commodity, Database, Deal, Fence, Holder, Move, Posting, Store, StoreConfig, Submission,
         tools::{self, DumpError},
     },
-    persist::{META_SEED, META_TICK, row_of},
+    persistence::storage::{META_SEED, META_TICK, row_of},
 };
 use std::path::Path;
 use uuid::Uuid;

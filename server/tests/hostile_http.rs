@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use http_world::World;
 use proptest::prelude::*;
+use sidereal_server::accounts::supabase::{Algorithm, KeyTimes, Supabase, SupabaseConfig};
 use sidereal_server::http::HttpLimits;
-use sidereal_server::supabase::{Algorithm, KeyTimes, Supabase, SupabaseConfig};
 
 const PATHS: [&str; 7] =
     ["/api/register", "/api/login", "/api/refresh", "/api/ticket", "/api/logout", "/api/openapi.json", "/api/nothing"];

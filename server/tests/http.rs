@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use http_world::{World, ann};
 use serde_json::{Value, json};
+use sidereal_server::accounts::tickets::TicketError;
 use sidereal_server::db::{Store, StoreConfig};
 use sidereal_server::http::{BODY_LIMIT_BYTES, HEARTBEAT_LIMIT, HttpError, HttpLimits, HttpServer, MetricsText};
-use sidereal_server::tickets::TicketError;
 use uuid::Uuid;
 
 #[track_caller]

@@ -17,8 +17,8 @@ use sidereal_server::{
         Change, Commodity, Database, Deal, Fence, Holder, Move, Posting, Pruned, SessionBounds, Store, StoreConfig,
         StoredEntity, Submission, tools, unix_ms,
     },
-    db_tool::{self, DbTool},
-    persist::{META_SEED, META_TICK, row_of},
+    persistence::storage::{META_SEED, META_TICK, row_of},
+    run::db_tool::{self, DbTool},
 };
 use std::time::Duration;
 use uuid::Uuid;

@@ -8,9 +8,9 @@ use std::net::TcpStream;
 use http_world::{Answer, World, ann};
 use serde_json::{Value, json};
 use sidereal_server::accounts::Registration;
+use sidereal_server::accounts::rate_limit::Rates;
+use sidereal_server::accounts::tickets::MAX_TICKETS;
 use sidereal_server::http::HttpLimits;
-use sidereal_server::rate_limit::Rates;
-use sidereal_server::tickets::MAX_TICKETS;
 use uuid::Uuid;
 
 fn world() -> World {

@@ -2,7 +2,7 @@
 
 use crate::cluster::Cluster;
 use sidereal_protocol::{DVec2, flight::FlightState, ids::EntityId, record::EntityKind};
-use sidereal_server::mirror::Mirror;
+use sidereal_server::replication::mirror::Mirror;
 
 /// Puts every rock of the sectors beside the border on their far edge: the ships have the rest to themselves.
 pub fn clear_the_arena(cluster: &mut Cluster) {

@@ -34,8 +34,8 @@ use ledger::Ledger;
 use population::Population;
 use scene::Scene;
 use sidereal_server::{
-    journal::{Event as ServerEvent, Journal as ServerJournal},
-    mirror::Mirror,
+    audit::journal::{Event as ServerEvent, Journal as ServerJournal},
+    replication::mirror::Mirror,
 };
 use sidereal_shard::journal::{Event as ShardEvent, Journal as ShardJournal};
 use tracks::Tracks;

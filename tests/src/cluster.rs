@@ -28,13 +28,13 @@ use sidereal_protocol::{
 };
 use sidereal_server::{
     ServerParts,
+    accounts::tickets::TicketOffice,
+    audit::tally::Tally,
     clock::Clock,
     db::{Database, Store},
-    mirror::{Holder, Mirror},
-    motion_plane::MotionPlane,
-    players::Players,
-    report::Tally,
-    tickets::TicketOffice,
+    players::session::Players,
+    replication::mirror::{Holder, Mirror},
+    replication::motion_plane::MotionPlane,
 };
 use sidereal_shard::{
     bodies::{Body, Flight, Owned},
@@ -499,7 +499,7 @@ impl Cluster {
 fn start_server(network: &MemoryNetwork, database: &Database, shards: usize) -> (App, ServerHandle, TicketOffice) {
     let (transport, socket) = network.server(PROTOCOL_VERSION);
     let tickets = TicketOffice::new();
-    let stored = database.meta(sidereal_server::persist::META_TICK).expect("the database answers");
+    let stored = database.meta(sidereal_server::persistence::storage::META_TICK).expect("the database answers");
     let start_tick = SimTick(stored.map_or(0, |tick| tick.parse().expect("a tick"))) + 30;
     let app = sidereal_server::build_app(ServerParts {
         transport: transport.clone(),

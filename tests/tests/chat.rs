@@ -15,7 +15,7 @@ use sidereal_protocol::{
     shot::ShotId,
     tick::SimTick,
 };
-use sidereal_server::mirror::Mirror;
+use sidereal_server::replication::mirror::Mirror;
 use sidereal_shard::damage::Impacts;
 use sidereal_tests::cluster::{Cluster, PERFECT};
 

@@ -8,18 +8,18 @@ use bevy::{
 use sidereal_protocol::{
     DVec2,
     control::{GhostImpact, ImpactCause},
-    ids::{AccountId, EntityId, NetId},
+    ids::{AccountId, EntityId, NetId, ShardId},
     record::{EntityKind, EntityRecord, Pilot},
     sector::SectorId,
     shot::ShotId,
     tick::SimTick,
 };
 use sidereal_server::{
-    census::Audit,
-    core::Core,
+    audit::census::Audit,
+    audit::journal::{Event as ServerEvent, Journal as ServerJournal},
     db::{Store, StoreConfig},
-    journal::{Event as ServerEvent, Journal as ServerJournal},
-    mirror::{Holder, Mirror},
+    replication::mirror::{Holder, Mirror},
+    replication::space::{Space, Succession},
 };
 use sidereal_shard::{
     bodies::{self, Body, Flight, Owned},
@@ -173,7 +173,7 @@ fn a_ghost_of_nobody_is_seen() {
 #[test]
 fn somebody_who_leaves_the_mirror_without_a_reason_is_missed() {
     let (mut cluster, ship) = well();
-    let leave = move |mut core: Core<'_, '_>| assert!(core.leave_mirror(ship).is_some());
+    let leave = move |mut space: Space<'_, '_>| assert!(space.leave_mirror(ship).is_some());
     cluster.server.world_mut().run_system_once(leave).expect("a system runs");
     assert_names(&fault(&mut cluster), "missing in the mirror");
 }
@@ -182,9 +182,38 @@ fn somebody_who_leaves_the_mirror_without_a_reason_is_missed() {
 fn somebody_who_enters_the_mirror_without_a_reason_is_seen() {
     let (mut cluster, ship) = well();
     let stranger = EntityRecord { id: STRANGER, net_id: NetId(9_999), ..record_in_mirror(&cluster, ship) };
-    let enter = move |mut core: Core<'_, '_>| core.enter_mirror(stranger.clone(), Holder::Server);
+    let enter = move |mut space: Space<'_, '_>| space.enter_mirror(stranger.clone(), Holder::Server);
     cluster.server.world_mut().run_system_once(enter).expect("a system runs");
     assert_names(&fault(&mut cluster), &format!("too much: [{STRANGER:?}]"));
+}
+
+#[test]
+fn an_authority_moves_in_one_piece() {
+    let (mut cluster, ship) = well();
+    let moves = move |mut space: Space<'_, '_>| {
+        let before = space.mirror.get(ship).expect("it is in the world");
+        let (net_id, issued) = (before.record.net_id, before.issued_epoch);
+        let record = space.move_authority(ship, Holder::Server, Succession::NextEpoch).expect("it is in the world");
+        let held = space.mirror.get(ship).expect("it stays in the world");
+        assert_eq!((held.holder, held.record.epoch, held.issued_epoch), (Holder::Server, issued + 1, issued + 1));
+        assert_eq!((record.epoch, record.version), (issued + 1, 0));
+        assert_eq!(space.motion.authority_of(net_id), None, "nobody's motion counts");
+        let from = record.sector;
+        let to = SectorId { x: from.x + 1, ..from };
+        let prepared = EntityRecord { sector: to, epoch: issued + 2, ..record };
+        space.move_authority(ship, Holder::Shard(ShardId(7)), Succession::Committed(Box::new(prepared)));
+        let taken = space.mirror.get(ship).expect("it stays in the world");
+        assert_eq!((taken.holder, taken.record.epoch), (Holder::Shard(ShardId(7)), issued + 2));
+        assert_eq!(taken.record.sector, to);
+        assert_eq!((space.motion.authority_of(net_id), space.motion.sector_of(net_id)), (Some(ShardId(7)), Some(to)));
+        assert_eq!(space.rooms_of(ship, to), [to, from], "the room before is left a while later");
+        space.move_authority(ship, Holder::Server, Succession::Orphaned);
+        let orphan = space.mirror.get(ship).expect("it stays in the world");
+        assert_eq!((orphan.holder, orphan.record.epoch, orphan.record.sector), (Holder::Server, issued + 2, to));
+        assert_eq!(space.motion.authority_of(net_id), None);
+        assert!(space.move_authority(STRANGER, Holder::Server, Succession::NextEpoch).is_none());
+    };
+    cluster.server.world_mut().run_system_once(moves).expect("a system runs");
 }
 
 #[test]

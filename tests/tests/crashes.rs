@@ -14,7 +14,7 @@ use naia_bevy_shared::TestClock;
 use process::{PATIENCE, Process};
 use sidereal_process::crash::{self, CRASHED};
 use sidereal_protocol::{limits::PROTOCOL_VERSION, messages::Credential};
-use sidereal_server::config::Config;
+use sidereal_server::run::config::Config;
 use sidereal_shard::{
     config::{Arguments, CertificateHash, ShardConfig},
     session,

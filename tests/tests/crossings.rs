@@ -11,8 +11,8 @@ use sidereal_protocol::{
     tick::{SimTick, TICK_HZ},
 };
 use sidereal_server::{
-    mirror::{Holder, Mirror},
-    transfers::Transfers,
+    handoff::transfers::Transfers,
+    replication::mirror::{Holder, Mirror},
 };
 use sidereal_shard::{damage::Impacts, handoff::Handoffs};
 use sidereal_tests::cluster::{Cluster, PERFECT, Setup};

@@ -13,8 +13,8 @@ use sidereal_protocol::{
 };
 use sidereal_server::{
     db::{Commodity, Holder, Move, Store, tools},
-    mirror::Mirror,
-    persist::Storage,
+    persistence::storage::Storage,
+    replication::mirror::Mirror,
 };
 use sidereal_tests::cluster::{Cluster, PERFECT, Setup};
 use sidereal_transport::memory::LinkConditions;

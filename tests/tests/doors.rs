@@ -2,7 +2,7 @@
 
 use naia_bevy_server::{Server, UserKey};
 use sidereal_protocol::{messages::TAKEN_OVER, tick::TICK_HZ};
-use sidereal_server::{admission::CONNECT_DEADLINE, link::Link};
+use sidereal_server::{traffic::admission::CONNECT_DEADLINE, traffic::link::Link};
 use sidereal_tests::cluster::{Cluster, PERFECT, PlayerSide};
 use sidereal_transport::LinkStatus;
 

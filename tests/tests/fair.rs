@@ -8,7 +8,7 @@ use sidereal_protocol::{
     ids::EntityId,
     shot::MAX_REWIND_TICKS,
 };
-use sidereal_server::{persist::Storage, seeds};
+use sidereal_server::{persistence::storage::Storage, territory::seeds};
 use sidereal_shard::{
     beams::allowed_rewind,
     bodies::{Body, Owned, View},

@@ -11,7 +11,7 @@ use sidereal_protocol::{
     ids::EntityId,
     tick::{TICK_DURATION, TICK_SECONDS},
 };
-use sidereal_server::mirror::{Holder, Mirror};
+use sidereal_server::replication::mirror::{Holder, Mirror};
 use sidereal_shard::bodies;
 use sidereal_tests::{
     arena::clear_the_arena,

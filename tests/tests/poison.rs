@@ -9,11 +9,11 @@ use sidereal_protocol::{
     tick::{SimTick, TICK_HZ},
 };
 use sidereal_server::{
-    aside::{Aside, Why},
+    audit::aside::{Aside, Why},
+    audit::report::Shown,
+    audit::suspicion::TRIAL_TICKS,
     http::ServerStatus,
-    mirror::Mirror,
-    report::Shown,
-    suspicion::TRIAL_TICKS,
+    replication::mirror::Mirror,
 };
 use sidereal_shard::suspect::planted::{Place, cure, poison};
 use sidereal_tests::cluster::{Cluster, Setup};

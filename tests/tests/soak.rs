@@ -9,7 +9,7 @@
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use sidereal_protocol::tick::TICK_HZ;
-use sidereal_server::transfers::Transfers;
+use sidereal_server::handoff::transfers::Transfers;
 use sidereal_tests::{
     cluster::{Cluster, Setup},
     pendulum,

@@ -8,13 +8,14 @@
 use std::collections::HashMap;
 
 use diesel::prelude::*;
+use diesel::upsert::excluded;
 use uuid::Uuid;
 
-use super::conn::Conn;
-use super::database::{write_meta, write_ship};
+use super::conn::{Conn, with_conn};
 #[cfg(feature = "postgres")]
 use super::postgres;
-use super::rows::{Fence, Sector, StoredEntity};
+use super::rows::{EntityRow, Sector};
+use super::schema::{accounts, meta};
 use super::sqlite;
 use super::write_behind::Change;
 
@@ -27,56 +28,6 @@ pub(super) struct WriteOutcome {
     /// Changes that lost against a newer fence.
     pub stale: u64,
 }
-
-/// An entity's state, or that it is gone.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum EntityRow<'a> {
-    State(&'a StoredEntity),
-    Tombstone(Uuid, Fence),
-}
-
-impl<'a> EntityRow<'a> {
-    pub fn id(&self) -> Uuid {
-        match self {
-            Self::State(entity) => entity.id,
-            Self::Tombstone(id, _) => *id,
-        }
-    }
-
-    pub fn fence(&self) -> Fence {
-        match self {
-            Self::State(entity) => entity.fence(),
-            Self::Tombstone(_, fence) => *fence,
-        }
-    }
-
-    /// Kind, owner, sector and record; a tombstone has none, and leaves those of the row as they are, but for the record.
-    pub fn content(&self) -> (i16, Option<&'a [u8]>, Sector, &'a [u8]) {
-        match self {
-            Self::State(entity) => {
-                let owner = entity.owner.as_ref().map(|owner| owner.as_bytes().as_slice());
-                (entity.kind, owner, entity.sector, &entity.record)
-            }
-            Self::Tombstone(..) => (0, None, (0, 0), &[]),
-        }
-    }
-}
-
-/// The columns of an entity's row, as the statements of both backends bind them.
-pub(super) const COLUMNS: &str =
-    "id, kind, owner, sector_x, sector_y, epoch, version, tick, record, deleted, updated_at";
-
-/// What happens when the row is there: nothing if it is newer, by the order of [`Fence`].
-pub(super) const ON_CONFLICT: &str = "\
-    ON CONFLICT (id) DO UPDATE SET \
-    kind = CASE WHEN excluded.deleted THEN entities.kind ELSE excluded.kind END, \
-    owner = CASE WHEN excluded.deleted THEN entities.owner ELSE excluded.owner END, \
-    sector_x = CASE WHEN excluded.deleted THEN entities.sector_x ELSE excluded.sector_x END, \
-    sector_y = CASE WHEN excluded.deleted THEN entities.sector_y ELSE excluded.sector_y END, \
-    epoch = excluded.epoch, version = excluded.version, tick = excluded.tick, record = excluded.record, \
-    deleted = excluded.deleted, updated_at = excluded.updated_at \
-    WHERE (excluded.epoch, excluded.version, excluded.tick, excluded.deleted) \
-    >= (entities.epoch, entities.version, entities.tick, entities.deleted)";
 
 /// Writes changes inside a transaction, those of one key in their order. `now` is in Unix milliseconds.
 pub(super) fn write<'a>(
@@ -145,4 +96,22 @@ fn write_generated(conn: &mut Conn<'_>, marks: &[(Sector, i64)]) -> QueryResult<
         #[cfg(feature = "postgres")]
         Conn::Postgres(conn) => postgres::write_generated(conn, marks),
     }
+}
+
+/// Tells whether there is such an account.
+pub(super) fn write_ship(conn: &mut Conn<'_>, account: Uuid, ship: Uuid) -> QueryResult<bool> {
+    let account = accounts::table.filter(accounts::id.eq(account.as_bytes().as_slice()));
+    let update = diesel::update(account).set(accounts::ship_id.eq(ship.as_bytes().as_slice()));
+    Ok(with_conn!(conn, |c| update.execute(c))? > 0)
+}
+
+/// Sets a key of the settings.
+pub(super) fn write_meta(conn: &mut Conn<'_>, key: &str, value: &str) -> QueryResult<()> {
+    let upsert = diesel::insert_into(meta::table)
+        .values((meta::key.eq(key), meta::value.eq(value)))
+        .on_conflict(meta::key)
+        .do_update()
+        .set(meta::value.eq(excluded(meta::value)));
+    with_conn!(conn, |c| upsert.execute(c))?;
+    Ok(())
 }

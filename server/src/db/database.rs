@@ -9,10 +9,9 @@ use diesel::dsl::not;
 use diesel::prelude::*;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use diesel::sql_types::Text;
-use diesel::upsert::excluded;
 use uuid::Uuid;
 
-use super::batch::{self, WriteOutcome};
+use super::batch::{self, WriteOutcome, write_meta, write_ship};
 use super::conn::{Conn, Pool, with_conn};
 use super::error::DbError;
 #[cfg(feature = "postgres")]
@@ -428,23 +427,6 @@ fn load_fences(conn: &mut Conn<'_>, ids: &[Uuid]) -> Result<HashMap<Uuid, Fence>
         }
     }
     Ok(fences)
-}
-
-/// Tells whether there is such an account.
-pub(super) fn write_ship(conn: &mut Conn<'_>, account: Uuid, ship: Uuid) -> QueryResult<bool> {
-    let account = accounts::table.filter(accounts::id.eq(account.as_bytes().as_slice()));
-    let update = diesel::update(account).set(accounts::ship_id.eq(ship.as_bytes().as_slice()));
-    Ok(with_conn!(conn, |c| update.execute(c))? > 0)
-}
-
-pub(super) fn write_meta(conn: &mut Conn<'_>, key: &str, value: &str) -> QueryResult<()> {
-    let upsert = diesel::insert_into(meta::table)
-        .values((meta::key.eq(key), meta::value.eq(value)))
-        .on_conflict(meta::key)
-        .do_update()
-        .set(meta::value.eq(excluded(meta::value)));
-    with_conn!(conn, |c| upsert.execute(c))?;
-    Ok(())
 }
 
 /// Gives the time that was stored with it, unix ms.

@@ -6,10 +6,10 @@ use diesel::prelude::*;
 use diesel::upsert::excluded;
 use uuid::Uuid;
 
-use super::batch;
+use super::batch::{self, write_meta};
 use super::books::BooksTx;
 use super::conn::{Conn, with_conn};
-use super::database::{Database, unix_ms, uuid_from, write_meta};
+use super::database::{Database, unix_ms, uuid_from};
 use super::error::DbError;
 use super::holdings::{Balance, Commodity, Deal, DoneDeal, Holder, HolderKind};
 use super::schema::{balances, deals, postings};

@@ -65,11 +65,11 @@ pub use database::{Account, Database, DatabaseLock, unix_ms};
 pub use error::DbError;
 pub use holdings::{Balance, Commodity, Deal, DoneDeal, Holder, HolderKind, Posting, Room};
 pub use prune::Pruned;
-pub use rows::{Fence, Sector, StoredEntity};
+pub use rows::{Fence, MAX_RECORD_BYTES, Sector, StoredEntity};
 pub use sessions::{Made, SessionBounds, StoredToken, TokenHash};
 pub use store::{FlushSummary, LoadedSector, StopError, Store, StoreConfig, StoreReply, StoreThread};
 pub use text::{MAX_INDEXED_TEXT_BYTES, MAX_TEXT_BYTES};
-pub use write_behind::{Admission, Change, MAX_RECORD_BYTES, StoreStats};
+pub use write_behind::{Admission, Change, StoreStats};
 
 /// Cargo does not see a new folder of migrations: this crate then needs a reason to be built again.
 #[cfg(test)]

@@ -24,7 +24,7 @@ use super::error::DbError;
 use super::holdings::{Holder, HolderKind};
 use super::schema::{balances, carried, deals, entities, postings};
 use super::sqlite;
-use crate::sessions::REGISTRATION_KEY_LIFETIME_MS;
+use crate::accounts::sessions::REGISTRATION_KEY_LIFETIME_MS;
 
 /// The most deals, tombstones or sessions in one step. Two hundred deals with their lines take SQLite some milliseconds.
 const MAX_ROWS: usize = 200;

@@ -1,5 +1,5 @@
 //! What is stored of sessions, of registrations' keys and of identities at other issuers. Plain queries; what a token
-//! is and how long it is good is decided in `crate::sessions`.
+//! is and how long it is good is decided in `crate::accounts::sessions`.
 
 use diesel::dsl::max;
 use diesel::prelude::*;

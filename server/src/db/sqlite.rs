@@ -16,9 +16,8 @@ use diesel::sql_types::{BigInt, Binary, Bool, Integer, Nullable, SmallInt, Text}
 use diesel::sqlite::Sqlite;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
-use super::batch::{COLUMNS, EntityRow, ON_CONFLICT};
 use super::error::DbError;
-use super::rows::Sector;
+use super::rows::{COLUMNS, EntityRow, ON_CONFLICT, Sector};
 use super::schema::sectors;
 
 type Conn = SqliteConnection;

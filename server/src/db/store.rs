@@ -15,17 +15,21 @@ use sidereal_process::crash;
 use thiserror::Error;
 use uuid::Uuid;
 
-use super::books::{Books, BooksStats, Move, SLOW_MS, Settled, Submission, Work};
+use super::books::{Books, BooksStats, Move, Settled, Submission, Work};
 use super::database::{Database, unix_ms};
 use super::error::DbError;
-use super::holdings::{Commodity, Deal, DoneDeal, Holder, Room};
+use super::holdings::{Commodity, Deal, Holder, Room};
 use super::prune::{Pruned, Pruner};
 use super::rows::{Fence, Sector, StoredEntity};
 use super::write_behind::{Admission, Change, Limits, StoreStats, WriteBehind};
 
 mod reads;
+mod state;
 
 use reads::{read_sectors, read_ship};
+use state::{Read, Shared, State};
+
+pub use state::{LoadedSector, StoreReply};
 
 /// Reads that were asked for and whose answer was not fetched: beyond it a read fails at once. Far above what the
 /// grants of one start-up need.
@@ -51,42 +55,6 @@ impl Default for StoreConfig {
     fn default() -> Self {
         Self { flush_interval_ms: 300, dirty_limit: 200_000, batch: 500 }
     }
-}
-
-/// A sector, whether it was ever generated, and its entities that live and have no owner.
-pub type LoadedSector = (Sector, bool, Vec<StoredEntity>);
-
-/// The answer to a read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StoreReply {
-    /// The sectors that were asked for, in that order.
-    Sectors {
-        /// As it was handed in.
-        token: u64,
-        /// The sectors.
-        sectors: Vec<LoadedSector>,
-    },
-    /// The ship of an account.
-    Ship {
-        /// As it was handed in.
-        token: u64,
-        /// The ship, unless there is none or it is gone.
-        ship: Option<StoredEntity>,
-    },
-    /// What became of a deal.
-    Deal {
-        /// As it was handed in.
-        token: u64,
-        /// The deal, if it was ever done.
-        found: Option<DoneDeal>,
-    },
-    /// The read failed; ask again.
-    Failed {
-        /// As it was handed in.
-        token: u64,
-        /// Why.
-        error: String,
-    },
 }
 
 /// What was written at the end.
@@ -116,98 +84,6 @@ pub struct StopError {
     pub waited_ms: u64,
     /// The last failure of the database.
     pub why: String,
-}
-
-#[derive(Debug)]
-enum Read {
-    Sectors { token: u64, sectors: Vec<Sector> },
-    Ship { token: u64, account: Uuid },
-    Deal { token: u64, key: Uuid },
-}
-
-#[derive(Debug)]
-struct State {
-    core: WriteBehind,
-    books: Books,
-    reads: VecDeque<Read>,
-    /// When the read that is under way began.
-    reading_since_ms: Option<u64>,
-    replies: VecDeque<StoreReply>,
-    /// Removes what is over, where that is wanted.
-    pruner: Option<Pruner>,
-    /// Both threads end after what they are doing; nothing more is written.
-    abandoned: bool,
-    last_error: Option<String>,
-    limit_logged_ms: Option<u64>,
-    /// Whether the log has it that deals are refused; so it is until the ledger was read.
-    away_logged: bool,
-}
-
-impl State {
-    fn unsaved(&self) -> usize {
-        self.core.uncommitted() + self.books.unwritten()
-    }
-
-    fn is_flushing(&self) -> bool {
-        self.core.is_flushing() || self.books.unwritten() > 0
-    }
-
-    fn failures(&self) -> u64 {
-        self.core.failures() + self.books.failures()
-    }
-
-    /// When the pruner has something to do. Not while a transaction's end is unknown: its deals are still looked for.
-    fn prunes_at_ms(&self) -> Option<u64> {
-        let pruner = self.pruner.as_ref().filter(|_| self.books.is_at_rest())?;
-        Some(pruner.next_wake_ms())
-    }
-
-    /// Forgets the balances of who has left, when that does no harm.
-    fn tidy(&mut self) {
-        if self.reading_since_ms.is_none() {
-            self.books.forget_the_left();
-        }
-    }
-
-    /// Whether a write of an entity waits.
-    fn awaits(&self, id: Uuid) -> bool {
-        self.core.waiting_entity(id).is_some() || self.books.links_wait(id)
-    }
-
-    /// A deal needs the reader, for its key, and the writer: it waits for whatever holds one of them up.
-    fn is_away(&self, now_ms: u64) -> bool {
-        let calls = [self.core.writing_since_ms(), self.reading_since_ms];
-        let hangs = calls.into_iter().flatten().any(|since_ms| now_ms >= since_ms + SLOW_MS);
-        hangs || self.books.is_away(now_ms)
-    }
-}
-
-#[derive(Debug)]
-struct Shared {
-    database: Database,
-    started: Instant,
-    /// Names this run of the server in what it writes.
-    run: Uuid,
-    state: Mutex<State>,
-    /// Something may be due for the writer.
-    write_work: Condvar,
-    /// Something may be there for the reader.
-    read_work: Condvar,
-    /// The reader has nothing to do.
-    reads_done: Condvar,
-    /// A batch came to its end.
-    written: Condvar,
-}
-
-impl Shared {
-    fn now_ms(&self) -> u64 {
-        self.started.elapsed().as_millis() as u64
-    }
-
-    /// A thread that panicked has left the state as it was between two steps.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// Tells whether one of the store's threads still runs, to whoever holds it.

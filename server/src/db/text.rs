@@ -3,7 +3,7 @@
 //! PostgreSQL's texts hold no NUL, and what an index holds is limited to a third of a page, after compression.
 
 use super::error::DbError;
-use super::write_behind::MAX_RECORD_BYTES;
+use super::rows::MAX_RECORD_BYTES;
 
 /// The longest text that is looked for by an index: an account's name, a setting's key. Bytes of UTF-8.
 pub const MAX_INDEXED_TEXT_BYTES: usize = 1_024;

@@ -16,14 +16,11 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::error::DbError;
-use super::rows::{Fence, Sector, StoredEntity};
+use super::rows::{Fence, MAX_RECORD_BYTES, Sector, StoredEntity};
 use super::text;
 
 #[cfg(test)]
 mod tests;
-
-/// The largest record that is taken: far above any real one, far below what one transaction should hold.
-pub const MAX_RECORD_BYTES: usize = 4 * 1024 * 1024;
 
 /// The records of all waiting changes together: what an outage of the database may cost in memory.
 const MAX_DIRTY_BYTES: usize = 512 * 1024 * 1024;

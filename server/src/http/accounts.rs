@@ -12,12 +12,12 @@ use serde_json::json;
 use sidereal_process::log_limited;
 use uuid::Uuid;
 
+use super::api::{AskedFrom, BODY_LIMIT_BYTES, Shared};
 use super::refusal::{Refusal, refuse, too_many, unavailable};
-use super::routes::{AskedFrom, BODY_LIMIT_BYTES, Shared};
 use super::sessions::{TicketAnswer, expires_in_s, registration_is_closed};
+use crate::accounts::sessions::Given;
 use crate::accounts::{LoginError, RegisterError, Registration, check_new, is_name};
 use crate::db::unix_ms;
-use crate::sessions::Given;
 
 #[derive(Deserialize)]
 struct Credentials {

@@ -12,9 +12,10 @@ use axum::routing::get;
 use axum::{Json, Router, middleware};
 use serde_json::json;
 
+use super::peer::tell_connection;
 use super::refusal::refuse;
+use super::state::HttpState;
 use super::status::{HEARTBEAT_LIMIT, MetricsText, ServerStatus};
-use super::{HttpState, routes};
 
 /// The routes of the address of operations.
 pub(super) fn router(state: HttpState) -> Router {
@@ -24,7 +25,7 @@ pub(super) fn router(state: HttpState) -> Router {
         .route("/ready", get(async |State(state): State<Arc<HttpState>>| ready(&state.status)))
         .route("/metrics", get(metrics))
         .fallback(async || refuse(StatusCode::NOT_FOUND, "here are /live, /ready and /metrics only"))
-        .layer(middleware::from_fn(routes::tell_connection))
+        .layer(middleware::from_fn(tell_connection))
         .with_state(state)
 }
 

@@ -21,8 +21,8 @@ use tokio_rustls::{Accept, TlsAcceptor};
 
 use sidereal_transport::network_of;
 
-use super::HttpLimits;
 use super::places::{Admission, Places, Verdict};
+use super::state::HttpLimits;
 use super::status::DoorCounts;
 
 /// What the system may hold of an answer that is not read: enough for a fast reader far away, and so little that a slow

@@ -3,7 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 
 use axum::extract::connect_info::Connected;
+use axum::extract::{ConnectInfo, Request};
 use axum::http::HeaderMap;
+use axum::middleware::Next;
+use axum::response::Response;
 use axum::serve::IncomingStream;
 
 use super::listener::{Connection, GuardedListener};
@@ -39,6 +42,12 @@ pub(super) fn asked_from(peer: SocketAddr, headers: &HeaderMap, proxies: usize) 
 fn parse(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     bare.parse().ok().or_else(|| Some(text.parse::<SocketAddr>().ok()?.ip()))
+}
+
+/// From here on a connection has the time for its request's work.
+pub(super) async fn tell_connection(ConnectInfo(peer): ConnectInfo<Peer>, request: Request, next: Next) -> Response {
+    peer.connection.asked();
+    next.run(request).await
 }
 
 #[cfg(test)]

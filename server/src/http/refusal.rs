@@ -5,7 +5,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use crate::rate_limit::ComeBack;
+use crate::accounts::rate_limit::ComeBack;
 
 /// An answer that is an error.
 #[derive(Debug)]

@@ -1,98 +1,25 @@
 //! The routes, and what holds for all of them. Every answer is JSON but for `/live` and the browser client's files; every
 //! refusal is `{"error": "<one sentence that says what to do>"}`.
 
-use std::net::IpAddr;
-use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
 use axum::Router;
-use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequestParts, Request, State};
-use axum::http::request::Parts;
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use sidereal_process::crash;
 
-use super::peer::{Peer, asked_from};
-use super::refusal::{Refusal, busy, refuse, too_many};
-use super::status::ApiCounts;
-use super::{HttpState, accounts, health, sessions, world};
-use crate::rate_limit::RateLimits;
-use crate::turns::Turns;
+use super::api::{Api, AskedFrom, BODY_LIMIT_BYTES, Shared};
+use super::peer::{Peer, asked_from, tell_connection};
+use super::refusal::{refuse, too_many};
+use super::state::HttpState;
+use super::{accounts, health, sessions, world};
 use sidereal_transport::network_of;
-
-/// The largest body that is read: credentials are a few hundred bytes.
-pub const BODY_LIMIT_BYTES: usize = 8 * 1024;
 
 /// The description of everything under `/api/` (OpenAPI 3.1).
 const OPENAPI: &str = include_str!("openapi.json");
-
-/// Calls of the database at a time that are no password's: as many as there are connections to spare.
-const STORAGE_AT_ONCE: usize = 2;
-
-/// Such calls that wait: as many as there may be connections.
-const STORAGE_WAITING: usize = 512;
-
-/// What the routes share.
-pub(super) struct Api {
-    state: HttpState,
-    pub rates: RateLimits,
-    /// Calls of the database.
-    pub storage: Turns,
-    opened: Instant,
-}
-
-impl Deref for Api {
-    type Target = HttpState;
-
-    fn deref(&self) -> &HttpState {
-        &self.state
-    }
-}
-
-impl Api {
-    /// Milliseconds since the server was started.
-    pub fn now_ms(&self) -> u64 {
-        self.opened.elapsed().as_millis() as u64
-    }
-
-    /// Counts one.
-    pub fn count(&self, which: impl FnOnce(&ApiCounts) -> &AtomicU64) {
-        which(&self.state.status.api).fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// There was no place for the work on a request.
-    pub fn busy(&self) -> Refusal {
-        self.count(|counts| &counts.busy);
-        busy()
-    }
-}
-
-/// Where a request came from, as far as limits tell networks apart.
-#[derive(Clone, Copy)]
-pub(super) struct AskedFrom(pub IpAddr);
-
-/// What the routes share, as they take it.
-pub(super) struct Shared(Arc<Api>);
-
-impl Deref for Shared {
-    type Target = Api;
-
-    fn deref(&self) -> &Api {
-        &self.0
-    }
-}
-
-impl FromRequestParts<Arc<Api>> for Shared {
-    type Rejection = std::convert::Infallible;
-
-    async fn from_request_parts(_: &mut Parts, api: &Arc<Api>) -> Result<Self, Self::Rejection> {
-        Ok(Self(api.clone()))
-    }
-}
 
 /// A route under `/api/`. All there are stand in `openapi.json`.
 struct ApiRoute {
@@ -115,12 +42,7 @@ fn api_routes() -> Vec<ApiRoute> {
 }
 
 pub(super) fn router(state: HttpState) -> Router {
-    let api = Arc::new(Api {
-        rates: RateLimits::new(state.rates),
-        storage: Turns::new(STORAGE_AT_ONCE, STORAGE_WAITING),
-        opened: Instant::now(),
-        state,
-    });
+    let api = Arc::new(Api::new(state));
     let mut router = Router::new();
     for ApiRoute { method, path, handler } in api_routes() {
         tracing::debug!(method, path, "route");
@@ -214,12 +136,6 @@ async fn within_rate(
             too_many("there were too many requests from this address", come_back).into_response()
         }
     }
-}
-
-/// From here on a connection has the time for its request's work.
-pub(super) async fn tell_connection(ConnectInfo(peer): ConnectInfo<Peer>, request: Request, next: Next) -> Response {
-    peer.connection.asked();
-    next.run(request).await
 }
 
 /// The work on a request has an end, whatever it waits for.

@@ -8,13 +8,13 @@ use serde_json::json;
 use sidereal_process::log_limited;
 use uuid::Uuid;
 
+use super::api::{Api, Shared};
 use super::refusal::{Refusal, refuse, unauthorized, unavailable};
-use super::routes::{Api, Shared};
 use super::world::Door;
+use crate::accounts::sessions::{Given, Holder, SessionError, Sessions};
+use crate::accounts::supabase::{Supabase, TokenError};
+use crate::accounts::tickets::TICKET_LIFETIME_MS;
 use crate::db::unix_ms;
-use crate::sessions::{Given, Holder, SessionError, Sessions};
-use crate::supabase::{Supabase, TokenError};
-use crate::tickets::TICKET_LIFETIME_MS;
 
 /// A ticket, and where it is good.
 #[derive(Serialize)]

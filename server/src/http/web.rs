@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::refusal::refuse;
-use crate::hex;
+use crate::accounts::hex;
 
 /// Files in the folder at most, compressed ones and folders counted.
 pub const MAX_WEB_FILES: usize = 200;

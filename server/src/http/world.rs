@@ -7,7 +7,7 @@ use serde::Serialize;
 use sidereal_protocol::limits::PROTOCOL_VERSION;
 use sidereal_transport::SESSION_PATH;
 
-use super::routes::{Api, Shared};
+use super::api::{Api, Shared};
 
 /// Where players connect, and which certificate is there.
 #[derive(Serialize)]

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::{Value, json};
+use sidereal_server::accounts::rate_limit::Rates;
+use sidereal_server::accounts::sessions::Sessions;
+use sidereal_server::accounts::tickets::TicketOffice;
 use sidereal_server::accounts::{Accounts, HashCost, Registration};
-use sidereal_server::certificate::PlayerCertificate;
 use sidereal_server::db::Database;
 use sidereal_server::http::{HttpLimits, HttpServer, HttpState, ServerStatus};
-use sidereal_server::rate_limit::Rates;
-use sidereal_server::sessions::Sessions;
-use sidereal_server::tickets::TicketOffice;
+use sidereal_server::run::certificate::PlayerCertificate;
 use sidereal_transport::Identity;
 
 pub const ANY_PORT: ([u8; 4], u16) = ([127, 0, 0, 1], 0);

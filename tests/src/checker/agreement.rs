@@ -14,8 +14,8 @@ use sidereal_protocol::{
     precision,
 };
 use sidereal_server::{
-    mirror::{Holder, Mirror, Mirrored},
-    motion_plane::MotionPlane,
+    replication::mirror::{Holder, Mirror, Mirrored},
+    replication::motion_plane::MotionPlane,
 };
 use std::collections::BTreeMap;
 

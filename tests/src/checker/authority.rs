@@ -4,8 +4,8 @@ use super::scene::Scene;
 use bevy::prelude::App;
 use sidereal_protocol::ids::{EntityId, ShardId};
 use sidereal_server::{
-    census::Audit,
-    mirror::{Holder, Mirror},
+    audit::census::Audit,
+    replication::mirror::{Holder, Mirror},
 };
 use sidereal_shard::{ghosts::SILENCE_TICKS, leases::Welcomed};
 use std::collections::BTreeMap;

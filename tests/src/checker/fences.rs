@@ -2,7 +2,7 @@
 
 use super::scene::Scene;
 use sidereal_protocol::ids::EntityId;
-use sidereal_server::mirror::Mirror;
+use sidereal_server::replication::mirror::Mirror;
 use sidereal_shard::journal::Event;
 use std::collections::BTreeMap;
 

@@ -5,7 +5,7 @@
 
 use super::{LOSS_TICKS, scene::Scene};
 use sidereal_protocol::{control::ImpactCause, ids::EntityId, record::EntityKind};
-use sidereal_server::journal::Event as ServerEvent;
+use sidereal_server::audit::journal::Event as ServerEvent;
 use sidereal_shard::journal::Event as ShardEvent;
 use std::collections::{BTreeMap, VecDeque};
 

@@ -5,7 +5,7 @@ use sidereal_protocol::{
     ids::{AccountId, EntityId},
     sector::SectorId,
 };
-use sidereal_server::{granting::LeaseBook, journal::Event, mirror::Mirror};
+use sidereal_server::{audit::journal::Event, replication::mirror::Mirror, territory::lease_book::LeaseBook};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A row of the database that was not loaded yet.

@@ -12,7 +12,9 @@ use sidereal_protocol::{
     record::EntityRecord,
     tick::TICK_DURATION,
 };
-use sidereal_server::{db::Database, granting::LeaseBook, persist::Storage, shutdown::Shutdown};
+use sidereal_server::{
+    db::Database, persistence::storage::Storage, run::shutdown::Shutdown, territory::lease_book::LeaseBook,
+};
 use sidereal_shard::{
     config::{Secret, ShardConfig},
     drain::Draining,

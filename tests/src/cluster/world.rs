@@ -8,7 +8,7 @@ use sidereal_protocol::{
 };
 use sidereal_server::{
     db::{Account, Database, Store, StoreConfig},
-    persist::Storage,
+    persistence::storage::Storage,
 };
 use sidereal_transport::{Limits, memory::LinkConditions};
 use std::time::Duration;

@@ -224,7 +224,7 @@ impl Model {
     }
 
     /// Plants a fault in every machine.
-    pub fn plant(&mut self, plant: impl Fn(&mut sidereal_server::handoff::Planted, &mut shard::Planted)) {
+    pub fn plant(&mut self, plant: impl Fn(&mut sidereal_server::handoff::machine::Planted, &mut shard::Planted)) {
         plant(&mut self.server.machine.planted, &mut self.server.planted_in_shards);
         for shard in self.shards.values_mut() {
             shard.plant(self.server.planted_in_shards);

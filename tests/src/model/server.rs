@@ -9,7 +9,7 @@ use sidereal_protocol::{
     sector::SectorId,
     tick::SimTick,
 };
-use sidereal_server::handoff::{Action, Authority, Event, Handoffs, Target, Verdict, judge};
+use sidereal_server::handoff::machine::{Action, Authority, Event, Handoffs, Target, Verdict, judge};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Something is stored this often, ticks.
@@ -267,9 +267,7 @@ impl Server {
     }
 
     fn feed(&mut self, now: SimTick, event: Event, network: &mut Network) {
-        let mut actions = Vec::new();
-        self.machine.step(now, event, &mut actions);
-        for action in actions {
+        for action in self.machine.step(now, event) {
             self.perform(now, action, network);
         }
     }

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::super::database::Database;
+use super::super::rows::{Fence, StoredEntity};
 use super::super::schema::entities;
 use super::*;
 

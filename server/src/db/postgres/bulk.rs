@@ -5,8 +5,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Binary, Bool, Integer, Nullable, SmallInt};
 use uuid::Uuid;
 
-use super::super::batch::{COLUMNS, EntityRow, ON_CONFLICT};
-use super::super::rows::{Fence, Sector};
+use super::super::rows::{COLUMNS, EntityRow, Fence, ON_CONFLICT, Sector};
 
 /// Stores states and tombstones, none of which names an entity twice; tells how many were stored. An array for each
 /// column, so that the statement is the same however many rows there are.

@@ -5,7 +5,7 @@ use std::sync::{Arc, MutexGuard};
 
 use uuid::Uuid;
 
-use super::{LoadedSector, Shared, State};
+use super::state::{LoadedSector, Shared, State};
 use crate::db::error::DbError;
 use crate::db::holdings::HolderKind;
 use crate::db::rows::{Fence, Sector, StoredEntity};

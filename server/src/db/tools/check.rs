@@ -16,7 +16,7 @@ use crate::db::conn::Conn;
 use crate::db::prune::{carried_together, is_only_moved_by_deals};
 use crate::db::schema::{accounts, balances, carried, deals, entities, meta, postings};
 use crate::db::{Commodity, Database, DbError, Holder, HolderKind};
-use crate::persist::{META_SEED, META_TICK};
+use crate::persistence::storage::{META_SEED, META_TICK};
 
 /// Problems that are told one by one; the rest are only counted.
 const TOLD: usize = 100;
@@ -313,5 +313,5 @@ fn check_balances(
 }
 
 fn name(id: &[u8]) -> String {
-    Uuid::from_slice(id).map_or_else(|_| crate::hex::encode(id), |id| id.to_string())
+    Uuid::from_slice(id).map_or_else(|_| crate::accounts::hex::encode(id), |id| id.to_string())
 }

@@ -192,7 +192,7 @@ pub struct CarriedRow {
 
 /// Bytes as hexadecimal text, for serde.
 mod hex_text {
-    use crate::hex;
+    use crate::accounts::hex;
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
     pub fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
@@ -211,7 +211,7 @@ mod hex_text {
 /// Bytes, if there are any, as hexadecimal text, for serde.
 mod hex_option {
     use super::hex_text;
-    use crate::hex;
+    use crate::accounts::hex;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     pub fn serialize<S: Serializer>(bytes: &Option<Vec<u8>>, serializer: S) -> Result<S::Ok, S::Error> {

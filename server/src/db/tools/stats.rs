@@ -75,8 +75,8 @@ pub fn stats(database: &Database) -> Result<DatabaseStats, DbError> {
             }
         });
         Ok(DatabaseStats {
-            seed: setting(conn, crate::persist::META_SEED)?,
-            tick: setting(conn, crate::persist::META_TICK)?,
+            seed: setting(conn, crate::persistence::storage::META_SEED)?,
+            tick: setting(conn, crate::persistence::storage::META_TICK)?,
             accounts: with_conn!(conn, |c| accounts::table.count().get_result(c))?,
             sectors: with_conn!(conn, |c| sectors::table.count().get_result(c))?,
             entities: kinds,

@@ -1,0 +1,284 @@
+//! Tickets: what a login gives out over HTTP and a connection redeems, once, within half a minute.
+//!
+//! Owned by the server process: the HTTP thread issues, the ECS thread redeems. Nothing is stored; a restart makes all
+//! tickets unknown. Time comes in as an argument; [`TicketOffice::now_ms`] is the clock that both threads use.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use rand::RngCore;
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::accounts::hex;
+
+/// How long a ticket can be redeemed: a client connects within a second or two of its login.
+pub const TICKET_LIFETIME_MS: u64 = 30_000;
+
+/// How long a ticket is remembered after that, so that its owner is told that it expired.
+const REMEMBER_EXPIRED_MS: u64 = 60_000;
+
+/// Tickets of one account that are remembered: for a few devices, and tries whose answers were lost. The oldest is
+/// forgotten for a newer one, and becomes unknown.
+pub const MAX_TICKETS_PER_ACCOUNT: usize = 8;
+
+/// How many tickets are remembered, some megabytes. Past it those that are good for nothing any more are forgotten, and
+/// when all are good no more are given out: nobody's ticket goes for another account's.
+pub const MAX_TICKETS: usize = 32_768;
+
+const TOKEN_BYTES: usize = 32;
+
+/// What a ticket stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    /// Who logged in.
+    pub account_id: Uuid,
+    /// The account's name.
+    pub name: String,
+}
+
+/// Why a ticket is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum TicketError {
+    /// Never issued, issued before a restart, or forgotten.
+    #[error("this ticket is not known here: log in again")]
+    Unknown,
+    /// It was redeemed before.
+    #[error("this ticket was already used: log in again")]
+    Used,
+    /// It was not redeemed in time.
+    #[error("this ticket has expired: log in again")]
+    Expired,
+}
+
+/// As many tickets as can be remembered are good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the server is busy: try again in a few seconds")]
+pub struct TicketsFull;
+
+/// When a ticket expires, and which of those it is: the order in which tickets are forgotten.
+type Turn = (u64, u64);
+
+#[derive(Debug)]
+struct Issued {
+    ticket: Ticket,
+    turn: Turn,
+    used: bool,
+}
+
+#[derive(Debug, Default)]
+struct Tickets {
+    issued: HashMap<[u8; TOKEN_BYTES], Issued>,
+    order: BTreeMap<Turn, [u8; TOKEN_BYTES]>,
+    /// The oldest first; none is empty.
+    of_account: HashMap<Uuid, VecDeque<[u8; TOKEN_BYTES]>>,
+    count: u64,
+}
+
+impl Tickets {
+    fn forget(&mut self, token: &[u8; TOKEN_BYTES]) {
+        let Some(Issued { ticket, turn, .. }) = self.issued.remove(token) else { return };
+        self.order.remove(&turn);
+        if let Entry::Occupied(mut own) = self.of_account.entry(ticket.account_id) {
+            own.get_mut().retain(|other| other != token);
+            if own.get().is_empty() {
+                own.remove();
+            }
+        }
+    }
+
+    /// Forgets what has expired for `remember_ms`.
+    fn forget_expired(&mut self, remember_ms: u64, now_ms: u64) {
+        while let Some((&(expires_ms, _), token)) = self.order.first_key_value()
+            && now_ms >= expires_ms.saturating_add(remember_ms)
+        {
+            let token = *token;
+            self.forget(&token);
+        }
+    }
+
+    /// Forgets what is remembered only for the words in which it is refused.
+    fn forget_what_is_over(&mut self, now_ms: u64) {
+        self.forget_expired(0, now_ms);
+        let used: Vec<_> = self.issued.iter().filter(|(_, issued)| issued.used).map(|(token, _)| *token).collect();
+        used.iter().for_each(|token| self.forget(token));
+    }
+}
+
+/// Issues and redeems tickets. Clones share them.
+#[derive(Clone, Debug)]
+pub struct TicketOffice {
+    opened: Instant,
+    tickets: Arc<Mutex<Tickets>>,
+}
+
+impl Default for TicketOffice {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl TicketOffice {
+    /// An office without tickets.
+    pub fn new() -> Self {
+        Self { opened: Instant::now(), tickets: Arc::default() }
+    }
+
+    /// Milliseconds since the office was opened: never goes back, the same for every clone.
+    pub fn now_ms(&self) -> u64 {
+        self.opened.elapsed().as_millis() as u64
+    }
+
+    /// A new ticket, as 64 hexadecimal digits.
+    ///
+    /// # Errors
+    /// [`TicketsFull`] when [`MAX_TICKETS`] are good.
+    pub fn issue(&self, account_id: Uuid, name: &str, now_ms: u64) -> Result<String, TicketsFull> {
+        let mut token = [0; TOKEN_BYTES];
+        rand::rng().fill_bytes(&mut token);
+        let mut tickets = self.lock();
+        tickets.forget_expired(REMEMBER_EXPIRED_MS, now_ms);
+        let own = tickets.of_account.get(&account_id);
+        if let Some(oldest) =
+            own.filter(|own| own.len() >= MAX_TICKETS_PER_ACCOUNT).and_then(|own| own.front().copied())
+        {
+            tickets.forget(&oldest);
+        }
+        if tickets.issued.len() >= MAX_TICKETS {
+            tickets.forget_what_is_over(now_ms);
+        }
+        if tickets.issued.len() >= MAX_TICKETS {
+            return Err(TicketsFull);
+        }
+        tickets.count += 1;
+        let turn = (now_ms.saturating_add(TICKET_LIFETIME_MS), tickets.count);
+        let ticket = Ticket { account_id, name: name.to_owned() };
+        tickets.order.insert(turn, token);
+        tickets.of_account.entry(account_id).or_default().push_back(token);
+        tickets.issued.insert(token, Issued { ticket, turn, used: false });
+        drop(tickets);
+        Ok(hex::encode(&token))
+    }
+
+    /// Takes a ticket, once.
+    ///
+    /// # Errors
+    /// [`TicketError`] tells why it is not taken.
+    pub fn redeem(&self, token: &str, now_ms: u64) -> Result<Ticket, TicketError> {
+        let token = token_bytes(token).ok_or(TicketError::Unknown)?;
+        let mut tickets = self.lock();
+        let issued = tickets.issued.get_mut(&token).ok_or(TicketError::Unknown)?;
+        if issued.used {
+            return Err(TicketError::Used);
+        }
+        if now_ms >= issued.turn.0 {
+            return Err(TicketError::Expired);
+        }
+        issued.used = true;
+        Ok(issued.ticket.clone())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Tickets> {
+        self.tickets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The bytes of a token as players hold it.
+pub(crate) fn token_bytes(text: &str) -> Option<[u8; TOKEN_BYTES]> {
+    hex::decode(text)?.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANN: Uuid = Uuid::from_u128(7);
+    const BOB: Uuid = Uuid::from_u128(8);
+
+    fn issue(office: &TicketOffice, account: Uuid, now_ms: u64) -> String {
+        office.issue(account, "ann", now_ms).expect("there is room")
+    }
+
+    #[test]
+    fn a_ticket_is_good_once() {
+        let office = TicketOffice::new();
+        let token = issue(&office, ANN, 1_000);
+        assert_eq!(token.len(), 64);
+        assert_eq!(office.clone().redeem(&token, 1_500), Ok(Ticket { account_id: ANN, name: "ann".to_owned() }));
+        assert_eq!(office.redeem(&token, 1_501), Err(TicketError::Used));
+        assert_eq!(office.redeem(&token, 1_000 + TICKET_LIFETIME_MS), Err(TicketError::Used));
+    }
+
+    #[test]
+    fn a_ticket_ends_to_the_millisecond_and_is_then_told_apart() {
+        let office = TicketOffice::new();
+        let late = issue(&office, ANN, 0);
+        let in_time = issue(&office, ANN, 0);
+        assert!(office.redeem(&in_time, TICKET_LIFETIME_MS - 1).is_ok());
+        assert_eq!(office.redeem(&late, TICKET_LIFETIME_MS), Err(TicketError::Expired));
+    }
+
+    #[test]
+    fn what_is_no_ticket_is_unknown() {
+        let office = TicketOffice::new();
+        let token = issue(&office, ANN, 0);
+        let other = hex::encode(&[0; 32]);
+        for wrong in ["", "zz", &token[1..], &other, &"é".repeat(32), &"+1".repeat(32), &format!("{token}00")] {
+            assert_eq!(office.redeem(wrong, 1), Err(TicketError::Unknown), "{wrong}");
+        }
+        assert!(office.redeem(&token.to_uppercase(), 1).is_ok());
+    }
+
+    #[test]
+    fn past_an_account_s_limit_its_oldest_ticket_is_forgotten_and_no_other_s() {
+        let office = TicketOffice::new();
+        let others = issue(&office, BOB, 0);
+        let first = issue(&office, ANN, 0);
+        let second = issue(&office, ANN, 0);
+        for _ in 0..MAX_TICKETS_PER_ACCOUNT - 1 {
+            issue(&office, ANN, 0);
+        }
+        assert_eq!(office.redeem(&first, 1), Err(TicketError::Unknown));
+        assert!(office.redeem(&second, 1).is_ok() && office.redeem(&others, 1).is_ok());
+        for _ in 0..10_000 {
+            issue(&office, ANN, 1);
+        }
+        let tickets = office.lock();
+        let counts = (tickets.issued.len(), tickets.order.len(), tickets.of_account.len());
+        assert_eq!(counts, (MAX_TICKETS_PER_ACCOUNT + 1, MAX_TICKETS_PER_ACCOUNT + 1, 2));
+    }
+
+    #[test]
+    fn past_the_limit_of_all_nobody_s_ticket_goes_for_another() {
+        let office = TicketOffice::new();
+        let first = issue(&office, ANN, 0);
+        for number in 1..MAX_TICKETS as u128 {
+            issue(&office, Uuid::from_u128(1_000 + number), 1);
+        }
+        assert_eq!(office.issue(BOB, "bob", 1), Err(TicketsFull));
+        assert!(office.redeem(&first, 1).is_ok());
+        assert!(office.issue(BOB, "bob", 1).is_ok(), "one that is used makes room");
+        assert_eq!(office.issue(ANN, "ann", 1), Err(TicketsFull));
+        assert!(office.issue(BOB, "bob", 1 + TICKET_LIFETIME_MS).is_ok(), "and so do those that have expired");
+        assert_eq!(office.lock().issued.len(), 1);
+    }
+
+    #[test]
+    fn old_tickets_do_not_pile_up() {
+        let office = TicketOffice::new();
+        for hour in 0..100 {
+            issue(&office, ANN, hour * 3_600_000);
+        }
+        assert_eq!(office.lock().issued.len(), 1);
+        assert_eq!(office.lock().order.len(), 1);
+    }
+
+    #[test]
+    fn every_refusal_says_what_to_do() {
+        for error in [TicketError::Unknown, TicketError::Used, TicketError::Expired] {
+            assert!(error.to_string().ends_with("log in again"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! The report at the end of a run, and the text for `/metrics`.
+
+use super::{
+    aside::Aside,
+    census::Audit,
+    tally::{Percentiles, Tally},
+};
+use crate::{
+    clock::Clock,
+    db::Store,
+    economy::{deals::Deals, goods::Goods, trades::Trades},
+    handoff::transfers::Transfers,
+    http::{MetricsText, ServerStatus},
+    persistence::storage::{Storage, is_stored},
+    players::{chat::Chat, session::Players},
+    replication::{interest::Interest, mirror::Mirror, motion_plane::MotionPlane, rooms::Rooms},
+    territory::lease_book::LeaseBook,
+    traffic::link::Link,
+};
+use bevy::{
+    ecs::system::SystemParam,
+    prelude::{Res, ResMut, Resource},
+};
+use naia_bevy_server::Server;
+use serde::Serialize;
+use std::{sync::Arc, time::Instant};
+
+/// The server's report at the end of a run; the launcher joins it with the others'.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    players_max: u64,
+    entities: u64,
+    created: u64,
+    destroyed: u64,
+    stored: u64,
+    respawns: u64,
+    takeovers: u64,
+    crossings: u64,
+    handoffs: u64,
+    handoffs_aborted: u64,
+    handoff_cutover_ms: Percentiles,
+    handoff_commit_ms: Percentiles,
+    handoff_ways_ms: Percentiles,
+    handoff_tick_ms: Percentiles,
+    commits_again: u64,
+    lost: u64,
+    doubled: u64,
+    inputs_received: u64,
+    inputs_forwarded: u64,
+    inputs_applied: u64,
+    inputs_over_rate: u64,
+    refused: u64,
+    admissions_overdue: u64,
+    admissions_displaced: u64,
+    bad_packets: u64,
+    sessions_dropped: u64,
+    shards_lost: u64,
+    stale: u64,
+    impacts_lost: u64,
+    violations: u64,
+    tick_ms: Percentiles,
+    sector_packets: u64,
+    motions_delivered: u64,
+    motion_bytes: u64,
+    thinned: u64,
+    rooms_delayed: u64,
+    renewals: u64,
+    deals_done: u64,
+    deals_refused: u64,
+    deals_refused_away: u64,
+    said: u64,
+    said_refused: u64,
+    said_over_rate: u64,
+    said_unheard: u64,
+    ore_moves: u64,
+    deal_ms_max: u64,
+    flushed_rows: u64,
+    stale_writes_refused: u64,
+    loss_window_max_ms: u64,
+    unreadable_rows: u64,
+    cpu_ms: u64,
+    max_rss_kb: u64,
+}
+
+/// Everything that is reported.
+#[derive(SystemParam)]
+pub struct Readings<'w> {
+    clock: Res<'w, Clock>,
+    link: Res<'w, Link>,
+    mirror: Res<'w, Mirror>,
+    motion: Res<'w, MotionPlane>,
+    rooms: Res<'w, Rooms>,
+    leases: Res<'w, LeaseBook>,
+    transfers: Res<'w, Transfers>,
+    players: Res<'w, Players>,
+    interest: Res<'w, Interest>,
+    storage: Res<'w, Storage>,
+    goods: Res<'w, Goods>,
+    deals: Res<'w, Deals>,
+    trades: Res<'w, Trades>,
+    chat: Res<'w, Chat>,
+    aside: Res<'w, Aside>,
+    audit: Res<'w, Audit>,
+    tally: Res<'w, Tally>,
+    naia: Server<'w>,
+}
+
+impl Readings<'_> {
+    /// The report as of now.
+    pub fn report(&self) -> Report {
+        let tally = &self.tally;
+        let store = self.storage.store().map(crate::db::Store::stats).unwrap_or_default();
+        let books = self.storage.store().map(crate::db::Store::books_stats).unwrap_or_default();
+        Report {
+            players_max: tally.players_max,
+            entities: self.mirror.len() as u64,
+            created: tally.created,
+            destroyed: tally.destroyed,
+            stored: tally.stored,
+            respawns: tally.respawns,
+            takeovers: tally.takeovers,
+            crossings: tally.crossings,
+            handoffs: tally.handoffs,
+            handoffs_aborted: self.transfers.machine.aborted,
+            handoff_cutover_ms: Percentiles::of(&tally.cutovers_ms),
+            handoff_commit_ms: Percentiles::of(&tally.cutover_commits_ms),
+            handoff_ways_ms: Percentiles::of(&tally.cutover_ways_ms),
+            handoff_tick_ms: Percentiles::of(&tally.cutover_ticks_ms),
+            commits_again: self.transfers.machine.commits_again,
+            lost: self.audit.lost,
+            doubled: self.audit.doubled,
+            inputs_received: tally.inputs_received + self.players.inputs_received(),
+            inputs_forwarded: tally.inputs_forwarded,
+            inputs_applied: self.audit.inputs_applied(),
+            inputs_over_rate: tally.inputs_over_rate,
+            refused: tally.refused,
+            admissions_overdue: tally.admissions_overdue,
+            admissions_displaced: tally.admissions_displaced,
+            bad_packets: tally.bad_packets,
+            sessions_dropped: tally.sessions_dropped,
+            shards_lost: tally.shards_lost,
+            stale: tally.stale + self.motion.stale + self.transfers.machine.stale,
+            impacts_lost: tally.impacts_lost,
+            violations: tally.violations + self.link.unencodable,
+            tick_ms: Percentiles::of(&tally.ticks_ms),
+            sector_packets: tally.sector_packets,
+            motions_delivered: tally.motions_delivered,
+            motion_bytes: tally.motion_bytes,
+            thinned: tally.thinned,
+            rooms_delayed: tally.rooms_delayed,
+            renewals: tally.renewals,
+            deals_done: tally.deals_done,
+            deals_refused: tally.deals_refused,
+            deals_refused_away: tally.deals_refused_away,
+            said: tally.said,
+            said_refused: tally.said_refused,
+            said_over_rate: tally.said_over_rate,
+            said_unheard: tally.said_unheard,
+            ore_moves: books.moves,
+            deal_ms_max: books.deal_ms_max,
+            flushed_rows: store.flushed_rows,
+            stale_writes_refused: store.stale_refused,
+            loss_window_max_ms: store.loss_window_max_ms.max(books.loss_window_max_ms),
+            unreadable_rows: self.storage.unreadable,
+            cpu_ms: sidereal_process::cpu_ms().unwrap_or(0),
+            max_rss_kb: sidereal_process::max_rss_kb().unwrap_or(0),
+        }
+    }
+
+    /// How much is in each map that a run can grow, and what was removed from the database.
+    fn tell_sizes(&self, text: &mut MetricsText) {
+        let store = self.storage.store();
+        let (balances, leaving) = store.map(Store::known_balances).unwrap_or_default();
+        let sizes = [
+            ("mirror", self.mirror.len()),
+            ("motion", self.motion.len()),
+            ("motion_sectors", self.motion.sectors()),
+            ("rooms", self.rooms.len()),
+            ("lingering", self.rooms.lingering()),
+            ("naia_rooms", self.naia.rooms_count()),
+            ("naia_users", self.naia.users_count()),
+            ("blocks", self.leases.table.len()),
+            ("views", self.interest.len()),
+            ("adrift", self.players.adrift()),
+            ("transfers", self.transfers.machine.len()),
+            ("transfer_times", self.transfers.times()),
+            ("audit", self.audit.len()),
+            ("deals", self.deals.len()),
+            ("trades", self.trades.len()),
+            ("leaving", self.goods.leaving.len() + leaving),
+            ("balances", balances),
+            ("reads", self.storage.reads()),
+            ("chat", self.chat.len()),
+            ("samples", self.tally.samples()),
+        ];
+        text.gauges("sidereal_entries", "Entries of what a run can grow, by map.", "map", &sizes);
+        text.gauge("sidereal_resident_kib", "Resident memory.", sidereal_process::rss_kb().unwrap_or(0));
+        text.counter("sidereal_blocks_refused_total", "Blocks that found no room.", self.leases.table.refused);
+        let pruned = store.map(Store::pruned).unwrap_or_default();
+        for (name, count) in [
+            ("deals", pruned.deals),
+            ("postings", pruned.postings),
+            ("tombstones", pruned.tombstones),
+            ("balances", pruned.balances),
+            ("sessions", pruned.sessions),
+            ("pages", pruned.pages),
+        ] {
+            text.counter(&format!("sidereal_pruned_{name}_total"), "Removed from the database.", count);
+        }
+    }
+}
+
+/// When this tick's work began.
+#[derive(Debug, Default, Resource)]
+pub struct TickStart(Option<Instant>);
+
+/// Starts the clock of an update.
+pub fn start_stopwatch(mut start: ResMut<TickStart>) {
+    start.0 = Some(Instant::now());
+}
+
+/// Ends the stopwatch of a tick.
+pub fn stop_stopwatch(start: Res<TickStart>, mut tally: ResMut<Tally>) {
+    if let Some(start) = start.0 {
+        tally.record_tick(start.elapsed().as_secs_f64() * 1e3);
+    }
+}
+
+/// What `/ready` and `/metrics` show.
+#[derive(Resource)]
+pub struct Shown(pub Arc<ServerStatus>);
+
+/// Brings `/ready` and `/metrics` up to date once a second.
+pub fn show_status(readings: Readings, shown: Option<Res<Shown>>) {
+    let Some(shown) = shown else { return };
+    if !readings.clock.tick.0.is_multiple_of(10) {
+        return;
+    }
+    let ready = readings.leases.home_is_live();
+    let sectors = if ready { readings.leases.table.live_blocks() as u64 * 16 } else { 0 };
+    shown.0.set_leases(readings.leases.table.shard_count() as u64, sectors);
+    let mut text = MetricsText::default();
+    text.gauge("sidereal_players", "Connected players.", readings.players.len());
+    text.gauge("sidereal_entities", "Entities in the mirror.", readings.mirror.len());
+    let missiles = readings.mirror.iter().filter(|(_, entry)| !is_stored(&entry.record)).count();
+    text.gauge("sidereal_missiles", "Of the entities, missiles in flight, which are never stored.", missiles);
+    text.gauge("sidereal_tick", "The world's tick.", readings.clock.tick.0);
+    let lengths = readings.tally.recent_ticks();
+    text.gauge("sidereal_tick_ms_p50", "Work in a tick, half of the last 10 s.", format_args!("{:.3}", lengths.p50));
+    text.gauge("sidereal_tick_ms_p99", "The same, 99 of 100.", format_args!("{:.3}", lengths.p99));
+    text.counter("sidereal_handoffs_total", "Completed handoffs.", readings.tally.handoffs);
+    text.counter("sidereal_crossings_total", "Changes of sector.", readings.tally.crossings);
+    text.counter("sidereal_lost_total", "Entities lost.", readings.audit.lost);
+    text.counter("sidereal_doubled_total", "Entities doubled.", readings.audit.doubled);
+    text.counter("sidereal_shards_crashed_total", "Shards whose simulation failed.", readings.tally.shards_crashed);
+    text.gauge("sidereal_set_aside", "Entities that shards failed at, or may have.", readings.aside.len());
+    text.counter("sidereal_stale_total", "Stale messages refused.", readings.tally.stale);
+    text.counter("sidereal_motions_delivered_total", "Motions sent to players.", readings.tally.motions_delivered);
+    text.counter("sidereal_inputs_forwarded_total", "Inputs passed on.", readings.tally.inputs_forwarded);
+    if let Some(store) = readings.storage.store().map(crate::db::Store::stats) {
+        text.counter("sidereal_store_rows_total", "Rows stored.", store.flushed_rows);
+        text.gauge("sidereal_store_dirty", "Changes that are not stored yet.", store.dirty);
+        text.gauge("sidereal_store_oldest_dirty_ms", "Age of the oldest of them.", store.oldest_dirty_ms);
+        text.counter("sidereal_store_stale_total", "Stale writes refused.", store.stale_refused);
+        text.counter("sidereal_store_failed_flushes_total", "Batches that failed.", store.failed_flushes);
+        text.counter("sidereal_store_dropped_total", "Changes dropped at the limit.", store.dropped_at_limit);
+        text.gauge("sidereal_store_loss_window_max_ms", "Greatest age of a stored change.", store.loss_window_max_ms);
+        text.gauge("sidereal_store_flush_ms_p99", "Duration of a batch, 99 of 100.", store.flush_ms_p99);
+    }
+    text.counter("sidereal_said_total", "Texts that players said.", readings.tally.said);
+    text.counter("sidereal_said_refused_total", "Texts refused for what they were.", readings.tally.said_refused);
+    text.counter("sidereal_said_over_rate_total", "Texts above an account's rate.", readings.tally.said_over_rate);
+    text.counter("sidereal_said_unheard_total", "Lines too many for who would hear them.", readings.tally.said_unheard);
+    if let Some(books) = readings.storage.store().map(crate::db::Store::books_stats) {
+        text.counter("sidereal_deals_total", "Deals done.", books.deals_done);
+        text.counter("sidereal_deals_refused_total", "Deals refused.", readings.tally.deals_refused);
+        text.counter(
+            "sidereal_deals_away_total",
+            "Of these, as the database was away.",
+            readings.tally.deals_refused_away,
+        );
+        text.counter(
+            "sidereal_deals_undecided_total",
+            "Deals whose end was not known for a while.",
+            books.deals_undecided,
+        );
+        text.gauge("sidereal_deals_waiting", "Deals that wait for the database.", books.deals_waiting);
+        text.counter("sidereal_ore_moves_total", "Moves of ore in space.", books.moves);
+        text.gauge("sidereal_ledger_dirty", "Balances that are not stored yet.", books.dirty);
+        text.gauge("sidereal_ledger_oldest_dirty_ms", "Age of the oldest of them.", books.oldest_dirty_ms);
+        text.gauge("sidereal_ledger_loss_window_max_ms", "Greatest age of a stored move.", books.loss_window_max_ms);
+        text.counter("sidereal_ledger_failures_total", "Transactions that failed.", books.failures);
+    }
+    readings.tell_sizes(&mut text);
+    text.counter("sidereal_refused_total", "Tickets and secrets refused.", readings.tally.refused);
+    text.counter(
+        "sidereal_admissions_overdue_total",
+        "Peers let in that did not connect in time.",
+        readings.tally.admissions_overdue,
+    );
+    text.counter(
+        "sidereal_admissions_displaced_total",
+        "Peers let in and closed for another one of the same account.",
+        readings.tally.admissions_displaced,
+    );
+    text.gauge("sidereal_admissions", "Peers let in that are not connected yet.", readings.link.admissions.len());
+    text.gauge("sidereal_naia_users", "Users that naia keeps, connected or not.", readings.naia.users_count());
+    text.counter("sidereal_bad_packets_total", "Malformed packets of players.", readings.tally.bad_packets);
+    let transport = readings.link.transport.stats();
+    for (name, value) in transport.traffic.iter().chain(transport.admission.iter()) {
+        text.counter(&format!("sidereal_transport_{name}_total"), "Of the transport.", value);
+    }
+    shown.0.set_metrics(text);
+}

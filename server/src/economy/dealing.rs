@@ -1,0 +1,491 @@
+//! Takes deals through their stages: see [`super::deals`].
+
+use super::deals::{NO_OFFER, OTHER_DEAL, Open, Stage, Terms, room_of};
+use crate::{
+    core::Core,
+    db::{Change, Commodity, Deal as LedgerDeal, DoneDeal, Holder, Posting, Submission},
+    persistence::storage::{row_of, signed},
+    replication::mirror::Holder as Authority,
+};
+use sidereal_process::log_limited;
+use sidereal_protocol::{
+    control::ToShard,
+    economy::{Bargain, DealKey, DealRefusal, ORE_PRICE, REPAIR_PRICE, Weapon},
+    flight::HullKind,
+    ids::{AccountId, EntityId, ShardId},
+    messages::{Deal, DealOutcome, DealReply, ToPlayer},
+    record::{EntityKind, EntityRecord},
+    tick::TICK_HZ,
+};
+use std::net::SocketAddr;
+use tracing::debug;
+
+/// Deals of one account that may be open at once.
+const MAX_OPEN_DEALS: usize = 4;
+
+/// Requests of one account in a second that are looked at; the others are refused.
+const DEALS_PER_SECOND: u32 = 10;
+
+/// How long a shard may take for its word, ticks: 3 s.
+const VERDICT_TICKS: u64 = 3 * TICK_HZ as u64;
+
+/// How long the database may take before the pilot is told that it is not decided, ticks: 3 s.
+const PATIENCE_TICKS: u64 = 3 * TICK_HZ as u64;
+
+/// What is told while the database does not answer.
+const AWAY: &str = "the station's books are closed (the database is away): nothing has changed, try again later";
+
+/// What is told when a shard and the server do not agree on a ship.
+const STRANGE_SHIP: &str = "your ship is not as it should be: try again";
+
+/// What is told when nobody knows how a deal stands.
+const UNDECIDED: &str = "the database has not answered yet: it is not decided, ask again";
+
+impl Core<'_, '_> {
+    /// A player asks for a deal.
+    pub fn on_deal(&mut self, asker: SocketAddr, request: &Deal) {
+        let unknown = not_looked_up(request.again);
+        let key = request.key();
+        let Some((account, ship)) = self.players.flying_at(&asker) else {
+            return self.answer(asker, key, unknown, "you have no ship in space");
+        };
+        let asked = self.deals.asked.entry(account).or_default();
+        *asked += 1;
+        if *asked > DEALS_PER_SECOND {
+            return self.answer(asker, key, unknown, "you ask too often: wait a second");
+        }
+        let bargain = match request.bargain() {
+            Ok(bargain) => bargain,
+            Err(problem) => {
+                self.space.tally.bad_packets += 1;
+                return self.answer(asker, key, DealOutcome::Refused, &format!("there is no such deal ({problem})"));
+            }
+        };
+        if let Some(open) = self.deals.open.get_mut(&key) {
+            if open.account == account && open.bargain == bargain {
+                open.again |= request.again;
+                open.asker = Some(asker);
+            } else {
+                self.answer(asker, key, DealOutcome::Refused, OTHER_DEAL);
+            }
+            return;
+        }
+        if bargain == Bargain::Decline {
+            let text = self.trades.decline_trade(&self.players, &mut self.link, key, account);
+            return self.answer(asker, key, DealOutcome::Done, text);
+        }
+        if self.deals.open.values().filter(|open| open.account == account).count() >= MAX_OPEN_DEALS {
+            return self.answer(asker, key, unknown, "too many deals at once: wait for their ends");
+        }
+        let needs_books = bargain != Bargain::Undock;
+        if needs_books && self.space.storage.store().is_none_or(crate::db::Store::is_away) {
+            self.space.tally.deals_refused_away += 1;
+            return self.answer(asker, key, unknown, if request.again { UNDECIDED } else { AWAY });
+        }
+        // Leaving twice is leaving once: no key needs to be kept for it.
+        let token = if needs_books { self.space.storage.request_deal(key) } else { 0 };
+        let open = Open {
+            account,
+            ship,
+            bargain,
+            again: request.again,
+            asker: Some(asker),
+            stage: Stage::LookingUp(token),
+            since: self.space.clock.tick,
+            answer: String::new(),
+        };
+        self.deals.open.insert(key, open);
+        if !needs_books {
+            self.judge_deal(key);
+        }
+    }
+
+    fn answer(&mut self, asker: SocketAddr, key: DealKey, outcome: DealOutcome, text: &str) {
+        // Whoever has gone asks again when it is back.
+        self.link.notify(&asker, ToPlayer::DealReply(DealReply::new(key, outcome, text.to_owned())));
+    }
+
+    /// Ends a deal and tells whoever still waits for it.
+    fn close_deal(&mut self, key: DealKey, outcome: DealOutcome, text: &str) {
+        let Some(open) = self.deals.open.remove(&key) else { return };
+        if let Some(asker) = open.asker {
+            self.answer(asker, key, outcome, text);
+        }
+        match outcome {
+            DealOutcome::Done => self.space.tally.deals_done += 1,
+            DealOutcome::Refused => self.space.tally.deals_refused += 1,
+            DealOutcome::Undecided => {}
+        }
+        if matches!(open.bargain, Bargain::Accept) {
+            self.trades.trade_ended(&self.players, &mut self.link, key, outcome == DealOutcome::Done, text);
+        }
+    }
+
+    /// Nothing came of it: shards that have said yes are told.
+    fn refuse_deal(&mut self, key: DealKey, text: &str) {
+        if let Some(open) = self.deals.open.get(&key) {
+            let ships = self.parties(key, open.ship, &open.bargain);
+            for ship in ships {
+                self.tell_settled(key, ship, false);
+            }
+        }
+        self.close_deal(key, DealOutcome::Refused, text);
+    }
+
+    /// It cannot be written, and is not.
+    fn refuse_as_away(&mut self, key: DealKey) {
+        self.space.tally.deals_refused_away += 1;
+        self.refuse_deal(key, AWAY);
+    }
+
+    fn tell_settled(&mut self, key: DealKey, ship: EntityId, done: bool) {
+        if let Some(Authority::Shard(shard)) = self.space.mirror.get(ship).map(|entry| entry.holder) {
+            self.link.to_shard(shard, &ToShard::Settled { key, ship, done });
+        }
+    }
+
+    /// The ships whose shards are asked.
+    fn parties(&self, key: DealKey, ship: EntityId, bargain: &Bargain) -> Vec<EntityId> {
+        match bargain {
+            Bargain::Accept => self.trades.trade_ships(key),
+            _ => vec![ship],
+        }
+    }
+
+    /// The database has told whether the deal was done once.
+    pub fn deal_looked_up(&mut self, token: u64, found: Option<DoneDeal>) {
+        let Some(key) = self.looking_up(token) else { return };
+        let Some(open) = self.deals.open.get(&key) else { return };
+        let (account, bargain) = (open.account, open.bargain);
+        match found {
+            Some(done) => {
+                let same = done.account == account.0 && done.bargain == bargain.to_bytes();
+                // Who takes up an offer knows its key, and it is done under the key of who made it.
+                if same || matches!(bargain, Bargain::Accept | Bargain::Offer { .. }) {
+                    self.close_deal(key, DealOutcome::Done, &done.answer);
+                } else {
+                    self.close_deal(key, DealOutcome::Refused, OTHER_DEAL);
+                }
+            }
+            None => match bargain {
+                Bargain::Offer { to, give, want } => {
+                    let around = (&*self.space.mirror, &*self.players, &mut *self.link, self.space.clock.tick);
+                    match self.trades.offer_trade(around, key, account, (to, give, want)) {
+                        Ok(text) => self.close_deal(key, DealOutcome::Done, &text),
+                        Err(text) => self.close_deal(key, DealOutcome::Refused, text),
+                    }
+                }
+                _ => self.judge_deal(key),
+            },
+        }
+    }
+
+    /// The database could not tell. Whether the token was a deal's.
+    pub fn deal_read_failed(&mut self, token: u64) -> bool {
+        let Some(key) = self.looking_up(token) else { return false };
+        self.give_up_looking(key);
+        true
+    }
+
+    /// The database does not say whether the deal was done once.
+    fn give_up_looking(&mut self, key: DealKey) {
+        self.space.tally.deals_refused_away += 1;
+        let again = self.deals.open.get(&key).is_some_and(|open| open.again);
+        self.close_deal(key, not_looked_up(again), if again { UNDECIDED } else { AWAY });
+    }
+
+    fn looking_up(&self, token: u64) -> Option<DealKey> {
+        let at = |open: &Open| matches!(open.stage, Stage::LookingUp(of) if of == token);
+        self.deals.open.iter().find(|(_, open)| at(open)).map(|(key, _)| *key)
+    }
+
+    /// Asks the shards of all ships that have a part in it.
+    fn judge_deal(&mut self, key: DealKey) {
+        let Some(open) = self.deals.open.get(&key) else { return };
+        let (ship, bargain, account) = (open.ship, open.bargain, open.account);
+        if bargain == Bargain::Accept && !self.trades.is_offered_to(key, account) {
+            return self.close_deal(key, DealOutcome::Refused, NO_OFFER);
+        }
+        self.trades.trade_taken(key, true);
+        let asked = self.parties(key, ship, &bargain);
+        for &party in &asked {
+            let Some(Authority::Shard(shard)) = self.space.mirror.get(party).map(|entry| entry.holder) else {
+                return self.refuse_deal(key, &DealRefusal::NotMine.to_string());
+            };
+            let partner = asked.iter().copied().find(|other| *other != party);
+            self.link.to_shard(shard, &ToShard::Deal { key, ship: party, bargain, partner });
+        }
+        let now = self.space.clock.tick;
+        if let Some(open) = self.deals.open.get_mut(&key) {
+            open.stage = Stage::Judging { asked, after: None };
+            open.since = now;
+        }
+    }
+
+    /// A shard has said whether the ship may.
+    pub fn on_verdict(
+        &mut self,
+        shard: ShardId,
+        key: DealKey,
+        ship: EntityId,
+        verdict: Result<Option<Box<EntityRecord>>, DealRefusal>,
+    ) {
+        let waits = self
+            .deals
+            .open
+            .get(&key)
+            .is_some_and(|open| matches!(&open.stage, Stage::Judging { asked, .. } if asked.contains(&ship)));
+        if !waits {
+            // It was given up meanwhile. While it settles, an answer that was sent twice says nothing new.
+            if verdict.is_ok() && !self.deals.is_open(key) {
+                self.link.to_shard(shard, &ToShard::Settled { key, ship, done: false });
+            }
+            return;
+        }
+        let record = match verdict {
+            Ok(record) => record,
+            Err(refusal) => return self.refuse_deal(key, &refusal.to_string()),
+        };
+        if let Some(record) = &record
+            && !self.is_good_after(shard, ship, record)
+        {
+            log_limited!(warn, %shard, %ship, %key, "the record after a deal does not fit the ship");
+            self.space.tally.violations += 1;
+            return self.refuse_deal(key, STRANGE_SHIP);
+        }
+        let Some(open) = self.deals.open.get_mut(&key) else { return };
+        let Stage::Judging { asked, after } = &mut open.stage else { return };
+        asked.retain(|other| *other != ship);
+        if record.is_some() {
+            *after = record;
+        }
+        if asked.is_empty() {
+            let after = after.take();
+            self.settle(key, after);
+        }
+    }
+
+    /// Whether a record can be the next one of a ship: its authority says it, and only what deals change is changed.
+    fn is_good_after(&self, shard: ShardId, ship: EntityId, after: &EntityRecord) -> bool {
+        let Some(entry) = self.space.mirror.get(ship) else { return false };
+        let known = &entry.record;
+        after.id == ship
+            && self.space.mirror.is_authority(shard, ship, after.epoch)
+            && after.version > known.version
+            && (after.kind, after.net_id, after.owner) == (known.kind, known.net_id, known.owner)
+            && after.docked.is_none_or(|at| {
+                self.space.mirror.get(at).is_some_and(|station| station.record.kind == EntityKind::Station)
+            })
+            && after.validate().is_ok()
+    }
+
+    /// Every shard has said yes: the ledger's turn.
+    fn settle(&mut self, key: DealKey, after: Option<Box<EntityRecord>>) {
+        let Some(open) = self.deals.open.get(&key) else { return };
+        let (ship, bargain, account) = (open.ship, open.bargain, open.account);
+        let after = after.map(|after| Box::new(self.with_sector(*after)));
+        let Terms { lines, rooms, answer } = match self.terms_of(key, account, ship, &bargain, after.as_deref()) {
+            Ok(terms) => terms,
+            Err(text) => return self.refuse_deal(key, &text),
+        };
+        if bargain == Bargain::Undock {
+            self.adopt_after(after);
+            self.tell_settled(key, ship, true);
+            return self.close_deal(key, DealOutcome::Done, &answer);
+        }
+        let (asker, written) = self.trades.trade_asked(key).unwrap_or((account, bargain));
+        let deal = LedgerDeal {
+            key: key.0,
+            account: asker.0,
+            bargain: written.to_bytes(),
+            answer: answer.clone(),
+            tick: signed(self.space.clock.tick.0),
+            postings: lines,
+        };
+        let links = after.as_deref().and_then(row_of).map(Change::Put).into_iter().collect();
+        let submission = self.space.storage.store().map_or(Submission::Away, |store| store.submit(deal, links, rooms));
+        match submission {
+            Submission::Accepted => {
+                let now = self.space.clock.tick;
+                if let Some(open) = self.deals.open.get_mut(&key) {
+                    open.stage = Stage::Settling { after };
+                    open.since = now;
+                    open.answer = answer;
+                }
+            }
+            Submission::Busy => self.refuse_deal(key, &DealRefusal::Busy.to_string()),
+            Submission::Away => self.refuse_as_away(key),
+            Submission::Poor(holder, commodity) => {
+                let own = holder == Holder::wallet(account.0) || holder == Holder::entity(ship.0);
+                self.refuse_deal(key, poor(own || !matches!(bargain, Bargain::Accept), commodity));
+            }
+            Submission::Full(holder) => {
+                let text = match bargain {
+                    Bargain::BuyHull(_) => DealRefusal::HoldTooSmall.to_string(),
+                    Bargain::Accept => {
+                        let name =
+                            self.space.mirror.get(EntityId(holder.id)).map_or("", |entry| entry.record.name.as_str());
+                        format!("it does not fit into {name}'s hold")
+                    }
+                    _ => "that does not fit into your hold".to_owned(),
+                };
+                self.refuse_deal(key, &text);
+            }
+        }
+    }
+
+    /// The sector is the motion plane's to say.
+    fn with_sector(&self, mut record: EntityRecord) -> EntityRecord {
+        if let Some(entry) = self.space.mirror.get(record.id) {
+            record.sector = entry.record.sector;
+        }
+        record
+    }
+
+    /// What a deal moves, what it needs room for, and what its pilot is told.
+    fn terms_of(
+        &self,
+        key: DealKey,
+        account: AccountId,
+        ship: EntityId,
+        bargain: &Bargain,
+        after: Option<&EntityRecord>,
+    ) -> Result<Terms, String> {
+        use Commodity::{Credits, Ore};
+        if *bargain == Bargain::Accept {
+            return self.trades.trade_terms(&self.space.mirror, key);
+        }
+        let strange = || STRANGE_SHIP.to_owned();
+        let after = after.ok_or_else(strange)?;
+        let before = &self.space.mirror.get(ship).ok_or_else(strange)?.record;
+        let (hold, wallet) = (Holder::entity(ship.0), Holder::wallet(account.0));
+        let name_of = |at: EntityId| self.space.mirror.get(at).map_or(String::new(), |entry| entry.record.name.clone());
+        if *bargain == Bargain::Undock {
+            let undocked = Terms::new(Vec::new(), "undocked".to_owned());
+            return if after.docked.is_none() { Ok(undocked) } else { Err(strange()) };
+        }
+        let station = after.docked.ok_or_else(|| DealRefusal::NotDocked.to_string())?;
+        if *bargain == Bargain::Dock {
+            return Ok(Terms::new(Vec::new(), format!("docked at {}", name_of(station))));
+        }
+        let (market, vault) = (Holder::market(station.0), Holder::vault(account.0, station.0));
+        let pays = |amount: u64| Posting::pair(wallet, market, Credits, signed(amount)).to_vec();
+        Ok(match *bargain {
+            Bargain::Sell { ore } => {
+                let credits = u64::from(ore) * ORE_PRICE;
+                let mut lines = Posting::pair(hold, market, Ore, i64::from(ore)).to_vec();
+                lines.extend(Posting::pair(market, wallet, Credits, signed(credits)));
+                Terms::new(lines, format!("sold {ore} ore for {credits} credits"))
+            }
+            Bargain::BuyHull(hull) => {
+                let price = hull.price().filter(|_| after.hull_kind == Some(hull)).ok_or_else(strange)?;
+                let answer = format!("bought a {} for {price} credits", HullKind::name(hull));
+                Terms { lines: pays(price), rooms: vec![room_of(ship, hull)], answer }
+            }
+            Bargain::BuyWeapon(weapon) => {
+                if before.fitted.has(weapon) || !after.fitted.has(weapon) {
+                    return Err(DealRefusal::HasIt.to_string());
+                }
+                let answer = format!("bought a {} for {} credits", Weapon::name(weapon), weapon.price());
+                Terms::new(pays(weapon.price()), answer)
+            }
+            Bargain::Repair => {
+                let points = u64::from(after.hull.saturating_sub(before.hull));
+                let cost = points * REPAIR_PRICE;
+                if self.space.storage.balance(wallet, Credits) < signed(cost) {
+                    return Err(format!("mending your hull costs {cost} credits, more than you have"));
+                }
+                Terms::new(pays(cost), format!("mended {points} points for {cost} credits"))
+            }
+            Bargain::Store { ore } => {
+                Terms::new(Posting::pair(hold, vault, Ore, i64::from(ore)).to_vec(), format!("stored {ore} ore"))
+            }
+            Bargain::Take { ore } => {
+                let rooms = vec![room_of(ship, after.hull_kind.ok_or_else(strange)?)];
+                let lines = Posting::pair(vault, hold, Ore, i64::from(ore)).to_vec();
+                Terms { lines, rooms, answer: format!("took {ore} ore") }
+            }
+            Bargain::Dock | Bargain::Undock | Bargain::Offer { .. } | Bargain::Accept | Bargain::Decline => {
+                return Err(strange());
+            }
+        })
+    }
+
+    /// A ship is from now on what the deal has made of it.
+    fn adopt_after(&mut self, after: Option<Box<EntityRecord>>) {
+        let Some(mut after) = after else { return };
+        let Some(entry) = self.space.mirror.get(after.id) else { return };
+        // Where it is and who holds it may have changed since; what it is has not.
+        let known = &entry.record;
+        if known.epoch != after.epoch {
+            (after.epoch, after.version) = (known.epoch, known.version);
+        }
+        (after.sector, after.pilot) = (known.sector, known.pilot);
+        self.space.rename_hull(&after);
+        if let Some(owner) = after.owner {
+            self.goods.tell(owner);
+        }
+        self.space.replace_record(*after);
+    }
+
+    fn settled(&mut self, key: DealKey, done: bool) {
+        let Some(open) = self.deals.open.get_mut(&key) else { return };
+        if !done {
+            return self.refuse_as_away(key);
+        }
+        let Stage::Settling { after } = &mut open.stage else { return };
+        let after = after.take();
+        let (ship, bargain, answer) = (open.ship, open.bargain, std::mem::take(&mut open.answer));
+        debug!(%key, %ship, ?bargain, "deal done");
+        self.adopt_after(after);
+        for party in self.parties(key, ship, &bargain) {
+            self.tell_settled(key, party, true);
+        }
+        self.close_deal(key, DealOutcome::Done, &answer);
+    }
+}
+
+/// What can be said of a deal before its key was looked up: of one that is new, that nothing has come of it.
+fn not_looked_up(again: bool) -> DealOutcome {
+    if again { DealOutcome::Undecided } else { DealOutcome::Refused }
+}
+
+fn poor(own: bool, commodity: Commodity) -> &'static str {
+    match (own, commodity) {
+        (true, Commodity::Ore) => "you have not so much ore there",
+        (true, Commodity::Credits) => "you have not enough credits",
+        (false, Commodity::Ore) => "the other one has not so much ore",
+        (false, Commodity::Credits) => "the other one has not enough credits",
+    }
+}
+
+/// Deals that the database has decided, and those that wait too long.
+pub fn tend_deals(mut core: Core) {
+    while let Some(settled) = core.space.storage.store().and_then(crate::db::Store::poll_settled) {
+        core.settled(DealKey(settled.key), settled.done);
+    }
+    let now = core.space.clock.tick;
+    if now.0.is_multiple_of(u64::from(TICK_HZ)) {
+        core.deals.asked.clear();
+    }
+    let late = |open: &Open| match open.stage {
+        Stage::LookingUp(_) | Stage::Judging { .. } => now.since(open.since) > VERDICT_TICKS,
+        Stage::Settling { .. } => open.asker.is_some() && now.since(open.since) > PATIENCE_TICKS,
+    };
+    let late: Vec<DealKey> = core.deals.open.iter().filter(|(_, open)| late(open)).map(|(key, _)| *key).collect();
+    for key in late {
+        let Some(open) = core.deals.open.get_mut(&key) else { continue };
+        match open.stage {
+            Stage::LookingUp(_) => core.give_up_looking(key),
+            Stage::Judging { .. } => core.refuse_deal(key, "nobody has answered for your ship: try again"),
+            // It may still be done: whoever asks again under its key is told.
+            Stage::Settling { .. } => {
+                if let Some(asker) = open.asker.take() {
+                    core.answer(asker, key, DealOutcome::Undecided, UNDECIDED);
+                }
+            }
+        }
+    }
+    let Core { space, trades, players, link, .. } = &mut core;
+    trades.tend(&space.mirror, players, link, now);
+}

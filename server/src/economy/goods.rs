@@ -1,0 +1,228 @@
+//! Who has how much, between the ledger and the rest: ore that moves in space, and who is told of what changed.
+//!
+//! The ledger (`db::Store`) decides; shards propose moves and are told what came of them, players see rocks and crates
+//! by their [`Lode`] and what is theirs in their [`Purse`].
+
+use super::leaving::Leaving;
+use crate::{
+    clock::Clock,
+    db::{Change, Commodity, Fence, Holder, HolderKind, Move},
+    economy::ore::units,
+    persistence::storage::{Storage, row_of, signed},
+    players::session::Players,
+    replication::{
+        mirror::{Holder as Authority, Mirror},
+        space::Space,
+    },
+    territory::lease_book::LeaseBook,
+    traffic::link::Link,
+};
+use bevy::{
+    ecs::system::SystemParam,
+    prelude::{Query, Res, ResMut, Resource},
+};
+use sidereal_process::log_limited;
+use sidereal_protocol::{
+    components::Lode,
+    control::ToShard,
+    economy::{OreMove, ore_of_rock},
+    ids::{AccountId, EntityId, ShardId},
+    messages::{Purse, ToPlayer},
+    record::{EntityKind, EntityRecord},
+    tick::SimTick,
+};
+use std::{collections::BTreeSet, net::SocketAddr};
+
+/// Ticks between two tellings of a purse: five a second.
+const PURSE_INTERVAL_TICKS: u64 = 6;
+
+/// What is to be told.
+#[derive(Debug, Default, Resource)]
+pub struct Goods {
+    /// Who mined what, until its holdings have been told: the shard of the ship may not be the rock's.
+    askers: BTreeSet<(EntityId, ShardId)>,
+    stale_lodes: BTreeSet<EntityId>,
+    stale_purses: BTreeSet<AccountId>,
+    /// Who has left, for [`crate::persistence::forgetting`].
+    pub(crate) leaving: Leaving,
+}
+
+impl Goods {
+    /// Nobody is told any more what is in an entity.
+    pub(crate) fn forget_askers(&mut self, id: EntityId) {
+        let range = (id, ShardId(0))..=(id, ShardId(u32::MAX));
+        self.askers.extract_if(range, |_| true).for_each(drop);
+    }
+
+    /// What an account has is told again.
+    pub fn tell(&mut self, account: AccountId) {
+        self.stale_purses.insert(account);
+    }
+}
+
+/// What shards and pilots are told of holdings.
+#[derive(SystemParam)]
+pub struct Holdings<'w> {
+    clock: Res<'w, Clock>,
+    storage: Res<'w, Storage>,
+    mirror: Res<'w, Mirror>,
+    players: Res<'w, Players>,
+    goods: ResMut<'w, Goods>,
+    link: ResMut<'w, Link>,
+}
+
+/// A shard's ship has mined a rock, or taken in a crate.
+pub fn on_ore_move(goods: &mut Goods, space: &mut Space, shard: ShardId, order: OreMove) {
+    let ship = space.mirror.get(order.to).filter(|entry| entry.holder == Authority::Shard(shard));
+    let from = space.mirror.get(order.from);
+    let (Some(ship), Some(from)) = (ship, from) else {
+        space.tally.stale += 1;
+        return;
+    };
+    let born_with = match from.record.kind {
+        EntityKind::Asteroid => ore_of_rock(from.record.radius),
+        EntityKind::Crate => 0,
+        _ => {
+            log_limited!(warn, %shard, from = %order.from, "ore can be taken out of rocks and crates only");
+            space.tally.violations += 1;
+            return;
+        }
+    };
+    let hold = ship.record.hull_kind.filter(|_| ship.record.kind == EntityKind::Ship).map_or(0, |hull| hull.hold());
+    goods.askers.insert((order.from, shard));
+    if let Some(store) = space.storage.store() {
+        // What has a balance has a row: with its first one it is stored in the same transaction.
+        for record in [&from.record, &ship.record] {
+            if store.balance(Holder::entity(record.id.0), Commodity::Ore).is_none()
+                && let Some(row) = row_of(record)
+            {
+                store.link(Change::Put(row), false);
+            }
+        }
+        store.move_goods(Move {
+            from: Holder::entity(order.from.0),
+            to: Holder::entity(order.to.0),
+            commodity: Commodity::Ore,
+            amount: i64::from(order.ore),
+            room: i64::from(hold),
+            born_with: i64::from(born_with),
+            links: Vec::new(),
+        });
+    }
+}
+
+/// An entity is gone: its cargo goes to its wreck, or is lost. In one transaction with its end and the wreck.
+pub fn bury(
+    storage: &Storage,
+    gone: &EntityRecord,
+    (epoch, version): (u64, u64),
+    tick: SimTick,
+    wreck: Option<&EntityRecord>,
+) {
+    let holder = Holder::entity(gone.id.0);
+    let Some(store) = storage.store() else { return };
+    if wreck.is_none() && store.balance(holder, Commodity::Ore).is_none() {
+        return;
+    }
+    let fence = Fence { epoch: signed(epoch), version: signed(version), tick: signed(tick.0), deleted: true };
+    let mut links = vec![Change::Tombstone { id: gone.id.0, fence }];
+    links.extend(wreck.and_then(row_of).map(Change::Put));
+    store.move_goods(Move {
+        from: holder,
+        to: wreck.map_or(Holder::VOID, |wreck| Holder::entity(wreck.id.0)),
+        commodity: Commodity::Ore,
+        amount: i64::MAX,
+        room: i64::MAX,
+        born_with: 0,
+        links,
+    });
+}
+
+/// Whether a shard may bring this wreck into the world.
+pub fn is_good_wreck(mirror: &Mirror, leases: &LeaseBook, shard: ShardId, wreck: &EntityRecord) -> bool {
+    wreck.kind == EntityKind::Crate
+        && wreck.validate().is_ok()
+        && wreck.owner.is_none()
+        && mirror.get(wreck.id).is_none()
+        && mirror.id_of(wreck.net_id).is_none()
+        && leases.table.holder(wreck.sector) == Some(shard)
+}
+
+impl Holdings<'_> {
+    fn tell_holdings(&mut self) {
+        let changed = self.storage.store().map(|store| store.take_changed()).unwrap_or_default();
+        for holder in changed {
+            match holder.kind {
+                HolderKind::Entity => self.tell_entity(EntityId(holder.id)),
+                HolderKind::Wallet | HolderKind::Vault => self.goods.tell(AccountId(holder.id)),
+                HolderKind::World | HolderKind::Market | HolderKind::Void => {}
+            }
+        }
+    }
+
+    fn tell_entity(&mut self, id: EntityId) {
+        let range = (id, ShardId(0))..=(id, ShardId(u32::MAX));
+        let askers: Vec<(EntityId, ShardId)> = self.goods.askers.range(range).copied().collect();
+        for asker in &askers {
+            self.goods.askers.remove(asker);
+        }
+        let Some(entry) = self.mirror.get(id) else { return };
+        let ore = self.storage.ore_in(&entry.record);
+        let authority = entry.holder.shard();
+        if let Some(owner) = entry.record.owner {
+            self.goods.tell(owner);
+        }
+        if matches!(entry.record.kind, EntityKind::Asteroid | EntityKind::Crate) {
+            self.goods.stale_lodes.insert(id);
+        }
+        let told: BTreeSet<ShardId> = askers.into_iter().map(|(_, shard)| shard).chain(authority).collect();
+        for shard in told {
+            self.link.to_shard(shard, &ToShard::Holdings { id, ore });
+        }
+    }
+
+    /// What an account has, as its pilot is told; `None` while it has no ship in space.
+    fn purse(&self, account: AccountId) -> Option<(SocketAddr, Purse)> {
+        let (address, ship) = self.players.flying_of(account)?;
+        let record = &self.mirror.get(ship)?.record;
+        let station = record.docked.and_then(|station| self.mirror.get(station));
+        let stored = record.docked.map_or(0, |at| self.storage.balance(Holder::vault(account.0, at.0), Commodity::Ore));
+        let purse = Purse {
+            credits: self.storage.balance(Holder::wallet(account.0), Commodity::Credits).max(0) as u64,
+            ore: self.storage.ore_in(record),
+            hold: record.hull_kind.map_or(0, |hull| hull.hold()),
+            fitted: record.fitted.0,
+            docked: station.map_or(0, |station| station.record.net_id.0),
+            stored: units(stored),
+        };
+        Some((address, purse))
+    }
+}
+
+/// Tells shards and players what has changed hands.
+pub fn tell_goods(mut news: Holdings) {
+    news.tell_holdings();
+    if !news.clock.tick.0.is_multiple_of(PURSE_INTERVAL_TICKS) {
+        return;
+    }
+    for account in std::mem::take(&mut news.goods.stale_purses) {
+        if let Some((address, purse)) = news.purse(account) {
+            news.link.notify(&address, ToPlayer::Purse(purse));
+        }
+    }
+}
+
+/// Writes what is left in rocks and crates into their naia components.
+pub fn sync_lodes(mut goods: ResMut<Goods>, mirror: Res<Mirror>, storage: Res<Storage>, mut lodes: Query<&mut Lode>) {
+    for id in std::mem::take(&mut goods.stale_lodes) {
+        let Some(entry) = mirror.get(id) else { continue };
+        let (entity, ore) = (entry.entity, storage.ore_in(&entry.record));
+        match lodes.get_mut(entity) {
+            Ok(mut lode) => *lode.ore = ore,
+            // Entered the mirror in this very update: its components come with the next one.
+            Err(_) => {
+                goods.stale_lodes.insert(id);
+            }
+        }
+    }
+}

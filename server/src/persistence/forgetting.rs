@@ -1,0 +1,91 @@
+//! What is over is forgotten, so that a server of months is as large as the world that it has now: balances of who has
+//! left, naia's rooms and the motion plane's cells that are empty, times of handoffs that came to nothing.
+//!
+//! The list of all that can grow, with its bounds, is in docs/ARCHITECTURE.md.
+
+use crate::{
+    economy::{deals::Deals, goods::Goods, trades::Trades},
+    handoff::transfers::Transfers,
+    players::session::Players,
+    replication::space::Space,
+};
+use bevy::{
+    ecs::system::SystemParam,
+    prelude::{Res, ResMut},
+};
+use sidereal_protocol::{sector::SectorId, tick::TICK_HZ};
+use std::collections::BTreeSet;
+use uuid::Uuid;
+
+/// How often, ticks: once a second.
+const INTERVAL_TICKS: u64 = TICK_HZ as u64;
+
+/// What may still need what somebody has who has left.
+#[derive(SystemParam)]
+pub struct Leavers<'w, 's> {
+    space: Space<'w, 's>,
+    goods: ResMut<'w, Goods>,
+    deals: Res<'w, Deals>,
+    trades: Res<'w, Trades>,
+    players: Res<'w, Players>,
+}
+
+impl Leavers<'_, '_> {
+    /// Lets the ledger forget what is no longer needed. What is not in its memory counts as nothing, so that everything
+    /// stays that a deal, a ship or a read under way may ask for.
+    fn forget_goods(&mut self) {
+        let mut left: Vec<Uuid> = Vec::new();
+        for id in std::mem::take(&mut self.goods.leaving.entities) {
+            self.goods.forget_askers(id);
+            if self.deals.concern(id) || self.trades.concern_ship(id) {
+                self.goods.leaving.entities.insert(id);
+            } else if self.space.mirror.get(id).is_none() {
+                left.push(id.0);
+            }
+        }
+        for (account, ship) in std::mem::take(&mut self.goods.leaving.accounts) {
+            // Back, or the ship is still there: they will leave again.
+            if self.players.is_here(account) {
+                continue;
+            }
+            if self.deals.concern_account(account) || self.trades.concern_account(account) {
+                self.goods.leaving.accounts.insert((account, ship));
+                continue;
+            }
+            left.push(account.0);
+            left.extend(ship.filter(|ship| self.space.mirror.get(*ship).is_none()).map(|ship| ship.0));
+        }
+        if let Some(store) = self.space.storage.store().filter(|_| !left.is_empty()) {
+            store.leave(left);
+        }
+    }
+}
+
+/// Destroys naia's rooms in which nobody and nothing has been for two looks. What left in between has been told of: a
+/// room keeps until naia's next sending whom it has to tell that an entity is out of sight.
+fn close_rooms(space: &mut Space) {
+    let mut empty: BTreeSet<SectorId> = BTreeSet::new();
+    for (sector, room) in space.rooms.iter() {
+        let room = space.naia.room(&room);
+        if room.users_count() == 0 && room.entities_count() == 0 {
+            empty.insert(sector);
+        }
+    }
+    for sector in space.rooms.empty_again(empty) {
+        if let Some(room) = space.rooms.remove(sector) {
+            space.naia.room_mut(&room).destroy();
+        }
+    }
+}
+
+/// Forgets, once a second.
+pub fn forget_what_is_over(mut leavers: Leavers, mut transfers: ResMut<Transfers>) {
+    let now = leavers.space.clock.tick;
+    if !now.0.is_multiple_of(INTERVAL_TICKS) {
+        return;
+    }
+    leavers.forget_goods();
+    close_rooms(&mut leavers.space);
+    leavers.space.motion.tidy(now);
+    transfers.forget_times();
+}

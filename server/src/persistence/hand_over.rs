@@ -1,0 +1,45 @@
+//! Gives what has changed to the write-behind store.
+
+use super::storage::{META_TICK, is_stored};
+use crate::replication::space::Space;
+use sidereal_protocol::ids::EntityId;
+
+/// How often changed entities are given to the store, ticks: a third of a second. With the store's own
+/// 300 ms the loss window stays under a second, with room for a busy machine.
+const HAND_OVER_TICKS: u64 = 10;
+
+/// Gives every changed entity to the store, with its motion.
+pub fn hand_over(space: &mut Space) {
+    let changed: Vec<EntityId> = space
+        .mirror
+        .iter()
+        .filter(|(_, entry)| is_stored(&entry.record))
+        .filter(|(_, entry)| {
+            entry.dirty
+                || space.motion.state_of(entry.record.net_id).is_some_and(|(_, state, _)| state != entry.record.state)
+        })
+        .map(|(id, _)| id)
+        .collect();
+    for id in changed {
+        let Some(record) = space.current_record(id) else { continue };
+        if !space.storage.put(&record) {
+            // It stays changed, and is given again next time.
+            continue;
+        }
+        if let Some(entry) = space.mirror.get_mut(id) {
+            entry.dirty = false;
+            entry.record.state = record.state;
+            entry.record.tick = record.tick;
+        }
+    }
+    if let Some(store) = space.storage.store() {
+        store.set_meta(META_TICK, space.clock.tick.0.to_string());
+    }
+}
+
+/// Gives changed entities to the store, now and then.
+pub fn hand_over_changes(mut space: Space) {
+    if space.clock.tick.0.is_multiple_of(HAND_OVER_TICKS) {
+        hand_over(&mut space);
+    }
+}

@@ -1,0 +1,23 @@
+//! Players: their sessions, their ships, their inputs, and what they say.
+
+pub mod chat;
+pub mod input_log;
+pub mod rewind;
+pub mod session;
+pub mod ships;
+
+use crate::schedule::{ServerSystems, ServerTick, TickSystems};
+use bevy::prelude::{App, IntoScheduleConfigs, Plugin, Update};
+
+/// Players' sessions and ships, and their chat.
+pub struct PlayersPlugin;
+
+impl Plugin for PlayersPlugin {
+    fn build(&self, app: &mut App) {
+        app.init_resource::<session::Players>()
+            .init_resource::<chat::Chat>()
+            .add_message::<chat::Spoken>()
+            .add_systems(Update, chat::pass_on_spoken.in_set(ServerSystems::Chat))
+            .add_systems(ServerTick, ships::tend_ships.in_set(TickSystems::Ships));
+    }
+}

@@ -1,0 +1,188 @@
+//! Players' sessions, and where the ship of each is.
+
+use crate::players::input_log::InputLog;
+use bevy::prelude::Resource;
+use bytes::Bytes;
+use sidereal_protocol::{
+    ids::{AccountId, EntityId, ShardId},
+    input::Input,
+    own_state::{OwnState, encode_own_states},
+    record::EntityRecord,
+    tick::{SimTick, TICK_HZ},
+};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::SocketAddr,
+};
+
+/// How many input packets a player may send in a second: twice the tick rate, for bursts after a
+/// stall. What is beyond is dropped and counted; the next packet repeats it.
+pub(crate) const INPUT_PACKETS_PER_SECOND: u32 = 2 * TICK_HZ;
+
+/// States of a ship that wait for a burst at most: they are one packet, and older ones tell a client that
+/// has stalled nothing.
+pub(crate) const MAX_OWN_STATES: usize = 4;
+
+/// Where a player's ship is.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Ship {
+    /// Asked from the database under this token.
+    Loading(u64),
+    /// Its shard has been asked to give it back, since nobody came for it in time: the answer is waited for.
+    Returning(EntityId),
+    /// Waits for somebody to simulate its sector.
+    Waiting(Box<EntityRecord>),
+    /// Offered to a shard.
+    Admitting(EntityId),
+    /// In the world.
+    Flying(EntityId),
+    /// Held back until it is known whether shards fail at it.
+    HeldBack(EntityId),
+    /// Destroyed, or set aside: waits for the player to ask for another.
+    Lost,
+}
+
+/// One player's session.
+#[derive(Debug)]
+pub(crate) struct Player {
+    pub(crate) account: AccountId,
+    pub(crate) name: String,
+    pub(crate) ship: Ship,
+    /// Which boarding of the ship this session is: see [`Pilot::boarding`](sidereal_protocol::record::Pilot::boarding).
+    pub(crate) boarding: u32,
+    /// How far back its beams may be judged: see [`Pilot::rewind`](sidereal_protocol::record::Pilot::rewind).
+    pub(crate) rewind: u8,
+    pub(crate) inputs: InputLog,
+    /// Acknowledged states since the last burst, for the next one: mostly one, two when the shard's ticks
+    /// and the server's beat against each other.
+    pub(crate) own_states: Vec<OwnState>,
+    pub(crate) own_tick: SimTick,
+    pub(crate) packet_allowance: u32,
+    pub(crate) violations: u32,
+    pub(crate) ships_flown: u64,
+}
+
+/// A ship whose player has gone.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Adrift {
+    pub(crate) since: SimTick,
+    /// The shard that was asked to give it back.
+    pub(crate) asked: Option<ShardId>,
+}
+
+/// Connected players, and ships that wait for theirs.
+#[derive(Debug, Default, Resource)]
+pub struct Players {
+    pub(crate) by_address: BTreeMap<SocketAddr, Player>,
+    pub(crate) by_account: HashMap<AccountId, SocketAddr>,
+    pub(crate) adrift: BTreeMap<EntityId, (AccountId, Adrift)>,
+    /// How often somebody went aboard a ship in this run of the server.
+    boardings: u32,
+}
+
+impl Players {
+    /// How many are connected.
+    pub fn len(&self) -> usize {
+        self.by_address.len()
+    }
+
+    /// Whether nobody is.
+    pub fn is_empty(&self) -> bool {
+        self.by_address.is_empty()
+    }
+
+    /// Whose session this is.
+    pub fn account_at(&self, address: &SocketAddr) -> Option<AccountId> {
+        self.by_address.get(address).map(|player| player.account)
+    }
+
+    /// Whether an account has a session, or a ship that waits for it.
+    pub fn is_here(&self, account: AccountId) -> bool {
+        self.by_account.contains_key(&account) || self.adrift.values().any(|(owner, _)| *owner == account)
+    }
+
+    /// Ships that wait for their players.
+    pub fn adrift(&self) -> usize {
+        self.adrift.len()
+    }
+
+    /// Sessions with a ship in the world.
+    pub fn flying(&self) -> impl Iterator<Item = (SocketAddr, EntityId)> + '_ {
+        self.by_address.iter().filter_map(|(address, player)| match player.ship {
+            Ship::Flying(id) => Some((*address, id)),
+            _ => None,
+        })
+    }
+
+    /// The session and the ship in the world of an account.
+    pub fn flying_of(&self, account: AccountId) -> Option<(SocketAddr, EntityId)> {
+        let address = self.by_account.get(&account)?;
+        match self.by_address.get(address)?.ship {
+            Ship::Flying(id) => Some((*address, id)),
+            _ => None,
+        }
+    }
+
+    /// The account and the ship in the world of a session.
+    pub fn flying_at(&self, address: &SocketAddr) -> Option<(AccountId, EntityId)> {
+        let player = self.by_address.get(address)?;
+        match player.ship {
+            Ship::Flying(id) => Some((player.account, id)),
+            _ => None,
+        }
+    }
+
+    /// The account and name of a session, with a ship or without.
+    pub fn speaker(&self, address: &SocketAddr) -> Option<(AccountId, String)> {
+        self.by_address.get(address).map(|player| (player.account, player.name.clone()))
+    }
+
+    /// Whether a player's session is bringing a ship into the world.
+    pub fn brings_in(&self, ship: EntityId) -> bool {
+        self.by_address.values().any(|player| match &player.ship {
+            Ship::Waiting(record) => record.id == ship,
+            Ship::Admitting(id) => *id == ship,
+            _ => false,
+        })
+    }
+
+    /// The shard that was asked to give a ship back whose player did not come in time.
+    pub fn asked_for(&self, ship: EntityId) -> Option<ShardId> {
+        self.adrift.get(&ship).and_then(|(_, adrift)| adrift.asked)
+    }
+
+    /// All sessions.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        self.by_address.keys().copied()
+    }
+
+    /// What an account has sent after `last`; empty when it is not connected.
+    pub fn inputs_since(&self, account: AccountId, last: SimTick) -> Vec<Input> {
+        self.of(account).map(|player| player.inputs.since(last)).unwrap_or_default()
+    }
+
+    /// Inputs taken in so far, by all sessions that are there.
+    pub fn inputs_received(&self) -> u64 {
+        self.by_address.values().map(|player| player.inputs.received).sum()
+    }
+
+    /// Takes the states that wait for a player's next burst, packed.
+    pub fn take_own_states(&mut self, address: &SocketAddr) -> Option<Bytes> {
+        let states = std::mem::take(&mut self.by_address.get_mut(address)?.own_states);
+        encode_own_states(&states).pop().map(Bytes::from)
+    }
+
+    pub(crate) fn of(&self, account: AccountId) -> Option<&Player> {
+        self.by_address.get(self.by_account.get(&account)?)
+    }
+
+    pub(crate) fn of_mut(&mut self, account: AccountId) -> Option<&mut Player> {
+        self.by_address.get_mut(self.by_account.get(&account)?)
+    }
+
+    /// The number of the next boarding. No run of a server sees 2^32 of them.
+    pub(crate) fn next_boarding(&mut self) -> u32 {
+        self.boardings = self.boardings.saturating_add(1);
+        self.boardings
+    }
+}

@@ -1,0 +1,174 @@
+//! The mirror: the last known state of every active entity, who simulates it, and its naia entity.
+//!
+//! Records are here, motion is in the [`MotionPlane`](crate::replication::motion_plane::MotionPlane), what players
+//! get of an entity besides motion is in its naia components. An entity is in the naia room of its
+//! logical sector from when it enters the mirror to when it leaves.
+
+use crate::handoff::machine::{Authority, Verdict, judge};
+use bevy::prelude::{Entity, Query, ResMut, Resource};
+use sidereal_protocol::{
+    components::{Identity, Vitals},
+    ids::{EntityId, NetId, NetIdBlock, ShardId},
+    limits::NET_ID_BLOCK,
+    record::EntityRecord,
+    tick::SimTick,
+};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// Who has the authority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holder {
+    /// This shard simulates it.
+    Shard(ShardId),
+    /// Nobody simulates it: it waits here for a lease or a commit.
+    Server,
+}
+
+/// One active entity.
+#[derive(Debug)]
+pub struct Mirrored {
+    /// Its naia entity...
+    pub entity: Entity,
+    /// ...and since when it has this one.
+    pub announced: SimTick,
+    /// The last record, with the state of when it was sent; see [`Space::current_record`](super::space::Space::current_record).
+    pub record: EntityRecord,
+    /// Who has the authority; [`Space::move_authority`](super::space::Space::move_authority) alone writes it.
+    pub holder: Holder,
+    /// The highest epoch ever given out for it.
+    pub issued_epoch: u64,
+    /// It differs from what was given to the database.
+    pub dirty: bool,
+}
+
+impl Holder {
+    /// The shard that simulates it.
+    pub fn shard(self) -> Option<ShardId> {
+        match self {
+            Self::Shard(shard) => Some(shard),
+            Self::Server => None,
+        }
+    }
+}
+
+impl Mirrored {
+    /// What the handoff's machine needs to know of it.
+    pub fn authority(&self) -> Authority {
+        Authority {
+            holder: self.holder.shard(),
+            epoch: self.record.epoch,
+            version: self.record.version,
+            issued: self.issued_epoch,
+        }
+    }
+}
+
+/// All active entities.
+#[derive(Debug, Default, Resource)]
+pub struct Mirror {
+    pub(super) entries: BTreeMap<EntityId, Mirrored>,
+    pub(super) by_net: HashMap<NetId, EntityId>,
+    pub(super) stale_vitals: BTreeSet<EntityId>,
+    pub(super) stale_hulls: BTreeSet<EntityId>,
+    net_ids: NetIds,
+}
+
+/// Where the next block of net ids begins, and the server's own block. Id 0 is nobody's.
+#[derive(Debug)]
+struct NetIds {
+    next_block: u32,
+    own: NetIdBlock,
+}
+
+impl Default for NetIds {
+    fn default() -> Self {
+        Self { next_block: NET_ID_BLOCK, own: NetIdBlock { next: 1, end: NET_ID_BLOCK } }
+    }
+}
+
+impl Mirror {
+    /// One entity.
+    pub fn get(&self, id: EntityId) -> Option<&Mirrored> {
+        self.entries.get(&id)
+    }
+
+    /// One entity, to change it.
+    pub fn get_mut(&mut self, id: EntityId) -> Option<&mut Mirrored> {
+        self.entries.get_mut(&id)
+    }
+
+    /// Whether a shard speaks of an entity as its authority.
+    pub fn is_authority(&self, shard: ShardId, id: EntityId, epoch: u64) -> bool {
+        judge(self.get(id).map(Mirrored::authority), shard, epoch) == Verdict::Authority
+    }
+
+    /// The entity with this net id.
+    pub fn id_of(&self, net_id: NetId) -> Option<EntityId> {
+        self.by_net.get(&net_id).copied()
+    }
+
+    /// All of them, by id.
+    pub fn iter(&self) -> impl Iterator<Item = (EntityId, &Mirrored)> {
+        self.entries.iter().map(|(id, entry)| (*id, entry))
+    }
+
+    /// All of them, to change them.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (EntityId, &mut Mirrored)> {
+        self.entries.iter_mut().map(|(id, entry)| (*id, entry))
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// A net id for something that enters the mirror from the database, or for the first time.
+    /// `None` when all 2^32 were given out in one run.
+    pub fn new_net_id(&mut self) -> Option<NetId> {
+        if self.net_ids.own.remaining() == 0 {
+            self.net_ids.own = self.new_net_id_block();
+        }
+        self.net_ids.own.take()
+    }
+
+    /// A block of net ids for a shard; empty when all were given out.
+    pub fn new_net_id_block(&mut self) -> NetIdBlock {
+        let next = self.net_ids.next_block;
+        match next.checked_add(NET_ID_BLOCK) {
+            Some(end) => {
+                self.net_ids.next_block = end;
+                NetIdBlock { next, end }
+            }
+            None => NetIdBlock::EMPTY,
+        }
+    }
+}
+
+/// Writes changed vitals and hulls into the naia components, field by field.
+pub fn sync_vitals(mut mirror: ResMut<Mirror>, mut vitals: Query<&mut Vitals>, mut identities: Query<&mut Identity>) {
+    for id in std::mem::take(&mut mirror.stale_hulls) {
+        let Some(entry) = mirror.entries.get(&id) else { continue };
+        if let Ok(mut identity) = identities.get_mut(entry.entity) {
+            *identity.hull_kind = entry.record.hull_kind.map_or(255, |hull| hull as u8);
+            *identity.radius = entry.record.radius as f32;
+        }
+    }
+    for id in std::mem::take(&mut mirror.stale_vitals) {
+        let Some(entry) = mirror.entries.get(&id) else { continue };
+        match vitals.get_mut(entry.entity) {
+            Ok(mut vitals) => {
+                *vitals.hull = entry.record.hull;
+                *vitals.hull_max = entry.record.hull_max;
+            }
+            // Entered the mirror in this very update: its components come with the next one.
+            Err(_) => {
+                mirror.stale_vitals.insert(id);
+            }
+        }
+    }
+}

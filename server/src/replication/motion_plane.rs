@@ -1,0 +1,414 @@
+//! The server's copy of all motion, by sector, and its packets for subscribers; without I/O.
+//!
+//! Motion is taken only from an entity's authority. What changed in a sector is packed once for each
+//! tick, whoever is subscribed.
+
+use bytes::Bytes;
+use sidereal_protocol::{
+    flight::FlightState,
+    ids::{NetId, ShardId},
+    motion::{EngineGlow, Motion, SectorNews, SectorUpdate, encode_sector_update},
+    sector::SectorId,
+    shot::{Beam, SHOT_REPEATS, Shot, ShotHit},
+    tick::{SimTick, TICK_HZ, TICK_SECONDS},
+};
+use std::collections::{BTreeMap, HashMap};
+
+/// What changed this many ticks ago still goes out: the slowest class of subscribers gets every third
+/// packet, so that each change is in one that it gets.
+pub const CHANGE_WINDOW_TICKS: u64 = 3;
+
+/// Every entity comes round once in this many ticks (a second), changed or not.
+const REFRESH_TICKS: u64 = TICK_HZ as u64;
+
+/// Shots and hits kept for one sector: a tick's worth of fire from a hundred ships, times the ticks
+/// that they are repeated. Beyond it new ones are dropped and counted.
+const MAX_SECTOR_SHOTS: usize = 512;
+
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    state: FlightState,
+    glow: EngineGlow,
+    /// When the state held, by its shard.
+    tick: SimTick,
+    /// When the server took it.
+    changed_at: SimTick,
+    /// Nobody moves it, or somebody new who has not spoken yet: it waits where it is.
+    waits: bool,
+}
+
+#[derive(Debug, Default)]
+struct Cell {
+    /// Newest tick of anything in it.
+    tick: SimTick,
+    entries: BTreeMap<NetId, Entry>,
+    shots: Vec<(SimTick, Shot)>,
+    hits: Vec<(SimTick, ShotHit)>,
+    beams: Vec<(SimTick, Beam)>,
+}
+
+impl Cell {
+    /// They are kept a little longer than they are sent, so that a late repeat is not taken for a new one.
+    fn forget_shots(&mut self, now: SimTick) {
+        self.shots.retain(|(seen, _)| now.since(*seen) < 4 * SHOT_REPEATS);
+        self.hits.retain(|(seen, _)| now.since(*seen) < 4 * SHOT_REPEATS);
+        self.beams.retain(|(seen, _)| now.since(*seen) < 4 * SHOT_REPEATS);
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    sector: SectorId,
+    authority: Option<ShardId>,
+}
+
+/// An entity that its authority moved to another sector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SectorChange {
+    /// Who.
+    pub net_id: NetId,
+    /// Out of here.
+    pub from: SectorId,
+    /// Into here.
+    pub to: SectorId,
+}
+
+/// A packet for the subscribers of one sector.
+#[derive(Debug, Clone)]
+pub struct SectorPacket {
+    /// The datagram.
+    pub bytes: Bytes,
+    /// Motions in it.
+    pub motions: u32,
+}
+
+/// All motion.
+#[derive(Debug, Default, bevy::prelude::Resource)]
+pub struct MotionPlane {
+    cells: HashMap<SectorId, Cell>,
+    places: HashMap<NetId, Place>,
+    /// Motions of entities that the sender is not the authority of; dropped.
+    pub stale: u64,
+    /// Shots beyond the limit of a sector; dropped.
+    pub shots_dropped: u64,
+}
+
+impl MotionPlane {
+    /// Takes an entity in, or gives it another authority and state.
+    pub fn place(
+        &mut self,
+        net_id: NetId,
+        sector: SectorId,
+        authority: Option<ShardId>,
+        state: FlightState,
+        tick: SimTick,
+        now: SimTick,
+    ) {
+        let old = self.places.insert(net_id, Place { sector, authority });
+        let mut glow = EngineGlow::default();
+        if let Some(old) = old
+            && let Some(cell) = self.cells.get_mut(&old.sector)
+            && let Some(entry) = cell.entries.remove(&net_id)
+        {
+            glow = entry.glow;
+        }
+        let cell = self.cells.entry(sector).or_default();
+        cell.tick = cell.tick.max(tick);
+        cell.entries.insert(net_id, Entry { state, glow, tick, changed_at: now, waits: authority.is_none() });
+    }
+
+    /// Changes only who may move it. Nobody has moved it meanwhile: until the new authority speaks it stands where it
+    /// was heard of last, for there it goes on from.
+    pub fn set_authority(&mut self, net_id: NetId, authority: Option<ShardId>) {
+        let Some(place) = self.places.get_mut(&net_id) else { return };
+        place.authority = authority;
+        if let Some(entry) = self.cells.get_mut(&place.sector).and_then(|cell| cell.entries.get_mut(&net_id)) {
+            entry.waits = true;
+        }
+    }
+
+    /// Forgets an entity; returns the sector that it was in.
+    pub fn remove(&mut self, net_id: NetId) -> Option<SectorId> {
+        let place = self.places.remove(&net_id)?;
+        if let Some(cell) = self.cells.get_mut(&place.sector) {
+            cell.entries.remove(&net_id);
+        }
+        Some(place.sector)
+    }
+
+    /// Forgets shots that were told, and sectors in which nothing is.
+    pub fn tidy(&mut self, now: SimTick) {
+        self.cells.retain(|_, cell| {
+            cell.forget_shots(now);
+            !cell.entries.is_empty() || !cell.shots.is_empty() || !cell.hits.is_empty() || !cell.beams.is_empty()
+        });
+    }
+
+    /// Sectors in which something is, or was a moment ago.
+    pub fn sectors(&self) -> usize {
+        self.cells.len()
+    }
+
+    /// Where an entity is, and when that was.
+    pub fn state_of(&self, net_id: NetId) -> Option<(SectorId, FlightState, SimTick)> {
+        let place = self.places.get(&net_id)?;
+        let entry = self.cells.get(&place.sector)?.entries.get(&net_id)?;
+        Some((place.sector, entry.state, entry.tick))
+    }
+
+    /// The sector that an entity is in.
+    pub fn sector_of(&self, net_id: NetId) -> Option<SectorId> {
+        self.places.get(&net_id).map(|place| place.sector)
+    }
+
+    /// The shard whose motion of an entity counts.
+    pub fn authority_of(&self, net_id: NetId) -> Option<ShardId> {
+        self.places.get(&net_id).and_then(|place| place.authority)
+    }
+
+    /// Entities in the mirror.
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Takes what a shard sent; appends entities that changed their sector.
+    pub fn apply(&mut self, from: ShardId, update: &SectorUpdate, now: SimTick, changes: &mut Vec<SectorChange>) {
+        for motion in &update.motions {
+            let Some(place) = self.places.get_mut(&motion.net_id) else {
+                self.stale += 1;
+                continue;
+            };
+            if place.authority != Some(from) {
+                self.stale += 1;
+                continue;
+            }
+            let old_sector = place.sector;
+            if old_sector != update.sector {
+                let known_tick = self
+                    .cells
+                    .get(&old_sector)
+                    .and_then(|cell| cell.entries.get(&motion.net_id))
+                    .map_or(SimTick(0), |entry| entry.tick);
+                if update.tick <= known_tick {
+                    continue;
+                }
+                place.sector = update.sector;
+                if let Some(cell) = self.cells.get_mut(&old_sector) {
+                    cell.entries.remove(&motion.net_id);
+                }
+                changes.push(SectorChange { net_id: motion.net_id, from: old_sector, to: update.sector });
+            }
+            let cell = self.cells.entry(update.sector).or_default();
+            let entry =
+                Entry { state: motion.state, glow: motion.glow, tick: update.tick, changed_at: now, waits: false };
+            let known = cell.entries.entry(motion.net_id).or_insert(entry);
+            // Datagrams may overtake each other.
+            if update.tick >= known.tick {
+                let same = known.state == motion.state && known.glow == motion.glow;
+                let changed_at = if same { known.changed_at } else { now };
+                *known = Entry { changed_at, ..entry };
+            }
+        }
+        let cell = self.cells.entry(update.sector).or_default();
+        cell.tick = cell.tick.max(update.tick);
+        for shot in &update.shots {
+            if cell.shots.iter().any(|(_, known)| known.id == shot.id) {
+                continue;
+            }
+            if cell.shots.len() == MAX_SECTOR_SHOTS {
+                self.shots_dropped += 1;
+                break;
+            }
+            cell.shots.push((now, *shot));
+        }
+        for hit in &update.hits {
+            if cell.hits.iter().any(|(_, known)| known.id == hit.id) || cell.hits.len() == MAX_SECTOR_SHOTS {
+                continue;
+            }
+            cell.hits.push((now, *hit));
+        }
+        for beam in &update.beams {
+            if cell.beams.iter().any(|(_, known)| known.id == beam.id) || cell.beams.len() == MAX_SECTOR_SHOTS {
+                continue;
+            }
+            cell.beams.push((now, *beam));
+        }
+    }
+
+    /// The packets of one sector for this tick: what changed, a share of the rest, shots and hits.
+    pub fn packets(&mut self, sector: SectorId, now: SimTick) -> Vec<SectorPacket> {
+        let Some(cell) = self.cells.get_mut(&sector) else { return Vec::new() };
+        cell.forget_shots(now);
+        let shots: Vec<Shot> = recent(&cell.shots, now);
+        let hits: Vec<ShotHit> = recent(&cell.hits, now);
+        let motions: Vec<Motion> = cell
+            .entries
+            .iter()
+            .filter(|(net_id, entry)| {
+                now.since(entry.changed_at) < CHANGE_WINDOW_TICKS
+                    || (now.0 + u64::from(net_id.0)).is_multiple_of(REFRESH_TICKS)
+            })
+            .map(|(net_id, entry)| motion_at(*net_id, entry, cell.tick))
+            .collect();
+        let beams: Vec<Beam> = recent(&cell.beams, now);
+        encode(sector, cell.tick, SectorNews { motions: &motions, shots: &shots, hits: &hits, beams: &beams })
+    }
+
+    /// Everything in a sector, for somebody who has just come to see it.
+    pub fn full_packets(&self, sector: SectorId) -> Vec<SectorPacket> {
+        let Some(cell) = self.cells.get(&sector) else { return Vec::new() };
+        let motions: Vec<Motion> =
+            cell.entries.iter().map(|(net_id, entry)| motion_at(*net_id, entry, cell.tick)).collect();
+        encode(sector, cell.tick, SectorNews { motions: &motions, ..SectorNews::default() })
+    }
+}
+
+fn recent<T: Copy>(items: &[(SimTick, T)], now: SimTick) -> Vec<T> {
+    items.iter().filter(|(seen, _)| now.since(*seen) < SHOT_REPEATS).map(|(_, item)| *item).collect()
+}
+
+/// An entry as it is at the packet's tick: a state whose update was lost coasts, for a second at most. One that waits
+/// for an authority does not: its next one begins where it is.
+fn motion_at(net_id: NetId, entry: &Entry, tick: SimTick) -> Motion {
+    let behind = if entry.waits { 0 } else { tick.since(entry.tick).min(REFRESH_TICKS) };
+    let state = match behind {
+        0 => entry.state,
+        behind => entry.state.coast(behind as f64 * TICK_SECONDS),
+    };
+    Motion { net_id, state, glow: entry.glow }
+}
+
+fn encode(sector: SectorId, tick: SimTick, news: SectorNews<'_>) -> Vec<SectorPacket> {
+    // A packet's own count stands in it, but its reader is the subscriber: count by what was taken.
+    encode_sector_update(sector, tick, news)
+        .into_iter()
+        .map(|packet| {
+            let motions = packet.motions as u32;
+            SectorPacket { bytes: Bytes::from(packet.bytes), motions }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sidereal_protocol::DVec2;
+
+    const HERE: SectorId = SectorId::new(0, 0);
+    const A: ShardId = ShardId(1);
+    const B: ShardId = ShardId(2);
+
+    fn at(x: f64) -> FlightState {
+        FlightState { position: DVec2::new(x, 10.0), ..FlightState::default() }
+    }
+
+    fn update(sector: SectorId, tick: u64, x: f64) -> SectorUpdate {
+        let motion = Motion { net_id: NetId(5), state: at(x), glow: EngineGlow::default() };
+        SectorUpdate { sector, tick: SimTick(tick), motions: vec![motion], shots: vec![], hits: vec![], beams: vec![] }
+    }
+
+    fn plane() -> MotionPlane {
+        let mut plane = MotionPlane::default();
+        plane.place(NetId(5), HERE, Some(A), at(10.0), SimTick(1), SimTick(1));
+        plane
+    }
+
+    #[test]
+    fn motion_is_taken_only_from_the_authority_and_only_forward() {
+        let mut plane = plane();
+        let mut changes = Vec::new();
+        plane.apply(B, &update(HERE, 5, 500.0), SimTick(5), &mut changes);
+        assert_eq!(plane.stale, 1);
+        plane.apply(A, &update(HERE, 5, 20.0), SimTick(5), &mut changes);
+        plane.apply(A, &update(HERE, 4, 15.0), SimTick(5), &mut changes);
+        let (_, state, tick) = plane.state_of(NetId(5)).expect("placed");
+        assert_eq!((state.position.x, tick), (20.0, SimTick(5)));
+        assert!(changes.is_empty());
+    }
+
+    #[test]
+    fn a_change_of_sector_is_told_once_and_an_old_packet_does_not_undo_it() {
+        let mut plane = plane();
+        let mut changes = Vec::new();
+        let there = SectorId::new(1, 0);
+        plane.apply(A, &update(there, 6, 1020.0), SimTick(6), &mut changes);
+        assert_eq!(changes, vec![SectorChange { net_id: NetId(5), from: HERE, to: there }]);
+        changes.clear();
+        plane.apply(A, &update(HERE, 5, 990.0), SimTick(6), &mut changes);
+        assert!(changes.is_empty());
+        assert_eq!(plane.sector_of(NetId(5)), Some(there));
+    }
+
+    #[test]
+    fn a_sector_without_anything_is_forgotten_and_shots_with_it_though_nobody_looks() {
+        let mut plane = plane();
+        let mut changes = Vec::new();
+        let shot = Shot::new(
+            sidereal_protocol::shot::ShotId { shooter: NetId(5), tick: SimTick(5) },
+            HERE,
+            DVec2::new(10.0, 10.0),
+            DVec2::new(100.0, 0.0),
+        );
+        plane.apply(A, &SectorUpdate { shots: vec![shot], ..update(HERE, 5, 20.0) }, SimTick(5), &mut changes);
+        plane.apply(A, &update(SectorId::new(1, 0), 6, 1020.0), SimTick(6), &mut changes);
+        plane.tidy(SimTick(6));
+        assert_eq!(plane.sectors(), 2, "the shot may be repeated");
+        plane.tidy(SimTick(60));
+        assert_eq!((plane.sectors(), plane.len()), (1, 1));
+        plane.remove(NetId(5));
+        plane.tidy(SimTick(61));
+        assert_eq!(plane.sectors(), 0);
+    }
+
+    #[test]
+    fn what_rests_comes_round_once_a_second_and_what_moves_every_tick() {
+        let mut plane = plane();
+        let sent = |plane: &mut MotionPlane, tick: u64| {
+            plane.packets(HERE, SimTick(tick)).iter().map(|packet| packet.motions).sum::<u32>()
+        };
+        let resting: u32 = (10..40).map(|tick| sent(&mut plane, tick)).sum();
+        assert_eq!(resting, 1);
+        let mut changes = Vec::new();
+        let moving: u32 = (40..70)
+            .map(|tick| {
+                plane.apply(A, &update(HERE, tick, tick as f64), SimTick(tick), &mut changes);
+                sent(&mut plane, tick)
+            })
+            .sum();
+        assert_eq!(moving, 30);
+    }
+
+    #[test]
+    fn what_nobody_moves_stands_still_until_its_next_authority_speaks() {
+        let mut plane = plane();
+        let mut changes = Vec::new();
+        let flying = FlightState { velocity: DVec2::new(150.0, 0.0), ..at(20.0) };
+        let told = |net_id, tick, state| SectorUpdate {
+            motions: vec![Motion { net_id: NetId(net_id), state, glow: EngineGlow::default() }],
+            ..update(HERE, tick, 0.0)
+        };
+        plane.place(NetId(6), HERE, Some(B), at(900.0), SimTick(1), SimTick(1));
+        plane.apply(A, &told(5, 10, flying), SimTick(10), &mut changes);
+        // Another's update carries the sector's tick on.
+        plane.apply(B, &told(6, 20, at(900.0)), SimTick(20), &mut changes);
+        let drawn = |plane: &MotionPlane| {
+            let packet = plane.full_packets(HERE).remove(0);
+            let update = SectorUpdate::decode(&packet.bytes).expect("an own packet");
+            let motion = update.motions.iter().find(|motion| motion.net_id == NetId(5)).expect("it is there");
+            motion.state.position.x
+        };
+        assert!(drawn(&plane) > 60.0, "a lost update is bridged");
+        plane.set_authority(NetId(5), None);
+        assert!((drawn(&plane) - 20.0).abs() < 0.1);
+        plane.set_authority(NetId(5), Some(B));
+        assert!((drawn(&plane) - 20.0).abs() < 0.1);
+        plane.apply(B, &told(5, 21, flying), SimTick(21), &mut changes);
+        plane.apply(B, &told(6, 31, at(900.0)), SimTick(31), &mut changes);
+        assert!(drawn(&plane) > 60.0);
+    }
+}

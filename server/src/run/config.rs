@@ -1,0 +1,435 @@
+//! The server's configuration, parsed once from flags and environment.
+
+use crate::{
+    accounts::Registration,
+    accounts::rate_limit::Rates,
+    accounts::supabase::{Algorithm, KeyTimes, SupabaseConfig, SupabaseConfigError},
+    persistence::retention::Retention,
+    run::door::DoorOptions,
+};
+use clap::{Args, Parser};
+use sidereal_transport::AllowedOrigins;
+use std::{convert::Infallible, fmt, net::SocketAddr, path::PathBuf, str::FromStr};
+
+/// A text that is never printed.
+#[derive(Clone)]
+pub struct Secret(pub String);
+
+impl FromStr for Secret {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.is_empty() {
+            return Err("it is empty, and everybody knows that one: choose a secret, the same for server and shards");
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
+
+/// One that may be empty, which is as if it were not given.
+fn maybe_secret(text: &str) -> Result<Secret, Infallible> {
+    Ok(Secret(text.to_owned()))
+}
+
+/// A database's URL, which may hold a password.
+#[derive(Clone)]
+pub struct DatabaseUrl(pub String);
+
+impl FromStr for DatabaseUrl {
+    type Err = std::convert::Infallible;
+
+    /// What is wrong with it is told when it is opened, without its password.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
+
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "give an IP address and a port, like 127.0.0.1:7777 or [::]:7777")
+}
+
+fn host_name(text: &str) -> Result<String, &'static str> {
+    let is_label = |label: &str| {
+        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    };
+    match text.split('.').all(is_label) {
+        true => Ok(text.to_owned()),
+        false => Err("give a host name without a port, like play.example.org"),
+    }
+}
+
+fn origin(text: &str) -> Result<String, &'static str> {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    match host {
+        Some(host) if !host.is_empty() && !host.trim_end_matches('/').contains('/') => Ok(text.to_owned()),
+        _ => Err("give the origin of a page, like https://play.example.org or http://192.0.2.1:8080"),
+    }
+}
+
+/// There is no address that players could be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AdvertiseError {
+    /// It listens on all of the machine's addresses, and nobody said which one players reach.
+    #[error(
+        "--player-addr {0} is every address of this machine, and players cannot connect to that: name the one that \
+         they reach with --advertise-player-addr, or give it as --player-addr"
+    )]
+    ListensEverywhere(SocketAddr),
+    /// What is advertised is no address to connect to.
+    #[error("--advertise-player-addr {0} is no address that players can connect to: name the one that they reach")]
+    Unspecified(SocketAddr),
+}
+
+/// The database when nobody names one.
+const DEFAULT_DATABASE_URL: &str = "sqlite://sidereal.sqlite";
+
+/// The database that is given, or the one that `DATABASE_URL` names, or the one of nobody's naming.
+pub fn database_url(given: Option<&DatabaseUrl>) -> String {
+    database_url_or(given, std::env::var("DATABASE_URL").ok())
+}
+
+fn database_url_or(given: Option<&DatabaseUrl>, from_environment: Option<String>) -> String {
+    let given = given.map(|url| url.0.clone());
+    given.or_else(|| from_environment.filter(|url| !url.is_empty())).unwrap_or_else(|| DEFAULT_DATABASE_URL.to_owned())
+}
+
+impl Config {
+    /// The database's URL; it may hold a password. In this order: the flag, its environment twin, `DATABASE_URL`, a
+    /// file in the working folder.
+    pub fn database_url(&self) -> String {
+        database_url(self.database_url.as_ref())
+    }
+
+    /// What logins tell players to connect to, when `bound` is what the system gave for `player_addr`.
+    ///
+    /// # Errors
+    /// [`AdvertiseError`].
+    pub fn advertised_player_addr(&self, bound: SocketAddr) -> Result<SocketAddr, AdvertiseError> {
+        match self.advertise_player_addr {
+            Some(address) if address.ip().is_unspecified() => Err(AdvertiseError::Unspecified(address)),
+            Some(address) if address.port() == 0 => Ok(SocketAddr::new(address.ip(), bound.port())),
+            Some(address) => Ok(address),
+            None if bound.ip().is_unspecified() => Err(AdvertiseError::ListensEverywhere(self.player_addr)),
+            None => Ok(bound),
+        }
+    }
+
+    /// Where browsers dial, as `https://HOST:PORT`, when players are told `advertised`.
+    pub fn player_origin(&self, advertised: SocketAddr) -> String {
+        match &self.advertise_player_host {
+            Some(host) => format!("https://{host}:{}", advertised.port()),
+            None => format!("https://{advertised}"),
+        }
+    }
+
+    /// The pages from which browsers may connect.
+    pub fn allowed_origins(&self) -> AllowedOrigins {
+        let addresses = [Some(self.http_addr), Some(self.player_addr), self.advertise_player_addr];
+        let addresses = addresses.into_iter().flatten().map(|address| address.ip()).filter(|ip| !ip.is_unspecified());
+        let hosts = addresses.map(|ip| ip.to_string()).chain(self.advertise_player_host.clone());
+        AllowedOrigins::new(hosts, self.web.allow_origins.iter().cloned())
+    }
+}
+
+/// Sidereal's replication server: the only door for players and shards.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "sidereal-server", version, after_help = "sidereal-server db --help: look after a database.")]
+pub struct Config {
+    /// Where players connect (UDP, WebTransport); port 0 takes any free one.
+    #[arg(long, env = "SIDEREAL_PLAYER_ADDR", value_parser = address, default_value = "127.0.0.1:7777")]
+    pub player_addr: SocketAddr,
+    /// What logins tell players to connect to, where that is not --player-addr: an address of a router or a relay, or
+    /// the one that others reach when --player-addr is 0.0.0.0 or ::. Port 0 means the port of --player-addr.
+    #[arg(long, env = "SIDEREAL_ADVERTISE_PLAYER_ADDR", value_parser = address)]
+    pub advertise_player_addr: Option<SocketAddr>,
+    /// The host name by which browsers reach that address: a name of the certificate in --tls-certificate.
+    #[arg(long, env = "SIDEREAL_ADVERTISE_PLAYER_HOST", value_parser = host_name)]
+    pub advertise_player_host: Option<String>,
+    /// Where shards connect (UDP, WebTransport); keep it off public networks.
+    #[arg(long, env = "SIDEREAL_SHARD_ADDR", value_parser = address, default_value = "127.0.0.1:7778")]
+    pub shard_addr: SocketAddr,
+    /// Where the HTTP API listens (TCP).
+    #[arg(long, env = "SIDEREAL_HTTP_ADDR", value_parser = address, default_value = "127.0.0.1:7779")]
+    pub http_addr: SocketAddr,
+    /// Where health and metrics are (TCP, HTTP), for who looks after the server; keep it off public networks.
+    #[arg(long, env = "SIDEREAL_OPS_ADDR", value_parser = address, default_value = "127.0.0.1:7780")]
+    pub ops_addr: SocketAddr,
+    /// The database: sqlite://FILE, a file's path, :memory:, or postgres://USER:PASSWORD@HOST/DATABASE (best given by
+    /// the environment). Without it DATABASE_URL counts, and without that sqlite://sidereal.sqlite.
+    #[arg(long, env = "SIDEREAL_DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<DatabaseUrl>,
+    /// How long done deals, and the fences of what is gone, are kept in the database: days (30 or 30d), hours (12h),
+    /// minutes (90m) or seconds; 0: for ever.
+    #[arg(long, env = "SIDEREAL_RETENTION", default_value_t = Retention::default())]
+    pub retention: Retention,
+    /// What shards must present, 32 bytes or more; best given by the environment, where other users cannot read it.
+    #[arg(long, env = "SIDEREAL_SHARD_SECRET", hide_env_values = true)]
+    pub shard_secret: Secret,
+    /// Seed of a new world. A world that is stored keeps its own, and another one here is refused.
+    #[arg(long, env = "SIDEREAL_SEED")]
+    pub seed: Option<u64>,
+    /// No lease is given before this many shards are there, or five seconds have passed.
+    #[arg(long, env = "SIDEREAL_EXPECT_SHARDS", default_value_t = 1)]
+    pub expect_shards: usize,
+    /// Limits of the HTTP API.
+    #[command(flatten)]
+    pub http: HttpOptions,
+    /// Limits of the addresses for players and shards.
+    #[command(flatten)]
+    pub door: DoorOptions,
+    /// Players in browsers.
+    #[command(flatten)]
+    pub web: WebOptions,
+    /// Players with access tokens of Supabase.
+    #[command(flatten)]
+    pub supabase: SupabaseOptions,
+    /// Write a report of the run here when it ends (JSON).
+    #[arg(long, env = "SIDEREAL_REPORT")]
+    pub report: Option<PathBuf>,
+    /// Write the addresses here once the server listens (JSON).
+    #[arg(long, env = "SIDEREAL_READY_FILE")]
+    pub ready_file: Option<PathBuf>,
+    /// End when the standard input ends: nothing outlives a launcher that was killed.
+    #[arg(long, env = "SIDEREAL_DIE_WITH_STDIN")]
+    pub die_with_stdin: bool,
+}
+
+/// Limits of the HTTP API.
+#[derive(Debug, Clone, Args)]
+pub struct HttpOptions {
+    /// Requests to /api/ that one remote address may make in a minute, and at once; 0: as many as it likes.
+    #[arg(long, env = "SIDEREAL_RATE_LIMIT_ADDRESS", default_value_t = Rates::default().requests_per_address)]
+    pub rate_limit_address: u32,
+    /// Wrong passwords that one remote address may give for one account's name in a minute, and all of them ten times as
+    /// many; 0: as many as they like.
+    #[arg(long, env = "SIDEREAL_RATE_LIMIT_ACCOUNT", default_value_t = Rates::default().failures_per_account)]
+    pub rate_limit_account: u32,
+    /// Log ins with a password that one remote address may make in a minute, a third of them at once, and all of them
+    /// twenty times as many; 0: as many as they like.
+    #[arg(long, env = "SIDEREAL_RATE_LIMIT_LOGIN", default_value_t = Rates::default().logins_per_address)]
+    pub rate_limit_login: u32,
+    /// Accounts that one remote address may make in a minute, after 60 at once, and all of them twenty times as many; 0: as
+    /// many as they like.
+    #[arg(long, env = "SIDEREAL_RATE_LIMIT_REGISTER", default_value_t = Rates::default().registrations_per_address)]
+    pub rate_limit_register: u32,
+    /// Whether accounts are made for who comes, with a password or with an access token.
+    #[arg(long, env = "SIDEREAL_REGISTRATION", value_enum, default_value = "open")]
+    pub registration: Registration,
+    /// Proxies in a row before the HTTP address, whose X-Forwarded-For is believed; 0: none is, and a request comes from
+    /// whoever connects.
+    #[arg(long, env = "SIDEREAL_TRUSTED_PROXIES", default_value_t = 0)]
+    pub trusted_proxies: usize,
+}
+
+impl HttpOptions {
+    /// How often peers may ask.
+    pub fn rates(&self) -> Rates {
+        Rates {
+            requests_per_address: self.rate_limit_address,
+            failures_per_account: self.rate_limit_account,
+            logins_per_address: self.rate_limit_login,
+            registrations_per_address: self.rate_limit_register,
+        }
+    }
+}
+
+/// Players in browsers.
+#[derive(Debug, Clone, Args)]
+pub struct WebOptions {
+    /// The folder of the built browser client, to be served at the HTTP address; it is read once, at the start.
+    #[arg(long, env = "SIDEREAL_WEB_DIR")]
+    pub web_dir: Option<PathBuf>,
+    /// A certificate with its chain (PEM), for HTTPS and for players' connections; read again when it changes.
+    #[arg(long, env = "SIDEREAL_TLS_CERTIFICATE", requires_all = ["tls_key", "advertise_player_host"])]
+    pub tls_certificate: Option<PathBuf>,
+    /// Its key (PEM: PKCS #8, SEC 1 or PKCS #1).
+    #[arg(long, env = "SIDEREAL_TLS_KEY", requires = "tls_certificate")]
+    pub tls_key: Option<PathBuf>,
+    /// Other pages from which browsers may connect, like `https://play.example.org`; several with commas. Those of this
+    /// machine, of the addresses of HTTP and of players, and of the advertised host may always.
+    #[arg(long = "allow-origin", env = "SIDEREAL_ALLOW_ORIGIN", value_delimiter = ',', value_parser = origin)]
+    pub allow_origins: Vec<String>,
+}
+
+/// Players with access tokens of Supabase. Without any of these none is taken.
+#[derive(Debug, Clone, Args)]
+pub struct SupabaseOptions {
+    /// Where the project's public keys are, like `https://PROJECT.supabase.co/auth/v1/.well-known/jwks.json`.
+    #[arg(long, env = "SIDEREAL_SUPABASE_JWKS_URL")]
+    pub supabase_jwks_url: Option<String>,
+    /// What `iss` is in its tokens, like `https://PROJECT.supabase.co/auth/v1`.
+    #[arg(long, env = "SIDEREAL_SUPABASE_ISSUER")]
+    pub supabase_issuer: Option<String>,
+    /// What is in `aud` of its tokens.
+    #[arg(long, env = "SIDEREAL_SUPABASE_AUDIENCE", default_value = "authenticated")]
+    pub supabase_audience: String,
+    /// The secret of a project that signs with HS256; best given by the environment, where other users cannot read it.
+    #[arg(long, env = "SIDEREAL_SUPABASE_JWT_SECRET", hide_env_values = true, value_parser = maybe_secret)]
+    pub supabase_jwt_secret: Option<Secret>,
+    /// How its tokens are signed: ES256 unless a secret is given, which means HS256.
+    #[arg(long, env = "SIDEREAL_SUPABASE_ALGORITHM", ignore_case = true)]
+    pub supabase_algorithm: Option<Algorithm>,
+}
+
+impl SupabaseOptions {
+    /// How tokens are judged, if any are.
+    ///
+    /// # Errors
+    /// [`SupabaseConfigError::WrongKeys`] when something is given, but nothing to verify with.
+    pub fn config(&self) -> Result<Option<SupabaseConfig>, SupabaseConfigError> {
+        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        let (jwks_url, issuer) = (given(&self.supabase_jwks_url), given(&self.supabase_issuer));
+        let secret = self.supabase_jwt_secret.clone().map(|secret| secret.0).filter(|secret| !secret.is_empty());
+        if jwks_url.is_none() && secret.is_none() {
+            return match issuer.is_some() || self.supabase_algorithm.is_some() {
+                true => Err(SupabaseConfigError::WrongKeys),
+                false => Ok(None),
+            };
+        }
+        let usual = if jwks_url.is_none() { Algorithm::Hs256 } else { Algorithm::Es256 };
+        Ok(Some(SupabaseConfig {
+            algorithm: self.supabase_algorithm.unwrap_or(usual),
+            jwks_url,
+            secret,
+            issuer: issuer.unwrap_or_default(),
+            audience: self.supabase_audience.clone(),
+            times: KeyTimes::default(),
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn advertised(arguments: &[&str], bound: &str) -> Result<String, String> {
+        let secret = ["sidereal-server", "--shard-secret", "x"];
+        let config = Config::try_parse_from(secret.iter().chain(arguments)).expect("a good command line");
+        let bound = bound.parse().expect("an address");
+        config.advertised_player_addr(bound).map(|address| address.to_string()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_database_is_the_one_that_is_named_nearest_and_never_printed() {
+        let parse = |arguments: &[&str]| {
+            let secret = ["sidereal-server", "--shard-secret", "x"];
+            Config::try_parse_from(secret.iter().chain(arguments)).expect("a good command line")
+        };
+        let flag = parse(&["--database-url", "postgres://me:hunter2@h/world"]);
+        assert_eq!(
+            database_url_or(flag.database_url.as_ref(), Some("other.sqlite".into())),
+            "postgres://me:hunter2@h/world"
+        );
+        assert!(!format!("{flag:?}").contains("hunter2"));
+        if std::env::var_os("SIDEREAL_DATABASE_URL").is_none() {
+            let none = parse(&[]);
+            assert_eq!(database_url_or(none.database_url.as_ref(), Some("other.sqlite".into())), "other.sqlite");
+            assert_eq!(database_url_or(none.database_url.as_ref(), Some(String::new())), DEFAULT_DATABASE_URL);
+            assert_eq!(database_url_or(none.database_url.as_ref(), None), DEFAULT_DATABASE_URL);
+        }
+    }
+
+    #[test]
+    fn players_are_told_an_address_that_they_can_connect_to() {
+        let everywhere = ["--player-addr", "0.0.0.0:0"];
+        let advertise = |address| [&everywhere[..], &["--advertise-player-addr", address]].concat();
+        assert_eq!(advertised(&[], "127.0.0.1:7777"), Ok("127.0.0.1:7777".into()));
+        assert_eq!(advertised(&advertise("192.0.2.1:0"), "0.0.0.0:4000"), Ok("192.0.2.1:4000".into()));
+        assert_eq!(advertised(&advertise("192.0.2.1:9"), "0.0.0.0:4000"), Ok("192.0.2.1:9".into()));
+        for (arguments, bound) in [
+            (everywhere.to_vec(), "0.0.0.0:4000"),
+            (vec!["--player-addr", "[::]:0"], "[::]:4000"),
+            (advertise("[::]:9"), "0.0.0.0:4000"),
+        ] {
+            let error = advertised(&arguments, bound).expect_err("nobody can connect there");
+            assert!(error.contains("--advertise-player-addr"), "{error}");
+        }
+    }
+
+    #[test]
+    fn https_needs_a_certificate_its_key_and_a_host_name() {
+        let parse = |arguments: &[&str]| {
+            let secret = ["sidereal-server", "--shard-secret", "x"];
+            Config::try_parse_from(secret.iter().chain(arguments)).map_err(|error| error.to_string())
+        };
+        let whole = ["--tls-certificate", "c", "--tls-key", "k", "--advertise-player-host", "play.example.org"];
+        let config = parse(&whole).expect("all three");
+        let told = "192.0.2.1:7000".parse().expect("an address");
+        assert_eq!(config.player_origin(told), "https://play.example.org:7000");
+        assert_eq!(parse(&[]).expect("none").player_origin(told), "https://192.0.2.1:7000");
+        assert!(parse(&whole[..4]).expect_err("no host").contains("--advertise-player-host"));
+        assert!(parse(&whole[2..]).expect_err("no certificate").contains("--tls-certificate"));
+        assert!(parse(&["--advertise-player-host", "https://x"]).expect_err("a URL").contains("without a port"));
+        assert!(parse(&["--allow-origin", "play.example.org"]).expect_err("no scheme").contains("origin of a page"));
+    }
+
+    #[test]
+    fn browsers_dial_the_relay_and_may_come_from_pages_of_this_servers_addresses() {
+        let secret = ["sidereal-server", "--shard-secret", "x"];
+        let parse = |arguments: &[&str]| Config::try_parse_from(secret.iter().chain(arguments)).expect("a good one");
+        let relayed = parse(&["--player-addr", "127.0.0.1:0", "--advertise-player-addr", "192.0.2.7:7777"]);
+        let bound = "127.0.0.1:40000".parse().expect("an address");
+        let told = relayed.advertised_player_addr(bound).expect("players can connect there");
+        assert_eq!(relayed.player_origin(told), "https://192.0.2.7:7777");
+        assert!(relayed.allowed_origins().allows(Some("https://192.0.2.7")));
+
+        let everywhere =
+            ["--http-addr", "0.0.0.0:80", "--player-addr", "192.0.2.8:0", "--allow-origin", "https://a.example"];
+        let allowed = parse(&everywhere).allowed_origins();
+        for origin in ["http://192.0.2.8", "http://localhost", "https://a.example"] {
+            assert!(allowed.allows(Some(origin)), "{origin}");
+        }
+        for origin in ["http://0.0.0.0", "http://192.0.2.9", "https://b.example"] {
+            assert!(!allowed.allows(Some(origin)), "{origin}");
+        }
+    }
+
+    #[test]
+    fn accounts_are_made_unless_registration_is_closed() {
+        let secret = ["sidereal-server", "--shard-secret", "x"];
+        let parse = |arguments: &[&str]| {
+            let config = Config::try_parse_from(secret.iter().chain(arguments));
+            config.map(|config| config.http.registration).map_err(|error| error.to_string())
+        };
+        assert_eq!(parse(&[]), Ok(Registration::Open));
+        assert_eq!(parse(&["--registration", "closed"]), Ok(Registration::Closed));
+        assert!(parse(&["--registration", "shut"]).expect_err("neither").contains("--registration"));
+        assert!(parse(&["--ops-addr", "7780"]).expect_err("no address").contains("--ops-addr"));
+    }
+
+    fn supabase(arguments: &[&str]) -> Result<Option<Algorithm>, SupabaseConfigError> {
+        let secret = ["sidereal-server", "--shard-secret", "x"];
+        let config = Config::try_parse_from(secret.iter().chain(arguments)).expect("a good command line");
+        assert!(!format!("{config:?}").contains("hunter2"));
+        config.supabase.config().map(|config| config.map(|config| config.algorithm))
+    }
+
+    #[test]
+    fn the_algorithm_for_access_tokens_is_the_operators() {
+        let url = ["--supabase-jwks-url", "https://x/k", "--supabase-issuer", "https://x"];
+        let secret = ["--supabase-jwt-secret", "hunter2", "--supabase-issuer", "https://x"];
+        let and = |flags: &[&'static str], more: &[&'static str]| [flags, more].concat();
+        assert_eq!(supabase(&[]), Ok(None));
+        assert_eq!(
+            supabase(&["--supabase-jwks-url", "", "--supabase-issuer", "", "--supabase-jwt-secret", ""]),
+            Ok(None)
+        );
+        assert_eq!(supabase(&url), Ok(Some(Algorithm::Es256)));
+        assert_eq!(supabase(&and(&url, &["--supabase-algorithm", "rs256"])), Ok(Some(Algorithm::Rs256)));
+        assert_eq!(supabase(&secret), Ok(Some(Algorithm::Hs256)));
+        assert_eq!(supabase(&["--supabase-issuer", "https://x"]), Err(SupabaseConfigError::WrongKeys));
+        assert_eq!(supabase(&["--supabase-algorithm", "ES256"]), Err(SupabaseConfigError::WrongKeys));
+    }
+}

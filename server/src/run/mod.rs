@@ -1,0 +1,298 @@
+//! Starts everything that the server process consists of, runs it until it is told to end, ends it.
+
+pub mod certificate;
+pub mod config;
+pub mod db_tool;
+pub mod door;
+pub mod shutdown;
+
+use crate::{
+    ServerParts,
+    accounts::hex,
+    accounts::sessions::Sessions,
+    accounts::supabase::Supabase,
+    accounts::tickets::TicketOffice,
+    accounts::{Accounts, HashCost},
+    audit::report::{Readings, Report, Shown},
+    build_app,
+    db::{Database, DatabaseLock, Store, StoreConfig},
+    http::{HttpLimits, HttpServer, HttpState, ServerStatus, WebFiles},
+    persistence::storage::{META_SEED, META_TICK, Storage},
+    run::certificate::{CertificateKeeper, KeeperThread},
+    run::config::Config,
+    run::shutdown::Shutdown,
+};
+use anyhow::{Context, bail};
+use bevy::{ecs::system::SystemState, prelude::App};
+use sidereal_process::crash;
+use sidereal_protocol::{
+    limits::PROTOCOL_VERSION,
+    secret::check_shard_secret,
+    tick::{SimTick, TICK_HZ},
+};
+use sidereal_transport::{Identity, ListenerConfig, PeerKind, ServerConfig, ServerHandle, TransportError, bind};
+use std::{
+    fmt,
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+use tracing::info;
+
+/// Longest sleep between updates: naia's tick is due at most this late.
+const MAX_SLEEP: Duration = Duration::from_millis(3);
+
+/// Shortest time between two updates: what arrives in it is handled together. An update costs some
+/// tens of microseconds and more with every user, a crowd's inputs arrive thousands of times a second.
+const MIN_INTERVAL: Duration = Duration::from_millis(2);
+
+/// How long the last flush may take.
+const FLUSH_DEADLINE: Duration = Duration::from_secs(20);
+
+/// What to do about a database with a value that no server writes.
+const REPAIR: &str = "restore a backup, or use another database with --database-url";
+
+/// Everything that runs beside the App.
+struct Running {
+    app: App,
+    transport: ServerHandle,
+    http: HttpServer,
+    operations: HttpServer,
+    status: Arc<ServerStatus>,
+    _certificate: KeeperThread,
+    /// Dropped last: until then the store may write.
+    _lock: DatabaseLock,
+}
+
+/// Why the server did not run, or did not end, as it should. Shown as one line.
+#[derive(Debug)]
+pub enum Failure {
+    /// It cannot run like this: what is wrong with the configuration, and what to do. The world that is stored is
+    /// as it was.
+    Start(anyhow::Error),
+    /// It ran, and something failed later.
+    Later(anyhow::Error),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Start(error) | Self::Later(error)) = self;
+        let mut line = error.to_string();
+        for cause in error.chain().skip(1).map(ToString::to_string) {
+            // Some errors tell their cause themselves.
+            if !line.contains(&cause) {
+                line = format!("{line}: {cause}");
+            }
+        }
+        f.write_str(&line.replace('\n', " "))
+    }
+}
+
+/// Runs the server until it is told to end.
+///
+/// # Errors
+/// [`Failure`].
+pub fn run(config: &Config) -> Result<(), Failure> {
+    let stop = sidereal_process::stop_flag(config.die_with_stdin).map_err(Failure::Start)?;
+    let mut running = start(config).map_err(Failure::Start)?;
+    let waker = running.transport.waker();
+    while !running.app.world().resource::<Shutdown>().complete {
+        if stop.load(Ordering::Relaxed) {
+            running.app.world_mut().resource_mut::<Shutdown>().requested = true;
+        }
+        let started = Instant::now();
+        crash::fault_point("main");
+        running.status.beat(started);
+        running.app.update();
+        let spent = started.elapsed();
+        if spent < MIN_INTERVAL {
+            std::thread::sleep(MIN_INTERVAL - spent);
+        }
+        waker.wait(MAX_SLEEP);
+    }
+    finish(running, config).map_err(Failure::Later)
+}
+
+fn start(config: &Config) -> anyhow::Result<Running> {
+    if let Some(path) = &config.report {
+        check_writable(path)?;
+    }
+    check_shard_secret(&config.shard_secret.0)?;
+    // Before anything is touched; the port is known when it is bound.
+    config.advertised_player_addr(config.player_addr)?;
+    let web = config.web.web_dir.as_deref().map(WebFiles::load).transpose()?.map(Arc::new);
+    let identity = Identity::self_signed(&own_names(config))?;
+    let keeper = certificate_keeper(config, &identity)?;
+    let certificate = keeper.certificate().clone();
+    let supabase = config.supabase.config()?.map(Supabase::new).transpose()?;
+    let url = config.database_url();
+    let lock = Database::lock(&url)?;
+    let database = Database::open(&url)?.guarded_by(&lock)?;
+    let (world_seed, is_new) = world_seed(&database, config.seed)?;
+    let start_tick = start_tick(&database)?;
+    let tickets = TicketOffice::new();
+    let accounts = Accounts::new(database.clone(), HashCost::PRODUCTION)
+        .map_err(|error| error.context("cannot set up password hashing"))?;
+    let shard_certificate_hash = hex::encode(&identity.certificate_hash());
+    let (transport, socket) = bind(ServerConfig {
+        listeners: vec![
+            ListenerConfig { kind: PeerKind::Player, addr: config.player_addr },
+            ListenerConfig { kind: PeerKind::Shard, addr: config.shard_addr },
+        ],
+        identity,
+        player_certificate: Some(certificate.live.clone()),
+        allowed_origins: config.allowed_origins(),
+        protocol_version: PROTOCOL_VERSION,
+        limits: config.door.limits(),
+    })
+    .map_err(with_flag)?;
+    let address = |kind| transport.local_addr(kind).context("the transport does not say where it listens");
+    let (player_addr, shard_addr) = (address(PeerKind::Player)?, address(PeerKind::Shard)?);
+    let advertised_addr = config.advertised_player_addr(player_addr)?;
+    let status = Arc::new(ServerStatus::default());
+    let state = HttpState {
+        accounts,
+        sessions: Sessions::new(database.clone()),
+        supabase,
+        tickets: tickets.clone(),
+        status: status.clone(),
+        player_addr: advertised_addr.to_string(),
+        player_origin: config.player_origin(advertised_addr),
+        certificate,
+        is_tls: config.web.tls_certificate.is_some(),
+        web,
+        registration: config.http.registration,
+        limits: HttpLimits::default(),
+        rates: config.http.rates(),
+        trusted_proxies: config.http.trusted_proxies,
+    };
+    let operations = HttpServer::start_operations(config.ops_addr, state.clone())?;
+    let http = HttpServer::start(config.http_addr, state)?;
+    if is_new {
+        database.set_meta(META_SEED, &world_seed.to_string())?;
+    }
+    let store = Store::start(database, StoreConfig::default());
+    store.prune(config.retention.age());
+    let network = transport.clone();
+    status.watch("the network thread", move || network.is_running());
+    for (name, thread) in store.threads() {
+        status.watch(name, move || thread.is_running());
+    }
+    let mut app = build_app(ServerParts {
+        transport: transport.clone(),
+        socket,
+        store,
+        tickets,
+        shard_secret: config.shard_secret.0.clone(),
+        world_seed,
+        start_tick,
+        expected_shards: config.expect_shards,
+    });
+    app.insert_resource(Shown(status.clone()));
+    app.finish();
+    app.cleanup();
+    info!(%player_addr, %advertised_addr, %shard_addr, http_addr = %http.local_addr, ops_addr = %operations.local_addr, seed = world_seed, tick = start_tick.0, "server is up");
+    if let Some(path) = &config.ready_file {
+        let ready = serde_json::json!({
+            "player_addr": player_addr.to_string(),
+            "shard_addr": shard_addr.to_string(),
+            "http_addr": http.local_addr.to_string(),
+            "ops_addr": operations.local_addr.to_string(),
+            "certificate_hash": shard_certificate_hash,
+        });
+        write_whole(path, &ready.to_string())?;
+    }
+    let keeping = keeper.start().context("cannot start the certificate's thread")?;
+    Ok(Running { app, transport, http, operations, status, _certificate: keeping, _lock: lock })
+}
+
+/// What a self-signed certificate is made for.
+fn own_names(config: &Config) -> Vec<String> {
+    let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+    names.into_iter().chain(config.advertise_player_host.clone()).collect()
+}
+
+/// Players are shown the operator's certificate, or at first the one that shards are shown.
+fn certificate_keeper(config: &Config, own: &Identity) -> anyhow::Result<CertificateKeeper> {
+    let web = &config.web;
+    match (&web.tls_certificate, &web.tls_key, &config.advertise_player_host) {
+        (Some(certificate), Some(key), Some(host)) => CertificateKeeper::of_files(certificate, key, host),
+        _ => CertificateKeeper::self_signed(own, own_names(config)),
+    }
+}
+
+/// Names the flag that chooses an address that cannot be had.
+fn with_flag(error: TransportError) -> anyhow::Error {
+    match error {
+        TransportError::Bind(error) => anyhow::anyhow!("{error} (--{}-addr)", error.kind),
+        other => other.into(),
+    }
+}
+
+/// The stored world's seed; a new world gets the one asked for, or a random one. And whether it is new: its seed is
+/// stored once nothing can keep the server from running.
+fn world_seed(database: &Database, wanted: Option<u64>) -> anyhow::Result<(u64, bool)> {
+    if let Some(stored) = database.meta(META_SEED)? {
+        let Ok(seed) = stored.parse::<u64>() else {
+            bail!("the database's seed ({stored:?}) is not a number: {REPAIR}");
+        };
+        if wanted.is_some_and(|wanted| wanted != seed) {
+            bail!(
+                "this database holds the world of seed {seed}: leave --seed out, or use another \
+                 database with --database-url for a new world"
+            );
+        }
+        return Ok((seed, false));
+    }
+    Ok((wanted.unwrap_or_else(rand::random), true))
+}
+
+/// The world goes on a second after what was stored last, so that no tick is counted twice.
+fn start_tick(database: &Database) -> anyhow::Result<SimTick> {
+    let stored = match database.meta(META_TICK)? {
+        Some(text) => match text.parse() {
+            Ok(tick) => tick,
+            Err(_) => bail!("the database's tick ({text:?}) is not a number: {REPAIR}"),
+        },
+        None => 0,
+    };
+    Ok(SimTick(stored) + u64::from(TICK_HZ))
+}
+
+fn finish(mut running: Running, config: &Config) -> anyhow::Result<()> {
+    running.http.stop();
+    running.operations.stop();
+    running.transport.shutdown("the server ends");
+    let report = take_report(&mut running.app);
+    let store = running.app.world_mut().resource_mut::<Storage>().take();
+    if let Some(store) = store {
+        let summary = store.flush_and_stop(FLUSH_DEADLINE)?;
+        info!(rows = summary.flushed_rows, "everything is stored");
+    }
+    if let Some(path) = &config.report {
+        write_whole(path, &serde_json::to_string_pretty(&report)?)?;
+    }
+    Ok(())
+}
+
+/// The report of a server's App as of now.
+pub fn take_report(app: &mut App) -> Report {
+    let mut state: SystemState<Readings> = SystemState::new(app.world_mut());
+    state.get_mut(app.world_mut()).report()
+}
+
+/// Whether [`write_whole`] can write there: told now, not after hours of play.
+fn check_writable(path: &Path) -> anyhow::Result<()> {
+    let partial = path.with_extension("partial");
+    std::fs::write(&partial, "").and_then(|()| std::fs::remove_file(&partial)).with_context(|| cannot_write(path))
+}
+
+/// Writes a file so that readers see all of it or nothing.
+fn write_whole(path: &Path, text: &str) -> anyhow::Result<()> {
+    let partial = path.with_extension("partial");
+    std::fs::write(&partial, text).and_then(|()| std::fs::rename(&partial, path)).with_context(|| cannot_write(path))
+}
+
+fn cannot_write(path: &Path) -> String {
+    format!("cannot write {} (is its folder there and writable? else name another file)", path.display())
+}

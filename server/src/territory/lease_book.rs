@@ -1,0 +1,54 @@
+//! Who simulates what, and from how many shards on.
+
+use super::leases::Leases;
+use bevy::prelude::Resource;
+use sidereal_protocol::{
+    sector::BlockId,
+    tick::{SimTick, TICK_HZ},
+};
+
+/// How long the first grant waits for the expected number of shards, ticks: 5 s.
+const GATHER_TICKS: u64 = 5 * TICK_HZ as u64;
+
+/// The blocks round the world's centre: new ships start there, so they are always leased.
+const HOME: [BlockId; 4] =
+    [BlockId { x: -1, y: -1 }, BlockId { x: -1, y: 0 }, BlockId { x: 0, y: -1 }, BlockId { x: 0, y: 0 }];
+
+/// Who simulates what, and from how many shards on.
+#[derive(Debug, Resource)]
+pub struct LeaseBook {
+    /// What decides.
+    pub table: Leases,
+    expected_shards: usize,
+    gathered: bool,
+}
+
+impl LeaseBook {
+    /// No lease is given before `expected_shards` are there, or five seconds have passed.
+    pub fn new(expected_shards: usize) -> Self {
+        let mut table = Leases::default();
+        for block in HOME {
+            table.want(block);
+        }
+        Self { table, expected_shards, gathered: false }
+    }
+
+    /// Whether every shard that was waited for is there; once true, it stays so.
+    pub fn gather(&mut self, started: SimTick, now: SimTick) -> bool {
+        let shards = self.table.shard_count();
+        self.gathered |= shards > 0 && (shards >= self.expected_shards || now.since(started) >= GATHER_TICKS);
+        self.gathered
+    }
+
+    /// Whether the blocks round the centre are simulated: players can start.
+    pub fn home_is_live(&self) -> bool {
+        HOME.iter().all(|block| self.table.blocks_live(*block))
+    }
+}
+
+impl Leases {
+    /// Whether the block is simulated.
+    fn blocks_live(&self, block: BlockId) -> bool {
+        block.sectors().next().is_some_and(|sector| self.holder(sector).is_some())
+    }
+}

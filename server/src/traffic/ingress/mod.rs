@@ -1,0 +1,5 @@
+//! Where everything from players and shards comes in.
+
+pub mod datagrams;
+pub mod frames;
+pub mod peers;

@@ -1,0 +1,27 @@
+//! The way to players and shards: who is let in, what comes in, what leaves.
+
+pub mod admission;
+pub mod egress;
+pub mod ingress;
+pub mod link;
+
+use crate::schedule::{ServerSystems, ServerTick, TickSystems};
+use bevy::prelude::{App, IntoScheduleConfigs, Plugin, Update};
+
+/// Everything that comes in, and what leaves. Its resource, [`link::Link`], comes with the transport.
+pub struct TrafficPlugin;
+
+impl Plugin for TrafficPlugin {
+    fn build(&self, app: &mut App) {
+        app.add_systems(Update, ingress::peers::judge_credentials.in_set(ServerSystems::Admit))
+            .add_systems(Update, ingress::frames::handle_frames.in_set(ServerSystems::Frames))
+            .add_systems(Update, ingress::peers::track_peers.in_set(ServerSystems::Peers))
+            .add_systems(Update, ingress::datagrams::handle_lane.in_set(ServerSystems::Datagrams))
+            .add_systems(ServerTick, ingress::peers::end_silent_sessions.in_set(TickSystems::Silence))
+            .add_systems(
+                ServerTick,
+                (egress::publish_own_states, egress::publish_motion).chain().in_set(TickSystems::Publish),
+            )
+            .add_systems(Update, egress::flush.in_set(ServerSystems::Flush));
+    }
+}
