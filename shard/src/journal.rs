@@ -4,8 +4,10 @@
 //! applied inputs are collected at the end of the tick; damage is told where it is done.
 
 use crate::{
-    bodies::{Body, Owned},
-    registry::Registry,
+    bodies::{
+        body::{Body, Owned},
+        registry::Registry,
+    },
     schedule::{SimStep, SimSystems},
 };
 use bevy::prelude::*;

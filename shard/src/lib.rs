@@ -5,51 +5,39 @@
 //! drops everything and starts anew.
 //!
 //! [`sim::SimPlugin`] is the simulation and knows no network: plain queues ([`mailbox`]) lie between it
-//! and the link ([`link`]), which speaks naia, the lane and the control stream. [`schedule`] has the
-//! order of everything.
+//! and the link ([`link`]), which speaks naia, the lane and the control stream. Each capability is a file with a plugin;
+//! [`schedule`] has the sets into which they put their systems, and the order of these.
 
 #![allow(elided_lifetimes_in_paths, reason = "a system is its parameters: their lifetimes say nothing")]
 
-pub mod beams;
+mod app;
+mod authority;
 pub mod bodies;
-mod borders;
-mod census;
-pub mod clock;
-pub mod config;
-mod contacts;
-mod control;
-mod crates;
-pub mod damage;
-pub mod docking;
-pub mod drain;
-mod drones;
-mod field;
+mod economy;
 mod flight;
-pub mod ghosts;
 pub mod handoff;
-pub mod impacts;
-pub mod inputs;
 #[cfg(feature = "journal")]
 pub mod journal;
-pub mod leases;
 pub mod link;
-pub mod mailbox;
-mod mining;
-mod missiles;
-pub mod past;
 mod physics;
-mod publish;
-pub mod registry;
-pub mod report;
 pub mod schedule;
-pub mod session;
-mod shot_path;
 pub mod sim;
-pub mod spawner;
-pub mod suspect;
-mod transfer;
-pub mod weapons;
+mod weapons;
 
-pub use config::ShardConfig;
-pub use session::build_app;
+#[cfg(feature = "planted-faults")]
+pub use app::poison;
+pub use app::{
+    clock,
+    config::{self, ShardConfig},
+    report,
+    session::{self, build_app},
+    suspect, ticks,
+};
+pub use authority::{drain, leases};
+pub use bodies::{ghosts, past, registry};
+pub use economy::{docking, spawner};
+pub use flight::inputs;
+pub use link::mailbox;
+pub use physics::{damage, impacts};
 pub use sim::SimPlugin;
+pub use weapons::{beams, bullets};

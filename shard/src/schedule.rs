@@ -4,11 +4,9 @@
 //! are due, what goes out. Once a tick of the world, [`SimStep`] with [`SimSystems`]. avian runs in a
 //! schedule of its own inside [`SimSystems::Physics`]. Two systems of a tick whose order is left open
 //! are an error.
+//!
+//! No system stands here: each capability's plugin puts its own into these sets.
 
-use crate::{
-    beams, borders, census, clock, contacts, control, crates, damage, docking, drones, flight, ghosts, handoff, inputs,
-    mining, missiles, past, physics, publish, spawner, weapons,
-};
 use bevy::{
     ecs::schedule::{ExecutorKind, LogLevel, ScheduleBuildSettings, ScheduleLabel},
     prelude::*,
@@ -55,8 +53,103 @@ pub enum SimSystems {
     Publish,
 }
 
-/// Puts every system of the simulation in its place.
-pub(crate) fn configure(app: &mut App) {
+/// Order within [`ShardSystems::Control`].
+#[derive(SystemSet, Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ControlSystems {
+    /// What naia says of ghosts: frames may ask for them.
+    Ghosts,
+    /// Frames of the control stream.
+    Frames,
+}
+
+/// Order within [`SimSystems::Helm`]: one helm, and whose it is is decided by what the body is.
+#[derive(SystemSet, Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum HelmSystems {
+    /// Inputs of pilots. What has no pilot has its helm cleared.
+    Pilots,
+    /// Drones decide.
+    Drones,
+    /// Missiles are steered.
+    Missiles,
+}
+
+/// Order within [`SimSystems::Physics`].
+#[derive(SystemSet, Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PhysicsSystems {
+    /// avian's step, and what it made of the plans.
+    Step,
+    /// What the contacts of that step cost.
+    Contacts,
+    /// Where own bodies are now is noted, after everything has moved.
+    Past,
+}
+
+/// Order within [`SimSystems::Weapons`]: what is launched in a tick is there before anything is judged in it.
+#[derive(SystemSet, Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum WeaponSystems {
+    /// Bullets leave.
+    Fire,
+    /// Missiles leave.
+    Launch,
+    /// Beams are fired and judged.
+    Beams,
+    /// Paths of bullets are judged.
+    JudgeShots,
+    /// Ways of missiles are judged.
+    JudgeMissiles,
+    /// Bites are taken out of rocks.
+    Mine,
+    /// Crates are taken in. A hold that has just asked for ore of a rock asks for no more.
+    Scoop,
+}
+
+/// Order within [`SimSystems::Spawning`].
+#[derive(SystemSet, Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SpawnSystems {
+    /// What is over ends, and leaves its place.
+    End,
+    /// What was lost is replaced.
+    Replace,
+}
+
+/// Order within [`SimSystems::Borders`].
+#[derive(SystemSet, Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum BorderSystems {
+    /// Sectors are entered and left.
+    Cross,
+    /// Handoffs without an answer are asked for again.
+    Handoffs,
+    /// Ships that waited for a deal for too long are given back.
+    Withdrawals,
+}
+
+/// Order within [`SimSystems::Publish`]: the order of the frames on the control stream.
+#[derive(SystemSet, Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PublishSystems {
+    /// Motion, for everybody.
+    Motion,
+    /// Exact states, for each pilot its own.
+    OwnStates,
+    /// Entities that had their first tick here.
+    Adoptions,
+    /// Records that changed.
+    Records,
+    /// The census, of all that was sent before.
+    Census,
+}
+
+/// The sets, their order, and the rule that ambiguity is an error.
+pub(crate) struct SchedulePlugin;
+
+impl Plugin for SchedulePlugin {
+    fn build(&self, app: &mut App) {
+        configure_schedules(app);
+        configure_update(app);
+        configure_tick(app);
+    }
+}
+
+fn configure_schedules(app: &mut App) {
     app.init_schedule(SimStep);
     app.edit_schedule(SimStep, |schedule| {
         schedule
@@ -66,10 +159,19 @@ pub(crate) fn configure(app: &mut App) {
     app.edit_schedule(Update, |schedule| {
         schedule.set_executor_kind(ExecutorKind::SingleThreaded);
     });
+}
+
+fn configure_update(app: &mut App) {
     app.configure_sets(
         Update,
-        (ShardSystems::Receive, ShardSystems::Control, ShardSystems::Simulate, ShardSystems::Send).chain(),
+        (
+            (ShardSystems::Receive, ShardSystems::Control, ShardSystems::Simulate, ShardSystems::Send).chain(),
+            (ControlSystems::Ghosts, ControlSystems::Frames).chain().in_set(ShardSystems::Control),
+        ),
     );
+}
+
+fn configure_tick(app: &mut App) {
     app.configure_sets(
         SimStep,
         (
@@ -85,52 +187,32 @@ pub(crate) fn configure(app: &mut App) {
         )
             .chain(),
     );
-    app.add_systems(
-        Update,
-        (
-            (ghosts::hear_news, control::handle_frames).chain().in_set(ShardSystems::Control),
-            clock::run_due_ticks.in_set(ShardSystems::Simulate),
-        ),
-    );
-    #[cfg(feature = "planted-faults")]
-    app.add_systems(SimStep, crate::suspect::planted::take_poison.after(SimSystems::Helm).before(SimSystems::Flight));
-    app.add_systems(
+    app.configure_sets(
         SimStep,
         (
-            ghosts::follow_ghosts.in_set(SimSystems::Ghosts),
-            (inputs::apply_inputs, drones::fly_drones, missiles::steer_missiles).chain().in_set(SimSystems::Helm),
-            flight::plan_motion.in_set(SimSystems::Flight),
+            (HelmSystems::Pilots, HelmSystems::Drones, HelmSystems::Missiles).chain().in_set(SimSystems::Helm),
+            (PhysicsSystems::Step, PhysicsSystems::Contacts, PhysicsSystems::Past).chain().in_set(SimSystems::Physics),
             (
-                physics::write_bodies,
-                physics::step_physics,
-                physics::read_bodies,
-                contacts::feel_contacts,
-                past::remember,
-            )
-                .chain()
-                .in_set(SimSystems::Physics),
-            (
-                weapons::fire_weapons,
-                missiles::launch_missiles,
-                beams::fire_beams,
-                weapons::judge_shots,
-                missiles::judge_missiles,
-                mining::mine_rocks,
-                crates::scoop_crates,
+                WeaponSystems::Fire,
+                WeaponSystems::Launch,
+                WeaponSystems::Beams,
+                WeaponSystems::JudgeShots,
+                WeaponSystems::JudgeMissiles,
+                WeaponSystems::Mine,
+                WeaponSystems::Scoop,
             )
                 .chain()
                 .in_set(SimSystems::Weapons),
-            damage::apply_impacts.in_set(SimSystems::Damage),
-            (crates::end_crates, spawner::replace_the_lost).chain().in_set(SimSystems::Spawning),
-            (borders::cross_borders, handoff::watch_the_time, docking::watch_withdrawals)
+            (SpawnSystems::End, SpawnSystems::Replace).chain().in_set(SimSystems::Spawning),
+            (BorderSystems::Cross, BorderSystems::Handoffs, BorderSystems::Withdrawals)
                 .chain()
                 .in_set(SimSystems::Borders),
             (
-                publish::publish_motion,
-                publish::publish_own_states,
-                publish::publish_adoptions,
-                publish::publish_records,
-                census::take_census,
+                PublishSystems::Motion,
+                PublishSystems::OwnStates,
+                PublishSystems::Adoptions,
+                PublishSystems::Records,
+                PublishSystems::Census,
             )
                 .chain()
                 .in_set(SimSystems::Publish),

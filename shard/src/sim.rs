@@ -4,60 +4,57 @@
 //! `Inbox<SimTick>`, neighbours' motion into `Inbox<SectorUpdate>`; answers come out of
 //! `Outbox<ToServer>` and `Outbox<LaneDatagram>`.
 
-use crate::{
-    beams::Beams,
-    clock::SimClock,
-    damage::Impacts,
-    ghosts::{Announced, GhostNews},
-    handoff::Handoffs,
-    impacts::Felt,
-    leases::{Leases, NetIds},
-    mailbox::{Inbox, LaneDatagram, Outbox},
-    physics,
-    registry::Registry,
-    report::Totals,
-    schedule,
-    spawner::Losses,
-    weapons::Shots,
-};
+use crate::{app, authority, bodies, economy, flight, handoff, link, physics, schedule, weapons};
 use bevy::{
     app::{TaskPoolOptions, TaskPoolPlugin},
     prelude::*,
 };
-use sidereal_protocol::{
-    control::{ToServer, ToShard},
-    motion::SectorUpdate,
-    tick::SimTick,
-};
 
-/// Everything that a shard simulates.
+/// Everything that a shard simulates: a plugin for each capability.
 pub struct SimPlugin;
 
 impl Plugin for SimPlugin {
-    fn build(&self, app: &mut App) {
+    fn build(&self, shard: &mut App) {
         // One thread: shards share a machine, and a sector's bodies are done in a millisecond.
-        app.add_plugins(TaskPoolPlugin { task_pool_options: TaskPoolOptions::with_num_threads(1) })
-            .init_resource::<Inbox<ToShard>>()
-            .init_resource::<Inbox<SimTick>>()
-            .init_resource::<Inbox<SectorUpdate>>()
-            .init_resource::<Inbox<GhostNews>>()
-            .init_resource::<Outbox<ToServer>>()
-            .init_resource::<Outbox<LaneDatagram>>()
-            .init_resource::<SimClock>()
-            .init_resource::<Registry>()
-            .init_resource::<Leases>()
-            .init_resource::<NetIds>()
-            .init_resource::<Announced>()
-            .init_resource::<Handoffs>()
-            .init_resource::<Impacts>()
-            .init_resource::<Felt>()
-            .init_resource::<Losses>()
-            .init_resource::<Shots>()
-            .init_resource::<Beams>()
-            .init_resource::<Totals>();
-        physics::configure(app);
-        schedule::configure(app);
+        shard.add_plugins(TaskPoolPlugin { task_pool_options: TaskPoolOptions::with_num_threads(1) });
+        shard.add_plugins((
+            schedule::SchedulePlugin,
+            link::mailbox::MailboxPlugin,
+            app::report::TotalsPlugin,
+            app::ticks::TicksPlugin,
+            bodies::registry::RegistryPlugin,
+            bodies::ghosts::GhostsPlugin,
+            bodies::past::PastPlugin,
+        ));
+        shard.add_plugins((flight::inputs::InputsPlugin, flight::drones::DronesPlugin, flight::motion::FlightPlugin));
+        shard.add_plugins((
+            physics::avian::PhysicsPlugin,
+            physics::contacts::ContactsPlugin,
+            physics::damage::DamagePlugin,
+        ));
+        shard.add_plugins((
+            weapons::bullets::BulletsPlugin,
+            weapons::missiles::MissilesPlugin,
+            weapons::beams::BeamsPlugin,
+        ));
+        shard.add_plugins((
+            economy::mining::MiningPlugin,
+            economy::crates::CratesPlugin,
+            economy::docking::DockingPlugin,
+            economy::spawner::SpawnerPlugin,
+        ));
+        shard.add_plugins((
+            authority::leases::LeasesPlugin,
+            authority::control::ControlPlugin,
+            authority::borders::BordersPlugin,
+            authority::publish::PublishPlugin,
+            authority::census::CensusPlugin,
+            handoff::effects::HandoffPlugin,
+            handoff::adoptions::AdoptionsPlugin,
+        ));
         #[cfg(feature = "journal")]
-        app.add_plugins(crate::journal::JournalPlugin);
+        shard.add_plugins(crate::journal::JournalPlugin);
+        #[cfg(feature = "planted-faults")]
+        shard.add_plugins(app::poison::PoisonPlugin);
     }
 }

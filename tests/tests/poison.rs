@@ -15,7 +15,7 @@ use sidereal_server::{
     http::ServerStatus,
     replication::mirror::Mirror,
 };
-use sidereal_shard::suspect::planted::{Place, cure, poison};
+use sidereal_shard::poison::{Place, cure, poison};
 use sidereal_tests::cluster::{Cluster, Setup};
 use std::{collections::BTreeSet, sync::Arc};
 

@@ -2,7 +2,7 @@
 
 use super::scene::Held;
 use sidereal_protocol::{DVec2, flight::FlightState, ids::EntityId, tick::SimTick};
-use sidereal_shard::clock::MAX_CATCH_UP_TICKS;
+use sidereal_shard::ticks::MAX_CATCH_UP_TICKS;
 use std::collections::HashMap;
 
 /// Ticks that are remembered: twice as long as the longest silence about somebody who does not move.

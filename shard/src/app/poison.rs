@@ -1,0 +1,53 @@
+//! Entities that tests have poisoned: a shard panics when it simulates one.
+//!
+//! Runs in the shard, only with the feature `planted-faults`.
+
+use crate::{
+    app::suspect,
+    bodies::body::{Body, Owned},
+    schedule::{SimStep, SimSystems},
+};
+use bevy::prelude::*;
+use sidereal_protocol::ids::EntityId;
+use std::{cell::RefCell, collections::BTreeMap};
+
+/// Panics where a test wants it.
+pub(crate) struct PoisonPlugin;
+
+impl Plugin for PoisonPlugin {
+    fn build(&self, app: &mut App) {
+        app.add_systems(SimStep, take_poison.after(SimSystems::Helm).before(SimSystems::Flight));
+    }
+}
+
+/// Where it comes up that an entity is poison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Where it is worked at alone.
+    Alone,
+    /// In the midst of everybody.
+    Amidst,
+}
+
+thread_local! {
+    static POISON: RefCell<BTreeMap<EntityId, Place>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+/// From now on every shard of this thread panics when it simulates `id`.
+pub fn poison(id: EntityId, place: Place) {
+    POISON.with_borrow_mut(|poison| poison.insert(id, place));
+}
+
+/// It does not any more.
+pub fn cure(id: EntityId) {
+    POISON.with_borrow_mut(|poison| poison.remove(&id));
+}
+
+pub(crate) fn take_poison(bodies: Query<&Body, With<Owned>>) {
+    let place = |body: &Body| POISON.with_borrow(|poison| poison.get(&body.id).copied());
+    for body in &bodies {
+        let _at = suspect::at(body.id);
+        assert_ne!(place(body), Some(Place::Alone), "planted: {} is poison", body.id);
+    }
+    assert!(!bodies.iter().any(|body| place(body) == Some(Place::Amidst)), "planted: somebody is poison");
+}

@@ -1,0 +1,86 @@
+//! Borders: which logical sector an own entity is in, and when it must go to another shard.
+//!
+//! Runs in the shard, after everything has moved.
+
+use crate::{
+    app::{clock::SimClock, suspect},
+    authority::leases::Leases,
+    bodies::{
+        body::{Body, Flight, Owned},
+        registry::Registry,
+    },
+    handoff::{
+        effects,
+        machine::{Event, Handoffs},
+    },
+    schedule::{BorderSystems, SimStep},
+};
+use bevy::prelude::*;
+use sidereal_protocol::{
+    DVec2,
+    ids::EntityId,
+    sector::{CROSSING_MARGIN, SECTOR_SIZE, SectorId},
+};
+
+/// Borders.
+pub(crate) struct BordersPlugin;
+
+impl Plugin for BordersPlugin {
+    fn build(&self, app: &mut App) {
+        app.add_systems(SimStep, cross_borders.in_set(BorderSystems::Cross));
+    }
+}
+
+/// How far beyond its logical sector an entity may get while nobody takes it, units. Motion packets
+/// reach half a sector; a little before that there is a wall.
+pub const REACH: f64 = 450.0;
+
+/// Follows every own entity from sector to sector; who enters one that is not ours asks to leave.
+pub(crate) fn cross_borders(world: &mut World) {
+    let now = world.resource::<SimClock>().tick;
+    let order: Vec<Entity> = world.resource::<Registry>().in_order().collect();
+    let mut leaving: Vec<(EntityId, SectorId)> = Vec::new();
+    world.resource_scope(|world, leases: Mut<Leases>| {
+        let mut bodies = world.query::<(&Body, &mut Owned, &mut Flight)>();
+        for entity in order {
+            let Ok((body, mut owned, mut flight)) = bodies.get_mut(world, entity) else { continue };
+            let _at = suspect::at(body.id);
+            let position = flight.0.position;
+            // A station may stand so near a border that who docks at it is beyond.
+            let stays = body.is_station() || owned.docked.is_some();
+            if stays || owned.sector.overshoot(position) <= CROSSING_MARGIN {
+                continue;
+            }
+            let sector = SectorId::containing(position);
+            if leases.holds(sector) {
+                owned.sector = sector;
+            } else {
+                if now >= owned.settled_at && owned.ahead.is_none() && owned.deal.is_none() {
+                    leaving.push((body.id, sector));
+                }
+                hold_within_reach(owned.sector, &mut flight);
+            }
+        }
+    });
+    for (id, to) in leaving {
+        let _at = suspect::at(id);
+        if !world.resource::<Handoffs>().is_leaving(id) {
+            effects::perform(world, Event::Crossed { id, to }, now);
+        }
+    }
+}
+
+fn hold_within_reach(sector: SectorId, flight: &mut Flight) {
+    if sector.overshoot(flight.0.position) <= REACH {
+        return;
+    }
+    let low = sector.origin() - DVec2::splat(REACH);
+    let high = sector.origin() + DVec2::splat(SECTOR_SIZE + REACH);
+    let held = flight.0.position.clamp(low, high);
+    let velocity = flight.0.velocity;
+    flight.0.velocity = DVec2::new(
+        if held.x == flight.0.position.x { velocity.x } else { 0.0 },
+        if held.y == flight.0.position.y { velocity.y } else { 0.0 },
+    );
+    flight.0.position = held;
+}

@@ -1,0 +1,45 @@
+//! The census: once a second, everything that this shard is the authority of.
+//!
+//! Runs in the shard. By it the server finds what is lost or doubled.
+
+use crate::{
+    app::{clock::SimClock, report::Totals},
+    bodies::{
+        body::{Body, Owned},
+        registry::Registry,
+    },
+    link::mailbox::Outbox,
+    schedule::{PublishSystems, SimStep},
+};
+use bevy::prelude::*;
+use sidereal_protocol::{control::ToServer, tick::TICK_HZ};
+
+/// The census.
+pub(crate) struct CensusPlugin;
+
+impl Plugin for CensusPlugin {
+    fn build(&self, app: &mut App) {
+        app.add_systems(SimStep, take_census.in_set(PublishSystems::Census));
+    }
+}
+
+/// Sends it in every tick that is a multiple of a second.
+pub(crate) fn take_census(
+    clock: Res<SimClock>,
+    registry: Res<Registry>,
+    mut totals: ResMut<Totals>,
+    mut outbox: ResMut<Outbox<ToServer>>,
+    bodies: Query<(&Body, &Owned)>,
+) {
+    if !clock.tick.0.is_multiple_of(u64::from(TICK_HZ)) {
+        return;
+    }
+    let entities: Vec<_> = registry
+        .in_order()
+        .filter_map(|entity| bodies.get(entity).ok())
+        .map(|(body, owned)| (body.net_id, owned.epoch))
+        .collect();
+    totals.entities = entities.len() as u64;
+    totals.ghosts = (registry.len() - entities.len()) as u64;
+    outbox.push(ToServer::Census { tick: clock.tick, entities, inputs_applied: totals.inputs_applied });
+}

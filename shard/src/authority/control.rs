@@ -1,0 +1,164 @@
+//! What the server says: each frame of the control stream is done as it comes, in order.
+//!
+//! Runs in the shard, in every update. What is stale or about nobody is counted and dropped.
+
+use crate::{
+    app::{clock::SimClock, report::Totals, suspect},
+    authority::{
+        drain,
+        leases::{Leases, NetIds, Welcomed},
+        withdrawal,
+    },
+    bodies::{
+        ghosts,
+        spawn::{self, own_body, owned_epoch},
+    },
+    economy::docking,
+    flight::inputs,
+    handoff::{
+        effects::{self, owned_mut},
+        machine::{BOUNCE_TICKS, Event},
+    },
+    link::mailbox::{Inbox, Outbox},
+    physics::damage::Impacts,
+    schedule::ControlSystems,
+    weapons::bullets::Shots,
+};
+use bevy::prelude::*;
+use sidereal_protocol::{
+    control::{Lease, ToServer, ToShard},
+    ids::EntityId,
+    record::EntityRecord,
+};
+
+/// Control frames.
+pub(crate) struct ControlPlugin;
+
+impl Plugin for ControlPlugin {
+    fn build(&self, app: &mut App) {
+        app.add_systems(Update, handle_frames.in_set(ControlSystems::Frames));
+    }
+}
+
+/// Does what every frame that came asks for.
+pub(crate) fn handle_frames(world: &mut World) {
+    while let Some(frame) = world.resource_mut::<Inbox<ToShard>>().pop() {
+        handle(world, frame);
+    }
+}
+
+fn handle(world: &mut World, frame: ToShard) {
+    let _simulating = suspect::simulating();
+    let _at = concerned(&frame).map(suspect::at);
+    let now = world.resource::<SimClock>().tick;
+    match frame {
+        ToShard::Welcome { shard, sim_tick, id_seed, net_ids, .. } => {
+            if world.contains_resource::<Welcomed>() {
+                tracing::warn!("a second welcome was ignored");
+                return;
+            }
+            tracing::info!(%shard, %sim_tick, "welcome");
+            world.insert_resource(Welcomed { shard, id_seed });
+            world.resource_mut::<NetIds>().add(net_ids);
+            world.resource_mut::<SimClock>().tick = sim_tick;
+        }
+        ToShard::NetIds(block) => world.resource_mut::<NetIds>().add(block),
+        ToShard::Grant { leases, records } => grant(world, leases, records),
+        ToShard::Offer { record } => {
+            let leased = world.resource::<Leases>().holds(record.sector);
+            let owned = owned_epoch(world, record.id);
+            effects::perform(world, Event::Offered { record, leased, owned }, now);
+        }
+        ToShard::Commit { record, inputs } => {
+            let leased = world.resource::<Leases>().holds(record.sector);
+            let owned = owned_epoch(world, record.id);
+            effects::perform(world, Event::Committed { record, inputs, leased, owned }, now);
+        }
+        ToShard::Release { id, epoch } => {
+            let owned = owned_epoch(world, id);
+            effects::perform(world, Event::Released { id, epoch, owned }, now);
+        }
+        ToShard::Abort { id, attempt } => {
+            effects::perform(world, Event::Aborted { id, attempt }, now);
+        }
+        ToShard::Inputs { id, boarding, rewind, inputs } => {
+            world.resource_scope(|world, mut totals: Mut<Totals>| match owned_mut(world, id) {
+                Some(mut owned) => {
+                    if inputs::take_helm(&mut owned, boarding, rewind) {
+                        inputs::receive(&mut owned, &inputs, now, &mut totals);
+                    } else {
+                        totals.inputs_unrouted += inputs.len() as u64;
+                    }
+                }
+                None => totals.inputs_unrouted += inputs.len() as u64,
+            })
+        }
+        ToShard::Withdraw { id } => {
+            if !docking::puts_off_withdrawal(world, id) {
+                withdrawal::withdraw(world, id);
+            }
+        }
+        ToShard::Impact(impact) => {
+            if owned_epoch(world, impact.target).is_some() {
+                world.resource_mut::<Impacts>().push(impact);
+            } else if now.since(impact.tick) <= BOUNCE_TICKS {
+                world.resource_mut::<Outbox<ToServer>>().push(ToServer::Impact(impact));
+            } else {
+                world.resource_mut::<Totals>().impacts_lost += 1;
+            }
+        }
+        ToShard::Shot(shot) => world.resource_scope(|world, mut shots: Mut<Shots>| {
+            world.resource_scope(|world, mut totals: Mut<Totals>| {
+                shots.receive(shot, world.resource::<Leases>(), now, &mut totals);
+            });
+        }),
+        ToShard::Deal { key, ship, bargain, partner } => docking::judge_deal(world, key, ship, &bargain, partner),
+        ToShard::Settled { key, ship, done } => docking::settle(world, key, ship, done),
+        ToShard::Holdings { id, ore } => match owned_mut(world, id) {
+            Some(mut owned) => owned.ore = ore,
+            None => ghosts::note_ore(world, id, ore),
+        },
+        ToShard::Drain => drain::drain(world),
+    }
+}
+
+/// Whom a frame is about, if it is about one.
+fn concerned(frame: &ToShard) -> Option<EntityId> {
+    match frame {
+        ToShard::Offer { record } | ToShard::Commit { record, .. } => Some(record.id),
+        ToShard::Release { id, .. }
+        | ToShard::Abort { id, .. }
+        | ToShard::Inputs { id, .. }
+        | ToShard::Withdraw { id }
+        | ToShard::Holdings { id, .. }
+        | ToShard::Deal { ship: id, .. }
+        | ToShard::Settled { ship: id, .. } => Some(*id),
+        ToShard::Impact(impact) => Some(impact.target),
+        ToShard::Welcome { .. } | ToShard::NetIds(_) | ToShard::Grant { .. } | ToShard::Shot(_) | ToShard::Drain => {
+            None
+        }
+    }
+}
+
+fn grant(world: &mut World, leases: Vec<Lease>, records: Vec<EntityRecord>) {
+    for &lease in &leases {
+        world.resource_mut::<Leases>().take(lease);
+    }
+    for record in records {
+        let _at = suspect::at(record.id);
+        if let Err(error) = record.validate() {
+            world.resource_mut::<Totals>().frames_refused += 1;
+            tracing::error!(id = %record.id, %error, "a granted record was refused");
+            continue;
+        }
+        let fresher = owned_epoch(world, record.id).is_none_or(|epoch| epoch < record.epoch);
+        if fresher {
+            let (body, owned, flight) = own_body(&record);
+            spawn::spawn_owned(world, body, owned, flight);
+        }
+    }
+    if !leases.is_empty() {
+        tracing::info!(sectors = leases.len(), "sectors granted");
+        world.resource_mut::<Outbox<ToServer>>().push(ToServer::Granted { leases });
+    }
+}

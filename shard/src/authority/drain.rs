@@ -1,0 +1,43 @@
+//! The end: nothing is simulated any more, every record goes up, then `Drained`.
+//!
+//! Runs in the shard, when the server ends or this process is asked to.
+
+use crate::{
+    app::clock::SimClock,
+    bodies::{
+        body::{Body, Flight, Owned},
+        registry::Registry,
+        spawn,
+    },
+    link::mailbox::Outbox,
+};
+use bevy::prelude::*;
+use sidereal_protocol::control::ToServer;
+
+/// There: no tick is simulated any more.
+#[derive(Resource, Debug)]
+pub struct Draining;
+
+/// Stops the simulation and sends every record, once.
+pub fn drain(world: &mut World) {
+    if world.contains_resource::<Draining>() {
+        return;
+    }
+    world.insert_resource(Draining);
+    let now = world.resource::<SimClock>().tick;
+    let order: Vec<Entity> = world.resource::<Registry>().in_order().collect();
+    let mut records = Vec::new();
+    let mut bodies = world.query::<(&Body, &Flight, &mut Owned)>();
+    for entity in order {
+        if let Ok((body, flight, mut owned)) = bodies.get_mut(world, entity) {
+            owned.version += 1;
+            records.push(spawn::record(body, &owned, flight, now));
+        }
+    }
+    tracing::info!(records = records.len(), "draining");
+    let mut outbox = world.resource_mut::<Outbox<ToServer>>();
+    for record in records {
+        outbox.push(ToServer::Record(Box::new(record)));
+    }
+    outbox.push(ToServer::Drained);
+}

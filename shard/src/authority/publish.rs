@@ -1,0 +1,176 @@
+//! What a tick tells the server: motion, own states, adoptions, records.
+//!
+//! Runs in the shard, at the end of each tick. Motion goes as datagrams, newest wins: what changed, and
+//! every entity at least once a second. Records go reliably and only when something besides motion
+//! changed, a few times a second at most for one entity.
+
+use crate::{
+    app::{clock::SimClock, suspect},
+    bodies::{
+        body::{Body, Flight, Helm, Owned},
+        registry::Registry,
+        spawn,
+    },
+    handoff::machine::Handoffs,
+    link::mailbox::{LaneDatagram, Outbox},
+    schedule::{PublishSystems, SimStep},
+    weapons::{beams::Beams, bullets::Shots},
+};
+use bevy::prelude::*;
+use sidereal_protocol::{
+    control::ToServer,
+    flight::{Controls, FlightState},
+    motion::{EngineGlow, Motion, SectorNews, encode_sector_update},
+    own_state::{OwnState, encode_own_states},
+    precision,
+    sector::SectorId,
+    shot::{Beam, Shot, ShotHit},
+    tick::TICK_HZ,
+};
+use std::collections::BTreeMap;
+
+/// Motion, own states and records.
+pub(crate) struct PublishPlugin;
+
+impl Plugin for PublishPlugin {
+    fn build(&self, app: &mut App) {
+        app.add_systems(
+            SimStep,
+            (
+                publish_motion.in_set(PublishSystems::Motion),
+                publish_own_states.in_set(PublishSystems::OwnStates),
+                publish_records.in_set(PublishSystems::Records),
+            ),
+        );
+    }
+}
+
+/// Every entity is told of at least every so many ticks: a second.
+pub const REFRESH_TICKS: u64 = TICK_HZ as u64;
+
+/// Ticks between two records of one entity: 0.1 s, so that a ship under fire sends ten a second, not
+/// one a bullet.
+pub const RECORD_INTERVAL_TICKS: u64 = 3;
+
+#[derive(Default)]
+struct News {
+    motions: Vec<Motion>,
+    shots: Vec<Shot>,
+    hits: Vec<ShotHit>,
+    beams: Vec<Beam>,
+}
+
+impl News {
+    fn parts(&self) -> SectorNews<'_> {
+        SectorNews { motions: &self.motions, shots: &self.shots, hits: &self.hits, beams: &self.beams }
+    }
+}
+
+/// Packs the motion of every sector.
+pub(crate) fn publish_motion(
+    clock: Res<SimClock>,
+    registry: Res<Registry>,
+    shots: Res<Shots>,
+    beams: Res<Beams>,
+    mut lane: ResMut<Outbox<LaneDatagram>>,
+    mut bodies: Query<(&Body, &Flight, Option<&Helm>, &mut Owned)>,
+) {
+    let now = clock.tick;
+    let mut news: BTreeMap<SectorId, News> = BTreeMap::new();
+    for entity in registry.in_order() {
+        let Ok((body, flight, helm, mut owned)) = bodies.get_mut(entity) else { continue };
+        let _at = suspect::at(body.id);
+        let motion = Motion { net_id: body.net_id, state: flight.0, glow: glow(helm, &owned) };
+        let refresh = (now.0 + u64::from(body.net_id.0)).is_multiple_of(REFRESH_TICKS);
+        let news_to_tell = match &owned.motion_sent {
+            Some((sector, sent)) => *sector != owned.sector || differs(sent, &motion),
+            None => true,
+        };
+        if refresh || news_to_tell {
+            let sector = owned.sector;
+            owned.motion_sent = Some((sector, motion));
+            news.entry(sector).or_default().motions.push(motion);
+        }
+    }
+    for sector in shots.sectors().chain(beams.sectors()) {
+        news.entry(sector).or_default();
+    }
+    for (sector, mut news) in news {
+        news.shots.extend(shots.told_in(sector));
+        news.hits.extend(shots.hits_in(sector));
+        news.beams.extend(beams.told_in(sector));
+        for packet in encode_sector_update(sector, now, news.parts()) {
+            lane.push(LaneDatagram(packet.bytes));
+        }
+    }
+}
+
+fn glow(helm: Option<&Helm>, owned: &Owned) -> EngineGlow {
+    let controls = helm.map(|helm| helm.0).unwrap_or_default();
+    let thrust = controls.thrust > 0;
+    EngineGlow { thrust, boost: thrust && controls.holds(Controls::BOOST), mining: owned.mining }
+}
+
+/// Whether a packet would show the difference.
+fn differs(sent: &Motion, now: &Motion) -> bool {
+    let (one, other): (&FlightState, &FlightState) = (&sent.state, &now.state);
+    sent.glow != now.glow
+        || (one.position - other.position).abs().max_element() > precision::POSITION.error_bound()
+        || (one.velocity - other.velocity).abs().max_element() > precision::VELOCITY.error_bound()
+        || (one.angle - other.angle).abs() > precision::ANGLE.error_bound()
+        || (one.angular_velocity - other.angular_velocity).abs() > precision::ANGULAR_VELOCITY.error_bound()
+}
+
+/// Sends the exact state of every ship with a pilot.
+pub(crate) fn publish_own_states(
+    clock: Res<SimClock>,
+    registry: Res<Registry>,
+    mut lane: ResMut<Outbox<LaneDatagram>>,
+    bodies: Query<(&Body, &Flight, &Owned)>,
+) {
+    let states: Vec<OwnState> = registry
+        .in_order()
+        .filter_map(|entity| bodies.get(entity).ok())
+        // One that is ahead of this clock was told of by its last shard already.
+        .filter(|(_, _, owned)| owned.ahead.is_none())
+        .filter_map(|(body, flight, owned)| {
+            let pilot = owned.hands.as_ref()?.pilot;
+            Some(OwnState {
+                net_id: body.net_id,
+                boarding: pilot.boarding,
+                tick: clock.tick,
+                input_tick: pilot.last_input,
+                inputs_applied: pilot.inputs_applied,
+                state: flight.0,
+            })
+        })
+        .collect();
+    for packet in encode_own_states(&states) {
+        lane.push(LaneDatagram(packet));
+    }
+}
+
+/// Sends the records in which something besides motion changed.
+pub(crate) fn publish_records(
+    clock: Res<SimClock>,
+    registry: Res<Registry>,
+    handoffs: Res<Handoffs>,
+    mut outbox: ResMut<Outbox<ToServer>>,
+    mut bodies: Query<(&Body, &Flight, &mut Owned)>,
+) {
+    let now = clock.tick;
+    for entity in registry.in_order() {
+        let Ok((body, flight, mut owned)) = bodies.get_mut(entity) else { continue };
+        let _at = suspect::at(body.id);
+        // While it leaves, the record that was prepared is the one that counts.
+        // While a deal is not settled, the record that was answered with may be it.
+        let waits = handoffs.is_leaving(body.id) || owned.deal.is_some();
+        if !owned.changed || now.since(owned.record_sent) < RECORD_INTERVAL_TICKS || waits {
+            continue;
+        }
+        owned.changed = false;
+        owned.record_sent = now;
+        owned.version += 1;
+        outbox.push(ToServer::Record(Box::new(spawn::record(body, &owned, flight, now))));
+    }
+}

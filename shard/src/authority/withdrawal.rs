@@ -1,0 +1,29 @@
+//! Own entities that the server wants back.
+//!
+//! Runs in the shard, when a player has left, and for ships whose deals nobody settles.
+
+use crate::{
+    app::clock::SimClock,
+    bodies::{
+        registry::Registry,
+        spawn::{self, record_of},
+    },
+    handoff::machine::{Event, Handoffs},
+    link::mailbox::Outbox,
+};
+use bevy::prelude::*;
+use sidereal_protocol::{control::ToServer, ids::EntityId};
+
+/// Gives the own entity of `id` back.
+pub(crate) fn withdraw(world: &mut World, id: EntityId) {
+    let now = world.resource::<SimClock>().tick;
+    let Some(mut record) = record_of(world, id, now) else {
+        tracing::warn!(%id, "asked to give back what is not here");
+        return;
+    };
+    record.version += 1;
+    spawn::remove(world, id);
+    world.resource_mut::<Handoffs>().step(now, Event::Gone { id, epoch: record.epoch });
+    world.resource_mut::<Outbox<ToServer>>().push(ToServer::Withdrawn { record: Box::new(record) });
+    debug_assert!(world.resource::<Registry>().get(id).is_none());
+}

@@ -1,0 +1,164 @@
+//! Where bodies were in the last half second, for those who saw them late.
+//!
+//! Runs in the shard. Of an own body its own ticks, of a ghost what its updates said, by their ticks: what
+//! players were told. Between two samples a body is where a client draws it
+//! ([`sidereal_protocol::playback`]).
+
+use crate::{
+    app::clock::SimClock,
+    bodies::body::{Flight, Owned},
+    schedule::{PhysicsSystems, SimStep},
+};
+use bevy::prelude::*;
+use sidereal_protocol::{
+    DVec2,
+    flight::FlightState,
+    playback::{EXTRAPOLATION_S, REST_TICKS, position_between},
+    tick::{SimTick, TICK_SECONDS},
+};
+use std::collections::VecDeque;
+
+/// The past of own bodies; that of ghosts is noted where their motion comes in.
+pub(crate) struct PastPlugin;
+
+impl Plugin for PastPlugin {
+    fn build(&self, app: &mut App) {
+        app.add_systems(SimStep, remember.in_set(PhysicsSystems::Past));
+    }
+}
+
+/// Samples of one body: twice the furthest look back, for ghosts' newest are some ticks old.
+pub const SAMPLES: usize = 16;
+
+/// The last states of a body, by rising tick.
+#[derive(Component, Debug, Clone, Default, PartialEq)]
+pub struct Past(VecDeque<(SimTick, FlightState)>);
+
+impl Past {
+    /// Adds a sample. A tick that is known already is known better now; one older than all of
+    /// [`SAMPLES`] is dropped.
+    pub fn note(&mut self, tick: SimTick, state: FlightState) {
+        let index = self.0.partition_point(|(known, _)| *known < tick);
+        if let Some(known) = self.0.get_mut(index)
+            && known.0 == tick
+        {
+            known.1 = state;
+            return;
+        }
+        if index == self.0.len()
+            && let Some(&(last, resting)) = self.0.back()
+            && tick.since(last) > REST_TICKS
+            && resting.velocity == DVec2::ZERO
+            && state.velocity != DVec2::ZERO
+        {
+            self.insert(index, (SimTick(tick.0 - REST_TICKS), resting));
+            self.insert(self.0.len(), (tick, state));
+            return;
+        }
+        self.insert(index, (tick, state));
+    }
+
+    fn insert(&mut self, index: usize, sample: (SimTick, FlightState)) {
+        if self.0.len() < SAMPLES {
+            self.0.insert(index, sample);
+        } else if index > 0 {
+            self.0.pop_front();
+            self.0.insert(index - 1, sample);
+        }
+    }
+
+    /// Whether something is known of it from `moment` or before.
+    pub fn reaches(&self, moment: f64) -> bool {
+        self.0.front().is_some_and(|(tick, _)| tick.0 as f64 <= moment)
+    }
+
+    /// Where the body was at `moment`, a tick with fractions; `None` when nothing is known of it.
+    pub fn position_at(&self, moment: f64) -> Option<DVec2> {
+        let index = self.0.partition_point(|(tick, _)| tick.0 as f64 <= moment);
+        let before = index.checked_sub(1).and_then(|index| self.0.get(index));
+        match (before, self.0.get(index)) {
+            (Some(before), Some(after)) => Some(between(before, after, moment)),
+            (Some((tick, state)), None) | (None, Some((tick, state))) => {
+                let seconds = (moment - tick.0 as f64) * TICK_SECONDS;
+                Some(state.coast(seconds.clamp(-EXTRAPOLATION_S, EXTRAPOLATION_S)).position)
+            }
+            (None, None) => None,
+        }
+    }
+}
+
+fn between((from, a): &(SimTick, FlightState), (to, b): &(SimTick, FlightState), moment: f64) -> DVec2 {
+    let ticks = to.since(*from);
+    position_between(a, b, ticks, (moment - from.0 as f64) / ticks as f64)
+}
+
+/// Notes where the own bodies are in this tick.
+pub(crate) fn remember(clock: Res<SimClock>, mut bodies: Query<(&Flight, &Owned, &mut Past)>) {
+    for (flight, owned, mut past) in &mut bodies {
+        if owned.ahead.is_none() {
+            past.note(clock.tick, flight.0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sidereal_protocol::flight::{Controls, HullKind, step};
+
+    fn at(x: f64, speed: f64) -> FlightState {
+        FlightState { position: DVec2::new(x, 0.0), velocity: DVec2::new(speed, 0.0), ..Default::default() }
+    }
+
+    #[test]
+    fn between_two_samples_it_is_on_the_flown_path() {
+        let (mut past, mut whole) = (Past::default(), Vec::new());
+        let mut state = FlightState::default();
+        for tick in 0..40u64 {
+            state = step(&state, Controls { thrust: 127, turn: 90, buttons: 0 }, &HullKind::Scout.spec());
+            whole.push(state);
+            // Every third is lost.
+            if tick % 3 != 1 {
+                past.note(SimTick(tick), state);
+            }
+        }
+        for tick in 25..39u64 {
+            let error = past.position_at(tick as f64).expect("known").distance(whole[tick as usize].position);
+            assert!(error < 0.3, "{tick}: {error}");
+        }
+    }
+
+    #[test]
+    fn beyond_what_is_known_it_is_carried_on_for_a_bounded_time() {
+        let mut past = Past::default();
+        assert_eq!(past.position_at(100.0), None);
+        past.note(SimTick(100), at(0.0, 30.0));
+        for (moment, x) in [(101.0, 1.0), (100.5, 0.5), (97.0, -3.0), (500.0, 7.5), (0.0, -7.5)] {
+            assert!((past.position_at(moment).expect("known").x - x).abs() < 1e-9, "{moment}");
+        }
+    }
+
+    #[test]
+    fn what_rested_until_now_does_not_creep() {
+        let mut past = Past::default();
+        past.note(SimTick(100), at(5.0, 0.0));
+        past.note(SimTick(130), at(7.0, 60.0));
+        assert_eq!(past.position_at(126.9).expect("known").x, 5.0);
+    }
+
+    #[test]
+    fn samples_out_of_order_find_their_place_and_their_number_is_bounded() {
+        let mut past = Past::default();
+        for tick in [100u64, 103, 101, 102, 101] {
+            past.note(SimTick(tick), at(tick as f64, 30.0));
+        }
+        let ticks: Vec<u64> = past.0.iter().map(|(tick, _)| tick.0).collect();
+        assert_eq!(ticks, vec![100, 101, 102, 103]);
+        for tick in 104..200u64 {
+            past.note(SimTick(tick), at(tick as f64, 30.0));
+        }
+        past.note(SimTick(50), at(0.0, 0.0));
+        assert_eq!((past.0.len(), past.0[0].0), (SAMPLES, SimTick(200 - SAMPLES as u64)));
+        assert!((past.position_at(190.5).expect("known").x - 190.5).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,165 @@
+//! Crates: what is left of a ship's cargo. They drift to rest, are taken in by who comes near, and end.
+//!
+//! Runs in the shard. A crate comes to be in the tick in which its ship dies, and is told with that death: the
+//! server moves the cargo in one transaction with it. It is an entity like others, with a record and handoffs, but
+//! nothing touches it: no collider, shots pass. It ends when it is empty, by the ledger's word, or too old.
+
+use crate::{
+    app::{clock::SimClock, report::Totals, suspect},
+    authority::leases::{NetIds, Welcomed},
+    bodies::{
+        body::{Body, Flight, Owned},
+        ghosts::Ghost,
+        past::Past,
+        registry::Registry,
+        spawn,
+    },
+    economy::{
+        mining::{known_ore, room},
+        spawner,
+    },
+    handoff::machine::{Event, Handoffs},
+    link::mailbox::Outbox,
+    schedule::{SimStep, SpawnSystems, WeaponSystems},
+};
+use bevy::{ecs::system::SystemParam, prelude::*};
+use rand_pcg::Pcg64Mcg;
+use sidereal_protocol::{
+    control::ToServer,
+    economy::{CRATE_RADIUS, CRATE_TICKS, MINING_INTERVAL_TICKS, OreMove, SCOOP_RANGE},
+    record::{EntityKind, EntityRecord},
+    tick::SimTick,
+};
+
+/// Crates.
+pub(crate) struct CratesPlugin;
+
+impl Plugin for CratesPlugin {
+    fn build(&self, app: &mut App) {
+        app.add_systems(SimStep, (scoop_crates.in_set(WeaponSystems::Scoop), end_crates.in_set(SpawnSystems::End)));
+    }
+}
+
+/// Share of a ship's velocity that its crate keeps.
+const KEPT_VELOCITY: f64 = 0.5;
+
+/// What it takes to make a crate.
+#[derive(SystemParam)]
+pub(crate) struct Births<'w> {
+    welcomed: Option<Res<'w, Welcomed>>,
+    net_ids: ResMut<'w, NetIds>,
+}
+
+impl Births<'_> {
+    /// The crate with the cargo of a ship that dies: an own body from now on. `None` when there is no cargo, or no
+    /// net id is left; what was in the hold is lost then.
+    pub fn wreck(
+        &mut self,
+        body: &Body,
+        owned: &Owned,
+        flight: &Flight,
+        now: SimTick,
+        registry: &mut Registry,
+        commands: &mut Commands,
+    ) -> Option<Box<EntityRecord>> {
+        if !body.is_ship() || owned.ore == 0 {
+            return None;
+        }
+        let welcomed = self.welcomed.as_ref()?;
+        let net_id = self.net_ids.take()?;
+        let seed = spawner::mixed(welcomed.id_seed, u64::from(body.net_id.0), now, 2);
+        let id = spawner::new_id(now, &mut Pcg64Mcg::new(seed));
+        let mut record = EntityRecord {
+            net_id,
+            epoch: 1,
+            version: 1,
+            sector: owned.sector,
+            radius: CRATE_RADIUS,
+            ore: owned.ore,
+            expires: now + CRATE_TICKS,
+            settled_at: now,
+            ..EntityRecord::at_rest(id, EntityKind::Crate, flight.0.position, now)
+        };
+        record.state.velocity = flight.0.velocity * KEPT_VELOCITY;
+        let (body, owned, flight) = spawn::own_body(&record);
+        let mut spawned = commands.spawn_empty();
+        spawn::insert_owned(&mut spawned, body, owned, flight, Past::default());
+        registry.insert(id, net_id, spawned.id());
+        Some(Box::new(record))
+    }
+}
+
+/// Asks for what is in a crate near an own ship with room, the nearest first.
+pub(crate) fn scoop_crates(
+    clock: Res<SimClock>,
+    registry: Res<Registry>,
+    handoffs: Res<Handoffs>,
+    mut totals: ResMut<Totals>,
+    mut outbox: ResMut<Outbox<ToServer>>,
+    mut bodies: Query<(&Body, &Flight, Option<&mut Owned>, Option<&Ghost>)>,
+) {
+    let now = clock.tick;
+    let mut asked = Vec::new();
+    let crates: Vec<Entity> = registry
+        .in_order()
+        .filter(|entity| bodies.get(*entity).is_ok_and(|(body, ..)| body.kind == EntityKind::Crate))
+        .collect();
+    if crates.is_empty() {
+        return;
+    }
+    for ship in registry.in_order() {
+        let Ok((body, flight, Some(owned), _)) = bodies.get(ship) else { continue };
+        let _at = suspect::at(body.id);
+        let room = room(body, owned);
+        let takes = body.is_ship()
+            && room > 0
+            && now >= owned.hold_ready
+            && owned.ahead.is_none()
+            && !owned.is_sheltered()
+            && !handoffs.is_leaving(body.id);
+        if !takes {
+            continue;
+        }
+        let in_range =
+            crates.iter().filter_map(|entity| bodies.get(*entity).ok()).filter_map(|(found, at, owned, ghost)| {
+                let ore = known_ore(owned, ghost).unwrap_or(room);
+                let distance = at.0.position.distance(flight.0.position);
+                (ore > 0 && distance <= SCOOP_RANGE).then_some((distance, found.id, ore))
+            });
+        if let Some((_, from, ore)) = in_range.min_by(|(one, ..), (other, ..)| one.total_cmp(other)) {
+            asked.push((ship, OreMove { from, to: body.id, ore: ore.min(room) }));
+        }
+    }
+    for (ship, ore_move) in asked {
+        let Ok((_, _, Some(mut owned), _)) = bodies.get_mut(ship) else { continue };
+        owned.hold_ready = now + MINING_INTERVAL_TICKS;
+        totals.ore_moves += 1;
+        outbox.push(ToServer::OreMove(ore_move));
+    }
+}
+
+/// Ends own crates that are empty or whose time is over. One that is leaving is the next owner's to end.
+pub(crate) fn end_crates(
+    clock: Res<SimClock>,
+    mut handoffs: ResMut<Handoffs>,
+    mut registry: ResMut<Registry>,
+    mut outbox: ResMut<Outbox<ToServer>>,
+    bodies: Query<(&Body, &Owned)>,
+    mut commands: Commands,
+) {
+    let now = clock.tick;
+    let order: Vec<Entity> = registry.in_order().collect();
+    for (body, owned) in order.into_iter().filter_map(|entity| bodies.get(entity).ok()) {
+        let _at = suspect::at(body.id);
+        let over = owned.ore == 0 || (owned.expires != SimTick(0) && now >= owned.expires);
+        if body.kind != EntityKind::Crate || !over || handoffs.is_leaving(body.id) {
+            continue;
+        }
+        let (id, epoch, version) = (body.id, owned.epoch, owned.version + 1);
+        outbox.push(ToServer::Destroyed { id, epoch, version, tick: now, by: None, wreck: None });
+        handoffs.step(now, Event::Gone { id, epoch });
+        if let Some(entity) = registry.remove(id) {
+            commands.entity(entity).despawn();
+        }
+    }
+}

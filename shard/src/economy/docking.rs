@@ -1,0 +1,288 @@
+//! Deals: what a pilot asks for is judged here by the rules of space, and settled by the server's ledger.
+//!
+//! Runs in the shard, when the server asks. A deal that is let pass is answered with the ship's record as it will
+//! be, under a version of its own; the ship itself does not change. From then until the server says what became
+//! of it the ship is sheltered: its helm is not heeded, nothing costs it anything, it is not handed over, no other
+//! record of it is told and no other deal is let pass. So the record in the database, with the payment in the same
+//! transaction, is the ship's, or nothing has happened. There is no time limit: only the ledger knows which.
+//!
+//! The record before the deal may still have to be told, when the server drains or wants the ship back and hears
+//! nothing of the deal. Its version is lower than that of the record after, for which one is left free: whichever
+//! comes first, what was paid for wins.
+//!
+//! A docked ship is held at the station's edge and has no collider. Nothing touches or hits it.
+
+use crate::{
+    app::{clock::SimClock, report::Totals},
+    authority::withdrawal,
+    bodies::{
+        body::{self, Body, Flight, Owned},
+        registry::Registry,
+        spawn::{self, own_body},
+    },
+    economy::shelter::Pending,
+    handoff::{effects::owned_mut, machine::Handoffs},
+    link::mailbox::Outbox,
+    schedule::{BorderSystems, SimStep},
+};
+use bevy::prelude::*;
+use sidereal_protocol::{
+    DVec2,
+    control::ToServer,
+    economy::{Bargain, DOCKING_RANGE, DOCKING_SPEED, DealKey, DealRefusal, Fitted, TRADING_RANGE},
+    flight::FlightState,
+    ids::EntityId,
+    record::EntityRecord,
+    tick::{SimTick, TICK_HZ},
+};
+use std::f64::consts::TAU;
+
+/// Deals.
+pub(crate) struct DockingPlugin;
+
+impl Plugin for DockingPlugin {
+    fn build(&self, app: &mut App) {
+        app.add_systems(SimStep, watch_withdrawals.in_set(BorderSystems::Withdrawals));
+    }
+}
+
+/// How long a ship that the server wants back waits for its deal to be settled, ticks: 5 s.
+pub const WITHDRAWAL_TICKS: u64 = 5 * TICK_HZ as u64;
+
+/// Gap between a station and who is docked at it, units: they do not touch when it undocks.
+const DOCK_GAP: f64 = 1.0;
+
+/// Places round a station that are tried for who undocks.
+const PLACES: u32 = 32;
+
+type Verdict = Result<Option<Box<EntityRecord>>, DealRefusal>;
+
+/// Answers whether `ship` may do what is asked for. If that changes its record, it is sheltered from now on.
+pub(crate) fn judge_deal(
+    world: &mut World,
+    key: DealKey,
+    ship: EntityId,
+    bargain: &Bargain,
+    partner: Option<EntityId>,
+) {
+    let verdict = verdict(world, key, ship, bargain, partner);
+    world.resource_mut::<Outbox<ToServer>>().push(ToServer::Deal { key, ship, verdict });
+}
+
+fn verdict(world: &mut World, key: DealKey, ship: EntityId, bargain: &Bargain, partner: Option<EntityId>) -> Verdict {
+    let now = world.resource::<SimClock>().tick;
+    if bargain.validate().is_err() {
+        world.resource_mut::<Totals>().frames_refused += 1;
+        return Err(DealRefusal::NotMine);
+    }
+    let mut record = own_ship(world, ship, now).ok_or(DealRefusal::NotMine)?;
+    if let Some(pending) = owned_mut(world, ship).and_then(|owned| owned.deal.clone()) {
+        return if pending.key == key { Ok(Some(pending.after)) } else { Err(DealRefusal::Busy) };
+    }
+    if let Bargain::Offer { .. } | Bargain::Accept | Bargain::Decline = bargain {
+        return judge_trade(world, &record, partner).map(|()| None);
+    }
+    judge(world, &mut record, bargain)?;
+    // The next one is the record's before the deal, should it have to be told.
+    record.version += 2;
+    let after = Box::new(record);
+    if let Some(mut owned) = owned_mut(world, ship) {
+        owned.deal = Some(Box::new(Pending { key, after: after.clone(), withdraw_by: None }));
+    }
+    Ok(Some(after))
+}
+
+/// The record of an own ship that stays where it is.
+fn own_ship(world: &World, id: EntityId, now: SimTick) -> Option<EntityRecord> {
+    let entity = world.entity(world.resource::<Registry>().get(id)?);
+    let (body, owned) = (entity.get::<Body>()?, entity.get::<Owned>()?);
+    let stays = owned.ahead.is_none() && !world.resource::<Handoffs>().is_leaving(id);
+    (body.is_ship() && stays).then(|| spawn::record_of(world, id, now)).flatten()
+}
+
+/// Makes of `record` what the ship is after the deal.
+fn judge(world: &mut World, record: &mut EntityRecord, bargain: &Bargain) -> Result<(), DealRefusal> {
+    let Some(station) = record.docked else {
+        if *bargain != Bargain::Dock {
+            return Err(DealRefusal::NotDocked);
+        }
+        let station = nearest_station(world, record.state.position).ok_or(DealRefusal::NoStation)?;
+        if record.state.velocity.length() > DOCKING_SPEED {
+            return Err(DealRefusal::TooFast);
+        }
+        record.docked = Some(station.id);
+        hold(record, &station);
+        return Ok(());
+    };
+    match *bargain {
+        Bargain::Dock => return Err(DealRefusal::Docked),
+        Bargain::Undock => {
+            if let Some(station) = find_station(world, station) {
+                record.state.position = clear_place(world, record, &station);
+            }
+            record.docked = None;
+        }
+        Bargain::BuyHull(hull) => {
+            if record.hull_kind == Some(hull) {
+                return Err(DealRefusal::HasIt);
+            }
+            if record.ore > hull.hold() {
+                return Err(DealRefusal::HoldTooSmall);
+            }
+            let spec = hull.spec();
+            (record.hull_kind, record.radius, record.fitted) = (Some(hull), spec.radius, Fitted::default());
+            (record.hull, record.hull_max) = (spec.hull, spec.hull);
+            if let Some(station) = find_station(world, station) {
+                hold(record, &station);
+            }
+        }
+        Bargain::BuyWeapon(weapon) => {
+            if record.fitted.has(weapon) {
+                return Err(DealRefusal::HasIt);
+            }
+            record.fitted = record.fitted.with(weapon);
+        }
+        Bargain::Repair => {
+            if record.hull >= record.hull_max {
+                return Err(DealRefusal::Whole);
+            }
+            record.hull = record.hull_max;
+        }
+        // Ore is the ledger's.
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Both ships of a trade are in space, or both docked, and near each other. Of a ghost nobody here knows whether
+/// it is docked: its own shard is asked as well.
+fn judge_trade(world: &World, ship: &EntityRecord, partner: Option<EntityId>) -> Result<(), DealRefusal> {
+    let entity = partner.and_then(|id| world.resource::<Registry>().get(id)).ok_or(DealRefusal::TooFar)?;
+    let flight = world.get::<Flight>(entity).ok_or(DealRefusal::TooFar)?;
+    if flight.0.position.distance(ship.state.position) > TRADING_RANGE {
+        return Err(DealRefusal::TooFar);
+    }
+    let docked = world.get::<Owned>(entity).map(|owned| owned.docked.is_some());
+    match (ship.docked.is_some(), docked) {
+        (true, Some(false)) => Err(DealRefusal::Docked),
+        (false, Some(true)) => Err(DealRefusal::NotDocked),
+        _ => Ok(()),
+    }
+}
+
+/// A station, own or a ghost.
+struct Station {
+    id: EntityId,
+    position: DVec2,
+    radius: f64,
+}
+
+fn station(body: &Body, flight: &Flight) -> Option<Station> {
+    body.is_station().then_some(Station { id: body.id, position: flight.0.position, radius: body.radius })
+}
+
+fn find_station(world: &World, id: EntityId) -> Option<Station> {
+    let entity = world.entity(world.resource::<Registry>().get(id)?);
+    station(entity.get::<Body>()?, entity.get::<Flight>()?)
+}
+
+fn nearest_station(world: &World, position: DVec2) -> Option<Station> {
+    let registry = world.resource::<Registry>();
+    let stations = registry.in_order().filter_map(|entity| {
+        let entity = world.entity(entity);
+        station(entity.get::<Body>()?, entity.get::<Flight>()?)
+    });
+    stations
+        .map(|station| (station.position.distance(position) - station.radius, station))
+        .filter(|(distance, _)| *distance <= DOCKING_RANGE)
+        .min_by(|(one, _), (other, _)| one.total_cmp(other))
+        .map(|(_, station)| station)
+}
+
+/// Puts the ship of `record` at the station's edge, on the side where it is, at rest.
+fn hold(record: &mut EntityRecord, station: &Station) {
+    let outward = (record.state.position - station.position).normalize_or(DVec2::X);
+    record.state = FlightState {
+        position: place(station, record.radius, outward),
+        velocity: DVec2::ZERO,
+        angular_velocity: 0.0,
+        ..record.state
+    };
+}
+
+fn place(station: &Station, radius: f64, outward: DVec2) -> DVec2 {
+    station.position + outward * (station.radius + radius + DOCK_GAP)
+}
+
+/// The first place round the station, from where the ship is, in which it touches nothing.
+fn clear_place(world: &mut World, ship: &EntityRecord, station: &Station) -> DVec2 {
+    let outward = (ship.state.position - station.position).normalize_or(DVec2::X);
+    let mut all = world.query::<(&Body, &Flight, Has<avian2d::prelude::RigidBody>)>();
+    let others: Vec<(&Body, &Flight)> = all
+        .iter(world)
+        .filter(|(body, _, rigid)| *rigid && body.id != ship.id)
+        .map(|(body, flight, _)| (body, flight))
+        .collect();
+    let places = (0..PLACES).map(|index| {
+        // To both sides in turn.
+        let side = if index % 2 == 0 { 1.0 } else { -1.0 };
+        let angle = side * f64::from(index.div_ceil(2)) * TAU / f64::from(PLACES);
+        place(station, ship.radius, DVec2::from_angle(angle).rotate(outward))
+    });
+    let clear = places.into_iter().find(|at| body::is_clear(*at, ship.radius, others.iter().copied(), 0.0));
+    clear.unwrap_or(ship.state.position)
+}
+
+/// The server says what became of a deal. Of one that is not pending here nothing is to be done.
+pub(crate) fn settle(world: &mut World, key: DealKey, ship: EntityId, done: bool) {
+    let Some(mut owned) = owned_mut(world, ship) else { return };
+    let Some(pending) = owned.deal.take_if(|pending| pending.key == key) else { return };
+    // Both numbers are used up, whatever came of it.
+    owned.version = owned.version.max(pending.after.version);
+    if done {
+        become_record(world, &pending.after);
+        world.resource_mut::<Totals>().deals += 1;
+    }
+    if pending.withdraw_by.is_some() {
+        withdrawal::withdraw(world, ship);
+    }
+}
+
+/// Makes the own body of a record's ship anew, as the record says: its collider is of another size, or goes, or
+/// comes back. What no record holds is kept.
+fn become_record(world: &mut World, after: &EntityRecord) {
+    let Some(entity) = world.resource::<Registry>().get(after.id) else { return };
+    #[cfg(feature = "journal")]
+    crate::journal::expect_remade(world, entity);
+    let Some(old) = world.entity_mut(entity).take::<Owned>() else { return };
+    let (body, new, flight) = own_body(after);
+    let owned = Owned { docked: new.docked, ..old };
+    spawn::spawn_owned(world, body, owned, flight);
+}
+
+/// Whether the server, which wants `id` back, has to wait: its deal may be settled any moment.
+pub(crate) fn puts_off_withdrawal(world: &mut World, id: EntityId) -> bool {
+    let by = world.resource::<SimClock>().tick + WITHDRAWAL_TICKS;
+    let Some(mut owned) = owned_mut(world, id) else { return false };
+    let Some(pending) = &mut owned.deal else { return false };
+    pending.withdraw_by.get_or_insert(by);
+    true
+}
+
+/// Gives back the ships whose deals nobody settles: as they were before.
+pub(crate) fn watch_withdrawals(world: &mut World) {
+    let now = world.resource::<SimClock>().tick;
+    let mut ships = world.query::<(&Body, &Owned)>();
+    let mut overdue: Vec<EntityId> = ships
+        .iter(world)
+        .filter(|(_, owned)| {
+            let by = owned.deal.as_ref().and_then(|pending| pending.withdraw_by);
+            by.is_some_and(|by| now >= by)
+        })
+        .map(|(body, _)| body.id)
+        .collect();
+    overdue.sort();
+    for id in overdue {
+        withdrawal::withdraw(world, id);
+    }
+}

@@ -1,0 +1,7 @@
+//! Ore, crates, deals at stations, and what replaces the lost.
+
+pub(crate) mod crates;
+pub mod docking;
+pub(crate) mod mining;
+pub(crate) mod shelter;
+pub mod spawner;

@@ -1,0 +1,213 @@
+//! What was destroyed is replaced after a while: drones after 20 s, rocks after 60 s.
+//!
+//! Runs in the shard. A replacement is a new entity with a new id in the same sector, at a clear spot,
+//! out of the world's seed, the sector and the tick: the same run gives the same world. What is still
+//! to be replaced when a shard ends is not: its successor does not know of it.
+
+use crate::{
+    app::{clock::SimClock, report::Totals},
+    authority::leases::{Leases, NetIds, Welcomed},
+    bodies::{
+        body::{self, Body, Flight, Owned},
+        past::Past,
+        registry::Registry,
+        spawn,
+    },
+    link::mailbox::Outbox,
+    schedule::{SimStep, SpawnSystems},
+};
+use bevy::prelude::*;
+use rand::Rng;
+use rand_pcg::Pcg64Mcg;
+use sidereal_protocol::{
+    DVec2,
+    control::ToServer,
+    economy::ore_of_rock,
+    flight::{FlightState, HullKind},
+    ids::{EntityId, NetId},
+    record::{DroneMind, EntityKind, EntityRecord},
+    sector::{SECTOR_SIZE, SectorId},
+    tick::{SimTick, TICK_HZ, TICK_SECONDS},
+};
+
+/// Losses and their replacements.
+pub(crate) struct SpawnerPlugin;
+
+impl Plugin for SpawnerPlugin {
+    fn build(&self, app: &mut App) {
+        app.init_resource::<Losses>().add_systems(SimStep, replace_the_lost.in_set(SpawnSystems::Replace));
+    }
+}
+
+/// When a drone is replaced, ticks: 20 s.
+pub const DRONE_TICKS: u64 = 20 * TICK_HZ as u64;
+/// When a rock is replaced, ticks: 60 s.
+pub const ASTEROID_TICKS: u64 = 60 * TICK_HZ as u64;
+/// When to look again if there was no clear spot, ticks: 2 s.
+const LOOK_AGAIN_TICKS: u64 = 2 * TICK_HZ as u64;
+/// Spots that are tried at a time.
+const TRIES: usize = 16;
+/// Distance of a new thing from the sector's edge, units.
+const EDGE: f64 = 80.0;
+/// Gap between a new thing and others, units; from a ship more: nothing appears before a pilot's nose.
+const GAP: f64 = 30.0;
+const GAP_TO_SHIPS: f64 = 200.0;
+/// How fast a new rock drifts at most, units/s.
+const DRIFT: f64 = 8.0;
+/// Losses that are remembered at most: the content of many sectors. More are not replaced.
+const MAX_LOSSES: usize = 16_384;
+
+#[derive(Debug, Clone)]
+struct Loss {
+    due: SimTick,
+    sector: SectorId,
+    kind: EntityKind,
+    hull_kind: Option<HullKind>,
+    name: String,
+    radius: f64,
+    hull_max: u16,
+}
+
+/// What is to be replaced.
+#[derive(Resource, Debug, Default)]
+pub struct Losses(Vec<Loss>);
+
+impl Losses {
+    /// Remembers what was destroyed. Players' ships come back another way.
+    pub fn add(&mut self, body: &Body, owned: &Owned, now: SimTick) {
+        let wait = match body.kind {
+            EntityKind::Ship | EntityKind::Missile | EntityKind::Station | EntityKind::Crate => return,
+            EntityKind::Drone => DRONE_TICKS,
+            EntityKind::Asteroid => ASTEROID_TICKS,
+        };
+        if self.0.len() >= MAX_LOSSES {
+            return;
+        }
+        let home = owned.mind.map(|mind| SectorId::containing(mind.home));
+        self.0.push(Loss {
+            due: now + wait,
+            sector: home.unwrap_or(owned.sector),
+            kind: body.kind,
+            hull_kind: body.hull_kind,
+            name: body.name.clone(),
+            radius: body.radius,
+            hull_max: body.hull_max,
+        });
+    }
+}
+
+/// Replaces what is due.
+pub(crate) fn replace_the_lost(
+    clock: Res<SimClock>,
+    leases: Res<Leases>,
+    welcomed: Option<Res<Welcomed>>,
+    mut losses: ResMut<Losses>,
+    mut net_ids: ResMut<NetIds>,
+    mut registry: ResMut<Registry>,
+    mut totals: ResMut<Totals>,
+    mut outbox: ResMut<Outbox<ToServer>>,
+    bodies: Query<(&Body, &Flight)>,
+    mut commands: Commands,
+) {
+    let now = clock.tick;
+    let Some(welcomed) = welcomed else { return };
+    let due: Vec<Loss> = losses.0.extract_if(.., |loss| loss.due <= now).collect();
+    let mut new: Vec<(Body, Flight)> = Vec::new();
+    for loss in due {
+        // A drone whose home is another shard's by now is not ours to replace.
+        if !leases.holds(loss.sector) {
+            continue;
+        }
+        let taken = bodies.iter().chain(new.iter().map(|(body, flight)| (body, flight)));
+        let seed = seed(welcomed.id_seed, loss.sector, now, new.len() as u64);
+        let mut random = Pcg64Mcg::new(seed);
+        let spot = clear_spot(&mut random, loss.sector, loss.radius, taken);
+        let (Some(spot), Some(net_id)) = (spot, spot.and_then(|_| net_ids.take())) else {
+            losses.0.push(Loss { due: now + LOOK_AGAIN_TICKS, ..loss });
+            continue;
+        };
+        let record = replacement(&loss, spot, net_id, now, &mut random);
+        let (body, owned, flight) = spawn::own_body(&record);
+        new.push((body.clone(), flight));
+        let mut entity = commands.spawn_empty();
+        spawn::insert_owned(&mut entity, body, owned, flight, Past::default());
+        registry.insert(record.id, net_id, entity.id());
+        totals.respawned += 1;
+        outbox.push(ToServer::Record(Box::new(record)));
+    }
+}
+
+fn seed(id_seed: u64, sector: SectorId, now: SimTick, index: u64) -> u128 {
+    let place = (u64::from(sector.x as u32) << 32) | u64::from(sector.y as u32);
+    mixed(id_seed, place, now, index)
+}
+
+/// A seed out of the shards' own, and of what is to be random.
+pub(crate) fn mixed(id_seed: u64, what: u64, now: SimTick, index: u64) -> u128 {
+    // splitmix64 over the parts, so that neighbouring sectors and ticks have nothing in common.
+    let mix = |value: u64| {
+        let mut value = value.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        value = (value ^ (value >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        value = (value ^ (value >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        value ^ (value >> 31)
+    };
+    let high = mix(mix(mix(id_seed) ^ what) ^ now.0);
+    let low = mix(high ^ index);
+    (u128::from(high) << 64) | u128::from(low)
+}
+
+fn clear_spot<'a>(
+    random: &mut Pcg64Mcg,
+    sector: SectorId,
+    radius: f64,
+    taken: impl Iterator<Item = (&'a Body, &'a Flight)> + Clone,
+) -> Option<DVec2> {
+    let range = EDGE..SECTOR_SIZE - EDGE;
+    (0..TRIES).find_map(|_| {
+        let local = DVec2::new(random.random_range(range.clone()), random.random_range(range.clone()));
+        let spot = sector.origin() + local;
+        body::is_clear(spot, radius + GAP, taken.clone(), GAP_TO_SHIPS).then_some(spot)
+    })
+}
+
+fn replacement(loss: &Loss, position: DVec2, net_id: NetId, now: SimTick, random: &mut Pcg64Mcg) -> EntityRecord {
+    use std::f64::consts::PI;
+    let angle = random.random_range(-PI..PI);
+    let is_rock = loss.kind == EntityKind::Asteroid;
+    let drift = DVec2::from_angle(random.random_range(-PI..PI)) * random.random_range(0.0..DRIFT);
+    let spin = random.random_range(-0.5..0.5);
+    let id = new_id(now, random);
+    EntityRecord {
+        net_id,
+        hull_kind: loss.hull_kind,
+        name: loss.name.clone(),
+        epoch: 1,
+        version: 1,
+        sector: loss.sector,
+        state: FlightState {
+            position,
+            velocity: if is_rock { drift } else { DVec2::ZERO },
+            angle,
+            angular_velocity: if is_rock { spin } else { 0.0 },
+        },
+        radius: loss.radius,
+        hull: loss.hull_max,
+        hull_max: loss.hull_max,
+        ore: if is_rock { ore_of_rock(loss.radius) } else { 0 },
+        weapon_ready: now,
+        settled_at: now,
+        mind: (loss.kind == EntityKind::Drone).then_some(DroneMind {
+            home: position,
+            patrol_phase: angle,
+            target: None,
+        }),
+        ..EntityRecord::at_rest(id, loss.kind, position, now)
+    }
+}
+
+/// An identity for what comes to be at `now`. Version 7 by the world's clock: sorted by creation, and the
+/// same in every run.
+pub(crate) fn new_id(now: SimTick, random: &mut Pcg64Mcg) -> EntityId {
+    let milliseconds = (now.0 as f64 * TICK_SECONDS * 1000.0) as u64;
+    EntityId(uuid::Builder::from_unix_timestamp_millis(milliseconds, &random.random()).into_uuid())
+}

@@ -1,0 +1,223 @@
+//! Drones: they patrol round their home, chase who comes near, and turn back when it gets too far.
+//!
+//! Runs in the shard. A drone's mind moves nothing itself: like a pilot it has only controls.
+
+use crate::{
+    app::{clock::SimClock, suspect},
+    bodies::{
+        body::{Body, Flight, Helm, Owned},
+        registry::Registry,
+    },
+    schedule::{HelmSystems, SimStep},
+};
+use avian2d::prelude::RigidBody;
+use bevy::prelude::*;
+use sidereal_protocol::{
+    DVec2,
+    flight::{Controls, FlightState, HullSpec, wrap_angle},
+    ids::EntityId,
+    record::DroneMind,
+    shot::BULLET_SPEED,
+    tick::TICK_SECONDS,
+};
+
+/// Drones' minds at the helm.
+pub(crate) struct DronesPlugin;
+
+impl Plugin for DronesPlugin {
+    fn build(&self, app: &mut App) {
+        app.add_systems(SimStep, fly_drones.in_set(HelmSystems::Drones));
+    }
+}
+
+/// How far a drone sees a ship, units.
+pub const SIGHT: f64 = 350.0;
+/// How far from its home it gives up, units: most of a sector.
+pub const LEASH: f64 = 700.0;
+/// How near its home it must be to look for a new target, units: so that it does not turn round at the
+/// leash again and again.
+pub const CALM: f64 = 400.0;
+/// How far it shoots, units.
+pub const RANGE: f64 = 300.0;
+/// How well it aims before it shoots, radians.
+pub const AIM: f64 = 0.1;
+/// Radius of its patrol, units.
+pub const PATROL_RADIUS: f64 = 140.0;
+/// How fast it goes round, rad/s.
+const PATROL_RATE: f64 = 0.35;
+/// Nearer than this it does not push on, units.
+const CLOSE: f64 = 90.0;
+/// Every so many ticks it looks round, each drone in a tick of its own.
+const LOOK_EVERY_TICKS: u64 = 8;
+
+/// What a drone sees of a ship.
+#[derive(Debug, Clone, Copy)]
+struct Sighted {
+    id: EntityId,
+    state: FlightState,
+}
+
+/// Lets every own drone decide what to do.
+pub(crate) fn fly_drones(
+    clock: Res<SimClock>,
+    registry: Res<Registry>,
+    seen: Query<(&Body, &Flight, Has<RigidBody>)>,
+    mut drones: Query<(&Body, &Flight, &mut Owned, &mut Helm)>,
+) {
+    // In net id order: of two ships at the same distance every run takes the same one.
+    let ships: Vec<Sighted> = registry
+        .in_order()
+        .filter_map(|entity| seen.get(entity).ok())
+        // Who is docked has no part in collisions, and nothing to fear.
+        .filter(|(body, _, rigid)| body.is_ship() && *rigid)
+        .map(|(body, flight, _)| Sighted { id: body.id, state: flight.0 })
+        .collect();
+    for (body, flight, mut owned, mut helm) in &mut drones {
+        let _at = suspect::at(body.id);
+        let (Some(mut mind), Some(spec)) = (owned.mind, body.spec()) else { continue };
+        if owned.ahead.is_some() {
+            continue;
+        }
+        let target = mind.target;
+        let looks = (clock.tick.0 + u64::from(body.net_id.0)).is_multiple_of(LOOK_EVERY_TICKS);
+        helm.0 = decide(&mut mind, &flight.0, &spec, &ships, looks);
+        owned.changed |= mind.target != target;
+        owned.mind = Some(mind);
+    }
+}
+
+fn decide(mind: &mut DroneMind, state: &FlightState, spec: &HullSpec, ships: &[Sighted], looks: bool) -> Controls {
+    let from_home = state.position.distance(mind.home);
+    if from_home > LEASH {
+        mind.target = None;
+    }
+    let mut target = ships.iter().find(|ship| Some(ship.id) == mind.target);
+    if target.is_none_or(|ship| ship.state.position.distance(state.position) > 2.0 * SIGHT) {
+        mind.target = None;
+        target = None;
+    }
+    if target.is_none() && looks && from_home < CALM {
+        target = nearest(state, ships);
+        mind.target = target.map(|ship| ship.id);
+    }
+    match target {
+        Some(ship) => chase(state, spec, &ship.state),
+        None => patrol(mind, state, spec),
+    }
+}
+
+fn nearest<'a>(state: &FlightState, ships: &'a [Sighted]) -> Option<&'a Sighted> {
+    ships
+        .iter()
+        .map(|ship| (ship.state.position.distance(state.position), ship))
+        .filter(|(distance, _)| *distance <= SIGHT)
+        .min_by(|one, other| one.0.total_cmp(&other.0))
+        .map(|(_, ship)| ship)
+}
+
+fn chase(state: &FlightState, spec: &HullSpec, target: &FlightState) -> Controls {
+    let distance = target.position.distance(state.position);
+    let lead = (target.velocity - state.velocity) * (distance / BULLET_SPEED);
+    let (turn, error) = turn_to(state, spec, target.position + lead);
+    let mut buttons = 0;
+    if error.abs() < AIM && distance < RANGE {
+        buttons |= Controls::FIRE;
+    }
+    let thrust = if distance > CLOSE && error.abs() < 1.2 { 127 } else { 0 };
+    if distance < CLOSE {
+        buttons |= Controls::BRAKE;
+    }
+    Controls { thrust, turn, buttons }
+}
+
+fn patrol(mind: &mut DroneMind, state: &FlightState, spec: &HullSpec) -> Controls {
+    mind.patrol_phase = wrap_angle(mind.patrol_phase + PATROL_RATE * TICK_SECONDS);
+    let point = mind.home + DVec2::from_angle(mind.patrol_phase) * PATROL_RADIUS;
+    let (turn, error) = turn_to(state, spec, point);
+    let far = point.distance(state.position) > PATROL_RADIUS;
+    let off_course = error.abs() > 0.8;
+    let thrust = match (off_course, far) {
+        (true, _) => 0,
+        (false, true) => 127,
+        (false, false) => 60,
+    };
+    Controls { thrust, turn, buttons: if off_course { Controls::BRAKE } else { 0 } }
+}
+
+/// The turn that brings the heading towards `point`, and how far off the heading is, radians.
+pub(crate) fn turn_to(state: &FlightState, spec: &HullSpec, point: DVec2) -> (i8, f64) {
+    let towards = point - state.position;
+    if towards.length_squared() < 1e-6 {
+        return (0, 0.0);
+    }
+    let error = wrap_angle(towards.to_angle() - state.angle);
+    // What is turning already carries on for a moment.
+    let wanted = (error * 4.0 - state.angular_velocity * 0.4) / spec.turn_rate;
+    ((wanted.clamp(-1.0, 1.0) * 127.0) as i8, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sidereal_protocol::flight::{self, HullKind};
+
+    fn ship(x: f64, y: f64) -> Sighted {
+        Sighted {
+            id: EntityId::from_halves(1, 1),
+            state: FlightState { position: DVec2::new(x, y), ..Default::default() },
+        }
+    }
+
+    fn mind() -> DroneMind {
+        DroneMind { home: DVec2::ZERO, patrol_phase: 0.0, target: None }
+    }
+
+    fn fly(mind: &mut DroneMind, state: &mut FlightState, ships: &[Sighted]) -> Controls {
+        let spec = HullKind::Drone.spec();
+        let controls = decide(mind, state, &spec, ships, true);
+        *state = flight::step(state, controls, &spec);
+        controls
+    }
+
+    #[test]
+    fn an_undisturbed_drone_stays_round_its_home() {
+        let (mut mind, mut state) = (mind(), FlightState::default());
+        for _ in 0..3000 {
+            fly(&mut mind, &mut state, &[]);
+            assert!(state.position.length() < 2.5 * PATROL_RADIUS, "{state:?}");
+        }
+    }
+
+    #[test]
+    fn a_drone_turns_on_a_ship_in_sight_and_fires_when_it_bears() {
+        let (mut mind, mut state) = (mind(), FlightState::default());
+        let ships = [ship(-200.0, 100.0)];
+        let fired = (0..150).any(|_| fly(&mut mind, &mut state, &ships).holds(Controls::FIRE));
+        assert!(fired);
+        assert_eq!(mind.target, Some(ships[0].id));
+    }
+
+    #[test]
+    fn a_drone_leaves_a_ship_out_of_sight_alone() {
+        let (mut mind, mut state) = (mind(), FlightState::default());
+        for _ in 0..30 {
+            assert!(!fly(&mut mind, &mut state, &[ship(900.0, 0.0)]).holds(Controls::FIRE));
+        }
+        assert_eq!(mind.target, None);
+    }
+
+    #[test]
+    fn a_drone_breaks_off_at_its_leash_and_comes_home() {
+        let (mut mind, mut state) = (mind(), FlightState::default());
+        let mut furthest: f64 = 0.0;
+        for tick in 0..1800 {
+            // A ship that lures it away at its own speed.
+            let ships = [ship(100.0 + 4.0 * f64::from(tick), 0.0)];
+            fly(&mut mind, &mut state, &ships);
+            furthest = furthest.max(state.position.length());
+        }
+        assert!(furthest > CALM, "it never chased: {furthest}");
+        assert!(furthest < LEASH + 100.0, "{furthest}");
+        assert!(state.position.length() < CALM, "{state:?}");
+    }
+}

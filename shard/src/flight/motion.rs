@@ -1,0 +1,78 @@
+//! Controls become motion: what each body will do in this tick if nothing touches it.
+//!
+//! Runs in the shard, before avian. Ships and drones go by the pure flight model, everything else
+//! coasts. Crates come to rest. Stations and who is docked stay where they are.
+
+use crate::{
+    app::{clock::SimClock, suspect},
+    bodies::body::{Body, Flight, Helm, Owned, Planned},
+    schedule::{SimStep, SimSystems},
+};
+use bevy::prelude::*;
+use sidereal_protocol::{
+    DVec2,
+    flight::{self, FlightState},
+    record::EntityKind,
+    tick::{SimTick, TICK_SECONDS},
+};
+
+/// Flight.
+pub(crate) struct FlightPlugin;
+
+impl Plugin for FlightPlugin {
+    fn build(&self, app: &mut App) {
+        app.add_systems(SimStep, plan_motion.in_set(SimSystems::Flight));
+    }
+}
+
+/// Plans the motion of every body.
+pub(crate) fn plan_motion(
+    clock: Res<SimClock>,
+    mut bodies: Query<(&Body, &Flight, &mut Planned, Option<&Helm>, Option<&Owned>)>,
+) {
+    for (body, flight, mut planned, helm, owned) in &mut bodies {
+        let _at = suspect::at(body.id);
+        let held = body.is_station() || owned.is_some_and(|owned| owned.docked.is_some());
+        planned.0 = if held {
+            held_in_place(&flight.0)
+        } else if let Some((tick, state)) = owned.and_then(|owned| owned.ahead) {
+            at_tick(&state, tick, clock.tick)
+        } else if let (Some(helm), Some(spec)) = (helm, body.spec()) {
+            flight::step(&flight.0, helm.0, &spec)
+        } else {
+            drift(body, &flight.0)
+        };
+    }
+}
+
+/// Share of its speed that a crate keeps in a second.
+const CRATE_KEEPS: f64 = 0.6;
+
+/// A crate that is slower than this stands still, units/s.
+const CRATE_AT_REST: f64 = 0.5;
+
+/// A tick of what has no engine.
+pub(crate) fn drift(body: &Body, state: &FlightState) -> FlightState {
+    let mut state = *state;
+    if body.kind == EntityKind::Crate {
+        state.velocity *= CRATE_KEEPS.powf(TICK_SECONDS);
+        if state.velocity.length() < CRATE_AT_REST {
+            state.velocity = DVec2::ZERO;
+        }
+    }
+    state.coast(TICK_SECONDS)
+}
+
+/// A tick of what does not move.
+fn held_in_place(state: &FlightState) -> FlightState {
+    FlightState { velocity: DVec2::ZERO, angular_velocity: 0.0, ..*state }
+}
+
+/// Where a body that is in `state` after `tick` is after `wanted`, in a straight line forth or back.
+pub fn at_tick(state: &FlightState, tick: SimTick, wanted: SimTick) -> FlightState {
+    if tick == wanted {
+        return *state;
+    }
+    let ticks = wanted.since(tick) as f64 - tick.since(wanted) as f64;
+    state.coast(ticks * TICK_SECONDS)
+}

@@ -1,0 +1,152 @@
+//! avian, stepped exactly once a tick in a schedule of its own, by the tick's length and no clock.
+//!
+//! Runs in the shard. avian answers one question: what do collisions do to the planned motion? A body
+//! that nothing touched keeps its plan bit by bit, so that a ship in free flight is where the flight
+//! model says and its player's prediction holds. Sleeping is off: it would be state that no record
+//! carries to the next shard.
+
+use crate::{
+    app::{clock::SimClock, report::Totals, suspect},
+    bodies::{
+        body::{Body, Flight, Owned, Planned},
+        ghosts::Ghost,
+    },
+    physics::contacts::TouchRules,
+    schedule::{PhysicsSystems, SimStep},
+};
+use avian2d::{
+    dynamics::solver::islands::{IslandPlugin, IslandSleepingPlugin},
+    physics_transform::PhysicsTransformConfig,
+    prelude::*,
+};
+use bevy::{
+    ecs::schedule::{ExecutorKind, ScheduleLabel},
+    prelude::*,
+};
+use sidereal_protocol::{
+    flight::{FlightState, MAX_SPEED},
+    tick::{SimTick, TICK_HZ},
+};
+use std::time::Duration;
+
+/// avian's schedule.
+#[derive(ScheduleLabel, Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct PhysicsTick;
+
+/// Length of avian's step. Whole nanoseconds, because that is what avian counts in: 10 ns a second
+/// short, which only bodies in contact ever see.
+const STEP: Duration = Duration::from_nanos(1_000_000_000 / TICK_HZ as u64);
+
+/// Substeps of a tick: circles that bounce need no more.
+const SUBSTEPS: u32 = 2;
+
+/// Typical size of a body, units: avian's thresholds are for bodies of about one.
+const LENGTH_UNIT: f64 = 10.0;
+
+/// Differences from the plan that do not count as a touch: avian's step is shorter by 1e-8 of itself,
+/// which is 3e-7 units at the highest speed, and doubles 10^9 units out are 1e-7 apart.
+const UNTOUCHED_DISTANCE: f64 = 1e-5;
+const UNTOUCHED_SPEED: f64 = 1e-9;
+
+/// avian, and the systems around its step.
+pub(crate) struct PhysicsPlugin;
+
+impl Plugin for PhysicsPlugin {
+    fn build(&self, app: &mut App) {
+        configure(app);
+        app.add_systems(SimStep, (write_bodies, step_physics, read_bodies).chain().in_set(PhysicsSystems::Step));
+    }
+}
+
+fn configure(app: &mut App) {
+    app.init_resource::<Time>();
+    app.init_schedule(PhysicsTick);
+    app.edit_schedule(PhysicsTick, |schedule| {
+        schedule.set_executor_kind(ExecutorKind::SingleThreaded);
+    });
+    app.add_plugins(
+        PhysicsPlugins::new(PhysicsTick)
+            .with_length_unit(LENGTH_UNIT)
+            .with_collision_hooks::<TouchRules>()
+            .build()
+            .disable::<PhysicsInterpolationPlugin>()
+            // Islands are for sleeping alone, and their bookkeeping has been seen to lose a contact and panic
+            // (avian's issue 1025).
+            .disable::<IslandPlugin>()
+            .disable::<IslandSleepingPlugin>(),
+    );
+    app.insert_resource(Gravity::ZERO);
+    app.insert_resource(SubstepCount(SUBSTEPS));
+    app.insert_resource(PhysicsTransformConfig {
+        propagate_before_physics: false,
+        transform_to_position: false,
+        position_to_transform: false,
+        transform_to_collider_scale: false,
+    });
+    app.insert_resource(ColliderTreeOptimization { optimize_in_place: true, use_async_tasks: false, ..default() });
+}
+
+/// Tells avian where the bodies are and how they mean to move.
+pub(crate) fn write_bodies(mut bodies: Query<(&Flight, &Planned, &mut Position, &mut LinearVelocity)>) {
+    for (flight, planned, mut position, mut velocity) in &mut bodies {
+        position.set_if_neq(Position(flight.0.position));
+        velocity.set_if_neq(LinearVelocity(planned.0.velocity));
+    }
+}
+
+/// One step of avian.
+pub(crate) fn step_physics(world: &mut World) {
+    world.resource_mut::<Time>().advance_by(STEP);
+    world.run_schedule(PhysicsTick);
+}
+
+/// Takes over what avian made of the plans. What has no collider flies as planned.
+pub(crate) fn read_bodies(
+    clock: Res<SimClock>,
+    mut totals: ResMut<Totals>,
+    mut bodies: Query<
+        (&Body, &Planned, &Position, &LinearVelocity, &mut Flight, Option<&mut Owned>, Option<&mut Ghost>),
+        With<RigidBody>,
+    >,
+    mut others: Query<(&Planned, &mut Flight, Option<&mut Owned>), Without<RigidBody>>,
+) {
+    for (planned, mut flight, owned) in &mut others {
+        flight.0 = planned.0;
+        arrive(owned, clock.tick);
+    }
+    for (body, planned, position, velocity, mut flight, owned, ghost) in &mut bodies {
+        let _at = suspect::at(body.id);
+        let planned = planned.0;
+        let push = (velocity.0 - planned.velocity).length();
+        let untouched =
+            push < UNTOUCHED_SPEED && position.0.distance_squared(planned.position) < UNTOUCHED_DISTANCE.powi(2);
+        if untouched {
+            flight.0 = planned;
+            arrive(owned, clock.tick);
+            continue;
+        }
+        let touched = FlightState { position: position.0, velocity: velocity.0.clamp_length_max(MAX_SPEED), ..planned };
+        if !touched.is_finite() {
+            totals.bodies_not_finite += 1;
+            tracing::error!(id = %body.id, "avian lost a body; it goes on as planned");
+            flight.0 = planned;
+            continue;
+        }
+        flight.0 = touched;
+        if let Some(mut owned) = owned {
+            owned.ahead = None;
+        }
+        if let Some(mut ghost) = ghost {
+            ghost.touched(clock.tick, planned.velocity, touched.velocity);
+        }
+    }
+}
+
+/// Who waited for the tick of its record has it now.
+fn arrive(owned: Option<Mut<Owned>>, now: SimTick) {
+    if let Some(mut owned) = owned
+        && owned.ahead.is_some_and(|(tick, _)| tick <= now)
+    {
+        owned.ahead = None;
+    }
+}

@@ -1,0 +1,161 @@
+//! Contacts: which bodies may touch, and what a touch costs each of the two.
+//!
+//! Runs in the shard, within and right after avian's step. An own body feels its contacts at once, by what
+//! avian made of its velocity. A ghost's are told to its authority ([`crate::physics::impacts`] says who feels
+//! which). Two ghosts never touch here: that is for their authorities to say.
+
+use crate::{
+    app::{clock::SimClock, report::Totals},
+    bodies::{
+        body::{Body, Flight, Owned, Planned},
+        ghosts::Ghost,
+    },
+    handoff::machine::Handoffs,
+    link::mailbox::Outbox,
+    physics::{
+        damage::{Impacts, collision_damage},
+        impacts::{Blow, Felt},
+    },
+    schedule::{PhysicsSystems, SimStep},
+};
+use avian2d::prelude::*;
+use bevy::{ecs::system::SystemParam, prelude::*};
+use sidereal_protocol::{
+    DVec2,
+    control::{GhostImpact, ImpactCause, ToServer},
+    flight::MAX_SPEED,
+    tick::SimTick,
+};
+use std::collections::BTreeMap;
+
+/// What collisions cost, and what was felt.
+pub(crate) struct ContactsPlugin;
+
+impl Plugin for ContactsPlugin {
+    fn build(&self, app: &mut App) {
+        app.init_resource::<Felt>().add_systems(SimStep, feel_contacts.in_set(PhysicsSystems::Contacts));
+    }
+}
+
+/// Takes out of avian's step what is not to touch.
+#[derive(SystemParam)]
+pub(crate) struct TouchRules<'w, 's> {
+    clock: Res<'w, SimClock>,
+    felt: Res<'w, Felt>,
+    bodies: Query<'w, 's, (&'static Body, Has<Ghost>)>,
+}
+
+impl CollisionHooks for TouchRules<'_, '_> {
+    fn modify_contacts(&self, contacts: &mut ContactPair, _commands: &mut Commands) -> bool {
+        let Ok([(one, ghost), (other, also_ghost)]) = self.bodies.get_many([contacts.collider1, contacts.collider2])
+        else {
+            return true;
+        };
+        let apart = (ghost && also_ghost) || self.felt.is_blind_to(one.id, other.id, self.clock.tick);
+        !apart
+    }
+}
+
+/// A body in a contact.
+struct Side<'a> {
+    body: &'a Body,
+    owned: bool,
+    leaving: bool,
+    /// What all its contacts of this tick did to its velocity.
+    push: DVec2,
+    /// Its contacts' weights together.
+    weight: f64,
+    /// The weight of its strongest contact and with whom.
+    strongest: (f64, &'a Body),
+}
+
+/// Makes impacts of what avian's contacts did in this tick.
+pub(crate) fn feel_contacts(
+    clock: Res<SimClock>,
+    handoffs: Res<Handoffs>,
+    collisions: Collisions,
+    mut felt: ResMut<Felt>,
+    mut impacts: ResMut<Impacts>,
+    mut totals: ResMut<Totals>,
+    mut outbox: ResMut<Outbox<ToServer>>,
+    bodies: Query<(&Body, &Planned, &Flight, Has<Owned>)>,
+) {
+    let now = clock.tick;
+    felt.forget(now);
+    let mut touching: Vec<(Entity, Entity, f64)> = collisions
+        .iter()
+        .map(|pair| (pair.collider1, pair.collider2, pair.total_normal_impulse_magnitude()))
+        .filter(|(_, _, weight)| *weight > 0.0)
+        .collect();
+    // avian's order follows Bevy's entities; this one every run has.
+    let net_id = |entity: Entity| bodies.get(entity).map(|(body, ..)| body.net_id).ok();
+    touching.sort_by_key(|&(one, other, _)| {
+        let (one, other) = (net_id(one), net_id(other));
+        (one.min(other), one.max(other))
+    });
+    let mut sides: BTreeMap<Entity, Side> = BTreeMap::new();
+    for &(one, other, weight) in &touching {
+        for (entity, with) in [(one, other), (other, one)] {
+            let (Ok((body, planned, flight, owned)), Ok((with, ..))) = (bodies.get(entity), bodies.get(with)) else {
+                continue;
+            };
+            let side = sides.entry(entity).or_insert_with(|| Side {
+                body,
+                owned,
+                leaving: owned && handoffs.is_leaving(body.id),
+                push: flight.0.velocity - planned.0.velocity,
+                weight: 0.0,
+                strongest: (0.0, with),
+            });
+            side.weight += weight;
+            if weight > side.strongest.0 {
+                side.strongest = (weight, with);
+            }
+        }
+    }
+    for &(one, other, weight) in &touching {
+        for (entity, with) in [(one, other), (other, one)] {
+            let (Some(side), Some(with)) = (sides.get(&entity), sides.get(&with)) else { continue };
+            let impulse = side.push * (side.body.mass() * weight / side.weight);
+            let hardest = side.strongest.1.id == with.body.id;
+            let damage = if hardest { collision_damage(side.body, side.push.length()) } else { 0 };
+            if side.owned {
+                felt.feel(side.body.id, with.body.id, impulse, now);
+                // It has moved by it already. Only a new owner has not.
+                let impulse = if side.leaving { impulse } else { DVec2::ZERO };
+                if side.leaving || damage > 0 {
+                    impacts.push_felt(contact(side, with, impulse, damage, now));
+                }
+            } else if with.owned && !side.body.is_station() && felt.tells(with.body.id, side.body.id, now) {
+                totals.contacts_told += 1;
+                let mut told = contact(side, with, impulse, damage, now);
+                if with.leaving {
+                    // What it has felt is not in the record that its next owner gets.
+                    told.source = None;
+                }
+                outbox.push(ToServer::Impact(told));
+            }
+        }
+    }
+}
+
+fn contact(side: &Side, with: &Side, impulse: DVec2, damage: u16, tick: SimTick) -> GhostImpact {
+    let other = with.body.id;
+    let cause = ImpactCause::Contact { other };
+    GhostImpact { target: side.body.id, source: Some(other), cause, impulse, damage, tick }
+}
+
+/// The blows of one tick that an adopted entity lived through on its way here.
+pub(crate) fn apply_blows(blows: &[Blow], body: &Body, flight: &mut Flight, tick: SimTick) {
+    for blow in blows.iter().filter(|blow| blow.tick == tick) {
+        flight.0.velocity = (flight.0.velocity + blow.impulse / body.mass()).clamp_length_max(MAX_SPEED);
+    }
+}
+
+/// What a blow costs an entity that has its push already.
+pub(crate) fn after_blow(blow: &Blow, body: &Body) -> GhostImpact {
+    let damage = collision_damage(body, blow.impulse.length() / body.mass());
+    let Blow { other, tick, .. } = *blow;
+    let cause = ImpactCause::Contact { other };
+    GhostImpact { target: body.id, source: Some(other), cause, impulse: DVec2::ZERO, damage, tick }
+}

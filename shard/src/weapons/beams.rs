@@ -1,0 +1,217 @@
+//! Beams: judged at once, where the others were when the pilot saw them.
+//!
+//! Runs in the shard. A pilot sees others in the past, and a beam does not fly: without going back it would
+//! miss whoever moves. So the bodies are put where they were at the moment that the pilot's client drew
+//! ([`crate::bodies::past`]), as far back as the pilot's link allows ([`allowed_rewind`]); who shoots sees itself in the present and fires
+//! from there. What it costs is paid now. Nothing but bodies stops a beam; who is behind a rock is safe.
+
+use crate::{
+    app::{clock::SimClock, report::Totals, suspect},
+    bodies::{
+        body::{Body, Flight, Owned, View},
+        past::Past,
+        registry::Registry,
+    },
+    handoff::machine::Handoffs,
+    link::mailbox::Outbox,
+    physics::damage::{self, Impacts},
+    schedule::{SimStep, WeaponSystems},
+};
+use avian2d::prelude::RigidBody;
+use bevy::prelude::*;
+use sidereal_protocol::{
+    DVec2,
+    control::{GhostImpact, ImpactCause, ToServer},
+    economy::beam_damage,
+    flight::MAX_SPEED,
+    ids::NetId,
+    precision::POSITION,
+    record::{EntityKind, Pilot},
+    sector::SectorId,
+    shot::{BEAM_INTERVAL_TICKS, BEAM_RANGE, Beam, MAX_REWIND_TICKS, SHOT_REPEATS, ShotId},
+    tick::{SimTick, TICK_SECONDS},
+};
+
+/// Beams.
+pub(crate) struct BeamsPlugin;
+
+impl Plugin for BeamsPlugin {
+    fn build(&self, app: &mut App) {
+        app.init_resource::<Beams>().add_systems(SimStep, fire_beams.in_set(WeaponSystems::Beams));
+    }
+}
+
+/// Parts of a tick in which [`Pilot::rewind`] is told.
+const QUARTERS: f64 = 4.0;
+
+/// Beams that are to be told.
+#[derive(Resource, Debug, Default)]
+pub struct Beams(Vec<(SimTick, SectorId, Beam)>);
+
+impl Beams {
+    /// Beams to tell in `sector`.
+    pub fn told_in(&self, sector: SectorId) -> impl Iterator<Item = Beam> + '_ {
+        self.0.iter().filter(move |(_, at, _)| *at == sector).map(|(_, _, beam)| *beam)
+    }
+
+    /// Sectors in which there is something to tell.
+    pub fn sectors(&self) -> impl Iterator<Item = SectorId> + '_ {
+        self.0.iter().map(|(_, sector, _)| *sector)
+    }
+}
+
+/// How far back a pilot's beams may be judged, ticks: what the server says that its link allows
+/// ([`Pilot::rewind`]), at most [`MAX_REWIND_TICKS`].
+pub fn allowed_rewind(pilot: &Pilot) -> f64 {
+    (f64::from(pilot.rewind) / QUARTERS).min(MAX_REWIND_TICKS)
+}
+
+/// The moment in which a beam is judged at `now`: what its pilot says that it saw, but not the future and not longer ago
+/// than `rewind` ticks.
+pub fn judged_at(seen: f64, rewind: f64, now: SimTick) -> f64 {
+    let now = now.0 as f64;
+    // A view that is no number at all counts as the present.
+    if seen.is_nan() { now } else { seen.clamp(now - rewind, now) }
+}
+
+/// A beam before it meets anything, in the numbers that its packet holds, so that it is drawn as it is
+/// judged.
+#[derive(Debug, Clone, Copy)]
+struct Ray {
+    origin: DVec2,
+    reach: DVec2,
+}
+
+impl Ray {
+    fn new(sector: SectorId, origin: DVec2, heading: DVec2) -> Self {
+        let base = sector.origin();
+        Self { origin: base + packed(origin - base), reach: packed(heading * BEAM_RANGE) }
+    }
+
+    /// The share of the ray, 0 to 1, at which it first meets the circle.
+    fn meets(&self, center: DVec2, radius: f64) -> Option<f64> {
+        let start = self.origin - center;
+        let c = start.length_squared() - radius * radius;
+        if c <= 0.0 {
+            return Some(0.0);
+        }
+        // |start + s·reach|² = radius², the smaller s in [0, 1].
+        let a = self.reach.length_squared();
+        let b = start.dot(self.reach);
+        let discriminant = b * b - a * c;
+        if b >= 0.0 || discriminant < 0.0 {
+            return None;
+        }
+        let share = (-b - discriminant.sqrt()) / a;
+        (share <= 1.0).then_some(share)
+    }
+}
+
+fn packed(vector: DVec2) -> DVec2 {
+    DVec2::new(POSITION.unpack(POSITION.pack(vector.x)), POSITION.unpack(POSITION.pack(vector.y)))
+}
+
+/// How much further than the beam reaches a body may be now that was in reach then, units: its own way in
+/// the time, with a second's room for what is only extrapolated.
+const REWIND_REACH: f64 = MAX_SPEED * (MAX_REWIND_TICKS * TICK_SECONDS + 1.0);
+
+/// Fires where a pilot wants the beam in an input of this tick, and it is ready.
+pub(crate) fn fire_beams(
+    clock: Res<SimClock>,
+    registry: Res<Registry>,
+    handoffs: Res<Handoffs>,
+    mut beams: ResMut<Beams>,
+    mut impacts: ResMut<Impacts>,
+    mut totals: ResMut<Totals>,
+    mut outbox: ResMut<Outbox<ToServer>>,
+    mut shooters: Query<(&Body, &Flight, &View, &mut Owned)>,
+    bodies: Query<(&Body, &Flight, &Past, Has<Owned>, Has<RigidBody>)>,
+) {
+    let now = clock.tick;
+    beams.0.retain(|(since, _, _)| now.since(*since) < SHOT_REPEATS);
+    for entity in registry.in_order() {
+        let Ok((shooter, flight, view, mut owned)) = shooters.get_mut(entity) else { continue };
+        let _at = suspect::at(shooter.id);
+        let Some(seen) = view.0 else { continue };
+        if now < owned.beam_ready || owned.ahead.is_some() || handoffs.is_leaving(shooter.id) {
+            continue;
+        }
+        owned.beam_ready = now + BEAM_INTERVAL_TICKS;
+        totals.beams += 1;
+        let heading = flight.0.heading();
+        let ray = Ray::new(owned.sector, flight.0.position + heading * shooter.radius, heading);
+        let rewind = owned.hands.as_ref().map_or(0.0, |hands| allowed_rewind(&hands.pilot));
+        let moment = judged_at(seen, rewind, now);
+        let mut first: Option<(f64, NetId, &Body, bool)> = None;
+        for (body, flight, past, own, rigid) in registry.in_order().filter_map(|entity| bodies.get(entity).ok()) {
+            let reach = BEAM_RANGE + body.radius + REWIND_REACH;
+            // A missile that was launched since then was not there to be seen.
+            let unborn = body.kind == EntityKind::Missile && !past.reaches(moment);
+            // Crates and who is docked have no part in collisions, nor in this.
+            let passed = !rigid && body.kind != EntityKind::Missile;
+            if body.id == shooter.id
+                || unborn
+                || passed
+                || flight.0.position.distance_squared(ray.origin) > reach * reach
+            {
+                continue;
+            }
+            let then = past.position_at(moment).unwrap_or(flight.0.position);
+            if let Some(share) = ray.meets(then, body.radius)
+                && first.is_none_or(|(nearest, net_id, ..)| (share, body.net_id) < (nearest, net_id))
+            {
+                first = Some((share, body.net_id, body, own));
+            }
+        }
+        let id = ShotId { shooter: shooter.net_id, tick: now };
+        let end = ray.origin + packed(ray.reach * first.map_or(1.0, |(share, ..)| share));
+        let target = first.map(|(_, net_id, ..)| net_id);
+        beams.0.push((now, owned.sector, Beam { id, origin: ray.origin, end, target }));
+        let Some((_, _, target, own)) = first else { continue };
+        let impact = GhostImpact {
+            target: target.id,
+            source: Some(shooter.id),
+            cause: ImpactCause::Beam(id),
+            impulse: DVec2::ZERO,
+            damage: beam_damage(shooter.fitted),
+            tick: now,
+        };
+        damage::hit(impact, own, &mut impacts, &mut totals, &mut outbox);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_view_is_held_between_the_bound_and_the_present() {
+        let now = SimTick(1000);
+        for rewind in [MAX_REWIND_TICKS, 5.25] {
+            assert_eq!(judged_at(996.25, rewind, now), 996.25);
+            assert_eq!(judged_at(1000.0 - 400.0 / 33.0, rewind, now), 1000.0 - rewind);
+            assert_eq!(judged_at(-5.0, rewind, now), 1000.0 - rewind);
+            for absurd in [1000.25, 5000.0, f64::INFINITY, f64::NAN] {
+                assert_eq!(judged_at(absurd, rewind, now), 1000.0);
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_server_allows_counts_up_to_the_bound() {
+        for (rewind, ticks) in [(0, 0.0), (21, 5.25), (30, MAX_REWIND_TICKS), (255, MAX_REWIND_TICKS)] {
+            assert_eq!(allowed_rewind(&Pilot::aboard(1, rewind)), ticks);
+        }
+    }
+
+    #[test]
+    fn a_ray_meets_the_near_side_of_what_is_in_reach_ahead() {
+        let ray = Ray::new(SectorId::new(0, 0), DVec2::new(100.0, 500.0), DVec2::X);
+        let share = ray.meets(DVec2::new(310.0, 500.0), 10.0).expect("ahead");
+        assert!((share * BEAM_RANGE - 200.0).abs() < 0.1, "{share}");
+        assert_eq!(ray.meets(DVec2::new(50.0, 500.0), 10.0), None, "behind");
+        assert_eq!(ray.meets(DVec2::new(300.0, 511.0), 10.0), None, "beside");
+        assert_eq!(ray.meets(DVec2::new(511.0, 500.0), 10.0), None, "too far");
+        assert_eq!(ray.meets(DVec2::new(95.0, 500.0), 10.0), Some(0.0), "at the nose");
+    }
+}

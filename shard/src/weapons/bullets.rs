@@ -1,0 +1,272 @@
+//! Weapons: who fires, and what the shots hit.
+//!
+//! Runs in the shard. Shots are paths, not entities. Each tick the next part of every path is held
+//! against all bodies, own ones and ghosts, in their motion within the tick. A path is judged by the
+//! shard that holds the sector it is in, from edge to edge: a shot that leaves our sectors is passed
+//! on, once, and no part of a path is judged twice.
+
+use crate::{
+    app::{clock::SimClock, report::Totals, suspect},
+    authority::leases::Leases,
+    bodies::{
+        body::{Body, Flight, Helm, Owned},
+        past::Past,
+        registry::Registry,
+    },
+    handoff::machine::Handoffs,
+    link::mailbox::Outbox,
+    physics::damage::{self, Impacts},
+    schedule::{SimStep, WeaponSystems},
+    weapons::{
+        field::{Field, Target},
+        shot_path,
+    },
+};
+use bevy::prelude::*;
+use sidereal_protocol::{
+    control::{GhostImpact, ImpactCause, ToServer},
+    economy::fire_interval_ticks,
+    flight::{Controls, FlightState, HullKind, MAX_SPEED},
+    precision::POSITION,
+    sector::SectorId,
+    shot::{BULLET_DAMAGE, BULLET_LIFE_TICKS, BULLET_SPEED, SHOT_REPEATS, Shot, ShotHit, ShotId},
+    tick::SimTick,
+};
+use std::collections::BTreeMap;
+
+/// Bullets.
+pub(crate) struct BulletsPlugin;
+
+impl Plugin for BulletsPlugin {
+    fn build(&self, app: &mut App) {
+        app.init_resource::<Shots>().add_systems(
+            SimStep,
+            (fire_weapons.in_set(WeaponSystems::Fire), judge_shots.in_set(WeaponSystems::JudgeShots)),
+        );
+    }
+}
+
+/// Share of a bullet's velocity that it gives to a body of mass one.
+const BULLET_PUSH: f64 = 0.01;
+
+/// Shots in flight at most. 300 ships that all hold the trigger have some 2,300; past the limit no new
+/// ones are taken, which is counted.
+pub const MAX_SHOTS_IN_FLIGHT: usize = 8192;
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct InFlight {
+    shot: Shot,
+    judged_until: f64,
+}
+
+/// Shots whose path is in this shard's sectors, and what of them is to be told.
+#[derive(Resource, Debug, Default)]
+pub struct Shots {
+    in_flight: BTreeMap<ShotId, InFlight>,
+    /// Until when the path of a shot that left us was judged, should it come back.
+    passed_on: BTreeMap<ShotId, f64>,
+    told: Vec<(SimTick, Shot)>,
+    hits: Vec<(SimTick, SectorId, ShotHit)>,
+}
+
+impl Shots {
+    /// Takes a shot that a neighbour passed on, from where its path first enters `leases`.
+    pub fn receive(&mut self, shot: Shot, leases: &Leases, now: SimTick, totals: &mut Totals) {
+        let end = shot_path::end_of_life(&shot);
+        let sane = shot.origin.is_finite()
+            && shot.velocity.is_finite()
+            && shot.velocity.abs().max_element() <= 2.0 * MAX_SPEED
+            && !shot.is_spent(now)
+            && shot.id.tick.since(now) <= SHOT_FUTURE_TICKS;
+        if !sane || self.in_flight.contains_key(&shot.id) {
+            totals.shots_refused += 1;
+            return;
+        }
+        let from = self.passed_on.get(&shot.id).copied().unwrap_or(shot.id.tick.0 as f64);
+        let entry = shot_path::legs(&shot, from, end).find(|leg| leases.holds(leg.sector));
+        if let Some(entry) = entry {
+            self.tell(shot, entry.sector, now);
+            self.launch(shot, entry.from, totals);
+        }
+    }
+
+    /// Takes a shot that was fired here: told from `now` on, judged from when it was fired.
+    pub(crate) fn fire(&mut self, shot: Shot, now: SimTick, totals: &mut Totals) {
+        self.tell(shot, shot.sector, now);
+        self.launch(shot, shot.id.tick.0 as f64, totals);
+        totals.shots += 1;
+    }
+
+    fn launch(&mut self, shot: Shot, judged_until: f64, totals: &mut Totals) {
+        if self.in_flight.len() >= MAX_SHOTS_IN_FLIGHT {
+            totals.shots_refused += 1;
+            return;
+        }
+        self.in_flight.insert(shot.id, InFlight { shot, judged_until });
+    }
+
+    /// Tells the subscribers of `sector` of the shot, if its packet can hold the origin.
+    fn tell(&mut self, shot: Shot, sector: SectorId, now: SimTick) {
+        let local = shot.origin - sector.origin();
+        let inside =
+            [local.x, local.y].into_iter().all(|along| (POSITION.unpack(POSITION.pack(along)) - along).abs() < 1.0);
+        if inside {
+            self.told.push((now, Shot { sector, ..shot }));
+        }
+    }
+
+    /// Shots to tell in `sector` at `now`.
+    pub fn told_in(&self, sector: SectorId) -> impl Iterator<Item = Shot> + '_ {
+        self.told.iter().filter(move |(_, shot)| shot.sector == sector).map(|(_, shot)| *shot)
+    }
+
+    /// Hits to tell in `sector`.
+    pub fn hits_in(&self, sector: SectorId) -> impl Iterator<Item = ShotHit> + '_ {
+        self.hits.iter().filter(move |(_, at, _)| *at == sector).map(|(_, _, hit)| *hit)
+    }
+
+    /// Sectors in which there is something to tell.
+    pub fn sectors(&self) -> impl Iterator<Item = SectorId> + '_ {
+        self.told.iter().map(|(_, shot)| shot.sector).chain(self.hits.iter().map(|(_, sector, _)| *sector))
+    }
+
+    /// How many fly here.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    fn forget_the_told(&mut self, now: SimTick) {
+        self.told.retain(|(since, _)| now.since(*since) < SHOT_REPEATS);
+        self.hits.retain(|(since, _, _)| now.since(*since) < SHOT_REPEATS);
+        self.passed_on.retain(|id, _| now.since(id.tick) <= BULLET_LIFE_TICKS);
+    }
+}
+
+/// How far ahead of this shard a neighbour's shot may be, ticks: 1 s.
+const SHOT_FUTURE_TICKS: u64 = 30;
+
+/// Fires where a trigger is held and the weapon is ready.
+pub(crate) fn fire_weapons(
+    clock: Res<SimClock>,
+    handoffs: Res<Handoffs>,
+    mut shots: ResMut<Shots>,
+    mut totals: ResMut<Totals>,
+    mut shooters: Query<(&Body, &Flight, &Helm, &mut Owned)>,
+) {
+    let now = clock.tick;
+    shots.forget_the_told(now);
+    for (body, flight, helm, mut owned) in &mut shooters {
+        let _at = suspect::at(body.id);
+        let Some(hull) = body.hull_kind else { continue };
+        if !helm.0.holds(Controls::FIRE)
+            || now < owned.weapon_ready
+            || owned.ahead.is_some()
+            || handoffs.is_leaving(body.id)
+        {
+            continue;
+        }
+        shots.fire(bullet(body, &flight.0, &mut owned, hull, now), now, &mut totals);
+    }
+}
+
+/// A bullet from the nose of a ship as it is after `tick`; its weapon is ready again later.
+fn bullet(body: &Body, state: &FlightState, owned: &mut Owned, hull: HullKind, tick: SimTick) -> Shot {
+    owned.weapon_ready = tick + fire_interval_ticks(hull, body.fitted);
+    let heading = state.heading();
+    let id = ShotId { shooter: body.net_id, tick };
+    let nose = state.position + heading * body.radius;
+    Shot::new(id, owned.sector, nose, state.velocity + heading * BULLET_SPEED)
+}
+
+/// The bullet of a tick that an adopted ship lived through on its way here, while nobody fired for it.
+pub(crate) fn fire_late(
+    body: &Body,
+    state: &FlightState,
+    owned: &mut Owned,
+    controls: Controls,
+    tick: SimTick,
+) -> Option<Shot> {
+    let hull = body.hull_kind?;
+    let fires = controls.holds(Controls::FIRE) && tick >= owned.weapon_ready;
+    fires.then(|| bullet(body, state, owned, hull, tick))
+}
+
+/// Holds the next part of every path against the bodies.
+pub(crate) fn judge_shots(
+    clock: Res<SimClock>,
+    leases: Res<Leases>,
+    registry: Res<Registry>,
+    mut shots: ResMut<Shots>,
+    mut impacts: ResMut<Impacts>,
+    mut totals: ResMut<Totals>,
+    mut outbox: ResMut<Outbox<ToServer>>,
+    bodies: Query<(&Body, &Flight, &Past, Option<&Owned>)>,
+) {
+    if shots.in_flight.is_empty() {
+        return;
+    }
+    let now = clock.tick;
+    let targets = registry.in_order().filter_map(|entity| bodies.get(entity).ok());
+    let field = Field::new(targets.map(|(body, flight, past, owned)| Target { body, flight, past, owned }), now);
+    let shooter_of = |shot: &Shot| {
+        registry.by_net(shot.id.shooter).and_then(|entity| bodies.get(entity).ok()).map(|(body, ..)| body.id)
+    };
+    let mut hits = Vec::new();
+    let mut passed = Vec::new();
+    let mut entered = Vec::new();
+    let mut over = Vec::new();
+    for (&id, flying) in &mut shots.in_flight {
+        let shot = flying.shot;
+        let end = shot_path::end_of_life(&shot);
+        let until = (now.0 as f64).min(end);
+        for leg in shot_path::legs(&shot, flying.judged_until, until) {
+            if !leases.holds(leg.sector) {
+                passed.push((leg.from, shot, leg.sector));
+                over.push(id);
+                break;
+            }
+            if leg.from > flying.judged_until {
+                entered.push((shot, leg.sector));
+            }
+            // Nobody shoots down the missile that it has just launched.
+            let shooter = shooter_of(&shot);
+            let spares = |target: &Target| {
+                target.is_passed()
+                    || target.body.net_id == shot.id.shooter
+                    || shooter.is_some_and(|shooter| target.is_missile_of(shooter))
+            };
+            if let Some((time, target)) = field.first_hit(&shot, &leg, 0.0, spares) {
+                hits.push((shot, leg.sector, shot.position_at(time), target));
+                over.push(id);
+                break;
+            }
+        }
+        flying.judged_until = flying.judged_until.max(until);
+        if until >= end {
+            over.push(id);
+        }
+    }
+    for id in over {
+        shots.in_flight.remove(&id);
+    }
+    for (shot, sector) in entered {
+        shots.tell(shot, sector, now);
+    }
+    for (time, shot, to) in passed {
+        shots.passed_on.insert(shot.id, time);
+        totals.shots_passed_on += 1;
+        outbox.push(ToServer::Shot { shot, to });
+    }
+    for (shot, sector, position, target) in hits {
+        shots.hits.push((now, sector, ShotHit { id: shot.id, target: target.body.net_id, position }));
+        let impact = GhostImpact {
+            target: target.body.id,
+            source: shooter_of(&shot),
+            cause: ImpactCause::Bullet(shot.id),
+            impulse: shot.velocity * BULLET_PUSH,
+            damage: BULLET_DAMAGE,
+            tick: now,
+        };
+        damage::hit(impact, target.owned.is_some(), &mut impacts, &mut totals, &mut outbox);
+    }
+}

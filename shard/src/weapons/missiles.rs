@@ -1,0 +1,304 @@
+//! Missiles: launched at what is ahead, they steer to it, and end where they meet something.
+//!
+//! Runs in the shard. A missile is an entity: it has a record, crosses borders by the ordinary handoff, and
+//! goes on after the same target there, which is an own body or a ghost. It flies by the flight model like
+//! a ship, with its own mind at the helm, and has no part in collisions: each tick its way is held against
+//! the bodies in theirs, like a shot's. Only its authority judges it, and not while it is leaving: the next
+//! owner takes its way up from where this one left off.
+
+use crate::{
+    app::{clock::SimClock, report::Totals, suspect},
+    authority::leases::{NetIds, Welcomed},
+    bodies::{
+        body::{Body, Flight, Helm, Owned},
+        past::Past,
+        registry::Registry,
+        spawn,
+    },
+    economy::spawner,
+    flight::drones::turn_to,
+    handoff::machine::Handoffs,
+    link::mailbox::Outbox,
+    physics::damage::{self, Impacts},
+    schedule::{HelmSystems, SimStep, WeaponSystems},
+    weapons::{
+        field::{Field, Target},
+        shot_path::Leg,
+    },
+};
+use bevy::prelude::*;
+use rand_pcg::Pcg64Mcg;
+use sidereal_protocol::{
+    DVec2,
+    control::{GhostImpact, ImpactCause, ToServer},
+    economy::launcher_interval_ticks,
+    flight::{self, Controls, FlightState, HullKind, HullSpec, wrap_angle},
+    ids::{EntityId, NetId},
+    record::{EntityKind, EntityRecord, Warhead},
+    sector::SectorId,
+    shot::{MISSILE_CONE, MISSILE_DAMAGE, MISSILE_LIFE_TICKS, MISSILE_SIGHT, Shot, ShotId},
+    tick::{SimTick, TICK_SECONDS},
+};
+
+/// Missiles.
+pub(crate) struct MissilesPlugin;
+
+impl Plugin for MissilesPlugin {
+    fn build(&self, app: &mut App) {
+        app.add_systems(
+            SimStep,
+            (
+                steer_missiles.in_set(HelmSystems::Missiles),
+                launch_missiles.in_set(WeaponSystems::Launch),
+                judge_missiles.in_set(WeaponSystems::JudgeMissiles),
+            ),
+        );
+    }
+}
+
+/// How fast a missile leaves its ship, units/s.
+const LAUNCH_SPEED: f64 = 100.0;
+
+/// Share of a missile's velocity that it gives to a body of mass one.
+const MISSILE_PUSH: f64 = 0.1;
+
+/// How much faster than the line of sight a missile turns its course: between 3 and 5 as usual. Higher
+/// values waste the engine on every turn of the target.
+const NAVIGATION: f64 = 3.5;
+
+/// The closing speed that is counted on at the least, units/s: a slow missile has yet to get going.
+const LEAST_CLOSING: f64 = 150.0;
+
+/// Share of the engine that pushes sideways at most.
+const MOST_SIDEWAYS: f64 = 0.95;
+
+/// How much of its way a missile makes up for at most, ticks: as long as a handoff may take. A record that
+/// is older is of one that was adrift.
+const MAX_UNJUDGED_TICKS: u64 = 30;
+
+/// Launches where a pilot wants it, the launcher is ready.
+pub(crate) fn launch_missiles(
+    clock: Res<SimClock>,
+    welcomed: Option<Res<Welcomed>>,
+    handoffs: Res<Handoffs>,
+    mut net_ids: ResMut<NetIds>,
+    mut registry: ResMut<Registry>,
+    mut totals: ResMut<Totals>,
+    mut outbox: ResMut<Outbox<ToServer>>,
+    mut shooters: Query<(&Body, &Flight, &Helm, &mut Owned)>,
+    bodies: Query<(&Body, &Flight)>,
+    mut commands: Commands,
+) {
+    let now = clock.tick;
+    let Some(welcomed) = welcomed else { return };
+    let order: Vec<Entity> = registry.in_order().collect();
+    for &entity in &order {
+        let Ok((shooter, flight, helm, mut owned)) = shooters.get_mut(entity) else { continue };
+        let _at = suspect::at(shooter.id);
+        if !helm.0.holds(Controls::LAUNCH)
+            || !shooter.is_ship()
+            || now < owned.launcher_ready
+            || owned.ahead.is_some()
+            || handoffs.is_leaving(shooter.id)
+        {
+            continue;
+        }
+        let Some(net_id) = net_ids.take() else { continue };
+        owned.launcher_ready = now + launcher_interval_ticks(shooter.fitted);
+        let others = order.iter().filter_map(|&entity| bodies.get(entity).ok());
+        let target = find_target(shooter.id, &flight.0, others);
+        let warhead = Warhead { shooter: shooter.id, target, expires: now + MISSILE_LIFE_TICKS };
+        let seed = spawner::mixed(welcomed.id_seed, u64::from(shooter.net_id.0), now, 1);
+        let id = spawner::new_id(now, &mut Pcg64Mcg::new(seed));
+        let record = missile(id, net_id, warhead, &flight.0, shooter.radius, owned.sector, now);
+        let (body, owned, flight) = spawn::own_body(&record);
+        let mut spawned = commands.spawn_empty();
+        spawn::insert_owned(&mut spawned, body, owned, flight, Past::default());
+        registry.insert(id, net_id, spawned.id());
+        totals.missiles += 1;
+        outbox.push(ToServer::Record(Box::new(record)));
+    }
+}
+
+/// Whom a missile of `shooter` goes after: who is nearest to its heading, of those at hand. In the order of
+/// `others` at the same angle.
+fn find_target<'a>(
+    shooter: EntityId,
+    state: &FlightState,
+    others: impl Iterator<Item = (&'a Body, &'a Flight)>,
+) -> Option<EntityId> {
+    others
+        .filter(|(body, _)| matches!(body.kind, EntityKind::Ship | EntityKind::Drone) && body.id != shooter)
+        .filter_map(|(body, flight)| {
+            let towards = flight.0.position - state.position;
+            let off = wrap_angle(towards.to_angle() - state.angle).abs();
+            (towards.length() <= MISSILE_SIGHT && off <= MISSILE_CONE).then_some((off, body.id))
+        })
+        .min_by(|one, other| one.0.total_cmp(&other.0))
+        .map(|(_, id)| id)
+}
+
+fn missile(
+    id: EntityId,
+    net_id: NetId,
+    warhead: Warhead,
+    ship: &FlightState,
+    ship_radius: f64,
+    sector: SectorId,
+    now: SimTick,
+) -> EntityRecord {
+    let spec = HullKind::Missile.spec();
+    let heading = ship.heading();
+    let position = ship.position + heading * (ship_radius + spec.radius);
+    EntityRecord {
+        net_id,
+        hull_kind: Some(HullKind::Missile),
+        epoch: 1,
+        version: 1,
+        sector,
+        state: FlightState {
+            position,
+            velocity: ship.velocity + heading * LAUNCH_SPEED,
+            angle: ship.angle,
+            angular_velocity: 0.0,
+        },
+        radius: spec.radius,
+        hull: spec.hull,
+        hull_max: spec.hull,
+        weapon_ready: now,
+        settled_at: now,
+        warhead: Some(warhead),
+        ..EntityRecord::at_rest(id, EntityKind::Missile, position, now)
+    }
+}
+
+/// Lets every own missile decide where to fly.
+pub(crate) fn steer_missiles(
+    registry: Res<Registry>,
+    seen: Query<&Flight>,
+    mut missiles: Query<(&Body, &Flight, &Owned, &mut Helm)>,
+) {
+    for (body, flight, owned, mut helm) in &mut missiles {
+        let _at = suspect::at(body.id);
+        let (Some(warhead), Some(spec)) = (owned.warhead, body.spec()) else { continue };
+        let target = warhead.target.and_then(|id| registry.get(id)).and_then(|entity| seen.get(entity).ok());
+        helm.0 = guide(&flight.0, &spec, target.map(|target| &target.0));
+    }
+}
+
+/// Flies a missile that came by a handoff from `since`, the tick of its record, to `now`, as it was steered
+/// on its way here: to where its target was then.
+pub(crate) fn catch_up(world: &World, body: &Body, owned: &Owned, flight: &mut Flight, since: SimTick, now: SimTick) {
+    let Some(spec) = body.spec() else { return };
+    let target = owned.warhead.and_then(|warhead| warhead.target).and_then(|id| world.resource::<Registry>().get(id));
+    let target = target.and_then(|entity| world.get::<Flight>(entity)).map(|flight| flight.0);
+    for tick in since.0..now.0 {
+        let then = target.map(|target| target.coast((now.0 - tick) as f64 * -TICK_SECONDS));
+        flight.0 = flight::step(&flight.0, guide(&flight.0, &spec, then.as_ref()), &spec);
+    }
+}
+
+/// The controls of a missile: proportional navigation. It turns its course with the line of sight, and
+/// faster than that line turns, so that the target stands still in its view and only grows. Without a
+/// target it flies straight on.
+fn guide(state: &FlightState, spec: &HullSpec, target: Option<&FlightState>) -> Controls {
+    let ahead = Controls { thrust: 127, turn: 0, buttons: 0 };
+    let Some(target) = target else { return ahead };
+    let to = target.position - state.position;
+    let distance = to.length().max(1.0);
+    let sight = to.normalize_or(state.heading());
+    let relative = target.velocity - state.velocity;
+    let closing = (-relative.dot(sight)).max(LEAST_CLOSING);
+    let sight_turn = sight.perp_dot(relative) / distance;
+    // The engine is all there is to push sideways with: what is left of it pushes ahead.
+    let most = spec.acceleration * MOST_SIDEWAYS;
+    let sideways = (NAVIGATION * closing * sight_turn).clamp(-most, most);
+    let along = (spec.acceleration.powi(2) - sideways.powi(2)).sqrt();
+    let push = sight * along + sight.perp() * sideways;
+    let (turn, _) = turn_to(state, spec, state.position + push);
+    Controls { turn, ..ahead }
+}
+
+/// Holds every missile's way since it was last judged against the bodies, and ends those whose time is over.
+pub(crate) fn judge_missiles(
+    clock: Res<SimClock>,
+    registry: Res<Registry>,
+    handoffs: Res<Handoffs>,
+    mut impacts: ResMut<Impacts>,
+    mut totals: ResMut<Totals>,
+    mut outbox: ResMut<Outbox<ToServer>>,
+    mut bodies: ParamSet<(Query<(&Body, &Flight, &Past, Option<&Owned>)>, Query<&mut Owned>)>,
+) {
+    let now = clock.tick;
+    let mut judged = Vec::new();
+    {
+        let bodies = bodies.p0();
+        let missiles: Vec<(Entity, &Body, &Flight, &Owned, Warhead)> = registry
+            .in_order()
+            .filter_map(|entity| {
+                let (body, flight, _, owned) = bodies.get(entity).ok()?;
+                let owned = owned?;
+                Some((entity, body, flight, owned, owned.warhead?))
+            })
+            .filter(|(_, body, ..)| !handoffs.is_leaving(body.id))
+            .collect();
+        if missiles.is_empty() {
+            return;
+        }
+        let targets = registry.in_order().filter_map(|entity| bodies.get(entity).ok());
+        let field = Field::new(targets.map(|(body, flight, past, owned)| Target { body, flight, past, owned }), now);
+        for (entity, body, flight, owned, warhead) in missiles {
+            let _at = suspect::at(body.id);
+            let (leg, way) = unjudged(body.net_id, &flight.0, owned, now);
+            judged.push((entity, flight.0.position));
+            let spares =
+                |target: &Target| target.is_passed() || target.is_missile() || target.body.id == warhead.shooter;
+            let hit = leg.and_then(|leg| field.first_hit(&way, &leg, body.radius, spares));
+            if let Some((_, target)) = hit {
+                let impact = GhostImpact {
+                    target: target.body.id,
+                    source: Some(warhead.shooter),
+                    cause: ImpactCause::Missile(body.id),
+                    impulse: flight.0.velocity * MISSILE_PUSH,
+                    damage: MISSILE_DAMAGE,
+                    tick: now,
+                };
+                damage::hit(impact, target.owned.is_some(), &mut impacts, &mut totals, &mut outbox);
+            }
+            if hit.is_some() || now >= warhead.expires {
+                impacts.push(end(body, now));
+            }
+        }
+    }
+    let mut missiles = bodies.p1();
+    for (entity, position) in judged {
+        if let Ok(mut owned) = missiles.get_mut(entity) {
+            owned.bypass_change_detection().judged = Some((now, position));
+        }
+    }
+}
+
+/// The end of a missile: an impact on itself that leaves nothing of it.
+fn end(body: &Body, now: SimTick) -> GhostImpact {
+    let cause = ImpactCause::Missile(body.id);
+    GhostImpact { target: body.id, source: None, cause, impulse: DVec2::ZERO, damage: body.hull, tick: now }
+}
+
+/// The part of a missile's way that is to be judged, as a straight line; `None` when all of it was.
+fn unjudged(net_id: NetId, state: &FlightState, owned: &Owned, now: SimTick) -> (Option<Leg>, Shot) {
+    let id = ShotId { shooter: net_id, tick: now };
+    let mut way = Shot { id, sector: owned.sector, origin: state.position, velocity: state.velocity };
+    let Some((since, from)) = owned.judged else { return (None, way) };
+    let ticks = now.since(since);
+    if ticks == 0 {
+        return (None, way);
+    }
+    let mut ticks = ticks;
+    if ticks > 1 && ticks <= MAX_UNJUDGED_TICKS {
+        way.velocity = (state.position - from) / (ticks as f64 * TICK_SECONDS);
+    } else {
+        // Where it was a tick ago: a missile moves by its velocity, after it has changed.
+        ticks = 1;
+    }
+    (Some(Leg { sector: owned.sector, from: (now.0 - ticks) as f64, to: now.0 as f64 }), way)
+}

@@ -1,0 +1,7 @@
+//! Weapons, one in each file, and the geometry of what they fire.
+
+pub mod beams;
+pub mod bullets;
+pub(crate) mod field;
+pub(crate) mod missiles;
+pub(crate) mod shot_path;
