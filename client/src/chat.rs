@@ -6,8 +6,10 @@
 use crate::{
     clock::ClientClock,
     deals::take_out,
-    news::{self, News},
-    session::{Session, SessionState},
+    session::{
+        link::{Session, SessionState},
+        news::{self, News},
+    },
 };
 use bevy::{
     app::App,

@@ -9,7 +9,7 @@ use crate::{
     mining,
     piloting::Piloting,
     roster::{Member, Roster},
-    session::{Session, SessionState},
+    session::link::{Session, SessionState},
     shots::ShotBook,
     stats::PlayStats,
     view::{BeamShown, Dock, HitEffect, LinkQuality, MiningTarget, Other, OwnShip, WorldView},

@@ -8,9 +8,11 @@ use crate::{
     arms::Arms,
     clock::ClientClock,
     deals::DealBook,
-    news::{self, News},
     piloting::{Mooring, Piloting},
-    session::{Session, SessionState},
+    session::{
+        link::{Session, SessionState},
+        news::{self, News},
+    },
     view::{NoticeKind, PurseShown, TradeOffer, WorldView},
 };
 use bevy::{

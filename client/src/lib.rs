@@ -37,7 +37,6 @@ pub mod deals;
 pub mod inputs;
 pub mod interpolation;
 pub mod mining;
-pub mod news;
 pub mod piloting;
 pub mod player;
 pub mod prediction;
@@ -55,6 +54,8 @@ pub mod take_in;
 pub mod view;
 #[cfg(feature = "window")]
 pub mod window;
+
+pub use session::news;
 
 use bevy::{
     app::{App, Plugin},
@@ -96,11 +97,11 @@ impl Plugin for ClientPlugin {
             .expect("nothing panics while it holds the lock")
             .take()
             .expect("Bevy builds a plugin once");
-        app.add_plugins(naia_bevy_client::DefaultPlugin::new(session::naia_config(), schema::protocol()));
+        app.add_plugins(naia_bevy_client::DefaultPlugin::new(session::link::naia_config(), schema::protocol()));
         app.init_resource::<FrameDelta>()
             .init_resource::<controls::PilotIntent>()
             .init_resource::<pump::PacketValve>()
-            .add_message::<news::News>()
+            .add_message::<session::news::News>()
             .init_resource::<clock::ClientClock>()
             .init_resource::<view::WorldView>()
             .init_resource::<stats::PlayStats>()

@@ -12,7 +12,7 @@ use crate::{
     interpolation::Interpolation,
     prediction::{Outcome, Prediction},
     roster::Roster,
-    session::Session,
+    session::link::Session,
     shots::ShotBook,
     stats::PlayStats,
 };

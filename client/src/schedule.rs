@@ -3,7 +3,11 @@
 //! naia's own sets stand between these; those that receive find nothing left to do, those that send come
 //! before the flush.
 
-use crate::{chat, compose, dealing, news, piloting, pump, roster, session, take_in};
+use crate::{
+    chat, compose, dealing, piloting, pump, roster,
+    session::{flow, news},
+    take_in,
+};
 use bevy::{
     app::{App, Startup, Update},
     prelude::{IntoScheduleConfigs, SystemSet},
@@ -41,26 +45,26 @@ pub(crate) fn configure(app: &mut App) {
             ClientSystems::Compose.after(ClientSystems::Flush),
         ),
     );
-    app.add_systems(Startup, session::start_connecting).add_systems(
+    app.add_systems(Startup, flow::start_connecting).add_systems(
         Update,
         (
             (take_in::pass_time, take_in::take_in_lane).chain().in_set(ClientSystems::TakeIn),
             (pump::pump_packets, news::receive_news).chain().in_set(ClientSystems::Pump),
             piloting::pilot_ticks.in_set(ClientSystems::Pilot),
             (
-                session::follow_messages,
+                flow::follow_messages,
                 dealing::follow_purse,
                 roster::follow_roster,
                 roster::end_missiles,
                 roster::sweep_orphans,
-                session::ask_for_ship,
+                flow::ask_for_ship,
                 dealing::deal,
                 chat::talk,
-                session::follow_link,
+                flow::follow_link,
             )
                 .chain()
                 .in_set(ClientSystems::Follow),
-            session::flush.in_set(ClientSystems::Flush),
+            flow::flush.in_set(ClientSystems::Flush),
             compose::compose_view.in_set(ClientSystems::Compose),
         ),
     );

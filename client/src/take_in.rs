@@ -10,7 +10,7 @@ use crate::{
     clock::ClientClock,
     interpolation::{Heard, Interpolation},
     piloting::Piloting,
-    session::Session,
+    session::link::Session,
     shots::ShotBook,
     stats::PlayStats,
 };

@@ -26,7 +26,7 @@ use sidereal_client::{
         BLAST_SECONDS, BeamShown, BlastEffect, Dock, HIT_SECONDS, HitEffect, Kill, LinkQuality, MiningTarget, Notice,
         NoticeKind, Other, OwnShip, Part, PurseShown, ShotInFlight, TradeOffer, WorldView,
     },
-    window::{Polish, Settings, WindowPlugin, default_plugins},
+    window::{Quality, Settings, WindowPlugin, default_plugins},
 };
 use sidereal_protocol::{
     chat::Scope,
@@ -142,10 +142,10 @@ fn main() -> AppExit {
             screenshot_after_s: options.after,
             scale: options.scale,
             grid: options.grid,
-            polish: match (options.full, options.bare) {
-                (true, _) => Polish::Full,
-                (_, true) => Polish::Bare,
-                _ => Polish::Adapter,
+            quality: match (options.full, options.bare) {
+                (true, _) => Quality::Full,
+                (_, true) => Quality::Bare,
+                _ => Quality::Adapter,
             },
             ..default()
         },

@@ -1,24 +1,23 @@
 //! Which key or mouse button does what: up to two for each thing that hands do, and each for one thing only.
 
-use crate::window::touch::Fingers;
-use bevy::{ecs::system::SystemParam, prelude::*};
+use bevy::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Keys for one action at most.
-pub(in super::super) const SLOTS: usize = 2;
+pub(crate) const SLOTS: usize = 2;
 
 macro_rules! actions {
     ($($name:ident, $id:literal, $says:literal, $first:expr, $second:expr;)*) => {
         /// A thing that hands do.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub(in super::super) enum Action {
+        pub(crate) enum Action {
             $(#[doc = $says] $name,)*
         }
 
         impl Action {
             /// All of them, as they are listed.
-            pub(in super::super) const ALL: &[Self] = &[$(Self::$name,)*];
+            pub(crate) const ALL: &[Self] = &[$(Self::$name,)*];
 
             /// As it is kept.
             const fn id(self) -> &'static str {
@@ -26,7 +25,7 @@ macro_rules! actions {
             }
 
             /// As players read it.
-            pub(in super::super) const fn says(self) -> &'static str {
+            pub(crate) const fn says(self) -> &'static str {
                 match self { $(Self::$name => $says,)* }
             }
 
@@ -68,12 +67,12 @@ actions! {
 
 impl Action {
     /// How many there are.
-    pub(in super::super) const COUNT: usize = Self::ALL.len();
+    pub(crate) const COUNT: usize = Self::ALL.len();
 }
 
 /// What a hand presses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in super::super) enum Trigger {
+pub(crate) enum Trigger {
     /// A key, by its place on the keyboard.
     Key(KeyCode),
     /// A button of the mouse.
@@ -106,7 +105,7 @@ const KEYS: &[(KeyCode, &str)] = keys![
 
 impl Trigger {
     /// The key `code`, if it can be bound.
-    pub(in super::super) fn of_key(code: KeyCode) -> Option<Self> {
+    pub(crate) fn of_key(code: KeyCode) -> Option<Self> {
         KEYS.iter().any(|(known, _)| *known == code).then_some(Self::Key(code))
     }
 
@@ -124,7 +123,7 @@ impl Trigger {
     }
 
     /// As players read it.
-    pub(in super::super) fn says(self) -> String {
+    pub(crate) fn says(self) -> String {
         if let Self::Mouse(button) = self {
             return MOUSE.iter().find(|(known, ..)| *known == button).map_or("mouse", |(.., says)| *says).to_owned();
         }
@@ -151,7 +150,7 @@ impl Trigger {
 /// What does what.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "BTreeMap<String, Vec<String>>", into = "BTreeMap<String, Vec<String>>")]
-pub(in super::super) struct Bindings([[Option<Trigger>; SLOTS]; Action::COUNT]);
+pub(crate) struct Bindings([[Option<Trigger>; SLOTS]; Action::COUNT]);
 
 impl Default for Bindings {
     fn default() -> Self {
@@ -201,18 +200,18 @@ impl TryFrom<BTreeMap<String, Vec<String>>> for Bindings {
 
 impl Bindings {
     /// What does `action`.
-    pub(in super::super) fn of(&self, action: Action) -> [Option<Trigger>; SLOTS] {
+    pub(crate) fn of(&self, action: Action) -> [Option<Trigger>; SLOTS] {
         self.0[action as usize]
     }
 
     /// What `trigger` does.
-    pub(in super::super) fn user_of(&self, trigger: Trigger) -> Option<Action> {
+    pub(crate) fn user_of(&self, trigger: Trigger) -> Option<Action> {
         Action::ALL.iter().copied().find(|action| self.of(*action).contains(&Some(trigger)))
     }
 
     /// Lets `trigger` do `action`, in place of what was in `slot`. It is taken away from what it did before: given, if
     /// that was another action.
-    pub(in super::super) fn bind(&mut self, action: Action, slot: usize, trigger: Trigger) -> Option<Action> {
+    pub(crate) fn bind(&mut self, action: Action, slot: usize, trigger: Trigger) -> Option<Action> {
         let before = self.user_of(trigger);
         for known in self.0.iter_mut().flatten().filter(|known| **known == Some(trigger)) {
             *known = None;
@@ -222,62 +221,19 @@ impl Bindings {
     }
 
     /// Empties `slot` of `action`.
-    pub(in super::super) fn clear(&mut self, action: Action, slot: usize) {
+    pub(crate) fn clear(&mut self, action: Action, slot: usize) {
         self.0[action as usize][slot.min(SLOTS - 1)] = None;
     }
 
     /// As players read what does `action`.
-    pub(in super::super) fn says(&self, action: Action) -> String {
+    pub(crate) fn says(&self, action: Action) -> String {
         let triggers: Vec<_> = self.of(action).into_iter().flatten().map(Trigger::says).collect();
         if triggers.is_empty() { "no key".to_owned() } else { triggers.join(" / ") }
     }
 
     /// The first of them, for a prompt.
-    pub(in super::super) fn first(&self, action: Action) -> String {
+    pub(crate) fn first(&self, action: Action) -> String {
         self.of(action).into_iter().flatten().next().map_or_else(|| "no key".to_owned(), Trigger::says)
-    }
-}
-
-/// What hands are on.
-#[derive(SystemParam)]
-pub(in super::super) struct Devices<'w> {
-    pub(in super::super) keys: Res<'w, ButtonInput<KeyCode>>,
-    pub(in super::super) mouse: Res<'w, ButtonInput<MouseButton>>,
-    pub(in super::super) fingers: Res<'w, Fingers>,
-}
-
-impl Devices<'_> {
-    /// The devices through `bindings`; keys that are `taken` belong to something else now.
-    pub(in super::super) fn hands<'a>(&'a self, bindings: &'a Bindings, taken: &'a [KeyCode]) -> Hands<'a> {
-        Hands { devices: self, bindings, taken }
-    }
-}
-
-/// The devices, read through the bindings.
-pub(in super::super) struct Hands<'a> {
-    devices: &'a Devices<'a>,
-    bindings: &'a Bindings,
-    taken: &'a [KeyCode],
-}
-
-impl Hands<'_> {
-    /// Whether `action` is being done.
-    pub(in super::super) fn does(&self, action: Action) -> bool {
-        let Devices { keys, mouse, fingers } = self.devices;
-        fingers.does(action) || self.any(action, |code| keys.pressed(code), |button| mouse.pressed(button))
-    }
-
-    /// Whether `action` began in this frame.
-    pub(in super::super) fn begins(&self, action: Action) -> bool {
-        let Devices { keys, mouse, fingers } = self.devices;
-        fingers.begins(action) || self.any(action, |code| keys.just_pressed(code), |button| mouse.just_pressed(button))
-    }
-
-    fn any(&self, action: Action, key: impl Fn(KeyCode) -> bool, mouse: impl Fn(MouseButton) -> bool) -> bool {
-        self.bindings.of(action).into_iter().flatten().any(|trigger| match trigger {
-            Trigger::Key(code) => !self.taken.contains(&code) && key(code),
-            Trigger::Mouse(button) => mouse(button),
-        })
     }
 }
 

@@ -1,26 +1,26 @@
 //! The player's habits: keys, colours, motion, sizes. Kept from one start to the next.
 //!
 //! Owns [`Settings`], which the rest of the window reads; where they are kept is in `store`, the keys are in
-//! `bindings`, and the panel that changes them is in `menu`. What cannot be read is put aside rather than written over.
+//! `bindings`; the panel that changes them is in `ui/settings_menu`. What cannot be read is put aside rather than written over.
 
-pub(super) mod bindings;
-pub(super) mod menu;
-mod store;
+pub(crate) mod bindings;
+pub(crate) mod quality;
+pub(crate) mod scheme;
+pub(crate) mod store;
 
-use super::{
-    palette::{Palette, Scheme},
-    polish::Polish,
-};
 use bevy::{app::AppExit, prelude::*, window::PrimaryWindow};
 use bindings::Bindings;
+use quality::Quality;
+use scheme::Scheme;
 use serde::{Deserialize, Serialize};
-pub use store::Place;
-use store::Store;
+use store::{Place, Store};
 
+/// The window as it opens at first, logical pixels.
+pub(crate) const START_SIZE: [u32; 2] = [1280, 720];
 /// The version of what is kept. It rises when an older reader would get it wrong.
 const VERSION: u32 = 1;
 /// Sizes of text and panels that can be chosen, relative to what fits the window by itself.
-pub(super) const UI_SCALES: [f32; 6] = [0.8, 1.0, 1.2, 1.4, 1.7, 2.0];
+pub(crate) const UI_SCALES: [f32; 6] = [0.8, 1.0, 1.2, 1.4, 1.7, 2.0];
 /// Settings that did not change for so long are written, seconds: a window that is being resized changes all the time.
 const SETTLE_S: f64 = 1.0;
 /// How long it is told that the settings could not be read or kept, seconds.
@@ -34,21 +34,22 @@ const SIDES: std::ops::RangeInclusive<u32> = 320..=16_384;
 pub struct Settings {
     version: u32,
     /// What does what.
-    pub(super) keys: Bindings,
+    pub(crate) keys: Bindings,
     /// The colours.
-    pub(super) colors: Scheme,
+    pub(crate) colors: Scheme,
     /// No shaking, no flashes, nothing that sways.
     pub reduced_motion: bool,
     /// Size of text and panels, relative to what fits the window by itself: one of [`UI_SCALES`].
-    pub(super) ui_scale: f32,
+    pub(crate) ui_scale: f32,
     /// Names are shown over ships and stations.
-    pub(super) names: bool,
+    pub(crate) names: bool,
     /// Hull bars are shown over ships.
-    pub(super) hull_bars: bool,
+    pub(crate) hull_bars: bool,
     /// How the picture is drawn.
-    pub(super) polish: Polish,
+    #[serde(rename = "polish")]
+    pub(crate) quality: Quality,
     /// The window's size, logical pixels; `None` before it was changed.
-    pub(super) window: Option<[u32; 2]>,
+    pub(crate) window: Option<[u32; 2]>,
 }
 
 impl Default for Settings {
@@ -61,7 +62,7 @@ impl Default for Settings {
             ui_scale: 1.0,
             names: true,
             hull_bars: true,
-            polish: Polish::Adapter,
+            quality: Quality::Adapter,
             window: None,
         }
     }
@@ -105,7 +106,7 @@ impl Settings {
 
 /// Something to tell about the settings, until then, seconds of the window's time.
 #[derive(Resource, Debug, Default)]
-pub(super) struct Note {
+pub(crate) struct Note {
     text: String,
     until_s: f64,
 }
@@ -116,7 +117,7 @@ impl Note {
     }
 
     /// What there is to tell, if anything.
-    pub(super) fn text(&self, now_s: f64) -> Option<&str> {
+    pub(crate) fn text(&self, now_s: f64) -> Option<&str> {
         (now_s < self.until_s && !self.text.is_empty()).then_some(self.text.as_str())
     }
 }
@@ -156,23 +157,28 @@ fn fetch(store: &mut Store) -> (Settings, Option<String>) {
     (Settings::default(), Some(told))
 }
 
-/// Reads the settings from `place`, lets the window follow them, and keeps them.
-pub(super) fn add(app: &mut App, place: Place) {
-    let mut store = Store::new(place);
-    let (settings, told) = fetch(&mut store);
-    let mut note = Note::default();
-    if let Some(told) = told {
-        tracing::warn!("{told}");
-        note.tell(told, 0.0);
+/// Reads the settings from `place`, and keeps them there.
+pub(crate) struct SettingsPlugin {
+    /// Where they are kept.
+    pub(crate) place: Place,
+}
+
+impl Plugin for SettingsPlugin {
+    fn build(&self, app: &mut App) {
+        let mut store = Store::new(self.place.clone());
+        let (settings, told) = fetch(&mut store);
+        let mut note = Note::default();
+        if let Some(told) = told {
+            tracing::warn!("{told}");
+            note.tell(told, 0.0);
+        }
+        let (kept, last) = (settings.clone(), settings.clone());
+        app.insert_resource(Keeper { store, kept, last, since_s: 0.0 })
+            .insert_resource(settings)
+            .insert_resource(note)
+            .add_systems(Startup, restore_window)
+            .add_systems(Last, (note_window, keep_settings).chain());
     }
-    let (kept, last) = (settings.clone(), settings.clone());
-    app.insert_resource(Keeper { store, kept, last, since_s: 0.0 })
-        .insert_resource(settings)
-        .insert_resource(note)
-        .init_resource::<menu::Menu>()
-        .add_systems(Startup, (restore_window, menu::spawn_menu))
-        .add_systems(PreUpdate, apply_settings.before(super::WindowSystems::Hands))
-        .add_systems(Last, (note_window, keep_settings).chain());
 }
 
 /// Gives the window the size that it had.
@@ -193,17 +199,10 @@ fn note_window(windows: Query<&Window, (With<PrimaryWindow>, Changed<Window>)>, 
     }
     if let Ok(window) = windows.single() {
         let sides = [window.width().round() as u32, window.height().round() as u32];
-        let before = settings.window.unwrap_or(super::START_SIZE);
+        let before = settings.window.unwrap_or(START_SIZE);
         if sides.iter().all(|side| SIDES.contains(side)) && before != sides {
             settings.window = Some(sides);
         }
-    }
-}
-
-/// Hands on what was chosen.
-fn apply_settings(settings: Res<Settings>, mut palette: ResMut<Palette>) {
-    if settings.is_changed() {
-        palette.set_if_neq(Palette::of(settings.colors));
     }
 }
 

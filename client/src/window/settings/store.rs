@@ -14,7 +14,7 @@ pub enum Place {
 }
 
 #[cfg(not(target_arch = "wasm32"))]
-pub(super) use file::Store;
+pub(crate) use file::Store;
 
 #[cfg(not(target_arch = "wasm32"))]
 mod file {
@@ -30,13 +30,13 @@ mod file {
 
     /// A file, or nothing.
     #[derive(Debug)]
-    pub(in super::super) struct Store {
+    pub(crate) struct Store {
         path: Option<PathBuf>,
         is_frozen: bool,
     }
 
     impl Store {
-        pub(in super::super) fn new(place: Place) -> Self {
+        pub(crate) fn new(place: Place) -> Self {
             let path = match place {
                 Place::Nowhere => None,
                 Place::Usual => usual_path(|name| std::env::var_os(name).filter(|value| !value.is_empty())),
@@ -46,7 +46,7 @@ mod file {
         }
 
         /// What is kept; `None` where nothing is.
-        pub(in super::super) fn read(&self) -> Result<Option<String>, String> {
+        pub(crate) fn read(&self) -> Result<Option<String>, String> {
             let Some(path) = &self.path else { return Ok(None) };
             match fs::read(path) {
                 // What is no UTF-8 is no settings: its reader says so.
@@ -57,7 +57,7 @@ mod file {
         }
 
         /// Keeps `text` instead of what was there.
-        pub(in super::super) fn write(&self, text: &str) -> Result<(), String> {
+        pub(crate) fn write(&self, text: &str) -> Result<(), String> {
             let Some(path) = self.path.as_ref().filter(|_| !self.is_frozen) else { return Ok(()) };
             let part = with_ending(path, &format!(".part-{}", std::process::id()));
             let folder = path.parent().unwrap_or(Path::new(""));
@@ -70,7 +70,7 @@ mod file {
         }
 
         /// Moves what is there out of the way; gives where to.
-        pub(in super::super) fn put_aside(&self, _text: &str) -> Result<String, String> {
+        pub(crate) fn put_aside(&self, _text: &str) -> Result<String, String> {
             let Some(path) = &self.path else { return Err("there is none".to_owned()) };
             let free = (1..=MAX_ASIDE)
                 .map(|number| with_ending(path, &format!(".aside-{number}")))
@@ -81,7 +81,7 @@ mod file {
         }
 
         /// Nothing is written any more.
-        pub(in super::super) fn freeze(&mut self) {
+        pub(crate) fn freeze(&mut self) {
             self.is_frozen = true;
         }
     }
@@ -124,7 +124,7 @@ mod file {
 }
 
 #[cfg(target_arch = "wasm32")]
-pub(super) use browser::Store;
+pub(crate) use browser::Store;
 
 #[cfg(target_arch = "wasm32")]
 mod browser {
@@ -137,7 +137,7 @@ mod browser {
     const MAX_ASIDE: u32 = 9;
 
     /// The browser's local storage, or nothing.
-    pub(in super::super) struct Store {
+    pub(crate) struct Store {
         is_kept: bool,
     }
 
@@ -148,25 +148,25 @@ mod browser {
     }
 
     impl Store {
-        pub(in super::super) fn new(place: Place) -> Self {
+        pub(crate) fn new(place: Place) -> Self {
             Self { is_kept: place == Place::Usual }
         }
 
-        pub(in super::super) fn read(&self) -> Result<Option<String>, String> {
+        pub(crate) fn read(&self) -> Result<Option<String>, String> {
             if !self.is_kept {
                 return Ok(None);
             }
             storage()?.get_item(KEY).map_err(|error| format!("{error:?}"))
         }
 
-        pub(in super::super) fn write(&self, text: &str) -> Result<(), String> {
+        pub(crate) fn write(&self, text: &str) -> Result<(), String> {
             if !self.is_kept {
                 return Ok(());
             }
             storage()?.set_item(KEY, text).map_err(|error| format!("{error:?}"))
         }
 
-        pub(in super::super) fn put_aside(&self, text: &str) -> Result<String, String> {
+        pub(crate) fn put_aside(&self, text: &str) -> Result<String, String> {
             let storage = storage()?;
             let key = (1..=MAX_ASIDE)
                 .map(|number| format!("{ASIDE_KEY}-{number}"))
@@ -177,7 +177,7 @@ mod browser {
             Ok(format!("{key} in the browser's storage"))
         }
 
-        pub(in super::super) fn freeze(&mut self) {
+        pub(crate) fn freeze(&mut self) {
             self.is_kept = false;
         }
     }

@@ -1,0 +1,108 @@
+//! The order in which the window does its part of a frame.
+//!
+//! Holds the sets and their order, nothing else: each capability's plugin puts its systems into them.
+
+use bevy::{input::InputSystems, prelude::*, ui::UiSystems};
+
+/// The steps of the window's part of a frame, in their order.
+#[derive(SystemSet, Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum WindowSystems {
+    /// Keys, mouse and fingers become intent, before the session samples it. In `PreUpdate`, see [`InputSteps`].
+    Input,
+    /// The window and the quality are measured: what the rest of the frame is laid out and drawn for. In `Update`.
+    Measure,
+    /// The camera and the colours follow the view, which the session has just put together. In `Update`.
+    Look,
+    /// Systems paint on the canvas, relative to the camera. In `Update`, see [`PaintSteps`].
+    Paint,
+    /// Panels and texts get the room that there is. In `Update`.
+    Layout,
+    /// Panels and texts are filled, shown and hidden. In `Update`.
+    Write,
+    /// The canvas is shown, before transforms are propagated. In `Update`.
+    Show,
+}
+
+/// The order in which input is read: what comes first can take it from what follows.
+#[derive(SystemSet, Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum InputSteps {
+    /// Everything is let go of when the window is left.
+    Release,
+    /// The line to type in takes the keyboard while it is open.
+    Type,
+    /// Fingers are assigned to the stick and the buttons.
+    Touch,
+    /// The settings' panel.
+    Menu,
+    /// Panels of deals, zoom and what is shown; not while the settings' panel is open.
+    Panels,
+    /// What is left flies the ship.
+    Fly,
+}
+
+/// What is painted after what: within a layer the later stroke covers the earlier one.
+#[derive(SystemSet, Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum PaintSteps {
+    /// Stars, dust and the sector grid.
+    Background,
+    /// Ships, rocks, stations and crates; updates the looks that later steps read.
+    Bodies,
+    /// Shots, beams, hits and explosions.
+    Effects,
+    /// Marks of hits on the own hull.
+    Damage,
+    /// The crosshair; finds the target that the marks emphasise.
+    Crosshair,
+    /// Bars and names over ships and stations.
+    Marks,
+    /// The map in the corner.
+    Map,
+}
+
+/// Configures the sets.
+pub(crate) struct SchedulePlugin;
+
+impl Plugin for SchedulePlugin {
+    fn build(&self, app: &mut App) {
+        app.configure_sets(PreUpdate, WindowSystems::Input.after(InputSystems).after(UiSystems::Focus))
+            .configure_sets(
+                PreUpdate,
+                (
+                    InputSteps::Release,
+                    InputSteps::Type,
+                    InputSteps::Touch,
+                    InputSteps::Menu,
+                    InputSteps::Panels,
+                    InputSteps::Fly,
+                )
+                    .chain()
+                    .in_set(WindowSystems::Input),
+            )
+            .configure_sets(
+                Update,
+                (
+                    WindowSystems::Measure,
+                    WindowSystems::Look,
+                    WindowSystems::Paint,
+                    WindowSystems::Layout,
+                    WindowSystems::Write,
+                    WindowSystems::Show,
+                )
+                    .chain(),
+            )
+            .configure_sets(
+                Update,
+                (
+                    PaintSteps::Background,
+                    PaintSteps::Bodies,
+                    PaintSteps::Effects,
+                    PaintSteps::Damage,
+                    PaintSteps::Crosshair,
+                    PaintSteps::Marks,
+                    PaintSteps::Map,
+                )
+                    .chain()
+                    .in_set(WindowSystems::Paint),
+            );
+    }
+}
