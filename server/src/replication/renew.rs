@@ -1,6 +1,11 @@
 //! Gives entities that have been in view for too much another one of naia's (see [`super::renewal`]).
 
-use super::{interest::Interest, renewal::Renewals, rooms::Rooms, space::{Announcement, LEAVING_COMMANDS, Space}};
+use super::{
+    interest::Interest,
+    renewal::Renewals,
+    rooms::Rooms,
+    space::{Announcement, LEAVING_COMMANDS, Space},
+};
 use bevy::prelude::Res;
 use sidereal_protocol::{
     ids::EntityId,
