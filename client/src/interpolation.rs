@@ -93,11 +93,6 @@ impl Track {
         (SimTick(newest.tick), newest.state)
     }
 
-    /// When it was heard of first and last, by the client's clock.
-    pub fn heard_s(&self) -> (f64, f64) {
-        (self.first_heard_s, self.last_heard_s)
-    }
-
     fn insert(&mut self, sample: Sample, now_s: f64, play: f64) -> Heard {
         self.last_heard_s = now_s;
         let newest = *self.newest();

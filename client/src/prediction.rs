@@ -9,7 +9,7 @@ use crate::smoothing::{VisualOffset, blend};
 use bevy::math::DVec2;
 use sidereal_protocol::{
     flight::{self, Controls, FlightState, HullKind, HullSpec, wrap_angle},
-    input::Input,
+    input::{self, Input},
     own_state::OwnState,
     tick::SimTick,
 };
@@ -25,11 +25,8 @@ pub const SNAP_UNITS: f64 = 200.0;
 /// no shard nothing in it moves; flying on would only be taken back.
 pub const STALL_TICKS: u64 = 20;
 
-/// The most that a shard delays an input, ticks: what is older is applied together, in one step.
-pub const MAX_INPUT_DELAY_TICKS: u64 = 12;
-
-/// What a shard delays an input by at first, ticks.
-pub const START_INPUT_DELAY_TICKS: u64 = 2;
+/// See [`input::MAX_INPUT_DELAY_TICKS`].
+const MAX_INPUT_DELAY_TICKS: u64 = input::MAX_INPUT_DELAY_TICKS as u64;
 
 /// Predicted states kept for drawing between ticks.
 const TRAIL: usize = 6;
@@ -198,7 +195,7 @@ impl Prediction {
     pub fn input_delay_ticks(&self) -> u64 {
         let ticks = self.confirmed.tick.since(self.confirmed.input_tick);
         // Much more is a ship on which no input of ours was applied yet.
-        if ticks > 2 * MAX_INPUT_DELAY_TICKS { START_INPUT_DELAY_TICKS } else { ticks.min(MAX_INPUT_DELAY_TICKS) }
+        if ticks > 2 * MAX_INPUT_DELAY_TICKS { u64::from(input::FIRST_INPUT_DELAY_TICKS) } else { ticks.min(MAX_INPUT_DELAY_TICKS) }
     }
 
     /// The shard was silent for [`STALL_TICKS`]: the ship is held.

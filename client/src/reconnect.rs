@@ -209,7 +209,7 @@ mod tests {
     }
 
     fn lost() -> SessionState {
-        SessionState::Lost("nothing was heard from the peer for 10 s".to_owned())
+        SessionState::Lost("nothing arrived from the peer for 10 s".to_owned())
     }
 
     fn unreachable() -> AccountError {

@@ -60,6 +60,7 @@ pub struct Report {
     pub jumps: u64,
     pub teleports: u64,
     pub sessions_dropped: u64,
+    pub bot_sessions_dropped: u64,
     pub violations: u64,
     pub motions_delivered: u64,
     pub server_cpu_ns_per_entity_client: f64,
@@ -130,8 +131,8 @@ impl Report {
             correction_units: bots_report.map_or(P50P99 { p50: 0.0, p99: 0.0 }, |bots| bots.correction_units),
             jumps: from_bots(|bots| bots.jumps),
             teleports: from_bots(|bots| bots.teleports),
-            // The same loss is seen from both ends, or from one only.
-            sessions_dropped: server_report.sessions_dropped.max(from_bots(|bots| bots.sessions_dropped)),
+            sessions_dropped: server_report.sessions_dropped,
+            bot_sessions_dropped: from_bots(|bots| bots.sessions_dropped),
             violations: server_report.violations + from_bots(|bots| bots.violations),
             motions_delivered: server_report.motions_delivered,
             server_cpu_ns_per_entity_client: match server_report.motions_delivered {

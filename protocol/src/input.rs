@@ -10,9 +10,19 @@ use crate::{
     flight::Controls,
     lane,
     limits::MAX_UNACKNOWLEDGED_INPUTS,
-    tick::SimTick,
+    tick::{SimTick, TICK_HZ},
 };
 use serde::{Deserialize, Serialize};
+
+/// Ticks between an input's stamp and the tick that applies it, at first.
+pub const FIRST_INPUT_DELAY_TICKS: u8 = 2;
+
+/// The longest such delay, ticks: 0.4 s. Inputs that arrive later than that are applied together, in one step.
+pub const MAX_INPUT_DELAY_TICKS: u8 = 12;
+
+/// How far an input's stamp may be ahead of the receiver's tick, ticks: 3 s, more than the clock of a working client. An
+/// input beyond that is rejected: it would wait, and those after it too.
+pub const MAX_INPUT_LEAD_TICKS: u64 = 3 * TICK_HZ as u64;
 
 /// A pilot's intent for one tick.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

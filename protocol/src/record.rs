@@ -5,6 +5,7 @@ use crate::{
     economy::Fitted,
     flight::{Controls, FlightState, HullKind},
     ids::{AccountId, EntityId, NetId},
+    input::FIRST_INPUT_DELAY_TICKS,
     limits::{MAX_NAME_BYTES, MAX_RECORD_BYTES},
     sector::SectorId,
     tick::SimTick,
@@ -78,9 +79,6 @@ pub struct Pilot {
     /// How far back its beams may be judged, quarters of a tick: what the server has measured of the pilot's link.
     pub rewind: u8,
 }
-
-/// Ticks of delay with which a pilot's inputs start: about what the way to the shard takes to waver.
-pub const FIRST_INPUT_DELAY_TICKS: u8 = 2;
 
 impl Pilot {
     /// A pilot who has just come aboard and has done nothing yet.

@@ -96,3 +96,16 @@ fn an_account_has_one_session_that_is_not_connected() {
     assert_eq!(cluster.server.world().resource::<Link>().admissions.len(), 2);
     assert_eq!(cluster.tally().admissions_displaced, 1);
 }
+
+#[test]
+fn a_session_counts_as_dropped_when_neither_end_closed_it() {
+    let mut cluster = Cluster::new(3, PERFECT, 1);
+    let [_, ann, bob] = ["eve", "ann", "bob"].map(|name| cluster.join_and_fly(name));
+    // Bob says goodbye, ann's network fails.
+    cluster.players[bob].handle.close("done");
+    cluster.players[bob].handle.flush();
+    let cut = cluster.players[ann].handle.clone();
+    cluster.network.cut(&cut);
+    cluster.until("both are gone", PATIENCE_TICKS, |cluster| users(cluster).connected == 2);
+    assert_eq!(cluster.tally().sessions_dropped, 1);
+}

@@ -26,6 +26,8 @@ mod bits;
 pub mod cert;
 pub mod client;
 #[cfg_attr(target_family = "wasm", allow(dead_code))]
+mod ending;
+#[cfg_attr(target_family = "wasm", allow(dead_code))]
 mod error;
 // Only a server calls it.
 #[cfg_attr(target_family = "wasm", allow(dead_code))]
@@ -54,6 +56,7 @@ mod wire;
 #[cfg(not(target_family = "wasm"))]
 pub use cert::{Identity, LiveCertificate, SELF_SIGNED_LIFETIME};
 pub use client::{ClientHandle, ClientNetwork, ClientSocket, ConnectOptions, LinkStatus, SESSION_PATH, Valve};
+pub use ending::{EndCause, SessionEnd};
 pub use error::{BindError, StreamError, TransportError};
 pub use limits::{Limits, MAX_AUTH_BYTES, MAX_FRAME_BYTES, MAX_LANE_BYTES, MAX_PLAYER_FRAME_BYTES, Rate};
 #[cfg(not(target_family = "wasm"))]

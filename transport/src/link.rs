@@ -20,6 +20,7 @@ use tokio::time::timeout;
 use wtransport::error::ConnectionError;
 use wtransport::{Connection, RecvStream, SendStream, VarInt, quinn};
 
+use crate::ending::{EndCause, SessionEnd};
 use crate::limits::Limits;
 use crate::session::{End, Hub, Next, Session};
 use crate::wire::{Frame, MAX_FRAME_BODY_BYTES, Malformed, OutDatagram, clean_reason, framed};
@@ -125,7 +126,11 @@ pub(crate) async fn run(session: Arc<Session>, connection: Connection, send: Sen
     let goodbye = reader.await.ok().flatten().flatten();
     writer.abort();
     datagrams.abort();
-    session.on_closed(&goodbye.unwrap_or_else(|| explain(&error, session.hub.limits.idle_timeout)));
+    let end = match goodbye {
+        Some(reason) => SessionEnd::new(EndCause::ClosedByPeer, reason),
+        None => explain(&error, session.hub.limits.idle_timeout),
+    };
+    session.on_closed(end.cause, &end.reason);
 }
 
 /// Runs a part of a session. One that panics ends the session, and nothing else: without it the session would live on
@@ -155,7 +160,7 @@ impl Drop for EndOnPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.connection.close(CODE_FAILED, FAILED.as_bytes());
-            self.session.on_closed(FAILED);
+            self.session.on_closed(EndCause::Failed, FAILED);
         }
     }
 }
@@ -184,7 +189,7 @@ async fn write_stream(session: Arc<Session>, connection: Connection, mut send: S
         match next {
             Next::Frame(_) => {}
             Next::Wait => session.writer_wake.notified().await,
-            Next::Close(close) if close.at_once => {
+            Next::Close(close) if close.cause.is_immediate() => {
                 connection.close(CODE_VIOLATION, close.reason.as_bytes());
                 return;
             }
@@ -216,8 +221,11 @@ async fn write_chunk(session: &Session, connection: &Connection, send: &mut Send
             () = session.writer_wake.notified() => {}
         }
     };
-    let (limit, code) =
-        if close.at_once { (Duration::ZERO, CODE_VIOLATION) } else { (session.hub.limits.drain_deadline, CODE_OK) };
+    let (limit, code) = if close.cause.is_immediate() {
+        (Duration::ZERO, CODE_VIOLATION)
+    } else {
+        (session.hub.limits.drain_deadline, CODE_OK)
+    };
     let is_written = matches!(timeout(limit, write).await, Ok(Ok(())));
     if !is_written {
         connection.close(code, close.reason.as_bytes());
@@ -247,7 +255,7 @@ async fn read_stream(session: Arc<Session>, connection: Connection, mut recv: Re
             Ok(Frame::Data(payload)) => {
                 while !session.has_stream_room(payload.len()) {
                     session.room_wake.notified().await;
-                    if session.close_request().is_some_and(|close| close.at_once) {
+                    if session.close_request().is_some_and(|close| close.cause.is_immediate()) {
                         return None;
                     }
                 }
@@ -256,7 +264,7 @@ async fn read_stream(session: Arc<Session>, connection: Connection, mut recv: Re
             Ok(Frame::Naia(packet)) => {
                 while session.end == End::Client && !session.has_naia_room() {
                     session.room_wake.notified().await;
-                    if session.close_request().is_some_and(|close| close.at_once) {
+                    if session.close_request().is_some_and(|close| close.cause.is_immediate()) {
                         return None;
                     }
                 }
@@ -305,14 +313,22 @@ pub(crate) async fn write_framed(send: &mut SendStream, body: &[u8]) -> bool {
     send.write_all(&framed(body)).await.is_ok()
 }
 
-/// One line on why a connection ended.
-pub(crate) fn explain(error: &ConnectionError, idle_timeout: Duration) -> String {
-    match error {
-        ConnectionError::ApplicationClosed(close) if close.reason().is_empty() => "closed by the peer".to_owned(),
-        ConnectionError::ApplicationClosed(close) => wire::clean_reason(close.reason()),
-        ConnectionError::ConnectionClosed(_) => format!("closed by the peer's network layer: {error}"),
-        ConnectionError::TimedOut => format!("nothing was heard from the peer for {} s", idle_timeout.as_secs()),
-        ConnectionError::LocallyClosed => "closed here".to_owned(),
-        other => clean_reason(other.to_string().as_bytes()),
-    }
+/// Why a connection ended.
+pub(crate) fn explain(error: &ConnectionError, idle_timeout: Duration) -> SessionEnd {
+    let (cause, reason) = match error {
+        ConnectionError::ApplicationClosed(close) => {
+            let cause = if close.code() == CODE_FAILED { EndCause::Failed } else { EndCause::ClosedByPeer };
+            let reason = wire::clean_reason(close.reason());
+            (cause, if reason.is_empty() { "closed by the peer".to_owned() } else { reason })
+        }
+        ConnectionError::ConnectionClosed(_) => {
+            (EndCause::Lost, format!("closed by the peer's network layer: {error}"))
+        }
+        ConnectionError::TimedOut => {
+            (EndCause::Lost, format!("nothing arrived from the peer for {} s", idle_timeout.as_secs()))
+        }
+        ConnectionError::LocallyClosed => (EndCause::ClosedHere, "closed here".to_owned()),
+        other => (EndCause::Lost, clean_reason(other.to_string().as_bytes())),
+    };
+    SessionEnd::new(cause, reason)
 }

@@ -16,10 +16,11 @@ use rand_pcg::Pcg64Mcg;
 
 use crate::PeerKind;
 use crate::client::{self, ClientHandle, ClientSocket};
+use crate::ending::{EndCause, SessionEnd};
 use crate::hub::lock;
 use crate::limits::Limits;
 use crate::server::{self, Registry, ServerHandle, ServerSocket};
-use crate::session::{CloseRequest, End, Hub, Next, Session};
+use crate::session::{End, Hub, Next, Session};
 use crate::wire::{AuthReply, AuthRequest, FrameWay, OutFrame};
 
 /// What a link does to what goes through it, in each direction.
@@ -94,7 +95,7 @@ enum StreamItem {
     Auth(Bytes),
     Reply(AuthReply),
     Frame(OutFrame),
-    Close(CloseRequest),
+    Close(SessionEnd),
 }
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -393,8 +394,8 @@ impl Net {
             let idle_ms = self.limits.idle_timeout.as_millis() as u64;
             match self.links[index].cut_since {
                 Some(since) if self.now_ms >= since + idle_ms => {
-                    let reason = format!("nothing was heard from the peer for {} s", idle_ms / 1000);
-                    self.end(index, &reason);
+                    let reason = format!("nothing arrived from the peer for {} s", idle_ms / 1000);
+                    self.end(index, EndCause::Lost, &reason);
                 }
                 Some(_) => {}
                 None => {
@@ -436,7 +437,7 @@ impl Net {
                 (StreamItem::Reply(AuthReply::Accept(token)), Some(client)) => client.on_accepted(token),
                 (StreamItem::Reply(AuthReply::Reject(reason)), Some(client)) => {
                     client.on_rejected(&reason);
-                    self.end(index, &reason);
+                    self.end(index, EndCause::Refused, &reason);
                 }
                 (StreamItem::Frame(frame), Some(receiver)) => {
                     direction.frame_bytes -= frame.payload.len();
@@ -445,7 +446,7 @@ impl Net {
                         FrameWay::Naia => receiver.on_naia_frame(frame.payload),
                     }
                 }
-                (StreamItem::Close(close), _) => self.end(index, &close.reason),
+                (StreamItem::Close(close), _) => self.end(index, EndCause::ClosedByPeer, &close.reason),
                 (_, None) => {}
             }
         }
@@ -455,7 +456,8 @@ impl Net {
         let link = &mut self.links[index];
         let Some(registry) = self.server.as_ref().and_then(Weak::upgrade) else {
             link.over = true;
-            link.client.on_closed("no server answers in this network; make one with MemoryNetwork::server");
+            link.client
+                .on_closed(EndCause::Lost, "no server answers in this network; make one with MemoryNetwork::server");
             return;
         };
         match registry.admit(request, link.kind, link.client.address) {
@@ -471,13 +473,13 @@ impl Net {
         }
     }
 
-    /// A link is over; both ends are told.
-    fn end(&mut self, index: usize, reason: &str) {
+    /// A link is over, at both ends; the one that closed it knows its own cause.
+    fn end(&mut self, index: usize, cause: EndCause, reason: &str) {
         let link = &mut self.links[index];
         link.over = true;
-        link.client.on_closed(reason);
+        link.client.on_closed(cause, reason);
         if let Some(server) = link.server.take() {
-            server.on_closed(reason);
+            server.on_closed(cause, reason);
         }
         link.up.frames.clear();
         link.down.frames.clear();

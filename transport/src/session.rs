@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 
 use crate::PeerKind;
 use crate::acks::{self, Acks, HEARTBEAT_BYTES};
+use crate::ending::{EndCause, SessionEnd};
 use crate::error::StreamError;
 use crate::guard::Guard;
 use crate::hub::{self, Inbound, Listed, lock};
@@ -39,23 +40,15 @@ pub(crate) enum Phase {
     Closing,
     /// Refused before it was open; with the reason.
     Rejected(String),
-    /// Over; with the reason.
-    Closed(String),
-}
-
-/// How this end wants a session to end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct CloseRequest {
-    pub(crate) reason: String,
-    /// Without waiting for the stream: for peers that misbehave.
-    pub(crate) at_once: bool,
+    /// Over.
+    Closed(SessionEnd),
 }
 
 /// What the network side's stream writer does next.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     Frame(OutFrame),
-    Close(CloseRequest),
+    Close(SessionEnd),
     Wait,
 }
 
@@ -130,7 +123,7 @@ struct Inner {
     reject_reason: Option<String>,
     verdict: Option<AuthReply>,
     identity: Option<String>,
-    close: Option<CloseRequest>,
+    close: Option<SessionEnd>,
     close_taken: bool,
 
     dirty: bool,
@@ -263,7 +256,7 @@ impl Session {
     /// Ends a session whose peer does not read what it must be sent.
     fn close_for_backlog(self: &Arc<Self>) {
         let reason = "too much waits to be sent to you: the connection is too slow";
-        if self.request_close(reason, true) {
+        if self.request_close(EndCause::Backlog, reason) {
             tracing::warn!(session = %self.address, remote = ?self.remote(), "session closed: its peer does not read");
             self.hub.counters.closed_for_backlog.one();
             self.hub.wake_network();
@@ -342,15 +335,15 @@ impl Session {
     }
 
     /// Ends the session. The first call counts; true if it was this one.
-    pub(crate) fn request_close(self: &Arc<Self>, reason: &str, at_once: bool) -> bool {
+    pub(crate) fn request_close(self: &Arc<Self>, cause: EndCause, reason: &str) -> bool {
         let mut inner = lock(&self.inner);
         match inner.phase {
             Phase::Pending | Phase::Open => {}
             Phase::Closing | Phase::Rejected(_) | Phase::Closed(_) => return false,
         }
         inner.phase = Phase::Closing;
-        inner.close = Some(CloseRequest { reason: cut(reason).to_owned(), at_once });
-        if at_once {
+        inner.close = Some(SessionEnd::new(cause, cut(reason)));
+        if cause.is_immediate() {
             inner.stream_out.clear();
             inner.stream_out_bytes = 0;
         }
@@ -474,7 +467,7 @@ impl Session {
     }
 
     /// The reason of this end's close, if it asked for one.
-    pub(crate) fn close_request(&self) -> Option<CloseRequest> {
+    pub(crate) fn close_request(&self) -> Option<SessionEnd> {
         lock(&self.inner).close.clone()
     }
 
@@ -634,7 +627,7 @@ impl Session {
 
     /// Closes a session for what its peer did, at once.
     pub(crate) fn close_for_violation(self: &Arc<Self>, reason: &str) {
-        if self.request_close(reason, true) {
+        if self.request_close(EndCause::Violation, reason) {
             tracing::warn!(session = %self.address, remote = ?self.remote(), reason, "session closed");
             self.hub.counters.closed_for_violations.one();
             self.hub.wake_network();
@@ -660,8 +653,8 @@ impl Session {
     }
 
     /// The session is over. The reason of this end's own close comes first.
-    pub(crate) fn on_closed(self: &Arc<Self>, reason: &str) {
-        self.end_with(|| Phase::Closed(cut(reason).to_owned()));
+    pub(crate) fn on_closed(self: &Arc<Self>, cause: EndCause, reason: &str) {
+        self.end_with(|| Phase::Closed(SessionEnd::new(cause, cut(reason))));
     }
 
     fn end_with(self: &Arc<Self>, phase: impl FnOnce() -> Phase) {
@@ -672,7 +665,7 @@ impl Session {
         inner.ended = true;
         inner.phase = match (&inner.phase, &inner.close) {
             (Phase::Rejected(reason), _) => Phase::Rejected(reason.clone()),
-            (_, Some(close)) => Phase::Closed(close.reason.clone()),
+            (_, Some(close)) => Phase::Closed(close.clone()),
             _ => phase(),
         };
         inner.naia_out.clear();

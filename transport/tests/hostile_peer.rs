@@ -14,7 +14,7 @@ use naia_shared::{BitWriter, PacketType, Serde, StandardHeader, UnsignedVariable
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use sidereal_transport::memory::{LinkConditions, MemoryNetwork};
-use sidereal_transport::{ClientHandle, ClientSocket, Limits, LinkStatus, PeerKind, Rate};
+use sidereal_transport::{ClientHandle, ClientSocket, EndCause, Limits, LinkStatus, PeerKind, Rate};
 
 /// A client's socket that keeps what naia sends, and through which a test sends its own packets.
 struct Tap {
@@ -235,8 +235,8 @@ fn a_hostile_session_is_closed_and_no_other() {
         wire.inject(&[0xff; 30]);
     }
     scene.until(&mut [&mut attacker], |_, others| others[0].handle.is_finished());
-    let (address, reason) = std::iter::from_fn(|| scene.server.handle.poll_closed()).next().unwrap();
-    assert!(reason.contains("no honest peer"), "{reason}");
+    let (address, end) = std::iter::from_fn(|| scene.server.handle.poll_closed()).next().unwrap();
+    assert!(end.cause == EndCause::Violation && end.reason.contains("no honest peer"), "{end:?}");
     assert_eq!(scene.server.handle.peer_kind(&address), None);
     assert_eq!(scene.server.handle.stats().traffic.closed_for_violations, 1);
     scene.victim_notices_nothing(77);

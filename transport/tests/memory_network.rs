@@ -7,7 +7,7 @@ use bytes::Bytes;
 use common::raw::*;
 use common::*;
 use sidereal_transport::memory::{LinkConditions, MemoryNetwork};
-use sidereal_transport::{Limits, LinkStatus, PeerKind, StreamError};
+use sidereal_transport::{EndCause, Limits, LinkStatus, PeerKind, SessionEnd, StreamError};
 
 const PERFECT: LinkConditions =
     LinkConditions { latency_ms: 0, jitter_ms: 0, loss: 0.0, duplication: 0.0, reordering: 0.0 };
@@ -212,7 +212,8 @@ fn a_cut_link_is_noticed_after_the_idle_timeout_and_a_restored_one_lives_on() {
 
     network.cut(&client.handle);
     clock.until(&mut server, &[&client], |server| !server.closed.is_empty());
-    assert!(server.closed[0].1.contains("nothing was heard"), "{:?}", server.closed);
+    let end = &server.closed[0].1;
+    assert!(end.cause == EndCause::Lost && end.reason.contains("nothing arrived"), "{end:?}");
     assert!(matches!(client.handle.status(), LinkStatus::Closed(_)));
 }
 
@@ -230,7 +231,7 @@ fn goodbyes_refusals_and_rejections_are_as_on_the_real_network() {
             false
         }
     });
-    assert!(server.closed.iter().any(|(_, reason)| reason == "done"));
+    assert!(server.closed.iter().any(|(_, end)| *end == SessionEnd::new(EndCause::ClosedByPeer, "done")));
     assert_eq!(rejected.handle.status(), LinkStatus::Rejected("not with these credentials".into()));
     clock.until(&mut server, &all, |_| old.handle.is_finished());
     assert!(matches!(old.handle.status(), LinkStatus::Rejected(reason) if reason.contains("update the client")));

@@ -10,7 +10,8 @@ use common::raw::*;
 use common::*;
 use naia_bevy_client::transport::IdentityReceiverResult;
 use sidereal_transport::{
-    ClientNetwork, ConnectOptions, Limits, LinkStatus, MAX_PLAYER_FRAME_BYTES, PeerKind, StreamError,
+    ClientNetwork, ConnectOptions, EndCause, Limits, LinkStatus, MAX_PLAYER_FRAME_BYTES, PeerKind, SessionEnd,
+    StreamError,
 };
 
 #[test]
@@ -261,7 +262,7 @@ fn a_close_comes_after_everything_that_was_queued() {
         !server.closed.is_empty()
     });
     assert_eq!(frames, 100);
-    assert_eq!(server.closed, [(server.sessions[0], "the shard ends".to_owned())]);
+    assert_eq!(server.closed, [(server.sessions[0], SessionEnd::new(EndCause::ClosedByPeer, "the shard ends"))]);
     assert_eq!(server.handle.peer_kind(&server.sessions[0]), None);
     wait_until(&client.handle.waker(), &mut (), |()| client.handle.is_finished(), |()| "not finished".into());
 }
@@ -290,7 +291,7 @@ fn a_closed_player_is_told_why() {
     let waker = client.handle.waker();
     serve_until(&mut server, &waker, |server| client.handle.is_finished() && server.closed.len() == 1);
     assert_eq!(client.handle.status(), LinkStatus::Closed("you were kicked".into()));
-    assert_eq!(server.closed[0].1, "you were kicked");
+    assert_eq!(server.closed[0].1, SessionEnd::new(EndCause::ClosedHere, "you were kicked"));
 }
 
 #[test]
@@ -330,7 +331,8 @@ fn a_player_that_does_not_read_is_closed() {
         let _ = server.handle.send_stream(&session, Bytes::from(vec![1; 10_000]));
         !server.closed.is_empty()
     });
-    assert!(server.closed[0].1.contains("too slow"), "{:?}", server.closed);
+    let end = &server.closed[0].1;
+    assert!(end.cause == EndCause::Backlog && end.reason.contains("too slow"), "{end:?}");
     assert_eq!(server.handle.stats().traffic.closed_for_backlog, 1);
     // What had come can still be read, and then the client hears of the end.
     let read_all = |(): &mut ()| {
@@ -373,7 +375,7 @@ fn a_client_that_ends_is_noticed_at_once() {
     drop(network);
     let waker = server.handle.waker();
     serve_until(&mut server, &waker, |server| !server.closed.is_empty());
-    assert_eq!(server.closed[0].1, "the client ended");
+    assert_eq!(server.closed[0].1, SessionEnd::new(EndCause::ClosedByPeer, "the client ended"));
 }
 
 #[test]

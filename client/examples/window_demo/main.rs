@@ -161,7 +161,7 @@ fn main() -> AppExit {
         Session::InSpace => SessionState::InSpace,
         Session::Destroyed => SessionState::Destroyed,
         Session::Returning => SessionState::Returning(
-            "nothing was heard from the peer for 10 s\ntry 3 in 2 s, for another 114 s".to_owned(),
+            "nothing arrived from the peer for 10 s\ntry 3 in 2 s, for another 114 s".to_owned(),
         ),
         Session::Lost => SessionState::Lost("the server did not answer for 10 s".to_owned()),
     })

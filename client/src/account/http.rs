@@ -42,28 +42,14 @@ impl AccountApi {
     /// not reached.
     pub fn register(&self, user: &str, password: &str) -> Result<(), AccountError> {
         let answer = self.send("/api/register", &[], &Credentials { user, password })?;
-        self.registered(&answer)
-    }
-
-    /// Makes an account, under a key of 8 to 64 visible ASCII characters: the same call again, because
-    /// the answer was lost, finds the account made and is no error.
-    ///
-    /// # Errors
-    /// As [`AccountApi::register`].
-    pub fn register_once(&self, user: &str, password: &str, key: &str) -> Result<(), AccountError> {
-        let answer = self.send("/api/register", &[("idempotency-key", key)], &Credentials { user, password })?;
-        self.registered(&answer)
-    }
-
-    fn registered(&self, answer: &Answer) -> Result<(), AccountError> {
         match answer.status {
             201 => Ok(()),
             409 => Err(AccountError::Taken),
             403 => match error_text(&answer.body) {
                 Some(reason) => Err(AccountError::RegistrationClosed(reason)),
-                None => Err(self.refusal(answer)),
+                None => Err(self.refusal(&answer)),
             },
-            _ => Err(self.refusal(answer)),
+            _ => Err(self.refusal(&answer)),
         }
     }
 
@@ -243,7 +229,7 @@ mod tests {
         assert_eq!(api.enter("ada", "secret", true).unwrap().ticket, "abcd");
         let closed = AccountError::RegistrationClosed("no new pilots".to_owned());
         assert_eq!(api.enter("bob", "secret", true), Err(closed.clone()));
-        assert_eq!(api.register_once("bob", "secret", "key-number-1"), Err(closed.clone()));
+        assert_eq!(api.register("bob", "secret"), Err(closed.clone()));
         assert!(closed.is_permanent());
         server.join().unwrap();
     }

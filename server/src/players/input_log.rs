@@ -2,15 +2,11 @@
 //! last ones are kept to be replayed to the next owner in a handoff.
 
 use sidereal_protocol::{
-    input::Input,
+    input::{Input, MAX_INPUT_LEAD_TICKS},
     limits::INPUT_HISTORY,
-    tick::{SimTick, TICK_HZ},
+    tick::SimTick,
 };
 use std::collections::VecDeque;
-
-/// How far ahead of the server's tick a stamp may be, ticks: a client's tick leads by its travel time
-/// and some slack; more than three seconds is no clock of ours.
-const MAX_LEAD_TICKS: u64 = 3 * TICK_HZ as u64;
 
 /// Inputs from one session.
 #[derive(Debug, Default)]
@@ -31,7 +27,7 @@ impl InputLog {
             if input.tick <= self.newest {
                 continue;
             }
-            if input.tick > now + MAX_LEAD_TICKS {
+            if input.tick > now + MAX_INPUT_LEAD_TICKS {
                 self.refused += 1;
                 continue;
             }

@@ -20,6 +20,7 @@ use sidereal_protocol::{
     record::{EntityRecord, Pilot},
     tick::{SimTick, TICK_HZ},
 };
+use sidereal_transport::{EndCause, SessionEnd};
 use std::net::SocketAddr;
 
 /// How long a ship stays in the world without its player, ticks: 5 s.
@@ -38,7 +39,7 @@ impl Core<'_, '_> {
         log_limited!(info, %name, %account, "player connected");
         let before = self.players.by_account.get(&account).copied().and_then(|old| {
             self.link.transport.close(&old, TAKEN_OVER);
-            self.end_session(old, "taken over by another log in")
+            self.end_session(old, &SessionEnd::new(EndCause::ClosedHere, TAKEN_OVER))
         });
         let ship = self.ship_for(account, before.map(|player| player.ship));
         let welcome = Welcome {
@@ -127,23 +128,23 @@ impl Core<'_, '_> {
     }
 
     /// Forgets a session; what it was.
-    fn end_session(&mut self, address: SocketAddr, reason: &str) -> Option<Player> {
+    fn end_session(&mut self, address: SocketAddr, end: &SessionEnd) -> Option<Player> {
         let player = self.players.by_address.remove(&address)?;
         if self.players.by_account.get(&player.account) == Some(&address) {
             self.players.by_account.remove(&player.account);
         }
         self.space.tally.inputs_received += player.inputs.received;
         self.interest.forget(&address);
-        log_limited!(info, name = %player.name, %reason, "player left");
-        if reason.contains("TimedOut") || reason.contains("timed out") {
+        log_limited!(info, name = %player.name, cause = ?end.cause, reason = %end.reason, "player left");
+        if end.cause.is_drop() {
             self.space.tally.sessions_dropped += 1;
         }
         Some(player)
     }
 
     /// A player has gone: the ship stays for a while.
-    pub fn player_gone(&mut self, address: SocketAddr, reason: &str) {
-        let Some(player) = self.end_session(address, reason) else { return };
+    pub fn player_gone(&mut self, address: SocketAddr, end: &SessionEnd) {
+        let Some(player) = self.end_session(address, end) else { return };
         let waiting = match &player.ship {
             Ship::Waiting(record) => Some(record.id),
             Ship::HeldBack(id) => Some(*id),

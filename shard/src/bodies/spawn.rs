@@ -16,7 +16,8 @@ use sidereal_protocol::{
     economy::MINING_INTERVAL_TICKS,
     flight::FlightState,
     ids::EntityId,
-    record::{EntityRecord, FIRST_INPUT_DELAY_TICKS},
+    input::FIRST_INPUT_DELAY_TICKS,
+    record::EntityRecord,
     tick::SimTick,
 };
 

@@ -11,7 +11,7 @@ use bevy::prelude::*;
 use sidereal_protocol::{flight::Controls, input::Input, record::Pilot, tick::SimTick};
 
 pub use crate::flight::queue::{
-    Arrival, HOLD_TICKS, InputQueue, MAX_DELAY_TICKS, MAX_LEAD_TICKS, MAX_PENDING, SLACK_WINDOW_TICKS, SPARE_TICKS,
+    Arrival, HOLD_TICKS, InputQueue, MAX_PENDING, SLACK_WINDOW_TICKS, SPARE_TICKS,
 };
 
 /// Inputs at the helm.

@@ -6,25 +6,18 @@
 
 use sidereal_protocol::{
     flight::Controls,
-    input::Input,
+    input::{Input, MAX_INPUT_DELAY_TICKS, MAX_INPUT_LEAD_TICKS},
     limits::INPUT_HISTORY,
     record::Pilot,
     tick::{SimTick, TICK_HZ},
 };
 use std::collections::VecDeque;
 
-/// The longest delay, ticks: 0.4 s. Whoever needs more flies with merged inputs.
-pub const MAX_DELAY_TICKS: u8 = 12;
-
 /// How long the delay is watched before it may fall, ticks: 10 s.
 pub const SLACK_WINDOW_TICKS: u64 = 10 * TICK_HZ as u64;
 
 /// Ticks to spare, at the least, for the delay to fall by one: one of them stays.
 pub const SPARE_TICKS: u64 = 2;
-
-/// How far an input's stamp may be ahead of this shard, ticks: 3 s, more than any honest clock. Beyond
-/// that it is refused: it would wait here while its successors do.
-pub const MAX_LEAD_TICKS: u64 = 3 * TICK_HZ as u64;
 
 /// Inputs that wait at most: as many as the server keeps. More are refused.
 pub const MAX_PENDING: usize = INPUT_HISTORY;
@@ -78,9 +71,9 @@ impl InputQueue {
         let next = now + 1;
         if due < next {
             // What no delay would have saved comes after an outage, and says nothing of the way.
-            if next.since(due) <= u64::from(MAX_DELAY_TICKS) {
+            if next.since(due) <= u64::from(MAX_INPUT_DELAY_TICKS) {
                 let delay = pilot.input_delay_ticks.saturating_add(1);
-                pilot.input_delay_ticks = delay.min(MAX_DELAY_TICKS);
+                pilot.input_delay_ticks = delay.min(MAX_INPUT_DELAY_TICKS);
             }
             self.least_slack = Some(0);
             return Arrival::Late;
@@ -96,7 +89,7 @@ impl InputQueue {
         if input.tick <= newest && !self.skips_duplicate_filter() {
             return Arrival::Doubled;
         }
-        if input.tick.since(now) > MAX_LEAD_TICKS || self.pending.len() >= MAX_PENDING {
+        if input.tick.since(now) > MAX_INPUT_LEAD_TICKS || self.pending.len() >= MAX_PENDING {
             return Arrival::Refused;
         }
         self.pending.push_back(input);
@@ -244,7 +237,7 @@ mod tests {
             queue.push(&mut pilot, input(100 + tick, 1), SimTick(113 + tick));
             queue.apply_due(&mut pilot, SimTick(114 + tick));
         }
-        assert_eq!(pilot.input_delay_ticks, MAX_DELAY_TICKS);
+        assert_eq!(pilot.input_delay_ticks, MAX_INPUT_DELAY_TICKS);
         assert_eq!(pilot.inputs_applied, 40);
     }
 
@@ -292,7 +285,7 @@ mod tests {
     #[test]
     fn what_is_far_ahead_or_too_much_is_refused() {
         let (mut queue, mut pilot) = (InputQueue::default(), pilot(2));
-        let far = input(MAX_LEAD_TICKS + 101, 1);
+        let far = input(MAX_INPUT_LEAD_TICKS + 101, 1);
         assert_eq!(queue.push(&mut pilot, far, SimTick(100)), Arrival::Refused);
         let refused = (0..1000u64)
             .filter(|&tick| {

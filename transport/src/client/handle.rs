@@ -10,6 +10,7 @@ use naia_bevy_client::transport::{
 };
 
 use crate::acks;
+use crate::ending::EndCause;
 use crate::error::StreamError;
 use crate::hub::{Inbound, lock};
 use crate::session::{Phase, Session};
@@ -49,7 +50,7 @@ pub(crate) struct Core {
 
 impl Drop for Core {
     fn drop(&mut self) {
-        if self.session.request_close("the client ended", false) {
+        if self.session.request_close(EndCause::ClosedHere, "the client ended") {
             self.backend.flush();
         }
     }
@@ -79,7 +80,7 @@ impl ClientHandle {
             Phase::Pending => LinkStatus::Connecting,
             Phase::Open => LinkStatus::Connected,
             Phase::Rejected(reason) => LinkStatus::Rejected(reason),
-            Phase::Closed(reason) => LinkStatus::Closed(reason),
+            Phase::Closed(end) => LinkStatus::Closed(end.reason),
             Phase::Closing => {
                 LinkStatus::Closed(self.core.session.close_request().map_or_else(String::new, |close| close.reason))
             }
@@ -121,7 +122,7 @@ impl ClientHandle {
     /// Ends the link, after what is queued was sent. The server is told the reason. To be called as well
     /// after naia's client has disconnected: naia cannot end the link.
     pub fn close(&self, reason: &str) {
-        if self.core.session.request_close(reason, false) {
+        if self.core.session.request_close(EndCause::ClosedHere, reason) {
             self.core.backend.flush();
         }
     }

@@ -21,6 +21,7 @@ use super::handle::{Backend, ClientHandle, ClientSocket, Core};
 use super::opening::{Failure, opened};
 use crate::PeerKind;
 use crate::cert::PinnedCertificate;
+use crate::ending::EndCause;
 use crate::error::TransportError;
 use crate::hub::lock;
 use crate::limits::Limits;
@@ -186,13 +187,13 @@ impl Backend for Native {
     fn connect(&self, session: &Arc<Session>, auth: Bytes) {
         let endpoint = match self.shared.endpoint(&self.options) {
             Ok(endpoint) => endpoint,
-            Err(error) => return session.on_closed(&error.to_string()),
+            Err(error) => return session.on_closed(EndCause::Lost, &error.to_string()),
         };
         let (session, options) = (session.clone(), self.options.clone());
         self.shared.runtime.spawn(async move {
             if let Err(panicked) = contain_task(run(session.clone(), endpoint, options, auth)).await {
                 tracing::error!(%panicked, "a connection's task");
-                session.on_closed(link::FAILED);
+                session.on_closed(EndCause::Failed, link::FAILED);
             }
         });
     }
@@ -251,7 +252,7 @@ async fn open(
         Ok(Some(answer)) => answer,
         Ok(None) => {
             let error = connection.closed().await;
-            return Err(Failure::Closed(link::explain(&error, options.limits.idle_timeout)));
+            return Err(Failure::Closed(link::explain(&error, options.limits.idle_timeout).reason));
         }
         Err(_) => {
             return Err(Failure::Closed(format!("the server at {server} did not answer the login in time; try again")));

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::ending::EndCause;
 use crate::session::Session;
 
 /// Why a connection did not come about.
@@ -21,7 +22,7 @@ pub(super) async fn opened<T>(session: &Arc<Session>, opening: impl Future<Outpu
     match opened {
         Ok(connection) => return Some(connection),
         Err(Failure::Rejected(reason)) => session.on_rejected(&reason),
-        Err(Failure::Closed(reason)) => session.on_closed(&reason),
+        Err(Failure::Closed(reason)) => session.on_closed(EndCause::Lost, &reason),
     }
     None
 }

@@ -25,6 +25,7 @@ use super::{AllowedOrigins, ListenerConfig, ServerConfig};
 use crate::PeerKind;
 use crate::cert::LiveCertificate;
 use crate::client::SESSION_PATH;
+use crate::ending::EndCause;
 use crate::error::{BindError, TransportError};
 use crate::hub::lock;
 use crate::link::{self, EndOnPanic};
@@ -129,7 +130,7 @@ impl Backend for Network {
 impl Drop for Network {
     fn drop(&mut self) {
         for session in self.registry.all() {
-            session.request_close("the server ended", false);
+            session.request_close(EndCause::ClosedHere, "the server ended");
         }
         self.flush();
         self.shutdown();
@@ -178,7 +179,7 @@ fn run(runtime: Runtime, listener: Arc<Listener>, mut stopped: watch::Receiver<b
     });
     for session in listener.registry.all() {
         if session.kind == listener.kind {
-            session.on_closed("the server ended");
+            session.on_closed(EndCause::ClosedHere, "the server ended");
         }
     }
 }
@@ -293,7 +294,8 @@ async fn serve(listener: Arc<Listener>, incoming: IncomingSession, mut place: Pl
     let verdict = tokio::select! {
         verdict = timeout(deadline, wait_for_verdict(&session)) => verdict.ok(),
         error = connection.closed() => {
-            session.on_closed(&link::explain(&error, limits.idle_timeout));
+            let end = link::explain(&error, limits.idle_timeout);
+            session.on_closed(end.cause, &end.reason);
             return;
         }
         _ = read_to_end(&mut recv) => {
@@ -316,7 +318,7 @@ async fn serve(listener: Arc<Listener>, incoming: IncomingSession, mut place: Pl
             let reason =
                 session.close_request().map_or_else(|| "the peer broke the protocol".to_owned(), |close| close.reason);
             refuse(&connection, &mut send, &reason).await;
-            session.on_closed(&reason);
+            session.on_closed(EndCause::Violation, &reason);
         }
         None => {
             registry.admission.unanswered.one();

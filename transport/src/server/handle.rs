@@ -10,6 +10,7 @@ use naia_bevy_server::{BigMapKey, UserKey};
 use super::core::Core;
 use super::naia::ServerSocket;
 use crate::PeerKind;
+use crate::ending::{EndCause, SessionEnd};
 use crate::error::StreamError;
 use crate::hub::Inbound;
 use crate::session::Phase;
@@ -141,19 +142,20 @@ impl ServerHandle {
         self.core.registry.pop(Inbound::Stream)
     }
 
-    /// The next session that ended, with the reason, for naia's user to be disconnected. Each comes once,
+    /// The next session that ended, with its end, for naia's user to be disconnected. Each comes once,
     /// after all of its stream frames were taken; from then on the session is unknown. Sessions that this
     /// end closed, and those that were rejected, come too.
-    pub fn poll_closed(&self) -> Option<(SocketAddr, String)> {
+    pub fn poll_closed(&self) -> Option<(SocketAddr, SessionEnd)> {
         let registry = &self.core.registry;
         let session = registry.hubs().into_iter().find_map(|hub| hub.pop_closed())?;
         registry.remove(&session.address);
         registry.admission.ended.one();
-        let reason = match session.phase() {
-            Phase::Closed(reason) | Phase::Rejected(reason) => reason,
-            Phase::Pending | Phase::Open | Phase::Closing => String::new(),
+        let end = match session.phase() {
+            Phase::Closed(end) => end,
+            Phase::Rejected(reason) => SessionEnd::new(EndCause::Refused, reason),
+            Phase::Pending | Phase::Open | Phase::Closing => SessionEnd::new(EndCause::Lost, ""),
         };
-        Some((session.address, reason))
+        Some((session.address, end))
     }
 
     /// Whether the peer has sent anything that was read since the last call of this. naia cannot tell: the transport
@@ -164,8 +166,13 @@ impl ServerHandle {
 
     /// Closes a session, after what is queued for it was sent. The peer is told the reason.
     pub fn close(&self, session: &SocketAddr, reason: &str) {
+        self.close_for(session, EndCause::ClosedHere, reason);
+    }
+
+    /// The same, for a cause of this end's.
+    pub fn close_for(&self, session: &SocketAddr, cause: EndCause, reason: &str) {
         if let Some(session) = self.core.registry.get(session)
-            && session.request_close(reason, false)
+            && session.request_close(cause, reason)
         {
             self.core.backend.flush();
         }
@@ -202,7 +209,7 @@ impl ServerHandle {
     /// not wait: the goodbyes go out with the clock.
     pub fn shutdown(&self, reason: &str) {
         for session in self.core.registry.all() {
-            session.request_close(reason, false);
+            session.request_close(EndCause::ClosedHere, reason);
         }
         self.core.backend.flush();
         self.core.backend.shutdown();

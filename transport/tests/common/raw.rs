@@ -6,6 +6,7 @@ use naia_bevy_client::transport::{
     IdentityReceiver, IdentityReceiverResult, PacketReceiver, PacketSender, Socket as _,
 };
 use naia_bevy_server::transport::{self as server_side, Socket as _};
+use sidereal_transport::SessionEnd;
 
 pub struct RawServer {
     pub handle: ServerHandle,
@@ -15,7 +16,7 @@ pub struct RawServer {
     pub packets_out: Box<dyn server_side::PacketSender>,
     /// Sessions that were accepted, in order.
     pub sessions: Vec<SocketAddr>,
-    pub closed: Vec<(SocketAddr, String)>,
+    pub closed: Vec<(SocketAddr, SessionEnd)>,
 }
 
 impl RawServer {

@@ -16,6 +16,7 @@ use naia_bevy_server::{
 };
 use sidereal_process::log_limited;
 use sidereal_protocol::{messages::TAKEN_OVER, tick::TICK_HZ};
+use sidereal_transport::{EndCause, SessionEnd};
 use std::net::SocketAddr;
 use tracing::debug;
 
@@ -48,11 +49,11 @@ impl Core<'_, '_> {
     }
 
     /// Forgets a peer, whichever of naia and the transport noticed first.
-    fn peer_gone(&mut self, address: SocketAddr, reason: &str) {
+    fn peer_gone(&mut self, address: SocketAddr, end: &SessionEnd) {
         self.link.admissions.take(&address);
         let Some(Connected { user, .. }) = self.link.users.remove(&address) else { return };
-        self.player_gone(address, reason);
-        self.shard_gone(address, reason);
+        self.player_gone(address, end);
+        self.shard_gone(address, &end.reason);
         if let Some(mut user) = self.space.naia.user_mut_opt(&user) {
             user.disconnect();
         }
@@ -92,7 +93,9 @@ pub fn track_peers(
     }
     for DisconnectEvent(_, address, reason) in disconnected.read() {
         core.link.transport.close(address, "disconnected");
-        core.peer_gone(*address, &format!("{reason:?}"));
+        // Of naia's causes only the client's own is left: the transport answers for its peers in time, and a user that
+        // the server disconnects is already removed.
+        core.peer_gone(*address, &SessionEnd::new(EndCause::ClosedByPeer, format!("{reason:?}")));
     }
     let now = core.space.clock.tick;
     while let Some(address) = core.link.admissions.overdue(now) {
@@ -101,8 +104,8 @@ pub fn track_peers(
         core.space.tally.admissions_overdue += 1;
         core.link.transport.close(&address, "the connection was not finished in time: connect again");
     }
-    while let Some((address, reason)) = core.link.transport.poll_closed() {
-        core.peer_gone(address, &reason);
+    while let Some((address, end)) = core.link.transport.poll_closed() {
+        core.peer_gone(address, &end);
     }
 }
 
@@ -115,7 +118,7 @@ pub fn end_silent_sessions(mut link: ResMut<Link>, clock: Res<Clock>) {
     for (address, connected) in users {
         connected.silent_s = if transport.take_heard(address) { 0 } else { connected.silent_s + 1 };
         if connected.silent_s == SILENCE_S {
-            transport.close(address, "nothing was heard of you: the program stands still");
+            transport.close_for(address, EndCause::Silent, "nothing arrived from you: the program stands still");
         }
     }
 }

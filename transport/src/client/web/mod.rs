@@ -15,6 +15,7 @@ use self::connection::{Connection, DatagramWriter, StreamReader, StreamWriter, s
 use super::handle::{Backend, ClientHandle, ClientSocket, Core};
 use super::opening::{Failure, opened};
 use crate::PeerKind;
+use crate::ending::EndCause;
 use crate::error::TransportError;
 use crate::limits::Limits;
 use crate::session::{End, Hub, Next, Session};
@@ -92,7 +93,7 @@ impl Backend for Web {
 async fn run(session: Arc<Session>, options: ConnectOptions, auth: Bytes) {
     if let Some((connection, writer, reader)) = opened(&session, open(&session, &options, auth)).await {
         let reason = talk(&session, &connection, writer, reader).await;
-        session.on_closed(&reason);
+        session.on_closed(EndCause::Lost, &reason);
     }
 }
 
@@ -225,8 +226,8 @@ async fn write_stream(session: &Arc<Session>, connection: &Connection, writer: &
             }
             Next::Wait => session.writer_wake.notified().await,
             Next::Close(close) => {
-                let code = if close.at_once { CODE_VIOLATION } else { CODE_OK };
-                if !close.at_once && writer.write(&Frame::goodbye(&close.reason)).await.is_ok() {
+                let code = if close.cause.is_immediate() { CODE_VIOLATION } else { CODE_OK };
+                if !close.cause.is_immediate() && writer.write(&Frame::goodbye(&close.reason)).await.is_ok() {
                     // The peer closes when it has read everything.
                     within(session.hub.limits.drain_deadline, connection.closed()).await;
                 }
