@@ -6,7 +6,7 @@ pub enum Place {
     /// Nowhere: they are as usual at every start.
     #[default]
     Nowhere,
-    /// Where a user's settings are: see the README.
+    /// The user's settings folder: see docs/PLAYING.md.
     Usual,
     /// In this file.
     #[cfg(not(target_arch = "wasm32"))]
