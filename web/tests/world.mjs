@@ -40,7 +40,7 @@ export async function startWorld(...flags) {
     join(programs, "sidereal-launcher"),
     ["--headless", "--fresh", "--web-dir", webDir, "--data", folder, "--player-port", "0", "--shard-port", "0", "--http-port", "0", "--ops-port", "0"].concat(flags),
     // The deals, which the log leaves out else.
-    { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, RUST_LOG: "info,sidereal_server::deals=debug" } },
+    { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, RUST_LOG: "info,sidereal_server::economy=debug" } },
   );
   const ended = new Promise((resolve) => world.once("exit", resolve));
   const said = [];
