@@ -52,7 +52,7 @@ const RESPAWN_S: f64 = 1.5;
 pub enum Mission {
     /// Fly across the borders around the nearest corner of blocks, and fight what is near.
     Roam,
-    /// Circle around this point, within 200 units, in sight of each other, without a shot.
+    /// Circle around this point, within 200 units, in view of each other, without firing.
     Gather(DVec2),
     /// Mine, deal at stations, and trade with each other.
     Trade,

@@ -305,9 +305,7 @@ impl Run<'_> {
             }
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return match has_bots {
-                    true => {
-                        Err(Failure::TooLate { what: "the bots have not ended", limit: BOTS_EXTRA_LIMIT })
-                    }
+                    true => Err(Failure::TooLate { what: "the bots have not ended", limit: BOTS_EXTRA_LIMIT }),
                     false => Ok(End::Asked("time is up")),
                 };
             }
