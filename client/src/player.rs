@@ -195,7 +195,7 @@ impl Player {
                 *token = session_token;
                 ticket
             }
-            Some(Err(TryRecvError::Disconnected)) => Err(AccountError::Busy("asking for a ticket failed".to_owned())),
+            Some(Err(TryRecvError::Disconnected)) => Err(AccountError::Busy("requesting a ticket failed".to_owned())),
         };
         self.asking = None;
         match answer {
