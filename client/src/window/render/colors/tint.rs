@@ -90,8 +90,8 @@ impl Palette {
     }
 }
 
-/// A colour and an opacity: a mixture of fixed colour and of what stands for something ([`Role`]). What the roles
-/// look like is the [`Palette`]'s to say, when a stroke or a text is drawn.
+/// A colour and an opacity: a mixture of a fixed colour and of [`Role`]s. The [`Palette`] defines the colours of the
+/// roles when a stroke or a text is drawn.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Tint {
     /// The fixed part, sRGB, 0 to 255.
