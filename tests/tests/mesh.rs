@@ -212,7 +212,7 @@ fn a_border_is_not_felt_by_the_pilot() {
     cluster.place(ship, heading(DVec2::new(-600.0, lane), DVec2::new(600.0, lane)));
     cluster.ticks(60);
     cluster.steer(player, AHEAD);
-    // Up to speed first: what is left to see is the border.
+    // Accelerated first, so that only the border can be visible.
     cluster.ticks(30);
     let before = cluster.stats(player).correction_sizes().len();
     let from = cluster.holder(ship);
