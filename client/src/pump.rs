@@ -1,6 +1,6 @@
 //! Gives naia its packets one at a time ([`Valve`] explains why).
 //!
-//! Runs in the player client and in bots. The gate cannot separate a spawn and a despawn within one packet; for that,
+//! Runs in the player client and in bots. The valve cannot separate a spawn and a despawn within one packet; for that,
 //! [`crate::session::update`] ends the session with a reason instead of the process.
 //!
 //! It also passes naia's events to Bevy: naia's own system for that panics on an entity that is gone again by the end
@@ -26,7 +26,7 @@ const MAX_PACKETS: usize = 512;
 
 type Tag = DefaultClientTag;
 
-/// The gate of this client's socket.
+/// The valve of this client's socket.
 #[derive(Resource, Clone, Default)]
 pub(crate) struct PacketValve(pub(crate) Valve);
 

@@ -1,4 +1,4 @@
-//! A gate before naia's packets: naia reads one at a time.
+//! A valve before naia's packets: naia reads one at a time.
 //!
 //! naia 0.25's client handles all packets of an update together, and panics when an entity is spawned and despawned
 //! among them (`local_world_manager.rs`, `remote_spawn_entity`: the despawn has already removed the map entry in which
@@ -23,7 +23,7 @@ pub struct Valve {
 }
 
 impl Valve {
-    /// `socket` behind this gate.
+    /// `socket` behind this valve.
     pub fn guard(&self, socket: ClientSocket) -> Box<dyn Socket> {
         Box::new(GuardedSocket { socket: socket.into(), valve: self.clone() })
     }
@@ -39,7 +39,7 @@ impl Valve {
     }
 }
 
-/// The session's socket behind the gate.
+/// The session's socket behind the valve.
 struct GuardedSocket {
     socket: Box<dyn Socket>,
     valve: Valve,
