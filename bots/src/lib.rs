@@ -1,9 +1,8 @@
 //! Bots: many players in one process, for load, for acceptance runs, and as company.
 //!
 //! Each bot is a complete player client without a window: it logs in, connects, flies by its own inputs and receives
-//! what a player receives. So its counters are those that a player would have.
-//! This crate contains their pilots ([`brain`], [`trader`]), the run of a fleet ([`fleet`]) and its report
-//! ([`report`]).
+//! what a player receives. So its counters are those that a player would have. This crate contains their pilots
+//! ([`brain`], [`trader`]), the run of a fleet ([`fleet`]) and its report ([`report`]).
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

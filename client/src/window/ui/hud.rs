@@ -481,7 +481,7 @@ fn show_panels(
         rim.set_if_neq(BorderColor::all(palette.color(palette::HULL_LOW.at(0.8 * pain))));
     }
     let stalled = view.own.as_ref().is_some_and(|own| own.stalled);
-    // The panel of an almost destroyed hull turns red, too.
+    // The panel of an almost destroyed hull is tinted, too.
     let alert = if view.own.is_some() && share < LOW_HULL { 0.22 } else { 0.0 };
     for mut back in &mut ship_panels {
         let tint = palette::PANEL.toward(palette::HULL_LOW, alert).at(PANEL_OPACITY);
