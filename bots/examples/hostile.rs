@@ -1,7 +1,7 @@
-//! Hostile players for a server on this machine, to measure what the honest ones notice of them: each logs in, connects
-//! as naia does, and from then on sends packets. Half of the players send what is cut, changed, repeated and invented, on
-//! every way there is; whoever is put out for it comes again. The other half stays in: what it sends is well formed, but
-//! without end.
+//! Hostile players for a server on this machine, to measure their effect on honest ones: each logs in, connects as naia
+//! does, and from then on sends packets. Half of the players send truncated, changed, repeated and invented packets, on
+//! every channel; when they are disconnected, they reconnect. The other half stays connected: its packets are well
+//! formed, but without end.
 //!
 //! `cargo run -p sidereal-bots --example hostile -- http://127.0.0.1:7779 20 1000000 60`: the HTTP address, sessions
 //! (1 to 50), packets of all together (at most 5,000,000), seconds (1 to 600).
@@ -35,13 +35,13 @@ const USAGE: &str = "give a loopback HTTP address, sessions (1 to 50), packets (
 
 const TICK: Duration = Duration::from_millis(33);
 
-/// naia packets that are kept to be sent again.
+/// naia packets that are kept, to be sent again.
 const MAX_HISTORY: usize = 200;
 
-/// Halves of a connection, as naia gets them.
+/// The halves of a connection, as naia gets them.
 type Halves = (Box<dyn IdentityReceiver>, Box<dyn PacketSender>, Box<dyn PacketReceiver>);
 
-/// What naia has sent, and the way on which it did.
+/// A recorder of naia's packets, with their sender.
 #[derive(Clone, Default)]
 struct Tap(Arc<Mutex<Tapped>>);
 
@@ -72,7 +72,7 @@ impl PacketSender for Tap {
     }
 }
 
-/// A socket whose sender is tapped.
+/// A socket whose sender is recorded.
 struct TappedSocket(ClientSocket, Tap);
 
 impl Socket for TappedSocket {
@@ -106,7 +106,7 @@ struct Session {
     app: App,
     handle: ClientHandle,
     tap: Tap,
-    /// Sends only what is well formed.
+    /// Sends only well-formed packets.
     is_subtle: bool,
 }
 
@@ -126,19 +126,19 @@ impl Session {
         Self { app, handle, tap, is_subtle }
     }
 
-    /// naia's own part, and so many hostile packets.
+    /// naia's own traffic, and so many hostile packets.
     fn update(&mut self, packets: u64, random: &mut Pcg64Mcg) {
         self.app.update();
         for _ in 0..packets {
             self.misbehave(random);
         }
-        // What the server says is read, so that it has to go on saying it.
+        // The server's packets are read, so that it has to send more.
         while self.handle.recv_lane().is_some() || self.handle.recv_stream().is_some() {}
         self.handle.flush();
     }
 
     fn misbehave(&self, random: &mut Pcg64Mcg) {
-        // A session that has ended takes nothing.
+        // A session that has ended accepts nothing.
         let say = |frame: Vec<u8>| {
             let _ = self.handle.send_stream(frame.into());
         };
@@ -172,7 +172,7 @@ fn bytes(random: &mut Pcg64Mcg, limit: usize) -> Vec<u8> {
     (0..random.random_range(0..limit)).map(|_| random.random()).collect()
 }
 
-/// A packet of naia's after what may befall it.
+/// A packet of naia's, damaged at random.
 fn spoiled(random: &mut Pcg64Mcg, history: &[Vec<u8>]) -> Vec<u8> {
     if history.is_empty() {
         return bytes(random, 1_100);
@@ -181,9 +181,9 @@ fn spoiled(random: &mut Pcg64Mcg, history: &[Vec<u8>]) -> Vec<u8> {
     match random.random_range(0..5) {
         0 => packet.truncate(random.random_range(0..=packet.len())),
         1 => return bytes(random, 1_100),
-        // As it was, once more.
+        // Unchanged: a repetition.
         2 => {}
-        // Whatever it acknowledges stands in its first ten bytes.
+        // Its acknowledgements are in the first ten bytes.
         3 => packet.iter_mut().take(10).for_each(|byte| *byte = random.random()),
         _ => {
             for _ in 0..random.random_range(1..8) {
@@ -195,7 +195,7 @@ fn spoiled(random: &mut Pcg64Mcg, history: &[Vec<u8>]) -> Vec<u8> {
     packet
 }
 
-/// Something well formed, without end.
+/// A well-formed request, repeated without end.
 fn asked(random: &mut Pcg64Mcg) -> Vec<u8> {
     let key = DealKey(Uuid::from_u128(random.random_range(0..8)));
     let bargains = [Bargain::Dock, Bargain::Undock, Bargain::Accept, Bargain::Sell { ore: 1 }, Bargain::Repair];
@@ -207,7 +207,7 @@ fn asked(random: &mut Pcg64Mcg) -> Vec<u8> {
     encode_frame(&asked).unwrap_or_default()
 }
 
-/// A player who comes again.
+/// A player that reconnects.
 struct Hostile {
     token: SessionToken,
     session: Option<Session>,
@@ -281,7 +281,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (mut sent, mut ticks) = (0, 0u32);
     while sent < packets && started.elapsed().as_secs_f64() < 2.0 * length {
         let due = (packets as f64 * (started.elapsed().as_secs_f64() / length).min(1.0)) as u64;
-        // Who waits for a way in sends nothing: the others send for it.
+        // Players without a session send nothing: the others send more instead.
         let here = hostile.iter().filter(|one| one.session.is_some()).count().max(1) as u64;
         let each = due.saturating_sub(sent).div_ceil(here).min(2_000);
         for one in &mut hostile {

@@ -1,6 +1,6 @@
-//! A bot's pilot: from what it sees to what its hands do.
+//! A bot's pilot: decides the controls from the view.
 //!
-//! Pure: same seed and same views, same flight. It knows no more than a player does.
+//! Pure: the same seed and the same views give the same flight. It uses only what a player can see.
 
 use crate::{
     flying::{around_rocks, bearing_error, fly, turn_for},
@@ -18,54 +18,54 @@ use sidereal_protocol::{
 };
 use std::ops::Range;
 
-/// Side of a block, units: shards may change at its multiples.
+/// Side of a block, units: shards may meet at its multiples.
 const BLOCK_UNITS: f64 = BLOCK_SECTORS as f64 * SECTOR_SIZE;
 
 /// A waypoint is reached within this distance, units.
 const ARRIVED_UNITS: f64 = 80.0;
 
-/// How near something must be to be attacked, units.
+/// How near a target must be to be attacked, units.
 const ATTACK_UNITS: f64 = 380.0;
 
-/// How long an attack lasts before the pilot flies on, seconds; and how long it then flies.
+/// How long an attack lasts before the pilot flies on, seconds; and how long it then flies without attacking.
 const ATTACK_S: f64 = 6.0;
 const ROAM_S: f64 = 9.0;
 
-/// From one wish for a missile, or a beam, to the next, seconds: longer than the weapon takes to be
-/// ready, and different each time.
+/// Time between two requests for a missile, or a beam, seconds: longer than the weapon's reload time, and different
+/// each time.
 const MISSILE_S: Range<f64> = 4.0..12.0;
 const BEAM_S: Range<f64> = 1.2..5.0;
 
-/// How well the ship must look at its target for a missile, which steers itself, and for a beam,
-/// radians; a beam reaches only so far.
+/// How well the ship must point at its target for a missile, which steers itself, and for a beam, radians; and a beam's
+/// range.
 const MISSILE_AIM: f64 = 0.5;
 const BEAM_AIM: f64 = 0.08;
 
-/// A waypoint that was not reached within this time, seconds, is given up: something is in the way.
+/// A waypoint that was not reached within this time, seconds, is given up: the way is blocked.
 const LEG_S: f64 = 20.0;
 
-/// How long a pilot waits before it asks for a new ship, seconds.
+/// How long a pilot waits before it requests a new ship, seconds.
 const RESPAWN_S: f64 = 1.5;
 
-/// What the fleet does.
+/// The mission of the fleet.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Mission {
-    /// Fly across the borders round the nearest corner of blocks, and fight what comes near.
+    /// Fly across the borders around the nearest corner of blocks, and fight what is near.
     Roam,
-    /// Circle around this point, within 200 units, in sight of each other, without a shot.
+    /// Circle around this point, within 200 units, in view of each other, without firing.
     Gather(DVec2),
     /// Mine, deal at stations, and trade with each other.
     Trade,
 }
 
-/// What the hands do.
+/// A pilot's decision in one tick.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Decision {
-    /// For the ship.
+    /// The ship's controls.
     pub controls: Controls,
-    /// Ask for a new ship.
+    /// Request a new ship.
     pub respawn: bool,
-    /// A deal to ask for.
+    /// A deal to request.
     pub ask: Option<Ask>,
 }
 
@@ -73,9 +73,9 @@ pub struct Decision {
 #[derive(Debug)]
 pub struct Brain {
     random: Pcg64Mcg,
-    /// Where on its circle the pilot keeps itself when gathered, units from the middle.
+    /// The radius of the pilot's circle when gathered, units.
     circle_units: f64,
-    /// Corner of blocks that the pilot flies around.
+    /// The corner of blocks that the pilot flies around.
     pivot: Option<DVec2>,
     waypoint: Option<DVec2>,
     leg_until_s: f64,
@@ -110,7 +110,7 @@ impl Brain {
         }
     }
 
-    /// Looks at the view and decides.
+    /// Decides by the view.
     pub fn decide(&mut self, view: &WorldView, mission: Mission) -> Decision {
         let now = view.time_s;
         let Some(own) = &view.own else {
@@ -139,20 +139,20 @@ impl Brain {
         self.travel(own, view, now)
     }
 
-    /// Flies on without looking for a fight.
+    /// Flies on without attacking.
     fn travel(&mut self, own: &OwnShip, view: &WorldView, now: f64) -> Controls {
         let waypoint = self.waypoint(own, now);
         let way = waypoint - own.state.position;
         let mut controls = fly(own, around_rocks(own, view, way.normalize_or_zero(), None) * 230.0);
-        // On long straights with the booster: fast crossings are wanted.
+        // With the booster on long straights: fast crossings are useful.
         if way.length() > 500.0 && controls.thrust == 127 {
             controls.buttons |= Controls::BOOST;
         }
         controls
     }
 
-    /// Now and then a missile or a beam, when it is ready and the target is before the ship: the buttons.
-    /// Each is held until the weapon is seen to have gone off: a press between two samples is lost.
+    /// Sometimes a missile or a beam, when it is ready and the target is in front of the ship: the buttons. Each is
+    /// held until the weapon is seen to fire, because a press between two samples is lost.
     fn special_weapons(&mut self, own: &OwnShip, view: &WorldView, target: &Other, now: f64) -> u8 {
         let way = target.state.position - own.state.position;
         let error = bearing_error(own, way).abs();
@@ -173,7 +173,7 @@ impl Brain {
             | hold(Controls::BEAM, &mut self.beam_next_s, BEAM_S, beam, error < BEAM_AIM && in_reach)
     }
 
-    /// Whom to attack: the nearest ship or drone within reach, for some seconds at a time.
+    /// Selects the target: the nearest ship or drone within reach, for some seconds at a time.
     fn target<'a>(&mut self, own: &OwnShip, view: &'a WorldView, now: f64) -> Option<&'a Other> {
         if now < self.roam_until_s {
             return None;
@@ -196,8 +196,7 @@ impl Brain {
         Some(target)
     }
 
-    /// Where to fly: each waypoint lies in the next quadrant round the pivot, so that each leg crosses
-    /// a border of blocks.
+    /// The next waypoint: each is in the next quadrant around the pivot, so that each leg crosses a border of blocks.
     fn waypoint(&mut self, own: &OwnShip, now: f64) -> DVec2 {
         let position = own.state.position;
         let pivot = *self.pivot.get_or_insert_with(|| (position / BLOCK_UNITS).round() * BLOCK_UNITS);
@@ -209,7 +208,7 @@ impl Brain {
         }
         self.quadrant = (self.quadrant + self.random.random_range(1..4)) % 4;
         let signs = [(1.0, 1.0), (-1.0, 1.0), (-1.0, -1.0), (1.0, -1.0)][self.quadrant];
-        // Mostly near the corner, where shards change; now and then some sectors out.
+        // Mostly near the corner, where shards meet; sometimes some sectors further out.
         let reach = if self.random.random_bool(0.3) { 700.0..1600.0 } else { 120.0..700.0 };
         let mut side = || self.random.random_range(reach.clone());
         let waypoint = pivot + DVec2::new(signs.0 * side(), signs.1 * side());
@@ -222,7 +221,7 @@ impl Brain {
         let out = own.state.position - center;
         let distance = out.length();
         if distance > 260.0 {
-            // On the way: fast, but slow enough at the end to stay.
+            // On the way: fast, but slow enough at the end to stop.
             let speed = (distance * 0.8).clamp(60.0, 220.0);
             return fly(own, -out.normalize_or_zero() * speed);
         }
@@ -232,7 +231,7 @@ impl Brain {
     }
 }
 
-/// Chases and shoots with lead.
+/// Pursues the target and shoots with lead.
 fn attack(own: &OwnShip, target: &Other) -> Controls {
     let way = target.state.position - own.state.position;
     let distance = way.length();
@@ -299,7 +298,7 @@ mod tests {
         }
     }
 
-    /// Flies `seconds` alone; gives every state.
+    /// Flies `seconds` alone; returns every state.
     fn flight(brain: &mut Brain, mission: Mission, from: DVec2, seconds: usize) -> Vec<FlightState> {
         let mut state = FlightState { position: from, ..Default::default() };
         (0..seconds * 30)
@@ -314,7 +313,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(24))]
 
-        /// Wherever it starts, a roaming pilot is in several blocks within a minute.
+        /// From any start, a roaming pilot is in several blocks within a minute.
         #[test]
         fn roaming_crosses_the_borders_of_blocks(
             seed in any::<u64>(), x in -3000.0f64..3000.0, y in -3000.0f64..3000.0
@@ -327,7 +326,7 @@ mod tests {
             prop_assert!(crossings >= 3 && different.len() >= 2, "{} {}", crossings, different.len());
         }
 
-        /// Wherever it starts, a gathered pilot is at the spot after a while, and stays there in motion.
+        /// From any start, a gathered pilot reaches the spot, and keeps moving there.
         #[test]
         fn gathering_pilots_stay_within_200_units(
             seed in any::<u64>(), x in -900.0f64..900.0, y in -900.0f64..900.0
@@ -364,8 +363,8 @@ mod tests {
         }
     }
 
-    /// Ten seconds with a drone ahead; gives when each weapon was wanted. Of `samples` ticks one is felt by
-    /// the ship.
+    /// Ten seconds with a drone in front; returns when each weapon was requested. The ship applies one of `samples`
+    /// ticks.
     fn fight(seed: u64, samples: u64) -> [Vec<u64>; 3] {
         let (mut brain, mut arms) = (Brain::new(seed, 1), Arms::default());
         let mut wanted = [Controls::FIRE, Controls::LAUNCH, Controls::BEAM].map(|button| (button, Vec::new()));
@@ -392,7 +391,7 @@ mod tests {
         assert!(missiles.windows(2).all(|pair| pair[1] - pair[0] >= MISSILE_INTERVAL_TICKS));
         assert!(beams.windows(2).all(|pair| pair[1] - pair[0] >= BEAM_INTERVAL_TICKS));
         assert_eq!(fight(3, 1), [shots, missiles, beams], "same seed, same fight");
-        // With ticks that feel nothing a button is held from one that does not to the one that does.
+        // With ticks that are not applied, a button is held until the next one that is.
         let [_, _, beams] = fight(3, 4);
         assert!(beams.iter().filter(|tick| *tick % 4 == 0).count() >= 2, "{beams:?}");
         assert!(beams.iter().filter(|tick| *tick % 4 != 0).count() >= 1, "{beams:?}");

@@ -1,5 +1,5 @@
-//! Gets the bots their tickets: registration and log in, in a few threads, because the server hashes
-//! a password for each and that takes its time.
+//! Gets the bots their tickets: registration and login, in a few threads, because the server needs time to hash each
+//! password.
 
 use sidereal_client::account::{AccountApi, AccountError, LoginTicket};
 use std::{
@@ -12,13 +12,13 @@ use std::{
     time::Duration,
 };
 
-/// Log ins at the same time. More would only queue at the server, and their tickets grow old.
+/// Logins at the same time. More would only queue at the server, and their tickets grow old.
 const THREADS: u32 = 4;
 
-/// How long a bot waits altogether when the server says that it is asked too often, seconds.
+/// How long a bot waits in total when the server limits its rate, seconds.
 const PATIENCE_S: u64 = 120;
 
-/// Tries for each bot while the server does not answer, one a second: it may just be starting.
+/// Attempts of each bot while the server does not answer, one a second: it may just be starting.
 const TRIES: u32 = 10;
 
 /// A bot's name.
@@ -30,7 +30,7 @@ fn bot_password(seed: u64, index: u32) -> String {
     format!("bot {index} of fleet {seed} flies")
 }
 
-/// Log ins under way. Dropping it stops them.
+/// Pending logins. Dropping it stops them.
 pub struct Crew {
     tickets: Receiver<(u32, Result<LoginTicket, AccountError>)>,
     stop: Arc<AtomicBool>,
@@ -38,7 +38,7 @@ pub struct Crew {
 }
 
 impl Crew {
-    /// Starts to log in `count` bots.
+    /// Starts the logins of `count` bots.
     pub fn hire(api: &AccountApi, seed: u64, count: u32) -> Self {
         let (sender, tickets) = channel();
         let stop = Arc::new(AtomicBool::new(false));
@@ -65,7 +65,7 @@ impl Crew {
         Self { tickets, stop, threads }
     }
 
-    /// The next log in that is done, if one is.
+    /// The next completed login, if there is one.
     pub fn next(&self) -> Option<(u32, Result<LoginTicket, AccountError>)> {
         self.tickets.try_recv().ok()
     }
@@ -75,7 +75,7 @@ impl Drop for Crew {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
-            // A thread that panicked has told so on its own.
+            // A thread that panicked has reported it itself.
             let _ = thread.join();
         }
     }
@@ -92,8 +92,8 @@ fn enter(
     let (mut tries, mut waited_s) = (0, 0);
     loop {
         tries += 1;
-        // Most runs find their accounts from the last one: logging in first saves a hash. Once one was not there, the
-        // others will not be either.
+        // Most runs reuse the accounts of the last one: logging in first saves a hash. Once one does not exist, the
+        // others will not either.
         let entered = match are_new.load(Ordering::Relaxed) {
             true => api.enter(&name, &password, true),
             false => match api.login(&name, &password) {

@@ -1,4 +1,4 @@
-//! A bot's deals: from what its pilot asks for to its book and the journal, and the account of them.
+//! A bot's deals: from its pilot's requests to the deal book and the journal, and their totals.
 
 use crate::{journal::Journal, trader::Ask};
 use anyhow::Result;
@@ -8,20 +8,20 @@ use sidereal_client::{
     view::WorldView,
 };
 
-/// A bot's deals in figures.
+/// The totals of a bot's deals.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct DealAccount {
     /// How many deals.
     pub counts: DealCounts,
     /// Deals that have not ended.
     pub open: u64,
-    /// Ore that came into the hold in space, units of ore.
+    /// Ore that was gathered in space, units of ore.
     pub ore_gathered: u64,
-    /// Credits, as they were told last.
+    /// Credits, by the last message.
     pub credits: u64,
 }
 
-/// What a bot keeps of its deals beside the book, over all of its sessions.
+/// A bot's records of its deals beside the deal book, over all of its sessions.
 #[derive(Debug)]
 pub struct Dealer {
     name: String,
@@ -36,7 +36,7 @@ impl Dealer {
         Self { name, ore: 0, ore_gathered: 0, credits: 0 }
     }
 
-    /// Enters what the pilot asks for. It stands in the journal before it is sent.
+    /// Enters the pilot's request. It is written to the journal before it is sent.
     ///
     /// # Errors
     /// When the journal cannot be written.
@@ -53,7 +53,7 @@ impl Dealer {
         self.write(world, journal)
     }
 
-    /// Takes in what has happened in an update.
+    /// Records the events of an update.
     ///
     /// # Errors
     /// When the journal cannot be written.
@@ -67,7 +67,7 @@ impl Dealer {
         self.write(world, journal)
     }
 
-    /// The account of it.
+    /// The totals.
     pub fn account(&self, book: &DealBook) -> DealAccount {
         let open = book.open().len() as u64;
         DealAccount { counts: book.counts(), open, ore_gathered: self.ore_gathered, credits: self.credits }

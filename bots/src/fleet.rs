@@ -1,5 +1,5 @@
-//! The bots' common life: they join as their tickets come, play together, stop their hands, wait until
-//! every input is accounted for and every deal has ended, and leave.
+//! Runs the bots: they join as their tickets arrive, play together, release the controls, wait until every input is
+//! accounted for and every deal has ended, and leave.
 
 use crate::{
     brain::{Brain, Mission},
@@ -24,17 +24,16 @@ use sidereal_protocol::{sector::SectorId, tick::TICK_DURATION};
 use sidereal_transport::{ClientHandle, ClientNetwork};
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Instant};
 
-/// How long the hands are still before inputs stop, seconds: the last inputs say that nobody pushes.
+/// How long the controls are neutral before inputs stop, seconds: the last inputs are then neutral.
 const SETTLE_S: f64 = 0.3;
 
-/// How long the end waits for the last acknowledgements and answers, seconds.
+/// How long to wait for the last acknowledgements and answers at the end, seconds.
 const DRAIN_S: f64 = 3.0;
 
-/// How long the fleet waits for all of its bots to be in space, seconds; the run then starts without
-/// those that are missing.
+/// How long to wait until all bots are in space, seconds; then the run starts without those that are missing.
 const JOIN_S: f64 = 90.0;
 
-/// What to do.
+/// The configuration of a run.
 #[derive(Debug, Clone)]
 pub struct BotsConfig {
     /// The server's HTTP address.
@@ -45,20 +44,20 @@ pub struct BotsConfig {
     pub seconds: Option<f64>,
     /// Names, passwords and flights follow from it.
     pub seed: u64,
-    /// A bot whose session is lost comes back. It is counted as dropped all the same.
+    /// A bot that lost its session reconnects. It is counted as dropped all the same.
     pub reconnect: bool,
-    /// What they do.
+    /// The mission of all bots.
     pub occupation: Occupation,
-    /// Every deal that is asked for, and every answer, is written here.
+    /// Every requested deal and every answer is written here.
     pub journal: Option<PathBuf>,
-    /// Written as soon as the first bot is in space.
+    /// Written when the first bot is in space.
     pub ready_file: Option<PathBuf>,
 }
 
-/// What all bots of a fleet do.
+/// The mission of a fleet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Occupation {
-    /// Fly across the borders of shards, and fight what comes near
+    /// Fly across the borders of shards, and fight what is near
     #[default]
     Roam,
     /// Circle at one spot, in view of each other
@@ -67,14 +66,14 @@ pub enum Occupation {
     Trade,
 }
 
-/// Where the run is.
+/// The phase of the run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Phase {
-    /// Tickets come, bots join.
+    /// Tickets arrive, bots join.
     Joining,
-    /// All that could are in space, since this moment.
+    /// All bots that could join are in space, since this moment.
     Playing(f64),
-    /// The hands are still, since this moment.
+    /// The controls are neutral, since this moment.
     Settling(f64),
     /// No new inputs, since this moment.
     Draining(f64),
@@ -171,11 +170,11 @@ struct Fleet<'a> {
     first_in_space_ms: Option<u64>,
 }
 
-/// Runs the bots until their time is over or `stop` is set, and gives the account.
+/// Runs the bots until their time is over or `stop` is set, and returns the report.
 ///
 /// # Errors
-/// When the address makes no sense, the network cannot start, or the ready file or the journal cannot be written.
-/// Bots that fail are not errors but in the report.
+/// When the address is invalid, the network cannot start, or the ready file or the journal cannot be written. Failures
+/// of single bots are no errors but in the report.
 pub fn run(config: &BotsConfig, stop: &StopFlag) -> Result<BotsReport> {
     let started = Instant::now();
     let api = AccountApi::new(&config.http)?;
@@ -191,7 +190,7 @@ pub fn run(config: &BotsConfig, stop: &StopFlag) -> Result<BotsReport> {
         mission: match config.occupation {
             Occupation::Roam => Some(Mission::Roam),
             Occupation::Trade => Some(Mission::Trade),
-            // Once it is known where.
+            // Set once the spot is known.
             Occupation::Gather => None,
         },
         journal: Journal::open(config.journal.as_deref())?,
@@ -200,7 +199,7 @@ pub fn run(config: &BotsConfig, stop: &StopFlag) -> Result<BotsReport> {
         played_s: 0.0,
         first_in_space_ms: None,
     };
-    // One frame a tick: bots have no eyes to please.
+    // One frame per tick: bots draw nothing.
     let mut pace = Pace::new(1.0 / TICK_DURATION.as_secs_f64());
     while fleet.phase != Phase::Over {
         let delta_s = pace.wait();
@@ -252,7 +251,7 @@ impl Fleet<'_> {
         Ok(())
     }
 
-    /// From phase to phase.
+    /// Advances the phase.
     fn go_on(&mut self, stopped: bool) {
         match self.phase {
             Phase::Joining => {

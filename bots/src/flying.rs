@@ -1,4 +1,4 @@
-//! Hands that fly: from where a pilot wants to go to what it does with the ship.
+//! Computes controls from where a pilot wants to go.
 //!
 //! Pure.
 
@@ -11,11 +11,11 @@ use sidereal_protocol::{
 };
 use std::f64::consts::TAU;
 
-/// How far ahead a pilot looks out for rocks, and how much room it leaves them, units.
+/// How far ahead a pilot avoids rocks, and the clearance to them, units.
 const ROCK_AHEAD_UNITS: f64 = 300.0;
 const ROCK_ROOM_UNITS: f64 = 35.0;
 
-/// `direction`, bent away from rocks that lie on the way, but for the one that is the way's end.
+/// `direction`, bent away from rocks on the way, except for the one that is the destination.
 pub(crate) fn around_rocks(own: &OwnShip, view: &WorldView, direction: DVec2, except: Option<NetId>) -> DVec2 {
     let mut bend = DVec2::ZERO;
     let solid = |other: &&Other| matches!(other.kind, EntityKind::Asteroid | EntityKind::Station);
@@ -35,10 +35,10 @@ pub(crate) fn around_rocks(own: &OwnShip, view: &WorldView, direction: DVec2, ex
     (direction + bend).normalize_or(direction)
 }
 
-/// The hands that bring the ship to the velocity `wanted`.
+/// The controls that bring the ship to the velocity `wanted`.
 pub(crate) fn fly(own: &OwnShip, wanted: DVec2) -> Controls {
     let change = wanted - own.state.velocity;
-    // Nearly there: look where it goes, and push only a little.
+    // Nearly there: turn to the velocity, with little thrust.
     let (direction, push) =
         if change.length() < 12.0 { (wanted, change.dot(own.state.heading()) / 12.0) } else { (change, 1.0) };
     let error = bearing_error(own, direction);
@@ -51,7 +51,7 @@ pub(crate) fn fly(own: &OwnShip, wanted: DVec2) -> Controls {
     }
 }
 
-/// How far the ship must turn to look along `direction`, radians.
+/// The angle from the heading to `direction`, radians.
 pub(crate) fn bearing_error(own: &OwnShip, direction: DVec2) -> f64 {
     if direction.length_squared() < 1e-9 {
         return 0.0;

@@ -1,8 +1,7 @@
-//! The journal of deals: a line of JSON for each that was asked for and for each answer.
+//! The journal of deals: a line of JSON for each request and for each answer.
 //!
-//! What a line says has happened before anything that follows from it: a deal is written before it is sent,
-//! an answer as soon as it is heard. So the journal of a run can be held against the database, whatever died
-//! in between.
+//! A line is written before its consequences: a request before it is sent, an answer as soon as it is received. So the
+//! journal of a run can be compared with the database, whichever process died in between.
 
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -32,7 +31,7 @@ struct Line<'a> {
     bot: &'a str,
     /// Its account.
     account: Option<String>,
-    /// What was asked for.
+    /// The request.
     bargain: Bargain,
     /// `done`, `refused` or `undecided`; only in an answer.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -42,12 +41,12 @@ struct Line<'a> {
     text: Option<&'a str>,
 }
 
-/// Where the lines go; nowhere without a file.
+/// The output; none without a file.
 #[derive(Debug)]
 pub struct Journal(Option<File>);
 
 impl Journal {
-    /// Goes on with the journal at `path`, or begins one.
+    /// Continues the journal at `path`, or creates it.
     ///
     /// # Errors
     /// When the file cannot be opened.
@@ -60,7 +59,7 @@ impl Journal {
         Ok(Self(path.map(open).transpose()?))
     }
 
-    /// Writes a line. It has left the process when this returns.
+    /// Writes a line. When this returns, the line has left the process.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -90,7 +89,7 @@ impl Journal {
         };
         let mut line = serde_json::to_vec(&line).context("cannot encode a line of the journal")?;
         line.push(b'\n');
-        // One write for the whole line: a process that dies leaves no half of one.
+        // One write for the whole line: a process that dies leaves no half line.
         file.write_all(&line).context("cannot write the journal (is the disk full?)")
     }
 }

@@ -1,9 +1,8 @@
-//! Bots: many players in one process, for load, for acceptance runs, and for company.
+//! Bots: many players in one process, for load, for acceptance runs, and as company.
 //!
-//! Each bot is the whole player client without a window: it logs in, connects, flies by its own
-//! inputs and is told what a player is told. So what a bot counts is what a player would have felt.
-//! This crate owns their pilots ([`brain`], [`trader`]), their common life ([`fleet`]) and the account of it
-//! ([`report`]).
+//! Each bot is a complete player client without a window: it logs in, connects, flies by its own inputs and receives
+//! what a player receives. So its counters are those that a player would have. This crate contains their pilots
+//! ([`brain`], [`trader`]), the run of a fleet ([`fleet`]) and its report ([`report`]).
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

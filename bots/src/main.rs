@@ -1,14 +1,13 @@
 //! Runs bots against a server.
 //!
-//! Exit status: 0 when all bots could play and nothing was wrong, 1 when not, 2 when the input is
-//! wrong.
+//! Exit status: 0 when all bots could play without faults, 1 otherwise, 2 for invalid options.
 
 use clap::Parser;
 use sidereal_bots::{BotsConfig, Occupation};
 use sidereal_client::run::{self, StopFlag};
 use std::{path::PathBuf, process::ExitCode};
 
-/// Fill a Sidereal world with bots and see how they fare.
+/// Fills a Sidereal world with bots and reports what they measured.
 #[derive(Parser, Debug)]
 #[command(name = "sidereal-bots", version)]
 struct Options {
@@ -24,19 +23,19 @@ struct Options {
     /// Names, passwords and flights follow from it
     #[arg(long, env = "SIDEREAL_SEED", default_value_t = 1)]
     seed: u64,
-    /// What they do
+    /// Their mission
     #[arg(long, env = "SIDEREAL_MISSION", value_enum, default_value_t)]
     mission: Occupation,
     /// The same as --mission gather
     #[arg(long, env = "SIDEREAL_GATHER", conflicts_with = "mission")]
     gather: bool,
-    /// A bot whose session is lost comes back by its session token; it counts as dropped all the same
+    /// A bot that lost its session reconnects by its session token; it counts as dropped all the same
     #[arg(long, env = "SIDEREAL_RECONNECT", default_value_t = true, action = clap::ArgAction::Set)]
     reconnect: bool,
-    /// Append every deal that is asked for, and every answer, to this file, a line of JSON each
+    /// Append every requested deal and every answer to this file, a line of JSON each
     #[arg(long, env = "SIDEREAL_JOURNAL")]
     journal: Option<PathBuf>,
-    /// Write what happened as JSON here
+    /// Write the report here (JSON)
     #[arg(long, env = "SIDEREAL_REPORT")]
     report: Option<PathBuf>,
     /// Written when the first bot is in space

@@ -1,5 +1,5 @@
-//! What a run of bots was like, as one JSON object. Every field is a number with its unit in its name
-//! or in its comment.
+//! The report of a run of bots, as one JSON object. Every field is a number with its unit in its name or in its
+//! comment.
 
 use crate::dealer::DealAccount;
 use serde::Serialize;
@@ -14,22 +14,22 @@ use std::collections::BTreeSet;
 pub struct BytesPerPlayer {
     /// Over all bots that played.
     pub mean: f64,
-    /// Of the bot that received most.
+    /// Of the bot that received the most.
     pub max: f64,
 }
 
-/// One bot's account of its session.
+/// One bot's report.
 #[derive(Debug, Clone, Default)]
 pub struct BotAccount {
     /// It had a ship.
     pub was_in_space: bool,
-    /// Sessions that ended without its doing, after it had a ship.
+    /// Sessions that ended without the bot's request, after it had a ship.
     pub dropped: u64,
     /// How often it was in space again after that.
     pub reconnects: u64,
     /// Inputs of all its ships.
     pub inputs: InputCounts,
-    /// Inputs that were still unacknowledged at the end.
+    /// Inputs that were unacknowledged at the end.
     pub inputs_unacknowledged: u64,
     /// Bytes received per second while it played.
     pub bytes_per_s: f64,
@@ -40,28 +40,28 @@ pub struct BotAccount {
 }
 
 impl BotAccount {
-    /// Was in space, flew, and saw others move.
+    /// Whether it was in space, flew, and saw others move.
     pub fn played(&self) -> bool {
         self.was_in_space && self.stats.distance_flown > 100.0 && self.stats.motions_delivered > 0
     }
 }
 
-/// The whole run.
+/// The report of the whole run.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct BotsReport {
-    /// Bots asked for.
+    /// Requested bots.
     pub bots_wanted: u64,
-    /// Bots that were in space, flew more than 100 units and were told of motion.
+    /// Bots that were in space, flew more than 100 units and received motion.
     pub bots_played: u64,
     /// Inputs stamped and sent, once each.
     pub inputs_sent: u64,
-    /// Inputs that a shard has applied, as it counts them to the client.
+    /// Inputs that a shard has applied, by its count in the acknowledgements.
     pub inputs_applied: u64,
     /// Inputs applied more than once.
     pub inputs_doubled: u64,
     /// Inputs acknowledged but not applied.
     pub inputs_lost: u64,
-    /// Inputs on their way when their ship was destroyed: nothing is left to apply them to.
+    /// Inputs that were not applied because their ship was destroyed.
     pub inputs_void: u64,
     /// Inputs given up after two seconds without an acknowledgement.
     pub inputs_given_up: u64,
@@ -73,60 +73,60 @@ pub struct BotsReport {
     pub correction_units: CorrectionUnits,
     /// Bytes received per second and bot, naia's and the lane's, without QUIC's and IP's.
     pub bytes_per_s_per_player: BytesPerPlayer,
-    /// Motions of single entities that arrived, over all bots.
+    /// Received motions of single entities, over all bots.
     pub motions_delivered: u64,
-    /// Sessions that ended without the bot's doing, whether it came back or not.
+    /// Sessions that ended without the bot's request, whether it reconnected or not.
     pub sessions_dropped: u64,
     /// How often a bot was in space again after that.
     pub reconnects: u64,
-    /// Others that moved impossibly far between two samples.
+    /// Other entities that moved impossibly far between two samples.
     pub jumps: u64,
-    /// Own ships put elsewhere: corrections of more than 200 units.
+    /// Corrections of own ships by more than 200 units.
     pub teleports: u64,
-    /// Unreadable packets, jumps, motion of what was never announced.
+    /// Malformed packets, jumps, motion of entities that were never announced.
     pub violations: u64,
-    /// Bullets of the bots that shards told of.
+    /// Bullets of the bots that shards confirmed.
     pub shots_fired: u64,
-    /// Beams of the bots that shards told of.
+    /// Beams of the bots that shards confirmed.
     pub beams_fired: u64,
-    /// Missiles that bots launched, as far as their end can know.
+    /// Missiles that bots launched, by the client's own count.
     pub missiles_launched: u64,
     /// Ships destroyed.
     pub deaths: u64,
-    /// New ships given after that.
+    /// New ships after that.
     pub respawns: u64,
-    /// Deals that bots asked for, each once.
+    /// Requested deals, each once.
     pub deals_asked: u64,
     /// Deals that were done.
     pub deals_done: u64,
     /// Deals that were refused.
     pub deals_refused: u64,
-    /// Answers that said "undecided"; a deal may have several.
+    /// Answers "undecided"; a deal may have several.
     pub deals_undecided: u64,
-    /// Deals that were sent again under their keys.
+    /// Deals that were repeated under their keys.
     pub deals_repeated: u64,
-    /// Deals that had not ended when the run did.
+    /// Deals without a result at the end of the run.
     pub deals_open: u64,
-    /// Ore that came into holds in space: mined, out of crates, or traded; units of ore.
+    /// Ore that ships gained in space: mined, collected from crates, or traded; units of ore.
     pub ore_gathered: u64,
-    /// Credits that bots had at the end, as they were told last.
+    /// Credits of the bots at the end, by the last messages.
     pub credits: u64,
-    /// Way of all ships, units.
+    /// Distance flown by all ships, units.
     pub distance_flown: f64,
     /// Different sectors that any bot was in.
     pub sectors_visited: u64,
     /// Seconds for which all bots played.
     pub seconds: f64,
-    /// CPU time of the process, milliseconds; 0 where the system does not tell.
+    /// CPU time of the process, milliseconds; 0 on systems without that figure.
     pub cpu_ms: u64,
-    /// The most memory that it had, KiB; 0 where the system does not tell.
+    /// The most memory that it had, KiB; 0 on systems without that figure.
     pub max_rss_kb: u64,
-    /// From the start of the process until the first bot had a ship, milliseconds; 0 when none had.
+    /// From the start of the process until the first bot had a ship, milliseconds; 0 if none had.
     pub first_bot_in_space_ms: u64,
 }
 
 impl BotsReport {
-    /// Adds up the bots' accounts.
+    /// Adds up the bots' reports.
     pub fn of(wanted: u32, seconds: f64, accounts: &[BotAccount]) -> Self {
         let mut report = Self { bots_wanted: u64::from(wanted), seconds, ..Default::default() };
         let mut sizes = Vec::new();
@@ -185,7 +185,7 @@ impl BotsReport {
         report
     }
 
-    /// What was wrong with the run, if anything was: one line.
+    /// The faults of the run, if there were any: one line.
     pub fn fault(&self) -> Option<String> {
         let mut faults = Vec::new();
         if self.bots_played < self.bots_wanted {

@@ -1,6 +1,6 @@
-//! A trading pilot: mines, flies to a station, deals there, and trades with who is near.
+//! A trading pilot: mines, flies to a station, deals there, and trades with players nearby.
 //!
-//! Pure: same seed and same views, same deeds. It knows no more than a player does.
+//! Pure: the same seed and the same views give the same actions. It uses only what a player can see.
 
 use crate::flying::{around_rocks, bearing_error, fly, turn_for};
 use bevy::math::DVec2;
@@ -18,64 +18,64 @@ use sidereal_protocol::{
 };
 use std::{collections::VecDeque, ops::Range};
 
-/// How long a pilot mines at the most before it brings home what it has, seconds.
+/// The longest time that a pilot mines before it delivers, seconds.
 const MINE_S: Range<f64> = 8.0..25.0;
 
-/// From one deal at a station to the next, seconds: the purse has to be told in between.
+/// Time between two deals at a station, seconds: the new balances must arrive in between.
 const PAUSE_S: Range<f64> = 0.5..1.5;
 
-/// From one offer to the next, seconds; and how long a pilot thinks about one.
+/// Time between two offers, seconds; and the time before an offer is answered.
 const OFFER_S: Range<f64> = 8.0..25.0;
 const THINK_S: Range<f64> = 0.5..3.0;
 
-/// From one try to dock to the next, seconds.
+/// Time between two attempts to dock, seconds.
 const DOCK_AGAIN_S: f64 = 2.0;
 
-/// A rock that was not reached within this time, seconds, is given up: something is in the way.
+/// A rock that was not reached within this time, seconds, is given up: the way is blocked.
 const LEG_S: f64 = 25.0;
 
 /// How near a crate must be for a pilot to fetch it, units.
 const CRATE_UNITS: f64 = 500.0;
 
-/// Stations that a pilot remembers, and offers; the oldest goes first.
+/// The most stations, and offers, that a pilot remembers; the oldest is dropped.
 const MAX_MEMORIES: usize = 16;
 
-/// How near a ship comes to a rock or a station before it stops, units from edge to edge.
+/// The distance to a rock or a station at which a ship stops, units from edge to edge.
 const STANDOFF_UNITS: f64 = 35.0;
 
-/// The fastest that a pilot flies to where it has something to do, units/s.
+/// The highest speed on the way to a destination, units/s.
 const CRUISE: f64 = 200.0;
 
-/// What a pilot asks for.
+/// A pilot's request.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Ask {
-    /// A bargain, under a new key.
+    /// A deal, under a new key.
     Bargain(Bargain),
-    /// The offer of this key is taken up, or turned down.
+    /// The answer to the offer of this key: accept or decline.
     Answer(DealKey, bool),
 }
 
-/// What a pilot is at.
+/// A pilot's present task.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Errand {
-    /// Ore is wanted, until this moment at the latest.
+    /// Gather ore, until this moment at the latest.
     Mine { until_s: f64 },
-    /// What is in the hold goes to a station.
+    /// Bring the ore to a station.
     Deliver,
-    /// At a station, with so many things done.
+    /// Deal at a station; `step` things are done.
     Visit { step: u32 },
 }
 
-/// What a trader does in a tick.
+/// A trader's decision in one tick.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Deed {
-    /// For the ship; `None`: there is nothing to do here, fly on and look for it.
+    /// The ship's controls; `None`: there is nothing to do here, fly on and search.
     pub controls: Option<Controls>,
-    /// A deal to ask for.
+    /// A deal to request.
     pub ask: Option<Ask>,
 }
 
-/// One pilot's business.
+/// The state of one pilot's trading.
 #[derive(Debug)]
 pub struct Trader {
     random: Pcg64Mcg,
@@ -85,12 +85,12 @@ pub struct Trader {
     stations: VecDeque<(NetId, DVec2)>,
     next_deal_s: f64,
     next_offer_s: Option<f64>,
-    /// Offers that were seen, and when they are answered.
+    /// Received offers, and when they are answered.
     offers: VecDeque<(DealKey, f64)>,
 }
 
 impl Trader {
-    /// The business of pilot `index` of a fleet with this seed.
+    /// The trading of pilot `index` of a fleet with this seed.
     pub fn new(seed: u64, index: u32) -> Self {
         Self {
             random: Pcg64Mcg::seed_from_u64(seed ^ (u64::from(index) << 32 | 0x0DD5_EA50)),
@@ -104,13 +104,13 @@ impl Trader {
         }
     }
 
-    /// The ship is gone, and what was in it.
+    /// The ship is gone with its cargo.
     pub fn start_over(&mut self) {
         self.errand = None;
         self.rock = None;
     }
 
-    /// Looks at the view and decides.
+    /// Decides by the view.
     pub fn decide(&mut self, own: &OwnShip, view: &WorldView) -> Deed {
         let now = view.time_s;
         self.remember_stations(view);
@@ -160,7 +160,7 @@ impl Trader {
         let way = rock.state.position - at;
         let edge = way.length() - rock.radius - own.radius;
         let mut controls = if edge < MINING_RANGE * 0.7 && own.state.velocity.length() < 40.0 {
-            // Near enough: look at it, and stay.
+            // Near enough: turn to it, and stay.
             Controls { turn: turn_for(bearing_error(own, way)), buttons: Controls::BRAKE, thrust: 0 }
         } else {
             approach(own, view, way, edge, rock.net_id)
@@ -171,7 +171,7 @@ impl Trader {
         Some(controls)
     }
 
-    /// The rock at hand while there is something in it, else the nearest one with ore.
+    /// The present rock while there is ore in it, else the nearest one with ore.
     fn choose_rock<'a>(&mut self, own: &OwnShip, view: &'a WorldView, now: f64) -> Option<&'a Other> {
         if let Some((net_id, since_s)) = self.rock
             && let Some(rock) = view.others.get(&net_id).filter(|rock| has_ore(rock))
@@ -205,14 +205,14 @@ impl Trader {
         let station = self.stations.iter().min_by(|a, b| a.1.distance(at).total_cmp(&b.1.distance(at)));
         let controls = station.map(|(net_id, station)| {
             let way = *station - at;
-            // It slows down so that it can dock when it is there.
+            // It slows down so that it can dock on arrival.
             let speed = ((way.length() - DOCKING_RANGE) * 0.6).clamp(40.0, CRUISE);
             fly(own, around_rocks(own, view, way.normalize_or_zero(), Some(*net_id)) * speed)
         });
         Deed { controls, ask: None }
     }
 
-    /// What there is to do at a station, one thing after the other.
+    /// The deals at a station, one after the other.
     fn visit(&mut self, own: &OwnShip, view: &WorldView, purse: &PurseShown, step: u32, now: f64) -> Deed {
         let still = Deed { controls: Some(Controls::default()), ask: None };
         self.errand = Some(Errand::Visit { step });
@@ -222,7 +222,7 @@ impl Trader {
         self.next_deal_s = now + self.random.random_range(PAUSE_S);
         self.errand = Some(Errand::Visit { step: step + 1 });
         let bargain = match step {
-            // Only looks at what the purse says: it has been told meanwhile.
+            // Only looks at the balances, which have arrived meanwhile.
             0 => None,
             1 => self.take(purse),
             2 => self.store(purse),
@@ -253,7 +253,7 @@ impl Trader {
         if purse.ore == 0 {
             return None;
         }
-        // Now and then more than there is: that is to be refused.
+        // Sometimes more than there is, which must be refused.
         let ore = match self.random.random_range(0..10) {
             0 => purse.ore + 1,
             1..=3 => self.random.random_range(1..=purse.ore),
@@ -281,7 +281,7 @@ impl Trader {
         (self.random.random_bool(0.25) && fits).then_some(Bargain::BuyHull(hull))
     }
 
-    /// Offers are thought about, then mostly taken up if that is possible.
+    /// Offers are answered after some time, mostly accepted if possible.
     fn answer(&mut self, view: &WorldView, purse: &PurseShown, now: f64) -> Option<Ask> {
         for offer in &view.trades {
             if !self.offers.iter().any(|(key, _)| *key == offer.key) {
@@ -347,7 +347,7 @@ fn nearest<'a>(at: DVec2, others: impl Iterator<Item = &'a Other>) -> Option<(f6
     others.map(|other| (other.state.position.distance(at), other)).min_by(|a, b| a.0.total_cmp(&b.0))
 }
 
-/// Towards something at `way`, whose edge is `edge` units away: fast, and slow at the end.
+/// Approaches a body at `way`, whose edge is `edge` units away: fast, and slow at the end.
 fn approach(own: &OwnShip, view: &WorldView, way: DVec2, edge: f64, what: NetId) -> Controls {
     let direction = around_rocks(own, view, way.normalize_or_zero(), Some(what));
     fly(own, direction * ((edge - STANDOFF_UNITS) * 0.5).clamp(-30.0, CRUISE))

@@ -1,4 +1,4 @@
-//! A trader in a little world of its own: rocks, a station, and a market that does what it is asked.
+//! A trader in a small world of its own: rocks, a station, and a market that grants every request.
 
 use super::*;
 use crate::brain::{Brain, Mission};
@@ -33,13 +33,13 @@ fn other(net_id: NetId, kind: EntityKind, at: DVec2, radius: f64, ore: Option<u3
     }
 }
 
-/// The world, the rules that matter here, and what happened.
+/// The world, its rules, and what happened.
 struct World {
     view: WorldView,
     brain: Brain,
     tick: u64,
     asked: Vec<(u64, Ask)>,
-    /// The deal under way, and when it is answered.
+    /// The pending deal, and when it is answered.
     open: Option<(Bargain, u64)>,
     mined: u32,
     sold: u32,
@@ -169,7 +169,7 @@ impl World {
                 (own.hull, own.hull_max) = (hull.spec().hull, hull.spec().hull);
                 purse.fitted = Default::default();
             }
-            // Refused: there is not so much ore, or nobody takes the offer up.
+            // Refused: there is not enough ore, or the offer is not accepted.
             Bargain::Sell { .. } | Bargain::Offer { .. } | Bargain::Accept | Bargain::Decline => {}
         }
     }
@@ -186,7 +186,7 @@ impl World {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 
-    /// Wherever it starts: it mines, docks, sells, leaves, and comes again.
+    /// From any start: it mines, docks, sells, leaves, and returns.
     #[test]
     fn ore_is_mined_and_brought_to_the_station_again_and_again(
         seed in any::<u64>(), x in -200.0f64..900.0, y in -200.0f64..900.0

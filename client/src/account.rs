@@ -1,8 +1,8 @@
-//! Accounts: registration and log in over the server's HTTP interface, for a ticket to connect with, and
-//! tickets by session token for who comes back.
+//! Accounts: registration and login over the server's HTTP interface, for a ticket to connect with, and tickets by
+//! session token for reconnects.
 //!
-//! Runs in the player client and in bots. What is asked and what answers mean stands here; who carries it is `http`,
-//! and in the browser, whose page has logged in already, `fetch`.
+//! Runs in the player client and in bots. The requests and the meaning of the answers are here; the transfer is in
+//! `http`, and for the browser, whose page has logged in already, in `fetch`.
 
 #[cfg(target_family = "wasm")]
 mod fetch;
@@ -12,26 +12,26 @@ mod http;
 use serde::Deserialize;
 use std::{fmt, net::SocketAddr};
 
-/// How long one request may take altogether, milliseconds. The server hashes a password in well under a second, but
-/// a hundred bots may queue for it.
+/// The time limit of one request, milliseconds. The server hashes a password in well under a second, but a hundred bots
+/// may queue for it.
 const REQUEST_TIMEOUT_MS: u32 = 30_000;
 
 /// The longest answer that is read, bytes: a ticket takes some hundreds.
 const MAX_ANSWER_BYTES: usize = 16 * 1024;
 
-/// Certificates that are taken from an answer: the current one, the next, and some to spare.
+/// The most certificates accepted in an answer: the current one, the next, and some to spare.
 const MAX_HASHES: usize = 8;
 
-/// The longest wait that is taken from a server, seconds.
+/// The longest wait accepted from a server, seconds.
 const MAX_RETRY_AFTER_S: u64 = 3_600;
 
-/// What a player comes back with, without the password. Never printed.
+/// The token with which a player reconnects without the password. Never printed.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct SessionToken(String);
 
 impl SessionToken {
-    /// One that was kept.
+    /// A stored token.
     pub fn new(token: impl Into<String>) -> Self {
         Self(token.into())
     }
@@ -43,47 +43,47 @@ impl fmt::Debug for SessionToken {
     }
 }
 
-/// Where a browser connects, and what it trusts there.
+/// The address that a browser connects to, and the certificates that it accepts there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WebDoor {
     /// The WebTransport address.
     pub url: String,
-    /// SHA-256 of the certificates (DER) that may be there; none: those that the browser trusts by itself.
+    /// SHA-256 of the accepted certificates (DER); empty: those that the browser accepts by itself.
     pub certificate_hashes: Vec<[u8; 32]>,
 }
 
-/// What a log in gives.
+/// The result of a login.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoginTicket {
-    /// Good for one connection, for a short time.
+    /// Valid for one connection, for a short time.
     pub ticket: String,
-    /// Where to connect.
+    /// The address to connect to.
     pub player_addr: SocketAddr,
     /// SHA-256 of the server's certificate (DER).
     pub certificate_hash: [u8; 32],
-    /// How long the ticket is good, seconds.
+    /// How long the ticket is valid, seconds.
     pub expires_in_s: u64,
     /// The account, for the logs.
     pub account_id: String,
-    /// Where and how a browser connects.
+    /// The address and certificates for a browser.
     pub web: WebDoor,
-    /// For the next ticket. Not in the answer to one: the one that was sent stays good.
+    /// For the next ticket. Not in the answer to a request by token: the token that was sent stays valid.
     pub session_token: Option<SessionToken>,
 }
 
-/// What came of coming back with a session token.
+/// The result of a reconnect by session token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WayIn {
-    /// The token to come back with the next time, whatever came of this one: it may be another one already.
+    /// The token for the next reconnect, whatever the result of this one: it may be a new one already.
     pub session_token: SessionToken,
     /// The ticket.
     pub ticket: Result<LoginTicket, AccountError>,
 }
 
-/// Why there is no ticket. Each text says what to do.
+/// Why there is no ticket. Each text names the remedy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AccountError {
-    /// The address is no HTTP address.
+    /// The address is not an HTTP address.
     #[error("`{0}` is no HTTP address: give one like http://127.0.0.1:7779")]
     BadAddress(String),
     /// The name is taken.
@@ -92,52 +92,52 @@ pub enum AccountError {
     /// Wrong name or password.
     #[error("wrong name or password: {0}")]
     WrongCredentials(String),
-    /// The session has ended, or never was.
+    /// The session has ended, or never existed.
     #[error("{0}")]
     SessionOver(String),
-    /// Asked too often.
+    /// Over the rate limit.
     #[error("{reason}")]
     TooMany {
-        /// When to ask again, seconds.
+        /// When to retry, seconds.
         after_s: u64,
-        /// What the server said.
+        /// The server's reason.
         reason: String,
     },
-    /// The server is busy, or its database is away.
+    /// The server is busy, or its database is unavailable.
     #[error("{0}")]
     Busy(String),
-    /// The server makes no accounts.
+    /// The server accepts no registrations.
     #[error("{0}")]
     RegistrationClosed(String),
-    /// The server said what is wrong.
+    /// Refused with the server's reason.
     #[error("{0}")]
     Refused(String),
     /// No answer.
     #[error("the server at {address} does not answer ({reason}): is it running, and is the address right?")]
     Unreachable {
-        /// Whom.
+        /// The server's address.
         address: String,
-        /// What the network said.
+        /// The network's error.
         reason: String,
     },
-    /// An answer that makes no sense.
-    #[error("the server at {address} answers what no Sidereal server does ({reason}): is the address right?")]
+    /// An invalid answer.
+    #[error("the server at {address} does not answer like a Sidereal server ({reason}): is the address right?")]
     BadAnswer {
-        /// Whom.
+        /// The server's address.
         address: String,
-        /// What is wrong with it.
+        /// What is invalid.
         reason: String,
     },
 }
 
 impl AccountError {
-    /// Whether trying again with the same input gives the same.
+    /// Whether a retry with the same input gives the same result.
     pub fn is_permanent(&self) -> bool {
         !matches!(self, Self::Unreachable { .. } | Self::TooMany { .. } | Self::Busy(_))
     }
 }
 
-/// The server's HTTP interface, as far as a player needs it.
+/// The part of the server's HTTP interface that a player needs.
 #[derive(Debug, Clone)]
 pub struct AccountApi {
     #[cfg(not(target_family = "wasm"))]
@@ -179,7 +179,7 @@ struct Answer {
 }
 
 impl AccountApi {
-    /// The answer to a request for a ticket by session token.
+    /// Reads the answer to a request for a ticket by session token.
     fn ticket_answered(&self, answer: &Answer) -> Result<LoginTicket, AccountError> {
         match answer.status {
             200 => self.read_ticket(&answer.body),
@@ -187,7 +187,7 @@ impl AccountApi {
         }
     }
 
-    /// The answer to a request for another session token.
+    /// Reads the answer to a request for another session token.
     fn refresh_answered(&self, answer: &Answer) -> Result<SessionToken, AccountError> {
         match answer.status {
             200 => serde_json::from_str(&answer.body)
@@ -204,7 +204,7 @@ impl AccountApi {
         }
     }
 
-    /// The ticket in an answer of the server's.
+    /// Reads the ticket in an answer of the server.
     ///
     /// # Errors
     /// [`AccountError::BadAnswer`].
@@ -232,7 +232,7 @@ impl AccountApi {
 
     fn refusal(&self, answer: &Answer) -> AccountError {
         match (answer.status, error_text(&answer.body)) {
-            // Without the server's words it may be a proxy that answers for a server which is away.
+            // Without the server's text it may be a proxy that answers for an unavailable server.
             (502..=504, text) => AccountError::Busy(
                 text.unwrap_or_else(|| format!("the server at {} is not to be reached: try again later", self.base)),
             ),
@@ -251,7 +251,7 @@ impl AccountApi {
 
 fn error_text(body: &str) -> Option<String> {
     let answer: ErrorAnswer = serde_json::from_str(body).ok()?;
-    // One line, whatever the server says.
+    // One line, whatever the server has sent.
     let line: String = answer.error.chars().filter(|c| !c.is_control()).take(300).collect();
     (!line.is_empty()).then_some(line)
 }

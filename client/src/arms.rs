@@ -1,8 +1,8 @@
-//! When the own ship's beam and launcher are ready, as far as the pilot's end can know.
+//! When the own ship's beam and launcher are ready, by the client's own count.
 //!
-//! Pure but for being a resource. Runs in the player client and in bots. The shard decides; this tells
-//! at once what it will most likely decide, and is set right by what it tells of. The cannon's time is in
-//! [`crate::shots`], with its bullets.
+//! Pure except that it is a resource. Runs in the player client and in bots. The shard decides; this predicts its
+//! decision at once, and is corrected by the shard's packets. The cannon's interval is in [`crate::shots`], with its
+//! bullets.
 
 use bevy::prelude::Resource;
 use sidereal_protocol::{
@@ -12,7 +12,7 @@ use sidereal_protocol::{
     tick::SimTick,
 };
 
-/// Both weapons' times, in ticks of the world.
+/// The times at which both weapons are ready, in ticks of the world.
 #[derive(Resource, Debug, Default, Clone, Copy)]
 pub struct Arms {
     beam_ready: SimTick,
@@ -20,7 +20,7 @@ pub struct Arms {
     fitted: Fitted,
 }
 
-/// What a tick's hands set off.
+/// The weapons that the controls of a tick fire.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Triggered {
     /// A beam.
@@ -29,7 +29,7 @@ pub struct Triggered {
     pub missile: bool,
 }
 
-/// How far each weapon is on its way to be ready, 0 to 1; 1 is ready.
+/// The reload progress of each weapon, 0 to 1; 1 is ready.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Readiness {
     /// The beam.
@@ -45,7 +45,7 @@ impl Default for Readiness {
 }
 
 impl Arms {
-    /// The hands of the tick that the shard will apply at `tick` of the world.
+    /// Applies the controls of the tick that the shard will apply at `tick` of the world.
     pub fn trigger(&mut self, controls: Controls, tick: SimTick) -> Triggered {
         let launcher_interval = launcher_interval_ticks(self.fitted);
         let set_off = |button: u8, ready: &mut SimTick, interval_ticks: u64| {
@@ -61,7 +61,7 @@ impl Arms {
         }
     }
 
-    /// The shard tells of a beam of the own ship at `tick`: no other before its interval is over.
+    /// The shard has confirmed a beam of the own ship at `tick`: the next one follows after its interval.
     pub fn hear_beam(&mut self, tick: SimTick) {
         self.beam_ready = self.beam_ready.max(tick + BEAM_INTERVAL_TICKS);
     }
@@ -71,12 +71,12 @@ impl Arms {
         self.fitted = fitted;
     }
 
-    /// The own ship is another one: everything is ready. What is fitted to it the server tells.
+    /// The own ship is another one: everything is ready. The server sends its fitted weapons.
     pub fn board(&mut self) {
         *self = Self { fitted: self.fitted, ..Self::default() };
     }
 
-    /// How ready the weapons are at `tick` of the world.
+    /// The reload progress at `tick` of the world.
     pub fn readiness(&self, tick: f64) -> Readiness {
         let share = |ready: SimTick, interval_ticks: u64| {
             (1.0 - (ready.0 as f64 - tick) / interval_ticks as f64).clamp(0.0, 1.0)

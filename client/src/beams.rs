@@ -1,8 +1,8 @@
-//! Beams: heard of once or several times, drawn for a moment.
+//! Beams: received once or several times, drawn for a moment.
 //!
-//! Pure but for being a resource. Runs in the player client and in bots. The own ship's beams are shown
-//! at once, as far as the pilot's view lets foresee them, and become the shard's when it tells of them.
-//! Others' are shown when the moment at which others are drawn gets to them.
+//! Pure except that it is a resource. Runs in the player client and in bots. The own ship's beams are shown at once, as
+//! predicted from the player's view, and are replaced by the shard's when they arrive. Others' are shown when the
+//! playback reaches their moment.
 
 use crate::view::BeamShown;
 use bevy::{math::DVec2, prelude::Resource};
@@ -16,20 +16,20 @@ use std::collections::BTreeSet;
 /// How long a beam is shown, seconds.
 pub const BEAM_SECONDS: f64 = 0.28;
 
-/// Beams shown or waiting at most; more are dropped and counted. Each is over in a third of a second.
+/// The most beams shown or waiting; more are dropped and counted. Each is over in a third of a second.
 pub const MAX_BEAMS: usize = 256;
 
-/// Names of beams remembered at most; the oldest go first. Some seconds of [`MAX_BEAMS`] at a time.
+/// The most beam ids remembered; the oldest are dropped. Some seconds of [`MAX_BEAMS`] at a time.
 const MAX_KNOWN: usize = 2048;
 
-/// Ticks after which a beam is forgotten: no repetition of it comes any more.
+/// Ticks after which a beam's id is dropped: by then no repetition of it arrives any more.
 const REMEMBER_TICKS: u64 = 90;
 
-/// A foreseen beam that the shard does not tell of within this many ticks was none.
+/// A predicted beam that the shard does not confirm within this many ticks was wrong.
 const UNCONFIRMED_TICKS: f64 = 30.0;
 
-/// Foreseen beams that wait for the shard's word at most; the oldest goes. One in each
-/// [`BEAM_INTERVAL_TICKS`] is set off.
+/// The most predicted beams that wait for the shard's confirmation; the oldest is dropped. One is fired in each
+/// [`BEAM_INTERVAL_TICKS`].
 const MAX_FORESEEN: usize = 4;
 
 #[derive(Debug, Clone, Copy)]
@@ -37,9 +37,9 @@ struct Shown {
     beam: Beam,
     own: bool,
     foreseen: bool,
-    /// Seconds since it is shown; `None` until its moment has come.
+    /// Seconds since it was first shown; `None` before its moment.
     age_s: Option<f64>,
-    /// What it hit is still to be told.
+    /// Its hit is still to be reported.
     hit_untold: bool,
 }
 
@@ -49,20 +49,19 @@ impl Shown {
     }
 }
 
-/// All beams that are known.
+/// All known beams.
 #[derive(Resource, Debug, Default)]
 pub struct BeamBook {
     shown: Vec<Shown>,
-    /// Told of already.
+    /// Received already.
     known: BTreeSet<(SimTick, ShotId)>,
-    /// The own ship's that the shard did not tell of yet, oldest first.
+    /// Predicted beams of the own ship that the shard has not confirmed yet, oldest first.
     foreseen: Vec<ShotId>,
     dropped: u64,
 }
 
-/// Where a beam from `origin` along the unit vector `direction` ends among `circles` (who, middle,
-/// radius), and whom it hits: the first one in its way, or nobody at [`BEAM_RANGE`]. A circle in which
-/// it begins is hit at once.
+/// Where a beam from `origin` along the unit vector `direction` ends among `circles` (id, centre, radius), and which
+/// one it hits: the first one in its way, or none at [`BEAM_RANGE`]. A circle that contains the origin is hit at once.
 pub fn trace(
     origin: DVec2,
     direction: DVec2,
@@ -85,7 +84,7 @@ pub fn trace(
 }
 
 impl BeamBook {
-    /// A beam of the own ship that its pilot has just set off, foreseen.
+    /// Adds a predicted beam of the own ship.
     pub fn foresee(&mut self, beam: Beam) {
         if self.foreseen.len() >= MAX_FORESEEN {
             self.foreseen.remove(0);
@@ -96,8 +95,7 @@ impl BeamBook {
         }
     }
 
-    /// A sector's update tells of `beam`, perhaps again. `own` is the own ship's net id. True when it
-    /// was not known.
+    /// Receives `beam` from a sector's update, perhaps repeatedly. `own` is the own ship's net id. True if it is new.
     pub fn hear(&mut self, beam: &Beam, own: Option<NetId>) -> bool {
         let id = beam.id;
         if !self.known.insert((id.tick, id)) {
@@ -110,12 +108,12 @@ impl BeamBook {
         let twin = if own { self.foreseen_twin(id) } else { None };
         let seen = twin.and_then(|twin| self.shown.iter_mut().find(|shown| shown.foreseen && shown.beam.id == twin));
         let age_s = match (seen, twin) {
-            // It goes on as what it was.
+            // It continues as what it was.
             (Some(seen), _) => {
                 *seen = Shown::told(beam, own, seen.age_s);
                 return true;
             }
-            // The word came when it was over: it does not flash twice, but what it hit is told.
+            // The confirmation came when it was over: it is not shown again, but its hit is reported.
             (None, Some(_)) => Some(BEAM_SECONDS),
             (None, None) => None,
         };
@@ -127,7 +125,7 @@ impl BeamBook {
         true
     }
 
-    /// Takes out the foreseen beam that `id` is, if there is one: the oldest that is near enough in time.
+    /// Removes the predicted beam that corresponds to `id`, if there is one: the oldest that is near enough in time.
     fn foreseen_twin(&mut self, id: ShotId) -> Option<ShotId> {
         let near = |foreseen: &ShotId| {
             foreseen.shooter == id.shooter && foreseen.tick.0.abs_diff(id.tick.0) < BEAM_INTERVAL_TICKS
@@ -136,8 +134,8 @@ impl BeamBook {
         Some(self.foreseen.remove(index))
     }
 
-    /// Lets time pass: others are drawn at `play`, the own ship at `own_tick`. Gives the shard's beams
-    /// that hit something and whose moment has come, each once.
+    /// Advances the time: others are drawn at `play`, the own ship at `own_tick`. Returns the shard's beams that hit
+    /// something and whose moment has come, each once.
     pub fn advance(&mut self, play: f64, own_tick: f64, delta_s: f64) -> Vec<Beam> {
         let mut hits = Vec::new();
         for shown in &mut self.shown {
@@ -157,20 +155,20 @@ impl BeamBook {
         hits
     }
 
-    /// What to draw.
+    /// The beams to draw.
     pub fn drawn(&self) -> impl Iterator<Item = BeamShown> {
         self.shown.iter().filter_map(|shown| {
             shown.age_s.map(|age_s| BeamShown { beam: shown.beam, own: shown.own, foreseen: shown.foreseen, age_s })
         })
     }
 
-    /// The own ship is another one: what was foreseen of the old one will not be told.
+    /// The own ship is another one: predictions for the old one will not be confirmed.
     pub fn board(&mut self) {
         self.foreseen.clear();
         self.shown.retain(|shown| !shown.foreseen);
     }
 
-    /// Beams that are shown or wait for their moment.
+    /// Number of beams that are shown or wait for their moment.
     pub fn len(&self) -> usize {
         self.shown.len()
     }
@@ -180,7 +178,7 @@ impl BeamBook {
         self.shown.is_empty()
     }
 
-    /// Beams that were dropped because too many were known.
+    /// Number of beams that were dropped at the limit.
     pub fn dropped(&self) -> u64 {
         self.dropped
     }
@@ -248,7 +246,7 @@ mod tests {
             assert_eq!(book.drawn().filter(|shown| shown.foreseen).count(), 1 - index);
         }
         assert_eq!(book.len(), 2, "none is shown beside its twin");
-        // One that the shard told of without a key of ours is shown as it is.
+        // One that the shard has sent without a prediction here is shown as it is.
         book.hear(&beam(ME, 300, None), Some(ME));
         assert_eq!(book.len(), 3);
     }
@@ -278,7 +276,7 @@ mod tests {
     }
 
     proptest! {
-        /// Against the plain way: step along the beam until something is touched.
+        /// Compared with the simple method: steps along the beam until a circle is touched.
         #[test]
         fn a_beam_ends_at_the_first_circle_in_its_way(
             angle in -3.1f64..3.1,

@@ -1,4 +1,4 @@
-//! What is said: the lines that came, what the pilot says, and whom the pilot does not want to hear.
+//! Chat: the received lines, the player's texts, and the muted players.
 //!
 //! Runs in the player client and in bots. The book outlives the session: take it out of one app with [`take_book`] and
 //! insert it into the next. Nothing of it is stored.
@@ -25,17 +25,17 @@ use sidereal_protocol::{
 };
 use std::collections::{BTreeSet, VecDeque};
 
-/// Lines kept; the oldest goes first.
+/// The most lines kept; the oldest is dropped first.
 pub const MAX_LINES: usize = 100;
 
-/// Texts that wait for a session at most: what was said long ago is not said any more.
+/// The most texts that wait for a session: old ones are not sent any more.
 pub const MAX_WAITING: usize = 4;
 
-/// Pilots that are not heard at most.
+/// The most muted players.
 pub const MAX_MUTED: usize = 200;
 
-/// Takes the book out of the app of a session that is over, for the app of the next one
-/// ([`App::insert_resource`] before its first update). The old app goes on with an empty one.
+/// Takes the book out of the app of an ended session, for the app of the next one ([`App::insert_resource`] before its
+/// first update). The old app continues with an empty one.
 pub fn take_book(app: &mut App) -> ChatBook {
     take_out(app)
 }
@@ -43,21 +43,21 @@ pub fn take_book(app: &mut App) -> ChatBook {
 /// A line of the book.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChatLine {
-    /// Counts up from 1, so that a reader knows which ones are new.
+    /// Counts up from 1, so that a reader recognises new ones.
     pub number: u64,
-    /// To whom it was said; `None` for a word of the server or of this client.
+    /// Its scope; `None` for a notice of the server or of this client.
     pub scope: Option<Scope>,
-    /// Who said it; empty for a word of the server or of this client.
+    /// The speaker; empty for a notice of the server or of this client.
     pub speaker: String,
-    /// What.
+    /// The text.
     pub text: String,
-    /// The pilot said it.
+    /// The player is the speaker.
     pub own: bool,
-    /// Seconds since it came, in sessions.
+    /// Seconds since it was received, in sessions.
     pub age_s: f64,
 }
 
-/// What was said, and what is to be.
+/// The received lines, and the texts to send.
 #[derive(Resource, Debug, Clone, Default)]
 pub struct ChatBook {
     lines: VecDeque<ChatLine>,
@@ -73,8 +73,8 @@ impl ChatBook {
         &self.lines
     }
 
-    /// What the pilot has written: a command (`/mute name`, `/unmute name`), or a text for `scope`. What is wrong
-    /// with it is told as a line.
+    /// Handles a line that the player has typed: a command (`/mute name`, `/unmute name`), or a text for `scope`.
+    /// Errors are added as a line.
     pub fn write(&mut self, scope: Scope, text: &str) {
         let text = text.trim();
         if let Some(command) = text.strip_prefix('/') {
@@ -86,28 +86,28 @@ impl ChatBook {
         }
     }
 
-    /// Says something to `scope`, as soon as there is a session.
+    /// Sends a text to `scope`, as soon as there is a session.
     ///
     /// # Errors
-    /// Why it is not said, in words.
+    /// Why it is not sent, in words.
     pub fn say(&mut self, scope: Scope, text: &str) -> Result<(), String> {
         let text = clean(text).map_err(|refused| refused.to_string())?;
         if self.waiting.len() >= MAX_WAITING {
-            return Err("nobody hears you now: it was not said".to_owned());
+            return Err("no connection: your text was not sent".to_owned());
         }
         self.waiting.push_back((scope, text));
         Ok(())
     }
 
-    /// Whether a pilot is not heard.
+    /// Whether a player is muted.
     pub fn is_muted(&self, name: &str) -> bool {
         self.muted.contains(&name.to_lowercase())
     }
 
     fn command(&mut self, command: &str, name: &str) -> String {
         match command {
-            "mute" | "unmute" if name.is_empty() => format!("whom? /{command} name"),
-            "mute" if self.muted.len() >= MAX_MUTED => format!("{MAX_MUTED} are muted: /unmute somebody first"),
+            "mute" | "unmute" if name.is_empty() => format!("which player? /{command} name"),
+            "mute" if self.muted.len() >= MAX_MUTED => format!("{MAX_MUTED} are muted: /unmute one first"),
             "mute" => {
                 self.muted.insert(name.to_lowercase());
                 self.lines.retain(|line| line.own || line.speaker.to_lowercase() != name.to_lowercase());
@@ -119,12 +119,12 @@ impl ChatBook {
         }
     }
 
-    /// Adds a word of this client's own.
+    /// Adds a notice of this client.
     pub fn note(&mut self, text: String) {
         self.add(None, String::new(), text, false);
     }
 
-    /// Takes in what the server tells. Names and texts are shown, so they are cleaned here, too.
+    /// Receives a text from the server. Names and texts are displayed, so they are cleaned here, too.
     pub fn hear(&mut self, said: &Said) {
         let scope = said.scope();
         let Ok(text) = clean(&said.text) else { return };
@@ -143,7 +143,7 @@ impl ChatBook {
         self.lines.push_back(ChatLine { number: self.count, scope, speaker, text, own, age_s: 0.0 });
     }
 
-    /// Time goes on by `seconds`.
+    /// Advances the time by `seconds`.
     pub(crate) fn pass(&mut self, seconds: f64) {
         for line in &mut self.lines {
             line.age_s += seconds;
@@ -151,7 +151,7 @@ impl ChatBook {
     }
 }
 
-/// Takes in what others say, and sends what the pilot says.
+/// Receives others' texts, and sends the player's.
 pub(crate) fn talk(
     mut told: MessageReader<News>,
     clock: Res<ClientClock>,
@@ -171,7 +171,7 @@ pub(crate) fn talk(
     while let Some((scope, text)) = book.waiting.pop_front() {
         if let Err(problem) = news::ask(&session, &FromPlayer::Say(Say::to(scope, text))) {
             tracing::warn!(%problem, "a text was not sent");
-            book.note("the line is broken: it was not said".to_owned());
+            book.note("the connection failed: your text was not sent".to_owned());
         }
     }
 }

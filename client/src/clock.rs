@@ -1,38 +1,37 @@
 //! The client's two clocks in ticks of the world: one for the own ship, one for everything else.
 //!
-//! Pure; time comes in as frame deltas and as the ticks of packets that arrive. [`PlaybackClock`]
-//! says at which moment of the past others are drawn, [`OwnClock`] at which fraction of its own tick
-//! the pilot's ship is.
+//! Pure; the time comes from frame deltas and from the ticks of received packets. [`PlaybackClock`] is the moment of
+//! the past at which others are drawn, [`OwnClock`] the moment of the own ship in its own ticks.
 
 use bevy::prelude::Resource;
 use sidereal_protocol::tick::{SimTick, TICK_DURATION};
 use std::collections::VecDeque;
 
-/// Ticks of wall time in a second: naia's ticks are whole milliseconds long.
+/// Ticks in `seconds` of wall time: naia's ticks are whole milliseconds long.
 pub fn ticks_in(seconds: f64) -> f64 {
     seconds / TICK_DURATION.as_secs_f64()
 }
 
-/// Delay of the playback before anything was measured, ticks.
+/// Playback delay before anything was measured, ticks.
 pub const START_DELAY_TICKS: f64 = 3.0;
-/// The least delay, ticks: one sample to go to, and one that may be late.
+/// The least delay, ticks: one sample to interpolate to, and one that may be late.
 pub const MIN_DELAY_TICKS: f64 = 2.0;
 /// The most delay, ticks: 0.4 s. A worse link is extrapolated and smoothed instead.
 pub const MAX_DELAY_TICKS: f64 = 12.0;
 
-/// What stays between the latest ordinary arrival and the moment that is drawn, ticks.
+/// The margin between the latest ordinary arrival and the drawn moment, ticks.
 const DELAY_MARGIN_TICKS: f64 = 1.5;
 /// Arrivals that the delay follows: about two seconds.
 const WINDOW: usize = 64;
-/// The delay is computed anew at every so many arrivals: it changes slowly, sorting costs.
+/// The delay is computed after this many arrivals: it changes slowly, and sorting costs time.
 const MEASURE_EVERY: usize = 8;
-/// The clock runs at most this much faster or slower to get to where it should be: not seen.
+/// The most by which the clock runs faster or slower to reach its target: invisible.
 const RATE_SPAN: f64 = 0.1;
-/// Further off than this, ticks, the clock jumps.
+/// With a larger error than this, ticks, the clock jumps.
 const JUMP_TICKS: f64 = 20.0;
 
-/// Longer frames than this, seconds, are a standstill: a tab that was hidden, a process that was stopped. What
-/// happened meanwhile is not made up for.
+/// A longer frame than this, seconds, is a standstill: a hidden tab, a suspended process. The missed time is not made
+/// up for.
 pub const MAX_DELTA_S: f64 = 0.5;
 
 /// Seconds that the client has run.
@@ -42,14 +41,14 @@ pub struct ClientClock {
     pub now_s: f64,
     /// The last frame delta, seconds; at most [`MAX_DELTA_S`].
     pub delta_s: f64,
-    /// Sum of those: seconds in which the client was there to see what happened.
+    /// Sum of these: seconds without standstills.
     pub awake_s: f64,
-    /// The last frame was longer than [`MAX_DELTA_S`]: the client stood still, the world did not.
+    /// The last frame was longer than [`MAX_DELTA_S`]: the client stood still while the world did not.
     pub stood_still: bool,
 }
 
 impl ClientClock {
-    /// Lets a frame of `delta_s` pass; what is no time passes none.
+    /// Advances by a frame of `delta_s`; an invalid duration counts as zero.
     pub fn pass(&mut self, delta_s: f64) {
         let delta_s = if delta_s.is_finite() { delta_s.max(0.0) } else { 0.0 };
         self.now_s += delta_s;
@@ -64,13 +63,13 @@ impl ClientClock {
 pub struct PlaybackClock {
     /// Packet tick minus arrival time (ticks), for the latest first arrivals of a tick.
     offsets: VecDeque<f64>,
-    /// The best of them: what an undelayed packet would have.
+    /// The best of them: that of an undelayed packet.
     best: f64,
     newest: Option<SimTick>,
     since_measure: usize,
     delay: f64,
     late: f64,
-    /// When a standstill ended: what comes at that moment has waited, and says nothing of the link.
+    /// When a standstill ended: packets handled at that moment have waited, so they do not measure the link.
     woke_s: Option<f64>,
     play: Option<f64>,
 }
@@ -91,7 +90,7 @@ impl Default for PlaybackClock {
 }
 
 impl PlaybackClock {
-    /// A packet of `tick` came at `now_s`. Only the first packet of a newer tick counts.
+    /// A packet of `tick` was received at `now_s`. Only the first packet of a newer tick counts.
     pub fn observe(&mut self, tick: SimTick, now_s: f64) {
         if self.newest.is_some_and(|newest| tick <= newest) {
             return;
@@ -130,7 +129,7 @@ impl PlaybackClock {
         }
     }
 
-    /// Lets `delta_s` pass; `now_s` is the time after it.
+    /// Advances by `delta_s`; `now_s` is the time after it.
     pub fn advance(&mut self, now_s: f64, delta_s: f64) {
         if self.newest.is_none() {
             return;
@@ -139,22 +138,22 @@ impl PlaybackClock {
         self.play = Some(keep_pace(self.play, wanted, delta_s));
     }
 
-    /// The moment that is drawn, ticks of the world; zero before anything arrived.
+    /// The drawn moment, ticks of the world; zero before anything was received.
     pub fn play(&self) -> f64 {
         self.play.unwrap_or(0.0)
     }
 
-    /// Whether anything arrived yet.
+    /// Whether anything was received yet.
     pub fn is_running(&self) -> bool {
         self.play.is_some()
     }
 
-    /// The newest tick that was heard of.
+    /// The newest received tick.
     pub fn newest(&self) -> Option<SimTick> {
         self.newest
     }
 
-    /// How much later than the best of the last two seconds the ordinary late packet came, ticks.
+    /// How much later than the best of the last two seconds an ordinary late packet arrived, ticks.
     pub fn jitter_ticks(&self) -> f64 {
         self.late
     }
@@ -165,11 +164,11 @@ impl PlaybackClock {
     }
 }
 
-/// The moment of the own ship, in ticks of its inputs: at each whole tick the hands are sampled, between two the ship is
-/// drawn on its way.
+/// The moment of the own ship, in ticks of its inputs: at each whole tick the controls are sampled, between two the
+/// ship is drawn on its way.
 ///
-/// It follows naia's tick at its own pace. That one is as far ahead of the server as the link makes necessary, as far as
-/// naia knows; when its guess changes it stands still or runs ten times as fast, for several ticks.
+/// It follows naia's tick at an even pace. naia's is ahead of the server by the delay that naia estimates; when the
+/// estimate changes, it stands still or runs ten times as fast, for several ticks.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OwnClock {
     at: Option<f64>,
@@ -178,13 +177,13 @@ pub struct OwnClock {
 }
 
 impl OwnClock {
-    /// Lets `delta_s` pass; naia's clock is at `wanted`, in ticks. Gives the ticks that are due since the last call, each
-    /// once, oldest first; no more than have passed.
+    /// Advances by `delta_s`; naia's clock is at `wanted`, in ticks. Returns the ticks that became due since the last
+    /// call, each once, oldest first; no more than have passed.
     pub fn advance(&mut self, delta_s: f64, wanted: f64) -> Vec<SimTick> {
         let before = self.at;
         let at = keep_pace(before, wanted, delta_s);
         self.at = Some(at);
-        // Nobody flew what is before the moment of a clock that was set.
+        // There were no controls before the moment to which a clock was set.
         let was_set = |before: &f64| at - before > ticks_in(delta_s) * (1.0 + RATE_SPAN);
         let oldest = before.filter(|before| !was_set(before)).unwrap_or(at - 1.0);
         let first = (oldest.max(0.0) as u64).max(self.last.0) + 1;
@@ -197,14 +196,14 @@ impl OwnClock {
         self.at.unwrap_or(0.0)
     }
 
-    /// Forgets: the next call starts at what it is told.
+    /// Resets: the next call starts at its `wanted`.
     pub fn reset(&mut self) {
         self.at = None;
     }
 }
 
-/// The moment after `at`, ticks, of a clock that should be at `wanted` when `delta_s` has passed: a little faster or slower
-/// than time, or, further off than [`JUMP_TICKS`], at once.
+/// The moment after `at`, ticks, of a clock that should be at `wanted` after `delta_s`: a little faster or slower than
+/// time, or at once if the error exceeds [`JUMP_TICKS`].
 fn keep_pace(at: Option<f64>, wanted: f64, delta_s: f64) -> f64 {
     match at {
         Some(at) if (wanted - at).abs() <= JUMP_TICKS => {
@@ -262,7 +261,7 @@ mod tests {
             clock.wake(now);
             clock.advance(now, MAX_DELTA_S);
             let world = (first + 99 + passed) as f64;
-            // What the transport kept, oldest first.
+            // The packets that the transport has kept, oldest first.
             for tick in (first + 100..).take(passed.min(500) as usize) {
                 clock.observe(SimTick(tick), now);
             }
@@ -294,7 +293,7 @@ mod tests {
         for number in 1..=300u32 {
             let before = clock.at();
             let even = 1000.3 + ticks_in(frame) * f64::from(number);
-            // Five ticks of standing, then all at once.
+            // Stands still for five ticks, then catches up at once.
             let naias = if number % 50 < 10 { even - ticks_in(frame) * f64::from(number % 50) } else { even };
             due.extend(clock.advance(frame, naias));
             let pace = (clock.at() - before) / ticks_in(frame);
@@ -315,8 +314,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the jitter: the clock never runs backwards, never faster than its span, and what
-        /// arrives in the ordinary course is there before it is played.
+        /// Whatever the jitter: the clock never runs backwards, never faster than its span, and packets that arrive in
+        /// the ordinary time are there before they are played.
         #[test]
         fn playback_runs_evenly_and_behind_what_arrives(
             jitter in prop::collection::vec(0.0f64..0.09, 400)

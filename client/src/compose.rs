@@ -1,5 +1,5 @@
-//! Puts the view together, once per update. The only writer of [`WorldView`], but for news and
-//! explosions, which are added as they come.
+//! Composes the view, once per update. The only writer of [`WorldView`], except for notices and explosions, which are
+//! added as they come.
 
 use crate::{
     arms::Arms,
@@ -31,15 +31,15 @@ use sidereal_protocol::{
 };
 use std::sync::Arc;
 
-/// How far a shooter, as drawn, may be from where its beam began, units: at the fastest for as long as a
+/// The largest distance between a drawn shooter and the start of its beam, units: at the highest speed for as long as a
 /// beam is shown.
 const BEAM_DRIFT_UNITS: f64 = MAX_SPEED * BEAM_SECONDS;
 
-/// How far ahead of what was heard of it a missile is drawn at most, ticks: as much as one that is told of
-/// in every third tick needs.
+/// The most that a missile is drawn ahead of its received states, ticks: enough for one that is sent in every third
+/// tick.
 const MISSILE_AHEAD_TICKS: f64 = 1.5;
 
-/// Writes what there is to draw.
+/// Writes the view.
 pub(crate) fn compose_view(
     client: Client<DefaultClientTag>,
     clock: Res<ClientClock>,
@@ -165,8 +165,7 @@ fn compose_others(
     }
 }
 
-/// A missile that is not heard of has most likely ended: it is not drawn on beyond that, through what it
-/// has hit.
+/// A missile without new states has most likely ended: it is not drawn beyond that point, through what it has hit.
 fn not_past_its_end(interpolation: &Interpolation, net_id: NetId, drawn: FlightState) -> FlightState {
     let Some((tick, latest)) = interpolation.track(net_id).map(Track::latest) else { return drawn };
     let ahead = interpolation.clock.play() - tick.0 as f64;
@@ -191,7 +190,7 @@ fn introduce(net_id: NetId, member: &Member) -> Other {
     }
 }
 
-/// Where the ship is docked, or the nearest station that it could dock at.
+/// The station where the ship is docked, or the nearest one where it could dock.
 fn dock(view: &WorldView, roster: &Roster) -> Dock {
     let Some(own) = &view.own else { return Dock::Away };
     if let Some(station) = view.purse.and_then(|purse| purse.docked) {
@@ -239,7 +238,7 @@ fn compose_shots(view: &mut WorldView, shots: &mut ShotBook, piloting: &Piloting
     }
 }
 
-/// Where bullets and beams leave a ship, world units.
+/// Where bullets and beams start from a ship, world units.
 fn muzzle(state: &FlightState, radius: f64) -> DVec2 {
     state.position + state.heading() * radius
 }
@@ -261,7 +260,7 @@ fn compose_beams(view: &mut WorldView, beams: &mut BeamBook, own: Option<NetId>,
     }
 }
 
-/// A beam leaves its shooter where that is drawn, as long as it is shown: the ship flies on meanwhile.
+/// A beam starts at its shooter as drawn, as long as it is shown: the ship flies on meanwhile.
 fn beam_origin(view: &WorldView, shown: &BeamShown) -> DVec2 {
     let told = shown.beam.origin;
     let shooter = match (&view.own, view.others.get(&shown.beam.id.shooter)) {
@@ -271,6 +270,6 @@ fn beam_origin(view: &WorldView, shown: &BeamShown) -> DVec2 {
     };
     let (state, radius) = shooter;
     let muzzle = muzzle(&state, radius);
-    // Further off than it can have flown meanwhile: another ship, or one that was put elsewhere.
+    // Further away than it can have flown meanwhile: another ship, or one that was moved.
     if muzzle.distance(told) > BEAM_DRIFT_UNITS { told } else { muzzle }
 }

@@ -1,8 +1,7 @@
-//! Deals on their way: the book's requests and their answers, and what the server tells of what is the
-//! pilot's.
+//! Sends the deal book's requests, receives their answers, and the player's balances.
 //!
-//! Runs in the player client and in bots. It owns what belongs to one session: the offers that wait for an
-//! answer. The deals themselves are in [`crate::deals`].
+//! Runs in the player client and in bots. It owns what belongs to one session: the offers that wait for an answer. The
+//! deals themselves are in [`crate::deals`].
 
 use crate::{
     arms::Arms,
@@ -28,22 +27,23 @@ use sidereal_protocol::{
     messages::{Deal, DealOutcome, FromPlayer, ToPlayer, TradeNews},
 };
 
-/// How long an offer waits for an answer, seconds. The server's time is the one that counts.
+/// How long an offer waits for an answer, seconds. The server decides by its own clock.
 pub const OFFER_SECONDS: f64 = 30.0;
 
-/// Offers shown at most; the oldest goes first.
+/// The most offers shown; the oldest is dropped first.
 pub const MAX_OFFERS: usize = 8;
 
-/// After a dock that is done the purse has to say where; it is told a few times a second, seconds.
+/// After a completed docking, the time until the balances with the station must have arrived, seconds. They are sent a
+/// few times a second.
 const PURSE_AFTER_DOCK_S: f64 = 1.5;
 
-/// What of the deals belongs to this session.
+/// The session's own part of the deals.
 #[derive(Resource, Default)]
 pub struct Dealing {
     docked_until_s: f64,
 }
 
-/// Takes in what is the pilot's and what is offered.
+/// Receives balances and offers.
 pub(crate) fn follow_purse(
     mut told: MessageReader<News>,
     clock: Res<ClientClock>,
@@ -103,7 +103,7 @@ fn wall_s() -> f64 {
     return std::time::UNIX_EPOCH.elapsed().map_or(0.0, |since| since.as_secs_f64());
 }
 
-/// Sends what is due, takes what was answered, and keeps the ship's hands still while it is docked.
+/// Sends due requests, receives answers, and keeps the controls neutral while the ship is docked.
 pub(crate) fn deal(
     mut told: MessageReader<News>,
     clock: Res<ClientClock>,
@@ -116,15 +116,15 @@ pub(crate) fn deal(
 ) {
     let now_s = clock.now_s;
     for given_up in book.give_up(wall_s()) {
-        tracing::warn!(key = %given_up.key, "a deal is given up: nobody has told how it ended");
-        let text = "Nobody has told how your deal ended: see what you have".to_owned();
+        tracing::warn!(key = %given_up.key, "a deal was given up: its result is unknown");
+        let text = "The result of your deal is unknown: check your balances".to_owned();
         session.announce(&mut view, NoticeKind::Warning, text);
     }
-    // Without a ship the server takes none.
+    // Without a ship the server accepts no deals.
     if *state == SessionState::InSpace {
         for (key, bargain) in book.due(now_s) {
             let again = book.open().iter().any(|deal| deal.key == key && deal.sent > 1);
-            // It is due again after a pause.
+            // It is repeated after a pause.
             if let Err(error) = news::ask(&session, &FromPlayer::Deal(Deal::of(key, &bargain).again(again))) {
                 tracing::warn!(%key, %error, "asking for a deal failed");
             }
@@ -144,10 +144,10 @@ pub(crate) fn deal(
         let (kind, text) = match outcome {
             DealOutcome::Done => (NoticeKind::Info, reply.text.clone()),
             DealOutcome::Refused => (NoticeKind::Warning, reply.text.clone()),
-            // Told once, however often it is asked for again.
+            // Shown once, however often it is repeated.
             DealOutcome::Undecided if deal.undecided => continue,
             DealOutcome::Undecided => {
-                (NoticeKind::Warning, "Your deal is not decided yet: it is asked for again until it is".to_owned())
+                (NoticeKind::Warning, "Your deal is not decided yet: the request is repeated until it is".to_owned())
             }
         };
         session.announce(&mut view, kind, text);

@@ -1,9 +1,9 @@
-//! The book of deals: what the pilot has asked for, and what became of it.
+//! The deal book: the player's requests and their results.
 //!
-//! Pure but for being a resource. Runs in the player client and in bots. A deal keeps its key until it has
-//! ended, however often it is asked for: whoever does not know how it ended asks again with the same key, and
-//! it still happens once. So the book outlives the session: take it out of one app with
-//! [`take_book`] and insert it into the next. The requests themselves are in [`crate::dealing`].
+//! Pure except that it is a resource. Runs in the player client and in bots. A deal keeps its key until it has ended,
+//! however often it is requested: a client without a result repeats the request with the same key, and the deal is
+//! still applied once. So the book outlives the session: take it out of one app with [`take_book`] and insert it into
+//! the next. The requests are sent in [`crate::dealing`].
 
 use bevy::{app::App, prelude::Resource};
 use sidereal_protocol::{
@@ -12,14 +12,14 @@ use sidereal_protocol::{
 };
 use std::collections::VecDeque;
 
-/// Deals that may be open at once; a server takes no more from one account.
+/// The most open deals; a server accepts no more from one account.
 pub const MAX_OPEN_DEALS: usize = 4;
 
-/// Events kept for whoever reads them; the oldest goes first.
+/// The most events kept for a reader; the oldest is dropped first.
 const MAX_EVENTS: usize = 64;
 
-/// Without an answer for this long, seconds, a deal is asked for again. The channel repeats what is lost, so
-/// that only a server that forgot it needs this. Each further wait is twice as long...
+/// A deal without an answer for this long, seconds, is repeated. The channel is reliable, so only a server that has
+/// lost the request makes this necessary. Each further wait is twice as long...
 const UNANSWERED_S: f64 = 8.0;
 /// ...up to this.
 const MAX_UNANSWERED_S: f64 = 64.0;
@@ -29,13 +29,13 @@ const FIRST_PAUSE_S: f64 = 1.0;
 /// ...up to this.
 const MAX_PAUSE_S: f64 = 16.0;
 
-/// Takes the book out of the app of a session that is over, for the app of the next one
-/// ([`App::insert_resource`] before its first update). The old app goes on with an empty one.
+/// Takes the book out of the app of an ended session, for the app of the next one ([`App::insert_resource`] before its
+/// first update). The old app continues with an empty one.
 pub fn take_book(app: &mut App) -> DealBook {
     take_out::<DealBook>(app).carry_over()
 }
 
-/// Takes what outlives a session out of its app, which goes on with an empty one.
+/// Takes a resource that outlives the session out of its app, which continues with an empty one.
 pub(crate) fn take_out<T: Resource + Default>(app: &mut App) -> T {
     app.world_mut().get_resource_mut::<T>().map(|mut kept| std::mem::take(&mut *kept)).unwrap_or_default()
 }
@@ -48,64 +48,64 @@ pub struct BookFull;
 /// A deal that has not ended.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct OpenDeal {
-    /// Its name for ever.
+    /// Its permanent key.
     pub key: DealKey,
-    /// What was asked for.
+    /// The request.
     pub bargain: Bargain,
     /// How often it was sent, over all sessions.
     pub sent: u32,
-    /// The server has said that it does not know yet.
+    /// The server has answered "undecided".
     pub undecided: bool,
-    /// When it is to be sent, or sent again, seconds of the session's time.
+    /// When it is to be sent, or repeated, seconds of the session's time.
     next_s: f64,
-    /// How long the pause after the next "undecided" is, seconds.
+    /// The pause after the next "undecided", seconds.
     pause_s: f64,
-    /// How long the next answer is waited for, seconds.
+    /// The wait for the next answer, seconds.
     wait_s: f64,
-    /// When it was asked for, seconds of the wall clock, which goes on while the machine sleeps; known from the first
-    /// [`DealBook::give_up`] on.
+    /// When it was requested, seconds of the wall clock, which continues while the machine sleeps; set by the first
+    /// [`DealBook::give_up`].
     asked_s: Option<f64>,
 }
 
-/// What happened to a deal, for journals.
+/// An event of a deal, for journals.
 #[derive(Debug, Clone, PartialEq)]
 pub enum DealEvent {
-    /// The pilot has asked for it; it may not have been sent yet.
+    /// It was requested; it may not have been sent yet.
     Asked {
         /// Its key.
         key: DealKey,
-        /// What for.
+        /// The request.
         bargain: Bargain,
     },
-    /// The server has answered. "Undecided" is not the end.
+    /// The server has answered. "Undecided" is not final.
     Answered {
         /// Its key.
         key: DealKey,
-        /// What was asked for.
+        /// The request.
         bargain: Bargain,
-        /// How it stands.
+        /// The state of the deal.
         outcome: DealOutcome,
         /// The server's sentence.
         text: String,
     },
 }
 
-/// How many deals, of all sessions.
+/// Numbers of deals, of all sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DealCounts {
-    /// Asked for, each once.
+    /// Requested, each once.
     pub asked: u64,
     /// Done.
     pub done: u64,
     /// Refused.
     pub refused: u64,
-    /// Answers that said "undecided"; a deal may have several.
+    /// Answers "undecided"; a deal may have several.
     pub undecided: u64,
-    /// Sent again under the same key.
+    /// Repeated under the same key.
     pub repeated: u64,
 }
 
-/// All deals of a pilot that have not ended.
+/// All deals of a player that have not ended.
 #[derive(Resource, Debug, Clone, Default)]
 pub struct DealBook {
     open: Vec<OpenDeal>,
@@ -114,20 +114,20 @@ pub struct DealBook {
 }
 
 impl DealBook {
-    /// Asks for `bargain` under a new key.
+    /// Requests `bargain` under a new key.
     ///
     /// # Errors
-    /// [`BookFull`]; nothing is asked for then.
+    /// [`BookFull`]; then nothing is requested.
     pub fn ask(&mut self, bargain: Bargain) -> Result<DealKey, BookFull> {
         let key = DealKey::random();
         self.ask_under(key, bargain)?;
         Ok(key)
     }
 
-    /// Takes up an offer, or turns it down. Its key is the offer's; an answer that is on its way stays as it is.
+    /// Accepts or declines an offer. The key is the offer's; an answer that is on its way stays as it is.
     ///
     /// # Errors
-    /// [`BookFull`]; nothing is asked for then.
+    /// [`BookFull`]; then nothing is requested.
     pub fn answer_offer(&mut self, offer: DealKey, accept: bool) -> Result<(), BookFull> {
         if self.is_open(offer) {
             return Ok(());
@@ -154,7 +154,7 @@ impl DealBook {
         Ok(())
     }
 
-    /// The book for the next session: the same deals, all to be asked for again at once.
+    /// The book for the next session: the same deals, all to be repeated at once.
     #[must_use]
     pub fn carry_over(mut self) -> Self {
         for deal in &mut self.open {
@@ -163,11 +163,11 @@ impl DealBook {
         self
     }
 
-    /// Gives up what is not known to have ended and was asked for more than [`DEAL_KEY_LIFE`] ago: a server may have
-    /// forgotten its key by then, and would do it again. `wall_s` is in seconds of the wall clock, from whenever.
+    /// Gives up deals without a result that were requested more than [`DEAL_KEY_LIFE`] ago: by then a server may have
+    /// dropped the key, and would apply the deal again. `wall_s` is in seconds of the wall clock, from any start.
     pub fn give_up(&mut self, wall_s: f64) -> Vec<OpenDeal> {
         for deal in &mut self.open {
-            // A clock that was put back must not make it younger than new.
+            // A clock that was set back must not make it newer than new.
             deal.asked_s = Some(deal.asked_s.unwrap_or(wall_s).min(wall_s));
         }
         let is_old =
@@ -175,7 +175,7 @@ impl DealBook {
         self.open.extract_if(.., is_old).collect()
     }
 
-    /// What is to be sent now, oldest first. It counts as sent.
+    /// The deals to send now, oldest first. They count as sent.
     pub fn due(&mut self, now_s: f64) -> Vec<(DealKey, Bargain)> {
         let mut due = Vec::new();
         for deal in self.open.iter_mut().filter(|deal| deal.next_s <= now_s) {
@@ -188,8 +188,7 @@ impl DealBook {
         due
     }
 
-    /// Takes an answer; gives what was asked for. `None` for one to a deal that has ended: it was asked for
-    /// twice, and answered twice.
+    /// Receives an answer; returns its request. `None` for an ended deal: it was repeated, and answered twice.
     pub fn hear(&mut self, key: DealKey, outcome: DealOutcome, text: &str, now_s: f64) -> Option<OpenDeal> {
         let index = self.open.iter().position(|deal| deal.key == key)?;
         let deal = &mut self.open[index];
@@ -215,33 +214,33 @@ impl DealBook {
         Some(before)
     }
 
-    /// Deals that have not ended, oldest first.
+    /// Open deals, oldest first.
     pub fn open(&self) -> &[OpenDeal] {
         &self.open
     }
 
-    /// Whether this deal has not ended.
+    /// Whether this deal is open.
     pub fn is_open(&self, key: DealKey) -> bool {
         self.open.iter().any(|deal| deal.key == key)
     }
 
-    /// Whether a deal about the ship itself is open: a shard takes one at a time.
+    /// Whether a deal about the ship itself is open: a shard accepts one at a time.
     pub fn is_busy(&self) -> bool {
         let trades = |bargain| matches!(bargain, Bargain::Offer { .. } | Bargain::Accept | Bargain::Decline);
         self.open.iter().any(|deal| !trades(deal.bargain))
     }
 
-    /// Whether the ship has asked to dock and does not know yet whether it has.
+    /// Whether the ship has requested to dock and has no result yet.
     pub fn is_docking(&self) -> bool {
         self.open.iter().any(|deal| deal.bargain == Bargain::Dock)
     }
 
-    /// How many deals.
+    /// The numbers of deals.
     pub fn counts(&self) -> DealCounts {
         self.counts
     }
 
-    /// Takes what happened since the last call, oldest first.
+    /// Takes the events since the last call, oldest first.
     pub fn take_events(&mut self) -> Vec<DealEvent> {
         self.events.drain(..).collect()
     }
@@ -304,7 +303,7 @@ mod tests {
         let mut book = book.carry_over();
         let new = book.ask(Bargain::Repair).unwrap();
         assert!(book.give_up(5_000.0 + life_s).is_empty(), "to the last second it is asked for");
-        // The session's clock stood still in a sleeping machine, the wall's went on.
+        // The session's clock stood still while the machine slept, the wall clock did not.
         assert_eq!(book.give_up(5_001.0 + life_s).iter().map(|deal| deal.key).collect::<Vec<_>>(), [old]);
         assert_eq!(book.due(0.1), [(new, Bargain::Repair)]);
         assert!(book.give_up(1_000.0).is_empty(), "the wall clock was put back");
@@ -319,7 +318,7 @@ mod tests {
         book.due(100.0);
         book.hear(ended, DealOutcome::Refused, "no", 100.1);
         book.hear(open, DealOutcome::Undecided, "", 100.1);
-        // The next session's clock begins anew.
+        // The next session's clock starts anew.
         let mut next = book.clone().carry_over();
         assert_eq!(next.due(0.0), [(open, Bargain::Repair)]);
         assert_eq!(next.open()[0].sent, 2);

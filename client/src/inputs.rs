@@ -1,12 +1,12 @@
-//! The pilot's inputs between the hands and the shard: what is not acknowledged is kept and sent
-//! again, and what was acknowledged is checked against what the shard says it applied.
+//! The player's inputs on their way to the shard: unacknowledged ones are kept and resent, and the shard's count is
+//! compared with the acknowledged ones.
 //!
 //! Pure. Runs in the player client and in bots.
 
 use sidereal_protocol::{input::Input, limits::MAX_UNACKNOWLEDGED_INPUTS, own_state::OwnState, tick::SimTick};
 use std::collections::VecDeque;
 
-/// Inputs of the ship that the pilot is aboard, and the account of all ships before it.
+/// The inputs of the present ship, and the counts of all ships before it.
 #[derive(Debug, Clone, Default)]
 pub struct InputQueue {
     pending: VecDeque<Input>,
@@ -15,31 +15,31 @@ pub struct InputQueue {
     before: InputCounts,
 }
 
-/// The ship that the pilot is aboard.
+/// The present ship.
 #[derive(Debug, Clone, Copy, Default)]
 struct Aboard {
     /// First stamp for this ship; `None` before the first input.
     first: Option<SimTick>,
-    /// What the shard had counted before the first of them was applied.
+    /// The shard's count before the first of them was applied.
     baseline: u64,
-    /// The newest stamp that a state of the ship has named.
+    /// The newest stamp in a state of the ship.
     newest: SimTick,
     counts: InputCounts,
 }
 
-/// What became of inputs.
+/// The fates of inputs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct InputCounts {
     /// Stamped and sent at least once.
     pub sent: u64,
-    /// Acknowledged by a stamp at or past theirs.
+    /// Acknowledged by a stamp equal to or later than theirs.
     pub acknowledged: u64,
-    /// Dropped unacknowledged because the queue was full: the link was gone for two seconds. They may
-    /// have been applied or not.
+    /// Dropped unacknowledged because the queue was full: the link was interrupted for two seconds. They may have been
+    /// applied or not.
     pub given_up: u64,
-    /// On their way when the ship was destroyed: nobody can apply them.
+    /// On their way when the ship was destroyed: they cannot be applied.
     pub void: u64,
-    /// Applied, as the shard counts.
+    /// Applied, by the shard's count.
     pub applied: u64,
     /// Acknowledged but not applied.
     pub lost: u64,
@@ -48,7 +48,7 @@ pub struct InputCounts {
 }
 
 impl InputCounts {
-    /// Adds those of another queue.
+    /// Adds the counts of another queue.
     pub fn add(&mut self, other: &Self) {
         self.sent += other.sent;
         self.acknowledged += other.acknowledged;
@@ -61,22 +61,21 @@ impl InputCounts {
 }
 
 impl InputQueue {
-    /// The pilot goes aboard another ship: what is pending is void, counting starts anew. Stamps go on
-    /// rising.
+    /// The player has another ship: pending inputs are void, counting starts anew. Stamps continue to rise.
     pub fn board(&mut self) {
         self.leave();
         let counts = std::mem::take(&mut self.aboard).counts;
         self.before.add(&counts);
     }
 
-    /// The ship is gone: what is pending is void.
+    /// The ship is gone: pending inputs are void.
     pub fn leave(&mut self) {
         self.aboard.counts.void += self.pending.len() as u64;
         self.pending.clear();
     }
 
-    /// Takes a new input; false (and nothing is taken) when its stamp is not later than the last one.
-    /// When [`MAX_UNACKNOWLEDGED_INPUTS`] are pending the oldest is given up.
+    /// Queues a new input; false (and nothing is queued) if its stamp is not later than the last one. When
+    /// [`MAX_UNACKNOWLEDGED_INPUTS`] are pending, the oldest is given up.
     pub fn push(&mut self, input: Input) -> bool {
         if input.tick <= self.last {
             return false;
@@ -92,31 +91,31 @@ impl InputQueue {
         true
     }
 
-    /// No stamp at or before `tick` will be taken any more: the shard would drop it.
+    /// Stamps at or before `tick` are not accepted any more: the shard would drop them.
     pub fn start_after(&mut self, tick: SimTick) {
         self.last = self.last.max(tick);
     }
 
-    /// Takes a state of the own ship: drops what it acknowledges and checks the shard's count.
+    /// Receives a state of the own ship: drops the acknowledged inputs and checks the shard's count.
     pub fn confirm(&mut self, own: &OwnState) {
         while self.pending.front().is_some_and(|input| input.tick <= own.input_tick) {
             self.pending.pop_front();
             self.aboard.counts.acknowledged += 1;
         }
-        // After a shard's death another goes on from a little earlier: until it has caught up it says nothing
-        // of what the first one applied.
+        // After a shard's death another one continues from a slightly older state: until it has caught up, its states
+        // do not contain inputs that the first one applied.
         if own.input_tick < self.aboard.newest {
             return;
         }
         self.aboard.newest = own.input_tick;
         let counts = &mut self.aboard.counts;
         if self.aboard.first.is_none_or(|first| own.input_tick < first) {
-            // Not one of ours yet: what is counted stems from before we came aboard.
+            // Not one of ours yet: the count is from before we took control.
             self.aboard.baseline = own.inputs_applied;
             return;
         }
         counts.applied = own.inputs_applied.saturating_sub(self.aboard.baseline);
-        // What was given up may have been applied or not.
+        // Inputs that were given up may have been applied or not.
         let most = counts.acknowledged + counts.given_up;
         counts.lost = counts.acknowledged.saturating_sub(counts.applied);
         counts.doubled = counts.applied.saturating_sub(most);
@@ -127,7 +126,7 @@ impl InputQueue {
         self.pending.make_contiguous()
     }
 
-    /// How many are unacknowledged.
+    /// Number of unacknowledged inputs.
     pub fn len(&self) -> usize {
         self.pending.len()
     }
@@ -137,7 +136,7 @@ impl InputQueue {
         self.pending.is_empty()
     }
 
-    /// What became of all inputs, of all ships.
+    /// The counts of all inputs, of all ships.
     pub fn counts(&self) -> InputCounts {
         let mut counts = self.before;
         counts.add(&self.aboard.counts);
@@ -219,7 +218,7 @@ mod tests {
     }
 
     proptest! {
-        /// A shard that applies every input once, in any lumps, with ships that come and go: every
+        /// With a shard that applies every input once, in any groups, and ships that are destroyed and replaced, every
         /// input ends up applied, pending, given up or void.
         #[test]
         fn every_input_is_accounted_for(

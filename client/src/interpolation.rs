@@ -1,8 +1,8 @@
-//! Everything but the own ship: drawn a little in the past, between what was heard.
+//! Interpolation of everything except the own ship: drawn a little in the past, between received states.
 //!
-//! Pure but for being a resource. Runs in the player client and in bots. Per net id a bounded ring of
-//! samples by tick; a sample that did not come is bridged by extrapolation for a bounded time, and
-//! where the extrapolation was wrong the error is blended away.
+//! Pure except that it is a resource. Runs in the player client and in bots. For each net id there is a bounded ring of
+//! samples by tick. A missing sample is bridged by extrapolation for a bounded time, and the error of the extrapolation
+//! is blended away.
 
 use crate::{
     clock::PlaybackClock,
@@ -18,22 +18,21 @@ use sidereal_protocol::{
 };
 use std::collections::{HashMap, VecDeque};
 
-/// In this time after it what is drawn comes to rest, seconds. A halt from one frame to the next would be seen
-/// when the silence is only a little longer, as when a message of a handoff is lost on its way to a shard.
+/// The time in which an extrapolated motion then comes to rest, seconds. A halt within one frame would be visible when
+/// the gap is only a little longer, as when a message of a handoff is lost on its way to a shard.
 pub const EXTRAPOLATION_FADE_S: f64 = 0.3;
 
-/// Samples kept of one thing: the longest delay, and some for what comes out of order.
+/// The most samples of one entity: for the longest delay, and some for late ones.
 pub const MAX_SAMPLES: usize = 20;
 
-/// Things followed at most; motion of more is dropped and counted. Nine full sectors.
+/// The most entities followed; motion of more is dropped and counted. Nine full sectors.
 pub const MAX_TRACKS: usize = 8192;
 
-/// A thing that was not heard of for this long, seconds, and has no identity is forgotten. What rests
-/// is heard of every second.
+/// An entity without motion for this long, seconds, and without an identity is dropped. Bodies at rest are sent every
+/// second.
 pub const FORGET_S: f64 = 5.0;
 
-/// Two samples one tick apart are not further from each other than this, units: else it is a jump.
-/// Five times the way at [`MAX_SPEED`].
+/// The largest distance of two samples one tick apart, units: more is a jump. Five times the distance at [`MAX_SPEED`].
 pub const JUMP_UNITS: f64 = 150.0;
 
 #[derive(Debug, Clone, Copy)]
@@ -43,18 +42,18 @@ struct Sample {
     glow: EngineGlow,
 }
 
-/// What is drawn of one thing.
+/// The drawn state of one entity.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Drawn {
-    /// Where and how.
+    /// Position and motion.
     pub state: FlightState,
     /// Its engine.
     pub glow: EngineGlow,
-    /// Seconds since it was heard of.
+    /// Seconds since its last received state.
     pub silent_s: f64,
 }
 
-/// The motion of one thing as it was heard.
+/// The received motion of one entity.
 #[derive(Debug, Clone)]
 pub struct Track {
     samples: VecDeque<Sample>,
@@ -63,14 +62,14 @@ pub struct Track {
     last_heard_s: f64,
 }
 
-/// What a new sample was.
+/// The result of a new sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Heard {
-    /// Older than what is kept, or known already.
+    /// Older than the stored ones, or a duplicate.
     Stale,
-    /// Taken.
+    /// Accepted.
     Taken,
-    /// Taken, and impossibly far from the one before: a fault of whoever sent it.
+    /// Accepted, and impossibly far from the one before: a fault of the sender.
     Jump,
     /// [`MAX_TRACKS`] are followed already.
     Full,
@@ -87,7 +86,7 @@ impl Track {
         self.samples.back().expect("a track has a sample")
     }
 
-    /// The newest state heard and its tick.
+    /// The newest received state and its tick.
     pub fn latest(&self) -> (SimTick, FlightState) {
         let newest = self.newest();
         (SimTick(newest.tick), newest.state)
@@ -101,7 +100,7 @@ impl Track {
         }
         let ticks = sample.tick - newest.tick;
         let heard = if is_jump(&newest, &sample) { Heard::Jump } else { Heard::Taken };
-        // What is drawn changes only when the newest sample was already passed.
+        // The drawn state changes only when the newest sample was already passed.
         let before = (play > newest.tick as f64).then(|| self.at(play));
         if ticks > REST_TICKS && newest.state.velocity == DVec2::ZERO {
             self.push(Sample { tick: sample.tick - REST_TICKS, ..newest });
@@ -177,8 +176,8 @@ fn is_jump(from: &Sample, to: &Sample) -> bool {
     from.state.position.distance(to.state.position) > reach
 }
 
-/// `state` some ticks later (or earlier), along its velocity: for [`EXTRAPOLATION_S`] as fast as it was, then
-/// slower, and at rest after [`EXTRAPOLATION_FADE_S`].
+/// `state` some ticks later (or earlier), along its velocity: for [`EXTRAPOLATION_S`] at its speed, then slower, and at
+/// rest after [`EXTRAPOLATION_FADE_S`].
 fn coast(state: &FlightState, ticks: f64) -> FlightState {
     let seconds = ticks * TICK_SECONDS;
     if seconds <= EXTRAPOLATION_S {
@@ -190,24 +189,24 @@ fn coast(state: &FlightState, ticks: f64) -> FlightState {
     FlightState { velocity: state.velocity * share, angular_velocity: state.angular_velocity * share, ..there }
 }
 
-/// The motion of everything in sight, and the moment at which it is drawn.
+/// The motion of everything in view, and the moment at which it is drawn.
 #[derive(Resource, Debug, Default)]
 pub struct Interpolation {
-    /// The moment that is drawn.
+    /// The drawn moment.
     pub clock: PlaybackClock,
     tracks: HashMap<NetId, Track>,
     woke_s: Option<f64>,
 }
 
 impl Interpolation {
-    /// Takes one motion of a packet of `tick`.
+    /// Receives one motion of a packet of `tick`.
     pub fn hear(&mut self, tick: SimTick, motion: &Motion, now_s: f64) -> Heard {
         let sample = Sample { tick: tick.0, state: motion.state, glow: motion.glow };
         let play = self.clock.play();
         if let Some(track) = self.tracks.get_mut(&motion.net_id) {
             let heard = track.insert(sample, now_s, play);
             if self.woke_s == Some(now_s) {
-                // Nothing was drawn that it would have to be blended with.
+                // Nothing was drawn before, so there is nothing to blend.
                 track.offset.clear();
             }
             return heard;
@@ -219,13 +218,14 @@ impl Interpolation {
         Heard::Taken
     }
 
-    /// The client stood still until `now_s`: what comes at that moment has waited, and is neither jitter nor blended.
+    /// The client stood still until `now_s`: packets handled at that moment have waited, so they are neither jitter nor
+    /// blended.
     pub fn wake(&mut self, now_s: f64) {
         self.clock.wake(now_s);
         self.woke_s = Some(now_s);
     }
 
-    /// Lets time pass: the clock goes on, corrections fade.
+    /// Advances the clock and fades corrections.
     pub fn advance(&mut self, now_s: f64, delta_s: f64) {
         self.clock.advance(now_s, delta_s);
         for track in self.tracks.values_mut() {
@@ -233,7 +233,7 @@ impl Interpolation {
         }
     }
 
-    /// What to draw of `id`; `None` when nothing was heard of its motion.
+    /// The drawn state of `id`; `None` without received motion.
     pub fn drawn(&self, id: NetId, now_s: f64) -> Option<Drawn> {
         let play = self.clock.play();
         self.tracks.get(&id).map(|track| Drawn {
@@ -243,7 +243,7 @@ impl Interpolation {
         })
     }
 
-    /// Share of what moves that is drawn past what was heard of it, 0 to 1; zero when nothing moves.
+    /// Share of moving entities that are extrapolated, 0 to 1; zero if none moves.
     pub fn extrapolated(&self) -> f64 {
         let play = self.clock.play();
         let newest = self.tracks.values().map(Track::newest).filter(|newest| newest.state.velocity != DVec2::ZERO);
@@ -252,18 +252,18 @@ impl Interpolation {
         f64::from(past) / f64::from(all.max(1))
     }
 
-    /// What was heard of `id`.
+    /// The received motion of `id`.
     pub fn track(&self, id: NetId) -> Option<&Track> {
         self.tracks.get(&id)
     }
 
-    /// `id` is out of sight.
+    /// `id` is out of view.
     pub fn forget(&mut self, id: NetId) {
         self.tracks.remove(&id);
     }
 
-    /// Forgets what was not heard of for [`FORGET_S`] and is not `kept`; gives how many of what is not
-    /// `kept` have been heard of for longer than `orphan_s`.
+    /// Drops entities without motion for [`FORGET_S`] that are not `kept`. Returns how many entities that are not
+    /// `kept` have been received for longer than `orphan_s`.
     pub fn sweep(&mut self, now_s: f64, orphan_s: f64, kept: impl Fn(NetId) -> bool) -> usize {
         let mut orphans = 0;
         self.tracks.retain(|id, track| {
@@ -278,12 +278,12 @@ impl Interpolation {
         orphans
     }
 
-    /// How many things are followed.
+    /// Number of entities followed.
     pub fn len(&self) -> usize {
         self.tracks.len()
     }
 
-    /// Whether nothing is followed.
+    /// Whether none is followed.
     pub fn is_empty(&self) -> bool {
         self.tracks.is_empty()
     }
@@ -317,8 +317,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the jitter and the loss: from one frame to the next nothing is drawn further than
-        /// its speed allows, with room for the blending of extrapolation errors.
+        /// Whatever the jitter and the loss: from one frame to the next no entity is drawn further than its speed
+        /// allows, with room for the blending of extrapolation errors.
         #[test]
         fn nothing_jumps_on_a_jittery_link(
             arrivals in prop::collection::vec((0.0f64..0.12, prop::bool::weighted(0.9)), 240)
@@ -356,7 +356,7 @@ mod tests {
             }
         }
 
-        /// On an even link what is drawn is the true path at the clock's moment.
+        /// On an even link the drawn path is the true one at the clock's moment.
         #[test]
         fn an_even_link_draws_the_true_path(offset in 0.0f64..0.03) {
             let path = drone(200);
@@ -424,7 +424,7 @@ mod tests {
             (now, tick) = (now + passed as f64 * TICK_S, tick + passed);
             world.wake(now);
             world.advance(now, crate::clock::MAX_DELTA_S);
-            // The newest that waited, and then what comes.
+            // The newest that waited, and then the next ones.
             for late in (0..40).rev() {
                 assert_ne!(hear(&mut world, now, tick - late), Heard::Jump);
             }

@@ -1,10 +1,9 @@
-//! The player's end of Sidereal: log in, connect, fly, and know what there is to draw.
+//! The player's client library: log in, connect, fly, and get the view to draw.
 //!
-//! One library for the window, for bots and for tests. It owns the session with the server, the
-//! pilot's inputs on their way, the prediction of the own ship, the interpolation of everything
-//! else, and the [`view::WorldView`] that puts them together for whoever draws. It owns no rules of
-//! the game: what is true is the shards' to say. The window (feature `window`) only reads the view
-//! and writes [`controls::PilotIntent`].
+//! One library for the window, for bots and for tests. It owns the session with the server, the player's inputs on
+//! their way, the prediction of the own ship, the interpolation of everything else, and the [`view::WorldView`] that
+//! combines them for drawing. It contains no rules of the game: shards decide. The window (feature `window`) only reads
+//! the view and writes [`controls::PilotIntent`].
 //!
 //! ```no_run
 //! use sidereal_client::{ClientConfig, FrameDelta, account, build_app, connect};
@@ -22,7 +21,7 @@
 //! ```
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
-// System parameters all have lifetimes; naming them tells nobody anything.
+// System parameters all have lifetimes, which say nothing to a reader.
 #![allow(elided_lifetimes_in_paths)]
 
 pub mod account;
@@ -65,19 +64,19 @@ use sidereal_protocol::{limits::PROTOCOL_VERSION, schema};
 use sidereal_transport::{ClientHandle, ClientNetwork, ClientSocket, ConnectOptions, PeerKind};
 use std::sync::Mutex;
 
-/// What the library needs to know.
+/// The configuration of the library.
 #[derive(Debug, Clone)]
 pub struct ClientConfig {
-    /// The ticket from [`account::AccountApi::login`]; good for one connection.
+    /// The ticket from [`account::AccountApi::login`]; valid for one connection.
     pub ticket: String,
 }
 
-/// Seconds since the last update. The runner sets it before every update: from the real clock in
-/// binaries, to exact ticks in tests. Nothing else in the library looks at a clock (naia has its own).
+/// Seconds since the last update. The runner sets it before every update: from the real clock in programs, to exact
+/// ticks in tests. Nothing else in the library uses a clock (naia has its own).
 #[derive(Resource, Debug, Clone, Copy, Default)]
 pub struct FrameDelta(pub f64);
 
-/// A player's client, without any drawing. Add it to a headless app ([`build_app`]) or to a window's.
+/// A player's client without drawing. Add it to a headless app ([`build_app`]) or to a window's.
 pub struct ClientPlugin {
     parts: Mutex<Option<(ClientConfig, ClientHandle, ClientSocket)>>,
 }
@@ -120,8 +119,8 @@ impl Plugin for ClientPlugin {
     }
 }
 
-/// A client without a window: a Bevy app with nothing in it but the library, run on the calling
-/// thread by [`App::update`]. Set [`FrameDelta`] before each update.
+/// A client without a window: a Bevy app that contains only the library, run on the calling thread by [`App::update`].
+/// Set [`FrameDelta`] before each update.
 pub fn build_app(config: ClientConfig, handle: ClientHandle, socket: ClientSocket) -> App {
     let mut app = App::new();
     app.add_plugins(ClientPlugin::new(config, handle, socket));
@@ -130,7 +129,7 @@ pub fn build_app(config: ClientConfig, handle: ClientHandle, socket: ClientSocke
     app
 }
 
-/// Opens a player's connection to the server that `login` names.
+/// Opens a player's connection to the server of `login`.
 pub fn connect(network: &ClientNetwork, login: &account::LoginTicket) -> (ClientHandle, ClientSocket) {
     #[cfg(not(target_family = "wasm"))]
     let (address, certificate) = (login.player_addr, login.certificate_hash);

@@ -1,8 +1,7 @@
 //! The player client: with a window, or without one (`--headless`) for checks and servers without a
 //! screen.
 //!
-//! Exit status: 0 clean, 2 when the input is wrong (name, password, certificate, version), 1 when
-//! something failed later.
+//! Exit status: 0 clean, 2 for invalid input (name, password, certificate, version), 1 for a later failure.
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -15,7 +14,7 @@ use sidereal_protocol::flight::Controls;
 use sidereal_transport::ClientNetwork;
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
-/// Fly in a Sidereal world.
+/// Play in a Sidereal world.
 #[derive(Parser, Debug)]
 #[command(name = "sidereal-client", version)]
 struct Options {
@@ -28,16 +27,16 @@ struct Options {
     /// Your password
     #[arg(long, env = "SIDEREAL_PASSWORD", hide_env_values = true)]
     password: String,
-    /// Make the account first, if it is not there yet
+    /// Create the account first, if it does not exist
     #[arg(long, env = "SIDEREAL_REGISTER")]
     register: bool,
-    /// No window: fly a gentle course by itself and print a line a second
+    /// No window: fly a gentle course automatically and print a line a second
     #[arg(long, env = "SIDEREAL_HEADLESS")]
     headless: bool,
-    /// End after so many seconds
+    /// End after this many seconds
     #[arg(long, env = "SIDEREAL_SECONDS", value_parser = run::parse_seconds)]
     seconds: Option<f64>,
-    /// Write what happened as JSON here (headless only)
+    /// Write a report here (JSON, headless only)
     #[arg(long, env = "SIDEREAL_REPORT")]
     report: Option<PathBuf>,
     /// Save a picture of the window here and end
@@ -46,10 +45,10 @@ struct Options {
     /// When to take the picture, seconds after the start
     #[arg(long, env = "SIDEREAL_SCREENSHOT_AFTER", default_value_t = 5.0, value_parser = run::parse_seconds)]
     screenshot_after: f64,
-    /// Keep the window's settings here instead of in your folder for settings
+    /// Store the window's settings here instead of in the user's settings folder
     #[arg(long, env = "SIDEREAL_SETTINGS")]
     settings: Option<PathBuf>,
-    /// When the session is lost, try to come back for so many seconds; 0: end at once
+    /// When the session is lost, try to reconnect for this many seconds; 0: end at once
     #[arg(long, env = "SIDEREAL_RECONNECT_SECONDS", default_value_t = Patience::default().in_all_s,
         value_parser = run::parse_seconds)]
     reconnect_seconds: f64,
@@ -58,7 +57,7 @@ struct Options {
     die_with_stdin: bool,
 }
 
-/// What a headless run writes. Units are in the names; `null` where the system does not tell.
+/// The report of a headless run. Units are in the names; `null` on systems without the figure.
 #[derive(Serialize)]
 struct Report {
     failure: Option<String>,
@@ -176,7 +175,7 @@ fn fly_headless(player: &mut Player, options: &Options, stop: &StopFlag) -> Resu
     Ok(exit_code(&state))
 }
 
-/// Ahead at half power, in long bends to one side and the other.
+/// Ahead at half power, in long bends to both sides.
 fn gentle_course(now_s: f64) -> Controls {
     let turn = ((now_s * 0.25).sin() * 30.0) as i8;
     Controls { thrust: 64, turn, buttons: 0 }
@@ -205,7 +204,7 @@ fn print_line(player: &Player) {
     }
 }
 
-/// Of all sessions; what is a view's, of the last one.
+/// Of all sessions; the view's figures are those of the last one.
 fn report(player: &Player, state: &SessionState) -> Report {
     let view = player.resource::<WorldView>();
     let stats = player.stats();

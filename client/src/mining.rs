@@ -1,11 +1,11 @@
-//! Which rock a ship mines: as its shard looks for it, so that the pilot sees at once what will be mined.
+//! The rock that a ship mines, selected as its shard does, so that the player sees at once what will be mined.
 //!
 //! Pure. Runs in the player client and in bots.
 
 use crate::view::Other;
 use sidereal_protocol::{economy::mined_rock, flight::FlightState, record::EntityKind};
 
-/// The rock that a ship in this state mines: see [`mined_rock`]. One that is known to be empty is none.
+/// The rock that a ship in this state mines: see [`mined_rock`]. A rock known to be empty is not selected.
 pub fn target<'a>(ship: &FlightState, others: impl Iterator<Item = &'a Other>) -> Option<&'a Other> {
     let rocks = others.filter(|other| other.kind == EntityKind::Asteroid && other.ore.is_none_or(|ore| ore > 0));
     mined_rock(ship, rocks.map(|rock| (rock.state.position, rock.radius, rock)))

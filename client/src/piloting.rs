@@ -1,7 +1,7 @@
-//! The own ship: hands to inputs, inputs to the server and to the prediction.
+//! The own ship: from controls to inputs, and from inputs to the server and the prediction.
 //!
-//! Runs in the player client and in bots, at the ticks of its own clock. It owns the link between the pure parts
-//! ([`crate::inputs`], [`crate::prediction`], [`crate::clock::OwnClock`]) and the session.
+//! Runs in the player client and in bots, at the ticks of its own clock. It connects the pure parts ([`crate::inputs`],
+//! [`crate::prediction`], [`crate::clock::OwnClock`]) with the session.
 
 use crate::{
     arms::Arms,
@@ -32,7 +32,7 @@ use sidereal_protocol::{
     tick::SimTick,
 };
 
-/// The ship that the pilot is aboard, or will be when its first state comes.
+/// The player's ship, or the one that it will be with its first state.
 #[derive(Resource, Debug)]
 pub struct Piloting {
     ship: Option<(NetId, EntityId)>,
@@ -40,7 +40,7 @@ pub struct Piloting {
     prediction: Option<Prediction>,
     /// Inputs on their way.
     pub queue: InputQueue,
-    /// The hands at the last frame: the next tick's input, if they stay. What is drawn follows them before it.
+    /// The controls of the last frame: the next tick's input, if they stay. Drawing uses them at once.
     pub held: Controls,
     clock: OwnClock,
     own_at: f64,
@@ -51,15 +51,15 @@ pub struct Piloting {
     fitted: Fitted,
 }
 
-/// How the ship is bound to a station.
+/// How the ship is held by a station.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mooring {
     /// Not at all.
     #[default]
     Free,
-    /// It has asked to dock: its shard does not feel its hands until that is settled.
+    /// It has requested to dock: its shard ignores its controls until that is settled.
     Docking,
-    /// It is docked: its shard holds it in its place.
+    /// It is docked: its shard holds it in place.
     Docked,
 }
 
@@ -82,7 +82,7 @@ impl Default for Piloting {
 }
 
 impl Piloting {
-    /// This ship is the pilot's from now on; it flies once its first state came.
+    /// This is the player's ship from now on; it flies after its first state.
     pub(crate) fn board(&mut self, net_id: NetId, id: EntityId) {
         self.queue.board();
         self.ship = Some((net_id, id));
@@ -90,20 +90,20 @@ impl Piloting {
         self.clock.reset();
     }
 
-    /// The pilot has no ship any more.
+    /// The player has no ship any more.
     pub(crate) fn leave(&mut self) {
         self.queue.leave();
         self.ship = None;
         self.prediction = None;
     }
 
-    /// Stops (or resumes) sampling the hands: what is on its way is still sent until acknowledged. For a
-    /// clean end, after which every input is accounted for.
+    /// Stops (or resumes) sampling the controls. Inputs on their way are still sent until acknowledged. For a clean
+    /// end, after which every input is accounted for.
     pub fn pause(&mut self, paused: bool) {
         self.paused = paused;
     }
 
-    /// The hull that is predicted: what the ship's identity says.
+    /// The predicted hull, from the ship's identity.
     pub(crate) fn set_hull(&mut self, hull: HullKind) {
         if self.hull != hull {
             self.hull = hull;
@@ -118,7 +118,7 @@ impl Piloting {
         self.fitted = fitted;
     }
 
-    /// Binds the ship to a station, or lets it go. The hands of a ship that is not free do nothing.
+    /// Binds the ship to a station, or frees it. The controls of a bound ship have no effect.
     pub(crate) fn moor(&mut self, mooring: Mooring) {
         self.mooring = mooring;
         if let Some(prediction) = &mut self.prediction {
@@ -126,32 +126,32 @@ impl Piloting {
         }
     }
 
-    /// Whether the ship's hands do nothing: it is docked, or about to be.
+    /// Whether the controls have no effect: the ship is docked, or about to be.
     pub fn is_moored(&self) -> bool {
         self.mooring != Mooring::Free
     }
 
-    /// Whether `net_id` is the pilot's ship.
+    /// Whether `net_id` is the player's ship.
     pub fn is_own(&self, net_id: NetId) -> bool {
         self.own_net_id() == Some(net_id)
     }
 
-    /// The pilot's ship.
+    /// The player's ship.
     pub fn own_net_id(&self) -> Option<NetId> {
         self.ship.map(|(net_id, _)| net_id)
     }
 
-    /// The pilot's ship for ever.
+    /// The permanent id of the player's ship.
     pub fn own_id(&self) -> Option<EntityId> {
         self.ship.map(|(_, id)| id)
     }
 
-    /// The prediction, once the ship's first state came.
+    /// The prediction, after the ship's first state.
     pub fn prediction(&self) -> Option<&Prediction> {
         self.prediction.as_ref()
     }
 
-    /// The hull that is predicted.
+    /// The predicted hull.
     pub fn hull(&self) -> HullKind {
         self.hull
     }
@@ -166,25 +166,25 @@ impl Piloting {
         (self.own_at, self.own_at + self.lead)
     }
 
-    /// The tick of the world in which the next input fires: the hands hold the trigger, and the ship answers them.
+    /// The tick of the world in which the next input fires, if the trigger is held and the controls have effect.
     pub(crate) fn fires_at(&self) -> Option<SimTick> {
         let prediction = self.prediction.as_ref()?;
         let answers = self.held.holds(Controls::FIRE) && !self.paused && !prediction.is_stalled();
         answers.then(|| prediction.tick() + 1 + prediction.input_delay_ticks())
     }
 
-    /// Lets drawing go on by `delta_s`, to where the clock is.
+    /// Advances drawing by `delta_s`, up to the clock.
     pub(crate) fn advance_drawing(&mut self, delta_s: f64) {
         if let Some(prediction) = &mut self.prediction {
             prediction.decay(delta_s);
-            // The future past the next input is not known.
+            // The future beyond the next input is unknown.
             self.own_at = self.clock.at().min(prediction.tick().0 as f64 + 1.0);
             let lead = prediction.input_delay_ticks() as f64;
             self.lead += (lead - self.lead) * (1.0 - (-delta_s / 0.3).exp());
         }
     }
 
-    /// Takes a state of the own ship.
+    /// Receives a state of the own ship.
     pub(crate) fn confirm(&mut self, own: &OwnState, now_s: f64, stats: &mut PlayStats) {
         stats.record_own_tick(own.tick.0);
         let sector = SectorId::containing(own.state.position);
@@ -214,7 +214,7 @@ impl Piloting {
                 stats.record_outcome(outcome, now_s);
             }
             None => {
-                // An earlier session's inputs may be ahead of our clock: its stamps are taken.
+                // An earlier session's inputs may be ahead of our clock: its stamps are used up.
                 self.queue.start_after(own.input_tick);
                 self.queue.confirm(own);
                 let mut prediction = Prediction::new(self.hull, *own);
@@ -226,7 +226,7 @@ impl Piloting {
     }
 }
 
-/// The own ship's weapons, and what there is to aim at.
+/// The own ship's weapons, and the possible targets.
 #[derive(SystemParam)]
 pub(crate) struct Weapons<'w> {
     shots: ResMut<'w, ShotBook>,
@@ -236,7 +236,7 @@ pub(crate) struct Weapons<'w> {
     roster: Res<'w, Roster>,
 }
 
-/// Samples the hands once per tick, steps the own ship and sends what is unacknowledged.
+/// Samples the controls once per tick, steps the own ship and sends unacknowledged inputs.
 pub(crate) fn pilot_ticks(
     client: Client<DefaultClientTag>,
     clock: Res<ClientClock>,
@@ -255,7 +255,7 @@ pub(crate) fn pilot_ticks(
     {
         let due = piloting.clock.advance(clock.delta_s, wanted);
         let has_tick = !due.is_empty();
-        // Hands that were held before a standstill may have let go meanwhile: the next tick will tell.
+        // Controls that were held before a standstill may have been released meanwhile: the next tick shows it.
         let is_idle = piloting.is_moored() || clock.stood_still;
         let controls = if is_idle { Controls::default() } else { intent.controls };
         if !piloting.paused {
@@ -272,13 +272,13 @@ pub(crate) fn pilot_ticks(
     piloting.advance_drawing(clock.delta_s);
 }
 
-/// Where naia's clock for inputs is, ticks of the world; `None` before the welcome came.
+/// The moment of naia's clock for inputs, ticks of the world; `None` before the welcome.
 fn naias_moment(client: &Client<DefaultClientTag>, session: &mut Session) -> Option<f64> {
     let tick = session.sim_tick(client.client_tick()?)?;
     Some(tick.0 as f64 + client.client_interpolation().map_or(0.0, f64::from))
 }
 
-/// How far behind `tick` others are drawn, quarters of a tick; [`u8::MAX`] is that or more.
+/// How far behind `tick` others are drawn, quarters of a tick; [`u8::MAX`] means that or more.
 fn view_lag(playback: &PlaybackClock, tick: SimTick) -> u8 {
     if !playback.is_running() {
         return 0;
@@ -319,7 +319,7 @@ fn sample(
     stats.missiles_launched += u64::from(triggered.missile);
 }
 
-/// The beam as the pilot sees it: among others where they are drawn, which is where the shard judges it.
+/// The beam in the player's view: with others where they are drawn, which is where the shard judges it.
 fn foreseen_beam(
     id: ShotId,
     prediction: &Prediction,

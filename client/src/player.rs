@@ -1,8 +1,8 @@
-//! A player through several sessions: when one is lost, another one takes its place.
+//! A player through several sessions: when one is lost, another one replaces it.
 //!
-//! Runs in the player client and in bots. A session is an App of its own ([`build_app`]), so that nothing
-//! of a lost one can get into the next: here is what outlives it, which is the token, the counters, the
-//! books of deals and of what was said, and what [`Reconnect`] knows.
+//! Runs in the player client and in bots. A session is an App of its own ([`build_app`]), so that no state of a lost
+//! one can get into the next. This is the state that outlives it: the token, the counters, the deal book and the chat
+//! book, and [`Reconnect`].
 
 use crate::{
     ClientConfig, FrameDelta,
@@ -37,23 +37,23 @@ pub struct Player {
     app: App,
     network: Arc<ClientNetwork>,
     api: AccountApi,
-    /// `None` for who stays away once lost.
+    /// `None`: does not reconnect.
     way_back: Option<(SessionToken, Reconnect)>,
     asking: Option<Receiver<WayIn>>,
     now_s: f64,
-    /// The same without standstills: in those nobody tries to come back.
+    /// The same without standstills, during which no reconnect is attempted.
     awake_s: f64,
     was_in_space: bool,
     losses: u64,
     returns: u64,
-    /// The present session is noted as lost.
+    /// The loss of the present session was handled.
     is_lost: bool,
     past: Past,
 }
 
 impl Player {
-    /// Connects. With `patience` the player comes back after losing a session that had come as far as a
-    /// ship, or that found another certificate than its ticket told of; `seed` makes its waits its own.
+    /// Connects. With `patience` the player reconnects after losing a session that had a ship, or that found another
+    /// certificate than the ticket's. `seed` makes its waits differ from others'.
     pub fn new(
         network: Arc<ClientNetwork>,
         api: AccountApi,
@@ -79,7 +79,7 @@ impl Player {
         }
     }
 
-    /// The present session, or the one that was lost last.
+    /// The present session, or the last one that was lost.
     pub fn app(&self) -> &App {
         &self.app
     }
@@ -99,7 +99,7 @@ impl Player {
         self.resource::<Session>().handle().clone()
     }
 
-    /// Seconds since the first session began, as the frames' deltas say.
+    /// Seconds since the first session began, by the frame deltas.
     pub fn now_s(&self) -> f64 {
         self.now_s
     }
@@ -109,7 +109,7 @@ impl Player {
         self.was_in_space
     }
 
-    /// Sessions that ended without the player's doing after there had been a ship.
+    /// Sessions that ended without the player's request after there had been a ship.
     pub fn losses(&self) -> u64 {
         self.losses
     }
@@ -119,14 +119,14 @@ impl Player {
         self.returns
     }
 
-    /// How the player is: as the session, but `Returning` while the way back is looked for.
+    /// The state of the player: the session's, but `Returning` during a reconnect.
     pub fn state(&self) -> SessionState {
         let state = self.resource::<SessionState>();
         match &self.way_back {
             Some((_, reconnect)) if state.is_over() && reconnect.is_under_way() => {
                 SessionState::Returning(reconnect.says(self.awake_s))
             }
-            // It may say more than the session's own end.
+            // It may be more precise than the end of the session.
             Some((_, reconnect)) if state.failure().is_some() => match (reconnect.gave_up(), state) {
                 (Some(reason), SessionState::Lost(_)) => SessionState::Lost(reason.to_owned()),
                 _ => state.clone(),
@@ -135,8 +135,7 @@ impl Player {
         }
     }
 
-    /// Inputs of all sessions, and those of them that are not acknowledged: of a lost session nobody
-    /// will.
+    /// Inputs of all sessions, and how many of them are unacknowledged: those of a lost session stay so.
     pub fn inputs(&self) -> (InputCounts, u64) {
         let queue = &self.resource::<Piloting>().queue;
         let mut counts = self.past.inputs;
@@ -174,7 +173,7 @@ impl Player {
             self.is_lost = true;
             self.losses += 1;
         }
-        // Who had no ship yet has lost nothing, and is told at once what is wrong.
+        // A player without a ship has lost nothing, and gets the reason at once.
         let is_on_the_way = self.way_back.as_ref().is_some_and(|(_, reconnect)| reconnect.is_under_way());
         if self.was_in_space || is_on_the_way || came_too_late(&state) {
             self.look_for_a_way_back(&state);
@@ -196,7 +195,7 @@ impl Player {
                 *token = session_token;
                 ticket
             }
-            Some(Err(TryRecvError::Disconnected)) => Err(AccountError::Busy("asking for a ticket failed".to_owned())),
+            Some(Err(TryRecvError::Disconnected)) => Err(AccountError::Busy("requesting a ticket failed".to_owned())),
         };
         self.asking = None;
         match answer {
@@ -211,20 +210,20 @@ impl Player {
                 let deals = deals::take_book(&mut self.app);
                 let chat = chat::take_book(&mut self.app);
                 self.app = begin(&self.network, login);
-                // What was asked for and not answered is asked for again under its key.
+                // Requests without an answer are repeated under their keys.
                 self.app.insert_resource(deals).insert_resource(chat);
-                // Who looks on does not look at the middle of the world meanwhile.
+                // The view must not show the middle of the world meanwhile.
                 let mut view = self.app.world_mut().resource_mut::<WorldView>();
                 (view.focus, view.sector) = (focus, sector);
             }
             Err(error) => {
-                tracing::info!(%error, "no ticket to come back with");
+                tracing::info!(%error, "no ticket to reconnect with");
                 reconnect.ticket_failed(&error, self.awake_s);
             }
         }
     }
 
-    /// Ends the session from this side; there is no way back after that.
+    /// Ends the session from this side, without a reconnect.
     pub fn close(&mut self) {
         self.way_back = None;
         self.asking = None;
@@ -232,7 +231,7 @@ impl Player {
     }
 }
 
-/// Whether the server's certificate changed after the ticket was given.
+/// Whether the server's certificate has changed since the ticket was issued.
 fn came_too_late(state: &SessionState) -> bool {
     matches!(state, SessionState::Rejected(reason) if reason.starts_with(CERTIFICATES_DIFFER))
 }

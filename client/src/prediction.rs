@@ -1,9 +1,7 @@
-//! Prediction of the own ship: it answers the hands at once, and what the shard says later corrects
-//! it by replay.
+//! Prediction of the own ship: it reacts to the controls at once, and the shard's later states correct it by replay.
 //!
-//! Pure. Runs in the player client and in bots. One step of [`flight::step`] per own input, as the
-//! shard makes one per tick. Collisions are not predicted (contacts are the shard's state): they show
-//! as corrections.
+//! Pure. Runs in the player client and in bots. One step of [`flight::step`] per own input, as the shard makes one per
+//! tick. Collisions are not predicted (contacts are the shard's state): they appear as corrections.
 
 use crate::smoothing::{VisualOffset, blend};
 use bevy::math::DVec2;
@@ -15,14 +13,14 @@ use sidereal_protocol::{
 };
 use std::collections::VecDeque;
 
-/// A smaller error than this, units, is not a correction: nobody sees it.
+/// A smaller error than this, units, is not a correction: it is invisible.
 pub const CORRECTION_UNITS: f64 = 0.05;
 
-/// A larger error than this, units, is not blended but shown at once: the ship was put elsewhere.
+/// A larger error than this, units, is not blended but shown at once: the ship was moved.
 pub const SNAP_UNITS: f64 = 200.0;
 
-/// Own ticks without a word of the shard after which the ship is held where it is. While a sector has
-/// no shard nothing in it moves; flying on would only be taken back.
+/// Own ticks without a state from the shard after which the ship is held where it is. While a sector has no shard
+/// nothing in it moves; a further flight would only be taken back.
 pub const STALL_TICKS: u64 = 20;
 
 /// See [`input::MAX_INPUT_DELAY_TICKS`].
@@ -31,20 +29,20 @@ const MAX_INPUT_DELAY_TICKS: u64 = input::MAX_INPUT_DELAY_TICKS as u64;
 /// Predicted states kept for drawing between ticks.
 const TRAIL: usize = 6;
 
-/// What a confirmed state did to the prediction.
+/// The effect of a confirmed state on the prediction.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Outcome {
-    /// It is older than one already taken.
+    /// It is older than the last one.
     Stale,
-    /// The prediction was right, or off by less than [`CORRECTION_UNITS`].
+    /// The prediction was right, or wrong by less than [`CORRECTION_UNITS`].
     Right,
-    /// It was off by so many units; the error is blended away.
+    /// It was wrong by this many units; the error is blended away.
     Corrected(f64),
-    /// It was off by more than [`SNAP_UNITS`]; the ship is drawn at its new place at once.
+    /// It was wrong by more than [`SNAP_UNITS`]; the ship is drawn at its new place at once.
     Snapped(f64),
 }
 
-/// The own ship between what is confirmed and what is wanted.
+/// The own ship between the confirmed state and the controls.
 #[derive(Debug, Clone)]
 pub struct Prediction {
     spec: HullSpec,
@@ -58,7 +56,7 @@ pub struct Prediction {
 }
 
 impl Prediction {
-    /// Starts from what the shard says.
+    /// Starts from the shard's state.
     pub fn new(hull: HullKind, confirmed: OwnState) -> Self {
         Self {
             spec: hull.spec(),
@@ -70,7 +68,7 @@ impl Prediction {
         }
     }
 
-    /// Takes the hands' next input: one step.
+    /// Applies the next input: one step.
     pub fn advance(&mut self, input: Input) {
         self.ticks_unheard += 1;
         let state = *self.state();
@@ -83,7 +81,7 @@ impl Prediction {
         self.spec = hull.spec();
     }
 
-    /// Holds the ship where it is, or lets it fly again: while it is docked its shard does the same.
+    /// Holds the ship in place, or frees it: while it is docked its shard does the same.
     pub fn hold(&mut self, held: bool) {
         self.held = held;
     }
@@ -95,8 +93,8 @@ impl Prediction {
         flight::step(state, controls, &self.spec)
     }
 
-    /// Takes a confirmed state. `pending` are all inputs after its `input_tick`, oldest first: they
-    /// are replayed on top of it. What is drawn for `shown` (see [`Prediction::drawn`]) stays where it is.
+    /// Receives a confirmed state. `pending` are all inputs after its `input_tick`, oldest first: they are replayed on
+    /// top of it. The picture at `shown` (see [`Prediction::drawn`]) stays where it is.
     pub fn reconcile(&mut self, confirmed: &OwnState, pending: &[Input], shown: (f64, Controls)) -> Outcome {
         if confirmed.tick <= self.confirmed.tick && self.confirmed.tick != SimTick(0) {
             return Outcome::Stale;
@@ -124,8 +122,8 @@ impl Prediction {
             self.offset.clear();
             Outcome::Snapped(error)
         } else if error > CORRECTION_UNITS || turned > 0.01 {
-            // At the moment that is drawn: the two differ by more or less there when the ship turns or
-            // thrusts, as a flight and the same flight a tick later do.
+            // At the drawn moment: there the two differ by another amount when the ship turns or thrusts, as a flight
+            // and the same flight a tick later do.
             self.offset.absorb(&shown_before, &self.exact(shown.0, shown.1));
             if error > CORRECTION_UNITS { Outcome::Corrected(error) } else { Outcome::Right }
         } else {
@@ -133,13 +131,13 @@ impl Prediction {
         }
     }
 
-    /// Lets the blending of corrections go on for `seconds`.
+    /// Fades corrections for `seconds`.
     pub fn decay(&mut self, seconds: f64) {
         self.offset.decay(seconds);
     }
 
-    /// The ship as it is to be drawn at `at`, in own ticks: between predicted states, or on the way to
-    /// the one after the newest if the hands stay at `controls`.
+    /// The ship to draw at `at`, in own ticks: between predicted states, or on the way to the one after the newest with
+    /// the controls `controls`.
     pub fn drawn(&self, at: f64, controls: Controls) -> FlightState {
         self.offset.apply(&self.exact(at, controls))
     }
@@ -180,25 +178,29 @@ impl Prediction {
         self.newest().0
     }
 
-    /// What the shard said last.
+    /// The shard's last state.
     pub fn confirmed(&self) -> &OwnState {
         &self.confirmed
     }
 
-    /// What the hull can do.
+    /// The properties of the hull.
     pub fn spec(&self) -> &HullSpec {
         &self.spec
     }
 
-    /// Ticks between the stamp of an input and the tick that applies it, as far as the last confirmed
-    /// state shows: at most [`MAX_INPUT_DELAY_TICKS`].
+    /// Ticks between the stamp of an input and the tick that applies it, by the last confirmed state: at most
+    /// [`MAX_INPUT_DELAY_TICKS`].
     pub fn input_delay_ticks(&self) -> u64 {
         let ticks = self.confirmed.tick.since(self.confirmed.input_tick);
-        // Much more is a ship on which no input of ours was applied yet.
-        if ticks > 2 * MAX_INPUT_DELAY_TICKS { u64::from(input::FIRST_INPUT_DELAY_TICKS) } else { ticks.min(MAX_INPUT_DELAY_TICKS) }
+        // A much larger one is of a ship on which none of our inputs was applied yet.
+        if ticks > 2 * MAX_INPUT_DELAY_TICKS {
+            u64::from(input::FIRST_INPUT_DELAY_TICKS)
+        } else {
+            ticks.min(MAX_INPUT_DELAY_TICKS)
+        }
     }
 
-    /// The shard was silent for [`STALL_TICKS`]: the ship is held.
+    /// No state from the shard for [`STALL_TICKS`]: the ship is held.
     pub fn is_stalled(&self) -> bool {
         self.ticks_unheard > STALL_TICKS
     }
@@ -227,8 +229,8 @@ impl Prediction {
     }
 }
 
-/// `pending` without what the shard, being past their latest time already, will apply together with
-/// the first that is left: a tick makes one step, however many inputs it takes.
+/// `pending` without the inputs that the shard, being past their latest time already, will apply together with the
+/// first remaining one: a tick makes one step, however many inputs it applies.
 fn overdue_skipped<'a>(confirmed: &OwnState, pending: &'a [Input]) -> &'a [Input] {
     let Some(newest) = pending.last() else { return pending };
     let steps = (newest.tick + MAX_INPUT_DELAY_TICKS).since(confirmed.tick) as usize;
@@ -243,7 +245,7 @@ mod tests {
 
     const HULL: HullKind = HullKind::Scout;
     const START: u64 = 1000;
-    /// What is drawn, where it does not matter.
+    /// The drawn moment, where it does not matter.
     const NOW: (f64, Controls) = (START as f64, Controls { thrust: 0, turn: 0, buttons: 0 });
 
     fn own(tick: u64, input_tick: u64, state: FlightState) -> OwnState {
@@ -272,8 +274,8 @@ mod tests {
     }
 
     proptest! {
-        /// However late, lossy and reordered the states come back: the prediction is bit by bit the
-        /// sequence that the shard computes, and nothing is ever corrected.
+        /// However late, lossy and reordered the states arrive: the prediction is bit by bit the sequence that the
+        /// shard computes, and nothing is ever corrected.
         #[test]
         fn prediction_is_exactly_the_shards_sequence(
             controls in prop::collection::vec(any_controls(), 20..120),
@@ -306,8 +308,8 @@ mod tests {
             }
         }
 
-        /// A blow that the client could not know of: after the first state that has it the prediction
-        /// is the shard's sequence again, and the ship is drawn without a jump.
+        /// An impulse that the client cannot predict: after the first state that contains it the prediction is the
+        /// shard's sequence again, and the ship is drawn without a jump.
         #[test]
         fn a_blow_is_corrected_by_replay_and_blended(
             controls in prop::collection::vec(any_controls(), 30..60),
@@ -416,7 +418,7 @@ mod tests {
         for input in &pending {
             prediction.advance(*input);
         }
-        // The shard comes back, already at the newest input's tick, without any of them.
+        // The shard returns, already at the newest input's tick, without any of them.
         prediction.reconcile(&own(START + 50, START, moving), &pending, NOW);
         let steps = prediction.state().position.x / (30.0 * TICK_SECONDS);
         assert!(steps < MAX_INPUT_DELAY_TICKS as f64 + 0.1, "{steps}");

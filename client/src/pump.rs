@@ -1,10 +1,10 @@
-//! Gives naia its packets one at a time (why, stands with [`Valve`]).
+//! Gives naia its packets one at a time ([`Valve`] explains why).
 //!
-//! Runs in the player client and in bots. What the valve cannot part is a spawn and a despawn within one
-//! packet; for that, [`crate::session::update`] ends the session with a reason instead of the process.
+//! Runs in the player client and in bots. The valve cannot separate a spawn and a despawn within one packet; for that,
+//! [`crate::session::update`] ends the session with a reason instead of the process.
 //!
-//! It also is what moves naia's events into Bevy: naia's own system for that panics on an entity that
-//! is gone again by the end of the update.
+//! It also passes naia's events to Bevy: naia's own system for that panics on an entity that is gone again by the end
+//! of the update.
 
 use bevy::{
     ecs::{
@@ -20,8 +20,8 @@ use naia_bevy_client::{
 use naia_bevy_shared::WorldProxyMut;
 use sidereal_transport::Valve;
 
-/// Packets given to naia in one update at most; the rest waits in the transport's bounded queue. Some
-/// 15 seconds of ordinary naia traffic.
+/// The most packets given to naia in one update; the rest waits in the transport's bounded queue. Some 15 seconds of
+/// ordinary naia traffic.
 const MAX_PACKETS: usize = 512;
 
 type Tag = DefaultClientTag;
@@ -30,7 +30,7 @@ type Tag = DefaultClientTag;
 #[derive(Resource, Clone, Default)]
 pub(crate) struct PacketValve(pub(crate) Valve);
 
-/// Lets naia take in everything that arrived, packet by packet.
+/// Lets naia read all received packets, one by one.
 pub(crate) fn pump_packets(world: &mut World) {
     let valve = world.resource::<PacketValve>().0.clone();
     world.resource_scope(|world, mut naia: Mut<ClientWrapper<Tag>>| {
@@ -52,7 +52,7 @@ pub(crate) fn pump_packets(world: &mut World) {
     });
 }
 
-/// What the library listens to. Entities are found by their components ([`crate::roster`]), a reject by
+/// Passes on the events that the library uses. Entities are found by their components ([`crate::roster`]), a reject by
 /// the transport's status.
 fn pass_on_events(world: &mut World, naia: &mut ClientWrapper<Tag>) {
     let mut events = naia.client.take_world_events();

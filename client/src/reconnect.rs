@@ -1,46 +1,45 @@
-//! Coming back after a session was lost: when to ask for a ticket again, and when to give up. A state
-//! machine without I/O; [`crate::player`] does what it says.
+//! Reconnecting after a lost session: when to request a ticket, and when to give up. A state machine without I/O;
+//! [`crate::player`] carries out its steps.
 
 use crate::{account::AccountError, session::SessionState};
 use sidereal_protocol::messages::TAKEN_OVER;
 use sidereal_transport::VERSIONS_DIFFER;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// How long a session must last after a return for the next loss to count as a new one, seconds. Else a
-/// server that takes everybody in and drops them at once would be asked twice a second for ever.
+/// How long a session must last after a reconnect for the next loss to count as a new one, seconds. Otherwise a server
+/// that accepts sessions and drops them at once would receive two requests a second for ever.
 const STEADY_S: f64 = 10.0;
 
-/// How patient a player is.
+/// How long and how often a player tries to reconnect.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Patience {
     /// The first wait, seconds; each one after it is twice as long.
     pub first_wait_s: f64,
     /// The longest wait, seconds.
     pub longest_wait_s: f64,
-    /// From the loss on it is tried for so long, seconds.
+    /// How long it is tried after the loss, seconds.
     pub in_all_s: f64,
 }
 
 impl Default for Patience {
-    /// A server that was started again is there within seconds; one that is not there after two minutes
-    /// is looked after by somebody.
+    /// A restarted server is available within seconds. If it is still away after two minutes, an operator has to act.
     fn default() -> Self {
         Self { first_wait_s: 0.5, longest_wait_s: 15.0, in_all_s: 120.0 }
     }
 }
 
-/// What to do now.
+/// The next step.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
     /// Nothing.
     Nothing,
-    /// Ask the server for a ticket, and tell what came of it.
+    /// Request a ticket, and report the result.
     AskForTicket,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 enum Phase {
-    /// In a session, or on the way to one.
+    /// In a session, or connecting to one.
     Flying,
     Waiting {
         until_s: f64,
@@ -50,33 +49,33 @@ enum Phase {
     Over(String),
 }
 
-/// A player's way back. Time comes in as seconds since any moment, never going back.
+/// A player's reconnects. The time is passed as seconds since any moment, never decreasing.
 #[derive(Debug, Clone)]
 pub struct Reconnect {
     patience: Patience,
     seed: u64,
     phase: Phase,
-    /// When the session was lost that is not made up for yet.
+    /// When the session was lost, if there is no steady new one yet.
     lost_s: Option<f64>,
     back_s: Option<f64>,
-    /// Why it was not, lately.
+    /// The reason of the last failure.
     reason: String,
     tries: u32,
 }
 
 impl Reconnect {
-    /// For a player in a session. The waits differ from player to player by `seed`: those whom one
-    /// server has lost do not come back all at once.
+    /// For a player in a session. The waits differ from player to player by `seed`, so that all players of one server
+    /// do not reconnect at once.
     pub fn new(patience: Patience, seed: u64) -> Self {
         Self { patience, seed, phase: Phase::Flying, lost_s: None, back_s: None, reason: String::new(), tries: 0 }
     }
 
-    /// Whether a way back is being looked for.
+    /// Whether a reconnect is in progress.
     pub fn is_under_way(&self) -> bool {
         self.lost_s.is_some() && self.gave_up().is_none()
     }
 
-    /// Why there is no way back, if it was given up.
+    /// The reason why reconnecting was given up, if it was.
     pub fn gave_up(&self) -> Option<&str> {
         match &self.phase {
             Phase::Over(reason) => Some(reason),
@@ -91,19 +90,19 @@ impl Reconnect {
         }
     }
 
-    /// The session is over as `state` says. Only the first call for a session counts.
+    /// The session has ended with `state`. Only the first call for a session counts.
     pub fn session_ended(&mut self, state: &SessionState, now_s: f64) {
         if self.phase != Phase::Flying {
             return;
         }
         let (reason, is_final) = match state {
             SessionState::Lost(reason) => (reason, reason == TAKEN_OVER),
-            // Of a ticket that came too late, or a certificate that changed since, the next ticket is the cure.
+            // A ticket that was too late, or a certificate that has changed since, is remedied by the next ticket.
             SessionState::Rejected(reason) => (reason, reason.starts_with(VERSIONS_DIFFER)),
             _ => return,
         };
         if self.back_s.take().is_some_and(|back_s| now_s - back_s < STEADY_S) {
-            // As if it had never come back.
+            // As if the reconnect had never succeeded.
             self.lost_s.get_or_insert(now_s);
         } else if self.lost_s.is_none() {
             self.lost_s = Some(now_s);
@@ -112,20 +111,20 @@ impl Reconnect {
         self.failed(reason.clone(), is_final, 0.0, now_s);
     }
 
-    /// There is a ticket: a new session begins.
+    /// A ticket was received: a new session begins.
     pub fn ticket_came(&mut self) {
         if self.phase == Phase::Asking {
             self.phase = Phase::Flying;
         }
     }
 
-    /// There is no ticket.
+    /// No ticket was received.
     pub fn ticket_failed(&mut self, error: &AccountError, now_s: f64) {
         if self.phase != Phase::Asking {
             return;
         }
         let (is_final, at_least_s) = match error {
-            // What answers in the server's place while it is away may say anything.
+            // A proxy that answers for an unavailable server may send anything.
             AccountError::BadAnswer { .. } => (false, 0.0),
             AccountError::TooMany { after_s, .. } => (false, *after_s as f64),
             other => (other.is_permanent(), 0.0),
@@ -133,7 +132,7 @@ impl Reconnect {
         self.failed(error.to_string(), is_final, at_least_s, now_s);
     }
 
-    /// What to do now.
+    /// The step to do now.
     pub fn step(&mut self, now_s: f64) -> Step {
         match self.phase {
             Phase::Waiting { until_s } if now_s >= until_s => {
@@ -160,7 +159,7 @@ impl Reconnect {
         self.reason = reason;
     }
 
-    /// How the way back goes, for the player: why there is one to look for, and when it is tried next.
+    /// The progress of the reconnect for the player: its reason, and the next attempt.
     pub fn says(&self, now_s: f64) -> String {
         let reason = &self.reason;
         match self.phase {
@@ -175,12 +174,12 @@ impl Reconnect {
         }
     }
 
-    /// Why the last try failed.
+    /// Why the last attempt failed.
     pub fn reason(&self) -> &str {
         &self.reason
     }
 
-    /// Between half of the wait and all of it.
+    /// A random time between half of the wait and all of it.
     fn wait_s(&self) -> f64 {
         let doubled = self.patience.first_wait_s * f64::from(self.tries.min(30)).exp2();
         let mut hasher = DefaultHasher::new();
@@ -216,7 +215,7 @@ mod tests {
         AccountError::Unreachable { address: "there".to_owned(), reason: "refused".to_owned() }
     }
 
-    /// When tickets are asked for by a player who was lost at 100 s and never gets one.
+    /// When a player who lost the session at 100 s and never gets a ticket requests one.
     fn asks(seed: u64, error: &AccountError) -> (Vec<f64>, Reconnect) {
         let mut reconnect = Reconnect::new(Patience::default(), seed);
         reconnect.session_ended(&lost(), 100.0);

@@ -1,7 +1,7 @@
-//! Who is in sight: naia's entities by net id.
+//! The entities in view: naia's entities by net id.
 //!
-//! Runs in the player client and in bots. It owns identities and vitals as they were replicated;
-//! where things are is in [`crate::interpolation`].
+//! Runs in the player client and in bots. It owns identities and vitals as they were replicated; positions are in
+//! [`crate::interpolation`].
 
 use crate::{
     clock::ClientClock,
@@ -32,95 +32,95 @@ use std::{
     sync::Arc,
 };
 
-/// Motion of something unannounced for longer than this, seconds, is a fault: the identity goes the
-/// reliable way, which takes a few round trips on a bad link.
+/// Motion of an unannounced entity for longer than this, seconds, is a fault: the identity uses the reliable channel,
+/// which takes a few round trips on a bad link.
 const ORPHAN_S: f64 = 3.0;
 
-/// Seconds between two sweeps for what was forgotten.
+/// Seconds between two sweeps for orphans.
 const SWEEP_S: f64 = 1.0;
 
-/// A missile that was not heard of for this long while other things were, ticks of the world, has ended:
-/// it always moves, and the farthest is told of in every third tick, of which one may be lost.
+/// A missile without motion for this long while other entities had some, ticks of the world, has ended: it always
+/// moves, and the farthest are sent in every third tick, of which one may be lost.
 const SILENT_TICKS: u64 = 7;
 
-/// A missile that goes within this distance of the pilot, units, explodes; what is told ends a sector
-/// away at the least, so that one further off may just have flown out of sight.
+/// A missile that disappears within this distance of the player, units, explodes. The view ends at least a sector away,
+/// so a missile further off may just have left the view.
 const BLAST_UNITS: f64 = SECTOR_SIZE * 0.9;
 
-/// Radius of a missile's explosion, in its own: smaller than a ship's.
+/// Radius of a missile's explosion, in radii of the missile: smaller than a ship's.
 const MISSILE_BLAST_RADII: f64 = 2.0;
 
-/// Who an entity is and how well.
+/// Identity and condition of an entity.
 #[derive(Debug, Clone)]
 pub struct Member {
-    /// Id for ever.
+    /// Its permanent id.
     pub id: EntityId,
-    /// What it is.
+    /// Its kind.
     pub kind: EntityKind,
     /// Its hull, if it flies.
     pub hull_kind: Option<HullKind>,
-    /// What players read.
+    /// Its name for players.
     pub name: Arc<str>,
-    /// The player that it belongs to.
+    /// The player that owns it.
     pub owner: Option<AccountId>,
     /// Radius, units.
     pub radius: f64,
     /// Hull points left.
     pub hull: u16,
-    /// Hull points when whole.
+    /// Hull points when undamaged.
     pub hull_max: u16,
-    /// Units of ore in a rock or a crate, once told.
+    /// Units of ore in a rock or a crate, once received.
     pub ore: Option<u32>,
     entity: Entity,
 }
 
-/// What is known of a missile's end. Nobody is told of it: its motion ends, and its entity goes, which on a
-/// bad link may be known much later.
+/// The state of a missile's end. No message announces it: its motion stops, and its entity is despawned, which on a bad
+/// link may happen much later.
 #[derive(Debug, Clone, Copy, Default)]
 struct MissileFlight {
     /// naia's entity is gone.
     gone: bool,
-    /// It exploded where it was at this tick.
+    /// It exploded at its position of this tick.
     spent: Option<SimTick>,
 }
 
-/// Everything announced in sight.
+/// All announced entities in view.
 #[derive(Resource, Debug, Default)]
 pub struct Roster {
     members: BTreeMap<NetId, Member>,
     by_entity: HashMap<Entity, NetId>,
     missiles: BTreeMap<NetId, MissileFlight>,
-    /// Counts up at each change of members or of what is known about them.
+    /// Counts up at each change of a member or of its data.
     revision: u64,
 }
 
 impl Roster {
-    /// Who `id` is.
+    /// The entity `id`.
     pub fn get(&self, id: NetId) -> Option<&Member> {
         self.members.get(&id)
     }
 
-    /// Everyone, by net id.
+    /// All entities, by net id.
     pub fn iter(&self) -> impl Iterator<Item = (NetId, &Member)> {
         self.members.iter().map(|(id, member)| (*id, member))
     }
 
-    /// How many.
+    /// Their number.
     pub fn len(&self) -> usize {
         self.members.len()
     }
 
-    /// Whether nobody is in sight.
+    /// Whether none is in view.
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()
     }
 
-    /// Changes with every change in here.
+    /// Changes with every change of this roster.
     pub fn revision(&self) -> u64 {
         self.revision
     }
 
-    /// The link is gone: so is everything that was seen through it.
+    /// The link is gone, and with it everything in view.
     pub(crate) fn clear(&mut self) {
         self.members.clear();
         self.by_entity.clear();
@@ -140,7 +140,7 @@ impl Roster {
         let net_id = identity.net_id();
         self.by_entity.insert(entity, net_id);
         match self.members.get_mut(&net_id) {
-            // While an entity lives its hull and what is in it change.
+            // While an entity lives, its hull and its content change.
             Some(member) if member.entity == entity => {
                 (member.hull, member.hull_max, member.ore) = (hull, hull_max, ore);
                 (member.hull_kind, member.radius) = (identity.hull_kind(), radius);
@@ -174,7 +174,7 @@ impl Roster {
         self.missiles.get(&id).is_some_and(|flight| flight.spent.is_some())
     }
 
-    /// naia's `entity` is gone: a missile flies on to where it ended. False when it was no missile.
+    /// naia's `entity` is gone: a missile flies on to its end. False if it is not a missile.
     fn let_fly_on(&mut self, entity: Entity) -> bool {
         let net_id = self.by_entity.get(&entity).copied();
         let is_current = |id: &NetId| self.members.get(id).is_some_and(|member| member.entity == entity);
@@ -187,7 +187,7 @@ impl Roster {
         }
     }
 
-    /// Gives the net id that is out of sight now; `None` when another entity has it already.
+    /// Removes an entity; returns the net id that left the view, `None` if another entity has it already.
     fn remove(&mut self, entity: Entity) -> Option<NetId> {
         let net_id = self.by_entity.remove(&entity)?;
         if self.members.get(&net_id).is_some_and(|member| member.entity == entity) {
@@ -211,7 +211,7 @@ pub(crate) fn follow_roster(
     >,
     mut removed: RemovedComponents<Identity>,
 ) {
-    // First who is there: the server may have put another entity into the place of one that goes.
+    // Spawns first: the server may have replaced an entity that is despawned in the same update.
     for (entity, identity, vitals, lode) in &changed {
         roster.announce(entity, identity, vitals, lode);
     }
@@ -224,7 +224,7 @@ pub(crate) fn follow_roster(
     }
 }
 
-/// Lets missiles that have ended explode where they were heard of last, once they are drawn there.
+/// Lets missiles that have ended explode at their last received position, once they are drawn there.
 pub(crate) fn end_missiles(
     mut roster: ResMut<Roster>,
     mut interpolation: ResMut<Interpolation>,
@@ -237,7 +237,7 @@ pub(crate) fn end_missiles(
     for (net_id, flight) in missiles {
         let Some(member) = members.get(net_id) else { continue };
         let Some((tick, state)) = interpolation.track(*net_id).map(Track::latest) else {
-            // Announced, and not heard of yet.
+            // Announced, and no motion received yet.
             out_of_sight.extend(flight.gone.then_some(member.entity));
             continue;
         };
@@ -250,7 +250,7 @@ pub(crate) fn end_missiles(
             view.add_blast(BlastEffect {
                 victim: *net_id,
                 position: state.position,
-                // What it hit stops it.
+                // Its hit stops it.
                 velocity: DVec2::ZERO,
                 radius: member.radius * MISSILE_BLAST_RADII,
                 age_s: 0.0,
@@ -265,7 +265,7 @@ pub(crate) fn end_missiles(
     }
 }
 
-/// Once a second: forgets motion of what nobody announced, and counts what should have been.
+/// Once a second: drops motion of unannounced entities, and counts those that should have been announced.
 pub(crate) fn sweep_orphans(
     clock: Res<ClientClock>,
     roster: Res<Roster>,

@@ -1,5 +1,5 @@
-//! What binaries around this library share: a stop flag, a pace, and what the system says of the
-//! process. The only place here that looks at the real clock.
+//! Shared parts of the programs around this library: a stop flag, a steady pace, and the process's resources. The only
+//! place here that uses the real clock.
 
 use anyhow::Context;
 use serde::Serialize;
@@ -14,10 +14,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a closing process waits for its last datagrams and streams to leave.
+/// How long a closing process waits until its last datagrams and streams were sent.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(3);
 
-/// Set when the process is to end.
+/// Set when the process must end.
 #[derive(Debug, Clone, Default)]
 pub struct StopFlag(Arc<AtomicBool>);
 
@@ -25,7 +25,7 @@ impl StopFlag {
     /// A flag that SIGINT and SIGTERM set; a second signal ends the process at once.
     ///
     /// # Errors
-    /// When the system refuses the handler, or there is one already.
+    /// When the system refuses the handler, or one is installed already.
     pub fn on_signals() -> anyhow::Result<Self> {
         let flag = Self::default();
         let handler = flag.clone();
@@ -39,7 +39,7 @@ impl StopFlag {
         Ok(flag)
     }
 
-    /// Sets the flag when standard input ends: the process that started this one is gone.
+    /// Sets the flag when standard input ends: the parent process is gone.
     pub fn on_stdin_end(&self) {
         let flag = self.clone();
         std::thread::spawn(move || {
@@ -61,7 +61,7 @@ impl StopFlag {
     }
 }
 
-/// Keeps a loop at an even pace and measures its frames.
+/// Runs a loop at an even pace and measures its frames.
 #[derive(Debug)]
 pub struct Pace {
     interval: Duration,
@@ -76,8 +76,8 @@ impl Pace {
         Self { interval: Duration::from_secs_f64(1.0 / hz), next: now, last: now }
     }
 
-    /// Sleeps until the next frame is due; gives the seconds since the last one. A loop that cannot
-    /// keep up does not sleep, and does not catch up either.
+    /// Sleeps until the next frame is due; returns the seconds since the last one. A loop that is too slow does not
+    /// sleep, and does not catch up either.
     pub fn wait(&mut self) -> f64 {
         let now = Instant::now();
         if now < self.next {
@@ -91,8 +91,7 @@ impl Pace {
     }
 }
 
-/// Waits until nothing is left of these links, for a bounded time. To be called after they were
-/// closed.
+/// Waits until these links have ended, for a bounded time. Called after they were closed.
 pub fn wait_for_close(handles: &[ClientHandle]) {
     let deadline = Instant::now() + CLOSE_DEADLINE;
     for handle in handles {
@@ -106,13 +105,13 @@ pub fn wait_for_close(handles: &[ClientHandle]) {
     }
 }
 
-/// Starts the log: to standard error, as `RUST_LOG` says.
+/// Starts the log: to standard error, filtered by `RUST_LOG`.
 pub fn start_log() {
     start_log_with("");
 }
 
-/// Starts the log like [`start_log`], with `more` directives for a process where `RUST_LOG` says
-/// nothing; empty, or starting with a comma.
+/// Starts the log like [`start_log`], with additional directives `more` if `RUST_LOG` is not set; empty, or starting
+/// with a comma.
 pub fn start_log_with(more: &str) {
     let default = format!(
         "info,naia_shared=warn,naia_server=warn,naia_client=error,\
@@ -123,10 +122,10 @@ pub fn start_log_with(more: &str) {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }
 
-/// Reads a command line's seconds.
+/// Parses the seconds of a command line.
 ///
 /// # Errors
-/// When it is no number, or none that time can be.
+/// When it is not a number, or not a valid duration.
 pub fn parse_seconds(text: &str) -> Result<f64, &'static str> {
     match text.parse::<f64>() {
         Ok(seconds) if seconds.is_finite() && seconds >= 0.0 => Ok(seconds),
@@ -134,10 +133,10 @@ pub fn parse_seconds(text: &str) -> Result<f64, &'static str> {
     }
 }
 
-/// Whether [`write_report`] can write there: told at the start, not after hours of play.
+/// Checks whether [`write_report`] can write there, at the start and not after hours of play.
 ///
 /// # Errors
-/// When it cannot; one line on what to do.
+/// When it cannot; one line with the remedy.
 pub fn check_writable(path: &Path) -> anyhow::Result<()> {
     let part = path.with_extension("part");
     std::fs::write(&part, "").and_then(|()| std::fs::remove_file(&part)).with_context(|| {
@@ -145,7 +144,7 @@ pub fn check_writable(path: &Path) -> anyhow::Result<()> {
     })
 }
 
-/// Writes a report as JSON, whole or not at all.
+/// Writes a report as JSON, completely or not at all.
 ///
 /// # Errors
 /// When the file cannot be written.

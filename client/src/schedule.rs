@@ -1,7 +1,6 @@
-//! When everything of the client runs: one update of the app, from what arrived to what is drawn.
+//! The order of the client's systems in one update of the app, from received packets to the view.
 //!
-//! naia's own sets stand between these; those that receive find nothing left to do, those that send come
-//! before the flush.
+//! naia's own sets run in between: its receiving sets find nothing left to do, its sending sets run before the flush.
 
 use crate::{
     chat, compose, dealing, piloting, pump, roster,
@@ -18,17 +17,17 @@ use naia_bevy_shared::{ReceivePackets, SendPackets, TranslateTickEvents, WorldUp
 /// The steps of an update, in their order.
 #[derive(SystemSet, Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ClientSystems {
-    /// naia takes in its packets, one at a time (why, stands in `pump.rs`), and what the server tells is read.
+    /// naia reads its packets, one at a time (`pump.rs` explains why), and the server's messages are read.
     Pump,
-    /// Time goes on and the lane is read, before the tick: an input is predicted on the newest state.
+    /// The clocks advance and the lane is read before the tick, so that an input is predicted on the newest state.
     TakeIn,
-    /// For each of naia's ticks: the hands are sampled, the own ship steps, the input is sent.
+    /// For each due tick: the controls are sampled, the own ship steps, the input is sent.
     Pilot,
-    /// What the server told, and naia's entities: welcome, ship, news, who is in sight.
+    /// The server's messages and naia's entities are applied: welcome, ship, notices, entities in view.
     Follow,
-    /// Everything for the server leaves in one burst, before time is spent on drawing.
+    /// Everything for the server is sent in one burst, before time is spent on drawing.
     Flush,
-    /// The view is put together.
+    /// The view is composed.
     Compose,
 }
 

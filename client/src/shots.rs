@@ -1,10 +1,9 @@
-//! Bullets in flight: heard of once or several times, drawn by computing their path.
+//! Bullets in flight: received once or several times, drawn by computing their path.
 //!
-//! Pure but for being a resource. The own ship's shots are shown at once, predicted, and become the
-//! shard's when it tells of them. Others' are drawn at the moment at which others are drawn. An own
-//! bullet starts at the own ship's moment, which is ahead, and falls back to the others' during its
-//! first second, so that it leaves the muzzle where the pilot sees it and hits where the target is
-//! drawn.
+//! Pure except that it is a resource. The own ship's shots are shown at once, predicted, and are replaced by the
+//! shard's when they arrive. Others' are drawn at the playback's moment. An own bullet starts at the own ship's moment,
+//! which is ahead, and falls back to the others' during its first second, so that it leaves the muzzle where the player
+//! sees it and hits where the target is drawn.
 
 use crate::view::ShotInFlight;
 use bevy::{math::DVec2, prelude::Resource};
@@ -17,19 +16,19 @@ use sidereal_protocol::{
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Bullets followed at most; more are dropped and counted. A ship has 8 in flight.
+/// The most bullets followed; more are dropped and counted. A ship has 8 in flight.
 pub const MAX_SHOTS: usize = 1024;
 
-/// Hits that wait for their moment at most; the oldest is let out early.
+/// The most hits that wait for their moment; beyond it the oldest is shown early.
 const MAX_WAITING_HITS: usize = 256;
 
-/// Ticks after which an ended shot is forgotten: no repetition of it comes any more.
+/// Ticks after which an ended shot's id is dropped: by then no repetition of it arrives any more.
 const REMEMBER_TICKS: u64 = 90;
 
-/// A predicted shot and the shard's are the same one when their ticks differ by no more than this.
+/// A predicted shot and a shard's are the same one if their ticks differ by no more than this.
 const SAME_SHOT_TICKS: u64 = 6;
 
-/// A predicted shot that the shard does not tell of within this many ticks was none.
+/// A predicted shot that the shard does not confirm within this many ticks was wrong.
 const UNCONFIRMED_TICKS: f64 = 30.0;
 
 /// Ticks in which an own bullet falls back from the own ship's moment to the others'.
@@ -40,26 +39,26 @@ struct Flying {
     shot: Shot,
     own: bool,
     predicted: bool,
-    /// Where the drawing deviates because the shard's path replaced the predicted one.
+    /// The deviation of the drawing after the shard's path replaced the predicted one.
     offset: DVec2,
 }
 
-/// All bullets that are known.
+/// All known bullets.
 #[derive(Resource, Debug, Default)]
 pub struct ShotBook {
     flying: BTreeMap<ShotId, Flying>,
-    /// Told of and over, or told of as the shard's name of a predicted one.
+    /// Ended shots, and shard's ids of predicted ones.
     ended: BTreeSet<(SimTick, ShotId)>,
     waiting: VecDeque<(SimTick, ShotHit)>,
     weapon_ready: SimTick,
-    /// The last moment that was drawn: of others, and of the own ship.
+    /// The last drawn moment: of others, and of the own ship.
     moment: (f64, f64),
     dropped: u64,
 }
 
 impl ShotBook {
-    /// The hands hold the trigger at the world's tick `tick`: a predicted shot, if the weapon is ready
-    /// by then. `state` is the ship after that tick, `muzzle` where bullets leave it.
+    /// The trigger is held at the world's tick `tick`: adds a predicted shot, if the weapon is ready by then. `state`
+    /// is the ship after that tick, `muzzle` the bullet's start.
     pub fn fire(&mut self, shooter: NetId, tick: SimTick, state: &FlightState, muzzle: DVec2, interval_ticks: u64) {
         if !self.can_fire(tick) {
             return;
@@ -73,8 +72,8 @@ impl ShotBook {
         tick >= self.weapon_ready && self.flying.len() < MAX_SHOTS
     }
 
-    /// A sector's update tells of `shot`, perhaps again. `own` is the own ship's net id. True when it was
-    /// not known, and is followed now.
+    /// Receives `shot` from a sector's update, perhaps repeatedly. `own` is the own ship's net id. True if it is new,
+    /// and followed from now on.
     pub fn hear(&mut self, shot: &Shot, own: Option<NetId>, interval_ticks: u64) -> bool {
         let id = shot.id;
         if self.ended.contains(&(id.tick, id)) {
@@ -102,7 +101,7 @@ impl ShotBook {
         true
     }
 
-    /// Takes out the predicted shot that `id` is, if there is one.
+    /// Removes the predicted shot that corresponds to `id`, if there is one.
     fn predicted_twin(&mut self, id: ShotId) -> Option<Flying> {
         let from = ShotId { shooter: id.shooter, tick: SimTick(id.tick.0.saturating_sub(SAME_SHOT_TICKS)) };
         let to = ShotId { shooter: id.shooter, tick: id.tick + SAME_SHOT_TICKS };
@@ -115,13 +114,13 @@ impl ShotBook {
         self.flying.remove(&twin)
     }
 
-    /// A sector's update of `tick` tells of a hit, perhaps again.
+    /// Receives a hit from a sector's update of `tick`, perhaps repeatedly.
     pub fn hear_hit(&mut self, hit: &ShotHit, tick: SimTick) {
         if !self.ended.insert((hit.id.tick, hit.id)) {
             return;
         }
         if self.waiting.len() >= MAX_WAITING_HITS {
-            // Let out at the next advance, early rather than never.
+            // Shown at the next advance, early rather than never.
             if let Some((when, _)) = self.waiting.front_mut() {
                 *when = SimTick(0);
             }
@@ -131,14 +130,14 @@ impl ShotBook {
         self.waiting.push_back((tick, *hit));
     }
 
-    /// Lets time pass: others are drawn at `play`, the own ship at `own_tick`. Gives the hits whose
-    /// moment has come.
+    /// Advances the time: others are drawn at `play`, the own ship at `own_tick`. Returns the hits whose moment has
+    /// come.
     pub fn advance(&mut self, play: f64, own_tick: f64, delta_s: f64) -> Vec<ShotHit> {
         self.moment = (play, own_tick);
         let mut due = Vec::new();
         let flying = &mut self.flying;
         self.waiting.retain(|(tick, hit)| {
-            // An own hit is shown at once: the pilot waits for it.
+            // An own hit is shown at once: the player waits for it.
             let is_own = flying.get(&hit.id).is_some_and(|flying| flying.own);
             let is_due = is_own || tick.0 as f64 <= play;
             if is_due {
@@ -166,12 +165,12 @@ impl ShotBook {
         due
     }
 
-    /// What to draw.
+    /// The bullets to draw.
     pub fn drawn(&self, play: f64, own_tick: f64) -> impl Iterator<Item = ShotInFlight> {
         self.flying.values().filter_map(move |flying| {
             let at = drawn_at(flying, play, own_tick);
             let age = at - flying.shot.id.tick.0 as f64;
-            // Not yet fired at the moment that is drawn.
+            // Not yet fired at the drawn moment.
             (age >= 0.0).then(|| ShotInFlight {
                 shot: flying.shot,
                 own: flying.own,
@@ -182,9 +181,9 @@ impl ShotBook {
         })
     }
 
-    /// The own bullet at the muzzle, whose tick is not drawn yet at `own_tick`: so a shot is seen in the frame that reads
-    /// the trigger. It was fired, or will be at `fires_at` if the weapon is ready by then. `state` and `muzzle` are the
-    /// ship's as drawn.
+    /// The own bullet at the muzzle, whose tick is not drawn yet at `own_tick`: so a shot is visible in the frame that
+    /// reads the trigger. It was fired, or will be at `fires_at` if the weapon is ready by then. `state` and `muzzle`
+    /// are the ship's as drawn.
     pub fn at_muzzle(
         &self,
         shooter: NetId,
@@ -199,13 +198,13 @@ impl ShotBook {
         Some(ShotInFlight { shot, own: true, predicted: true, position: muzzle, age_s: 0.0 })
     }
 
-    /// The own ship is another one: its weapon is ready, predicted shots of the old one are none.
+    /// The own ship is another one: its weapon is ready, predicted shots of the old one are removed.
     pub fn board(&mut self) {
         self.weapon_ready = SimTick(0);
         self.flying.retain(|_, flying| !flying.predicted);
     }
 
-    /// Bullets in flight.
+    /// Number of bullets in flight.
     pub fn len(&self) -> usize {
         self.flying.len()
     }
@@ -215,13 +214,13 @@ impl ShotBook {
         self.flying.is_empty()
     }
 
-    /// Shots and hits that were dropped because too many were known.
+    /// Number of shots and hits that were dropped at the limit.
     pub fn dropped(&self) -> u64 {
         self.dropped
     }
 }
 
-/// A bullet that leaves a ship, which is as in `state` then.
+/// A bullet that leaves a ship with this `state`.
 fn leaving(id: ShotId, state: &FlightState, muzzle: DVec2) -> Shot {
     let velocity = state.velocity + state.heading() * BULLET_SPEED;
     Shot::new(id, SectorId::containing(muzzle), muzzle, velocity)

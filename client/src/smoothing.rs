@@ -1,23 +1,22 @@
-//! Hides corrections: what is drawn starts where it was and slides to where it should be.
+//! Hides corrections: the drawing starts at the old position and moves to the right one.
 //!
 //! Pure. Used for the own ship after a reconciliation and for others after an extrapolation.
 
 use bevy::math::DVec2;
 use sidereal_protocol::flight::{FlightState, wrap_angle};
 
-/// Time in which half of a small offset goes away, seconds: short enough not to be felt as a lag.
+/// Half-life of a small offset, seconds: too short to feel as a lag.
 pub const OFFSET_HALF_LIFE_S: f64 = 0.08;
 
-/// The same of a large one. An input that is applied a tick later than the one before puts a ship a tick of
-/// its own flight ahead of its prediction; at this pace that shows for a moment as an eighth more speed.
+/// Half-life of a large one. An input that is applied a tick later than the one before puts a ship a tick of its own
+/// flight ahead of its prediction; with this half-life that appears for a moment as an eighth more speed.
 pub const LARGE_OFFSET_HALF_LIFE_S: f64 = 0.16;
 
-/// How fast an offset goes away without being seen, units/s: a third of a pixel in a frame, at 60 frames a
-/// second and the scale with which a client starts. What is larger than goes away at this speed in its
-/// half-life goes faster.
+/// The invisible speed at which an offset shrinks, units/s: a third of a pixel in a frame, at 60 frames a second and
+/// the client's initial scale. An offset that needs more than this speed for its half-life shrinks faster.
 pub const OFFSET_SPEED: f64 = 12.0;
 
-/// The difference between where something is and where it is drawn.
+/// The difference between the position of an entity and its drawing.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct VisualOffset {
     position: DVec2,
@@ -25,7 +24,7 @@ pub struct VisualOffset {
 }
 
 impl VisualOffset {
-    /// Keeps what is drawn where it is although the state goes from `before` to `after`.
+    /// Keeps the drawing in place although the state changes from `before` to `after`.
     pub fn absorb(&mut self, before: &FlightState, after: &FlightState) {
         self.position += before.position - after.position;
         self.angle = wrap_angle(self.angle + before.angle - after.angle);
@@ -41,7 +40,7 @@ impl VisualOffset {
             .clamp(ln_2 / LARGE_OFFSET_HALF_LIFE_S, ln_2 / OFFSET_HALF_LIFE_S);
         self.position *= (-rate * seconds).exp();
         self.angle *= 0.5f64.powf(seconds / OFFSET_HALF_LIFE_S);
-        // A thousandth of a unit nobody sees; zero is quick to skip.
+        // A thousandth of a unit is invisible; zero is quick to skip.
         if self.position.length_squared() < 1e-6 && self.angle.abs() < 1e-5 {
             *self = Self::default();
         }
@@ -52,7 +51,7 @@ impl VisualOffset {
         FlightState { position: state.position + self.position, angle: wrap_angle(state.angle + self.angle), ..*state }
     }
 
-    /// Forgets the offset: what is drawn jumps to the state.
+    /// Drops the offset: the drawing jumps to the state.
     pub fn clear(&mut self) {
         *self = Self::default();
     }
@@ -63,7 +62,7 @@ impl VisualOffset {
     }
 }
 
-/// The state a share `t` of the way from `a` to `b`; angles go the short way round.
+/// The state at the share `t` between `a` and `b`; angles turn the short way.
 pub fn blend(a: &FlightState, b: &FlightState, t: f64) -> FlightState {
     FlightState {
         position: a.position.lerp(b.position, t),

@@ -1,60 +1,59 @@
-//! What a session was like, in numbers: for reports, for tests, and for the pilot's HUD.
+//! The figures of a session: for reports, for tests, and for the HUD.
 //!
-//! Runs in the player client and in bots. It owns counting; what a number means for the game is the
-//! reader's to say. Everything in it is bounded.
+//! Runs in the player client and in bots. It only counts; readers judge the figures. Everything in it is bounded.
 
 use crate::prediction::Outcome;
 use bevy::prelude::Resource;
 use serde::Serialize;
 use std::collections::{BTreeSet, VecDeque};
 
-/// Sizes of corrections kept for the percentiles: the first so many of a session. A session with more
-/// has its answer already.
+/// The most sizes of corrections kept for the percentiles: the first ones of a session. A session with more is bad in
+/// any case.
 const MAX_CORRECTIONS: usize = 4096;
 
 /// Own-ship ticks over which loss is measured: three seconds.
 const LOSS_WINDOW_TICKS: u64 = 90;
 
-/// Sectors remembered as visited at most.
+/// The most visited sectors remembered.
 const MAX_SECTORS: usize = 4096;
 
 /// Counters of one session.
 #[derive(Resource, Debug, Clone, Default)]
 pub struct PlayStats {
-    /// Motions of single entities that arrived.
+    /// Received motions of single entities.
     pub motions_delivered: u64,
-    /// States of the own ship that arrived.
+    /// Received states of the own ship.
     pub own_states: u64,
     /// Corrections of the own ship, blended ones and snaps.
     pub corrections: u64,
-    /// Own ship put elsewhere: corrections of more than [`crate::prediction::SNAP_UNITS`].
+    /// Corrections by more than [`crate::prediction::SNAP_UNITS`], which move the own ship at once.
     pub teleports: u64,
-    /// Others that moved impossibly far between two samples.
+    /// Other entities that moved impossibly far between two samples.
     pub jumps: u64,
-    /// Lane datagrams that could not be read.
+    /// Lane datagrams that could not be decoded.
     pub malformed: u64,
-    /// Things whose motion came for seconds without anyone having told what they are.
+    /// Entities whose motion was received for seconds without an announcement.
     pub orphans: u64,
-    /// Motions dropped because too many things were in sight.
+    /// Motions dropped because too many entities were in view.
     pub motions_dropped: u64,
-    /// Bullets of the own ship that the shards told of.
+    /// Bullets of the own ship that shards confirmed.
     pub shots_fired: u64,
-    /// Beams of the own ship that the shards told of.
+    /// Beams of the own ship that shards confirmed.
     pub beams_fired: u64,
-    /// Missiles that the hands launched with a launcher that should have been ready.
+    /// Missiles that the controls launched with a launcher that should have been ready.
     pub missiles_launched: u64,
     /// How often the own ship was destroyed.
     pub deaths: u64,
-    /// How often a new ship was given after that.
+    /// New ships after that.
     pub respawns: u64,
-    /// Way of the own ship as confirmed, units.
+    /// Confirmed distance flown by the own ship, units.
     pub distance_flown: f64,
     /// Sectors that the own ship was in.
     pub sectors: BTreeSet<(i32, i32)>,
     /// Seconds with a ship.
     pub seconds_in_space: f64,
     correction_units: Vec<f64>,
-    /// When and how large, of the last minute.
+    /// Time and size, of the last minute.
     recent_corrections: VecDeque<(f64, f64)>,
     recent_units: CorrectionUnits,
     extrapolated: f64,
@@ -73,7 +72,7 @@ struct ByteRate {
 }
 
 impl ByteRate {
-    /// There were `total` bytes until `now_s`. True when a whole second is over.
+    /// There were `total` bytes until `now_s`. True when a whole second has passed.
     fn record(&mut self, total: u64, now_s: f64) -> bool {
         self.total = total;
         let span = now_s - self.since_s;
@@ -96,7 +95,7 @@ pub struct CorrectionUnits {
 }
 
 impl CorrectionUnits {
-    /// Of these sizes, in any order; zeros of none.
+    /// The percentiles of these sizes, in any order; zeros without any.
     pub fn of(mut sizes: Vec<f64>) -> Self {
         sizes.sort_unstable_by(f64::total_cmp);
         let at = |share: f64| {
@@ -108,7 +107,7 @@ impl CorrectionUnits {
 }
 
 impl PlayStats {
-    /// Adds the counters of another session of the same player. What is of the last seconds stays its own.
+    /// Adds the counters of another session of the same player. Figures of the last seconds are not added.
     pub fn absorb(&mut self, other: &Self) {
         self.motions_delivered += other.motions_delivered;
         self.own_states += other.own_states;
@@ -133,7 +132,7 @@ impl PlayStats {
         self.bytes.total += other.bytes.total;
     }
 
-    /// Counts what a confirmed state did to the prediction.
+    /// Counts the effect of a confirmed state on the prediction.
     pub fn record_outcome(&mut self, outcome: Outcome, now_s: f64) {
         let units = match outcome {
             Outcome::Stale | Outcome::Right => return,
@@ -153,7 +152,7 @@ impl PlayStats {
         self.recent_corrections.push_back((now_s, units));
     }
 
-    /// A state of the own ship for `tick` came.
+    /// A state of the own ship for `tick` was received.
     pub fn record_own_tick(&mut self, tick: u64) {
         self.own_states += 1;
         if let Some(newest) = self.recent_own_ticks.back()
@@ -167,7 +166,7 @@ impl PlayStats {
         }
     }
 
-    /// Share of the own ship's states of the last three seconds that did not come, 0 to 1.
+    /// Share of the own ship's states of the last three seconds that were not received, 0 to 1.
     pub fn loss(&self) -> f64 {
         match (self.recent_own_ticks.front(), self.recent_own_ticks.back()) {
             (Some(first), Some(last)) if last > first => {
@@ -177,7 +176,7 @@ impl PlayStats {
         }
     }
 
-    /// The own ship is another one, or none: what came of it says nothing about the next.
+    /// The own ship is another one, or none: its received states say nothing about the next one.
     pub fn forget_own_ticks(&mut self) {
         self.recent_own_ticks.clear();
     }
@@ -200,12 +199,12 @@ impl PlayStats {
         }
     }
 
-    /// `share` of what moves was drawn past what was heard of it, for `delta_s`.
+    /// `share` of the moving entities was extrapolated, for `delta_s`.
     pub fn record_extrapolation(&mut self, share: f64, delta_s: f64) {
         self.extrapolated += (share - self.extrapolated) * (1.0 - (-delta_s).exp());
     }
 
-    /// The share of what moves that is drawn past what was heard of it, smoothed over about a second.
+    /// The share of moving entities that are extrapolated, smoothed over about a second.
     pub fn extrapolated(&self) -> f64 {
         self.extrapolated
     }
@@ -245,8 +244,8 @@ impl PlayStats {
         &self.correction_units
     }
 
-    /// Everything that must not happen, whatever the link: unreadable packets, impossible steps,
-    /// motion of what nobody announced. Losses and corrections are not among them.
+    /// Everything that must not happen, whatever the link: malformed packets, impossible steps, motion of unannounced
+    /// entities. Losses and corrections are not included.
     pub fn violations(&self) -> u64 {
         self.malformed + self.jumps + self.orphans
     }

@@ -1,7 +1,7 @@
 //! Reads the lane: motion of others, shots, beams, and the states of the own ship.
 //!
-//! Runs in the player client and in bots. It only sorts what arrives to where it belongs; a datagram
-//! that cannot be read is counted and dropped whole.
+//! Runs in the player client and in bots. It only passes received data on; a datagram that cannot be decoded is counted
+//! and dropped completely.
 
 use crate::{
     FrameDelta,
@@ -17,8 +17,8 @@ use crate::{
 use bevy::ecs::system::{Res, ResMut};
 use sidereal_protocol::{lane, motion::SectorUpdate, own_state::decode_own_states};
 
-/// Datagrams read in one update at most; the rest waits in the transport's bounded queue. Nine sectors
-/// with two packets each, for half a second.
+/// The most datagrams read in one update; the rest waits in the transport's bounded queue. Nine sectors with two
+/// packets each, for half a second.
 const MAX_DATAGRAMS: usize = 512;
 
 /// Advances the clocks.
@@ -34,7 +34,7 @@ pub(crate) fn pass_time(
     interpolation.advance(clock.now_s, clock.delta_s);
 }
 
-/// Takes in what arrived on the lane.
+/// Reads the received datagrams of the lane.
 pub(crate) fn take_in_lane(
     session: Res<Session>,
     clock: Res<ClientClock>,
@@ -120,7 +120,7 @@ fn take_in_beams(
 
 fn refuse(stats: &mut PlayStats, reason: &dyn std::fmt::Display) {
     stats.malformed += 1;
-    // The first few say what is wrong; a flood of them says nothing more.
+    // The first few are logged; more would add nothing.
     if stats.malformed <= 5 {
         tracing::warn!(%reason, "unreadable lane datagram");
     }

@@ -1,9 +1,8 @@
-//! What a pilot sees right now: the one thing that a window, a bot or a report reads.
+//! The player's present view, which a window, a bot or a report reads.
 //!
-//! Runs in the player client and in bots. The library writes [`WorldView`] once per update, after
-//! everything that arrived was taken in; nothing else may write it. It holds values to draw, not
-//! the state machines behind them ([`crate::prediction`], [`crate::interpolation`],
-//! [`crate::shots`], [`crate::beams`]).
+//! Runs in the player client and in bots. The library writes [`WorldView`] once per update, after all received data
+//! were read; nothing else may write it. It contains values to draw, not the state machines behind them
+//! ([`crate::prediction`], [`crate::interpolation`], [`crate::shots`], [`crate::beams`]).
 
 use crate::{arms::Readiness, stats::CorrectionUnits};
 use bevy::{math::DVec2, prelude::Resource};
@@ -30,24 +29,24 @@ pub const BLAST_SECONDS: f64 = 1.5;
 /// How long a notice stays in [`WorldView::notices`], seconds.
 pub const NOTICE_SECONDS: f64 = 12.0;
 
-/// Notices kept at most; the oldest goes first. More than this nobody reads.
+/// The most notices kept; the oldest is dropped first. More are not readable.
 pub const MAX_NOTICES: usize = 16;
 
 /// How long a kill stays in [`WorldView::kills`], seconds.
 pub const KILL_SECONDS: f64 = 10.0;
 
-/// Kills kept at most; the oldest goes first.
+/// The most kills kept; the oldest is dropped first.
 pub const MAX_KILLS: usize = 16;
 
-/// Hits, and blasts, kept at most; the oldest goes first. A screen with more is white anyway.
+/// The most hits, and the most blasts, kept; the oldest is dropped first. With more the screen would be white.
 pub const MAX_EFFECTS: usize = 256;
 
-/// Everything that is to be drawn. All positions are world units at the moment of the last update.
+/// Everything to draw. All positions are world units at the moment of the last update.
 #[derive(Resource, Debug, Clone)]
 pub struct WorldView {
     /// The pilot's own ship; `None` before it was assigned and after it was destroyed.
     pub own: Option<OwnShip>,
-    /// Everything else in sight, by compact id.
+    /// All other entities in view, by compact id.
     pub others: BTreeMap<NetId, Other>,
     /// Bullets in flight, own and others'.
     pub shots: Vec<ShotInFlight>,
@@ -57,27 +56,27 @@ pub struct WorldView {
     pub hits: VecDeque<HitEffect>,
     /// Ships and missiles that just blew up.
     pub blasts: VecDeque<BlastEffect>,
-    /// What the pilot has; `None` until the server told.
+    /// The player's balances; `None` before they were received.
     pub purse: Option<PurseShown>,
-    /// Offers of other pilots that wait for an answer, oldest first.
+    /// Open offers of other players, oldest first.
     pub trades: Vec<TradeOffer>,
-    /// The station that there is to dock at, or where the ship is docked.
+    /// The station that is in docking range, or where the ship is docked.
     pub dock: Dock,
     /// The rock that the own ship mines, or would mine.
     pub mining: Option<MiningTarget>,
-    /// Deals of the pilot that have not ended.
+    /// Number of the player's open deals.
     pub deals_open: usize,
-    /// News, oldest first.
+    /// Notices, oldest first.
     pub notices: VecDeque<Notice>,
-    /// Who destroyed whom, oldest first.
+    /// Kills, oldest first.
     pub kills: VecDeque<Kill>,
-    /// Other players' ships in sight.
+    /// Number of other players' ships in view.
     pub players_near: usize,
-    /// How ready the own ship's beam and launcher are.
+    /// The reload progress of the own ship's beam and launcher.
     pub arms: Readiness,
-    /// The sector of the own ship (or where it last was).
+    /// The sector of the own ship, or its last one.
     pub sector: SectorId,
-    /// Where to look: the own ship's position, or where it last was.
+    /// The camera's centre: the own ship's position, or its last one.
     pub focus: DVec2,
     /// The moment at which others are drawn, in ticks of the world.
     pub play_tick: f64,
@@ -93,61 +92,61 @@ pub struct WorldView {
     pub time_s: f64,
 }
 
-/// The pilot's ship as it is to be drawn.
+/// The player's ship to draw.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OwnShip {
     /// Compact id.
     pub net_id: NetId,
-    /// Id for ever.
+    /// Permanent id.
     pub id: EntityId,
     /// Predicted, corrections blended in.
     pub state: FlightState,
-    /// What the shard said last, without prediction.
+    /// The shard's last state, without prediction.
     pub confirmed: FlightState,
-    /// What the engine shows, from the pilot's own hands.
+    /// Its visible engine, from the player's own controls.
     pub glow: EngineGlow,
     /// Its hull.
     pub hull_kind: HullKind,
     /// Hull points left; zero until the first vitals came.
     pub hull: u16,
-    /// Hull points when whole; zero until the first vitals came.
+    /// Hull points when undamaged; zero until the first vitals came.
     pub hull_max: u16,
     /// Radius, units.
     pub radius: f64,
     /// Its name; empty until its identity came.
     pub name: Arc<str>,
-    /// The shard has been silent for so long that the ship is held where it was.
+    /// No state from the shard for so long that the ship is held in place.
     pub stalled: bool,
 }
 
-/// Something in sight that is not the own ship.
+/// An entity in view that is not the own ship.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Other {
     /// Compact id.
     pub net_id: NetId,
-    /// Id for ever.
+    /// Permanent id.
     pub id: EntityId,
-    /// What it is.
+    /// Its kind.
     pub kind: EntityKind,
     /// Its hull, if it flies.
     pub hull_kind: Option<HullKind>,
-    /// What players read.
+    /// Its name for players.
     pub name: Arc<str>,
-    /// The player that it belongs to.
+    /// The player that owns it.
     pub owner: Option<AccountId>,
-    /// Where it is drawn, and how it moves there.
+    /// Its drawn state.
     pub state: FlightState,
     /// Its engine.
     pub glow: EngineGlow,
     /// Hull points left.
     pub hull: u16,
-    /// Hull points when whole.
+    /// Hull points when undamaged.
     pub hull_max: u16,
     /// Radius, units.
     pub radius: f64,
-    /// Units of ore in a rock or a crate, once told.
+    /// Units of ore in a rock or a crate, once received.
     pub ore: Option<u32>,
-    /// Seconds since something was heard of its motion; a second is ordinary for what rests.
+    /// Seconds since its last received motion; a second is ordinary for bodies at rest.
     pub silent_s: f64,
 }
 
@@ -158,7 +157,7 @@ impl Other {
     }
 }
 
-/// What the pilot has.
+/// The player's balances.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PurseShown {
     /// Credits in the account's wallet.
@@ -176,34 +175,34 @@ pub struct PurseShown {
 }
 
 impl PurseShown {
-    /// Units of ore for which there is room in the hold.
+    /// Free room in the hold, units of ore.
     pub fn room(&self) -> u32 {
         self.hold.saturating_sub(self.ore)
     }
 }
 
-/// A trade that another pilot offers.
+/// A trade offered by another player.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TradeOffer {
-    /// Its key, to answer under.
+    /// Its key, for the answer.
     pub key: DealKey,
-    /// Who offers.
+    /// The name of the player that offers.
     pub partner: String,
-    /// What the own pilot gets.
+    /// The goods that the own player gets.
     pub get: Goods,
-    /// What the own pilot gives.
+    /// The goods that the own player gives.
     pub give: Goods,
-    /// Seconds since it came, up to [`crate::dealing::OFFER_SECONDS`].
+    /// Seconds since it was received, up to [`crate::dealing::OFFER_SECONDS`].
     pub age_s: f64,
 }
 
-/// How the ship stands to stations.
+/// The ship's position relative to stations.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub enum Dock {
     /// None is near.
     #[default]
     Away,
-    /// One is near enough to dock at.
+    /// One is in docking range.
     InReach {
         /// Its compact id.
         station: NetId,
@@ -226,7 +225,7 @@ pub enum Dock {
 pub struct MiningTarget {
     /// The rock.
     pub rock: NetId,
-    /// The pilot's hand is on the button, and there is room in the hold.
+    /// The mining button is pressed, and there is room in the hold.
     pub works: bool,
 }
 
@@ -237,9 +236,9 @@ pub struct ShotInFlight {
     pub shot: Shot,
     /// The own ship fired it.
     pub own: bool,
-    /// Only predicted yet: the shard has not told of it.
+    /// Only predicted: the shard has not confirmed it yet.
     pub predicted: bool,
-    /// Where it is drawn, units.
+    /// Its drawn position, units.
     pub position: DVec2,
     /// Seconds since it left the muzzle, as drawn.
     pub age_s: f64,
@@ -248,13 +247,13 @@ pub struct ShotInFlight {
 /// A beam that was just fired.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BeamShown {
-    /// The beam. Its origin goes along with its shooter as drawn.
+    /// The beam. Its origin follows its drawn shooter.
     pub beam: Beam,
     /// The own ship fired it.
     pub own: bool,
-    /// Only foreseen yet: the shard has not told of it.
+    /// Only predicted: the shard has not confirmed it yet.
     pub foreseen: bool,
-    /// Seconds since, up to [`crate::beams::BEAM_SECONDS`].
+    /// Seconds since it was first shown, up to [`crate::beams::BEAM_SECONDS`].
     pub age_s: f64,
 }
 
@@ -263,9 +262,9 @@ pub struct BeamShown {
 pub struct HitEffect {
     /// The bullet or beam.
     pub id: ShotId,
-    /// What it hit.
+    /// The entity that it hit.
     pub target: NetId,
-    /// Where, units.
+    /// Position of the hit, units.
     pub position: DVec2,
     /// The own ship fired it.
     pub by_own: bool,
@@ -278,33 +277,33 @@ pub struct HitEffect {
 /// The end of a ship or a missile.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BlastEffect {
-    /// What blew up.
+    /// The entity that exploded.
     pub victim: NetId,
-    /// Where, units.
+    /// Position, units.
     pub position: DVec2,
-    /// How it drifted, units/s.
+    /// Its drift, units/s.
     pub velocity: DVec2,
-    /// Radius of what blew up, units.
+    /// Radius of the entity that exploded, units.
     pub radius: f64,
     /// Seconds since, up to [`BLAST_SECONDS`].
     pub age_s: f64,
 }
 
-/// What a notice is about.
+/// The kind of a notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoticeKind {
     /// For information.
     Info,
-    /// Something is wrong.
+    /// A problem.
     Warning,
 }
 
-/// A line of news.
+/// A line for the player.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Notice {
-    /// Counts up from 1, so that a reader knows which ones are new.
+    /// Counts up from 1, so that a reader recognises new ones.
     pub number: u64,
-    /// What it is about.
+    /// Its kind.
     pub kind: NoticeKind,
     /// One line.
     pub text: String,
@@ -312,34 +311,34 @@ pub struct Notice {
     pub age_s: f64,
 }
 
-/// Whose end it was.
+/// The player's part in a kill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Part {
-    /// Others' only.
+    /// None: others only.
     #[default]
     None,
-    /// The pilot did it.
+    /// The player destroyed it.
     Killer,
     /// It was the pilot's ship.
     Victim,
 }
 
-/// Something near was destroyed.
+/// An entity nearby was destroyed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Kill {
-    /// Counts up from 1, so that a reader knows which ones are new.
+    /// Counts up from 1, so that a reader recognises new ones.
     pub number: u64,
-    /// What is gone.
+    /// The destroyed entity.
     pub victim: NetId,
     /// Its name.
     pub victim_name: String,
-    /// What it was.
+    /// Its kind.
     pub victim_kind: Option<EntityKind>,
     /// Its hull, if it flew.
     pub victim_hull: Option<HullKind>,
-    /// Who did it; `None` for nobody.
+    /// The name of the entity that destroyed it, if there is one.
     pub by: Option<String>,
-    /// What that is.
+    /// That one's kind.
     pub by_kind: Option<EntityKind>,
     /// The pilot's part in it.
     pub part: Part,
@@ -347,14 +346,14 @@ pub struct Kill {
     pub age_s: f64,
 }
 
-/// How the link does.
+/// The state of the link.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct LinkQuality {
     /// Round trip, milliseconds, as naia measures it.
     pub ping_ms: f64,
-    /// How much it varies, milliseconds.
+    /// Its variation, milliseconds.
     pub jitter_ms: f64,
-    /// How much later than the best the ordinary late packet comes, ticks: what the playback allows for.
+    /// How much later than the best an ordinary late packet arrives, ticks: the playback allows for it.
     pub arrival_jitter_ticks: f64,
     /// Share of the own ship's states that did not arrive in the last seconds, 0 to 1.
     pub loss: f64,
@@ -364,11 +363,11 @@ pub struct LinkQuality {
     pub bytes_sent_per_s: f64,
     /// How far others are drawn in the past, ticks.
     pub interpolation_delay_ticks: f64,
-    /// Share of what moves that is drawn past what was heard of it, 0 to 1, smoothed over about a second.
+    /// Share of moving entities that are extrapolated, 0 to 1, smoothed over about a second.
     pub extrapolated: f64,
     /// Ticks between a confirmed input's stamp and the shard's tick that applied it.
     pub input_delay_ticks: u64,
-    /// Inputs on their way.
+    /// Number of unacknowledged inputs.
     pub unacknowledged_inputs: usize,
     /// Corrections of the own ship in the last minute.
     pub corrections_per_min: f64,
@@ -377,7 +376,7 @@ pub struct LinkQuality {
 }
 
 impl Default for WorldView {
-    /// Nothing to see yet.
+    /// Empty.
     fn default() -> Self {
         Self {
             own: None,
@@ -408,7 +407,7 @@ impl Default for WorldView {
 }
 
 impl WorldView {
-    /// Adds a line of news; past [`MAX_NOTICES`] the oldest goes.
+    /// Adds a notice; beyond [`MAX_NOTICES`] the oldest is dropped.
     pub(crate) fn announce(&mut self, number: u64, kind: NoticeKind, text: String) {
         if self.notices.len() >= MAX_NOTICES {
             self.notices.pop_front();
@@ -416,7 +415,7 @@ impl WorldView {
         self.notices.push_back(Notice { number, kind, text, age_s: 0.0 });
     }
 
-    /// Adds a kill; past [`MAX_KILLS`] the oldest goes.
+    /// Adds a kill; beyond [`MAX_KILLS`] the oldest is dropped.
     pub(crate) fn add_kill(&mut self, kill: Kill) {
         if self.kills.len() >= MAX_KILLS {
             self.kills.pop_front();
@@ -424,7 +423,7 @@ impl WorldView {
         self.kills.push_back(kill);
     }
 
-    /// Adds a hit; past [`MAX_EFFECTS`] the oldest goes.
+    /// Adds a hit; beyond [`MAX_EFFECTS`] the oldest is dropped.
     pub(crate) fn add_hit(&mut self, hit: HitEffect) {
         if self.hits.len() >= MAX_EFFECTS {
             self.hits.pop_front();
@@ -432,7 +431,7 @@ impl WorldView {
         self.hits.push_back(hit);
     }
 
-    /// Adds an explosion; past [`MAX_EFFECTS`] the oldest goes.
+    /// Adds an explosion; beyond [`MAX_EFFECTS`] the oldest is dropped.
     pub(crate) fn add_blast(&mut self, blast: BlastEffect) {
         if self.blasts.len() >= MAX_EFFECTS {
             self.blasts.pop_front();
@@ -440,7 +439,7 @@ impl WorldView {
         self.blasts.push_back(blast);
     }
 
-    /// Ages effects, notices and kills by `seconds` and drops what is over.
+    /// Ages effects, notices and kills by `seconds` and drops those that are over.
     pub(crate) fn age(&mut self, seconds: f64) {
         for hit in &mut self.hits {
             hit.age_s += seconds;

@@ -1,5 +1,5 @@
-//! A certificate that becomes another one between a ticket and its connection, over real sockets: the in-memory network
-//! has none.
+//! A certificate that changes between a ticket and its connection, over real sockets: the in-memory network has no
+//! certificates.
 
 #![allow(clippy::unwrap_used)]
 
@@ -21,10 +21,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a test waits for what must come; on a busy machine it may take its time.
+/// How long a test waits for an expected event, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Answers one request for each body; gives its address, and in the end what was asked.
+/// Answers one request for each body; returns its address, and at the end the requests.
 fn answers(bodies: [String; 2]) -> (String, JoinHandle<[String; 2]>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
@@ -56,7 +56,7 @@ fn who_was_told_of_the_certificate_before_gets_another_ticket_by_itself() {
         limits: Limits::default(),
     })
     .unwrap();
-    // naia's side of it: nobody comes that far.
+    // naia's side of it: no connection comes that far.
     let _socket = socket;
     let player_addr = handle.local_addr(PeerKind::Player).unwrap();
     let hash: String = handle.certificate_hash().iter().map(|byte| format!("{byte:02x}")).collect();
@@ -98,6 +98,6 @@ fn who_was_told_of_the_certificate_before_gets_another_ticket_by_itself() {
     let [refresh, ticket] = asked.join().unwrap();
     assert!(refresh.starts_with("POST /api/refresh ") && refresh.contains("authorization: Bearer token\r\n"));
     assert!(ticket.starts_with("POST /api/ticket ") && ticket.contains("authorization: Bearer next\r\n"));
-    // There was no ship yet: nothing was lost.
+    // There was no ship yet, so nothing was lost.
     assert_eq!((player.losses(), player.returns()), (0, 0));
 }

@@ -1,4 +1,4 @@
-//! Talk of the whole client library, against a world of one over the in-memory network.
+//! Chat of the whole client library, against a world with one player over the in-memory network.
 
 #![allow(clippy::unwrap_used)]
 

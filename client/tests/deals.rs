@@ -1,4 +1,4 @@
-//! Deals of the whole client library, against a world of one over the in-memory network.
+//! Deals of the whole client library, against a world with one player over the in-memory network.
 
 #![allow(clippy::unwrap_used)]
 
@@ -85,7 +85,7 @@ fn the_next_session_asks_for_what_is_open_under_the_same_keys() {
     game.world().mood = Mood::Silent;
     let key = ask(&mut game, Bargain::Dock);
     game.until("asked for", |game| !game.world().asked.is_empty());
-    // It was done, and nobody was there to be told.
+    // It was done, and the answer was lost.
     game.world().done.insert(key);
     game.reconnect();
     game.until("in space again", |game| *game.get::<SessionState>() == SessionState::InSpace);
@@ -111,7 +111,7 @@ fn a_ship_that_docks_lets_go_of_its_controls_and_stays_where_it_is_held() {
     let docked = PurseShown { docked: Some(STATION), ..Default::default() };
     game.world().purse = Some(docked);
     game.until("shown", |game| matches!(game.get::<WorldView>().dock, Dock::Docked { station: STATION, .. }));
-    // Corrections of the way to the station have been blended by then.
+    // By then the corrections on the way to the station were blended.
     let from = game.world().felt.len();
     game.until("some ticks at the station", |game| game.world().felt.len() > from + 60);
     let truth = game.world().ship_state().unwrap().position;
@@ -175,7 +175,7 @@ fn an_offer_waits_for_an_answer_and_is_answered_under_its_key() {
     game.until("taken up", |game| game.get::<DealBook>().counts().done == 1);
     assert_eq!(game.world().asked, [(key, Bargain::Accept)]);
     assert!(game.get::<WorldView>().trades.is_empty());
-    // One that runs out is taken away, and told of.
+    // An expired offer is removed, with a notice.
     game.world().news = Some(news(0, ""));
     game.until("offered", |game| !game.get::<WorldView>().trades.is_empty());
     game.world().news = Some(news(2, "the offer has run out"));

@@ -1,4 +1,4 @@
-//! The whole client library against a world of one, over the in-memory network.
+//! The whole client library against a world with one player, over the in-memory network.
 
 #![allow(clippy::unwrap_used)]
 
@@ -35,7 +35,7 @@ fn in_space(conditions: LinkConditions) -> Game {
     game
 }
 
-/// Flies until `inputs` more were stamped, then lets go and waits until all are acknowledged.
+/// Flies until `inputs` more were stamped, then releases the controls and waits until all are acknowledged.
 fn fly(game: &mut Game, inputs: u64) {
     let until = game.get::<Piloting>().queue.counts().sent + inputs;
     game.until("inputs sent", |game| {
@@ -54,7 +54,7 @@ fn fly(game: &mut Game, inputs: u64) {
 #[test]
 fn on_a_good_link_flight_is_never_corrected_and_every_input_applied_once() {
     let mut game = in_space(GOOD);
-    // The first seconds find the delay; from then on nothing may differ.
+    // In the first seconds the delay adapts; after that nothing may differ.
     fly(&mut game, 30);
     let before = game.get::<PlayStats>().clone();
     let far = game.get::<PlayStats>().distance_flown;
@@ -65,7 +65,7 @@ fn on_a_good_link_flight_is_never_corrected_and_every_input_applied_once() {
     assert_eq!(inputs.sent, inputs.applied);
     assert_eq!(stats.violations(), 0, "{stats:?}");
     assert_eq!(stats.teleports, 0);
-    // Only the pause between the two flights, in which nothing was stamped, is not predicted.
+    // Only the pause between the two flights, without stamped inputs, is not predicted.
     assert!(stats.corrections <= before.corrections + 12, "{stats:?}");
     assert!(stats.distance_flown > far + 100.0);
 }
@@ -149,7 +149,7 @@ fn a_beam_is_shown_at_once_and_becomes_the_worlds() {
     assert_eq!(game.get::<PlayStats>().violations(), 0);
 }
 
-/// What a shard goes back by is what the pilot saw.
+/// The rewind of a shard is what the player saw.
 #[test]
 fn an_input_with_a_beam_tells_when_the_others_were_seen() {
     let mut game = in_space(GOOD);
@@ -210,7 +210,7 @@ fn a_missile_flies_and_ends(wreck_ticks: u64) {
     assert_eq!(game.get::<PlayStats>().violations(), 0);
 }
 
-/// Changes and the end of an entity travel in packets of their own, which may change places.
+/// Changes and the end of an entity are in separate packets, which may be reordered.
 #[test]
 fn changes_that_arrive_after_the_end_of_their_entity_are_no_harm() {
     let mut game = in_space(BAD);
@@ -230,7 +230,7 @@ fn changes_that_arrive_after_the_end_of_their_entity_are_no_harm() {
 fn missiles_that_end_at_once_are_no_harm_on_a_bad_link() {
     let mut game = in_space(BAD);
     for turn in 0..40 {
-        // Some of them are replicated on after their end.
+        // Some of them are still replicated after their end.
         game.world().wreck_ticks = (turn % 2) * 60;
         game.world().launch = Some(1 + turn % 4);
         game.until("flown", |game| game.world().launch.is_none() && game.world().missile_end.take().is_some());
@@ -322,7 +322,7 @@ fn the_order_of_all_systems_is_decided() {
     game.client.edit_schedule(Update, |schedule| {
         schedule
             .set_build_settings(ScheduleBuildSettings { ambiguity_detection: LogLevel::Error, ..Default::default() });
-        // naia's own bookkeeping, one system per component, is in no order among itself.
+        // naia's own bookkeeping, one system per component, has no defined order.
         schedule.ignore_ambiguity(HostSyncChangeTracking, HostSyncChangeTracking);
     });
     // Building the schedule panics on an ambiguity.

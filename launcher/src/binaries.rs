@@ -1,4 +1,4 @@
-//! Finds the other processes' programs: they stand beside the launcher's own, where cargo puts them.
+//! Finds the programs of the other processes beside the launcher's own, where cargo puts them.
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +17,7 @@ pub struct Binaries {
     pub relay: Option<PathBuf>,
 }
 
-/// A program that is not where it should be.
+/// A missing program.
 #[derive(Debug, thiserror::Error)]
 #[error("{} is not there: build it with `cargo build -p {package}`, or start the world with ./run-local, which does", path.display())]
 pub struct MissingBinary {
@@ -26,10 +26,10 @@ pub struct MissingBinary {
 }
 
 impl Binaries {
-    /// The programs in `folder`, those of bots, client and relay only where wanted.
+    /// The programs in `folder`; those of bots, client and relay only on request.
     ///
     /// # Errors
-    /// Names the first one that is not there.
+    /// Names the first missing one.
     pub fn in_folder(folder: &Path, bots: bool, client: bool, relay: bool) -> Result<Self, MissingBinary> {
         let find = |package: &'static str| {
             let path = folder.join(format!("{package}{}", std::env::consts::EXE_SUFFIX));

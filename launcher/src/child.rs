@@ -1,8 +1,8 @@
-//! One started process: its lines into the log, its end noticed, ended by asking first and by force at last.
+//! One started process: its lines in the log, and its end, first by request and then by force.
 //!
-//! Only processes started here are ever signalled, and only while they have not been waited for, so that a number
-//! that the system has given to somebody else is never hit. Each holds the read end of a pipe as its standard input
-//! and ends when that closes (`--die-with-stdin`): when the launcher is killed, the system closes it.
+//! Only processes started here are ever signalled, and only before they were waited for, so that a process id that the
+//! system has reused is never hit. Each has the read end of a pipe as its standard input and ends when that closes
+//! (`--die-with-stdin`): when the launcher is killed, the system closes it.
 
 use std::io::{self, BufReader, Read};
 use std::process::{ChildStdin, Command, ExitStatus, Stdio};
@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use crate::log::{Label, LastLines, Log, read_line};
 
-/// How long the last lines of an ended process are waited for. Longer only if something that it started itself still
-/// holds its output.
+/// How long to wait for the last lines of an ended process. It is only reached if a process that it started itself
+/// still holds its output.
 const OUTPUT_LIMIT: Duration = Duration::from_secs(1);
 
 /// A process that was started here.
@@ -36,7 +36,7 @@ impl Child {
     /// The system could not start it.
     pub fn start(label: Label, mut command: Command, log: &Arc<Log>) -> io::Result<Self> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // In a group of its own: a terminal's Ctrl-C reaches the launcher alone, which ends all in order.
+        // In a process group of its own: a terminal's Ctrl-C then reaches only the launcher, which ends all in order.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let mut process = command.spawn()?;
@@ -59,7 +59,7 @@ impl Child {
         Ok(Self { label, process, stdin, last_lines, output, status: None, asked: false })
     }
 
-    /// What it is called in the log.
+    /// Its name in the log.
     pub fn label(&self) -> &Label {
         &self.label
     }
@@ -72,7 +72,7 @@ impl Child {
     /// Its status once it has ended. Then everything that it wrote is in the log.
     ///
     /// # Errors
-    /// The system cannot tell.
+    /// The system cannot report its state.
     pub fn poll(&mut self) -> io::Result<Option<ExitStatus>> {
         if self.status.is_none() {
             self.status = self.process.try_wait()?;
@@ -83,7 +83,7 @@ impl Child {
         Ok(self.status)
     }
 
-    /// Asks it to end: SIGTERM; where there are no signals, its standard input is closed.
+    /// Requests its end: by SIGTERM, or on systems without signals by closing its standard input.
     pub fn ask_to_end(&mut self) {
         if self.status.is_some() {
             return;
@@ -92,7 +92,7 @@ impl Child {
         #[cfg(unix)]
         {
             use nix::sys::signal::{Signal, kill};
-            // It was not waited for, so the number is still its own; if it just ended, nothing is hit.
+            // It was not waited for, so the process id is still its own. If it has just ended, nothing is hit.
             if let Ok(id) = i32::try_from(self.process.id()) {
                 let _ = kill(nix::unistd::Pid::from_raw(id), Signal::SIGTERM);
             }
@@ -101,7 +101,7 @@ impl Child {
         drop(self.stdin.take());
     }
 
-    /// Ends it by force and waits until it is gone.
+    /// Ends it by force and waits until it has ended.
     ///
     /// # Errors
     /// The system cannot end it or wait for it.
@@ -126,7 +126,7 @@ impl Child {
     }
 }
 
-/// Whoever loses a running child (an error, a panic) leaves no process behind.
+/// A running child that is dropped (by an error, a panic) leaves no process behind.
 impl Drop for Child {
     fn drop(&mut self) {
         let _ = self.kill();
@@ -143,7 +143,7 @@ struct OutputReader {
 impl OutputReader {
     fn run(self, stream: impl Read) {
         let mut stream = BufReader::new(stream);
-        // An error here is the end of the stream as well.
+        // An error here is the end of the stream too.
         while let Ok(Some(line)) = read_line(&mut stream) {
             self.log.line(&self.label, &line);
             self.last_lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);

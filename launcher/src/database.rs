@@ -1,4 +1,4 @@
-//! Which database a run uses, and what `--fresh` deletes of it.
+//! The database of a run, and the files that `--fresh` deletes.
 //!
 //! The launcher never opens the database: only the server does.
 
@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 /// The file name of the default database in the data folder.
 const DEFAULT_FILE: &str = "world.sqlite";
 
-/// What SQLite keeps beside a database file in WAL mode.
+/// SQLite's files beside a database file in WAL mode.
 const COMPANIONS: [&str; 2] = ["-wal", "-shm"];
 
-/// The database of a run, as the server is told.
+/// The database of a run, as passed to the server.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Database {
     url: String,
@@ -27,10 +27,10 @@ enum Place {
     Elsewhere,
 }
 
-/// Why there is no database to use.
+/// Why the database cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
-    /// The folder of the default database cannot be made.
+    /// The folder of the default database cannot be created.
     #[error("the data folder {} cannot be made: {source}; choose another one with --data DIR, or a database with --db", path.display())]
     Folder {
         /// The folder.
@@ -38,10 +38,10 @@ pub enum DatabaseError {
         /// The system's reason.
         source: io::Error,
     },
-    /// `--fresh` for a database that is not a file here.
+    /// `--fresh` for a database that is not a local file.
     #[error("--fresh only deletes a SQLite file, not {0}: empty that database yourself, or leave --fresh out")]
     NotAFile(Database),
-    /// `--fresh` for a world that runs.
+    /// `--fresh` for a running world.
     #[error("--fresh cannot delete {}: a server runs on it; end that one, or use another file with --db", path.display())]
     InUse {
         /// The file.
@@ -58,18 +58,18 @@ pub enum DatabaseError {
 }
 
 impl Database {
-    /// The one that `--db` names. What the server would not take (an empty name) is left to the server to refuse.
+    /// The database that `--db` names. Names that the server refuses (an empty one) are left to the server.
     pub fn from_url(url: &str) -> Self {
         let path = match url.split_once("://") {
             Some(("sqlite", path)) => Some(path),
             Some(_) => None,
-            // Not well written, and perhaps with a password: not a file's name.
+            // Malformed, and perhaps with a password: not a file name.
             None if url.starts_with("postgres:") || url.starts_with("postgresql:") => None,
             None => Some(url.strip_prefix("sqlite:").unwrap_or(url)),
         };
         let place = match path {
             Some(":memory:") => Place::Memory,
-            // "file:" and parameters are SQLite's URIs: not plain paths, so nothing here deletes by them.
+            // "file:" and parameters are SQLite's URIs: not plain paths, so nothing is deleted by them.
             Some(path) if !path.is_empty() && !path.contains('?') && !path.starts_with("file:") => {
                 Place::SqliteFile(PathBuf::from(path))
             }
@@ -78,25 +78,25 @@ impl Database {
         Self { url: url.to_owned(), place }
     }
 
-    /// The default one, a file in `data`, which is made when missing.
+    /// The default database, a file in `data`, which is created if missing.
     ///
     /// # Errors
-    /// The folder cannot be made.
+    /// The folder cannot be created.
     pub fn default_in(data: &Path) -> Result<Self, DatabaseError> {
         std::fs::create_dir_all(data).map_err(|source| DatabaseError::Folder { path: data.to_owned(), source })?;
         let file = data.join(DEFAULT_FILE);
         Ok(Self { url: format!("sqlite://{}", file.display()), place: Place::SqliteFile(file) })
     }
 
-    /// What the server gets. May hold a password: never print it, print the [`Database`].
+    /// The URL for the server. It may contain a password: never print it, print the [`Database`].
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Deletes the SQLite file and its companions; says what it deleted. Nothing there is fine too.
+    /// Deletes the SQLite file and its companions; returns the deleted files. Missing files are no error.
     ///
     /// # Errors
-    /// It is no SQLite file, a server runs on it, or one of the files cannot be deleted.
+    /// It is not a SQLite file, a server runs on it, or one of the files cannot be deleted.
     pub fn delete(&self) -> Result<Vec<PathBuf>, DatabaseError> {
         let file = match &self.place {
             Place::SqliteFile(file) => file,
@@ -108,7 +108,7 @@ impl Database {
             name.push(suffix);
             PathBuf::from(name)
         };
-        // The server's lock stays: deleted, two servers could hold one of that name each.
+        // The server's lock file stays: after a deletion two servers could each hold one of that name.
         let lock = std::fs::canonicalize(file).map(|file| file.into_os_string()).and_then(|mut name| {
             name.push("-lock");
             File::open(name)
@@ -117,7 +117,7 @@ impl Database {
             return Err(DatabaseError::InUse { path: file.clone() });
         }
         let mut deleted = Vec::new();
-        // The companions first: a log without its database would be played into the next one of that name.
+        // The companions first: a log without its database would be applied to the next database of that name.
         for path in COMPANIONS.iter().map(beside).chain([file.clone()]) {
             match std::fs::remove_file(&path) {
                 Ok(()) => deleted.push(path),
@@ -129,14 +129,15 @@ impl Database {
     }
 }
 
-/// Without user and password, which a URL of a database server holds before its `@`.
+/// Without user and password, which precede the `@` in the URL of a database server.
 impl fmt::Display for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.place, self.url.split_once("://")) {
             (Place::SqliteFile(path), _) => write!(f, "{}", path.display()),
             (Place::Memory, _) => write!(f, "memory (nothing is kept)"),
             (Place::Elsewhere, Some((scheme, rest))) => {
-                // The user ends at the first '@' before a '/'; what does not look like a host and a name is not shown.
+                // The user ends at the first '@' before a '/'. Text that does not look like a host and a name is not
+                // shown.
                 let rest = match rest.find(['@', '/']) {
                     Some(at) if rest[at..].starts_with('@') => &rest[at + 1..],
                     _ => rest,
@@ -155,7 +156,7 @@ impl fmt::Display for Database {
     }
 }
 
-/// Like [`fmt::Display`]: the URL may hold a password.
+/// Like [`fmt::Display`]: the URL may contain a password.
 impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Database({self})")

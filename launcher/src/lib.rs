@@ -1,11 +1,11 @@
 //! Runs a whole Sidereal world on one machine: the library behind `sidereal-launcher` and `./run-local`.
 //!
-//! The launcher process owns the other processes' lives: which are started, in which order, with which flags, how
-//! they end, and what their reports say together. It speaks no protocol of theirs beyond command lines, ready files,
-//! report files and two HTTP calls (is the world ready; an account for the local pilot), and simulates nothing.
+//! The launcher starts, supervises and ends the other processes: which ones, in which order, with which flags, and it
+//! combines their reports. It uses none of their protocols except command lines, ready files, report files and two HTTP
+//! calls (is the world ready; an account for the local player), and simulates nothing.
 //!
-//! [`run::run`] is the whole of it; the other modules are its parts, from the command line ([`options`]) to the
-//! judgement ([`verdict`]).
+//! [`run::run`] is the entry point; the other modules are its parts, from the command line ([`options`]) to the
+//! judgement of the run ([`verdict`]).
 
 pub mod binaries;
 pub mod child;

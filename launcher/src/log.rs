@@ -1,21 +1,21 @@
-//! The one log of a run: every process's lines on standard output, each behind the name of who said it.
+//! The one log of a run: every process's lines on standard output, each after the name of its process.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Bytes of one line that are kept; the rest of a longer one is cut off, so that a child that never ends its line
-/// cannot fill the memory.
+/// Bytes of one line that are kept; the rest is cut off, so that a child that never ends its line cannot fill the
+/// memory.
 pub const MAX_LINE_BYTES: usize = 8 * 1024;
 
-/// Lines of a process that are kept to be shown when it dies.
+/// Lines of a process that are kept, to be shown when it dies.
 const LAST_LINES: usize = 12;
 
-/// Colours that are told apart on light and dark ground alike; red is left to errors. ANSI numbers.
+/// Colours that can be distinguished on light and dark backgrounds; red is left for errors. ANSI numbers.
 const COLOURS: [u8; 5] = [32, 33, 35, 34, 36];
 
-/// Who says a line.
+/// The origin of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Label {
     name: String,
@@ -23,7 +23,7 @@ pub struct Label {
 }
 
 impl Label {
-    /// A process by its name; `index` chooses the colour.
+    /// A process by its name; `index` selects the colour.
     pub fn new(name: impl Into<String>, index: usize) -> Self {
         Self { name: name.into(), colour: COLOURS[index % COLOURS.len()] }
     }
@@ -53,18 +53,18 @@ impl Log {
         Self { out: Mutex::new(out), width, colour, closed: AtomicBool::new(false) }
     }
 
-    /// Whether it writes colours, and so whether processes may as well.
+    /// Whether it writes colours, and therefore processes may as well.
     pub fn is_coloured(&self) -> bool {
         self.colour
     }
 
-    /// Whether the reader has gone (`./run-local | head`): nothing more can be written.
+    /// Whether the reader is gone (`./run-local | head`): then nothing more can be written.
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed)
     }
 
-    /// One line of `label`'s. Control characters are left out: a line from a process may quote anything. With colours
-    /// on, escape sequences pass, since the processes colour their lines too.
+    /// Writes one line of `label`. Control characters are left out: a line from a process may quote anything. With
+    /// colours on, escape sequences pass, because the processes colour their lines too.
     pub fn line(&self, label: &Label, text: &str) {
         let shown = text.chars().filter(|c| !c.is_control() || *c == '\t' || (*c == '\x1b' && self.colour));
         let (name, width) = (&label.name, self.width);
@@ -85,7 +85,7 @@ impl Log {
 pub struct LastLines(VecDeque<String>);
 
 impl LastLines {
-    /// Keeps `line`, forgets the oldest one when there are too many.
+    /// Keeps `line`, and drops the oldest one beyond the limit.
     pub fn push(&mut self, line: String) {
         if self.0.len() == LAST_LINES {
             self.0.pop_front();
@@ -100,10 +100,10 @@ impl LastLines {
 }
 
 /// The next line of `reader` without its end, at most [`MAX_LINE_BYTES`] of it; `None` at the end of the stream.
-/// What is not UTF-8 is replaced.
+/// Invalid UTF-8 is replaced.
 ///
 /// # Errors
-/// Those of the stream.
+/// Errors of the stream.
 pub fn read_line(reader: &mut impl io::BufRead) -> io::Result<Option<String>> {
     let mut line = Vec::new();
     loop {

@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     let width = World::names(&options).map(|name| name.len()).fold(Label::launcher().name().len(), usize::max);
     let log = Arc::new(Log::new(Box::new(stdout), width, colour));
 
-    // The second interrupt means something; more than that need no room.
+    // The second interrupt ends by force; more need no room.
     let (interrupt, interrupts) = sync_channel(2);
     let handler = ctrlc::set_handler(move || {
         let _ = interrupt.try_send(());
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
         return fail(&format!("Ctrl-C cannot be handled: {error}"), 1);
     }
     let Some(programs) = std::env::current_exe().ok().and_then(|path| path.parent().map(ToOwned::to_owned)) else {
-        return fail("the system does not say where this program is", 1);
+        return fail("the path of this program is unknown", 1);
     };
     match run(&options, &programs, &log, interrupts, started) {
         Ok(()) => ExitCode::SUCCESS,
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The reason as the last line. Not by `eprintln!`: that panics when nobody reads any more.
+/// The reason as the last line. Not by `eprintln!`, which panics when the reader is gone.
 fn fail(reason: &str, code: u8) -> ExitCode {
     let _ = writeln!(std::io::stderr(), "sidereal: {reason}");
     ExitCode::from(code)

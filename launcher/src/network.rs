@@ -1,44 +1,44 @@
-//! The network that a run adds between the server and everybody else: relays before the server's two doors.
+//! The simulated network of a run between the server and all other processes: relays before the server's two doors.
 //!
-//! A relay takes the port that was chosen for the door; the server takes any free one behind it. The relay of the
-//! players must be there before the server, which hands out its address, and learns only then where the server
-//! listens: from a file.
+//! A relay takes the port that was chosen for the door; the server takes any free port behind it. The players' relay
+//! must start before the server, which publishes the relay's address. The relay gets the server's address afterwards,
+//! from a file.
 
 use serde::Serialize;
 
 use crate::options::Options;
 
-/// The highest share of lost datagrams. Beyond, connections do not hold, and a run says nothing.
+/// The highest share of lost datagrams. Beyond it connections break, and a run has no meaning.
 pub const MAX_LOSS: f64 = 0.5;
 
-/// The longest latency, ms. Ten times as much as lies between any two places on the earth.
+/// The longest latency, ms: ten times the latency between any two places on earth.
 pub const MAX_LATENCY_MS: f64 = 1_000.0;
 
-/// What is added to every datagram between the server and players or shards, in each direction.
+/// The faults added to every datagram between the server and players or shards, in each direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct AddedNetwork {
-    /// How long it takes, ms.
+    /// The delay, ms.
     pub latency_ms: f64,
-    /// How much more or less than that, ms.
+    /// The largest deviation from it, ms.
     pub jitter_ms: f64,
     /// The share that is lost.
     pub loss: f64,
 }
 
-/// A network that cannot be added.
+/// Network options out of range.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 pub enum NetworkError {
-    /// A figure is out of its range.
+    /// A parameter is out of range.
     #[error("{flag} is {value}: give a number from 0 to {max}")]
     OutOfRange {
         /// The flag.
         flag: &'static str,
-        /// What it says.
+        /// Its value.
         value: f64,
-        /// The most that it may say.
+        /// The largest allowed value.
         max: f64,
     },
-    /// Some datagrams would come before they were sent.
+    /// Some datagrams would arrive before they were sent.
     #[error("--jitter-ms ({jitter_ms}) is more than --latency-ms ({latency_ms}): give at most as much")]
     Jitter {
         /// The latency.
@@ -49,11 +49,11 @@ pub enum NetworkError {
 }
 
 impl AddedNetwork {
-    /// What `options` ask for; `None` when they ask for none, so that nothing stands in between. A latency of 0 is
-    /// asked for too: relays that do nothing.
+    /// The network that `options` request; `None` if they request none, so that there are no relays. A latency of 0 is
+    /// a request too: relays that change nothing.
     ///
     /// # Errors
-    /// A figure is out of its range.
+    /// A parameter is out of range.
     pub fn wanted(options: &Options) -> Result<Option<Self>, NetworkError> {
         let Options { latency_ms, jitter_ms, loss, .. } = *options;
         if !options.adds_network() {
@@ -75,9 +75,9 @@ impl AddedNetwork {
 /// A door of the server that can have a relay before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Door {
-    /// Where players connect.
+    /// The players' door.
     Players,
-    /// Where shards connect.
+    /// The shards' door.
     Shards,
 }
 
@@ -85,7 +85,7 @@ impl Door {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Players, Self::Shards];
 
-    /// What the relay before it is called.
+    /// The name of the relay before it.
     pub fn relay_name(self) -> &'static str {
         match self {
             Self::Players => "relay-players",
@@ -93,7 +93,7 @@ impl Door {
         }
     }
 
-    /// The launcher's flag that chooses its port.
+    /// The launcher's flag for its port.
     pub fn port_flag(self) -> &'static str {
         match self {
             Self::Players => "--player-port",
@@ -101,7 +101,7 @@ impl Door {
         }
     }
 
-    /// The port that was chosen.
+    /// Its chosen port.
     pub fn port(self, options: &Options) -> u16 {
         match self {
             Self::Players => options.player_port,
@@ -110,12 +110,12 @@ impl Door {
     }
 }
 
-/// Where the relays listen, `address:port`.
+/// The addresses of the relays, `address:port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RelayAddrs {
-    /// The one before the door for players.
+    /// The one before the players' door.
     pub players: String,
-    /// The one before the door for shards.
+    /// The one before the shards' door.
     pub shards: String,
 }
 

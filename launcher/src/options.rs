@@ -1,7 +1,7 @@
 //! The command line of the launcher, parsed once.
 //!
-//! Every flag has an environment twin, `SIDEREAL_<FLAG>`. The twins are the launcher's alone: [`own_variables`] names
-//! them, so that they are taken out of what the started processes inherit.
+//! Every flag has an environment twin, `SIDEREAL_<FLAG>`. The twins are the launcher's alone: [`own_variables`] lists
+//! them, so that they are removed from the environment of the started processes.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ pub struct Options {
     #[arg(long, value_name = "N", env = "SIDEREAL_SHARDS", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub shards: u32,
 
-    /// Bots that fly in the world, all in one process.
+    /// Bots to start, all in one process.
     #[arg(long, value_name = "N", env = "SIDEREAL_BOTS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=500))]
     pub bots: u32,
 
@@ -31,7 +31,7 @@ pub struct Options {
     #[arg(long, env = "SIDEREAL_GATHER")]
     pub gather: bool,
 
-    /// What the bots do: roam, gather, or trade (mine, deal at stations, and trade with each other).
+    /// Mission of the bots: roam, gather, or trade (mine, deal at stations, and trade with each other).
     #[arg(long, value_name = "WHAT", env = "SIDEREAL_MISSION", value_parser = ["roam", "gather", "trade"], conflicts_with = "gather")]
     pub mission: Option<String>,
 
@@ -39,16 +39,16 @@ pub struct Options {
     #[arg(long, env = "SIDEREAL_HEADLESS")]
     pub headless: bool,
 
-    /// Builds the browser client as well, where there is a display (./run-local reads this one); without a display it
-    /// is built in any case.
+    /// Builds the browser client as well, where there is a display (used by ./run-local); without a display it is
+    /// always built.
     #[arg(long, env = "SIDEREAL_WEB")]
     pub web: bool,
 
-    /// Folder of the built browser client, which the server then serves; ./run-local gives it.
+    /// Folder of the built browser client, which the server then serves; set by ./run-local.
     #[arg(long, value_name = "DIR", env = "SIDEREAL_WEB_DIR")]
     pub web_dir: Option<PathBuf>,
 
-    /// Ends by itself this long after the world (with bots: the last bot) is ready; without it Ctrl-C ends it.
+    /// Ends this long after the world (with bots: the last bot) is ready; without it Ctrl-C ends it.
     #[arg(long, value_name = "N", env = "SIDEREAL_SECONDS", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub seconds: Option<u64>,
 
@@ -60,11 +60,11 @@ pub struct Options {
     #[arg(long, value_name = "URL", env = "SIDEREAL_DB")]
     pub db: Option<String>,
 
-    /// Begins with an empty world: deletes the SQLite file named by --db (or the default one), and says so.
+    /// Starts with an empty world: deletes the SQLite file named by --db (or the default one), and reports it.
     #[arg(long, env = "SIDEREAL_FRESH")]
     pub fresh: bool,
 
-    /// Writes what was measured to FILE when all has ended (JSON, see docs/REPORT.md).
+    /// Writes the measurements to FILE when all processes have ended (JSON, see docs/REPORT.md).
     #[arg(long, value_name = "FILE", env = "SIDEREAL_REPORT")]
     pub report: Option<PathBuf>,
 
@@ -85,36 +85,36 @@ pub struct Options {
     #[arg(long, value_name = "PORT", env = "SIDEREAL_OPS_PORT")]
     pub ops_port: Option<u16>,
 
-    /// Adds so many milliseconds to every UDP datagram of players and shards, in each direction (0 to 1000).
+    /// Adds this many milliseconds to every UDP datagram of players and shards, in each direction (0 to 1000).
     #[arg(long, value_name = "MS", env = "SIDEREAL_LATENCY_MS")]
     pub latency_ms: Option<f64>,
 
-    /// How much more or less than --latency-ms, evenly spread; at most as much.
+    /// Largest deviation from --latency-ms, evenly distributed; at most as much.
     #[arg(long, value_name = "MS", env = "SIDEREAL_JITTER_MS")]
     pub jitter_ms: Option<f64>,
 
-    /// Share of these datagrams that is lost, in each direction (0 to 0.5).
+    /// Share of these datagrams that are lost, in each direction (0 to 0.5).
     #[arg(long, value_name = "SHARE", env = "SIDEREAL_LOSS")]
     pub loss: Option<f64>,
 
-    /// Folder for the default database and the local pilot's account; made when missing.
+    /// Folder for the default database and the local player's account; created if missing.
     #[arg(long, value_name = "DIR", env = "SIDEREAL_DATA", default_value = ".sidereal")]
     pub data: PathBuf,
 
-    /// Builds and runs the release profile (slow to build; ./run-local reads this one).
+    /// Builds and runs the release profile (slow to build; used by ./run-local).
     #[arg(long, env = "SIDEREAL_RELEASE")]
     pub release: bool,
 }
 
-/// Where the accounts are unless somebody says otherwise.
+/// The default port of accounts.
 const DEFAULT_HTTP_PORT: u16 = 7779;
 
-/// Where health and metrics are beside them.
+/// The default port of health and metrics.
 const DEFAULT_OPS_PORT: u16 = 7780;
 
 impl Options {
-    /// The port for health and metrics; 0 is any free one. Who keeps worlds apart by other ports need not think of this
-    /// one as well.
+    /// The port for health and metrics; 0 means any free one. With another --http-port than the default it is any free
+    /// one, so that several worlds need only one other port.
     pub fn ops_port(&self) -> u16 {
         let beside_http = if self.http_port == DEFAULT_HTTP_PORT { DEFAULT_OPS_PORT } else { 0 };
         self.ops_port.unwrap_or(beside_http)
@@ -125,20 +125,20 @@ impl Options {
         self.latency_ms.is_some() || self.jitter_ms.is_some() || self.loss.is_some()
     }
 
-    /// Whether a client with a window is started: it is wanted and there is a display to open it on.
+    /// Whether a window is opened: requested, and a display is available.
     pub fn opens_window(&self) -> bool {
         !self.headless && display_is_there()
     }
 }
 
-/// A window system that the client can open a window on. On Linux and the like it says so by environment.
+/// Whether the client can open a window. On Linux and similar systems the environment shows it.
 fn display_is_there() -> bool {
     let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     cfg!(any(target_os = "macos", windows)) || is_set("DISPLAY") || is_set("WAYLAND_DISPLAY")
 }
 
 /// The environment twins of the launcher's own flags. Its children have flags of the same names (`--report`,
-/// `--seconds`), with another meaning, and must not inherit these.
+/// `--seconds`) with another meaning, and must not inherit these.
 pub fn own_variables() -> Vec<OsString> {
     Options::command().get_arguments().filter_map(|argument| argument.get_env().map(OsString::from)).collect()
 }

@@ -1,7 +1,7 @@
-//! The account of the person at this machine, so that the window opens without a login and finds the same ship again.
+//! The account of the player at this machine, so that the window opens without a login and in the same ship again.
 //!
-//! Kept in the data folder, with a password made at random: what is known to everybody would be an open door wherever
-//! the same database is later served to others.
+//! Stored in the data folder, with a random password: a known one would give everyone access when the same database is
+//! later served to others.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -24,10 +24,10 @@ pub struct Pilot {
     pub password: String,
 }
 
-/// Why the local pilot has no account.
+/// Why the local player has no account.
 #[derive(Debug, thiserror::Error)]
 pub enum PilotError {
-    /// The file is there and cannot be used, or cannot be made.
+    /// The file exists and cannot be used, or cannot be created.
     #[error("the local pilot's account cannot be kept in {}: {source}; repair or delete that file", path.display())]
     File {
         /// The file.
@@ -35,16 +35,16 @@ pub enum PilotError {
         /// What is wrong.
         source: io::Error,
     },
-    /// The server did not take it.
+    /// The server refused the registration.
     #[error("the local pilot's account could not be registered: {0}")]
     Register(String),
 }
 
 impl Pilot {
-    /// The one kept in `data`, made the first time.
+    /// The account stored in `data`, created the first time.
     ///
     /// # Errors
-    /// The file cannot be read, understood or written.
+    /// The file cannot be read, parsed or written.
     pub fn load_or_make(data: &Path) -> Result<Self, PilotError> {
         let path = data.join(FILE);
         let found = match std::fs::read(&path) {
@@ -66,11 +66,11 @@ impl Pilot {
         Ok(pilot)
     }
 
-    /// Registers the account with the server at `http_url`. That it is there already is fine, or that the server makes
-    /// none: whether it is there with this password shows when the client logs in.
+    /// Registers the account with the server at `http_url`. It is no error if it exists already, or if the server
+    /// accepts no registrations: the client's login shows whether it exists with this password.
     ///
     /// # Errors
-    /// The server does not answer, or answers with anything else.
+    /// The server does not answer, or answers otherwise.
     pub fn register(&self, http_url: &str) -> Result<(), PilotError> {
         let failed = |error: ureq::Error| PilotError::Register(error.to_string());
         let mut answer =
@@ -85,7 +85,7 @@ impl Pilot {
     }
 }
 
-/// For the server on this machine: any status is an answer, and no proxy stands in between.
+/// For the server on this machine: any status is an answer, and no proxy is used.
 pub(crate) fn agent(timeout: Duration) -> ureq::Agent {
     let config = ureq::Agent::config_builder();
     config.timeout_global(Some(timeout)).http_status_as_error(false).proxy(None).build().new_agent()
@@ -117,7 +117,7 @@ mod tests {
         let url = format!("http://{}", listener.local_addr().expect("it is bound"));
         std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().expect("somebody asks");
-            // All of the request is read: closing before would cut off the answer.
+            // The whole request is read: closing earlier would cut off the answer.
             let mut reader = BufReader::new(stream.try_clone().expect("a socket"));
             let mut body_bytes = 0;
             for line in reader.by_ref().lines().map_while(Result::ok).take_while(|line| !line.is_empty()) {

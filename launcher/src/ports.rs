@@ -1,6 +1,6 @@
-//! Checks, before anything is started, that the ports a world listens on are free.
+//! Checks, before any process is started, that the world's ports are free.
 //!
-//! Only a check: the server binds them itself a moment later, and says so itself if somebody was quicker.
+//! Only a check: the server binds them itself a moment later, and reports if another program was faster.
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
@@ -8,11 +8,11 @@ use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 /// One port that the server is going to listen on, on the loopback address.
 #[derive(Clone, Copy, Debug)]
 pub struct Port {
-    /// The number; 0 is any free one.
+    /// The number; 0 means any free one.
     pub number: u16,
-    /// What it is for, in a reader's words.
+    /// Its purpose, for the reader.
     pub purpose: &'static str,
-    /// The flag that chooses it.
+    /// The flag that sets it.
     pub flag: &'static str,
     /// TCP, else UDP.
     pub tcp: bool,
@@ -21,7 +21,7 @@ pub struct Port {
 /// A port that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PortError {
-    /// Another program listens there.
+    /// Another program uses the port.
     #[error(
         "{transport} port {number} ({purpose}) is taken by another program: end that one (an earlier run?), or choose \
          another port with {flag} PORT (0 = any free one)"
@@ -31,19 +31,19 @@ pub enum PortError {
         transport: &'static str,
         /// The number.
         number: u16,
-        /// What it is for.
+        /// Its purpose.
         purpose: &'static str,
-        /// The flag that chooses it.
+        /// The flag that sets it.
         flag: &'static str,
     },
-    /// Two flags ask for the same port.
+    /// Two flags with the same port.
     #[error("{first} and {second} are both {number}: choose two different ports (0 = any free one)")]
     Same {
         /// One flag.
         first: &'static str,
         /// The other.
         second: &'static str,
-        /// What both say.
+        /// Their value.
         number: u16,
     },
     /// The system refuses the port for another reason.
@@ -51,19 +51,19 @@ pub enum PortError {
     Refused {
         /// The number.
         number: u16,
-        /// What it is for.
+        /// Its purpose.
         purpose: &'static str,
-        /// The flag that chooses it.
+        /// The flag that sets it.
         flag: &'static str,
         /// The system's reason.
         source: io::Error,
     },
 }
 
-/// Binds each of `ports` once and lets go again.
+/// Binds each of `ports` once and closes it again.
 ///
 /// # Errors
-/// Names the first port that is taken, asked for twice, or refused by the system.
+/// Names the first port that is taken, used twice, or refused by the system.
 pub fn check(ports: &[Port]) -> Result<(), PortError> {
     for (index, port) in ports.iter().enumerate().filter(|(_, port)| port.number != 0) {
         let twin = ports[..index].iter().find(|other| other.number == port.number && other.tcp == port.tcp);

@@ -1,7 +1,7 @@
-//! What server, shards and bots write when they end, as far as the joint report needs it.
+//! The reports of server, shards and bots, as far as the joint report needs them.
 //!
-//! No field has a default: a process that should have reported and did not, or that left a figure out, is an error
-//! that names it. What these types do not name is kept as it was written.
+//! No field has a default: a missing report, or a missing figure in it, is an error that names it. Other fields are
+//! kept as they were written.
 
 use std::io;
 use std::path::Path;
@@ -106,32 +106,32 @@ pub struct RelayReport {
     pub max_rss_kb: u64,
 }
 
-/// A report as understood and as written.
+/// A report, parsed and as it was written.
 #[derive(Clone, Debug)]
 pub struct Written<T> {
-    /// What the joint report reads.
+    /// The part that the joint report uses.
     pub known: T,
     /// All of it.
     pub whole: Value,
 }
 
-/// A process's report that is not there or cannot be used.
+/// A process's report that is missing or cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessReportError {
-    /// It should have written one.
+    /// There is no report.
     #[error("{process} ended without writing its report ({source})")]
     Missing {
         /// The process's name.
         process: String,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
-    /// It is not what the process should have written.
+    /// It is not a valid report of this process.
     #[error("the report of {process} cannot be used: {source}")]
     Malformed {
         /// The process's name.
         process: String,
-        /// What is wrong with it.
+        /// The parser's error.
         source: serde_json::Error,
     },
 }
@@ -139,7 +139,7 @@ pub enum ProcessReportError {
 /// The report of `process` in `file`.
 ///
 /// # Errors
-/// It is not there, not JSON, or lacks a figure.
+/// It is missing, not JSON, or lacks a figure.
 pub fn read<T: DeserializeOwned>(process: &str, file: &Path) -> Result<Written<T>, ProcessReportError> {
     let process = || process.to_owned();
     let text = std::fs::read(file).map_err(|source| ProcessReportError::Missing { process: process(), source })?;
@@ -175,7 +175,7 @@ mod tests {
         let nowhere = Path::new("/nowhere/shard-1.json");
         let error = read::<ShardReport>("shard-1", nowhere).expect_err("nothing there").to_string();
         assert!(error.contains("shard-1"), "{error}");
-        // A figure that is not a number is written as null.
+        // A float that is not a number is written as null.
         for (there, instead, named) in
             [("\"cpu_ms\": 7,", "", "cpu_ms"), ("\"p99\": 2.5", "\"p99\": null", "null"), ("}", "", "EOF")]
         {

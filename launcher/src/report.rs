@@ -1,4 +1,4 @@
-//! The joint report of a run: what its processes measured, under the names that `docs/REPORT.md` explains.
+//! The joint report of a run: the measurements of its processes, by the keys that `docs/REPORT.md` explains.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -17,15 +17,15 @@ pub struct ProcessReports {
     pub server: Written<ServerReport>,
     /// The shards', by number.
     pub shards: Vec<Written<ShardReport>>,
-    /// The bots', when there were any.
+    /// The bots', if there were any.
     pub bots: Option<Written<BotsReport>>,
-    /// The relays', by name, when there were any.
+    /// The relays', by name, if there were any.
     pub relays: Vec<(&'static str, Written<RelayReport>)>,
-    /// What these relays added.
+    /// The network that these relays simulated.
     pub added_network: AddedNetwork,
 }
 
-/// What the joint report says. Each key's unit and meaning: `docs/REPORT.md`.
+/// The content of the joint report. Each key's unit and meaning: `docs/REPORT.md`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[expect(missing_docs, reason = "docs/REPORT.md explains each key once")]
 pub struct Report {
@@ -70,7 +70,8 @@ pub struct Report {
 }
 
 impl Report {
-    /// Joins `reports`. `seconds` is the whole run from the launcher's start, `first_bot_in_space_ms` 0 without bots.
+    /// Combines `reports`. `seconds` is the whole run from the launcher's start, `first_bot_in_space_ms` is 0 without
+    /// bots.
     pub fn join(reports: &ProcessReports, seconds: f64, first_bot_in_space_ms: u64) -> Self {
         let ProcessReports { server, shards, bots, relays, added_network } = reports;
         let (server_report, bots_report) = (&server.known, bots.as_ref().map(|bots| &bots.known));
@@ -145,7 +146,7 @@ impl Report {
         }
     }
 
-    /// Writes it as JSON: whole or not at all.
+    /// Writes it as JSON: completely or not at all.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -154,7 +155,7 @@ impl Report {
         text.push(b'\n');
         let mut whole = tempfile::NamedTempFile::new_in(folder_of(file))?;
         whole.write_all(&text)?;
-        // A temporary file is its owner's alone; a report is for whoever may read the folder.
+        // A temporary file is private to its owner; a report is for all who may read the folder.
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
@@ -165,10 +166,10 @@ impl Report {
     }
 }
 
-/// Checks before a run that its report can be written when it has ended.
+/// Checks before a run that its report can be written at the end.
 ///
 /// # Errors
-/// The folder does not take a file, or the name is a folder's.
+/// No file can be created in the folder, or the name is a folder's.
 pub fn check_writable(file: &Path) -> io::Result<()> {
     if file.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
@@ -193,7 +194,7 @@ pub(crate) mod tests {
         Written { known: serde_json::from_value(whole.clone()).expect("the figures are there"), whole }
     }
 
-    /// Reports of a run in which nothing went wrong.
+    /// Reports of a run without errors.
     pub(crate) fn good_reports() -> ProcessReports {
         let shard = |number: u32| {
             written(json!({

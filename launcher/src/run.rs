@@ -1,4 +1,4 @@
-//! One run from beginning to end: checks, start in order, the wait, the end in order, the judgement.
+//! One run: checks, start in order, waiting, end in order, judgement.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,25 +23,25 @@ use crate::world::{Endpoints, World};
 /// How long the relays may take until they listen.
 const RELAYS_START_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long the server may take until it listens: opening and migrating the database is in it.
+/// How long the server may take until it listens, including opening and migrating the database.
 const SERVER_START_LIMIT: Duration = Duration::from_secs(30);
 
-/// How long the shards may take until they hold leases: loading or generating their sectors is in it.
+/// How long the shards may take until they hold leases, including loading or generating their sectors.
 const SHARDS_START_LIMIT: Duration = Duration::from_secs(60);
 
-/// What bots may take besides their `--seconds`: logging in (a password hash each) and saying goodbye.
+/// How long bots may take beyond their `--seconds`, for login (a password hash each) and disconnecting.
 const BOTS_EXTRA_LIMIT: Duration = Duration::from_secs(180);
 
-/// The longest wait for one answer of the server to "are you ready?".
+/// The longest wait for one answer of the server's `/ready`.
 const READY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The name of the bots' process.
 const BOTS: &str = "bots";
 
-/// What every process exits with when it cannot run as it was started.
+/// The exit status of a process that cannot run with its options.
 const CANNOT_RUN: i32 = 2;
 
-/// The server's flags that the launcher sets, and its own by which it is told so.
+/// The server's flags that the launcher sets, with the launcher's flags for them.
 const OWN_FLAGS: [(&str, &str); 5] = [
     ("--database-url", "--db"),
     ("--player-addr", "--player-port"),
@@ -50,10 +50,10 @@ const OWN_FLAGS: [(&str, &str); 5] = [
     ("--ops-addr", "--ops-port"),
 ];
 
-/// What the bots exit with when they ran, reported, and something was wrong with what they saw.
+/// The exit status of bots that have reported, and found errors.
 const BOTS_FOUND_FAULTS: i32 = 1;
 
-/// Why a run is not a good one: one line that says what, and what to do where that is known.
+/// Why a run has failed: one line with the problem and, where known, the remedy.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum Failure {
@@ -75,7 +75,7 @@ pub enum Failure {
     Died { name: String, status: ExitStatus, after_s: f64, last_line: String },
     #[error("{name} cannot run like this: {reason}")]
     Refused { name: String, reason: String },
-    #[error("{what} within {limit:?}; the lines above may say why")]
+    #[error("{what} within {limit:?}; see the lines above")]
     TooLate { what: &'static str, limit: Duration },
     #[error("interrupted before the world was ready")]
     InterruptedEarly,
@@ -85,7 +85,7 @@ pub enum Failure {
     ProcessReport(#[from] ProcessReportError),
     #[error("the run was not good: {}", .0.join("; "))]
     Faults(Vec<String>),
-    #[error("the system fails: {0}")]
+    #[error("system error: {0}")]
     System(#[from] io::Error),
 }
 
@@ -93,7 +93,7 @@ fn said(ends: &[BadEnd]) -> String {
     ends.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
-/// The advice of the process called `name` in the flags of who reads it: the launcher's.
+/// Replaces the flags in the advice of the process called `name` by the launcher's own.
 fn with_own_flags(name: &str, line: &str) -> String {
     let relayed = Door::ALL.into_iter().find(|door| door.relay_name() == name);
     let relays_flag = relayed.map(|door| ("--listen", door.port_flag()));
@@ -101,7 +101,7 @@ fn with_own_flags(name: &str, line: &str) -> String {
 }
 
 impl Failure {
-    /// 2 for what could never have run like this, 1 for what went wrong on the way.
+    /// 2 for options that can never work, 1 for failures of the run.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::MissingBinary(_)
@@ -116,19 +116,19 @@ impl Failure {
     }
 }
 
-/// How a run came to its end without a failure.
+/// How a run ended without a failure.
 enum End {
-    /// Time is up, somebody interrupted it, or the client was closed.
+    /// Time is up, it was interrupted, or the client was closed.
     Asked(&'static str),
-    /// The bots are through.
+    /// The bots have finished.
     BotsDone(ExitStatus),
 }
 
-/// Runs a world of `options` with the programs in the folder `programs`, until it ends by itself or one message per
-/// interrupt comes in. `started` is when the launcher was.
+/// Runs a world of `options` with the programs in the folder `programs`, until it ends by itself or is interrupted: one
+/// message per interrupt. `started` is the start of the launcher.
 ///
 /// # Errors
-/// See [`Failure`]. Whatever went wrong, every process that was started has ended.
+/// See [`Failure`]. In any case every started process has ended.
 pub fn run(
     options: &Options,
     programs: &Path,
@@ -185,9 +185,9 @@ fn check_ports(options: &Options) -> Result<(), PortError> {
 struct Run<'a> {
     options: &'a Options,
     world: World,
-    /// What the relays add, when there are any.
+    /// The simulated network, if any.
     network: Option<AddedNetwork>,
-    /// The window's, when there is one.
+    /// The window's account, if there is a window.
     pilot: Option<Pilot>,
     supervisor: Supervisor,
     log: &'a Arc<Log>,
@@ -205,7 +205,7 @@ impl Run<'_> {
         self.wait_for_the_end()
     }
 
-    /// Gives the addresses that players and shards connect to: the relays', where there are any.
+    /// Returns the addresses that players and shards connect to: the relays', if there are any.
     fn start_server_and_relays(&mut self) -> Result<Endpoints, Failure> {
         let relays = self.start_relays()?;
         self.start(Stage::Server, Label::new("server", 0), self.world.server(relays.as_ref()))?;
@@ -234,7 +234,7 @@ impl Run<'_> {
         let agent = pilot::agent(READY_TIMEOUT);
         let url = format!("{}/ready", endpoints.http_url());
         self.wait_for("the shards hold no leases", SHARDS_START_LIMIT, |_| {
-            // No answer yet is no error: the next look may get one.
+            // A missing answer is no error: the next attempt may get one.
             agent.get(&url).call().ok().filter(|answer| answer.status() == 200).map(drop)
         })
     }
@@ -293,7 +293,7 @@ impl Run<'_> {
             let event = self.supervisor.next_event(Instant::now() + POLL)?;
             match event {
                 Some(Event::Interrupted) => return Ok(End::Asked("interrupted")),
-                // A window that was closed by whoever sat before it.
+                // A window that its player has closed.
                 Some(Event::Ended { name, status }) if name == "client" && status.success() => {
                     return Ok(End::Asked("the client was closed"));
                 }
@@ -305,16 +305,14 @@ impl Run<'_> {
             }
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return match has_bots {
-                    true => {
-                        Err(Failure::TooLate { what: "the bots did not come to their end", limit: BOTS_EXTRA_LIMIT })
-                    }
+                    true => Err(Failure::TooLate { what: "the bots have not ended", limit: BOTS_EXTRA_LIMIT }),
                     false => Ok(End::Asked("time is up")),
                 };
             }
         }
     }
 
-    /// They ended well, or ran to their end and found something wrong, which their report says.
+    /// Whether they ended well, or completed the run and found errors, which are in their report.
     fn bots_are_through(&self, status: ExitStatus) -> bool {
         status.success() || (status.code() == Some(BOTS_FOUND_FAULTS) && self.world.report_file(BOTS).exists())
     }
@@ -325,18 +323,18 @@ impl Run<'_> {
         }
     }
 
-    /// Ends what still runs, whatever `end` is, and judges the run.
+    /// Ends all running processes, whatever `end` is, and judges the run.
     fn finish(mut self, end: Result<End, Failure>) -> Result<(), Failure> {
         match &end {
             Ok(End::Asked(why)) => self.say(&format!("{why}: ending everything")),
-            Ok(End::BotsDone(_)) => self.say("the bots are through: ending everything"),
+            Ok(End::BotsDone(_)) => self.say("the bots have finished: ending everything"),
             Err(Failure::Died { name, status, .. }) => self.say(&format!("{name} died ({status}): ending everything")),
             Err(failure) => self.say(&format!("{failure}: ending everything")),
         }
         let bad_ends = self.supervisor.end_all();
         self.look_for_first_bot();
         if let Err(failure) = end {
-            // What died after the first one is told in a line: mostly it died of that.
+            // Later failures are reported in one line: they mostly follow from the first.
             if !bad_ends.is_empty() {
                 self.say(&said(&bad_ends));
             }
@@ -377,10 +375,10 @@ impl Run<'_> {
         }
         let mut faults = verdict::faults(&report);
         if self.options.bots > 0 && self.first_bot_in_space.is_none() {
-            faults.push("the bots never said that one of them is in space".into());
+            faults.push("no bot reported that it is in space".into());
         }
         if let Some(status) = bots_status.filter(|status| !status.success() && faults.is_empty()) {
-            faults.push(format!("the bots found something wrong ({status}); their lines above say what"));
+            faults.push(format!("the bots found something wrong ({status}); see their lines above"));
         }
         if !faults.is_empty() {
             return Err(Failure::Faults(faults));
@@ -419,7 +417,7 @@ impl Run<'_> {
         self.supervisor.start(stage, label, command).map_err(|source| Failure::Start { name, source })
     }
 
-    /// Looks with `probe` until it finds something; no process may end meanwhile.
+    /// Calls `probe` until it returns something; no process may end meanwhile.
     fn wait_for<T>(
         &mut self,
         what: &'static str,
@@ -445,14 +443,14 @@ impl Run<'_> {
 
     fn refused(&self, name: String) -> Failure {
         let lines = self.supervisor.last_lines(&name);
-        // What is wrong with a flag or a variable stands above the usage.
+        // The problem with a flag or a variable is above the usage.
         let reason = lines.iter().find(|line| line.starts_with("error: ")).or(lines.last());
-        let reason = reason.map_or_else(|| "it did not say why".into(), |line| with_own_flags(&name, line));
+        let reason = reason.map_or_else(|| "no reason given".into(), |line| with_own_flags(&name, line));
         Failure::Refused { name, reason }
     }
 
     fn died(&self, name: String, status: ExitStatus) -> Failure {
-        let last_line = self.supervisor.last_lines(&name).pop().unwrap_or_else(|| "(it said nothing)".into());
+        let last_line = self.supervisor.last_lines(&name).pop().unwrap_or_else(|| "(no output)".into());
         Failure::Died { name, status, after_s: self.started.elapsed().as_secs_f64(), last_line }
     }
 

@@ -1,4 +1,4 @@
-//! All started processes together: their stages, who ended unasked, and the end of all in order.
+//! All started processes: their stages, unexpected ends, and the end of all in order.
 
 use std::fmt;
 use std::io;
@@ -10,17 +10,17 @@ use std::time::{Duration, Instant};
 use crate::child::Child;
 use crate::log::{Label, Log};
 
-/// How often the processes are looked at.
+/// How often the processes are polled.
 pub(crate) const POLL: Duration = Duration::from_millis(20);
 
-/// How long a process may take to end after it was asked, before it is ended by force.
+/// How long a process may take to end on request, before it is ended by force.
 pub const GRACE: Duration = Duration::from_secs(10);
 
-/// What stands on what. Stages end in the reverse of this order: players leave while shards still simulate, shards
-/// hand in their last records while the server still takes them, the server saves last of what stands on it.
+/// Which processes depend on which. Stages end in the reverse of this order: players leave while shards still simulate,
+/// shards send their last records while the server still accepts them, and the server saves last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
-    /// The relays that everything goes through.
+    /// The relays that all traffic passes.
     Network,
     /// The replication server.
     Server,
@@ -30,39 +30,39 @@ pub enum Stage {
     Players,
 }
 
-/// Something that happened by itself.
+/// An event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// Somebody wants all of it to end: a signal, or the log's reader has gone.
+    /// The end of the run was requested: by a signal, or because the log's reader is gone.
     Interrupted,
-    /// A process has ended, unasked.
+    /// A process ended without a request.
     Ended {
-        /// Which.
+        /// Its name.
         name: String,
-        /// How.
+        /// Its status.
         status: ExitStatus,
     },
 }
 
-/// A process that did not end as it should have.
+/// A process that did not end properly.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadEnd {
-    /// Which.
+    /// Its name.
     pub name: String,
-    /// What it did.
+    /// What happened.
     pub what: BadEndKind,
 }
 
 /// See [`BadEnd`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BadEndKind {
-    /// It ended before it was asked to.
+    /// It ended without a request.
     Died(ExitStatus),
-    /// It ended when asked, and said that something went wrong.
+    /// It ended on request, with a failure.
     Failed(ExitStatus),
-    /// It did not end when asked and was ended by force.
+    /// It did not end on request and was ended by force.
     Killed,
-    /// The system would not end it.
+    /// The system could not end it.
     Undying(String),
 }
 
@@ -81,7 +81,7 @@ impl fmt::Display for BadEnd {
 struct Member {
     stage: Stage,
     child: Child,
-    /// Its end was already told.
+    /// Its end was reported already.
     told: bool,
 }
 
@@ -94,7 +94,7 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// `interrupts` gets one message per Ctrl-C or SIGTERM; `grace` as [`GRACE`].
+    /// `interrupts` receives one message per Ctrl-C or SIGTERM; `grace` as [`GRACE`].
     pub fn new(log: Arc<Log>, interrupts: Receiver<()>, grace: Duration) -> Self {
         Self { log, interrupts, grace, members: Vec::new() }
     }
@@ -109,10 +109,11 @@ impl Supervisor {
         Ok(())
     }
 
-    /// What happened, or `None` if nothing did until `deadline` (at least one look is taken). Each end is told once.
+    /// The next event, or `None` if there is none until `deadline` (all are polled at least once). Each end is reported
+    /// once.
     ///
     /// # Errors
-    /// The system cannot tell how a process is.
+    /// The system cannot report the state of a process.
     pub fn next_event(&mut self, deadline: Instant) -> io::Result<Option<Event>> {
         loop {
             for member in self.members.iter_mut().filter(|member| !member.told) {
@@ -140,9 +141,9 @@ impl Supervisor {
         member.map(|member| member.child.last_lines()).unwrap_or_default()
     }
 
-    /// Ends every process, stage by stage: asks all of a stage, waits, ends by force what is left. An interrupt on the
-    /// way cuts the waiting short. Says which did not end well, in the order in which they ended; those whose end
-    /// was told as an [`Event`] before are not said again.
+    /// Ends every process, stage by stage: requests the end of all in a stage, waits, and ends the rest by force. An
+    /// interrupt meanwhile ends the waiting. Returns those that did not end properly, in the order in which they ended,
+    /// without those whose end was reported as an [`Event`] before.
     pub fn end_all(&mut self) -> Vec<BadEnd> {
         let mut bad = Vec::new();
         let mut patience = self.grace;
@@ -155,7 +156,7 @@ impl Supervisor {
     fn end_stage(&mut self, stage: Stage, patience: &mut Duration, bad: &mut Vec<BadEnd>) {
         let is_open = |member: &Member| member.stage == stage && !member.told;
         for member in self.members.iter_mut().filter(|member| is_open(member)) {
-            // Polled first: one that died before it was asked is told from one that ended because it was.
+            // Polled first, to distinguish one that died before the request from one that ended because of it.
             if matches!(member.child.poll(), Ok(None)) {
                 member.child.ask_to_end();
             }
@@ -202,7 +203,7 @@ impl Supervisor {
         match self.interrupts.recv_timeout(time) {
             Ok(()) => true,
             Err(RecvTimeoutError::Timeout) => false,
-            // Nobody can interrupt any more; the pace stays.
+            // There can be no more interrupts; the pace stays.
             Err(RecvTimeoutError::Disconnected) => {
                 std::thread::sleep(time);
                 false
@@ -211,8 +212,8 @@ impl Supervisor {
     }
 }
 
-/// Whether a process that was asked to end did so. One that was asked before it had set up its own handling of
-/// SIGTERM ends by it.
+/// Whether a process has ended properly on request. A request before its own handler of SIGTERM was installed ends it
+/// by the signal.
 fn ended_well(status: ExitStatus) -> bool {
     #[cfg(unix)]
     {
@@ -232,7 +233,7 @@ mod tests {
 
     use super::*;
 
-    /// Far away: a test that gets there hangs, and says so by an assertion.
+    /// A test that waits this long hangs, and fails by an assertion.
     const LONG: Duration = Duration::from_secs(60);
 
     #[derive(Clone, Default)]
@@ -273,7 +274,7 @@ mod tests {
             self.supervisor.start(stage, Label::new(name, 0), command).expect("sh starts");
         }
 
-        /// Steps until `text` stands in the log: the script has come that far.
+        /// Steps until `text` is in the log: the script has reached that point.
         fn wait_for(&mut self, text: &str) {
             let deadline = Instant::now() + LONG;
             while !self.written.text().contains(text) {
@@ -284,7 +285,7 @@ mod tests {
         }
     }
 
-    /// Says that it is up, says goodbye when asked, and ends with its standard input too.
+    /// Prints when it is up, says goodbye on request, and ends with its standard input too.
     const POLITE: &str = "trap 'echo bye; exit 0' TERM; echo up; while read -r _; do :; done; echo orphaned";
     const STUBBORN: &str = "trap '' TERM; echo up; while read -r _; do :; done";
 

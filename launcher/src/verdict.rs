@@ -1,8 +1,8 @@
-//! Whether a run was good: the invariants that its joint report must show.
+//! Judges a run by the invariants in its joint report.
 
 use crate::report::Report;
 
-/// Everything that is wrong with a run, in a reader's words; empty for a good one.
+/// All faults of a run, as text; empty for a good one.
 pub fn faults(report: &Report) -> Vec<String> {
     let must_be_nought = [
         ("lost", report.lost),

@@ -1,7 +1,7 @@
-//! The processes of a world as command lines: who gets which flags, files and secrets.
+//! The command lines of a world's processes: their flags, files and secrets.
 //!
-//! Secrets (the shards' secret, the database's URL, the pilot's password) go by environment, where other users of the
-//! machine cannot read them, and never into the log. Nothing of the launcher's own environment twins is passed on.
+//! Secrets (the shards' secret, the database's URL, the player's password) are passed by environment, where other users
+//! of the machine cannot read them, and never logged. The launcher's own environment twins are not passed on.
 
 use std::ffi::OsStr;
 use std::io;
@@ -17,10 +17,10 @@ use crate::network::{AddedNetwork, Door, RelayAddrs};
 use crate::options::{Options, own_variables};
 use crate::pilot::Pilot;
 
-/// The variable in which server and shards find the shards' secret.
+/// The variable with the shards' secret, for server and shards.
 const SHARD_SECRET: &str = "SIDEREAL_SHARD_SECRET";
 
-/// Where the server listens, as its ready file says.
+/// The addresses of the server, from its ready file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Endpoints {
     /// For players, `address:port`.
@@ -31,7 +31,7 @@ pub struct Endpoints {
     pub http_addr: String,
     /// For health and metrics (HTTP), `address:port`.
     pub ops_addr: String,
-    /// Of the server's certificate, in hexadecimal digits.
+    /// The certificate's hash, in hexadecimal digits.
     pub certificate_hash: String,
 }
 
@@ -47,7 +47,7 @@ pub struct World {
     binaries: Binaries,
     database: Database,
     options: Options,
-    /// Ready files and the processes' reports; gone with this.
+    /// Ready files and the processes' reports; removed with this.
     scratch: TempDir,
     shard_secret: String,
     coloured: bool,
@@ -57,7 +57,7 @@ impl World {
     /// A run of `options`; `coloured` lets the processes colour their lines.
     ///
     /// # Errors
-    /// No temporary folder can be made.
+    /// No temporary folder can be created.
     pub fn new(binaries: Binaries, database: Database, options: &Options, coloured: bool) -> io::Result<Self> {
         let scratch = tempfile::Builder::new().prefix("sidereal-").tempdir()?;
         // Two random UUIDs: 244 bits from the system's source of randomness.
@@ -77,17 +77,17 @@ impl World {
         (1..=options.shards).map(Self::shard_name).chain(others)
     }
 
-    /// Where the process called `name` writes its report.
+    /// The report file of the process called `name`.
     pub fn report_file(&self, name: &str) -> PathBuf {
         self.scratch.path().join(format!("{name}.json"))
     }
 
-    /// Where the process called `name` writes that it is ready.
+    /// The ready file of the process called `name`.
     pub fn ready_file(&self, name: &str) -> PathBuf {
         self.scratch.path().join(format!("{name}.ready"))
     }
 
-    /// Where the relays listen, once both have written that.
+    /// The addresses of the relays, once both have written them.
     pub fn relay_addrs(&self) -> Option<RelayAddrs> {
         #[derive(Deserialize)]
         struct Ready {
@@ -100,7 +100,7 @@ impl World {
         Some(RelayAddrs { players: listen_addr(Door::Players)?, shards: listen_addr(Door::Shards)? })
     }
 
-    /// Tells the relays where the server listens.
+    /// Writes the server's addresses for the relays.
     ///
     /// # Errors
     /// The files cannot be written.
@@ -115,14 +115,14 @@ impl World {
         self.scratch.path().join(format!("{}.to", door.relay_name()))
     }
 
-    /// Where the server listens, once it has written that.
+    /// The addresses of the server, once it has written them.
     pub fn endpoints(&self) -> Option<Endpoints> {
         let text = std::fs::read(self.ready_file("server")).ok()?;
-        // A file that is half written is not JSON yet; the next look finds it whole.
+        // A half-written file is not JSON yet; the next attempt finds it complete.
         serde_json::from_slice(&text).ok()
     }
 
-    /// The relay before `door`, if one is wanted: it adds `network` to what goes through it.
+    /// The relay before `door`, if one is requested: it adds `network` to the traffic.
     pub fn relay(&self, door: Door, network: &AddedNetwork) -> Option<Command> {
         let name = door.relay_name();
         let mut command = self.command(self.binaries.relay.as_deref()?, name);
@@ -162,8 +162,8 @@ impl World {
         if let Some(seed) = options.seed {
             command.args(["--seed", &seed.to_string()]);
         }
-        // All bots come from this machine's one address, and all at once: beside what is usual, two log ins (of which a
-        // third of a minute's pass at once) and a registration of each.
+        // All bots share this machine's address, and all log in at once: beyond the usual limits, two logins (of which
+        // a third of a minute's may pass at once) and one registration per bot.
         for (limit, for_a_bot) in [("SIDEREAL_RATE_LIMIT_LOGIN", 6), ("SIDEREAL_RATE_LIMIT_REGISTER", 1)] {
             if options.bots > 0 && std::env::var_os(limit).is_none() {
                 command.env(limit, (60 + for_a_bot * options.bots).to_string());
@@ -182,7 +182,7 @@ impl World {
         command
     }
 
-    /// All bots, if any are wanted.
+    /// The process of all bots, if any are requested.
     pub fn bots(&self, endpoints: &Endpoints) -> Option<Command> {
         let options = &self.options;
         let mut command = self.command(self.binaries.bots.as_deref()?, "bots");
@@ -202,7 +202,7 @@ impl World {
         Some(command)
     }
 
-    /// The window of the local pilot, if one is wanted.
+    /// The window of the local player, if one is requested.
     pub fn client(&self, endpoints: &Endpoints, pilot: &Pilot) -> Option<Command> {
         let mut command = self.command(self.binaries.client.as_deref()?, "client");
         command.args(["--http", &endpoints.http_url(), "--user", &pilot.user]);

@@ -1,6 +1,5 @@
-//! The launcher as a process, with shell scripts in the places of server, shard and bots: what it starts, how it ends
-//! them, what it says and leaves behind. Everything that the scripts do, they tell over a pipe that ends when the last
-//! of them is gone.
+//! The launcher as a process, with shell scripts in place of server, shard and bots: what it starts, how it ends them,
+//! its output and its files. The scripts report all they do over a pipe that ends with the last of them.
 #![cfg(unix)]
 
 use std::fs::{File, Permissions};
@@ -15,10 +14,10 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-/// Far away: a test that waits this long fails.
+/// A test that waits this long fails.
 const LONG: Duration = Duration::from_secs(60);
 
-/// What all scripts share. `$FAKE_<name>` is run at the start: the place of a test's own wishes.
+/// The common part of all scripts. `$FAKE_<name>` is executed at the start: a test's own commands.
 const PRELUDE: &str = r#"
 while [ $# -gt 0 ]; do
   case $1 in
@@ -112,7 +111,7 @@ struct Bench {
     wishes: Vec<(&'static str, &'static str)>,
 }
 
-/// What a launcher that has ended leaves: its status, all it said, and what the scripts told.
+/// The result of a launcher that has ended: its status, its output, and the reports of the scripts.
 struct Ended {
     code: Option<i32>,
     stdout: String,
@@ -128,7 +127,7 @@ struct Running {
 }
 
 impl Bench {
-    /// `wishes`: script lines by variable, `FAKE_server` and the like.
+    /// `wishes`: script lines by variable, such as `FAKE_server`.
     fn new(wishes: &[(&'static str, &'static str)]) -> Self {
         let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary folder");
         let launcher = folder.path().join("sidereal-launcher");
@@ -141,7 +140,7 @@ impl Bench {
         }
         let made = Command::new("mkfifo").arg(folder.path().join("events")).status().expect("mkfifo is there");
         assert!(made.success());
-        // The script of a shard makes this file when it is up.
+        // A shard's script creates this file when it is up.
         let http_addr = answer_ready(folder.path().join("events.shard-1"));
         Self { folder, http_addr, wishes: wishes.to_vec() }
     }
@@ -162,7 +161,7 @@ impl Bench {
             }
         }
         command.args(["--shard-port", "0", "--http-port", "0"]).arg("--data").arg(self.path("data"));
-        // Where a killed launcher leaves its scratch files.
+        // The place of a killed launcher's temporary files.
         command.env("TMPDIR", self.folder.path());
         command.env("EVENTS", self.path("events")).env("READY_HTTP", &self.http_addr);
         command.envs(self.wishes.iter().copied()).stdin(Stdio::null()).process_group(0);
@@ -178,7 +177,7 @@ impl Bench {
         // Opening waits for the first script.
         std::thread::spawn(move || {
             let Ok(pipe) = File::open(path) else { return };
-            // Nobody listens any more when the test is over.
+            // When the test has ended, the receiver is gone.
             let _ = BufReader::new(pipe).lines().map_while(Result::ok).try_for_each(|line| told.send(line));
         });
         Running { launcher, stdout, seen: Vec::new(), events }
@@ -190,7 +189,7 @@ impl Bench {
 }
 
 impl Running {
-    /// Reads on until a line of the log holds `text`.
+    /// Reads until a line of the log contains `text`.
     fn wait_for(&mut self, text: &str) {
         while !self.seen.iter().any(|line| line.contains(text)) {
             let line = self.stdout.recv_timeout(LONG);
@@ -199,13 +198,13 @@ impl Running {
         }
     }
 
-    /// To the launcher's whole process group, as a terminal does with Ctrl-C.
+    /// Signals the launcher's whole process group, as a terminal does with Ctrl-C.
     fn signal(&self, signal: nix::sys::signal::Signal) {
         let id = i32::try_from(self.launcher.id()).expect("process numbers are small");
         nix::sys::signal::killpg(nix::unistd::Pid::from_raw(id), signal).expect("it runs");
     }
 
-    /// Until the launcher and every script have ended.
+    /// Waits until the launcher and every script have ended.
     fn end(mut self) -> Ended {
         let mut events = Vec::new();
         loop {
@@ -244,7 +243,7 @@ fn lines(stream: impl Read + Send + 'static) -> Receiver<String> {
     lines
 }
 
-/// An HTTP server that is ready once that file is there, whatever it is asked, and registers everybody.
+/// An HTTP server that is ready once that file exists, whatever the request, and accepts every registration.
 fn answer_ready(file: PathBuf) -> String {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("some port is free");
     let address = listener.local_addr().expect("it is bound").to_string();
@@ -263,7 +262,7 @@ fn answer_ready(file: PathBuf) -> String {
     address
 }
 
-/// All of a request, since closing before all of it was read would cut off the answer; its first line.
+/// Reads a complete request, since closing earlier would cut off the answer; returns its first line.
 fn read_request(stream: impl Read) -> String {
     let mut reader = BufReader::new(stream);
     let mut lines = reader.by_ref().lines().map_while(Result::ok);

@@ -1,7 +1,7 @@
-//! Packs the browser client: bindings for the page, a smaller program, and what is loaded in compressed form.
+//! Packs the browser client: bindings for the page, a smaller program, and compressed copies of the files.
 //!
-//! A tool of the build, called by `web/build`; nothing of it runs in the game. It is wasm-bindgen's own library in a
-//! program of this workspace, so that the lock file holds bindings and program to one version.
+//! A build tool, called by `web/build`; no part of it runs in the game. It is wasm-bindgen's own library in a program
+//! of this workspace, so that the lock file keeps bindings and program at one version.
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
@@ -16,11 +16,11 @@ use wasm_bindgen_cli_support::Bindgen;
 
 /// The page's name for the program.
 const NAME: &str = "sidereal_web";
-/// What else changes what is packed: raised with this program.
+/// The version of this packing, raised when it changes.
 const FORMAT: &str = "1";
-/// Kept in the folder, to know whether there is anything to do. The server passes over what begins with a dot.
+/// Stored in the folder, to detect whether anything has changed. The server ignores names that begin with a dot.
 const STAMP: &str = ".packed";
-/// What the compiler makes use of; `--all-features` makes what browsers refuse.
+/// The features that the compiler uses; `--all-features` would use some that browsers refuse.
 const WASM_FEATURES: [&str; 7] = [
     "--enable-bulk-memory",
     "--enable-bulk-memory-opt",
@@ -30,11 +30,11 @@ const WASM_FEATURES: [&str; 7] = [
     "--enable-sign-ext",
     "--enable-multivalue",
 ];
-/// What is worth compressing.
+/// Extensions that are worth compressing.
 const COMPRESSED: [&str; 5] = ["wasm", "js", "html", "css", "json"];
 /// Brotli's slowest and best...
 const BROTLI_QUALITY: i32 = 11;
-/// ...what is quick, and the window that every browser takes.
+/// ...a quick level, and the window that every browser supports.
 const QUICK_BROTLI_QUALITY: i32 = 4;
 const BROTLI_WINDOW_BITS: i32 = 24;
 
@@ -48,7 +48,7 @@ struct Options {
     /// The page's own files
     #[arg(long)]
     page: PathBuf,
-    /// Where everything goes; what was there is replaced
+    /// Output folder; its content is replaced
     #[arg(long)]
     out: PathBuf,
     /// Binaryen's wasm-opt; without it the program stays larger
@@ -101,7 +101,7 @@ fn pack(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Tells one input from another.
+/// A fingerprint of the input.
 fn stamp(options: &Options) -> Result<String> {
     let mut hash = Sha256::new();
     hash.update(FORMAT);

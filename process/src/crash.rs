@@ -1,9 +1,8 @@
-//! What becomes of a panic: it ends the process, unless who called what panicked has said that it contains it.
+//! Panics: a panic ends the process, unless a caller contains it.
 //!
-//! A process without its network thread or its database's writer looks alive and is not; it is better gone, so that
-//! whoever watches it sees that and starts another. [`end_on_panic`] does that for every thread at once, whoever has
-//! started it. [`contain`] and [`contain_task`] are for work whose failure costs one session or one request and nothing
-//! that others rely on.
+//! A process without its network thread or its database's writer looks alive and is not. It must end, so that its
+//! supervisor detects it and starts another one. [`end_on_panic`] does that for every thread, no matter how it was
+//! started. [`contain`] and [`contain_task`] are for work whose failure costs only one session or one request.
 
 use std::{
     any::Any,
@@ -17,29 +16,28 @@ use std::{
     task::Poll,
 };
 
-/// The exit status of a process that a panic has ended: what Rust's own programs end with when their main thread
-/// panics.
+/// The exit status of a process that a panic has ended: the one of Rust's own programs when their main thread panics.
 pub const CRASHED: u8 = 101;
 
 thread_local! {
-    /// How many callers up this thread's stack contain a panic.
+    /// How many callers up this thread's stack contain panics.
     static CONTAINED: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Held by whoever tells of a panic, and kept until the process is gone by whoever ends it: of two threads that panic
-/// at once the first one's reason is the log's last line.
+/// Held by the thread that reports a panic, and kept until the end of the process by the one that ends it: of two
+/// threads that panic at once, the first one's reason is the log's last line.
 static TELLING: Mutex<()> = Mutex::new(());
 
-/// From now on a panic in any thread that nobody contains ends this process at once with [`CRASHED`]. The log has the
-/// panic as always, and as its last line `program: crashed in the thread ... at ...: reason`. Nothing is written or
-/// flushed any more: a process of which a part has failed may not be believed, so it leaves behind what one that was
-/// killed does.
+/// From now on a panic in any thread that is not contained ends this process at once with [`CRASHED`]. The log has the
+/// panic as usual, and as its last line `program: crashed in the thread ... at ...: reason`. Nothing more is written or
+/// flushed: the state of a process of which a part has failed cannot be trusted, so it leaves the same behind as a
+/// killed one.
 pub fn end_on_panic(program: &'static str) {
     let tell = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         let telling = lock_telling();
         tell(panic);
-        // While a thread ends, its locals may be gone: nothing of it is contained then.
+        // While a thread ends, its locals may be gone: then nothing is contained.
         if CONTAINED.try_with(Cell::get).unwrap_or(0) > 0 {
             return;
         }
@@ -48,7 +46,7 @@ pub fn end_on_panic(program: &'static str) {
     }));
 }
 
-/// Ends this process as a panic does. For what was contained and turns out to be more than one session's.
+/// Ends this process like a panic. For contained failures that turn out to affect more than one session.
 pub fn end(program: &str, reason: &str) -> ! {
     end_telling(lock_telling(), program, reason)
 }
@@ -63,12 +61,12 @@ fn end_telling(_telling: MutexGuard<'static, ()>, program: &str, reason: &str) -
     let line = format!("{program}: crashed in the thread {name} {reason}").replace('\n', " ");
     // Kept locked, so that no other thread's log comes after this line.
     let mut log = std::io::stderr().lock();
-    // A log that cannot be written does not keep the process alive.
+    // A log that cannot be written must not keep the process alive.
     let _ = writeln!(log, "{line}");
     std::process::exit(i32::from(CRASHED))
 }
 
-/// What has panicked, and was contained.
+/// A contained panic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Panicked(String);
 
@@ -80,8 +78,8 @@ impl fmt::Display for Panicked {
 
 impl std::error::Error for Panicked {}
 
-/// Does `work`; a panic in it, on this thread, does not end the process. What `work` has changed and the caller goes on
-/// using must be sound after that.
+/// Runs `work`. A panic in it, on this thread, does not end the process. The state that `work` changes and the caller
+/// continues to use must be valid after a panic.
 ///
 /// # Errors
 /// [`Panicked`], with the panic's message.
@@ -93,7 +91,7 @@ pub fn contain<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
 /// [`contain`] for a task: it may be polled by any thread.
 ///
 /// # Errors
-/// [`Panicked`]; the task is over then.
+/// [`Panicked`]; the task has then ended.
 pub async fn contain_task<F: Future>(task: F) -> Result<F::Output, Panicked> {
     let mut task = pin!(task);
     poll_fn(|context| match contain(|| task.as_mut().poll(context)) {
@@ -104,7 +102,7 @@ pub async fn contain_task<F: Future>(task: F) -> Result<F::Output, Panicked> {
     .await
 }
 
-/// While it lives, panics of this thread are contained.
+/// As long as it lives, panics of this thread are contained.
 struct Inside;
 
 impl Inside {
@@ -128,8 +126,8 @@ fn reason(payload: &(dyn Any + Send)) -> String {
     }
 }
 
-/// A place at which a test can plant a fault: panics there if the environment variable `SIDEREAL_PLANTED_FAULT` is
-/// `place`. Only with the feature `planted-faults`, which no program has; else it is nothing.
+/// A place at which a test can plant a fault: it panics if the environment variable `SIDEREAL_PLANTED_FAULT` is
+/// `place`. Only with the feature `planted-faults`, which no program enables; otherwise it does nothing.
 #[inline]
 pub fn fault_point(place: &str) {
     #[cfg(feature = "planted-faults")]

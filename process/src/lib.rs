@@ -1,5 +1,4 @@
-//! What every program of Sidereal has to do with the process that it is: when it is to end, what becomes of a panic, and
-//! what the system says that it costs.
+//! Process matters of every program of Sidereal: stop signals, panics, and the resources that the process uses.
 
 pub mod crash;
 
@@ -16,11 +15,11 @@ use std::{
     },
 };
 
-/// A flag that SIGINT, SIGTERM, and (when asked for) the end of the standard input set: whoever holds its
-/// other end is gone then.
+/// A flag that SIGINT, SIGTERM, and (on request) the end of the standard input set: then the process at its other end
+/// is gone.
 ///
 /// # Errors
-/// When the system refuses the handler or the thread, or there is a handler already.
+/// When the system refuses the handler or the thread, or a handler is installed already.
 pub fn stop_flag(die_with_stdin: bool) -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let by_signal = stop.clone();
@@ -39,7 +38,7 @@ pub fn stop_flag(die_with_stdin: bool) -> anyhow::Result<Arc<AtomicBool>> {
 /// Calls `end` once, on a thread of its own, when the standard input ends.
 ///
 /// # Errors
-/// When the system has no thread left.
+/// When the system cannot create a thread.
 pub fn on_stdin_end(end: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
     std::thread::Builder::new().name("stdin".to_owned()).spawn(move || {
         let mut buffer = [0u8; 256];
@@ -50,10 +49,10 @@ pub fn on_stdin_end(end: impl FnOnce() + Send + 'static) -> std::io::Result<()> 
     Ok(())
 }
 
-/// CPU time that this process used, all threads, milliseconds; `None` where the system does not tell.
+/// CPU time that this process used, all threads, milliseconds; `None` on systems without that figure.
 pub fn cpu_ms() -> Option<u64> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-    // The process's name, in parentheses, may hold anything; fields are counted after it.
+    // The process's name, in parentheses, may contain anything; fields are counted after it.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let user: u64 = fields.get(11)?.parse().ok()?;
     let system: u64 = fields.get(12)?.parse().ok()?;
@@ -61,12 +60,12 @@ pub fn cpu_ms() -> Option<u64> {
     Some((user + system) * 10)
 }
 
-/// The most memory that this process had, KiB; `None` where the system does not tell.
+/// The most memory that this process had, KiB; `None` on systems without that figure.
 pub fn max_rss_kb() -> Option<u64> {
     status_kb("VmHWM:")
 }
 
-/// The memory that this process has now, KiB; `None` where the system does not tell.
+/// The present memory of this process, KiB; `None` on systems without that figure.
 pub fn rss_kb() -> Option<u64> {
     status_kb("VmRSS:")
 }

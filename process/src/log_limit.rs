@@ -1,4 +1,4 @@
-//! Lines of the log that a peer, or a database that is away, could repeat without an end.
+//! Limits for log lines that a peer, or an unavailable database, could cause without end.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -7,17 +7,17 @@ use std::{
 
 /// Lines of one place in the code that are logged at once...
 const BURST: u32 = 5;
-/// ...and then one in so long, with the number of those that were left out.
+/// ...and then one in this interval, with the number of suppressed lines.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// How often one place in the code may log: see [`log_limited!`](crate::log_limited).
+/// The limit of one place in the code: see [`log_limited!`](crate::log_limited).
 #[derive(Debug)]
 pub struct LogLimit(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
     left: u32,
-    /// When the next one is due that the burst has no room for.
+    /// When the next line beyond the burst may be logged.
     refilled: Option<Instant>,
     suppressed: u64,
 }
@@ -34,7 +34,7 @@ impl LogLimit {
         Self(Mutex::new(State { left: BURST, refilled: None, suppressed: 0 }))
     }
 
-    /// Whether to log now: how many lines were left out since the last one; `None` leaves this one out.
+    /// Whether to log now: the number of lines suppressed since the last one; `None` suppresses this one.
     pub fn pass(&self, now: Instant) -> Option<u64> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let since = *state.refilled.get_or_insert(now);
@@ -52,8 +52,8 @@ impl LogLimit {
     }
 }
 
-/// A line of `tracing`, at most five times at once and then once in ten seconds for this place in the code. A line after
-/// some that were left out says how many as `suppressed`. `log_limited!(warn, %peer, "it did this")` is
+/// A line of `tracing`, for this place in the code at most five at once and then one in ten seconds. The next line
+/// after suppressed ones has their number as `suppressed`. `log_limited!(warn, %peer, "it did this")` is
 /// `tracing::warn!(%peer, "it did this")`.
 #[macro_export]
 macro_rules! log_limited {

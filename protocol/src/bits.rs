@@ -1,7 +1,7 @@
 //! Bit-level packing for the lane's datagrams: fixed-width fields, no alignment, little end first.
 //!
-//! Used by every process. It owns the reading and writing of bits and the quantisation of ranges;
-//! what the fields mean stands with each packet ([`crate::motion`], [`crate::input`]).
+//! Used by every process. It owns reading and writing of bits and the quantisation of ranges. The meaning of the fields
+//! is documented with each packet ([`crate::motion`], [`crate::input`]).
 
 use crate::DecodeError;
 
@@ -42,8 +42,8 @@ impl BitWriter {
         self.write(u64::from(value), 1);
     }
 
-    /// Writes an unsigned value in groups of `group` bits, each followed by a bit that says whether
-    /// another follows: small values take few bits.
+    /// Writes an unsigned value in groups of `group` bits, each followed by a bit that is 1 if another group follows.
+    /// Small values take few bits.
     pub fn write_varint(&mut self, mut value: u64, group: u32) {
         loop {
             self.write(value, group);
@@ -55,7 +55,7 @@ impl BitWriter {
         }
     }
 
-    /// The bytes, the last one filled up with zero bits.
+    /// The bytes; the last one is padded with zero bits.
     pub fn finish(mut self) -> Vec<u8> {
         if self.pending_bits > 0 {
             self.bytes.push(self.pending as u8);
@@ -93,7 +93,7 @@ impl<'a> BitReader<'a> {
         Self { bytes, position: 0 }
     }
 
-    /// Bits left, the filling of the last byte included.
+    /// Bits left, including the padding of the last byte.
     pub fn remaining_bits(&self) -> usize {
         self.bytes.len() * 8 - self.position
     }

@@ -1,19 +1,19 @@
-//! What pilots say to each other: who hears it, and what a text may hold.
+//! Chat between players: its scopes, and what a text may contain.
 
 use crate::limits::{MAX_SAY_BYTES, MAX_SAY_CHARS};
 use thiserror::Error;
 
-/// Combining marks on one letter at most: more of them grow over the lines above and below. No language in use
-/// needs a third.
+/// The most combining marks on one letter. More of them overlap the lines above and below. No language in use needs a
+/// third.
 const MAX_MARKS: usize = 2;
 
-/// Who hears what is said.
+/// Which players receive a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Scope {
-    /// Everybody whose view holds the speaker's sector.
+    /// All players whose view contains the speaker's sector.
     #[default]
     Sector = 0,
-    /// Everybody.
+    /// All players.
     World = 1,
 }
 
@@ -36,7 +36,7 @@ impl Scope {
         }
     }
 
-    /// As players read it.
+    /// Its name for players.
     pub fn name(self) -> &'static str {
         match self {
             Self::Sector => "sector",
@@ -45,10 +45,10 @@ impl Scope {
     }
 }
 
-/// Why a text is not said, in words for who wrote it.
+/// Why a text is refused, in words for its author.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum TextRefused {
-    /// Nothing is left of it.
+    /// Nothing is left of it after cleaning.
     #[error("there is nothing to say")]
     Empty,
     /// Over [`MAX_SAY_CHARS`] letters or [`MAX_SAY_BYTES`] bytes.
@@ -56,15 +56,15 @@ pub enum TextRefused {
     TooLong,
 }
 
-/// The text as it is said: all white space is single spaces, with none at the ends, and what cannot be seen is
-/// removed: control characters, bidi overrides and isolates, zero-width and other format characters, fillers,
-/// variation selectors, tags, and marks beyond two on a letter. It is removed rather than refused because it mostly
-/// comes with a text that was copied from somewhere, and its writer could not find what to take out. (Joiners go with it:
-/// a joined emoji falls apart into its parts, which is still read.) Cleaning a cleaned text changes nothing.
+/// The text as it is sent: all white space becomes single spaces, with none at the ends. Invisible characters are
+/// removed: control characters, bidi overrides and isolates, zero-width and other format characters, fillers, variation
+/// selectors, tags, and marks beyond two on a letter. They are removed rather than refused because they usually come
+/// with copied text, and the author could not find them. (Joiners are removed too: a joined emoji becomes its parts,
+/// which are still readable.) Cleaning a cleaned text changes nothing.
 ///
 /// # Errors
-/// When nothing is left, or more than 200 letters or 320 bytes are; nothing is cut off, so that nobody is quoted with half
-/// a sentence.
+/// When nothing is left, or more than 200 letters or 320 bytes. Nothing is cut off, so that no sentence is sent in
+/// half.
 pub fn clean(text: &str) -> Result<String, TextRefused> {
     let mut said = String::with_capacity(text.len().min(MAX_SAY_BYTES));
     let (mut letters, mut marks) = (0, 0);
@@ -95,13 +95,13 @@ pub fn clean(text: &str) -> Result<String, TextRefused> {
     }
 }
 
-/// Whether a character shows nothing by itself, or changes how others are shown.
+/// Whether a character is invisible, or changes how others are shown.
 pub fn is_invisible(letter: char) -> bool {
     letter.is_control()
         || matches!(letter,
             // Soft hyphen, grapheme joiner, Arabic letter mark.
             '\u{ad}' | '\u{34f}' | '\u{61c}'
-            // Fillers and blanks that no white space is.
+            // Fillers and blanks that are not white space.
             | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}'
             // Mongolian variation selectors and vowel separator.
             | '\u{180b}'..='\u{180f}'
@@ -111,12 +111,12 @@ pub fn is_invisible(letter: char) -> bool {
             | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fff0}'..='\u{fffb}'
             // Shorthand and musical controls, tags and further variation selectors.
             | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
-        // No character at all, in whichever plane.
+        // Not a character, in any plane.
         || u32::from(letter) & 0xfffe == 0xfffe
         || matches!(letter, '\u{fdd0}'..='\u{fdef}')
 }
 
-/// Whether a character stands on the one before: the blocks of combining marks that are no script's own.
+/// Whether a character combines with the one before: the blocks of combining marks that belong to no script.
 fn is_mark(letter: char) -> bool {
     matches!(letter,
         '\u{300}'..='\u{36f}' | '\u{483}'..='\u{489}' | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}'

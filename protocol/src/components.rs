@@ -1,7 +1,6 @@
 //! The lifecycle plane: naia components of every entity in the mirror.
 //!
-//! They change rarely. Where an entity is and how it moves is not here but in
-//! [`crate::motion::SectorUpdate`], matched by net id.
+//! They change rarely. Position and motion are not here but in [`crate::motion::SectorUpdate`], matched by net id.
 
 use crate::{
     flight::HullKind,
@@ -12,14 +11,14 @@ use uuid::Uuid;
 
 pub use replicated::{Identity, Lode, Vitals};
 
-/// A module for the two alone, because the lint cannot be allowed any closer.
+/// A module for these alone, because the lint cannot be allowed in a smaller scope.
 #[allow(missing_docs, reason = "`derive(Replicate)` makes a public `new_complete` without documentation")]
 mod replicated {
     use bevy::prelude::Component;
     use naia_bevy_shared::{Property, Replicate};
 
-    /// Who and what an entity is. While the entity lives only its hull's kind changes, and the radius with it: a
-    /// ship may get another hull at a station.
+    /// The identity of an entity. While the entity lives, only the kind of its hull and the radius change: a ship may
+    /// get another hull at a station.
     #[derive(Component, Replicate)]
     pub struct Identity {
         /// Entity id, upper half.
@@ -30,7 +29,7 @@ mod replicated {
         pub net_id: Property<u32>,
         /// [`EntityKind`](crate::record::EntityKind) as a number.
         pub kind: Property<u8>,
-        /// [`HullKind`](crate::flight::HullKind) as a number; 255 for what does not fly.
+        /// [`HullKind`](crate::flight::HullKind) as a number; 255 for entities that do not fly.
         pub hull_kind: Property<u8>,
         /// Owner's account id, upper half; both halves zero for none.
         pub owner_high: Property<u64>,
@@ -38,23 +37,23 @@ mod replicated {
         pub owner_low: Property<u64>,
         /// Radius, units.
         pub radius: Property<f32>,
-        /// What players read.
+        /// The name for players.
         pub name: Property<String>,
     }
 
-    /// What a rock or a crate holds, for all to see.
+    /// The ore in a rock or a crate, visible to all.
     #[derive(Component, Replicate)]
     pub struct Lode {
         /// Units of ore.
         pub ore: Property<u32>,
     }
 
-    /// How well an entity is.
+    /// The condition of an entity.
     #[derive(Component, Replicate)]
     pub struct Vitals {
         /// Hull points left.
         pub hull: Property<u16>,
-        /// Hull points when whole.
+        /// Hull points when undamaged.
         pub hull_max: Property<u16>,
     }
 }
@@ -87,7 +86,7 @@ impl Identity {
         NetId(*self.net_id)
     }
 
-    /// What it is; `None` for a kind of a newer build.
+    /// The kind; `None` for a kind of a newer build.
     pub fn entity_kind(&self) -> Option<EntityKind> {
         EntityKind::from_u8(*self.kind)
     }
@@ -97,7 +96,7 @@ impl Identity {
         HullKind::from_u8(*self.hull_kind)
     }
 
-    /// The player that it belongs to.
+    /// The player that owns it.
     pub fn owner(&self) -> Option<AccountId> {
         let owner = Uuid::from_u64_pair(*self.owner_high, *self.owner_low);
         (!owner.is_nil()).then_some(AccountId(owner))
@@ -105,7 +104,7 @@ impl Identity {
 }
 
 impl Lode {
-    /// What is in a record; `None` for what nobody looks into.
+    /// The ore in a record; `None` for kinds whose ore is not shown.
     pub fn of(record: &EntityRecord) -> Option<Self> {
         matches!(record.kind, EntityKind::Asteroid | EntityKind::Crate).then(|| Self::new_complete(record.ore))
     }

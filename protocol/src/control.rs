@@ -1,8 +1,8 @@
 //! The control stream between the server and a shard: reliable, ordered frames of postcard.
 //!
-//! Leases and their records, the five steps of a handoff, routed inputs, records that changed, and
-//! the census by which the server checks that nothing is lost or doubled. Both sides check every
-//! frame; what is stale (an old epoch) is refused and counted, never an error.
+//! Leases and their records, the five steps of a handoff, routed inputs, changed records, and the census by which the
+//! server checks that no entity is lost or doubled. Both sides check every frame. A stale frame (an old epoch) is
+//! refused and counted; it is never an error.
 
 use crate::{
     DecodeError,
@@ -27,7 +27,7 @@ pub struct Lease {
     pub epoch: u64,
 }
 
-/// Why a target would not take an entity.
+/// Why a target refuses an entity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RefuseReason {
     /// It holds no lease on the sector.
@@ -38,16 +38,16 @@ pub enum RefuseReason {
     BadRecord,
 }
 
-/// What an impact came from. With the target it names the impact: each is felt once.
+/// The cause of an impact. Target and cause identify the impact: each applies once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ImpactCause {
     /// A bullet: it ends with its first hit.
     Bullet(ShotId),
-    /// A beam: it hits one at most.
+    /// A beam: it hits at most one target.
     Beam(ShotId),
     /// A missile: it ends with its hit.
     Missile(EntityId),
-    /// Two bodies met. Both sides may have seen it: see `shard`'s contacts.
+    /// Two bodies touched. Both authorities may have detected it: see `shard`'s contacts.
     Contact {
         /// The other body.
         other: EntityId,
@@ -57,108 +57,108 @@ pub enum ImpactCause {
 /// Damage and impulse on an entity, for its authority, sent once.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct GhostImpact {
-    /// Whom it concerns.
+    /// The entity that was hit.
     pub target: EntityId,
-    /// Who caused it.
+    /// The entity that caused it.
     pub source: Option<EntityId>,
-    /// What it came from.
+    /// How it was caused.
     pub cause: ImpactCause,
-    /// Change of velocity times mass, units/s (mass counts as one).
+    /// Change of velocity times mass, units/s (with a mass of one).
     pub impulse: DVec2,
     /// Hull points.
     pub damage: u16,
-    /// When, in the source's simulation.
+    /// Its tick in the source's simulation.
     pub tick: SimTick,
 }
 
 /// From the server to a shard.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum ToShard {
-    /// First frame: who you are, and when it is. `sim_tick` is the world's tick at naia's `naia_tick`.
+    /// First frame: the shard's id and the time. `sim_tick` is the world's tick at naia's `naia_tick`.
     Welcome {
-        /// Your id.
+        /// The shard's id.
         shard: ShardId,
         /// The world's tick at...
         sim_tick: SimTick,
         /// ...this tick of naia's.
         naia_tick: u16,
-        /// What ids and places of new things are made from: the world's own seed stays with the server.
+        /// Seed for ids and positions of new entities. The world's own seed stays with the server.
         id_seed: u64,
-        /// Net ids for what you create.
+        /// Net ids for entities that the shard creates.
         net_ids: NetIdBlock,
     },
     /// More net ids, before the last block is used up.
     NetIds(NetIdBlock),
-    /// These sectors are yours from now on, with these entities. A large grant comes in several
-    /// frames: the leases in the first, records in all.
+    /// The shard now holds these sectors, with these entities. A large grant is sent in several frames: the leases in
+    /// the first, records in all.
     Grant {
         /// Sectors.
         leases: Vec<Lease>,
-        /// Entities in them, authority already yours under each record's epoch.
+        /// Entities in them. The shard has their authority, under each record's epoch.
         records: Vec<EntityRecord>,
     },
-    /// Handoff, step 2: would you take this entity, under the record's (new) epoch? Asked only when the
-    /// target was not heard of just now.
+    /// Handoff, step 2: can the shard take this entity, under the record's (new) epoch? Only sent when nothing was
+    /// received from the target in the last ticks.
     Offer {
         /// The record as the source prepared it.
         record: Box<EntityRecord>,
     },
-    /// Handoff, step 4 at the target: it is yours under the record's epoch; first apply these inputs.
-    /// Sent again until it is answered by [`ToServer::Adopted`].
+    /// Handoff, step 4 at the target: the shard now has the authority, under the record's epoch, and applies these
+    /// inputs first. Sent again until [`ToServer::Adopted`] answers it.
     Commit {
         /// The record as the source prepared it.
         record: Box<EntityRecord>,
         /// Inputs after the record's last one, oldest first.
         inputs: Vec<Input>,
     },
-    /// Handoff, step 5 at the source: no longer yours; turn it into a ghost.
+    /// Handoff, step 5 at the source: it no longer has the authority and turns the body into a ghost.
     Release {
-        /// Whom.
+        /// The entity.
         id: EntityId,
-        /// The new owner's epoch.
+        /// The new authority's epoch.
         epoch: u64,
     },
-    /// An attempt to hand `id` over has failed: the source goes on as the owner.
+    /// An attempt to hand `id` over has failed: the source stays the authority.
     Abort {
-        /// Whom.
+        /// The entity.
         id: EntityId,
         /// The source's number for the attempt.
         attempt: u32,
     },
-    /// A player's inputs, each sent once, oldest first. Those of a boarding that the shard has not heard of begin it,
-    /// even if there are none yet: what waits of the one before is void.
+    /// A player's inputs, each sent once, oldest first. Inputs of a new boarding begin it, even if the list is empty:
+    /// pending inputs of the previous boarding are dropped.
     Inputs {
         /// The ship.
         id: EntityId,
-        /// Whose they are: see [`Pilot::boarding`](crate::record::Pilot::boarding).
+        /// Their boarding: see [`Pilot::boarding`](crate::record::Pilot::boarding).
         boarding: u32,
         /// See [`Pilot::rewind`](crate::record::Pilot::rewind).
         rewind: u8,
         /// Strictly rising ticks.
         inputs: Vec<Input>,
     },
-    /// Give this entity back: answer [`ToServer::Withdrawn`] with its last record.
+    /// The server takes this entity back: answer [`ToServer::Withdrawn`] with its last record.
     Withdraw {
-        /// Whom.
+        /// The entity.
         id: EntityId,
     },
-    /// Something of a neighbour's hit one of yours.
+    /// A neighbour's shot or body hit an entity of this shard.
     Impact(GhostImpact),
-    /// A shot from a neighbour flies on into your sectors.
+    /// A neighbour's shot enters this shard's sectors.
     Shot(Shot),
-    /// A pilot asks for this: may the ship do it now? Answer [`ToServer::Deal`].
+    /// A player requests a deal: may the ship do it now? Answer [`ToServer::Deal`].
     Deal {
         /// The deal.
         key: DealKey,
-        /// The pilot's ship, yours.
+        /// The player's ship, simulated by this shard.
         ship: EntityId,
-        /// What is asked for. Of a trade each of the two ships is asked for [`Bargain::Accept`].
+        /// The request. In a trade each of the two ships receives [`Bargain::Accept`].
         bargain: Bargain,
-        /// In a trade, the ship on the other side.
+        /// In a trade, the other party's ship.
         partner: Option<EntityId>,
     },
-    /// A deal that you let pass is in the database, or has failed. If it is done, the record that you answered
-    /// with is the ship's.
+    /// A deal that the shard accepted is in the database, or has failed. If it is done, the ship takes the record of
+    /// the shard's answer.
     Settled {
         /// The deal.
         key: DealKey,
@@ -167,9 +167,9 @@ pub enum ToShard {
         /// Whether it was done.
         done: bool,
     },
-    /// How much ore is in a rock, a hold or a crate now.
+    /// The present amount of ore in a rock, a hold or a crate.
     Holdings {
-        /// Whom it concerns; yours, or what one of yours has just mined.
+        /// The entity: one of this shard's, or one that a ship of this shard has just mined.
         id: EntityId,
         /// Units of ore.
         ore: u32,
@@ -186,34 +186,34 @@ pub enum ToServer {
         /// Sectors.
         leases: Vec<Lease>,
     },
-    /// Handoff, step 1: this entity has crossed into `to`, which is not mine.
+    /// Handoff, step 1: this entity has crossed into `to`, which this shard does not hold.
     Prepare {
-        /// All of it, with the last applied input, under a version of its own.
+        /// The complete record, with the last applied input, under a version of its own.
         record: Box<EntityRecord>,
         /// The sector that it is in now.
         to: SectorId,
         /// Which of the shard's attempts this is.
         attempt: u32,
     },
-    /// Handoff, step 3: I can take it.
+    /// Handoff, step 3: this shard can take it.
     Accept {
-        /// Whom.
+        /// The entity.
         id: EntityId,
         /// The offer's epoch.
         epoch: u64,
     },
-    /// Handoff: I cannot.
+    /// Handoff: this shard cannot take it.
     Refuse {
-        /// Whom.
+        /// The entity.
         id: EntityId,
         /// The offer's epoch.
         epoch: u64,
         /// Why.
         reason: RefuseReason,
     },
-    /// The committed entity has had its first tick here.
+    /// The committed entity had its first tick on this shard.
     Adopted {
-        /// Whom.
+        /// The entity.
         id: EntityId,
         /// The epoch.
         epoch: u64,
@@ -222,24 +222,24 @@ pub enum ToServer {
         /// From the commit's arrival to the end of that tick, microseconds; at most `u32::MAX`.
         waited_us: u32,
     },
-    /// Something besides motion changed (or a new entity came to be: a drone that was launched).
+    /// Something besides motion changed, or a new entity was created (such as a launched missile or drone).
     Record(Box<EntityRecord>),
-    /// An entity is no more.
+    /// An entity was destroyed.
     Destroyed {
-        /// Whom.
+        /// The entity.
         id: EntityId,
         /// Its epoch.
         epoch: u64,
         /// Its last version plus one.
         version: u64,
-        /// When.
+        /// The tick of its destruction.
         tick: SimTick,
-        /// By whose shot.
+        /// The entity that shot it.
         by: Option<EntityId>,
-        /// The crate with its cargo, a new entity of this shard's. The server moves the cargo.
+        /// The crate with its cargo, a new entity of this shard. The server moves the cargo.
         wreck: Option<Box<EntityRecord>>,
     },
-    /// One of mine has mined a rock, or taken in a crate.
+    /// A ship of this shard has mined a rock, or collected a crate.
     OreMove(OreMove),
     /// The answer to [`ToShard::Deal`].
     Deal {
@@ -247,9 +247,8 @@ pub enum ToServer {
         key: DealKey,
         /// The ship.
         ship: EntityId,
-        /// The ship's record as it will be if the deal is done, under a new version; the ship does not change
-        /// until [`ToShard::Settled`]. `None` where the deal changes nothing but who has what (a trade). Or why
-        /// not.
+        /// The ship's record as it will be if the deal is done, under a new version. The ship does not change until
+        /// [`ToShard::Settled`]. `None` where the deal only moves balances (a trade). Or the reason for the refusal.
         verdict: Result<Option<Box<EntityRecord>>, DealRefusal>,
     },
     /// The answer to [`ToShard::Withdraw`].
@@ -257,16 +256,16 @@ pub enum ToServer {
         /// Its last record.
         record: Box<EntityRecord>,
     },
-    /// One of mine hit one that is not mine.
+    /// An entity of this shard hit one of another shard.
     Impact(GhostImpact),
-    /// A shot has left my sectors for this one.
+    /// A shot has left this shard's sectors for this one.
     Shot {
         /// The shot.
         shot: Shot,
         /// The sector that it enters.
         to: SectorId,
     },
-    /// Once a second: everything that I am the authority of, with epochs, for the server to check.
+    /// Once a second: every entity that this shard is the authority of, with epochs, for the server to check.
     Census {
         /// After this tick.
         tick: SimTick,
@@ -277,17 +276,17 @@ pub enum ToServer {
     },
     /// The answer to [`ToShard::Drain`], after the last record.
     Drained,
-    /// Last words: my simulation has failed, and I close.
+    /// Last frame: the shard's simulation has panicked, and its session closes.
     Crashed {
-        /// The entity that I was at, if I know.
+        /// The entity that the simulation was working on, if known.
         at: Option<EntityId>,
     },
 }
 
-/// The frame for a message.
+/// Encodes a message as a frame.
 ///
 /// # Errors
-/// [`DecodeError::TooLong`] past [`MAX_CONTROL_BYTES`]: the sender splits what can be that long.
+/// [`DecodeError::TooLong`] past [`MAX_CONTROL_BYTES`]: the sender splits messages that can be that long.
 pub fn encode_frame<T: Serialize>(message: &T) -> Result<Vec<u8>, DecodeError> {
     let bytes = postcard::to_extend(message, Vec::new()).map_err(|error| DecodeError::Malformed(error.to_string()))?;
     if bytes.len() > MAX_CONTROL_BYTES {
@@ -296,7 +295,7 @@ pub fn encode_frame<T: Serialize>(message: &T) -> Result<Vec<u8>, DecodeError> {
     Ok(bytes)
 }
 
-/// Reads a frame. Records inside are not validated yet: see [`EntityRecord::validate`].
+/// Decodes a frame. Records inside are not validated yet: see [`EntityRecord::validate`].
 ///
 /// # Errors
 /// Any [`DecodeError`].

@@ -1,9 +1,8 @@
-//! The economy's rules that more than one process computes: what rocks hold, what things cost, what a deal
-//! moves.
+//! The rules of the economy that more than one process computes: the ore in rocks, prices, what a deal moves.
 //!
-//! The rules of space (who is near enough, slow enough, alive) are the shard's; who has how much is the
-//! server's ledger's. Ore comes out of rocks and ends at a market, or in the void. Credits come from the
-//! market that buys ore, and go back to the one that sells. Nothing else makes or ends either.
+//! Shards judge the rules of space (near enough, slow enough, alive); the server's ledger owns the amounts. Ore comes
+//! out of rocks and ends at a market or in the void. Credits come from the market that buys ore and return to the one
+//! that sells. Nothing else creates or removes either.
 
 use crate::{
     DecodeError,
@@ -17,21 +16,22 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Ore that a rock of `radius` units holds when nobody has mined it, units of ore. It goes with the area:
-/// 36 for the smallest, 784 for the largest.
+/// Ore in a rock of `radius` units that was never mined, units of ore. It is proportional to the area: 36 for the
+/// smallest, 784 for the largest.
 pub fn ore_of_rock(radius: f64) -> u32 {
     (radius * radius / 4.0).clamp(0.0, f64::from(u32::MAX)) as u32
 }
 
 /// How far from a rock's edge a ship can mine it, units.
 pub const MINING_RANGE: f64 = 120.0;
-/// Ticks between two bites of a mining ship: half a second.
+/// Ticks between two requests of a mining ship: half a second.
 pub const MINING_INTERVAL_TICKS: u64 = TICK_HZ as u64 / 2;
-/// Ore in one bite.
+/// Ore per request.
 pub const MINING_BITE: u32 = 4;
 
-/// Which of `rocks` (position and radius in units, and what it is to the caller) a ship mines: the one nearest to
-/// its heading, of those within [`MINING_RANGE`]. The laser turns to every side. Of two at the same angle the first.
+/// Selects the rock that a ship mines out of `rocks` (position and radius in units, and the caller's own value): of
+/// those within [`MINING_RANGE`] the one nearest to its heading. The laser turns to every side. Of two at the same
+/// angle the first is taken.
 pub fn mined_rock<T>(ship: &FlightState, rocks: impl IntoIterator<Item = (DVec2, f64, T)>) -> Option<T> {
     let in_range = rocks.into_iter().filter_map(|(position, radius, rock)| {
         let towards = position - ship.position;
@@ -41,7 +41,7 @@ pub fn mined_rock<T>(ship: &FlightState, rocks: impl IntoIterator<Item = (DVec2,
     in_range.min_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, rock)| rock)
 }
 
-/// How near a ship must be to a crate to take in what is in it, units from centre to centre.
+/// How near a ship must be to a crate to collect its content, units from centre to centre.
 pub const SCOOP_RANGE: f64 = 40.0;
 /// Radius of a crate, units.
 pub const CRATE_RADIUS: f64 = 4.0;
@@ -57,19 +57,19 @@ pub const DOCKING_SPEED: f64 = 60.0;
 /// How far apart two ships may be to trade, units.
 pub const TRADING_RANGE: f64 = 600.0;
 
-/// What a station pays for a unit of ore, credits.
+/// The price that a station pays for a unit of ore, credits.
 pub const ORE_PRICE: u64 = 3;
-/// What a hull point costs to mend, credits.
+/// The price of repairing a hull point, credits.
 pub const REPAIR_PRICE: u64 = 1;
 
-/// The most of anything that one deal moves: far above what anybody has, far below where sums overflow.
+/// The largest amount that one deal may move: far above any balance, far below where sums overflow.
 pub const MAX_AMOUNT: u64 = 1 << 40;
 
-/// What is bought once and fitted to a ship. With the ship it is lost.
+/// A weapon that is bought once and fitted to a ship. It is lost with the ship.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Weapon {
-    /// The gun fires half as often again.
+    /// The gun fires at one and a half times the rate.
     RapidGun = 1,
     /// The beam does twice the damage.
     HeavyBeam = 2,
@@ -86,7 +86,7 @@ impl Weapon {
         Self::ALL.into_iter().find(|weapon| *weapon as u8 == value)
     }
 
-    /// What it costs, credits.
+    /// Its price, credits.
     pub fn price(self) -> u64 {
         match self {
             Self::RapidGun => 240,
@@ -95,7 +95,7 @@ impl Weapon {
         }
     }
 
-    /// What players read.
+    /// Its name for players.
     pub fn name(self) -> &'static str {
         match self {
             Self::RapidGun => "rapid gun",
@@ -121,21 +121,21 @@ impl Fitted {
         Self(self.0 | weapon as u8)
     }
 
-    /// Whether it names only weapons that there are.
+    /// Whether it contains only weapons that exist.
     pub fn is_known(self) -> bool {
         let all = Weapon::ALL.into_iter().fold(0, |all, weapon| all | weapon as u8);
         self.0 & !all == 0
     }
 }
 
-/// Ticks between two shots of the gun of a hull with these weapons. Shards fire by it, and clients predict by it.
+/// Ticks between two shots of the gun of a hull with these weapons. Shards fire by it, clients predict by it.
 pub fn fire_interval_ticks(hull: HullKind, fitted: Fitted) -> u64 {
     let plain = hull.spec().fire_interval_ticks;
-    // Two thirds; a gun that never fires has an interval that is too long to be doubled.
+    // Two thirds. The interval of a gun that never fires is too long to be doubled.
     if fitted.has(Weapon::RapidGun) { plain / 3 * 2 + plain % 3 * 2 / 3 } else { plain }
 }
 
-/// What a beam of a ship with these weapons takes from a hull, points.
+/// Damage of a beam of a ship with these weapons, hull points.
 pub fn beam_damage(fitted: Fitted) -> u16 {
     if fitted.has(Weapon::HeavyBeam) { 2 * BEAM_DAMAGE } else { BEAM_DAMAGE }
 }
@@ -146,7 +146,7 @@ pub fn launcher_interval_ticks(fitted: Fitted) -> u64 {
 }
 
 impl HullKind {
-    /// What a station takes for it, credits; `None` for what is not sold. The old hull stays with the station.
+    /// Its price at a station, credits; `None` for hulls that are not sold. The station keeps the old hull.
     pub fn price(self) -> Option<u64> {
         match self {
             Self::Scout => Some(50),
@@ -156,7 +156,7 @@ impl HullKind {
         }
     }
 
-    /// Ore that fits into it, units of ore.
+    /// Ore that fits into its hold, units of ore.
     pub fn hold(self) -> u32 {
         match self {
             Self::Scout => 60,
@@ -166,7 +166,7 @@ impl HullKind {
         }
     }
 
-    /// What players read.
+    /// Its name for players.
     pub fn name(self) -> &'static str {
         match self {
             Self::Scout => "scout",
@@ -178,11 +178,12 @@ impl HullKind {
     }
 }
 
-/// How long a deal may be asked for again under its key, by the asker's wall clock: who does not know its end by then gives
-/// it up. A server remembers the keys of done deals for longer.
+/// How long a client may repeat a deal under its key, by its wall clock. A client without a result by then gives the
+/// deal up. A server remembers the keys of completed deals for longer.
 pub const DEAL_KEY_LIFE: Duration = Duration::from_secs(600);
 
-/// The name of a deal, chosen by who asks for it: a deal that was asked for twice within [`DEAL_KEY_LIFE`] happens once.
+/// The key of a deal, chosen by the client. A deal that is requested several times within [`DEAL_KEY_LIFE`] is applied
+/// once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct DealKey(pub Uuid);
 
@@ -199,7 +200,7 @@ impl std::fmt::Display for DealKey {
     }
 }
 
-/// What one side of a trade gives.
+/// One side of a trade.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Goods {
     /// Units of ore, out of the ship's hold.
@@ -209,14 +210,14 @@ pub struct Goods {
 }
 
 impl Goods {
-    /// Whether it is nothing.
+    /// Whether it is empty.
     pub fn is_nothing(self) -> bool {
         self == Self::default()
     }
 }
 
-/// What a pilot asks for. Each is judged by the shard (may the ship do this now?) and settled by the server's
-/// ledger (is it there, and in one transaction with the ship's new state).
+/// A player's request. The shard judges it (may the ship do this now?) and the server's ledger settles it (is the
+/// amount there, and in one transaction with the ship's new state).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Bargain {
     /// Dock at the nearest station within [`DOCKING_RANGE`].
@@ -228,11 +229,11 @@ pub enum Bargain {
         /// Units of ore, at least one.
         ore: u32,
     },
-    /// Buy another hull; the old one is given in for nothing, what is fitted goes with it.
+    /// Buy another hull. The old one is given in for nothing, fitted weapons are kept.
     BuyHull(HullKind),
     /// Buy a weapon and have it fitted.
     BuyWeapon(Weapon),
-    /// Mend the hull as far as credits go.
+    /// Repair the hull as far as the credits suffice.
     Repair,
     /// Put ore into the account's store at this station.
     Store {
@@ -244,18 +245,18 @@ pub enum Bargain {
         /// Units of ore, at least one.
         ore: u32,
     },
-    /// Offer a trade to the pilot of another ship; it is open for half a minute.
+    /// Offer a trade to the player of another ship; the offer is open for half a minute.
     Offer {
         /// The other ship.
         to: NetId,
-        /// What is given...
+        /// The goods that are given...
         give: Goods,
-        /// ...and what is wanted for it.
+        /// ...and the goods that are wanted for them.
         want: Goods,
     },
-    /// Take up an offer. The deal's key is the offer's.
+    /// Accept an offer. The deal's key is the offer's.
     Accept,
-    /// Turn an offer down. The deal's key is the offer's.
+    /// Decline an offer. The deal's key is the offer's.
     Decline,
 }
 
@@ -281,20 +282,19 @@ impl Bargain {
         }
     }
 
-    /// The bytes that are stored beside the deal's key, so that a key that is used again for something else is
-    /// known.
+    /// The bytes that are stored with the deal's key, so that the reuse of a key for another request is detected.
     pub fn to_bytes(&self) -> Vec<u8> {
         postcard::to_extend(self, Vec::new()).expect("plain numbers are always written")
     }
 }
 
-/// Why a shard does not let a ship do something. Its text is for the player.
+/// Why a shard refuses a ship's deal. The text is for the player.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum DealRefusal {
-    /// The ship is not this shard's (any more).
+    /// The ship is not (or no longer) this shard's.
     #[error("your ship is just changing hands: try again")]
     NotMine,
-    /// Another deal of the ship is not settled.
+    /// Another deal of the ship is pending.
     #[error("your last deal is not settled yet: wait for it")]
     Busy,
     /// No station is near enough.
@@ -303,16 +303,16 @@ pub enum DealRefusal {
     /// The ship is too fast.
     #[error("you are too fast to dock: brake first")]
     TooFast,
-    /// It is docked, and would have to be in space.
+    /// The ship is docked, and would have to be in space.
     #[error("you are docked: undock first")]
     Docked,
-    /// It is in space, and would have to be docked.
+    /// The ship is in space, and would have to be docked.
     #[error("you are not docked: dock at a station first")]
     NotDocked,
-    /// It has this already.
+    /// The ship has this already.
     #[error("your ship has this already")]
     HasIt,
-    /// Nothing is broken.
+    /// The hull is undamaged.
     #[error("your hull is whole: there is nothing to mend")]
     Whole,
     /// The other ship is not within [`TRADING_RANGE`].
@@ -323,7 +323,7 @@ pub enum DealRefusal {
     HoldTooSmall,
 }
 
-/// Ore changes hands in space: out of a rock or a crate into a ship. The server clamps it to what is there.
+/// A move of ore in space: out of a rock or a crate into a ship. The server limits it to the amount that is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OreMove {
     /// The rock or the crate.

@@ -1,4 +1,4 @@
-//! The pure flight model: what a tick of input does to a ship.
+//! The pure flight model: how one tick of input moves a ship.
 //!
 //! Shards move ships with it, clients predict their own ship with it and replay it when they
 //! reconcile. It has no randomness, no clock and no collisions (those are avian's, on the shard).
@@ -8,8 +8,8 @@ use crate::tick::TICK_SECONDS;
 use bevy::math::DVec2;
 use serde::{Deserialize, Serialize};
 
-/// Where a body is and how it moves. World units and seconds; f64, so that a ship 10^9 units out
-/// flies as it does at the origin.
+/// Position and motion of a body. World units and seconds, in f64, so that a ship 10^9 units out flies as it does at
+/// the origin.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, Default)]
 pub struct FlightState {
     /// World position, units.
@@ -46,7 +46,7 @@ impl FlightState {
     }
 }
 
-/// An angle brought into (-π, π]; one that is there stays as it is, bit by bit.
+/// An angle normalised into (-π, π]. An angle in that range is returned bit by bit.
 pub fn wrap_angle(angle: f64) -> f64 {
     use std::f64::consts::{PI, TAU};
     if angle > -PI && angle <= PI {
@@ -56,7 +56,7 @@ pub fn wrap_angle(angle: f64) -> f64 {
     if wrapped > PI { wrapped - TAU } else { wrapped }
 }
 
-/// What a pilot's hands do in one tick. It never carries a time step.
+/// A player's controls for one tick. They never contain a time step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub struct Controls {
     /// Main engine, -127 (full reverse) to 127 (full ahead); -128 counts as -127.
@@ -75,11 +75,11 @@ impl Controls {
     pub const BOOST: u8 = 2;
     /// The brake is held.
     pub const BRAKE: u8 = 4;
-    /// A missile is wanted.
+    /// A missile launch is requested.
     pub const LAUNCH: u8 = 8;
-    /// The beam is wanted.
+    /// The beam is requested.
     pub const BEAM: u8 = 16;
-    /// The mining laser is wanted.
+    /// The mining laser is on.
     pub const MINE: u8 = 32;
 
     /// Whether `button` is held.
@@ -104,24 +104,24 @@ pub enum HullKind {
     Gunship = 4,
 }
 
-/// What a hull can do. Units, seconds, radians, hull points.
+/// The properties of a hull. Units, seconds, radians, hull points.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct HullSpec {
     /// Radius of the hull's circle, units.
     pub radius: f64,
     /// Main engine, units/s².
     pub acceleration: f64,
-    /// Speed that the engine holds, units/s.
+    /// Top speed without booster, units/s.
     pub max_speed: f64,
-    /// Speed that the booster holds, units/s.
+    /// Top speed with booster, units/s.
     pub boost_speed: f64,
     /// Full turn, rad/s.
     pub turn_rate: f64,
-    /// Share of the difference to the wanted turn that is made up in a tick, 0 to 1.
+    /// Share of the difference to the wanted turning rate that is made up in a tick, 0 to 1.
     pub turn_response: f64,
-    /// Share of the speed that drag takes in a second when the engine is idle, 0 to 1.
+    /// Share of the speed that drag removes in a second when the engine is idle, 0 to 1.
     pub idle_drag: f64,
-    /// Hull points when whole.
+    /// Hull points when undamaged.
     pub hull: u16,
     /// Ticks between two shots.
     pub fire_interval_ticks: u64,
@@ -140,7 +140,7 @@ impl HullKind {
         }
     }
 
-    /// What this hull can do.
+    /// The properties of this hull.
     pub fn spec(self) -> HullSpec {
         match self {
             Self::Scout => HullSpec {
@@ -202,8 +202,7 @@ impl HullKind {
     }
 }
 
-/// The largest speed that anything has, units/s: what motion packets can hold. Collisions are
-/// clamped to it.
+/// The highest speed of any body, units/s: the range of motion packets. Collisions are clamped to it.
 pub const MAX_SPEED: f64 = 900.0;
 
 /// One tick of flight: `state` under `controls`. From any finite state it leads to a finite one within
@@ -227,8 +226,8 @@ pub fn turn(state: &FlightState, controls: Controls, spec: &HullSpec) -> f64 {
 
 /// The velocity after one tick of `controls`, units/s.
 ///
-/// The engine pushes along the heading. Above the speed that the engine or the booster holds, drag
-/// wins it back slowly, so that a blow from outside is not undone at once.
+/// The engine pushes along the heading. Above the top speed of engine or booster, drag slows the ship gradually, so
+/// that an external impulse is not undone at once.
 pub fn steer(state: &FlightState, controls: Controls, spec: &HullSpec) -> DVec2 {
     let thrust = axis(controls.thrust);
     let boost = controls.holds(Controls::BOOST) && thrust > 0.0;
@@ -244,7 +243,7 @@ pub fn steer(state: &FlightState, controls: Controls, spec: &HullSpec) -> DVec2 
     } else if thrust == 0.0 {
         spec.idle_drag
     } else {
-        // A little always, so that a turn under thrust bends the path instead of only adding to it.
+        // Always a little, so that a turn under thrust bends the path instead of only adding to it.
         0.25
     };
     velocity *= 1.0 - drag * TICK_SECONDS;

@@ -1,10 +1,10 @@
-//! Identities: what names an entity, a player and a shard, and for how long.
+//! Identities: the ids of entities, players and shards, and how long each is valid.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use uuid::Uuid;
 
-/// Names an entity for ever, in every process and in the database. Version 7: sorted by creation.
+/// Permanent id of an entity, in every process and in the database. UUID version 7: sorted by creation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct EntityId(pub Uuid);
 
@@ -37,7 +37,7 @@ impl fmt::Display for EntityId {
     }
 }
 
-/// Names a player's account for ever.
+/// Permanent id of a player's account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct AccountId(pub Uuid);
 
@@ -47,8 +47,8 @@ impl fmt::Display for AccountId {
     }
 }
 
-/// Names an entity in motion packets: compact, unique and never reused while the server runs,
-/// another one after a restart. The server hands out blocks of them to shards.
+/// Id of an entity in motion packets: compact, unique, and never reused while the server runs. It is another one after
+/// a restart. The server assigns blocks of them to shards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct NetId(pub u32);
 
@@ -58,7 +58,7 @@ impl fmt::Display for NetId {
     }
 }
 
-/// Names a shard's connection while the server runs; a shard that comes back has another one.
+/// Id of a shard's connection while the server runs. A shard that reconnects gets another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ShardId(pub u32);
 
@@ -68,10 +68,10 @@ impl fmt::Display for ShardId {
     }
 }
 
-/// A range of [`NetId`]s that one process may give out.
+/// A range of [`NetId`]s that one process may assign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetIdBlock {
-    /// The next one to give out.
+    /// The next one to assign.
     pub next: u32,
     /// One past the last.
     pub end: u32,
@@ -81,7 +81,7 @@ impl NetIdBlock {
     /// An empty block.
     pub const EMPTY: Self = Self { next: 0, end: 0 };
 
-    /// Takes one; `None` when the block is used up.
+    /// Takes one; `None` when the block is empty.
     pub fn take(&mut self) -> Option<NetId> {
         (self.next < self.end).then(|| {
             let id = NetId(self.next);
@@ -92,7 +92,7 @@ impl NetIdBlock {
 
     /// How many are left.
     pub fn remaining(&self) -> u32 {
-        // A block comes from another process, and may be anything.
+        // A block comes from another process, and may contain any numbers.
         self.end.saturating_sub(self.next)
     }
 }

@@ -1,8 +1,7 @@
 //! A player's inputs on their way to the shard.
 //!
-//! A client stamps an input with its own tick, one per tick, and sends it with all that were not
-//! acknowledged yet. The server forwards each once, the shard applies each once, in order, a fixed
-//! delay after its tick.
+//! A client stamps an input with its own tick, one per tick, and sends it with all inputs that are not acknowledged
+//! yet. The server forwards each once. The shard applies each once, in order, a fixed delay after its tick.
 
 use crate::{
     DecodeError,
@@ -24,24 +23,24 @@ pub const MAX_INPUT_DELAY_TICKS: u8 = 12;
 /// input beyond that is rejected: it would wait, and those after it too.
 pub const MAX_INPUT_LEAD_TICKS: u64 = 3 * TICK_HZ as u64;
 
-/// A pilot's intent for one tick.
+/// A player's intent for one tick.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Input {
-    /// The client's tick, the stamp by which it is applied once and acknowledged.
+    /// The client's tick: the stamp by which the input is applied once and acknowledged.
     pub tick: SimTick,
-    /// What the hands do.
+    /// The controls.
     pub controls: Controls,
-    /// How far behind `tick` the pilot saw the others, quarters of a tick; 255 means that or more. Told
-    /// with [`Controls::BEAM`] only, else zero.
+    /// How far behind `tick` the player saw the others, quarters of a tick; 255 means that or more. Only sent with
+    /// [`Controls::BEAM`], else zero.
     pub view_lag: u8,
 }
 
-/// What a client sends every tick: every input that is not acknowledged, oldest first.
+/// What a client sends every tick: all inputs that are not acknowledged, oldest first.
 ///
-/// Layout after the kind byte, bit-packed: tick of the first (varint, groups of 8), count (6 bits),
-/// then per input: the step from the previous tick minus one (varint, groups of 2; not for the
-/// first), one bit for "as the one before" or a zero bit with thrust, turn, buttons (8 bits each), and
-/// the view lag (8 bits) when the beam is wanted.
+/// Layout after the kind byte, bit-packed: tick of the first (varint, groups of 8), count (6 bits). Then per input: the
+/// step from the previous tick minus one (varint, groups of 2; not for the first), one bit that is 1 if the controls
+/// are those of the previous input, otherwise thrust, turn, buttons (8 bits each), and the view lag (8 bits) if the
+/// beam is requested.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct InputPacket {
     /// Strictly rising ticks, at most [`MAX_UNACKNOWLEDGED_INPUTS`].
@@ -49,10 +48,10 @@ pub struct InputPacket {
 }
 
 impl InputPacket {
-    /// Packs `inputs`; of more than [`MAX_UNACKNOWLEDGED_INPUTS`] the newest.
+    /// Packs `inputs`; if there are more than [`MAX_UNACKNOWLEDGED_INPUTS`], the newest of them.
     ///
     /// # Panics
-    /// In debug builds, when ticks do not rise strictly: the caller's queue is ordered.
+    /// In debug builds, when ticks do not rise strictly. The caller's queue is ordered.
     pub fn encode(inputs: &[Input]) -> Vec<u8> {
         let inputs = &inputs[inputs.len().saturating_sub(MAX_UNACKNOWLEDGED_INPUTS)..];
         let mut writer = BitWriter::with_capacity(32);
@@ -83,7 +82,7 @@ impl InputPacket {
     /// Reads what [`InputPacket::encode`] wrote, kind byte included.
     ///
     /// # Errors
-    /// Any [`DecodeError`]; nothing is taken from a packet that is partly wrong.
+    /// Any [`DecodeError`]; a packet with an error is rejected completely.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = BitReader::new(bytes);
         let kind = reader.read(8)? as u8;

@@ -1,7 +1,6 @@
-//! The lane: small datagrams beside naia's packets on the same connection. The first byte says what
-//! they hold.
+//! The lane: small datagrams beside naia's packets on the same connection. The first byte is their kind.
 //!
-//! | kind | from | to | holds |
+//! | kind | from | to | content |
 //! |---|---|---|---|
 //! | [`SECTOR_UPDATE`] | shard, server | server, players, shards | [`crate::motion::SectorUpdate`] |
 //! | [`OWN_STATES`] | shard, server | server, player | [`crate::own_state::OwnState`]s |

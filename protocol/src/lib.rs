@@ -1,13 +1,12 @@
-//! What crosses the wire between Sidereal's processes, and what both ends must compute alike.
+//! What crosses the wire between Sidereal's processes, and what both ends must compute in the same way.
 //!
-//! Every process uses this crate: the replication server, the shards, clients and bots. It owns
-//! names and numbers (sectors, ticks, ids, limits), the naia protocol with its channels,
-//! components and messages, the packed datagrams of the lane (motion, own state, inputs), the
-//! frames of a shard's control stream, the [`record::EntityRecord`], and the pure flight model.
-//! It does no I/O, keeps no state between calls and knows nothing about who sends what when.
+//! Every process uses this crate: the replication server, the shards, clients and bots. It owns the basic types
+//! (sectors, ticks, ids, limits), naia's components, the packed datagrams of the lane (motion, own states, inputs), the
+//! frames of shards and players, the [`record::EntityRecord`], and the pure flight model. It does no I/O and keeps no
+//! state between calls. When a packet is sent is decided elsewhere.
 //!
-//! Everything that is decoded here comes from another process: decoders never panic, whatever the
-//! bytes, and refuse what is out of range with a [`DecodeError`].
+//! All decoded bytes come from another process: decoders never panic, whatever the bytes, and reject values out of
+//! range with a [`DecodeError`].
 
 pub mod bits;
 pub mod chat;
@@ -33,7 +32,7 @@ pub mod tick;
 
 pub use bevy::math::DVec2;
 
-/// Why bytes from another process were refused.
+/// Why bytes from another process were rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// The bytes ended before the value did.
@@ -42,7 +41,7 @@ pub enum DecodeError {
     /// A value is outside what its field allows.
     #[error("field `{0}` is out of range")]
     OutOfRange(&'static str),
-    /// The first byte names no kind that this build knows.
+    /// The first byte is not a kind that this build supports.
     #[error("unknown kind {0}")]
     UnknownKind(u8),
     /// The bytes are longer than the limit for their kind.
@@ -53,7 +52,7 @@ pub enum DecodeError {
         /// Length allowed, bytes.
         limit: usize,
     },
-    /// The serializer refused the bytes.
+    /// The serializer rejected the bytes.
     #[error("malformed: {0}")]
     Malformed(String),
 }

@@ -1,19 +1,19 @@
-//! Limits that more than one process keeps, each with its reason.
+//! Limits that more than one process enforces, each with its reason.
 
-/// Version of everything in this crate that crosses a wire. Raised with every change to it; peers
-/// of another version are refused when they connect, with a reason that names both.
+/// Version of everything in this crate that crosses a wire. Raised with every change to it. Peers of another version
+/// are refused when they connect, with a reason that names both versions.
 pub const PROTOCOL_VERSION: u32 = 7;
 
-/// The longest lane datagram, bytes: fits a QUIC datagram on every path with an MTU of 1,280 and in
-/// Chromium's `maxDatagramSize` of 1,211, with the transport's prefix.
+/// The longest lane datagram, bytes: with the transport's prefix it fits a QUIC datagram on every path with an MTU of
+/// 1,280, and Chromium's `maxDatagramSize` of 1,211.
 pub const MAX_LANE_BYTES: usize = 1_150;
 
-/// Inputs that a client keeps until they are acknowledged, and the most that one packet repeats:
-/// two seconds of flight. What is older than that when a link comes back is given up and counted.
+/// Inputs that a client keeps until they are acknowledged, and the most that one packet repeats: two seconds of flight.
+/// Older ones are given up and counted when a link recovers.
 pub const MAX_UNACKNOWLEDGED_INPUTS: usize = 60;
 
-/// Inputs per player that the server keeps to replay to the next owner in a handoff: twice the
-/// client's window, so that what the client may still repeat is always there.
+/// Inputs per player that the server keeps to replay to the next authority in a handoff: twice the client's window, so
+/// that every input that the client may still repeat is there.
 pub const INPUT_HISTORY: usize = 128;
 
 /// The longest encoded [`crate::record::EntityRecord`], bytes. A ship's takes about 200.
@@ -22,20 +22,20 @@ pub const MAX_RECORD_BYTES: usize = 16 * 1024;
 /// The longest control frame, bytes: the transport's stream frames hold 1 MiB.
 pub const MAX_CONTROL_BYTES: usize = 1024 * 1024;
 
-/// Records in one lease frame: keeps it well under [`MAX_CONTROL_BYTES`] at ordinary sizes.
+/// Records in one grant frame: keeps it well under [`MAX_CONTROL_BYTES`] at ordinary sizes.
 pub const RECORDS_PER_LEASE_FRAME: usize = 256;
 
 /// The longest entity or player name, bytes in UTF-8.
 pub const MAX_NAME_BYTES: usize = 48;
 
-/// The longest text that is said, letters: two lines of the window.
+/// The longest chat text, letters: two lines of the window.
 pub const MAX_SAY_CHARS: usize = 200;
 
-/// The same, bytes in UTF-8: every alphabet has its two lines in it.
+/// The same, bytes in UTF-8: enough for two lines in every alphabet.
 pub const MAX_SAY_BYTES: usize = 320;
 
-/// The longest frame of a player, bytes: a text that is said is the longest of them. The transport refuses longer ones.
+/// The longest frame of a player, bytes: a chat text is the longest of them. The transport refuses longer ones.
 pub const MAX_REQUEST_BYTES: usize = 1024;
 
-/// Net ids that the server hands to a shard at once.
+/// Net ids that the server assigns to a shard at once.
 pub const NET_ID_BLOCK: u32 = 65_536;

@@ -1,7 +1,7 @@
-//! What the server and a player tell each other in frames of the session's stream, reliably and in order.
+//! Messages between the server and a player, as frames of the session's stream, reliable and in order.
 //!
-//! They are no messages of naia's: naia 0.25 keeps a record of every message that it ever sent
-//! (`message_manager.rs`, `packet_to_message_map`), and takes a player's word for what arrived.
+//! They are not naia's messages: naia 0.25 keeps a record of every message that it ever sent (`message_manager.rs`,
+//! `packet_to_message_map`), and trusts a player's acknowledgements.
 
 use crate::{
     DecodeError,
@@ -15,44 +15,44 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// What the server tells a player.
+/// A message from the server to a player.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToPlayer {
-    /// The first thing that is told.
+    /// The first message.
     Welcome(Welcome),
-    /// A ship is the player's.
+    /// The player now has this ship.
     ShipAssigned(ShipAssigned),
     /// Something was destroyed.
     Destroyed(Destroyed),
     /// The answer to [`FromPlayer::Respawn`].
     RespawnReply(RespawnReply),
-    /// What the player has.
+    /// The player's balances.
     Purse(Purse),
-    /// What becomes of a trade.
+    /// News of a trade.
     TradeNews(TradeNews),
     /// The answer to [`FromPlayer::Deal`].
     DealReply(DealReply),
-    /// Somebody has said something.
+    /// A chat text.
     Said(Said),
 }
 
-/// What a player says and asks for. A frame of it is at most [`crate::limits::MAX_REQUEST_BYTES`] long.
+/// A message or request of a player. Its frame is at most [`crate::limits::MAX_REQUEST_BYTES`] long.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromPlayer {
-    /// The player says something.
+    /// A chat text.
     Say(Say),
-    /// The player wants a new ship after the last one was destroyed. The answer is [`RespawnReply`].
+    /// A request for a new ship after the last one was destroyed. The answer is [`RespawnReply`].
     Respawn,
-    /// The player wants a deal. The answer is [`DealReply`].
+    /// A request for a deal. The answer is [`DealReply`].
     Deal(Deal),
 }
 
-/// Why a player's session is closed when the same account connects anew. A client that reads this does not come back by
-/// itself: the two would take each other's place for ever.
+/// The reason with which a player's session is closed when the same account connects again. A client that receives it
+/// does not reconnect automatically: the two would replace each other for ever.
 pub const TAKEN_OVER: &str = "this account has logged in elsewhere";
 
-/// The first thing a peer sends, on the transport's auth stream: a player's ticket, or the shards'
-/// secret. naia does not see it. The protocol's version and the kind of the peer are checked before.
+/// The first data that a peer sends, on the transport's auth stream: a player's ticket, or the shards' secret. naia
+/// does not see it. Protocol version and kind of peer are checked before.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credential {
     /// Ticket or secret.
@@ -66,7 +66,7 @@ impl Credential {
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.secret.len() + self.name.len() + 4);
         for text in [&self.secret, &self.name] {
-            // Both are far shorter in use; the transport refuses more than its auth limit as a whole.
+            // Both are far shorter in use. The transport refuses requests over its auth limit.
             let length = text.len().min(usize::from(u16::MAX));
             bytes.extend_from_slice(&(length as u16).to_le_bytes());
             bytes.extend_from_slice(&text.as_bytes()[..length]);
@@ -101,7 +101,7 @@ impl std::fmt::Debug for Credential {
     }
 }
 
-/// The first thing a player is told. `sim_tick` is the world's tick at naia's `naia_tick`.
+/// The first message to a player. `sim_tick` is the world's tick at naia's `naia_tick`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Welcome {
     /// The world's tick at...
@@ -112,7 +112,7 @@ pub struct Welcome {
     pub account_high: u64,
     /// The player's account, lower half.
     pub account_low: u64,
-    /// Seed of the starfield. The world's own is not told: see `seeds` in the server.
+    /// Seed of the starfield. The world's own seed is not sent: see `seeds` in the server.
     pub sky_seed: u64,
 }
 
@@ -128,7 +128,7 @@ impl Welcome {
     }
 }
 
-/// This ship is yours from now on (at log in, and after each respawn).
+/// The player now has this ship (at login, and after each respawn).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShipAssigned {
     /// Entity id, upper half.
@@ -152,24 +152,24 @@ impl ShipAssigned {
     }
 }
 
-/// A ship or drone near you was destroyed (or your own).
+/// A ship or drone near the player was destroyed, or the player's own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Destroyed {
-    /// Compact id of what is gone.
+    /// Compact id of the destroyed entity.
     pub victim: u32,
     /// Its name.
     pub victim_name: String,
     /// What it was: the number of its [`EntityKind`]...
     pub victim_kind: u8,
-    /// ...and of its hull; 255 of what does not fly.
+    /// ...and of its hull; 255 for entities that do not fly.
     pub victim_hull: u8,
-    /// Name of who did it; empty when nobody did.
+    /// Name of the entity that destroyed it; empty if there is none.
     pub by_name: String,
-    /// What that is: the number of its [`EntityKind`]; 255 when nobody did it.
+    /// The number of that one's [`EntityKind`]; 255 if there is none.
     pub by_kind: u8,
-    /// It was you who did it.
+    /// The player's ship destroyed it.
     pub by_you: bool,
-    /// It was your ship: ask for another with [`FromPlayer::Respawn`].
+    /// It was the player's ship: request another one with [`FromPlayer::Respawn`].
     pub yours: bool,
 }
 
@@ -184,81 +184,81 @@ impl Destroyed {
         HullKind::from_u8(self.victim_hull)
     }
 
-    /// What did it; `None` when nobody did.
+    /// The kind of the entity that destroyed it; `None` if there is none.
     pub fn by_kind(&self) -> Option<EntityKind> {
         EntityKind::from_u8(self.by_kind)
     }
 }
 
-/// A player says something. Who hears it is told with [`Said`], and so is the speaker.
+/// A chat text of a player. Its receivers, the speaker included, get it as [`Said`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Say {
-    /// To whom: the number of a [`Scope`].
+    /// Its receivers: the number of a [`Scope`].
     pub scope: u8,
-    /// What, see [`crate::chat::clean`]; at most [`crate::limits::MAX_SAY_BYTES`] bytes.
+    /// The text, see [`crate::chat::clean`]; at most [`crate::limits::MAX_SAY_BYTES`] bytes.
     pub text: String,
 }
 
 impl Say {
-    /// To say `text` to `scope`.
+    /// The message that sends `text` to `scope`.
     pub fn to(scope: Scope, text: String) -> Self {
         Self { scope: scope as u8, text }
     }
 
-    /// Who is to hear it.
+    /// Its receivers.
     ///
     /// # Errors
-    /// For a number that names no scope.
+    /// For a number that is no scope.
     pub fn scope(&self) -> Result<Scope, DecodeError> {
         Scope::from_u8(self.scope).ok_or(DecodeError::OutOfRange("scope"))
     }
 }
 
-/// Somebody has said something, or the server tells a player something about what it said.
+/// A chat text, or a notice of the server to one player about that player's own texts or ship.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Said {
-    /// The number of a [`Scope`]; 255: the server's own word, to you alone.
+    /// The number of a [`Scope`]; 255 for a notice of the server to this player alone.
     pub scope: u8,
-    /// The name of who said it; empty in the server's own word.
+    /// The speaker's name; empty for a notice of the server.
     pub speaker: String,
-    /// What was said, cleaned.
+    /// The text, cleaned.
     pub text: String,
-    /// It was you.
+    /// The receiver is the speaker.
     pub yours: bool,
 }
 
 impl Said {
-    /// The server's own word to one player.
+    /// A notice of the server to one player.
     pub fn notice(text: String) -> Self {
         Self { scope: u8::MAX, speaker: String::new(), text, yours: false }
     }
 
-    /// To whom it was said; `None` for the server's own word.
+    /// Its scope; `None` for a notice of the server.
     pub fn scope(&self) -> Option<Scope> {
         Scope::from_u8(self.scope)
     }
 }
 
-/// The answer to [`FromPlayer::Respawn`]: the ship follows as [`ShipAssigned`], or the reason why not.
+/// The answer to [`FromPlayer::Respawn`]: the ship follows as [`ShipAssigned`], or there is a reason why not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RespawnReply {
     /// Empty when a ship is on its way.
     pub refused: String,
 }
 
-/// Asks for a [`Bargain`]. The same key again, in this session or in a later one, is the same deal: it is done
-/// once, and answered as it ended.
+/// Requests a [`Bargain`]. The same key again, in this session or in a later one, is the same deal: it is applied once,
+/// and answered with its result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deal {
     /// The deal's key, upper half.
     pub key_high: u64,
     /// The deal's key, lower half.
     pub key_low: u64,
-    /// Which bargain: its place in [`Bargain`], from 0.
+    /// Which bargain: its index in [`Bargain`], from 0.
     pub kind: u8,
     /// A hull's or a weapon's number.
     pub item: u8,
-    /// Of an offer: the other ship's compact id.
+    /// For an offer: the other ship's compact id.
     pub to: u32,
     /// Units of ore: sold, stored, taken, or given in a trade.
     pub ore: u32,
@@ -268,13 +268,13 @@ pub struct Deal {
     pub want_ore: u32,
     /// Credits wanted in a trade.
     pub want_credits: u64,
-    /// It was asked for before under this key: it may be done already. Of one that was not, the server may say at once
-    /// that it is refused.
+    /// The deal was requested before under this key, so it may be done already. The server may refuse a first request
+    /// at once.
     pub again: bool,
 }
 
 impl Deal {
-    /// The request for `bargain`.
+    /// Makes the request for `bargain`.
     pub fn of(key: DealKey, bargain: &Bargain) -> Self {
         let (key_high, key_low) = key.0.as_u64_pair();
         let mut deal = Self {
@@ -309,7 +309,7 @@ impl Deal {
         deal
     }
 
-    /// The same, as one that was asked for before.
+    /// The same request, marked as a repetition.
     #[must_use]
     pub fn again(self, again: bool) -> Self {
         Self { again, ..self }
@@ -320,7 +320,7 @@ impl Deal {
         DealKey(Uuid::from_u64_pair(self.key_high, self.key_low))
     }
 
-    /// What is asked for, checked.
+    /// The requested bargain, validated.
     ///
     /// # Errors
     /// Any [`DecodeError`].
@@ -349,14 +349,14 @@ impl Deal {
     }
 }
 
-/// How a deal stands.
+/// The state of a deal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DealOutcome {
-    /// It is in the database: nothing undoes it.
+    /// It is in the database: final.
     Done,
     /// Nothing has changed, and nothing will.
     Refused,
-    /// The database has not answered: ask again later with the same key.
+    /// The database has not answered: request it again later with the same key.
     Undecided,
 }
 
@@ -369,12 +369,12 @@ pub struct DealReply {
     pub key_low: u64,
     /// 0 done, 1 refused, 2 undecided.
     pub outcome: u8,
-    /// One sentence for the player: what was done, or why not.
+    /// One sentence for the player: the result, or why it was refused.
     pub text: String,
 }
 
 impl DealReply {
-    /// An answer.
+    /// Makes an answer.
     pub fn new(key: DealKey, outcome: DealOutcome, text: String) -> Self {
         let (key_high, key_low) = key.0.as_u64_pair();
         let outcome = match outcome {
@@ -390,7 +390,7 @@ impl DealReply {
         DealKey(Uuid::from_u64_pair(self.key_high, self.key_low))
     }
 
-    /// How the deal stands; a number of a newer build counts as undecided.
+    /// The state of the deal; a number of a newer build counts as undecided.
     pub fn outcome(&self) -> DealOutcome {
         match self.outcome {
             0 => DealOutcome::Done,
@@ -400,7 +400,7 @@ impl DealReply {
     }
 }
 
-/// What a player has, told at log in and after each change, a few times a second at most.
+/// A player's balances, sent at login and after each change, at most a few times a second.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Purse {
     /// Credits in the account's wallet.
@@ -424,25 +424,25 @@ impl Purse {
     }
 }
 
-/// What becomes of a trade that a player has a part in.
+/// News of a trade that the player takes part in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TradeNews {
     /// The trade's key, upper half.
     pub key_high: u64,
     /// The trade's key, lower half.
     pub key_low: u64,
-    /// 0: offered to you, answer with [`Bargain::Accept`] or [`Bargain::Decline`] under its key. 1: done. 2: it
-    /// came to nothing.
+    /// 0: an offer to this player, to be answered with [`Bargain::Accept`] or [`Bargain::Decline`] under its key. 1:
+    /// done. 2: it has ended without effect.
     pub stage: u8,
-    /// The other pilot's name.
+    /// The other player's name.
     pub partner: String,
-    /// What you get: units of ore.
+    /// The receiver gets: units of ore.
     pub get_ore: u32,
-    /// What you get: credits.
+    /// The receiver gets: credits.
     pub get_credits: u64,
-    /// What you give: units of ore.
+    /// The receiver gives: units of ore.
     pub give_ore: u32,
-    /// What you give: credits.
+    /// The receiver gives: credits.
     pub give_credits: u64,
     /// One sentence for the player.
     pub text: String,

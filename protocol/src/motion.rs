@@ -1,8 +1,8 @@
 //! The motion plane: everything that moves in one sector at one tick, bit-packed.
 //!
-//! Shards send it up to the server, the server packs what changed once per sector and tick and sends
-//! the same bytes to every subscriber. Newest wins; a lost packet is healed by the next, or by the
-//! rolling refresh that brings every entity round within a second.
+//! Shards send it to the server. The server packs what changed once per sector and tick and sends the same bytes to
+//! every subscriber. Newest wins: the next packet repairs a lost one, or the rolling refresh does, which sends every
+//! entity within a second.
 //!
 //! Layout after the kind byte: sector x and y (zigzag varints, groups of 8), tick (varint, groups of
 //! 8), counts of motions (8 bits), shots, hits and beams (6 each). A motion: net id as the difference to the
@@ -31,46 +31,46 @@ pub const MAX_MOTIONS: usize = 255;
 /// Shots, and hits, in one packet at most: their counts are 6 bits wide.
 pub const MAX_SHOTS: usize = 63;
 
-/// What the engine of a ship shows, and its mining laser.
+/// What is visible of a ship's engine and mining laser.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct EngineGlow {
-    /// The main engine burns.
+    /// The main engine is on.
     pub thrust: bool,
-    /// The booster burns.
+    /// The booster is on.
     pub boost: bool,
-    /// It mines: which rock, [`mined_rock`](crate::economy::mined_rock) says.
+    /// It mines. [`mined_rock`](crate::economy::mined_rock) computes which rock.
     pub mining: bool,
 }
 
 /// One entity's motion.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Motion {
-    /// Who.
+    /// Its net id.
     pub net_id: NetId,
-    /// Where and how, at the packet's tick; world units.
+    /// Its state at the packet's tick; world units.
     pub state: FlightState,
     /// Its engine.
     pub glow: EngineGlow,
 }
 
-/// Motion and shots of one sector at one tick; one of perhaps several packets for it.
+/// Motion and shots of one sector at one tick. There may be several packets for one tick.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SectorUpdate {
     /// The logical sector of everything in it.
     pub sector: SectorId,
     /// The tick after which the states hold.
     pub tick: SimTick,
-    /// Net ids rise strictly.
+    /// By strictly rising net ids.
     pub motions: Vec<Motion>,
-    /// Shots fired in the last ticks; the same one comes several times.
+    /// Shots fired in the last ticks; each is repeated in several packets.
     pub shots: Vec<Shot>,
-    /// Shots that hit in the last ticks; the same one comes several times.
+    /// Shots that hit in the last ticks; each is repeated in several packets.
     pub hits: Vec<ShotHit>,
     /// Beams that were fired.
     pub beams: Vec<Beam>,
 }
 
-/// What there is to tell of a sector.
+/// The content of a sector's update.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SectorNews<'a> {
     /// Motions, by strictly rising net id.
@@ -92,9 +92,9 @@ pub struct EncodedUpdate {
     pub motions: usize,
 }
 
-/// Packs a sector's motion into as many packets of at most [`MAX_LANE_BYTES`] as it takes. Nothing
-/// to say makes no packet. States are quantised, positions clamped to the range of [`POSITION`]. What
-/// [`SectorUpdate::decode`] gave comes out with the same numbers.
+/// Packs a sector's motion into as many packets of at most [`MAX_LANE_BYTES`] as needed. An empty update makes no
+/// packet. States are quantised, positions clamped to the range of [`POSITION`]. A decoded update
+/// ([`SectorUpdate::decode`]) is packed with the same numbers.
 ///
 /// # Panics
 /// In debug builds, when net ids do not rise strictly: the caller sorts.
@@ -104,7 +104,7 @@ pub fn encode_sector_update(sector: SectorId, tick: SimTick, news: SectorNews<'_
     while !(motions.is_empty() && shots.is_empty() && hits.is_empty() && beams.is_empty()) {
         let mut bits = header_bits(sector, tick);
         let limit = MAX_LANE_BYTES * 8;
-        // Shots and hits first: they are few, and later than motion nobody wants them.
+        // Shots and hits first: they are few, and useless when they arrive later than the motion.
         let shot_count = fitting(shots, MAX_SHOTS, limit, &mut bits, |_, shot| shot_bits(tick, &shot.id));
         let hit_count = fitting(hits, MAX_SHOTS, limit, &mut bits, |_, hit| hit_bits(tick, hit));
         let beam_count = fitting(beams, MAX_SHOTS, limit, &mut bits, |_, beam| beam_bits(tick, beam));
@@ -200,14 +200,14 @@ fn shot_id_bits(now: SimTick, id: &ShotId) -> usize {
     varint_bits(u64::from(id.shooter.0), 8) + varint_bits(zigzag(shot_age(now, id)), 3)
 }
 
-/// Ticks since the shot was fired; below zero when that is still to come on the clock of the sender,
-/// by [`MAX_SHOT_LEAD_TICKS`] at most.
+/// Ticks since the shot was fired. Negative if it lies in the future of the sender's clock, by at most
+/// [`MAX_SHOT_LEAD_TICKS`].
 fn shot_age(now: SimTick, id: &ShotId) -> i64 {
     (now.0.wrapping_sub(id.tick.0) as i64).max(-(MAX_SHOT_LEAD_TICKS as i64))
 }
 
-/// Slower than half a step of the velocity's quantisation is at rest. A hair less than half: the
-/// steps next to zero lie there, and a state that is passed on must not come to rest by it.
+/// Speeds below half a step of the velocity's quantisation count as at rest. A little less than half, because the steps
+/// next to zero are there: forwarding a state must not bring it to rest.
 const AT_REST_ERROR_BOUNDS: f64 = 0.999;
 
 fn is_moving(state: &FlightState) -> bool {
@@ -269,11 +269,11 @@ fn pack(sector: SectorId, tick: SimTick, news: SectorNews<'_>) -> Vec<u8> {
     writer.finish()
 }
 
-/// The longest beam that a packet may hold, units: [`BEAM_RANGE`], and what rounding adds.
+/// The longest beam that a packet may contain, units: [`BEAM_RANGE`] plus rounding.
 const LONGEST_BEAM: f64 = BEAM_RANGE + 1.0;
 
-/// Where a beam ends, relative to its origin: no beam reaches further to any side than [`POSITION`]
-/// holds. One that is longer is cut: receivers refuse it with all else in its packet.
+/// The end of a beam relative to its origin. No beam reaches further to any side than the range of [`POSITION`]. A
+/// longer one is cut: receivers would reject its whole packet.
 fn beam_reach(beam: &Beam) -> DVec2 {
     let reach = beam.end - beam.origin;
     match reach.length() {
@@ -294,7 +294,7 @@ fn write_shot_id(writer: &mut BitWriter, now: SimTick, id: &ShotId) {
 }
 
 impl SectorUpdate {
-    /// Everything in it, to be packed again.
+    /// Its content, to be packed again.
     pub fn parts(&self) -> SectorNews<'_> {
         SectorNews { motions: &self.motions, shots: &self.shots, hits: &self.hits, beams: &self.beams }
     }
@@ -302,7 +302,7 @@ impl SectorUpdate {
     /// Reads one packet of [`encode_sector_update`], kind byte included.
     ///
     /// # Errors
-    /// Any [`DecodeError`]; nothing is taken from a packet that is partly wrong.
+    /// Any [`DecodeError`]; a packet with an error is rejected completely.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         if bytes.len() > MAX_LANE_BYTES {
             return Err(DecodeError::TooLong { len: bytes.len(), limit: MAX_LANE_BYTES });
@@ -367,7 +367,7 @@ fn read_motion(reader: &mut BitReader<'_>, origin: DVec2, previous: Option<NetId
     };
     let net_id = id.and_then(|id| u32::try_from(id).ok()).map(NetId).ok_or(DecodeError::OutOfRange("net id"))?;
     let local = read_vector(reader, &POSITION)?;
-    // The first step is -π: the same heading as π, which is the one in range.
+    // The first step is -π, the same heading as π, which is the one in range.
     let angle = wrap_angle(ANGLE.read(reader)?);
     let glow = EngineGlow { thrust: reader.read_bool()?, boost: reader.read_bool()?, mining: reader.read_bool()? };
     let velocity = if reader.read_bool()? { read_vector(reader, &VELOCITY)? } else { DVec2::ZERO };

@@ -1,7 +1,7 @@
 //! The exact state of a player's own ship, acknowledged against its inputs.
 //!
-//! A shard sends the states of all ships with a pilot in packets of [`OWN_STATES_PER_PACKET`]; the
-//! server passes each one on to its player, byte for byte.
+//! A shard sends the states of all ships with a player in packets of [`OWN_STATES_PER_PACKET`]. The server forwards
+//! each one to its player, byte for byte.
 
 use crate::{DecodeError, flight::FlightState, ids::NetId, lane, limits::MAX_LANE_BYTES, tick::SimTick};
 use bevy::math::DVec2;
@@ -12,21 +12,21 @@ pub const OWN_STATE_BYTES: usize = 4 * 2 + 8 * 3 + 8 * 6;
 /// States that fit one lane datagram.
 pub const OWN_STATES_PER_PACKET: usize = (MAX_LANE_BYTES - 1) / OWN_STATE_BYTES;
 
-/// What the client reconciles against.
+/// The state that the client reconciles with.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct OwnState {
     /// The ship.
     pub net_id: NetId,
-    /// Which boarding the inputs below are of: see [`Pilot::boarding`](crate::record::Pilot::boarding).
+    /// The boarding of the inputs below: see [`Pilot::boarding`](crate::record::Pilot::boarding).
     pub boarding: u32,
     /// The world's tick after which this is the state.
     pub tick: SimTick,
-    /// Stamp of the last input that is in it; zero before the first.
+    /// Stamp of the last input that was applied; zero before the first.
     pub input_tick: SimTick,
-    /// How many inputs were applied to this ship since its pilot came aboard. With the stamp, it
-    /// proves that none was lost or applied twice.
+    /// Number of inputs applied to this ship since the boarding began. Together with the stamp it proves that none was
+    /// lost or applied twice.
     pub inputs_applied: u64,
-    /// All of it, bit by bit as the shard has it.
+    /// The shard's exact state, bit by bit.
     pub state: FlightState,
 }
 
@@ -70,7 +70,7 @@ impl OwnState {
     }
 }
 
-/// Packs states into as many datagrams as it takes.
+/// Packs states into as many datagrams as needed.
 pub fn encode_own_states(states: &[OwnState]) -> Vec<Vec<u8>> {
     states
         .chunks(OWN_STATES_PER_PACKET)
@@ -88,7 +88,7 @@ pub fn encode_own_states(states: &[OwnState]) -> Vec<Vec<u8>> {
 /// Reads one datagram of [`encode_own_states`], kind byte included.
 ///
 /// # Errors
-/// Any [`DecodeError`]; nothing is taken from a packet that is partly wrong.
+/// Any [`DecodeError`]; a packet with an error is rejected completely.
 pub fn decode_own_states(bytes: &[u8]) -> Result<Vec<OwnState>, DecodeError> {
     let (&kind, rest) = bytes.split_first().ok_or(DecodeError::Truncated)?;
     if kind != lane::OWN_STATES {

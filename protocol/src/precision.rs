@@ -1,4 +1,4 @@
-//! How exactly motion crosses the wire: the range and the width of each quantity.
+//! The precision of motion on the wire: range and width of each quantity.
 
 use crate::{bits::Quantiser, flight::MAX_SPEED, sector::SECTOR_SIZE};
 
@@ -8,9 +8,9 @@ use crate::{bits::Quantiser, flight::MAX_SPEED, sector::SECTOR_SIZE};
 pub const POSITION: Quantiser = Quantiser::new(-SECTOR_SIZE * 0.5, SECTOR_SIZE * 1.5, 17);
 /// A component of velocity, units/s; [`MAX_SPEED`] fits.
 pub const VELOCITY: Quantiser = Quantiser::new(-1024.0, 1024.0, 14);
-/// Heading, radians; one out of (-π, π] is wrapped into it before.
+/// Heading, radians; a value outside (-π, π] is normalised first.
 pub const ANGLE: Quantiser = Quantiser::new(-std::f64::consts::PI, std::f64::consts::PI, 11);
-/// Turning, rad/s.
+/// Turning rate, rad/s.
 pub const ANGULAR_VELOCITY: Quantiser = Quantiser::new(-8.0, 8.0, 10);
 
 const _: () = assert!(MAX_SPEED < 1024.0);

@@ -1,4 +1,4 @@
-//! Everything about one entity: what moves between shards, is mirrored, and is stored.
+//! The complete state of one entity, as it moves between shards, is mirrored and is stored.
 
 use crate::{
     DecodeError,
@@ -13,37 +13,37 @@ use crate::{
 use bevy::math::DVec2;
 use serde::{Deserialize, Serialize};
 
-/// First byte of an encoded record: raised when the layout changes; a stored record of another
-/// format is refused by name, not misread.
+/// First byte of an encoded record, raised when the layout changes. A stored record of an unknown format is refused
+/// with its number, not misread.
 pub const RECORD_FORMAT: u8 = 3;
 
-/// The format before there were missiles and beams. Still read: what it lacks is what a record of that
-/// time had, no warhead and nothing to wait for.
+/// The format before missiles and beams. Still read: the missing fields have the values of a record of that time, no
+/// warhead and no waiting times.
 const RECORD_FORMAT_1: u8 = 1;
 
-/// The format before there was an economy. Still read: nobody was docked, nothing was fitted.
+/// The format before the economy. Still read: no ship was docked, nothing was fitted.
 const RECORD_FORMAT_2: u8 = 2;
 
-/// What the later formats added at a record's end, all of it zero for older ones: in format 2 two ticks and no
-/// warhead, in format 3 no station, nothing fitted, no ore, no end.
+/// Bytes that the later formats added at a record's end, all zero for older ones: in format 2 two ticks and no warhead,
+/// in format 3 no station, nothing fitted, no ore, no end.
 const ADDED_BY_2: usize = 3;
 const ADDED_BY_3: usize = 4;
 
-/// What an entity is.
+/// The kind of an entity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum EntityKind {
-    /// A ship with a player's account as its owner.
+    /// A ship owned by a player's account.
     Ship = 1,
-    /// A ship flown by the shard.
+    /// A ship controlled by the shard.
     Drone = 2,
     /// A rock.
     Asteroid = 3,
     /// A homing missile in flight.
     Missile = 4,
-    /// A station: nothing moves or breaks it.
+    /// A station: it does not move and takes no damage.
     Station = 5,
-    /// What is left of a ship's cargo.
+    /// The cargo of a destroyed ship.
     Crate = 6,
 }
 
@@ -62,67 +62,67 @@ impl EntityKind {
     }
 }
 
-/// The state of a player's hands on a ship; it goes with the ship from shard to shard.
+/// A player's control of a ship. It moves with the ship from shard to shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub struct Pilot {
-    /// Which boarding this is, as the server counts them in its run: each session that takes a ship's helm begins one,
-    /// with stamps and counts of its own. Inputs of an earlier one are void.
+    /// The number of this boarding, counted by the server during its run. Each session that takes control of a ship
+    /// begins one, with stamps and counts of its own. Inputs of an earlier boarding are ignored.
     pub boarding: u32,
     /// Stamp of the last input applied; zero before the first.
     pub last_input: SimTick,
-    /// Inputs applied since the pilot came aboard.
+    /// Inputs applied in this boarding.
     pub inputs_applied: u64,
-    /// What the hands did last: held while no newer input is there.
+    /// The last controls: they stay while there is no newer input.
     pub controls: Controls,
     /// Ticks between an input's stamp and the tick that applies it.
     pub input_delay_ticks: u8,
-    /// How far back its beams may be judged, quarters of a tick: what the server has measured of the pilot's link.
+    /// How far back its beams may be judged, quarters of a tick, from the server's measurement of the player's link.
     pub rewind: u8,
 }
 
 impl Pilot {
-    /// A pilot who has just come aboard and has done nothing yet.
+    /// The start of a boarding, before its first input.
     pub fn aboard(boarding: u32, rewind: u8) -> Self {
         Self { boarding, rewind, input_delay_ticks: FIRST_INPUT_DELAY_TICKS, ..Self::default() }
     }
 }
 
-/// What a drone has in mind.
+/// The state of a drone's control.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct DroneMind {
     /// Centre of its patrol, world units.
     pub home: DVec2,
-    /// Where it is on its patrol, radians round its home.
+    /// Its position on the patrol, radians around its home.
     pub patrol_phase: f64,
-    /// Whom it chases.
+    /// The ship that it chases.
     pub target: Option<EntityId>,
 }
 
-/// What a missile is after.
+/// The state of a missile's control.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Warhead {
-    /// Who launched it; it never hits that one.
+    /// The ship that launched it, which it never hits.
     pub shooter: EntityId,
-    /// Whom it steers to; without a target it flies on straight.
+    /// Its target; without one it flies straight on.
     pub target: Option<EntityId>,
     /// When it ends by itself.
     pub expires: SimTick,
 }
 
-/// Everything about one entity. A record says how it was after `tick`.
+/// The complete state of one entity after `tick`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EntityRecord {
-    /// Its name for ever.
+    /// Its permanent id.
     pub id: EntityId,
-    /// Its compact id in this run of the server; [`NetId`] 0 in what is stored.
+    /// Its compact id in this run of the server; [`NetId`] 0 in stored records.
     pub net_id: NetId,
-    /// What it is.
+    /// Its kind.
     pub kind: EntityKind,
-    /// The hull of what flies.
+    /// Its hull, if it flies.
     pub hull_kind: Option<HullKind>,
-    /// The player that it belongs to.
+    /// The player that owns it.
     pub owner: Option<AccountId>,
-    /// What players read; at most [`MAX_NAME_BYTES`].
+    /// Its name for players; at most [`MAX_NAME_BYTES`].
     pub name: String,
     /// Changes of authority so far. A message about an older epoch is stale.
     pub epoch: u64,
@@ -130,23 +130,23 @@ pub struct EntityRecord {
     pub version: u64,
     /// The tick after which the record holds.
     pub tick: SimTick,
-    /// Logical sector: the one that its authority holds it in.
+    /// Logical sector: the one that its authority counts it in.
     pub sector: SectorId,
-    /// Where and how it moves.
+    /// Its position and motion.
     pub state: FlightState,
     /// Radius of its circle, units.
     pub radius: f64,
     /// Hull points left.
     pub hull: u16,
-    /// Hull points when whole.
+    /// Hull points when undamaged.
     pub hull_max: u16,
     /// No shot before this tick.
     pub weapon_ready: SimTick,
-    /// No handoff before this tick: a ship that dances on a border changes shards at most once a second.
+    /// No handoff before this tick: a ship that oscillates on a border changes shards at most once a second.
     pub settled_at: SimTick,
-    /// A player's hands, while a player is aboard.
+    /// A player's control, while a session controls the ship.
     pub pilot: Option<Pilot>,
-    /// A drone's mind.
+    /// A drone's control.
     pub mind: Option<DroneMind>,
     /// No missile before this tick.
     pub launcher_ready: SimTick,
@@ -154,20 +154,20 @@ pub struct EntityRecord {
     pub beam_ready: SimTick,
     /// A missile's warhead.
     pub warhead: Option<Warhead>,
-    /// The station that a ship is docked at.
+    /// The station at which a ship is docked.
     pub docked: Option<EntityId>,
-    /// What was bought for a ship.
+    /// The weapons that are fitted to a ship.
     pub fitted: Fitted,
-    /// Units of ore in a rock, a hold or a crate, as the server's ledger last told. Only the ledger's word
-    /// counts: in a record that comes from a shard, or from the database, the server puts its own here.
+    /// Units of ore in a rock, a hold or a crate, by the last value from the server's ledger. Only the ledger's amount
+    /// counts: the server overwrites this field in records from shards and from the database.
     pub ore: u32,
-    /// When a crate is lost; zero for what does not end by itself.
+    /// When a crate ends; zero for entities that do not end by themselves.
     pub expires: SimTick,
 }
 
 impl EntityRecord {
-    /// The least that a record of its kind holds: at rest at `position` (world units), whole with one hull
-    /// point, ready for everything, nobody's.
+    /// A minimal record of its kind: at rest at `position` (world units), with one hull point of one, no waiting times,
+    /// no owner.
     pub fn at_rest(id: EntityId, kind: EntityKind, position: DVec2, tick: SimTick) -> Self {
         Self {
             id,
@@ -198,12 +198,12 @@ impl EntityRecord {
         }
     }
 
-    /// Which of two records of one entity is newer: the higher epoch, then the higher version.
+    /// The order of two records of one entity: by epoch, then by version. The greater one is newer.
     pub fn fence(&self) -> (u64, u64) {
         (self.epoch, self.version)
     }
 
-    /// Whether everything in it is in range: what comes from outside is checked with it.
+    /// Whether all fields are in range. Records from other processes are checked with it.
     ///
     /// # Errors
     /// [`DecodeError::OutOfRange`] names the field.

@@ -1,5 +1,5 @@
-//! naia's protocol: its components, registered in one order for every process. What players are told and ask for are frames
-//! of the stream ([`crate::messages`]), so there are neither channels nor messages.
+//! naia's protocol: its components, registered in the same order in every process. Player messages and requests are
+//! frames of the stream ([`crate::messages`]), so there are neither channels nor messages.
 
 use crate::{
     components::{Identity, Lode, Vitals},

@@ -1,12 +1,13 @@
-//! What the secret of server and shards must be like. Both check their own at start.
+//! Requirements for the shared secret of server and shards. Both check their own at start.
 
-/// The shortest secret, bytes: with fewer random ones it could be guessed. (The usual line makes 64 hexadecimal digits.)
+/// The shortest secret, bytes: fewer random bytes could be guessed. (The documented command makes 64 hexadecimal
+/// digits.)
 pub const MIN_SHARD_SECRET_BYTES: usize = 32;
 
-/// The longest, bytes: it has to fit a credential, with the shard's name.
+/// The longest secret, bytes: it must fit into a credential, with the shard's name.
 pub const MAX_SHARD_SECRET_BYTES: usize = 1024;
 
-/// A secret that is none. It is not shown.
+/// An unsuitable secret. It is never shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ShardSecretError {
     /// Under [`MIN_SHARD_SECRET_BYTES`].
@@ -21,8 +22,8 @@ pub enum ShardSecretError {
     TooLong(usize),
 }
 
-/// Whether that may be the secret of server and shards. Its bytes are counted as they are given, so that 32 hexadecimal
-/// digits, which stand for 128 random bits, are enough.
+/// Checks a secret of server and shards. Its bytes are counted as given, so 32 hexadecimal digits, which stand for 128
+/// random bits, are enough.
 ///
 /// # Errors
 /// [`ShardSecretError`].

@@ -7,8 +7,8 @@ use std::fmt;
 /// Side of a sector, units.
 pub const SECTOR_SIZE: f64 = 1000.0;
 
-/// How far beyond its sector's edge an entity may be before it counts as crossed, units. It keeps a
-/// ship on a border from changing its sector at every wobble.
+/// How far beyond its sector's edge an entity may be before it counts as crossed, units. It keeps a ship on a border
+/// from changing its sector with every small movement.
 pub const CROSSING_MARGIN: f64 = 20.0;
 
 /// Sectors on a side of a block: sectors are leased by whole blocks of 4 × 4, so that most crossings
@@ -58,7 +58,7 @@ impl SectorId {
         STEPS.map(|(dx, dy)| self.offset(dx, dy))
     }
 
-    /// Columns or rows to `other`, whichever is more.
+    /// Columns or rows to `other`, whichever is larger.
     pub fn distance(self, other: SectorId) -> u32 {
         self.x.abs_diff(other.x).max(self.y.abs_diff(other.y))
     }

@@ -1,4 +1,4 @@
-//! Simulated time: one count of ticks for the whole world.
+//! Simulation time: one count of ticks for the whole world.
 
 use serde::{Deserialize, Serialize};
 use std::{fmt, ops::Add, time::Duration};
@@ -13,8 +13,8 @@ pub const TICK_SECONDS: f64 = 1.0 / TICK_HZ as f64;
 /// time; the simulation's step is [`TICK_SECONDS`].
 pub const TICK_DURATION: Duration = Duration::from_millis(33);
 
-/// A tick of the world, counted from its creation. It goes on where it stopped after a restart and
-/// does not wrap (in 10^10 years).
+/// A tick of the world, counted from its creation. After a restart it continues where it stopped. It does not wrap (in
+/// 10^10 years).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Default)]
 pub struct SimTick(pub u64);
 
@@ -55,19 +55,18 @@ pub struct TickSync {
 }
 
 impl TickSync {
-    /// naia's tick `naia` is the world's tick `sim`.
+    /// A sync at the moment when naia's tick `naia` is the world's tick `sim`.
     pub fn new(naia: u16, sim: SimTick) -> Self {
         Self { naia, sim }
     }
 
-    /// The world's tick for naia's tick `naia`, taken as the one nearest to the last that was asked
-    /// for: it must be asked at least every 18 minutes (half of naia's range). A tick before the
-    /// world's first is taken as the first.
+    /// The world's tick for naia's tick `naia`: the one nearest to the result of the last call. It must be called at
+    /// least every 18 minutes (half of naia's range). A tick before the world's first counts as the first.
     pub fn sim_tick(&mut self, naia: u16) -> SimTick {
         let step = naia.wrapping_sub(self.naia) as i16;
         let sim = SimTick(self.sim.0.saturating_add_signed(i64::from(step)));
-        // A step that was cut short at the world's first tick does not move the pair: every tick
-        // after it would be off by what was cut.
+        // A step that was cut off at the world's first tick does not move the pair: every later tick would be wrong by
+        // that amount.
         if self.sim.0.checked_add_signed(i64::from(step)).is_some() {
             *self = Self { naia, sim };
         }

@@ -1,11 +1,11 @@
-//! What a line does to datagrams: the four figures, checked once.
+//! The conditions of a line: its four parameters, checked once.
 
 use std::time::Duration;
 
-/// The longest delay. With it a second of heavy traffic still fits the line's limits.
+/// The longest delay. Even with it a second of heavy traffic fits the line's limits.
 pub const MAX_DELAY: Duration = Duration::from_secs(10);
 
-/// What happens to every datagram, in each of both directions.
+/// The faults that every datagram may get, in both directions.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Conditions {
     delay: Duration,
@@ -14,13 +14,13 @@ pub struct Conditions {
     duplication: f64,
 }
 
-/// Conditions that no line can have.
+/// Impossible conditions.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 pub enum ConditionsError {
     /// The delay is too long.
     #[error("the delay is {0:?}: give at most {MAX_DELAY:?}")]
     Delay(Duration),
-    /// Some datagrams would come before they were sent.
+    /// Some datagrams would arrive before they were sent.
     #[error(
         "the jitter ({jitter:?}) is more than the delay ({delay:?}): give at most as much, a datagram cannot come before it was sent"
     )]
@@ -30,10 +30,10 @@ pub enum ConditionsError {
         /// The jitter.
         jitter: Duration,
     },
-    /// Not a share.
+    /// A number that is not a share.
     #[error("the share of {what} is {share}: give a number from 0 to 1")]
     Share {
-        /// What is shared out.
+        /// The share's name.
         what: &'static str,
         /// Its share.
         share: f64,
@@ -41,8 +41,8 @@ pub enum ConditionsError {
 }
 
 impl Conditions {
-    /// Every datagram takes `delay` plus or minus `jitter`, evenly spread. Of all datagrams a share of `loss` never
-    /// comes; of the others a share of `duplication` comes twice, each copy with a delay of its own.
+    /// Every datagram takes `delay` plus or minus `jitter`, evenly distributed. A share of `loss` of all datagrams is
+    /// lost; a share of `duplication` of the others arrives twice, each copy with its own delay.
     ///
     /// # Errors
     /// A delay above [`MAX_DELAY`], a jitter above the delay, or a share outside 0 to 1.
@@ -61,7 +61,7 @@ impl Conditions {
         Ok(Self { delay, jitter, loss, duplication })
     }
 
-    /// The shortest way that a datagram may take.
+    /// The shortest delay of a datagram.
     pub fn shortest(&self) -> Duration {
         self.delay.saturating_sub(self.jitter)
     }
@@ -76,17 +76,17 @@ impl Conditions {
         self.delay
     }
 
-    /// The most that a delay is off the mean.
+    /// The largest deviation from the mean delay.
     pub fn jitter(&self) -> Duration {
         self.jitter
     }
 
-    /// The share that never comes.
+    /// The share that is lost.
     pub fn loss(&self) -> f64 {
         self.loss
     }
 
-    /// The share that comes twice, of what comes.
+    /// The share that arrives twice, of those that arrive.
     pub fn duplication(&self) -> f64 {
         self.duplication
     }

@@ -1,12 +1,10 @@
 //! A bad network between two UDP ends on one machine: the library behind `sidereal-relay`.
 //!
-//! The relay listens on one address and passes every datagram on to another, with delay, jitter, loss and duplication
-//! in each direction. It owns what happens to datagrams on the way and knows nothing of what is in them: encrypted
-//! connections pass through it as they are. Nothing else in the project needs it; the launcher puts it between real
-//! processes on request.
+//! The relay listens on one address and forwards every datagram to another, with delay, jitter, loss and duplication in
+//! each direction. It does not interpret the datagrams: encrypted connections pass through it unchanged. Nothing else
+//! in the project needs it; the launcher puts it between real processes on request.
 //!
-//! [`mod@line`] decides what happens to which datagram and when, without a socket or a clock; [`relay`] is the sockets
-//! and threads round it.
+//! [`mod@line`] decides the fate of each datagram, without a socket or a clock; [`relay`] has the sockets and threads.
 
 pub mod conditions;
 pub mod line;

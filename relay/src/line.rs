@@ -1,7 +1,7 @@
-//! The line between two ends: what happens to which datagram, and when. No socket, no clock, no thread.
+//! The line between two ends: the fate and the time of each datagram. No socket, no clock, no thread.
 //!
-//! Both directions wait in one queue, in the order in which they are due. As with real jitter, whoever was sent later
-//! may be due earlier. Everything follows from the seed: the same datagrams in the same order have the same fates.
+//! Both directions wait in one queue, ordered by due time. As with real jitter, a datagram that was sent later may be
+//! due earlier. Everything follows from the seed: the same datagrams in the same order have the same fates.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -13,13 +13,14 @@ use serde::Serialize;
 
 use crate::conditions::Conditions;
 
-/// Datagrams that wait, both directions and copies together. A hundred players send and get some ten thousand a second.
+/// Waiting datagrams, both directions and copies together. A hundred players send and receive some ten thousand a
+/// second.
 pub const MAX_WAITING: usize = 1 << 16;
 
-/// Their bytes. Some 500 Mbit/s for a second: more than the processes of one machine make.
+/// Their bytes: some 500 Mbit/s for a second, more than the processes of one machine produce.
 pub const MAX_WAITING_BYTES: usize = 64 << 20;
 
-/// Which way a datagram goes.
+/// The direction of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     /// From a peer to the target.
@@ -28,33 +29,33 @@ pub enum Way {
     ToPeer,
 }
 
-/// What happened in one direction, in datagrams.
+/// Counts of one direction, in datagrams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct WayCounts {
-    /// Came in.
+    /// Received.
     pub entered: u64,
-    /// Were lost as the conditions want it.
+    /// Lost by the conditions.
     pub lost: u64,
-    /// Were sent twice as the conditions want it.
+    /// Duplicated by the conditions.
     pub doubled: u64,
-    /// Were dropped because too many waited, copies included.
+    /// Dropped because too many waited, copies included.
     pub overflowed: u64,
-    /// Went out, copies included.
+    /// Sent, copies included.
     pub left: u64,
 }
 
 /// A datagram that is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Due<T> {
-    /// Where it goes.
+    /// Its direction.
     pub way: Way,
-    /// What entered.
+    /// The datagram.
     pub item: T,
-    /// When it should leave.
+    /// Its due time.
     pub at: Duration,
 }
 
-/// What waits on the line and what happens to it. `T` is one datagram. All times are since a beginning that the caller
+/// The waiting datagrams and their fates. `T` is one datagram. All times are counted from a moment that the caller
 /// chooses.
 #[derive(Debug)]
 pub struct Line<T> {
@@ -63,7 +64,7 @@ pub struct Line<T> {
     to_peer: Direction,
     waiting: BinaryHeap<Reverse<Waiting<T>>>,
     waiting_bytes: usize,
-    /// Copies that ever waited: of two that are due together the earlier one goes first.
+    /// Number of the next copy: of two that are due together the earlier one leaves first.
     next_number: u64,
 }
 
@@ -120,7 +121,7 @@ impl<T: Clone> Line<T> {
         Self {
             conditions,
             to_target: Direction::new(seed),
-            // The directions must not share their fates.
+            // The directions must not have the same fates.
             to_peer: Direction::new(!seed),
             waiting: BinaryHeap::new(),
             waiting_bytes: 0,
@@ -128,13 +129,13 @@ impl<T: Clone> Line<T> {
         }
     }
 
-    /// A datagram of `bytes` bytes comes in at `now`. When [`MAX_WAITING`] or [`MAX_WAITING_BYTES`] is reached it is
-    /// dropped and counted.
+    /// A datagram of `bytes` bytes is received at `now`. At [`MAX_WAITING`] or [`MAX_WAITING_BYTES`] it is dropped and
+    /// counted.
     pub fn enter(&mut self, now: Duration, way: Way, item: T, bytes: usize) {
         let conditions = self.conditions;
         let direction = self.direction(way);
         direction.counts.entered += 1;
-        // Always as many numbers: what one condition does to a datagram does not shift the fates of the next.
+        // Always the same number of draws: the fate of one datagram does not shift those of the next.
         let [loss, duplication]: [f64; 2] = direction.rng.random();
         let range = conditions.shortest()..=conditions.longest();
         let delays = [(); 2].map(|()| direction.rng.random_range(range.clone()));
@@ -150,7 +151,7 @@ impl<T: Clone> Line<T> {
         self.wait(now + delays[0], way, item, bytes);
     }
 
-    /// The next datagram that is due at `now`, if one is.
+    /// The next datagram that is due at `now`.
     pub fn leave(&mut self, now: Duration) -> Option<Due<T>> {
         if self.next_due()? > now {
             return None;
@@ -166,7 +167,7 @@ impl<T: Clone> Line<T> {
         self.waiting.peek().map(|Reverse(next)| next.at)
     }
 
-    /// What happened in one direction so far.
+    /// The counts of one direction so far.
     pub fn counts(&self, way: Way) -> WayCounts {
         match way {
             Way::ToTarget => self.to_target.counts,
@@ -208,7 +209,7 @@ mod tests {
         Line::new(conditions, seed)
     }
 
-    /// A datagram a millisecond, each its number; all that comes out.
+    /// Sends a datagram per millisecond, each with its number; returns all that leave.
     fn send(line: &mut Line<u32>, way: Way, count: u32) -> Vec<Due<u32>> {
         for number in 0..count {
             line.enter(ms(number.into()), way, number, 100);
@@ -235,7 +236,7 @@ mod tests {
         let jittered = send(&mut line(20, 5, 0.0, 0.0, 1), Way::ToPeer, MANY);
         assert!(!is_in_order(&jittered));
         assert!(jittered.is_sorted_by_key(|due| due.at));
-        // Those that came in together go out together, in their order.
+        // Datagrams that were received together leave together, in their order.
         let mut steady = line(20, 0, 0.0, 0.0, 1);
         (0..100).for_each(|number| steady.enter(ms(3), Way::ToPeer, number, 1));
         let left: Vec<u32> = std::iter::from_fn(|| steady.leave(ms(23))).map(|due| due.item).collect();

@@ -15,14 +15,14 @@ use sidereal_relay::relay::{Door, Relay};
 use sidereal_relay::report::{Report, Totals};
 use tracing_subscriber::EnvFilter;
 
-/// How often the end and the file with the target's address are looked for.
+/// How often the stop flag and the file with the target's address are checked.
 const POLL: Duration = Duration::from_millis(10);
 
-/// How it went wrong.
+/// Why it failed.
 enum Failure {
-    /// It cannot run like this.
+    /// It cannot start with these options.
     Start(anyhow::Error),
-    /// It ran, and something failed later.
+    /// It failed later, while it ran.
     Later(anyhow::Error),
 }
 
@@ -55,7 +55,7 @@ fn run(options: &Options) -> Result<(), Failure> {
         write_whole(path, &ready.to_string()).map_err(start)?;
     }
     let Some(target) = wait_for_target(options, &stop).map_err(start)? else {
-        // Told to end before there was anything to do.
+        // Stopped before the target's address was known.
         return report(options, &conditions, Totals::default());
     };
     options.allow("--to", target).map_err(|error| start(error.into()))?;
@@ -81,7 +81,7 @@ fn report(options: &Options, conditions: &Conditions, totals: Totals) -> Result<
 fn wait_for_target(options: &Options, stop: &AtomicBool) -> anyhow::Result<Option<SocketAddr>> {
     let Some(path) = &options.to_file else { return Ok(options.to) };
     while !stop.load(Ordering::Relaxed) {
-        // A line that is still being written has no end yet.
+        // A line that is still being written does not end with a line break.
         if let Some(line) = std::fs::read_to_string(path).ok().filter(|text| text.ends_with('\n')) {
             let address =
                 line.trim().parse().map_err(|_| anyhow!("--to-file: {:?} is no address and port", line.trim()));
@@ -96,7 +96,7 @@ fn cannot_listen(address: SocketAddr, error: &dyn Display) -> anyhow::Error {
     anyhow!("cannot listen on UDP {address} ({error}): choose another address with --listen (port 0: any free one)")
 }
 
-/// Whether [`Report::write`] can write there: told now, not after hours. What is there stays.
+/// Checks at the start, not after hours, that [`Report::write`] can write the file. An existing file stays.
 fn check_writable(path: &Path) -> anyhow::Result<()> {
     let partial = path.with_extension("partial");
     std::fs::write(&partial, "").and_then(|()| std::fs::remove_file(&partial)).with_context(|| cannot_write(path))

@@ -18,35 +18,35 @@ fn milliseconds(text: &str) -> Result<Duration, &'static str> {
     Duration::try_from_secs_f64(milliseconds / 1e3).map_err(|_| WANTED)
 }
 
-/// Passes UDP datagrams on, with the delay, jitter, loss and duplication of a bad network.
+/// Forwards UDP datagrams with the delay, jitter, loss and duplication of a bad network.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "sidereal-relay", version, group(ArgGroup::new("target").required(true).args(["to", "to_file"])))]
 pub struct Options {
-    /// Where peers send to (UDP); port 0 takes any free one.
+    /// Address that peers send to (UDP); port 0 takes any free one.
     #[arg(long, value_name = "ADDR", env = "SIDEREAL_LISTEN", value_parser = address, default_value = "127.0.0.1:0")]
     pub listen: SocketAddr,
-    /// Where everything is passed on to (UDP).
+    /// Address that everything is forwarded to (UDP).
     #[arg(long, value_name = "ADDR", env = "SIDEREAL_TO", value_parser = address)]
     pub to: Option<SocketAddr>,
-    /// A file with that address in its only line. It may come later: until then what comes in waits.
+    /// A file with that address in its only line. It may appear later; datagrams that arrive before wait.
     #[arg(long, value_name = "FILE", env = "SIDEREAL_TO_FILE")]
     pub to_file: Option<PathBuf>,
-    /// How long each datagram takes, in each direction, milliseconds; up to 10000.
+    /// Delay of each datagram, in each direction, milliseconds; up to 10000.
     #[arg(long, value_name = "MS", env = "SIDEREAL_DELAY_MS", value_parser = milliseconds, default_value = "0")]
     pub delay_ms: Duration,
-    /// How much more or less than that, evenly spread, milliseconds; at most the delay. Later ones may overtake.
+    /// Largest deviation from it, evenly distributed, milliseconds; at most the delay. Later datagrams may overtake.
     #[arg(long, value_name = "MS", env = "SIDEREAL_JITTER_MS", value_parser = milliseconds, default_value = "0")]
     pub jitter_ms: Duration,
     /// Share of the datagrams that are lost, in each direction, 0 to 1.
     #[arg(long, value_name = "SHARE", env = "SIDEREAL_LOSS", default_value_t = 0.0)]
     pub loss: f64,
-    /// Share of the others that come twice, 0 to 1.
+    /// Share of the others that arrive twice, 0 to 1.
     #[arg(long, value_name = "SHARE", env = "SIDEREAL_DUPLICATION", default_value_t = 0.0)]
     pub duplication: f64,
-    /// Jitter, loss and duplication follow from it.
+    /// Seed of jitter, loss and duplication.
     #[arg(long, value_name = "N", env = "SIDEREAL_SEED", default_value_t = 1)]
     pub seed: u64,
-    /// Lets addresses be other machines' or reachable from them. Everything that comes is passed on, whoever sent it.
+    /// Allow addresses of other machines, or reachable from them. Datagrams of any sender are then forwarded.
     #[arg(long, env = "SIDEREAL_ALLOW_REMOTE")]
     pub allow_remote: bool,
     /// Write a report of the run here when it ends (JSON).
@@ -55,12 +55,12 @@ pub struct Options {
     /// Write the address here once the relay listens (JSON).
     #[arg(long, value_name = "FILE", env = "SIDEREAL_READY_FILE")]
     pub ready_file: Option<PathBuf>,
-    /// End when the standard input ends: nothing outlives a launcher that was killed.
+    /// End when the standard input ends, so that nothing outlives a killed launcher.
     #[arg(long, env = "SIDEREAL_DIE_WITH_STDIN")]
     pub die_with_stdin: bool,
 }
 
-/// An address that the relay may not use.
+/// An address that the relay must not use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{flag} {address} is not on this machine's loopback: give one that is, or add --allow-remote")]
 pub struct RemoteAddress {
@@ -69,18 +69,18 @@ pub struct RemoteAddress {
 }
 
 impl Options {
-    /// What the datagrams go through.
+    /// The conditions of the line.
     ///
     /// # Errors
-    /// Figures that no line can have.
+    /// Impossible conditions.
     pub fn conditions(&self) -> Result<Conditions, ConditionsError> {
         Conditions::new(self.delay_ms, self.jitter_ms, self.loss, self.duplication)
     }
 
-    /// Whether `address`, which came by `flag`, may be used.
+    /// Checks whether `address`, given by `flag`, is allowed.
     ///
     /// # Errors
-    /// It is not on the loopback, and nothing else was allowed.
+    /// It is not on the loopback, and other addresses are not allowed.
     pub fn allow(&self, flag: &'static str, address: SocketAddr) -> Result<(), RemoteAddress> {
         match self.allow_remote || address.ip().is_loopback() {
             true => Ok(()),

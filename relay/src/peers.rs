@@ -1,17 +1,17 @@
-//! Which peers the relay knows: bounded, and without those who fell silent. No socket and no clock.
+//! The peers of the relay: limited in number, and without the silent ones. No socket and no clock.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Peers at a time, each with a socket of its own. A server takes 512 sessions from one address; a process may have
-/// 1024 files open where nobody raised that.
+/// The most peers at a time, each with a socket of its own. A server accepts 512 sessions from one address; a process
+/// may have 1024 open files by default.
 pub const MAX_PEERS: usize = 640;
 
-/// A peer that sent nothing for so long is forgotten. The connections of this project give up after 10 s of silence.
+/// A peer that sent nothing for this long is removed. The connections of this project time out after 10 s of silence.
 pub const PEER_IDLE: Duration = Duration::from_secs(30);
 
-/// The peers by address, `T` is what is kept for each. All times are since a beginning that the caller chooses.
+/// The peers by address; `T` is the state of each. All times are counted from a moment that the caller chooses.
 #[derive(Debug)]
 pub struct Peers<T> {
     by_address: HashMap<SocketAddr, Known<T>>,
@@ -24,13 +24,13 @@ struct Known<T> {
 }
 
 impl<T> Peers<T> {
-    /// Nobody.
+    /// Without peers.
     pub fn new() -> Self {
         Self { by_address: HashMap::new() }
     }
 
-    /// What is kept for the peer at `address`, who was heard `now`. A new one gets what `make` makes; `None` when there
-    /// are [`MAX_PEERS`] others.
+    /// The state of the peer at `address`, which sent something `now`. A new peer gets the result of `make`; `None` if
+    /// there are [`MAX_PEERS`] others.
     ///
     /// # Errors
     /// Those of `make`.
@@ -52,12 +52,12 @@ impl<T> Peers<T> {
         }))
     }
 
-    /// Forgets those who were not heard for [`PEER_IDLE`].
+    /// Removes the peers that sent nothing for [`PEER_IDLE`].
     pub fn forget_idle(&mut self, now: Duration) {
         self.by_address.retain(|_, known| now.saturating_sub(known.heard) < PEER_IDLE);
     }
 
-    /// How many there are.
+    /// The number of peers.
     pub fn len(&self) -> usize {
         self.by_address.len()
     }

@@ -1,7 +1,7 @@
-//! The relay itself: sockets, and a thread each for what comes in and what goes out.
+//! The relay: its sockets, a thread that receives and a thread that sends.
 //!
-//! One thread receives: on the door, which all peers send to, and on one socket per peer, to which the target answers.
-//! It puts everything on the [`Line`]. The other thread sleeps until the next datagram is due and sends it.
+//! One thread receives: on the door, to which all peers send, and on one socket per peer, to which the target answers.
+//! It puts everything on the [`Line`]. The other thread sleeps until the next datagram is due, and sends it.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -20,22 +20,22 @@ use crate::line::{Line, Way};
 use crate::peers::Peers;
 use crate::report::{Lateness, Totals};
 
-/// What a UDP datagram can hold, and more.
+/// More than the largest UDP datagram.
 const LARGEST_DATAGRAM: usize = 1 << 16;
 
-/// What every socket asks the system for, so that a burst is not lost while the relay does not run.
+/// Requested buffer size of every socket, so that a burst is not lost while the relay does not run.
 const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 
-/// Datagrams that are taken from one socket before another one has its turn.
+/// Datagrams that are read from one socket before another one has its turn.
 const BURST: usize = 64;
 
-/// The shortest sleep of the sending thread: what falls due in it leaves together, so much late at most.
+/// The shortest sleep of the sending thread. Datagrams that become due during it leave together, late by at most this.
 const SHORTEST_SLEEP: Duration = Duration::from_micros(100);
 
-/// How often silent peers are looked for.
+/// How often silent peers are removed.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
 
-/// A bound address, before anything is passed on: what comes in waits.
+/// A bound address before forwarding begins: arriving datagrams wait.
 #[derive(Debug)]
 pub struct Door {
     socket: std::net::UdpSocket,
@@ -46,14 +46,14 @@ impl Door {
     /// Binds `listen`; port 0 takes any free one.
     ///
     /// # Errors
-    /// The system does not give the address.
+    /// The system does not grant the address.
     pub fn open(listen: SocketAddr) -> io::Result<Self> {
         let socket = bind(listen)?;
         let local_addr = socket.local_addr()?;
         Ok(Self { socket, local_addr })
     }
 
-    /// Where peers send to.
+    /// The address that peers send to.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
     }
@@ -62,27 +62,27 @@ impl Door {
 fn bind(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
     let socket = std::net::UdpSocket::bind(address)?;
     socket.set_nonblocking(true)?;
-    // The system may give less: then a burst loses more.
+    // The system may grant less; then a burst loses more.
     let _ = SockRef::from(&socket).set_recv_buffer_size(SOCKET_BUFFER_BYTES);
     let _ = SockRef::from(&socket).set_send_buffer_size(SOCKET_BUFFER_BYTES);
     Ok(socket)
 }
 
-/// One datagram on its way.
+/// One waiting datagram.
 #[derive(Clone, Debug)]
 struct Parcel {
     peer: Arc<Peer>,
     bytes: Arc<[u8]>,
 }
 
-/// One peer: where it is, and the socket by which the target knows it.
+/// One peer: its address, and the socket that represents it to the target.
 #[derive(Debug)]
 struct Peer {
     address: SocketAddr,
     socket: UdpSocket,
 }
 
-/// What the receiving thread keeps for a peer. Its answers come no more once this is dropped.
+/// The receiving thread's state of a peer. When it is dropped, no more answers are received.
 #[derive(Debug)]
 struct Upstream {
     peer: Arc<Peer>,
@@ -101,10 +101,10 @@ struct Shared {
     target: SocketAddr,
     began: Instant,
     line: Mutex<Line<Parcel>>,
-    /// Something on the line is due earlier than what was next before, or it is the end.
+    /// A datagram on the line is due earlier than the previous next one, or the relay ends.
     sooner: Condvar,
     has_ended: AtomicBool,
-    /// One datagram at a time is read into it, by the receiving thread.
+    /// The buffer of the receiving thread, for one datagram at a time.
     incoming: Mutex<Box<[u8]>>,
     late: Mutex<Lateness>,
     unsent: AtomicU64,
@@ -112,7 +112,7 @@ struct Shared {
     refused: AtomicU64,
 }
 
-/// A relay that runs. Dropping it ends it.
+/// A running relay. Dropping it ends it.
 #[derive(Debug)]
 pub struct Relay {
     shared: Arc<Shared>,
@@ -122,11 +122,11 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Passes on what comes in at `door` to `target`, and the answers back, under `conditions`; their dice fall by
-    /// `seed`.
+    /// Forwards the datagrams that arrive at `door` to `target`, and the answers back, under `conditions` with random
+    /// numbers from `seed`.
     ///
     /// # Errors
-    /// The system gives no thread or no event queue.
+    /// The system cannot create a thread or an event queue.
     pub fn start(door: Door, target: SocketAddr, conditions: Conditions, seed: u64) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let door = {
@@ -147,7 +147,7 @@ impl Relay {
             refused: AtomicU64::new(0),
         });
         let (end, ended) = oneshot::channel();
-        // Made first: should the second thread not start, dropping this ends the first.
+        // Made first: if the second thread cannot be started, dropping this ends the first one.
         let mut relay = Self { shared: Arc::clone(&shared), end: Some(end), receiving: None, sending: None };
         let for_sending = Arc::clone(&shared);
         relay.sending = Some(spawn("send", move || send_when_due(&for_sending))?);
@@ -162,7 +162,7 @@ impl Relay {
         Ok(relay)
     }
 
-    /// What happened so far.
+    /// The counts so far.
     pub fn totals(&self) -> Totals {
         let shared = &self.shared;
         let line = shared.lock_line();
@@ -176,15 +176,15 @@ impl Relay {
         }
     }
 
-    /// Whether it still takes datagrams in. If not, [`Relay::stop`] says why.
+    /// Whether it still receives datagrams. If not, [`Relay::stop`] returns the reason.
     pub fn is_running(&self) -> bool {
         self.receiving.as_ref().is_some_and(|thread| !thread.is_finished())
     }
 
-    /// Ends it. What is on the line is lost.
+    /// Ends it. Datagrams on the line are lost.
     ///
     /// # Errors
-    /// Why it ended before by itself: the system took the door's socket away.
+    /// Why it ended by itself before: the system closed the door's socket.
     pub fn stop(mut self) -> io::Result<Totals> {
         self.end_threads()?;
         Ok(self.totals())
@@ -194,7 +194,7 @@ impl Relay {
         // Dropping the sender is the signal.
         self.end.take();
         {
-            // Under the lock: between its look at this and its sleep the sending thread would miss it.
+            // Under the lock, because the sending thread could otherwise miss it between its check and its sleep.
             let _line = self.shared.lock_line();
             self.shared.has_ended.store(true, Ordering::Relaxed);
             self.shared.sooner.notify_all();
@@ -209,7 +209,7 @@ impl Relay {
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        // Who drops it does not ask how it was.
+        // On drop the result does not matter.
         let _ = self.end_threads();
     }
 }
@@ -227,7 +227,7 @@ impl Shared {
         lock(&self.line)
     }
 
-    /// Reads by `read` until the socket has nothing more, or for a burst, and hands each datagram to `take`.
+    /// Reads with `read` until the socket is empty, or for a burst, and passes each datagram to `take`.
     fn drain<A>(
         &self,
         read: impl Fn(&mut [u8]) -> io::Result<(usize, A)>,
@@ -256,7 +256,7 @@ impl Shared {
     }
 }
 
-/// Nobody listens there, or no more: told by the system at the next call, and no reason to end.
+/// The other end does not (or no longer) listen. The system reports it at the next call; it is no reason to end.
 fn is_of_the_other_end(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionRefused | ConnectionReset | ConnectionAborted | Interrupted)
@@ -303,7 +303,7 @@ fn take_from_peer(
     shared.put_on_line(now, Way::ToTarget, Parcel { peer, bytes });
 }
 
-/// The socket by which the target will know the peer at `address`, and the task that takes the answers.
+/// Opens the socket that represents the peer at `address` to the target, and the task that receives its answers.
 fn open_upstream(shared: &Arc<Shared>, address: SocketAddr) -> io::Result<Upstream> {
     let any: SocketAddr = match (shared.target.is_ipv4(), shared.target.ip().is_loopback()) {
         (true, true) => (Ipv4Addr::LOCALHOST, 0).into(),
@@ -312,7 +312,7 @@ fn open_upstream(shared: &Arc<Shared>, address: SocketAddr) -> io::Result<Upstre
         (false, false) => (Ipv6Addr::UNSPECIFIED, 0).into(),
     };
     let socket = bind(any)?;
-    // Only the target's datagrams come in from here on.
+    // From now on it receives only the target's datagrams.
     socket.connect(shared.target)?;
     let peer = Arc::new(Peer { address, socket: UdpSocket::from_std(socket)? });
     let (shared, of_peer) = (Arc::clone(shared), Arc::clone(&peer));
@@ -357,7 +357,7 @@ fn send_when_due(shared: &Shared) {
         for due in batch.drain(..) {
             lock(&shared.late).push(shared.began.elapsed().saturating_sub(due.at));
             let Parcel { peer, bytes } = due.item;
-            // Past the runtime, which would have to look first whether there is room.
+            // Not through the runtime, which would first wait for room.
             let sent = match due.way {
                 Way::ToTarget => SockRef::from(&peer.socket).send(&bytes),
                 Way::ToPeer => SockRef::from(&shared.door).send_to(&bytes, &peer.address.into()),

@@ -1,4 +1,4 @@
-//! What a relay counted, and the report at its end.
+//! A relay's counts, and the report at its end.
 
 use std::fs;
 use std::io;
@@ -13,7 +13,7 @@ use crate::line::WayCounts;
 /// Width of a bucket of [`Lateness`].
 const BUCKET_US: usize = 10;
 
-/// Buckets of [`Lateness`]: 20 ms. Beyond, a relay is so late that it does not matter how much.
+/// Buckets of [`Lateness`]: 20 ms. Beyond that the exact delay does not matter.
 const BUCKETS: usize = 2_000;
 
 /// How late datagrams left, in steps of 10 µs.
@@ -26,9 +26,9 @@ pub struct Lateness {
 /// Percentiles of [`Lateness`], µs; 0 without samples.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct LateUs {
-    /// Half of all datagrams left at most so late.
+    /// Half of all datagrams left at most this late.
     pub p50: u64,
-    /// 99 of 100 did.
+    /// 99 of 100 left at most this late.
     pub p99: u64,
 }
 
@@ -39,14 +39,14 @@ impl Default for Lateness {
 }
 
 impl Lateness {
-    /// One datagram left so late.
+    /// One datagram left this late.
     pub fn push(&mut self, late: Duration) {
         let bucket = usize::try_from(late.as_micros()).map_or(BUCKETS, |micros| micros / BUCKET_US);
         self.buckets[bucket.min(BUCKETS - 1)] += 1;
         self.count += 1;
     }
 
-    /// Rounded up to a bucket's end.
+    /// Rounded up to the end of a bucket.
     pub fn percentiles(&self) -> LateUs {
         let percentile = |share: f64| {
             let wanted = (share * self.count as f64).ceil() as u64;
@@ -64,24 +64,24 @@ impl Lateness {
     }
 }
 
-/// What a relay counted.
+/// The counts of a relay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Totals {
     /// From peers to the target.
     pub to_target: WayCounts,
     /// From the target to peers.
     pub to_peer: WayCounts,
-    /// Datagrams that the system did not take when they were due: nobody listens there, or too much at once.
+    /// Datagrams that the system did not send when they were due: the receiver does not listen, or too much at once.
     pub unsent: u64,
     /// Most peers at once.
     pub peers_max: u64,
-    /// Datagrams of peers for whom there was no room.
+    /// Datagrams of peers beyond the limit.
     pub refused: u64,
     /// How late datagrams left.
     pub late_us: LateUs,
 }
 
-/// What is written to `--report`.
+/// The content of `--report`.
 #[derive(Clone, Debug, Serialize)]
 #[expect(missing_docs, reason = "docs/OPERATIONS.md has a table")]
 pub struct Report {
@@ -113,7 +113,7 @@ impl Report {
     /// Writes it as JSON.
     ///
     /// # Errors
-    /// What the file system says.
+    /// Errors of the file system.
     pub fn write(&self, path: &Path) -> io::Result<()> {
         fs::write(path, serde_json::to_vec_pretty(self)?)
     }

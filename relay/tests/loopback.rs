@@ -1,4 +1,5 @@
-//! The relay over real sockets of this machine: what arrives where. When is not asked: a busy machine may be late.
+//! The relay over real sockets of this machine: which datagrams arrive where. Times are not tested: a busy machine may
+//! be late.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -8,7 +9,7 @@ use sidereal_relay::conditions::Conditions;
 use sidereal_relay::relay::{Door, Relay};
 use sidereal_relay::report::Totals;
 
-/// Far away: a test that waits this long fails.
+/// A test that waits this long fails.
 const LONG: Duration = Duration::from_secs(60);
 
 const ANY: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
@@ -19,7 +20,7 @@ fn socket() -> UdpSocket {
     socket
 }
 
-/// A relay to `target` with a delay of 2 ± 2 ms, and where it listens.
+/// A relay to `target` with a delay of 2 ± 2 ms, and its address.
 fn relay(target: &UdpSocket, loss: f64, duplication: f64) -> (Relay, SocketAddr) {
     let delay = Duration::from_millis(2);
     let conditions = Conditions::new(delay, delay, loss, duplication).expect("possible");
@@ -120,10 +121,10 @@ fn a_target_that_is_not_there_yet_is_no_end() {
         peer.send_to(b"anybody", door).expect("sent");
         wait_until(&relay, |totals| totals.to_target.left == sent);
     }
-    // If another test has been given the port meanwhile, there is nothing to ask here.
+    // If another process has the port by now, there is nothing to test.
     let Ok(target) = UdpSocket::bind(address) else { return };
     target.set_read_timeout(Some(LONG)).expect("a time above nought");
-    // The system may tell of the refusals before at this one's cost.
+    // The system may report the earlier refusals at the cost of this datagram.
     let deadline = Instant::now() + LONG;
     target.set_nonblocking(true).expect("allowed");
     while target.recv(&mut [0; 64]).is_err() {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Far away: a test that waits this long fails.
+/// A test that waits this long fails.
 const LONG: Duration = Duration::from_secs(60);
 
 fn command(arguments: &[&str]) -> Command {
@@ -28,7 +28,7 @@ fn json(path: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(path).expect("written")).expect("JSON")
 }
 
-/// A relay whose target is told by a file.
+/// A relay that gets its target by a file.
 struct Bench {
     folder: TempDir,
     process: Child,
@@ -60,7 +60,7 @@ impl Bench {
         }
     }
 
-    /// One datagram there, and one back.
+    /// One datagram to the target, and one back.
     fn exchange(&mut self) {
         let sockets = [(); 2].map(|()| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("some port is free"));
         let [target, peer] = &sockets;

@@ -1,10 +1,10 @@
-//! Room to fly in: the sectors round the centre without rocks in the way.
+//! Free space to fly in: the sectors around the centre without rocks in the way.
 
 use crate::cluster::Cluster;
 use sidereal_protocol::{DVec2, flight::FlightState, ids::EntityId, record::EntityKind};
 use sidereal_server::replication::mirror::Mirror;
 
-/// Puts every rock of the sectors beside the border on their far edge: the ships have the rest to themselves.
+/// Moves every rock of the sectors beside the border to their far edge, out of the ships' way.
 pub fn clear_the_arena(cluster: &mut Cluster) {
     let mirror = cluster.server.world().resource::<Mirror>();
     let mut rocks: Vec<(EntityId, DVec2)> = mirror

@@ -1,19 +1,19 @@
-//! What must hold after every step of every test, whatever the test is about.
+//! The invariants that must hold after every step of every test.
 //!
-//! - [`authority`]: at most one shard simulates an entity under the mirror's epoch, and the one that the mirror names
-//!   does, give or take the time that messages are under way. All positions are finite. Every ghost has a living owner.
+//! - [`authority`]: at most one shard simulates an entity under the mirror's epoch, and it is the one that the mirror
+//!   names, give or take messages in transit. All positions are finite. Every ghost has a living owner.
 //! - [`population`]: the ids in the mirror are those that were created and loaded, without those that were destroyed
-//!   and stored away. A player's ship is never replaced by another while it lives.
-//! - [`ledger`]: what every entity has of what is conserved is what it came with and what events say that went,
-//!   across handoffs, and so is the sum over the world. An impact is felt once.
-//! - [`fences`]: epochs and versions never fall, and no epoch is given out twice.
+//!   and stored. A player's ship is never replaced by another while it lives.
+//! - [`ledger`]: every conserved amount of every entity is its initial value less what events report, across handoffs,
+//!   and so is the sum over the world. An impact applies once.
+//! - [`fences`]: epochs and versions never fall, and no epoch is issued twice.
 //! - [`inputs`]: every input is applied exactly once, in order.
 //!
-//! When the server has died, [`Checker::reborn`] holds what the database has against what there was. How long mirror
-//! and shards may take to agree when nothing goes wrong any more is in [`agreement`].
+//! After the death of the server, [`Checker::reborn`] compares the database with the world before. How long mirror and
+//! shards may take to agree without faults is in [`agreement`].
 //!
-//! The diaries of server and shards (their feature `journal`) are read in the order of causes: after each update of
-//! an App, by [`Checker::hear_server`] and [`Checker::hear_shard`].
+//! The journals of server and shards (their feature `journal`) are read in the order of causes: after each update of an
+//! App, by [`Checker::hear_server`] and [`Checker::hear_shard`].
 
 pub mod agreement;
 pub mod authority;
@@ -40,11 +40,10 @@ use sidereal_server::{
 use sidereal_shard::journal::{Event as ShardEvent, Journal as ShardJournal};
 use tracks::Tracks;
 
-/// How far back the state may go that a dead process leaves, ticks: a second, and the time of a message that was lost
-/// on its way.
+/// How old the state of a dead process may be, ticks: a second, and the time of a message that was lost in transit.
 pub const LOSS_TICKS: u64 = 36;
 
-/// The invariants, and what is remembered for them.
+/// The invariants, and their state.
 #[derive(Debug, Default)]
 pub struct Checker {
     step: u64,
@@ -54,7 +53,7 @@ pub struct Checker {
     fences: Fences,
     inputs: InputLines,
     tracks: Tracks,
-    /// The first thing that was seen to be wrong between two checks.
+    /// The first fault that was found between two checks.
     fault: Option<String>,
 }
 
@@ -64,7 +63,7 @@ impl Checker {
         self.step = step;
     }
 
-    /// Reads the server's diary; after each of its updates.
+    /// Reads the server's journal; after each of its updates.
     pub fn hear_server(&mut self, server: &mut App) {
         let Some(events) = server.world_mut().resource_mut::<ServerJournal>().take() else {
             self.fault.get_or_insert("the server's journal was not read in time".to_owned());
@@ -85,7 +84,7 @@ impl Checker {
         Ok(())
     }
 
-    /// Reads a shard's diary; after each of its updates.
+    /// Reads a shard's journal; after each of its updates.
     pub fn hear_shard(&mut self, index: usize, shard: &mut App) {
         let Some(events) = shard.world_mut().resource_mut::<ShardJournal>().take() else {
             self.fault.get_or_insert(format!("the journal of shard {index} was not read in time"));
@@ -95,7 +94,7 @@ impl Checker {
             let heard = self.hear_shard_event(index, &event);
             self.keep(heard);
         }
-        // Not only once a step: it may release somebody in the same step in which it moved them.
+        // Not only once a step: it may release an entity in the same step in which it moved it.
         self.tracks.take(&Scene::held_by(index, shard));
     }
 
@@ -105,7 +104,7 @@ impl Checker {
         self.inputs.hear(event)
     }
 
-    /// Something else is wrong.
+    /// Records another fault.
     pub fn blame(&mut self, problem: String) {
         self.fault.get_or_insert(problem);
     }
@@ -116,7 +115,7 @@ impl Checker {
         }
     }
 
-    /// A shard's process is about to be no more: what it did until now counts.
+    /// A shard's process is about to end: its events until now count.
     pub fn shard_dies(&mut self, index: usize, shard: &mut App) {
         self.hear_shard(index, shard);
         self.authority.shard_dies(self.step, shard);
@@ -127,7 +126,7 @@ impl Checker {
     /// Checks the mesh after a step.
     ///
     /// # Errors
-    /// What is wrong, with ids.
+    /// The fault, with ids.
     pub fn check<'a>(
         &mut self,
         server: &mut App,
@@ -149,18 +148,18 @@ impl Checker {
         Ok(())
     }
 
-    /// What mirror and shards must come to agree on, from now on.
+    /// Starts a comparison of mirror and shards.
     pub fn agreement(&self, server: &App) -> Agreement {
         Agreement::new(server.world().resource::<Mirror>())
     }
 
-    /// Crosses out what agrees now. Returns what is left.
+    /// Removes the entities that agree now. Returns the remaining ones.
     pub fn agree<'a>(&self, agreement: &'a mut Agreement, server: &App, shards: &mut [Option<App>]) -> &'a Agreement {
         agreement.look(server, &Scene::of(shards), &self.tracks);
         agreement
     }
 
-    /// Everything that is conserved, as the events have it.
+    /// Everything that is conserved, by the events.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
     }

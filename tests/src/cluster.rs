@@ -48,12 +48,11 @@ use std::collections::BTreeSet;
 
 const SECRET: &str = "the shards' own";
 
-/// Updates of every App in one tick: what arrives is handled at once, as in the binaries, not only at
-/// the next tick.
+/// Updates of every App in one tick: messages are handled at once, as in the programs, not only at the next tick.
 const UPDATES_PER_TICK: u64 = 3;
 
-/// How long clients may take to see that a scene was set, ticks: what rests is told of once a second, and a
-/// datagram may be lost.
+/// How long clients may take to receive a new scene, ticks: bodies at rest are sent once a second, and a datagram may
+/// be lost.
 const SCENE_TICKS: u64 = 75;
 
 /// One player.
@@ -64,13 +63,13 @@ pub struct PlayerSide {
     pub handle: ClientHandle,
     /// Its name.
     pub name: String,
-    /// What the client saw of scenes being set: jumps that were meant.
+    /// The jumps in the client that were caused by new scenes.
     excused: u64,
 }
 
-/// A client that the checker does not ask: its link may be tampered with.
+/// A client that is not checked: its link may be tampered with.
 pub struct Guest {
-    /// The client's App; it is not updated any more when it is taken away.
+    /// The client's App; `None` when it was removed.
     pub app: Option<App>,
     /// Its end of the link.
     pub handle: ClientHandle,
@@ -89,34 +88,34 @@ pub struct Cluster {
     shard_handles: Vec<Option<ClientHandle>>,
     /// The players.
     pub players: Vec<PlayerSide>,
-    /// Others, who need not play by the rules.
+    /// Other clients, which may break the rules.
     pub guests: Vec<Guest>,
     database: Database,
     tickets: TicketOffice,
-    /// Everybody who ever joined.
+    /// The names of all players so far.
     names: BTreeSet<String>,
     checker: Checker,
     setup: Setup,
-    /// Until this step clients may see the jump of a scene that was set.
+    /// Until this step clients may see the jump of a new scene.
     scene_until: u64,
     /// Ticks stepped so far.
     pub step: u64,
-    /// Sessions of shards that have failed; see [`Setup::sessions_may_fail`].
+    /// Sessions of shards that have panicked; see [`Setup::sessions_may_fail`].
     pub failed_sessions: u64,
 }
 
-/// A link that nothing happens to.
+/// A link without faults.
 pub const PERFECT: LinkConditions =
     LinkConditions { latency_ms: 2, jitter_ms: 0, loss: 0.0, duplication: 0.0, reordering: 0.0 };
 
 impl Cluster {
-    /// A server with a database in memory and `shards` shards, ready for players. Everything random
-    /// follows from `seed`, which every failure prints.
+    /// A server with an in-memory database and `shards` shards, ready for players. Everything random follows from
+    /// `seed`, which every failure prints.
     pub fn new(seed: u64, conditions: LinkConditions, shards: usize) -> Self {
         Self::of(Setup { seed, conditions, shards, ..Setup::default() })
     }
 
-    /// The same, as `setup` says.
+    /// The same, with `setup`.
     pub fn of(setup: Setup) -> Self {
         let database = setup.database();
         let network = MemoryNetwork::with_limits(setup.seed, setup.conditions, setup.limits());
@@ -144,13 +143,13 @@ impl Cluster {
         cluster
     }
 
-    /// Connects a player who is known by `name` from the first time on; returns the player's index.
-    /// The ship is on its way: see [`Cluster::until_flying`].
+    /// Connects a player with the account `name`, which is created the first time; returns the player's index. The ship
+    /// is on its way: see [`Cluster::until_flying`].
     pub fn join(&mut self, name: &str) -> usize {
         self.join_over(name, None)
     }
 
-    /// The same over a link with conditions of its own.
+    /// The same over a link with its own conditions.
     pub fn join_with(&mut self, name: &str, conditions: LinkConditions) -> usize {
         self.join_over(name, Some(conditions))
     }
@@ -162,14 +161,14 @@ impl Cluster {
         self.players.len() - 1
     }
 
-    /// Connects a client that the checker does not ask; returns its index.
+    /// Connects a client that is not checked; returns its index.
     pub fn invite(&mut self, name: &str) -> usize {
         let (app, handle) = self.connect(name);
         self.guests.push(Guest { app: Some(app), handle });
         self.guests.len() - 1
     }
 
-    /// What a login gives to a player who is known by `name` from the first time on.
+    /// A ticket for the account `name`, which is created the first time.
     pub fn ticket(&self, name: &str) -> String {
         let account = match self.database.find_account(name).expect("the database answers") {
             Some(account) => account,
@@ -201,12 +200,12 @@ impl Cluster {
         self.until("the ship is in space", 600, |cluster| cluster.view(player).own.is_some());
     }
 
-    /// Ends a player's session in good order.
+    /// Ends a player's session in an orderly way.
     pub fn leave(&mut self, player: usize) {
         session::close(&mut self.players[player].app);
     }
 
-    /// What a player's hands do from now on.
+    /// Sets a player's controls from now on.
     pub fn steer(&mut self, player: usize, controls: Controls) {
         self.players[player].app.insert_resource(PilotIntent { controls, respawn: false });
     }
@@ -221,17 +220,17 @@ impl Cluster {
         piloting.queue.counts()
     }
 
-    /// What a player sees.
+    /// A player's view.
     pub fn view(&self, player: usize) -> &WorldView {
         self.players[player].app.world().resource::<WorldView>()
     }
 
-    /// What a player has gone through.
+    /// A player's counters.
     pub fn stats(&self, player: usize) -> &PlayStats {
         self.players[player].app.world().resource::<PlayStats>()
     }
 
-    /// How a player's session is.
+    /// The state of a player's session.
     pub fn session(&self, player: usize) -> &SessionState {
         self.players[player].app.world().resource::<SessionState>()
     }
@@ -241,7 +240,7 @@ impl Cluster {
         self.view(player).own.as_ref().map(|own| own.id)
     }
 
-    /// Which shard simulates an entity, and how it moves there: the truth.
+    /// The shard that simulates an entity, and its state there: the truth.
     pub fn truth(&mut self, id: EntityId) -> Option<(usize, FlightState)> {
         let epoch = self.server.world().resource::<Mirror>().get(id)?.record.epoch;
         self.shards.iter_mut().enumerate().find_map(|(index, app)| {
@@ -254,15 +253,15 @@ impl Cluster {
         })
     }
 
-    /// Moves an entity, at rest, to where `state` says: to set a scene. A handoff that is under way would
-    /// bring it back from where it was, so it is placed again until it stays.
+    /// Moves an entity, at rest, to `state`, to set a scene. A pending handoff would restore its old state, so it is
+    /// placed again until it stays.
     ///
     /// # Panics
     /// When no shard simulates it, or it does not stay.
     pub fn place(&mut self, id: EntityId, state: FlightState) {
         for _ in 0..8 {
             self.scene_until = self.step + SCENE_TICKS;
-            // In the midst of a handoff it is nobody's for a moment.
+            // During a handoff no shard simulates it for a moment.
             self.until("a shard simulates it", SCENE_TICKS, |cluster| {
                 let mut shards = cluster.shards.iter_mut().flatten();
                 shards.any(|app| sidereal_shard::bodies::set_state(app.world_mut(), id, state))
@@ -276,7 +275,7 @@ impl Cluster {
         panic!("{}: {id} does not stay where it is put", self.context());
     }
 
-    /// Hits an entity where it is simulated. Returns whether it is.
+    /// Hits an entity in its shard. Returns whether there is one.
     pub fn strike(&mut self, id: EntityId, damage: u16) -> bool {
         let Some((shard, _)) = self.truth(id) else { return false };
         let Some(app) = &mut self.shards[shard] else { return false };
@@ -291,17 +290,17 @@ impl Cluster {
         true
     }
 
-    /// Whether the ship's shard was asked to give it back.
+    /// Whether the server has withdrawn the ship from its shard.
     pub fn is_given_back(&self, ship: EntityId) -> bool {
         self.server.world().resource::<Players>().asked_for(ship).is_some()
     }
 
-    /// Who has the authority, as the mirror has it.
+    /// The authority in the mirror.
     pub fn holder(&self, id: EntityId) -> Option<Holder> {
         self.server.world().resource::<Mirror>().get(id).map(|entry| entry.holder)
     }
 
-    /// A height on which nothing is in a ship's way from `-reach` to `reach`, units.
+    /// A height without obstacles from `-reach` to `reach`, units.
     pub fn clear_lane(&self, reach: f64) -> f64 {
         let mirror = self.server.world().resource::<Mirror>();
         (1..90)
@@ -341,7 +340,7 @@ impl Cluster {
     /// One tick of everything, then every invariant.
     ///
     /// # Panics
-    /// When an invariant does not hold, with the seed and what is wrong.
+    /// When an invariant does not hold, with the seed and the fault.
     pub fn tick_once(&mut self) {
         if let Err(problem) = self.try_tick() {
             panic!("{}: {problem}", self.context());
@@ -351,7 +350,7 @@ impl Cluster {
     /// One tick of everything, then every invariant.
     ///
     /// # Errors
-    /// What does not hold.
+    /// The invariant that does not hold.
     pub fn try_tick(&mut self) -> Result<(), String> {
         self.begin_step();
         let tick_ms = TICK_DURATION.as_millis() as u64;
@@ -371,9 +370,8 @@ impl Cluster {
         self.end_step()
     }
 
-    /// One tick of everything like [`Cluster::tick_once`], but each player's frames are `frame_ms` long
-    /// whatever a tick is, and begin at moments of their own. `seen` is told of each frame with the player's
-    /// index.
+    /// One tick of everything like [`Cluster::tick_once`], but each player's frames are `frame_ms` long whatever a tick
+    /// is, and begin at different moments. `seen` is called after each frame with the player's index.
     ///
     /// # Panics
     /// When an invariant does not hold, or `frame_ms` is zero.
@@ -385,8 +383,8 @@ impl Cluster {
         self.tick_in_frames_of(due, seen);
     }
 
-    /// The same with frames of any lengths: `due` is asked in every millisecond for every player, and gives
-    /// the length of the frame, ms, that ends there.
+    /// The same with frames of any lengths: `due` is called in every millisecond for every player, and returns the
+    /// length of the frame, ms, that ends there.
     ///
     /// # Panics
     /// When an invariant does not hold.
@@ -426,7 +424,7 @@ impl Cluster {
         self.network.advance(TestClock::current_time_ms());
     }
 
-    /// Updates server and shards once. Their diaries are read in the order of causes.
+    /// Updates server and shards once. Their journals are read in the order of causes.
     fn update_mesh(&mut self) {
         self.server.update();
         self.checker.hear_server(&mut self.server);
@@ -461,14 +459,14 @@ impl Cluster {
         Ok(())
     }
 
-    /// So many ticks.
+    /// Steps `count` ticks.
     pub fn ticks(&mut self, count: u64) {
         for _ in 0..count {
             self.tick_once();
         }
     }
 
-    /// Ticks until `done` says so.
+    /// Ticks until `done` returns true.
     ///
     /// # Panics
     /// After `limit` ticks, with the state of everything.

@@ -1,8 +1,8 @@
-//! A world in which everybody changes shards all the time, and a pilot who fights at its borders.
+//! A world in which entities change shards all the time, and a pilot that fights at its borders.
 //!
-//! The four blocks round the centre meet at the origin; with four shards each has one of them. Rocks swing over the
-//! borders, some of them round the corner where all four meet: the harness turns them when they are far enough beyond,
-//! as if they had met something there. Everything else they do by themselves.
+//! The four blocks around the centre meet at the origin; with four shards each has one of them. Rocks oscillate over
+//! the borders, some of them around the corner where all four meet. The harness reverses them when they are far enough
+//! beyond a border, as if they had collided. Everything else happens by the simulation itself.
 
 use crate::{checker::scene::Scene, cluster::Cluster};
 use bevy::prelude::Mut;
@@ -21,7 +21,7 @@ use sidereal_shard::{
     handoff::Handoffs,
 };
 
-/// Distance between two rocks on a border, units: they seldom meet.
+/// Distance between two rocks on a border, units: collisions are rare.
 const SPACING: f64 = 36.0;
 
 /// How far from the centre the first rock is: ships start there.
@@ -31,17 +31,17 @@ const CLEAR: f64 = 120.0;
 const ROCK_RADIUS: f64 = 5.0;
 const ROCK_HULL: u16 = 120;
 
-/// How fast a rock swings, units/s. From one turning point to the other takes a little more than the second that an
-/// entity stays where it is after a handoff.
+/// Speed of a rock, units/s. From one turning point to the other it takes a little more than the second that an entity
+/// stays in its shard after a handoff.
 const SPEED: std::ops::Range<f64> = 140.0..170.0;
 
 /// How far beyond a border a rock turns, units.
 const TURN: std::ops::Range<f64> = 60.0..100.0;
 
-/// How a rock swings. Everything follows from its id, so that one that comes to be later swings as well.
+/// The oscillation of a rock. It follows from its id, so that a later rock oscillates as well.
 #[derive(Debug, Clone, Copy)]
 struct Swing {
-    /// Speed along x and y while it swings along that axis.
+    /// Speed along x and y if it oscillates along that axis.
     speed: [Option<f64>; 2],
     turn: f64,
 }
@@ -52,13 +52,13 @@ impl Swing {
         let mut random = Pcg64Mcg::seed_from_u64(high ^ low);
         let turn = random.random_range(TURN);
         let (x, y) = (random.random_range(SPEED), random.random_range(SPEED));
-        // Near the corner along both: it goes round through all four.
+        // Near the corner along both: it passes all four.
         let near = position.abs().max_element() < 2.0 * TURN.end;
         let along_x = position.x.abs() < position.y.abs();
         Self { speed: [(near || along_x).then_some(x), (near || !along_x).then_some(y)], turn }
     }
 
-    /// What velocity it has to have.
+    /// The velocity that it must have.
     fn wanted(&self, state: &FlightState) -> DVec2 {
         let mut wanted = DVec2::ZERO;
         for (axis, speed) in self.speed.into_iter().enumerate() {
@@ -77,7 +77,7 @@ impl Swing {
     }
 }
 
-/// `count` rocks on the borders of the four blocks round the centre, some of them round their corner, and a few
+/// `count` rocks on the borders of the four blocks around the centre, some of them around their corner, and a few
 /// drones that live on a border. The same for the same seed.
 pub fn records(count: usize, seed: u64) -> Vec<EntityRecord> {
     let mut random = Pcg64Mcg::seed_from_u64(seed);
@@ -113,7 +113,7 @@ pub fn records(count: usize, seed: u64) -> Vec<EntityRecord> {
     records
 }
 
-/// Turns every rock that is far enough beyond its border; one that is just leaving is its next owner's to turn.
+/// Reverses every rock that is far enough beyond its border. One that is leaving is reversed by its next owner.
 pub fn swing(cluster: &mut Cluster) {
     for app in cluster.shards.iter_mut().flatten() {
         let world = app.world_mut();
@@ -132,9 +132,9 @@ pub fn swing(cluster: &mut Cluster) {
     }
 }
 
-/// What a pilot does who flies back and forth over a border and shoots at everybody who flies: `phase` tells where
-/// the pilot is on the way. It goes by the truth, not by what the client knows: in which order naia tells a client of
-/// what is in sight differs from run to run.
+/// The controls of a pilot that flies back and forth over a border and shoots at every flying entity; `phase` is its
+/// progress. It uses the truth, not the client's view: the order in which naia announces the entities in view to a
+/// client differs from run to run.
 pub fn fight(scene: &Scene, ship: Option<EntityId>, session: &SessionState, phase: u64) -> PilotIntent {
     let own = ship.and_then(|ship| scene.holders(ship).last());
     let Some(own) = own else {
@@ -150,7 +150,7 @@ pub fn fight(scene: &Scene, ship: Option<EntityId>, session: &SessionState, phas
         .min_by(|one, other| one.distance(here).total_cmp(&other.distance(here)));
     let side = if phase.is_multiple_of(2) { 1.0 } else { -1.0 };
     let station = DVec2::new(side * 220.0, 150.0);
-    // Now and then on to the other side of the border, or nobody would cross it.
+    // Sometimes to the other side of the border, or nothing would cross it.
     let goal = enemy.filter(|_| !phase.is_multiple_of(3)).unwrap_or(station);
     let missing = (goal - here).normalize_or_zero() * 180.0 - own.state.velocity;
     let aims = enemy.filter(|there| wrap_angle((*there - here).to_angle() - own.state.angle).abs() < 0.15);

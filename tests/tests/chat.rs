@@ -1,4 +1,4 @@
-//! Talk over the mesh: who hears whom, how often one may speak, and what becomes of strange texts.
+//! Chat over the mesh: its receivers, its rate limit, and strange texts.
 
 #![allow(clippy::unwrap_used)]
 
@@ -23,13 +23,13 @@ fn say(cluster: &mut Cluster, player: usize, scope: Scope, text: &str) {
     cluster.players[player].app.world_mut().resource_mut::<ChatBook>().say(scope, text).unwrap();
 }
 
-/// Past the client's own care.
+/// Without the client's own checks.
 fn send(cluster: &mut Cluster, player: usize, say: Say) {
     let frame = encode_frame(&FromPlayer::Say(say)).unwrap();
     cluster.players[player].handle.send_stream(frame.into()).unwrap();
 }
 
-/// What a player has heard: who, and what.
+/// The texts that a player has received, with their speakers.
 fn heard(cluster: &Cluster, player: usize) -> Vec<(String, String)> {
     let book = cluster.players[player].app.world().resource::<ChatBook>();
     book.lines().iter().map(|line| (line.speaker.clone(), line.text.clone())).collect()
@@ -116,7 +116,7 @@ fn a_text_that_is_refused_is_told_to_its_speaker_alone_and_ends_no_session() {
     assert_eq!(heard(&cluster, bob), [("ada".to_owned(), "ab c".to_owned())]);
     assert_eq!(cluster.tally().said_refused, 3);
     assert_eq!(*cluster.session(ada), SessionState::InSpace);
-    // A frame that no honest client sends ends its session, and no other is concerned.
+    // A frame that no honest client sends ends its session, and affects no other.
     send(&mut cluster, ada, Say { scope, text: "x".repeat(MAX_REQUEST_BYTES) });
     cluster.until("the session ends", 60, |cluster| matches!(cluster.session(ada), SessionState::Lost(_)));
     assert_eq!((cluster.tally().said, cluster.tally().said_refused), (1, 3));

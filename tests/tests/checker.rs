@@ -1,5 +1,5 @@
-//! The checker sees what it is there for: each test plants one fault in a world that is well, and waits for the
-//! checker to name it.
+//! The checker finds what it must find: each test plants one fault in a correct world, and waits until the checker
+//! reports it.
 
 use bevy::{
     ecs::{query::With, system::RunSystemOnce},
@@ -34,7 +34,7 @@ use sidereal_tests::{
 
 const STRANGER: EntityId = EntityId(uuid::Uuid::from_u128(77));
 
-/// A world with a ship in it, in which all is well.
+/// A correct world with a ship in it.
 fn well() -> (Cluster, EntityId) {
     let rock = |number: u64| {
         let position = DVec2::new(100.0, 300.0 + 50.0 * number as f64);
@@ -51,7 +51,7 @@ fn well() -> (Cluster, EntityId) {
     (cluster, ship)
 }
 
-/// What the checker says, within its patience. The server's own audit is kept from being faster.
+/// The checker's report, within its patience. The server's own audit is delayed, so that it is not first.
 fn fault(cluster: &mut Cluster) -> String {
     for _ in 0..2 * PATIENCE_TICKS {
         cluster.server.insert_resource(Audit::default());
@@ -62,7 +62,7 @@ fn fault(cluster: &mut Cluster) -> String {
     panic!("the fault was not seen");
 }
 
-/// The shard that has `id`, and a look at its world.
+/// Calls `look` with the world of the shard that has `id`.
 fn at_shard<T>(cluster: &mut Cluster, id: EntityId, look: impl FnOnce(&mut World) -> T) -> T {
     let (shard, _) = cluster.truth(id).expect("simulated");
     look(cluster.shards[shard].as_mut().expect("it lives").world_mut())

@@ -1,5 +1,5 @@
-//! Players who come back: client processes and bots whose connection dies, whose server is started again, whose account
-//! is taken over, over real sockets.
+//! Reconnects: client processes and bots whose connection dies, whose server is restarted, or whose account is taken
+//! over, over real sockets.
 //!
 //! They need the programs built before (see `world::process`), without the feature `test-clock`.
 
@@ -20,7 +20,7 @@ fn client(server: &Server, user: &str, more: &[&str]) -> Process {
     Process::start("sidereal-client", &[&flags[..], &["--die-with-stdin"], more].concat())
 }
 
-/// The ship of the line that it printed last, when it has one.
+/// The ship in the last line that it printed, if it has one.
 fn ship(client: &Process, from_line: usize) -> Option<String> {
     let line = client.printed().get(from_line..)?.iter().rev().find(|line| line.contains("  ship "))?;
     Some(line.split("  ship ").nth(1)?.split_whitespace().next()?.to_owned())
@@ -38,7 +38,7 @@ fn report(path: &Path) -> serde_json::Value {
     serde_json::from_slice(&std::fs::read(path).expect("it was written")).expect("JSON")
 }
 
-/// A relay that listens at `listen`, and where that is.
+/// A relay that listens at `listen`, and its address.
 fn relay(folder: &Path, listen: &str, to: &str) -> (Process, String) {
     let ready = folder.join("relay.ready");
     let _ = std::fs::remove_file(&ready);
@@ -117,7 +117,7 @@ fn players_and_bots_come_back_after_the_server_was_started_again() {
         (bots.seen().iter().filter(|line| line.contains("back in space")).count() == 2).then_some(())
     });
     world.play_on(3, 5);
-    // Their return hides nothing: a session was dropped.
+    // The reconnects hide nothing: a session was dropped.
     let ended = bots.stop();
     assert_eq!(ended.code, Some(1), "{ended:#?}");
     assert!(ended.stderr.iter().any(|line| line.contains("2 sessions dropped")), "{ended:#?}");

@@ -1,8 +1,8 @@
-//! A panic in any thread ends its process, with the reason as the last line of the log; one that belongs to a single
-//! session or request ends that.
+//! A panic in any thread ends its process, with the reason as the last line of the log. A panic that belongs to a
+//! single session or request ends only that one.
 //!
-//! The programs have no places at which faults can be planted, so this test is the program: it starts itself, and the
-//! test `program` does there what `main` does.
+//! The programs contain no places for planted faults, so this test is the program: it starts itself, and the test
+//! `program` then does what `main` does.
 
 #[expect(dead_code, reason = "other tests need more of it")]
 #[path = "world/process.rs"]
@@ -29,15 +29,16 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// What the program is and its flags, with lines between them; not there in the test itself.
+/// The program's name and its flags, separated by line breaks; not set in the test itself.
 const FLAGS: &str = "TEST_PROGRAM_FLAGS";
 
-/// A program whose threads all panic at once, while another writes the log.
+/// A program in which several threads panic at once while another one writes the log.
 const CROWD: &str = "crowd";
 
 const SECRET: &str = "a secret that only the shards of this test know";
 
-/// What a started copy of this test is. On a thread of its own, which is called alike however tests are run.
+/// The program of a started copy of this test. It runs on a thread of its own, so that the thread's name does not
+/// depend on the test runner.
 #[test]
 fn program() {
     if let Ok(flags) = std::env::var(FLAGS) {
@@ -48,7 +49,7 @@ fn program() {
 
 fn run(flags: &str) {
     let flags: Vec<&str> = flags.split('\n').collect();
-    // naia's time stands still: what is tried here needs none.
+    // naia's time stands still: these tests need none.
     TestClock::init(1_000);
     match flags[0] {
         "sidereal-server" => {
@@ -100,7 +101,7 @@ struct Server {
     folder: TempDir,
 }
 
-/// Where it listens.
+/// Its addresses.
 struct Ready {
     shard_addr: SocketAddr,
     http_addr: SocketAddr,
@@ -143,13 +144,13 @@ fn text(path: &Path) -> String {
     path.to_str().expect("temporary folders have plain names").to_owned()
 }
 
-/// Connects as a shard does, as far as the transport goes.
+/// Connects like a shard, up to the transport.
 fn connect(network: &ClientNetwork, ready: &Ready) -> ClientHandle {
     let options = ConnectOptions::new(ready.shard_addr, PeerKind::Shard, ready.certificate_hash, PROTOCOL_VERSION);
     let (handle, socket) = network.connector(options);
     let credential = Credential { secret: SECRET.to_owned(), name: "test".to_owned() };
     let _halves = Box::new(socket.with_credential(credential.encode().into())).connect();
-    // Its halves may go: the handle keeps the session.
+    // The halves may be dropped: the handle keeps the session.
     handle
 }
 
@@ -165,7 +166,7 @@ fn wait_for(handle: &ClientHandle, what: &str, done: impl Fn(&LinkStatus) -> boo
     }
 }
 
-/// What it answers to a GET.
+/// Its answer to a GET.
 fn get(ready: &Ready, path: &str) -> (u16, String) {
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
     let mut answer = agent.get(format!("http://{}{path}", ready.http_addr)).call().expect("it answers");
@@ -178,7 +179,7 @@ fn terminate(process: &Process) {
     assert!(killed.success());
 }
 
-/// It has ended by a panic in a thread whose name ends so, and has said so at last.
+/// It has ended by a panic in a thread whose name ends with this, and its last line says so.
 #[track_caller]
 fn assert_crashed(process: Process, program: &str, thread: &str, fault: &str) {
     let ended = process.end();

@@ -1,4 +1,4 @@
-//! Single crossings of a border, and what may befall them at every step.
+//! Single crossings of a border, with a mishap at every step.
 
 use sidereal_client::{controls::PilotIntent, session::SessionState};
 use sidereal_protocol::{
@@ -19,7 +19,7 @@ use sidereal_tests::cluster::{Cluster, PERFECT, Setup};
 use sidereal_transport::memory::LinkConditions;
 use std::{collections::BTreeSet, time::Duration};
 
-/// Every message takes longer than a tick, so that each step of a handoff can be stepped to.
+/// Every message takes longer than a tick, so that each step of a handoff can be reached by stepping.
 const FAR: LinkConditions = LinkConditions { latency_ms: 40, ..PERFECT };
 
 const LOSSY: LinkConditions =
@@ -27,7 +27,7 @@ const LOSSY: LinkConditions =
 
 const AHEAD: Controls = Controls { thrust: 127, turn: 0, buttons: Controls::BOOST };
 
-/// Empty space round the centre.
+/// Empty space around the centre.
 fn empty(seed: u64, conditions: LinkConditions, shards: usize) -> Setup {
     let idle_timeout = Duration::from_secs(2);
     Setup { seed, conditions, shards, idle_timeout, home: Some(Vec::new()), ..Setup::default() }
@@ -37,7 +37,7 @@ fn heading(position: DVec2, toward: DVec2) -> FlightState {
     FlightState { position, angle: (toward - position).to_angle(), ..FlightState::default() }
 }
 
-/// Controls that fly from `state` towards `goal`: the engine pushes along what is missing of the wanted velocity.
+/// Controls that fly from `state` towards `goal`: the engine pushes along the difference to the wanted velocity.
 fn towards(state: &FlightState, goal: DVec2) -> Controls {
     let missing = (goal - state.position).normalize_or_zero() * 150.0 - state.velocity;
     let error = wrap_angle(missing.to_angle() - state.angle - 0.2 * state.angular_velocity);
@@ -49,12 +49,12 @@ fn towards(state: &FlightState, goal: DVec2) -> Controls {
 fn assert_inputs_exact(cluster: &mut Cluster, player: usize) {
     let inputs = cluster.settle(player);
     assert_eq!((inputs.lost, inputs.doubled), (0, 0), "{inputs:?}");
-    // What was given up in an outage may have been applied or not.
+    // Inputs that were given up in an outage may have been applied or not.
     assert_eq!(inputs.sent, inputs.acknowledged + inputs.given_up + inputs.void, "{inputs:?}");
     assert!((inputs.acknowledged..=inputs.sent).contains(&inputs.applied), "{inputs:?}");
 }
 
-/// A ship that is about to cross from one shard's ground to another's.
+/// A ship that is about to cross from one shard's sectors to another's.
 struct Crossing {
     cluster: Cluster,
     player: usize,
@@ -64,12 +64,12 @@ struct Crossing {
     target_id: ShardId,
 }
 
-/// What can be seen of a handoff from outside.
+/// The visible state of a handoff.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Sight {
-    /// The source has asked.
+    /// The source has sent its prepare.
     leaving: bool,
-    /// The server knows, and waits for an answer.
+    /// The server has received it, and waits for an answer.
     under_way: bool,
     /// The mirror names the target.
     moved: bool,
@@ -112,7 +112,7 @@ impl Crossing {
         }
     }
 
-    /// All that can be seen in the course of a handoff that nothing befalls, from the first step to the last.
+    /// All visible states of a handoff without mishaps, from the first step to the last.
     fn course() -> Vec<Sight> {
         let mut crossing = Self::new();
         let first = crossing.sight();
@@ -124,14 +124,14 @@ impl Crossing {
                 seen.push(sight);
             }
             if sight.target_owns && !sight.under_way {
-                // Before it began nothing can befall it.
+                // Before it began there can be no mishap.
                 return seen.split_off(1);
             }
         }
         panic!("no handoff: {seen:?}");
     }
 
-    /// A crossing that has come as far as `sight`.
+    /// A crossing that has reached `sight`.
     fn at(sight: Sight) -> Self {
         let mut crossing = Self::new();
         for _ in 0..200 {
@@ -143,7 +143,7 @@ impl Crossing {
         panic!("never seen: {sight:?}");
     }
 
-    /// What `deed` does at each step of the course is survived: the ship is there once, and obeys its pilot.
+    /// The ship survives `deed` at each step of a handoff: it is there once, and follows its player's inputs.
     fn survives(deed: impl Fn(&mut Self)) {
         let course = Self::course();
         assert!(course.len() >= 4, "{course:?}");
@@ -167,7 +167,7 @@ impl Crossing {
         assert_inputs_exact(cluster, self.player);
     }
 
-    /// What is left of the ship's hull, as the mirror has it.
+    /// The ship's hull points in the mirror.
     fn hull(&self) -> u16 {
         let mirror = self.cluster.server.world().resource::<Mirror>();
         mirror.get(self.ship).expect("it is in the world").record.hull
@@ -227,8 +227,8 @@ fn a_player_who_leaves_at_any_step_finds_the_ship_again() {
     }
 }
 
-/// The player comes in another session, and it is not let out of the fight for that: the ship is in the world in every
-/// tick, is hit meanwhile, and obeys the new hands, of whose inputs each is applied once.
+/// The player takes over with another session, which is no way out of a fight: the ship is in the world in every tick,
+/// is hit meanwhile, and follows the new session's inputs, each of which is applied once.
 fn taken_over_in_place(mut crossing: Crossing, sight: Sight) {
     let before = (crossing.cluster.tally().admitted, crossing.cluster.tally().stored);
     let hull = crossing.hull();
@@ -238,7 +238,7 @@ fn taken_over_in_place(mut crossing: Crossing, sight: Sight) {
     let mut struck = false;
     for tick in 0..200 {
         assert!(cluster.holder(ship).is_some(), "{sight:?}: lifted out of the world");
-        // Once, as soon as somebody simulates it: between two shards nobody does.
+        // Once, as soon as a shard simulates it: between two shards none does.
         struck = struck || tick >= 2 && cluster.strike(ship, 7);
         cluster.tick_once();
     }
@@ -299,7 +299,7 @@ fn who_comes_back_to_a_ship_whose_shard_has_died_finds_it_where_it_is() {
         cluster.steer(player, Controls::default());
         cluster.leave(player);
         if asked {
-            // The shard dies with the order to give it back.
+            // The shard dies before it can answer the withdrawal.
             cluster.ticks(150);
             cluster.until("it is to be given back", 20, |cluster| cluster.is_given_back(ship));
         } else {
@@ -354,7 +354,7 @@ fn two_that_swap_their_shards_in_the_same_tick_do_so() {
         let (_, at) = cluster.truth(id).expect("simulated");
         cluster.place(id, FlightState { velocity: DVec2::new(-side * 100.0, 0.0), ..at });
     }
-    // Both as far from the border, at the same tick.
+    // Both at the same distance from the border, at the same tick.
     for (id, side) in ids.into_iter().zip([1.0, -1.0]) {
         let state = FlightState {
             position: DVec2::new(side * 100.0, 200.0 + 100.0 * side),
@@ -419,7 +419,7 @@ fn a_ship_that_dances_on_a_border_for_ten_minutes_changes_shards_once_a_second_a
     for _ in 0..TICKS {
         if let Some(own) = &cluster.view(player).own {
             let state = own.state;
-            // As fast over and back as it can.
+            // As fast back and forth as possible.
             if state.position.x.abs() > 22.0 {
                 ahead = state.position.x < 0.0;
             }

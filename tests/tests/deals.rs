@@ -1,5 +1,5 @@
-//! Deals in the whole mesh: both sides of a trade or none, on one shard or two, whatever dies meanwhile; and what was
-//! told as done is there when the server comes back.
+//! Deals in the whole mesh: both sides of a trade or none, on one shard or two, whatever dies meanwhile; and a
+//! confirmed deal survives a restart of the server.
 
 use bevy::math::DVec2;
 use sidereal_client::deals::DealBook;
@@ -24,7 +24,7 @@ use uuid::Uuid;
 const LOSSY: LinkConditions =
     LinkConditions { latency_ms: 8, jitter_ms: 6, loss: 0.05, duplication: 0.02, reordering: 0.02 };
 
-/// Ticks in which a deal has long ended: a shard's word may take three seconds, and be asked for again.
+/// Ticks within which a deal has certainly ended: a shard's verdict may take three seconds, and be requested again.
 const LONG: u64 = 1_200;
 
 fn store(cluster: &Cluster) -> &Store {
@@ -35,7 +35,7 @@ fn ore(cluster: &Cluster, ship: EntityId) -> i64 {
     store(cluster).balance(Holder::entity(ship.0), Commodity::Ore).unwrap_or(0)
 }
 
-/// Puts ore into a hold, out of a rock that is then empty.
+/// Moves ore into a hold, out of a rock that is then empty.
 fn load(cluster: &Cluster, ship: EntityId, amount: i64) {
     store(cluster).move_goods(Move {
         from: Holder::entity(Uuid::new_v4()),
@@ -67,16 +67,16 @@ fn outcomes(cluster: &mut Cluster, player: usize) -> Vec<DealOutcome> {
     book.take_events().into_iter().filter_map(answered).collect()
 }
 
-/// Nothing of the ledger was made or lost, in memory as in the database.
+/// Amounts in the ledger are conserved, in memory and in the database.
 #[track_caller]
 fn is_sound(cluster: &Cluster) {
     store(cluster).flush();
     let report = tools::check(cluster.database()).expect("the database answers");
-    // The rocks that `load` empties are none that were ever stored; all else must be as it should.
+    // The rocks that `load` empties were never stored; everything else must be correct.
     assert!(report.is_clean(), "{report}");
 }
 
-/// Two pilots at rest on either side of a border of shards, in trading range, with 40 ore each.
+/// Two players at rest on either side of a border of shards, in trading range, with 40 ore each.
 fn across_the_border(conditions: LinkConditions) -> (Cluster, [EntityId; 2]) {
     let mut cluster = Cluster::of(Setup { seed: 11, conditions, shards: 2, ..Setup::default() });
     let ships = ["ada", "bob"].map(|name| {
@@ -127,7 +127,7 @@ fn a_trade_between_two_shards_has_both_sides() {
         assert_eq!(cluster.view(0).purse.map(|purse| purse.ore), Some(20), "both are told");
         assert_eq!(cluster.view(1).purse.map(|purse| purse.ore), Some(60));
         is_sound(&cluster);
-        // Asked for again, by whoever knows the key, it is only told again.
+        // A repeated request with the same key only repeats the answer.
         accept(&mut cluster, key);
         cluster.until("it is answered again", LONG, |cluster| !is_open(cluster, 1, key));
         assert_eq!(outcomes(&mut cluster, 1).last(), Some(&DealOutcome::Done));
@@ -148,8 +148,8 @@ fn a_trade_that_one_side_cannot_keep_has_no_side() {
     is_sound(&cluster);
 }
 
-/// A station on one side of the border, where the second pilot is docked with 40 ore in a hold of 60 and credits; the
-/// first one is on the other side, with 40 ore. What that one's shard says takes `far_ms` to the server.
+/// A station on one side of the border, where the second player is docked with 40 ore in a hold of 60 and credits; the
+/// first one is on the other side, with 40 ore. A verdict of the first one's shard takes `far_ms` to the server.
 fn at_the_station(far_ms: u32) -> (Cluster, [EntityId; 2]) {
     let station = EntityRecord {
         radius: STATION_RADIUS,
@@ -199,7 +199,7 @@ fn a_trade_and_another_hull_at_once_never_overfill_the_hold() {
             let key = offer(&mut cluster, ships[1], 20, 0);
             accept(&mut cluster, key);
             cluster.ticks(hull_after);
-            // It takes in what he has, but not what he is about to get.
+            // The hold has room for the present cargo, but not for the ore of the trade.
             let hull = ask(&mut cluster, 1, Bargain::BuyHull(HullKind::Gunship));
             cluster.until("both have ended", LONG, |cluster| !is_open(cluster, 1, key) && !is_open(cluster, 1, hull));
             cluster.ticks(10);
@@ -243,7 +243,7 @@ fn a_trade_is_done_once_when_the_server_dies_at_any_moment_of_it() {
     let mut ends = [0, 0];
     for moment in 0..6 {
         let (mut cluster, ships) = across_the_border(PERFECT);
-        // What is in the holds is in the database.
+        // The holds' content is in the database.
         store(&cluster).flush();
         let key = offer(&mut cluster, ships[1], 30, 10);
         accept(&mut cluster, key);
@@ -285,7 +285,7 @@ fn what_a_player_has_leaves_memory_with_the_player_and_comes_back_with_it() {
         assert_eq!(cluster.ship_of(ada), Some(ship));
         assert_eq!(ore(&cluster, ship), 10 * (round + 1), "read again with the ship");
     }
-    // Gone and back before the ship has left the world: nothing is read again, so nothing may be forgotten.
+    // Left and back before the ship has left the world: nothing is read again, so nothing may be removed.
     cluster.leave(ada);
     cluster.ticks(60);
     cluster.rejoin(ada);

@@ -1,4 +1,4 @@
-//! Peers that are let in and do not come through naia's handshake: they are forgotten everywhere, and in naia too.
+//! Admitted peers that do not complete naia's handshake: they are removed everywhere, including naia.
 
 use naia_bevy_server::{Server, UserKey};
 use sidereal_protocol::{messages::TAKEN_OVER, tick::TICK_HZ};
@@ -6,10 +6,10 @@ use sidereal_server::{traffic::admission::CONNECT_DEADLINE, traffic::link::Link}
 use sidereal_tests::cluster::{Cluster, PERFECT, PlayerSide};
 use sidereal_transport::LinkStatus;
 
-/// Until a session's end has been told to everybody: the transport gives up on a silent peer after ten seconds.
+/// Until all sides have detected a session's end: the transport's timeout for a silent peer is ten seconds.
 const PATIENCE_TICKS: u64 = (CONNECT_DEADLINE.as_secs() + 15) * TICK_HZ as u64;
 
-/// Users that naia keeps, those of them that have told their token, and how many are connected.
+/// Users that naia keeps, those that have sent their token, and the connected ones.
 #[derive(Debug)]
 struct Users {
     all: usize,
@@ -30,7 +30,7 @@ fn kept(cluster: &mut Cluster) -> (usize, u64, usize) {
     (admissions, cluster.server_handle().stats().sessions, users(cluster).all)
 }
 
-/// A player whose client has told naia its token and does nothing more. Its session lives as long as it.
+/// A player whose client has sent naia its token and does nothing more. Its session lives as long as this.
 fn stalled(cluster: &mut Cluster, name: &str) -> PlayerSide {
     let before = users(cluster).identified;
     let index = cluster.join(name);
@@ -53,7 +53,7 @@ fn who_is_let_in_and_never_connects_is_forgotten_everywhere() {
     assert_eq!(before, (0, 1, 1), "the shard");
     let mut waiting = Vec::new();
     for number in 0..20 {
-        // Some go on waiting, some die without a word, some say goodbye.
+        // Some wait on, some die silently, some say goodbye.
         let peer = stalled(&mut cluster, &format!("quiet-{number}"));
         match number % 3 {
             0 => waiting.push(peer),
@@ -74,7 +74,7 @@ fn who_is_let_in_and_never_connects_is_forgotten_everywhere() {
     );
     assert_eq!(told.count(), 7);
     assert!(cluster.tally().admissions_overdue >= 7);
-    // It goes on as usual.
+    // The server continues as usual.
     cluster.join_and_fly("ann");
     assert_eq!(kept(&mut cluster), (0, 2, 2));
 }
@@ -90,7 +90,7 @@ fn an_account_has_one_session_that_is_not_connected() {
     cluster.until_flying(ann);
     assert_eq!(cluster.tally().admissions_displaced, 1);
     assert_eq!(kept(&mut cluster), (0, 2, 2));
-    // Another account's is nobody else's business.
+    // Another account's admission is not affected.
     let _bob = stalled(&mut cluster, "bob");
     let _cid = stalled(&mut cluster, "cid");
     assert_eq!(cluster.server.world().resource::<Link>().admissions.len(), 2);

@@ -1,5 +1,5 @@
-//! Fair play over real links: what a pilot says that it saw is believed as far as the measured link explains it, and
-//! nobody is told what the world is made from.
+//! Fair play over real links: the view lag that a player's inputs claim is accepted as far as the measured link
+//! explains it, and the world's seed is not sent.
 
 use bevy::prelude::World;
 use sidereal_protocol::{
@@ -21,13 +21,13 @@ use sidereal_transport::memory::LinkConditions;
 /// A second, ticks.
 const SECOND: u64 = 30;
 
-/// How long each link is looked at, ticks.
+/// How long each link is observed, ticks.
 const LOOK_TICKS: u64 = 20 * SECOND;
 
 /// A client's frame, ms.
 const FRAME_MS: u64 = 16;
 
-/// One way, in a building, in a country, on a continent, across an ocean.
+/// One-way links: in a building, in a country, on a continent, across an ocean.
 const LINKS: [LinkConditions; 5] = [
     PERFECT,
     LinkConditions { latency_ms: 3, jitter_ms: 2, ..PERFECT },
@@ -36,14 +36,14 @@ const LINKS: [LinkConditions; 5] = [
     LinkConditions { latency_ms: 75, jitter_ms: 12, loss: 0.01, ..PERFECT },
 ];
 
-/// What one beam's pilot says and is allowed, ticks before the tick in which it is judged.
+/// The claimed and the allowed view lag of one beam, ticks before the tick in which it is judged.
 #[derive(Debug, Clone, Copy)]
 struct Claim {
     late: f64,
     allowed: f64,
 }
 
-/// The beam that `ship` wants in the tick that was simulated last.
+/// The claim of the beam that `ship` requested in the last simulated tick.
 fn claim(world: &mut World, ship: EntityId) -> Option<Claim> {
     let now = world.resource::<SimClock>().tick.0 as f64;
     let mut bodies = world.query::<(&Body, &Owned, &View)>();
@@ -60,7 +60,7 @@ fn allowed(cluster: &mut Cluster, ship: EntityId) -> Option<(usize, f64)> {
     Some((shard, allowed_rewind(&owned.hands.as_ref()?.pilot)))
 }
 
-/// A pilot alone in empty space, over `conditions`.
+/// A player alone in empty space, over `conditions`.
 fn pilot(conditions: LinkConditions) -> (Cluster, usize, EntityId) {
     let mut cluster = Cluster::of(Setup { seed: 31, shards: 2, home: Some(Vec::new()), ..Setup::default() });
     let player = cluster.join_with("ada", conditions);
@@ -84,7 +84,7 @@ fn an_honest_pilot_is_believed_over_every_link() {
         assert!(claims.len() as u64 > LOOK_TICKS / 2, "{}", claims.len());
         let mut late: Vec<f64> = claims.iter().map(|claim| claim.late).collect();
         late.sort_by(f64::total_cmp);
-        // The bound of all is no matter of this one's link.
+        // The global limit does not depend on this link.
         let cut = claims.iter().filter(|claim| claim.late.min(MAX_REWIND_TICKS) > claim.allowed).count();
         println!(
             "{} ± {} ms: late by {:.2} to {:.2} ticks, median {:.2}, allowed {:?}; {cut} of {} are cut",
@@ -111,7 +111,7 @@ fn what_the_link_allows_goes_with_the_ship_over_a_border() {
     let mut crossed = false;
     for _ in 0..10 * SECOND {
         cluster.tick_once();
-        // In every tick, also in the first of its new shard.
+        // In every tick, including the first in its new shard.
         let Some((shard, now)) = allowed(&mut cluster, ship) else { continue };
         assert!((now - before).abs() <= 0.5, "{now} at shard {shard}, {before} before");
         crossed |= shard != source;

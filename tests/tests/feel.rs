@@ -1,9 +1,9 @@
-//! How the game feels over the links that players have: what is drawn is held against what the shard
-//! simulates, in units, ticks and frames.
+//! How the game feels over players' links: the drawn states are compared with the shard's states, in units, ticks and
+//! frames.
 //!
-//! A few pilots fly figures in one shard's space, apart from each other or through each other. In every frame
-//! of every pilot the drawn own ship, and the others as drawn, are noted with the moment for which they are
-//! drawn; the shard's states are kept, and afterwards the two are compared.
+//! A few pilots fly figures in one shard's space, apart from each other or through each other. In every frame of every
+//! pilot the drawn own ship, and the drawn others, are recorded with the moment for which they are drawn. The shard's
+//! states are recorded too, and then the two are compared.
 
 use sidereal_client::{
     FrameDelta,
@@ -25,10 +25,10 @@ use sidereal_tests::{
 use sidereal_transport::memory::LinkConditions;
 use std::collections::BTreeMap;
 
-/// Pilots of a world.
+/// Pilots in a world.
 const PILOTS: usize = 3;
 
-/// Ticks before anything is measured: clocks and delays have settled.
+/// Ticks before the measurement: clocks and delays have settled.
 const WARM_UP_TICKS: u64 = 150;
 
 /// Ticks that a test measures: 20 s.
@@ -37,7 +37,7 @@ const MEASURED_TICKS: u64 = 600;
 /// The same for the figures: two minutes.
 const FIGURE_TICKS: u64 = 3_600;
 
-/// How often and for how long nothing arrives, where that is tried.
+/// How often and for how long no packets arrive, where that is tested.
 const GAP_EVERY_TICKS: u64 = 37;
 const GAP_TICKS: u64 = 9;
 
@@ -47,24 +47,23 @@ const FRAME_MS: u64 = 16;
 /// Lengths of uneven frames, ms, in turns: a machine that stutters.
 const UNEVEN_MS: [u64; 7] = [16, 17, 33, 8, 50, 16, 25];
 
-/// Where something is drawn off its way by more than this in a frame, units, it has jumped: three pixels at the
-/// scale with which a client starts. Playback that is a tenth faster, and the turn of a ship within the longest
-/// frame, stay below it.
+/// A ship that is drawn off its path by more than this in a frame, units, has jumped: three pixels at the client's
+/// initial scale. Playback that is a tenth faster, and the turn of a ship within the longest frame, stay below it.
 const JUMP_UNITS: f64 = 1.8;
 
-/// The drawn own ship from where its shard has it, 99 of 100 frames, units: a few pixels.
+/// Distance of the drawn own ship from the shard's state, 99 of 100 frames, units: a few pixels.
 const MOST_OWN_UNITS: f64 = 1.5;
 
-/// The same of ships that collide.
+/// The same for ships that collide.
 const MOST_COLLIDING_UNITS: f64 = 12.0;
 
-/// Corrections of one pilot in a minute who meets nobody.
+/// Corrections per minute of a pilot without collisions.
 const MOST_CORRECTIONS: f64 = 4.0;
 
-/// Drawn others from where they were at the moment that is drawn, 99 of 100 frames, units.
+/// Distance of drawn others from their true state at the drawn moment, 99 of 100 frames, units.
 const MOST_OTHERS_UNITS: f64 = 0.2;
 
-/// How fast pilots fly, units/s.
+/// The speed of the pilots, units/s.
 const SPEED: f64 = 120.0;
 
 const fn link(round_trip_ms: u32, jitter_ms: u32, loss: f64) -> LinkConditions {
@@ -74,11 +73,11 @@ const fn link(round_trip_ms: u32, jitter_ms: u32, loss: f64) -> LinkConditions {
 /// Players' links: round trip, jitter and 2 % loss.
 const LINKS: [LinkConditions; 4] = [link(20, 4, 0.02), link(60, 10, 0.02), link(150, 20, 0.02), link(300, 40, 0.02)];
 
-/// How a world is flown.
+/// The conditions of a world.
 #[derive(Clone, Copy)]
 struct Flown {
     link: LinkConditions,
-    /// All figures have one middle: the ships meet, and collide.
+    /// All figures have the same centre: the ships meet, and collide.
     together: bool,
     uneven_frames: bool,
     ticks: u64,
@@ -90,7 +89,7 @@ impl Flown {
     }
 }
 
-/// One pilot: flies to and fro through a figure about its home.
+/// One pilot: flies to and fro through a figure around its home.
 struct Pilot {
     player: usize,
     id: EntityId,
@@ -126,7 +125,7 @@ impl Truth {
         }
     }
 
-    /// Where the ship was at a moment between ticks.
+    /// The ship's state at a moment between ticks.
     fn at(&self, id: EntityId, moment: f64) -> Option<DVec2> {
         let tick = moment.floor() as u64;
         let (before, after) = (self.0.get(&(id, tick))?, self.0.get(&(id, tick + 1))?);
@@ -134,12 +133,12 @@ impl Truth {
     }
 }
 
-/// What came of a world.
+/// The results of a world.
 #[derive(Default)]
 struct Feel {
-    /// Drawn own ship from the shard's at its moment, units.
+    /// Distances of the drawn own ship from the shard's at its moment, units.
     own: Vec<f64>,
-    /// Drawn others from the shard's at theirs, units.
+    /// Distances of drawn others from the shard's at theirs, units.
     others: Vec<f64>,
     /// See [`LastDrawn::leap`], for every frame.
     own_leaps: Vec<f64>,
@@ -147,7 +146,7 @@ struct Feel {
     corrections: u64,
     /// Minutes of all pilots.
     minutes: f64,
-    /// Delay of others at the end, ticks, the most of the pilots.
+    /// Delay of others at the end, ticks, the largest of all pilots.
     delay_ticks: f64,
 }
 
@@ -157,18 +156,18 @@ impl Feel {
     }
 }
 
-/// How many of `leaps` are seen as such.
+/// How many of `leaps` are visible.
 fn jumps(leaps: &[f64]) -> u64 {
     leaps.iter().filter(|leap| **leap > JUMP_UNITS).count() as u64
 }
 
-/// What every pilot's last frame showed.
+/// The last frame of every pilot.
 #[derive(Default)]
 struct LastDrawn(BTreeMap<(usize, EntityId), FlightState>);
 
 impl LastDrawn {
-    /// How far off its way a ship is drawn a frame later, units: by its speed then or now, since a blow changes that
-    /// at once. `None` for what was not drawn before.
+    /// How far off its path a ship is drawn a frame later, units: by its old or new speed, because an impulse changes
+    /// that at once. `None` if it was not drawn before.
     fn leap(&mut self, cluster: &Cluster, player: usize, id: EntityId, now: FlightState) -> Option<f64> {
         let before = self.0.insert((player, id), now)?;
         let way_s = flight_s(frame_s(cluster, player));
@@ -183,7 +182,7 @@ fn percentile(values: &[f64], share: f64) -> f64 {
     sorted[((sorted.len() - 1) as f64 * share) as usize]
 }
 
-/// A world with its pilots in the air.
+/// A world with its pilots in flight.
 fn world(seed: u64, link: LinkConditions, together: bool) -> (Cluster, Vec<Pilot>) {
     let mut cluster = Cluster::new(seed, PERFECT, 1);
     cluster.ticks(60);
@@ -201,7 +200,7 @@ fn world(seed: u64, link: LinkConditions, together: bool) -> (Cluster, Vec<Pilot
     (cluster, pilots)
 }
 
-/// Which frames end in a millisecond: those of one length, or uneven ones.
+/// The frames that end in a millisecond: of one length, or uneven ones.
 fn frames(uneven: bool) -> impl FnMut(u64, usize) -> Option<u64> {
     let mut next: BTreeMap<usize, (u64, usize)> = BTreeMap::new();
     move |now_ms, player| {
@@ -215,7 +214,7 @@ fn frames(uneven: bool) -> impl FnMut(u64, usize) -> Option<u64> {
     }
 }
 
-/// Everything that a pilot's frame shows of the pilots' ships: whose, whether the own one, for which moment, and how.
+/// All drawn pilots' ships in a pilot's frame: the ship, whether it is the own one, the moment, and the state.
 fn drawn(cluster: &Cluster, player: usize, pilots: &[Pilot]) -> Vec<(EntityId, bool, f64, FlightState)> {
     let view = cluster.view(player);
     let own = view.own.iter().map(|own| (own.id, true, view.own_tick, own.state));
@@ -227,12 +226,12 @@ fn frame_s(cluster: &Cluster, player: usize) -> f64 {
     cluster.players[player].app.world().resource::<FrameDelta>().0
 }
 
-/// Seconds of flight in seconds by the clock: a tick lasts a whole number of milliseconds.
+/// Simulated seconds in seconds of the clock: a tick lasts a whole number of milliseconds.
 fn flight_s(seconds: f64) -> f64 {
     seconds / TICK_DURATION.as_secs_f64() * TICK_SECONDS
 }
 
-/// Each tick the hands of all pilots.
+/// Sets the controls of all pilots for a tick.
 fn steer(cluster: &mut Cluster, pilots: &mut [Pilot]) {
     for pilot in pilots {
         if let Some(own) = &cluster.view(pilot.player).own {
@@ -286,8 +285,8 @@ fn fly(seed: u64, flown: Flown) -> Feel {
     feel
 }
 
-/// Frames from a key to the first frame that shows what it does, for many presses of one pilot. `shows` compares the
-/// view with the one before the key.
+/// Frames from a key to the first frame that shows its effect, for many presses of one pilot. `shows` compares the view
+/// with the one before the key.
 fn reactions(
     link: LinkConditions,
     uneven: bool,
@@ -309,7 +308,7 @@ fn reactions(
             number += 1;
             if let Some((at, before)) = &pressing {
                 if shows(before, cluster.view(player)) {
-                    // The first frame that could have read the key is number nought.
+                    // The first frame that could have read the key has the number 0.
                     counted.push(number - at - 1);
                     pressing = None;
                     cluster.steer(player, Controls::default());
@@ -326,7 +325,7 @@ fn reactions(
     counted
 }
 
-/// Nothing moves that an answer could be mistaken for.
+/// Nothing moves that could be mistaken for an effect.
 fn rests(view: &WorldView) -> bool {
     view.shots.is_empty() && view.own.as_ref().is_some_and(|own| own.state.angular_velocity.abs() < 1e-4)
 }
@@ -426,7 +425,7 @@ fn what_was_drawn_on_through_a_gap_is_made_up_for_without_a_jump() {
     for tick in 0..WARM_UP_TICKS + 10 * GAP_EVERY_TICKS {
         for player in &cluster.players {
             if tick % GAP_EVERY_TICKS < GAP_TICKS {
-                // Nothing arrives.
+                // No packets arrive.
                 cluster.network.cut(&player.handle);
             } else {
                 cluster.network.restore(&player.handle);

@@ -1,11 +1,12 @@
-//! The handoff under every fault: the machines of server and shards without I/O.
+//! The handoff under every fault: the state machines of server and shards without I/O.
 //!
-//! Every failure prints its seed; `SIDEREAL_SEED=<seed> cargo test -p sidereal-tests --features test-clock --test
-//! handoff wild` runs that one alone. `SIDEREAL_SEEDS=<n>` changes how many are tried.
+//! Every failure prints its seed;
+//! `SIDEREAL_SEED=<seed> cargo test -p sidereal-tests --features test-clock --test handoff wild` runs that one alone.
+//! `SIDEREAL_SEEDS=<n>` sets the number of seeds.
 
 use sidereal_tests::model::{Fate, Faults, Mishap, Model, Plan};
 
-/// Seeds that are tried unless told otherwise.
+/// The default number of seeds.
 const SEEDS: u64 = 10_000;
 
 fn from_environment(name: &str) -> Option<u64> {
@@ -39,7 +40,7 @@ fn wild_worlds_keep_one_authority_for_every_entity() {
     assert!(seeds().count() == 1 || handoffs > seeds().count() as u64);
 }
 
-/// One entity crosses once. Each of the first messages has each fate, and each mishap comes at each message.
+/// One entity crosses once. Each of the first messages gets each fate, and each mishap happens at each message.
 #[test]
 fn one_crossing_ends_with_one_authority_whatever_happens_to_each_message() {
     const MESSAGES: u32 = 5;
@@ -57,7 +58,7 @@ fn one_crossing_ends_with_one_authority_whatever_happens_to_each_message() {
     let mut courses = 0;
     for ask_always in [false, true] {
         for course in 0..FATES.len().pow(MESSAGES) {
-            // Without anything else every course; with a mishap those that differ in the first messages.
+            // Without mishaps every course; with a mishap those that differ in the first messages.
             let mishaps = if course < FATES.len().pow(3) { &when[..] } else { &when[..1] };
             for mishap in mishaps {
                 let fates: Vec<Fate> =
@@ -74,7 +75,7 @@ fn one_crossing_ends_with_one_authority_whatever_happens_to_each_message() {
     println!("{courses} courses");
 }
 
-/// Two entities change places; many go round a corner of four shards; one goes to and fro for ten minutes.
+/// Two entities swap places; many go around a corner of four shards; one goes to and fro for ten minutes.
 #[test]
 fn swaps_corners_and_oscillations_lose_nothing() {
     let hostile = Faults { loss: 0.1, duplication: 0.05, late: 0.1 };
@@ -95,7 +96,7 @@ fn swaps_corners_and_oscillations_lose_nothing() {
     assert!((300..=600).contains(&model.handoffs), "{} in 600 seconds", model.handoffs);
 }
 
-/// Without deaths and on a stream that keeps its order, every hit is felt exactly once.
+/// Without deaths and on a stream that keeps its order, every hit is applied exactly once.
 #[test]
 fn every_hit_is_felt_once_across_handoffs() {
     for seed in 0..300 {
@@ -107,7 +108,7 @@ fn every_hit_is_felt_once_across_handoffs() {
     }
 }
 
-/// How many of some worlds are found to be wrong when a fault is planted.
+/// In how many of some worlds the planted fault is found.
 fn found(plant: impl Fn(&mut Model)) -> usize {
     let hostile = Faults { loss: 0.15, duplication: 0.2, late: 0.3 };
     (0..40)

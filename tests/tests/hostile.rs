@@ -1,5 +1,5 @@
-//! Players who do not play by the rules, beside others who do: whatever they send, withhold, repeat or leave unread, the
-//! honest ones notice nothing, every invariant holds, and nothing of them is left when they are gone.
+//! Players that break the rules, beside others that follow them: whatever they send, withhold, repeat or leave unread,
+//! the honest ones are not affected, every invariant holds, and nothing of the hostile ones is left when they are gone.
 #![allow(clippy::unwrap_used)]
 
 use naia_bevy_server::Server;
@@ -15,26 +15,26 @@ use sidereal_protocol::{
 use sidereal_tests::cluster::{Cluster, PERFECT};
 use uuid::Uuid;
 
-/// What a hostile player does.
+/// The behaviour of a hostile player.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Habit {
     /// Changes bits, cuts, joins, invents.
     Mutate,
-    /// Sends again what was sent before.
+    /// Repeats earlier packets.
     Replay,
-    /// Acknowledges what it likes.
+    /// Sends arbitrary acknowledgements.
     Withhold,
     /// Sends everything fifty times.
     Flood,
     /// Is silent for seconds.
     Stall,
-    /// Reads nothing any more.
+    /// Stops reading.
     Deaf,
     /// Frames of any bytes.
     Frames,
-    /// Requests and talk without end, well formed.
+    /// Requests and chat texts without end, well formed.
     Ask,
-    /// Comes and goes.
+    /// Connects and disconnects.
     Flicker,
 }
 
@@ -50,7 +50,7 @@ const HABITS: [Habit; 9] = [
     Habit::Flicker,
 ];
 
-/// What becomes of a hostile player's datagrams.
+/// What each datagram of a hostile player is replaced by.
 fn tamper(habit: Habit, seed: u64) -> impl FnMut(&[u8]) -> Vec<Vec<u8>> + Send + 'static {
     let mut random = StdRng::seed_from_u64(seed);
     let mut history: Vec<Vec<u8>> = Vec::new();
@@ -67,7 +67,7 @@ fn tamper(habit: Habit, seed: u64) -> impl FnMut(&[u8]) -> Vec<Vec<u8>> + Send +
                     sent.push(history[random.random_range(0..history.len())].clone());
                 }
             }
-            // The acknowledgements stand in the first bytes of naia's packets.
+            // The acknowledgements are in the first bytes of naia's packets.
             Habit::Withhold if sent[0].len() > 9 && sent[0][0] == 0 => {
                 let from = random.random_range(3..6);
                 sent[0][from..10].fill(random.random());
@@ -111,11 +111,11 @@ fn mutate(random: &mut StdRng, history: &[Vec<u8>]) -> Vec<u8> {
     bytes
 }
 
-/// What a hostile player does beside its datagrams, in each tick.
+/// What a hostile player does besides its datagrams, in each tick.
 fn misbehave(cluster: &mut Cluster, guest: usize, habit: Habit, random: &mut StdRng) {
     let handle = cluster.guests[guest].handle.clone();
     let send = |bytes: Vec<u8>| {
-        // A session that has ended takes nothing.
+        // A session that has ended accepts nothing.
         let _ = handle.send_stream(bytes.into());
     };
     match habit {
@@ -138,7 +138,7 @@ fn misbehave(cluster: &mut Cluster, guest: usize, habit: Habit, random: &mut Std
                 send(encode_frame(asked).unwrap());
             }
         }
-        // It takes nothing any more: what is sent to it waits.
+        // It stops reading: what is sent to it waits.
         Habit::Deaf if random.random_bool(0.01) => cluster.guests[guest].app = None,
         Habit::Flicker if random.random_bool(0.05) => {
             handle.close("I am off");
@@ -170,7 +170,7 @@ fn hostile_players_are_nobodys_trouble() {
     }
     let mut sessions = 0;
     let mut invite = |cluster: &mut Cluster, habit: Habit| {
-        // An account each, so that they come back into their own ships.
+        // An account each, so that they return to their own ships.
         let guest = cluster.invite(&format!("{habit:?}"));
         sessions += 1;
         (guest, seed * 1_000 + sessions)
@@ -186,7 +186,7 @@ fn hostile_players_are_nobodys_trouble() {
         for (habit, guest, untouched) in &mut guests {
             let in_space =
                 cluster.guests[*guest].app.as_ref().map(|app| app.world().resource::<SessionState>().clone());
-            // Honest until they fly, so that there is something to spoil.
+            // Honest until they fly, so that there is state to damage.
             if in_space == Some(SessionState::InSpace)
                 && let Some(seed) = untouched.take()
             {
@@ -195,7 +195,7 @@ fn hostile_players_are_nobodys_trouble() {
             if untouched.is_none() {
                 misbehave(&mut cluster, *guest, *habit, &mut random);
             }
-            // Put out, or gone: it comes again a moment later.
+            // Disconnected, or gone: it reconnects a moment later.
             let is_over = cluster.guests[*guest].handle.is_finished() || in_space.is_some_and(|state| state.is_over());
             if is_over && random.random_bool(0.05) {
                 cluster.guests[*guest].app = None;
@@ -205,7 +205,7 @@ fn hostile_players_are_nobodys_trouble() {
         }
         cluster.tick_once();
     }
-    // The honest ones play as if nobody else were there.
+    // The honest ones play as if they were alone.
     for player in honest {
         assert_eq!(*cluster.session(player), SessionState::InSpace);
         let counts = cluster.settle(player);

@@ -1,6 +1,6 @@
-//! What a flood over HTTP costs the others: silent connections, slow ones, and wrong passwords, from eight addresses of
-//! this machine, beside bots that play. Figures for a reader, made by hand; what must hold whatever the machine does is
-//! asserted.
+//! The effect of a flood over HTTP on others: silent connections, slow ones, and wrong passwords, from eight addresses
+//! of this machine, beside bots that play. The figures are for a reader, on request; requirements that do not depend on
+//! the machine are asserted.
 //!
 //! It needs the programs built before (see `world::process`), without the feature `test-clock`.
 //!
@@ -8,7 +8,7 @@
 //! SIDEREAL_LOAD_SECONDS=60 SIDEREAL_BOTS=16 cargo test -p sidereal-tests --test http_load -- --ignored --nocapture
 //! ```
 
-// Elsewhere the loopback network has one address only.
+// On other systems the loopback network has only one address.
 #![cfg(target_os = "linux")]
 
 #[allow(dead_code, unused_imports, reason = "the other tests of processes use the rest")]
@@ -29,21 +29,21 @@ use std::{
 use tempfile::TempDir;
 use world::{World, text};
 
-/// The last numbers of the addresses that the flood comes from.
+/// The last numbers of the flood's addresses.
 const FROM: std::ops::RangeInclusive<u8> = 2..=9;
 
-/// Silent connections that are held, and as many slow ones: half of these send a head bit by bit, half do not read.
+/// Silent connections, and as many slow ones: half of these send a request head byte by byte, half do not read.
 const SILENT: usize = 300;
 const SLOW: usize = 300;
 
 /// Wrong passwords a second of all addresses together.
 const LOGINS_PER_SECOND: usize = 64;
 
-/// How often a player logs in, and how often somebody looks whether the server lives.
+/// How often a player logs in, and how often the server's liveness is checked.
 const LOGIN_EVERY: Duration = Duration::from_millis(2_100);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// The window of the figures that the server gives of its ticks.
+/// The window of the server's tick figures.
 const TICKS_WINDOW: Duration = Duration::from_secs(10);
 
 const GOOD: &str = r#"{"user":"good-pilot","password":"correct horse battery"}"#;
@@ -52,7 +52,7 @@ fn setting(name: &str, usual: u64) -> u64 {
     std::env::var(name).map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
 }
 
-/// A connection from 127.0.0.`number` whose system holds little of what is not read.
+/// A connection from 127.0.0.`number` with a small receive buffer.
 fn connect(to: SocketAddr, number: u8) -> std::io::Result<TcpStream> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     socket.set_recv_buffer_size(16 * 1024)?;
@@ -65,7 +65,7 @@ fn post(path: &str, body: &str) -> String {
     format!("POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len())
 }
 
-/// Asks from 127.0.0.1 by a connection of its own: the status (0 without an answer), and how long that took, ms.
+/// Sends a request from 127.0.0.1 over a connection of its own: the status (0 without an answer), and its time, ms.
 fn ask(to: SocketAddr, request: &str) -> (u16, f64) {
     let begun = Instant::now();
     let answer = connect(to, 1).and_then(|mut stream| {
@@ -83,7 +83,7 @@ fn status(answer: &[u8]) -> u16 {
     digits.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok()).unwrap_or(0)
 }
 
-/// The flood, as long as it is held.
+/// The flood, as long as this lives.
 struct Flood {
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<BTreeMap<u16, u64>>>,
@@ -103,7 +103,7 @@ impl Flood {
         Self { stop, threads }
     }
 
-    /// How its log ins were answered, by status.
+    /// The answers to its logins, by status.
     fn end(self) -> BTreeMap<u16, u64> {
         self.stop.store(true, Ordering::Relaxed);
         let mut all = BTreeMap::new();
@@ -116,7 +116,7 @@ impl Flood {
     }
 }
 
-/// Holds this address's part of the connections, and opens another one for each that is closed.
+/// Keeps this address's share of the connections open, and replaces each one that is closed.
 fn hold_places(to: SocketAddr, number: u8, of: usize, stop: &AtomicBool) -> BTreeMap<u16, u64> {
     let mut held: Vec<Option<TcpStream>> = Vec::new();
     held.resize_with((SILENT + SLOW) / of, || None);
@@ -144,7 +144,7 @@ fn hold_places(to: SocketAddr, number: u8, of: usize, stop: &AtomicBool) -> BTre
     BTreeMap::new()
 }
 
-/// Looks without taking anything: who does not read goes on not to.
+/// Checks without reading: a connection that does not read must not start to.
 fn is_closed(stream: &TcpStream) -> bool {
     match stream.peek(&mut [0]) {
         Ok(0) => true,
@@ -153,7 +153,7 @@ fn is_closed(stream: &TcpStream) -> bool {
     }
 }
 
-/// Wrong passwords at this address's part of the rate, whatever the answers: every other one for the good pilot.
+/// Wrong passwords at this address's share of the rate, whatever the answers: every other one for the good player.
 fn guess(to: SocketAddr, number: u8, of: usize, stop: &AtomicBool) -> BTreeMap<u16, u64> {
     let mut statuses = BTreeMap::new();
     let mut waiting = VecDeque::new();
@@ -175,7 +175,7 @@ fn guess(to: SocketAddr, number: u8, of: usize, stop: &AtomicBool) -> BTreeMap<u
             Ok(stream) => waiting.push_back(stream),
             Err(_) => *statuses.entry(0).or_default() += 1,
         }
-        // At most some seconds' worth, so that an answer that never comes holds nothing.
+        // At most some seconds' worth, so that a missing answer blocks nothing.
         while let Some(stream) = waiting.front_mut() {
             let mut answer = [0; 12];
             match stream.read(&mut answer) {
@@ -188,7 +188,7 @@ fn guess(to: SocketAddr, number: u8, of: usize, stop: &AtomicBool) -> BTreeMap<u
     statuses
 }
 
-/// What was measured over a while.
+/// The measurements of a period.
 #[derive(Default)]
 struct Figures {
     logins_ms: Vec<f64>,
@@ -226,7 +226,7 @@ impl Figures {
         let looking = [looks(http), looks(operations)];
         let mut figures = Self::default();
         let begun = Instant::now();
-        // What the server tells of its ticks is of the last window.
+        // The server's tick figures are those of the last window.
         let mut next_window = begun + TICKS_WINDOW;
         while begun.elapsed() < time {
             let (status, ms) = ask(http, &post("/api/login", GOOD));
@@ -274,7 +274,7 @@ fn a_flood_over_http_costs_the_others_little() {
     std::fs::create_dir(&web).expect("a folder");
     std::fs::write(web.join("index.html"), "<!doctype html>").expect("writable");
     std::fs::write(web.join("large.wasm"), vec![7; 8 << 20]).expect("writable");
-    // The usual rate: the other tests take another one.
+    // The default rate limit: the other tests use another one.
     let mut world = World::start_with(folder, 2, &[("--web-dir", &text(&web)), ("--rate-limit-login", "30")]);
     assert_eq!(ask(world.server.http_addr, &post("/api/register", GOOD)).0, 201);
     let mut playing = world.bots(bots);
@@ -284,7 +284,7 @@ fn a_flood_over_http_costs_the_others_little() {
     for round in 1..=2 {
         for (flooded, figures) in [false, true].into_iter().zip(&mut all) {
             let flood = flooded.then(|| Flood::start(world.server.http_addr));
-            // The window of the ticks is then of this phase only.
+            // Then the window of the ticks contains only this phase.
             std::thread::sleep(TICKS_WINDOW);
             let measured = Figures::measure(&world, seconds);
             measured.print(&format!("{} {round}", if flooded { "flooded" } else { "calm" }));

@@ -1,8 +1,8 @@
-//! What was promised is kept whatever is killed: the server is ended by SIGKILL again and again while bots mine, deal and
-//! trade, and after each time the database is held against what it had told them.
+//! Confirmed deals survive kills: the server is ended by SIGKILL repeatedly while bots mine, deal and trade, and after
+//! each time the database is compared with the answers that the bots received.
 //!
-//! They need the programs built before (see `world::process`), without the feature `test-clock`. In the test command there
-//! are a few kills of each backend. As many as wanted, with other moments:
+//! They need the programs built before (see `world::process`), without the feature `test-clock`. The test command
+//! includes a few kills for each backend. More, at other moments:
 //!
 //! ```text
 //! SIDEREAL_KILLS=200 SIDEREAL_SEED=1 cargo test -p sidereal-tests --test kills -- --ignored --nocapture
@@ -39,19 +39,19 @@ const BOTS: u32 = 24;
 /// How long the first server lives: until the first holds are full and deals are done.
 const FIRST_LIFE: Duration = Duration::from_secs(30);
 
-/// Every so many kills the bots outlive the server, come back by their session tokens and ask again for what was not
-/// answered. It takes them ten seconds to miss it, so that the others begin anew.
+/// After this many kills the bots outlive the server, reconnect by their session tokens and repeat unanswered deals. It
+/// takes them ten seconds to detect the loss, so that the others start anew.
 const BOTS_SURVIVE: u32 = 8;
 
 /// The promise: no ordinary state is older than this after a kill.
 const LOSS_WINDOW: Duration = Duration::from_secs(1);
 
-/// The ship that a line of the server's log says is in space.
+/// The ship that is in space by a line of the server's log.
 fn entered_ship(line: &str) -> Option<Uuid> {
     line.contains("in space").then(|| line.split("id=").nth(1)?.split_whitespace().next()?.parse().ok())?
 }
 
-/// What a run found.
+/// The findings of a run.
 #[derive(Debug, Default)]
 struct Found {
     kills: u32,
@@ -63,14 +63,14 @@ struct Found {
     problems: Vec<String>,
 }
 
-/// Holds the database against the journal and against itself; `tick` is the highest that the server can have had, and
+/// Compares the database with the journal and with itself; `tick` is the highest possible tick of the server, and
 /// `flown` are the ships that had flown for longer than the loss window.
 fn hold_against(found: &mut Found, url: &str, journal_path: &Path, tick: u64, flown: &BTreeSet<Uuid>) {
     let database = Database::open(url).expect("it opens after a kill");
     found.kept = journal::hold_against(journal_path, &database);
     found.problems.append(&mut found.kept.problems);
     for record in ships(&database) {
-        // What rests does not change, and keeps the tick at which it came to rest.
+        // A body at rest does not change, and keeps the tick at which it came to rest.
         let moves = record.state.velocity.length() > 1.0 && record.docked.is_none();
         if moves && flown.contains(&record.id.0) {
             found.ships += 1;
@@ -80,7 +80,7 @@ fn hold_against(found: &mut Found, url: &str, journal_path: &Path, tick: u64, fl
     }
 }
 
-/// All ships that live, as they are stored.
+/// All living ships, as they are stored.
 fn ships(database: &Database) -> Vec<EntityRecord> {
     let mut dump = Vec::new();
     tools::export(database, &mut dump).expect("it can be exported");
@@ -99,13 +99,13 @@ fn ships(database: &Database) -> Vec<EntityRecord> {
         .collect()
 }
 
-/// Kills the server over `url` so often, at moments that follow from `seed`.
+/// Kills the server over `url` this many times, at moments that follow from `seed`.
 fn kill_again_and_again(url: &str, kills: u32, seed: u64) -> Found {
     let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary folder");
     let mut random = Pcg64Mcg::seed_from_u64(seed);
     let mut found = Found::default();
     let journal_path = folder.path().join("journal");
-    // The bots come back to the address that they know.
+    // The bots reconnect to the same address.
     let mut http_addr = world::ANY.to_owned();
     let mut bots: Option<Process> = None;
     while found.kills < kills {
@@ -121,7 +121,7 @@ fn kill_again_and_again(url: &str, kills: u32, seed: u64) -> Found {
             Process::start("sidereal-bots", &[&flags[..], &["--seed", "7", "--die-with-stdin"]].concat())
         });
         server.wait_until("players", |server| server.metric("sidereal_players") >= u64::from(BOTS) / 2);
-        // How long it then lives is what this is about: no other measure of a random moment.
+        // How long it lives after that is the random moment of this test.
         let lives = match found.kills {
             0 => FIRST_LIFE,
             _ => Duration::from_millis(random.random_range(200..4_500)),
@@ -130,7 +130,7 @@ fn kill_again_and_again(url: &str, kills: u32, seed: u64) -> Found {
         let mut told = (0, begun);
         let mut entered: BTreeMap<Uuid, Instant> = BTreeMap::new();
         while begun.elapsed() < lives {
-            // Told every tenth tick: what it is holds from when it changed.
+            // Updated every tenth tick: the value is valid from its change.
             let tick = server.metric("sidereal_tick");
             if tick != told.0 {
                 told = (tick, Instant::now());
@@ -161,7 +161,7 @@ fn kill_again_and_again(url: &str, kills: u32, seed: u64) -> Found {
     found
 }
 
-/// `on_time`: the loss window holds too, which a machine that is busy with other things may not give the server time for.
+/// `on_time`: the loss window is checked too, for which a busy machine may not give the server enough time.
 fn is_kept(url: &str, kills: u32, seed: u64, on_time: bool) {
     let found = kill_again_and_again(url, kills, seed);
     println!("{found:?}");

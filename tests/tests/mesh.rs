@@ -22,13 +22,12 @@ fn heading(position: DVec2, toward: DVec2) -> FlightState {
     FlightState { position, angle, ..FlightState::default() }
 }
 
-/// Flies a ship through a line of points with full thrust, from standing; returns the sectors and the
-/// shards that it was in.
+/// Flies a ship along a line with full thrust, from standstill; returns the sectors and the shards that it was in.
 fn fly_line(cluster: &mut Cluster, player: usize, from: DVec2, to: DVec2) -> (Vec<SectorId>, Vec<usize>) {
     let ship = cluster.ship_of(player).expect("flying");
     cluster.steer(player, Controls::default());
     cluster.place(ship, heading(from, to));
-    // It may have been put on another shard's ground: that handoff is no part of the flight.
+    // It may have been placed in another shard's sectors: that handoff is not part of the flight.
     cluster.ticks(60);
     cluster.steer(player, AHEAD);
     let mut sectors = Vec::new();
@@ -39,7 +38,7 @@ fn fly_line(cluster: &mut Cluster, player: usize, from: DVec2, to: DVec2) -> (Ve
     for _ in 0..1_500 {
         cluster.tick_once();
         let Some((shard, state)) = cluster.truth(ship) else { continue };
-        // No teleport: never further than the fastest flight of the ticks since it was last seen.
+        // No teleport: never further than the fastest flight since it was last seen.
         if let Some(last) = last {
             let step = state.position.distance(last);
             assert!(step < 380.0 / 30.0 * 8.0, "a jump of {step} units");
@@ -104,7 +103,7 @@ fn an_input_is_applied_exactly_once_around_a_handoff() {
         cluster.place(ship, heading(DVec2::new(-150.0, 40.0), DVec2::new(500.0, 40.0)));
         let before = cluster.tally().handoffs;
         for tick in 0..240u64 {
-            // Different every tick, so that a repeated or a missing input shows in the flight too.
+            // Different every tick, so that a repeated or a missing input is visible in the flight too.
             let turn = if tick % 2 == 0 { 3 } else { -3 };
             cluster.steer(player, Controls { turn, ..AHEAD });
             cluster.tick_once();
@@ -157,7 +156,7 @@ fn a_second_log_in_takes_the_ship_over_whenever_it_comes() {
         let mirror = cluster.server.world().resource::<Mirror>();
         mirror.iter().filter(|(_, entry)| entry.record.owner.is_some()).count()
     };
-    // From before the server knows the first session, over its ship's way into the world, to long in flight.
+    // From before the server has received the first session, over its ship's way into the world, to long in flight.
     for wait in (0..24).step_by(2).chain([40, 90]) {
         let name = format!("ada-{wait}");
         let first = cluster.join(&name);
@@ -213,7 +212,7 @@ fn a_border_is_not_felt_by_the_pilot() {
     cluster.place(ship, heading(DVec2::new(-600.0, lane), DVec2::new(600.0, lane)));
     cluster.ticks(60);
     cluster.steer(player, AHEAD);
-    // Up to speed first: what is left to see is the border.
+    // Accelerated first, so that only the border can be visible.
     cluster.ticks(30);
     let before = cluster.stats(player).correction_sizes().len();
     let from = cluster.holder(ship);
@@ -231,7 +230,7 @@ fn rooms_that_nobody_looks_into_are_closed_and_opened_again() {
     cluster.ticks(120);
     let rooms = |cluster: &Cluster| cluster.server.world().resource::<Rooms>().len();
     let full = rooms(&cluster);
-    // The rooms beyond the edge of the leased ground are there for the shards' ghosts.
+    // The rooms beyond the edge of the leased sectors exist for the shards' ghosts.
     (0..2).for_each(|shard| cluster.kill_shard(shard));
     cluster.until("the rooms beyond the edge are closed", 600, |cluster| rooms(cluster) < full);
     cluster.ticks(120);

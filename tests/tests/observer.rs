@@ -1,9 +1,9 @@
-//! What somebody sees who watches ships cross from one shard to another: nothing of it.
+//! What an observer sees when ships cross from one shard to another: nothing of it.
 //!
-//! An observer rests beside the border between two shards. Pairs of ships fly one figure each: one of a pair
-//! across the border, again and again, the other wholly inside one shard. From frame to frame the largest
-//! jump of what is drawn is compared between those that cross and those that do not, for ships as others see
-//! them and for the own ship as its pilot sees it, over links as players have them.
+//! An observer rests beside the border between two shards. Pairs of ships fly one figure each: one of a pair across the
+//! border, repeatedly, the other inside one shard. From frame to frame the largest jump of the drawing is compared
+//! between those that cross and those that do not, for ships as others see them and for the own ship as its player sees
+//! it, over players' links.
 
 use sidereal_protocol::{
     DVec2,
@@ -20,33 +20,33 @@ use sidereal_tests::{
 use sidereal_transport::memory::LinkConditions;
 use std::collections::BTreeMap;
 
-/// A frame, ms: 125 a second. A tick is no multiple of it, so that frames fall everywhere in a tick.
+/// A frame, ms: 125 a second. A tick is not a multiple of it, so that frames are everywhere in a tick.
 const FRAME_MS: u64 = 8;
 
-/// What nobody sees in a frame, units: two thirds of a pixel at the scale with which a client starts (0.6 units
-/// a pixel). Jumps below it are not told apart.
+/// The invisible jump in a frame, units: two thirds of a pixel at the client's initial scale (0.6 units per pixel).
+/// Jumps below it count as equal.
 const UNSEEN_UNITS: f64 = 0.4;
 
-/// The largest jump of what crosses, over the largest of what does not.
+/// The largest jump of crossing ships, divided by the largest of the others.
 const MOST_RATIO: f64 = 1.2;
 
 /// Ticks that are measured in each run.
 const MEASURED_TICKS: u64 = 1_500;
 
-/// Runs of each link; their frames are taken together.
+/// Runs of each link; their frames are combined.
 const SEEDS: [u64; 4] = [301, 302, 303, 304];
 
-/// The figures: how far out, how far up and down, how fast; and whether with the booster.
+/// The figures: width, height, speed; and whether with the booster.
 const FIGURES: [(f64, f64, f64, bool); 3] =
     [(40.0, 15.0, 90.0, false), (60.0, 30.0, 150.0, false), (50.0, 40.0, 215.0, true)];
 
-/// Heights of the figures: far enough from each other that nobody meets.
+/// Heights of the figures: far enough from each other to avoid collisions.
 const HEIGHTS: [f64; 3] = [140.0, 470.0, 780.0];
 
-/// How far from the border those stay that do not cross: in the same sectors.
+/// The distance from the border of those that do not cross: in the same sectors.
 const ASIDE: f64 = 500.0;
 
-/// How far from its home nobody flies, units, along the border and across it: two that kept to it cannot meet.
+/// The largest distance from its home, units, along the border and across it: two ships that keep to it cannot meet.
 const ROOM: DVec2 = DVec2::new(245.0, 150.0);
 
 const fn player_link(round_trip_ms: u32, jitter_ms: u32) -> LinkConditions {
@@ -65,12 +65,12 @@ struct Flyer {
     crosses: bool,
     leg: usize,
     holder: Option<Holder>,
-    /// The steps in which it changed its shard.
+    /// The steps in which it changed shards.
     crossings: Vec<u64>,
 }
 
 impl Flyer {
-    /// The hands: to the next corner of the figure, with the speed of the figure.
+    /// The controls: to the next corner of the figure, with the speed of the figure.
     fn hands(&mut self, own: &FlightState) -> Controls {
         let (out, up, speed, boost) = FIGURES[self.figure];
         let side = if self.leg.is_multiple_of(2) { 1.0 } else { -1.0 };
@@ -83,8 +83,8 @@ impl Flyer {
         let upward = (there.y - own.position.y).clamp(-0.4 * speed, 0.4 * speed);
         let missing = DVec2::new(side * speed, upward) - own.velocity;
         let off = wrap_angle(missing.to_angle() - own.angle);
-        // In proportion, and the booster never let go: an engine that is switched on and off in turns is a
-        // jolt in every tick, in which a small jump would not be seen.
+        // Proportional, and with the booster always on: an engine that is switched on and off causes a jolt in every
+        // tick, which would hide a small jump.
         let thrust =
             (missing.length() * off.cos().max(0.0).powi(6) * 4.0).clamp(if boost { 1.0 } else { 0.0 }, 127.0) as i8;
         let turn = (off * 90.0).clamp(-127.0, 127.0) as i8;
@@ -93,7 +93,7 @@ impl Flyer {
     }
 }
 
-/// One thing as one viewer sees it.
+/// One entity as one viewer sees it.
 #[derive(Default)]
 struct Sight {
     last: Option<FlightState>,
@@ -103,9 +103,9 @@ struct Sight {
 /// Jumps from frame to frame.
 #[derive(Default, Clone)]
 struct Jumps {
-    /// How far, units.
+    /// Distances, units.
     raw: Vec<f64>,
-    /// How far from where it was going, units.
+    /// Distances from the expected position, units.
     visible: Vec<f64>,
     /// Frames in which it was not drawn.
     gone: u64,
@@ -113,17 +113,17 @@ struct Jumps {
     worst: Vec<Worst>,
 }
 
-/// A large jump, for who looks for its cause.
+/// A large jump, for the diagnosis of a failure.
 #[derive(Debug, Clone, Copy)]
 struct Worst {
     units: f64,
-    /// With what the run was seeded, and the step in it.
+    /// The seed of the run, and the step in it.
     at: (u64, u64),
     /// Steps from the nearest crossing of the ship.
     from_crossing: Option<i64>,
 }
 
-/// How many large jumps are told of.
+/// How many large jumps are printed.
 const WORST: usize = 8;
 
 impl Jumps {
@@ -160,12 +160,12 @@ impl Sight {
     }
 }
 
-/// What is compared.
+/// The compared jumps.
 #[derive(Default)]
 struct Measured {
     /// Others, seen from rest: not crossing, crossing.
     others: [Jumps; 2],
-    /// Others that do not cross, seen from a ship that does not, and from one that does.
+    /// Others that do not cross, seen from a ship that does not cross, and from one that does.
     from_aboard: [Jumps; 2],
     /// The own ship.
     own: [Jumps; 2],
@@ -197,12 +197,12 @@ fn percentile_99(values: &[f64]) -> f64 {
     sorted.get(sorted.len() * 99 / 100).copied().unwrap_or_default()
 }
 
-/// `crossing` over `staying`, where what nobody sees counts as the same.
+/// `crossing` divided by `staying`, where invisible jumps count as equal.
 fn ratio(crossing: f64, staying: f64) -> f64 {
     crossing.max(UNSEEN_UNITS) / staying.max(UNSEEN_UNITS)
 }
 
-/// Puts a ship somewhere at rest and waits until it is drawn there.
+/// Places a ship at rest and waits until it is drawn there.
 fn put(cluster: &mut Cluster, player: usize, position: DVec2) -> EntityId {
     let id = cluster.ship_of(player).expect("flying");
     cluster.steer(player, Controls::default());
@@ -210,7 +210,7 @@ fn put(cluster: &mut Cluster, player: usize, position: DVec2) -> EntityId {
     id
 }
 
-/// One run: a world, its ships, and what was seen of them. `meddle` may spoil it, before each tick.
+/// One run: a world, its ships, and the jumps. `meddle` may disturb it, before each tick.
 fn watch(
     seed: u64,
     shards: [LinkConditions; 2],
@@ -233,14 +233,14 @@ fn watch(
         for crosses in [true, false] {
             let player = cluster.join_with(&format!("pilot {figure} {crosses}"), players);
             cluster.until_flying(player);
-            // Those that stay do so on either side, in turns.
+            // Those that stay do so on either side, alternately.
             let side = if (figure as u64 + seed).is_multiple_of(2) { 1.0 } else { -1.0 };
             let home = DVec2::new(if crosses { 0.0 } else { side * ASIDE }, height);
             let id = put(&mut cluster, player, home + DVec2::new(side * 30.0, 0.0));
             flyers.push(Flyer { player, id, home, figure, crosses, leg: 0, holder: None, crossings: Vec::new() });
         }
     }
-    // Where they were put may be another shard's ground: those handoffs are none of the flight.
+    // They may have been placed in another shard's sectors: those handoffs are not part of the flight.
     cluster.ticks(60);
     for flyer in &mut flyers {
         flyer.holder = cluster.holder(flyer.id);
@@ -378,8 +378,8 @@ fn a_crossing_is_not_seen_at_150_ms() {
     assert_unseen(&measure([PERFECT; 2], LINKS[2]));
 }
 
-/// Shards in another building than the server, where a handoff takes several ticks, and one near and one far, so
-/// that their clocks lead the server's by different amounts.
+/// Shards in another building than the server, where a handoff takes several ticks, and one near and one far, so that
+/// their clocks lead the server's by different amounts.
 #[test]
 #[ignore = "takes minutes: cargo test -p sidereal-tests --features test-clock --test observer -- --ignored --nocapture"]
 fn a_crossing_is_not_seen_with_distant_shards() {
@@ -394,12 +394,12 @@ fn a_crossing_is_not_seen_with_distant_shards() {
     }
 }
 
-/// The measure can fail: a ship that its new shard puts a little aside is seen, by others and by its pilot.
+/// The measurement can fail: a ship that its new shard moves a little is detected, by others and by its player.
 #[test]
 fn a_ship_that_is_put_aside_at_its_crossing_is_seen() {
     let mut put_aside = 0;
     let measured = watch(SEEDS[0], [PERFECT; 2], LINKS[1], |cluster, flyer| {
-        // When its new shard surely has it.
+        // When its new shard certainly has it.
         if flyer.crossings.last().is_none_or(|step| step + 4 != cluster.step) {
             return;
         }

@@ -1,9 +1,8 @@
-//! The database stops, dies, or gets twenty times slower while bots mine, deal and trade: the simulation does not notice,
-//! whoever wants to deal is told, nothing that was promised is lost, and it is all over soon after it is over.
+//! The database stops, dies, or gets twenty times slower while bots mine, deal and trade: the simulation is not
+//! affected, deals are refused with a reason, no confirmed state is lost, and everything recovers soon after the fault.
 //!
-//! They need the programs built before (see `world::process`), without the feature `test-clock`. In the test command the
-//! faults last some seconds. With figures, for as long as wanted:
-//!
+//! They need the programs built before (see `world::process`), without the feature `test-clock`. In the test command
+//! the faults last some seconds. With figures, and for longer:
 //! ```text
 //! SIDEREAL_OUTAGE_SECONDS=60 SIDEREAL_BOTS=20 cargo test -p sidereal-tests --features postgres --test outages -- \
 //!   --ignored --nocapture --test-threads 1
@@ -31,16 +30,16 @@ use sidereal_server::db::Database;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// How long the database may be back before it is noticed, in the runs by hand.
+/// How long after the fault the server may take to recover, in the runs on request.
 const RECOVERY: Duration = Duration::from_secs(10);
 
-/// How much a run has of everything.
+/// The size of a run.
 #[derive(Clone, Copy)]
 struct Size {
     bots: u32,
-    /// How long a fault lasts at least.
+    /// The least duration of a fault.
     fault: Duration,
-    /// How long it is quiet before and after.
+    /// The duration of the quiet before and after it.
     quiet: Duration,
 }
 
@@ -50,7 +49,7 @@ fn folder() -> TempDir {
     TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary folder")
 }
 
-/// What a run leaves.
+/// The results of a run.
 struct Run {
     during: Phase,
     server_ms: (f64, f64),
@@ -67,7 +66,7 @@ fn run(base: &mut Base, faults: &[Fault], size: Size) -> Run {
     let mut during = Phase::default();
     for &fault in faults {
         base.begin(fault);
-        // Whoever asks is answered in the fault too, and told that the books are closed if nothing can be written.
+        // Requests are answered during the fault too, and refused with the reason if nothing can be written.
         during = play.phase(&format!("{fault:?}"), base, size.fault, |phase| {
             phase.answers > 0 && (fault == Fault::None || fault == Fault::Slow || phase.closed > 0)
         });
@@ -95,7 +94,7 @@ fn wanted(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |value| value.parse().unwrap_or_else(|_| panic!("{name} is no number")))
 }
 
-/// A run as it is, and one with each fault.
+/// A run without a fault, and one with each fault.
 fn long(mut base: Base, faults: &[Fault]) {
     let size = Size {
         bots: wanted("SIDEREAL_BOTS", 20) as u32,

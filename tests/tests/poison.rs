@@ -1,4 +1,4 @@
-//! An entity that ends every shard which simulates it.
+//! An entity that crashes every shard that simulates it.
 
 use sidereal_client::{chat::ChatBook, controls::PilotIntent, session::SessionState};
 use sidereal_protocol::{
@@ -19,7 +19,7 @@ use sidereal_shard::poison::{Place, cure, poison};
 use sidereal_tests::cluster::{Cluster, Setup};
 use std::{collections::BTreeSet, sync::Arc};
 
-/// Rocks of the world, in rows through all four blocks round the centre.
+/// Rocks of the world, in rows through all four blocks around the centre.
 const ROCKS: u64 = 24;
 
 fn id(number: u64) -> EntityId {
@@ -34,7 +34,7 @@ fn rock(number: u64) -> EntityRecord {
     rock
 }
 
-/// A world of rocks, in which a shard that fails is followed by another.
+/// A world of rocks, in which a shard that crashes is followed by another one.
 fn rocks(seed: u64, shards: usize) -> Cluster {
     let home = Some((0..ROCKS).map(rock).collect());
     let mut cluster = Cluster::of(Setup { seed, shards, sessions_may_fail: true, home, ..Setup::default() });
@@ -50,7 +50,7 @@ fn mirrored(cluster: &Cluster) -> BTreeSet<EntityId> {
     cluster.server.world().resource::<Mirror>().iter().map(|(id, _)| id).collect()
 }
 
-/// What a metric without labels says.
+/// The value of a metric without labels.
 fn metric(cluster: &Cluster, name: &str) -> u64 {
     let text = cluster.server.world().resource::<Shown>().0.metrics();
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -61,7 +61,7 @@ fn simulated(cluster: &mut Cluster, ids: &BTreeSet<EntityId>) -> bool {
     ids.iter().all(|id| cluster.truth(*id).is_some())
 }
 
-/// Everybody of `ids` is there and simulated, and mirror and shards agree.
+/// All of `ids` exist and are simulated, and mirror and shards agree.
 fn assert_alive(cluster: &mut Cluster, ids: &BTreeSet<EntityId>) {
     cluster.until("everybody is simulated", 200, |cluster| simulated(cluster, ids));
     cluster.quiesce();
@@ -74,7 +74,7 @@ fn after_two_deaths_the_third_shard_goes_on_without_it_and_with_everybody_else()
     let ada = cluster.join_and_fly("ada");
     let ship = cluster.ship_of(ada).expect("flying");
     let everybody = mirrored(&cluster);
-    // In ada's block, so that she is there when its shards die.
+    // In ada's block, so that ada's ship is there when its shards die.
     cluster.place(ship, FlightState { position: DVec2::new(250.0, 640.0), ..FlightState::default() });
     let culprit = id(15);
     cluster.until("one shard has both", 200, |cluster| {
@@ -89,14 +89,14 @@ fn after_two_deaths_the_third_shard_goes_on_without_it_and_with_everybody_else()
     cluster.ticks(u64::from(TICK_HZ) * 10);
     assert_eq!(cluster.failed_sessions, 2, "nobody dies any more");
     assert_eq!((metric(&cluster, "sidereal_set_aside"), metric(&cluster, "sidereal_shards_crashed_total")), (1, 2));
-    // Her ship is where it was, and answers.
+    // The ship is where it was, and responds.
     assert_eq!((cluster.session(ada), cluster.ship_of(ada)), (&SessionState::InSpace, Some(ship)));
     let before = cluster.truth(ship).expect("simulated").1.position;
     cluster.steer(ada, Controls { thrust: 127, ..Controls::default() });
     cluster.until("she flies", 90, |cluster| {
         cluster.truth(ship).is_some_and(|(_, state)| state.position.distance(before) > 20.0)
     });
-    // It is in the database, and a server that is started again reads it with its sector.
+    // It is in the database, and a restarted server reads it with its sector.
     cure(culprit);
     cluster.restart();
     cluster.until("it is back", 300, |cluster| cluster.truth(culprit).is_some());
@@ -123,7 +123,7 @@ fn a_pilot_whose_ship_it_is_is_told_and_goes_on_in_another_one() {
     cluster.until("she has another", 300, |cluster| cluster.ship_of(ada).is_some_and(|id| id != ship));
     let another = cluster.ship_of(ada).expect("flying");
     assert_eq!((cluster.failed_sessions, cluster.ship_of(bob)), (2, Some(others)));
-    // Who logs in anew comes into that one as well, and the first one is kept.
+    // A new login gets that ship as well, and the first one is kept.
     cluster.rejoin(ada);
     cluster.until_flying(ada);
     cluster.quiesce();
@@ -141,7 +141,7 @@ fn a_fault_that_names_nobody_is_found_by_halves() {
     for culprit in [id(0), id(17)] {
         let before = cluster.failed_sessions;
         poison(culprit, Place::Amidst);
-        // Each half is simulated for a while, or ends a shard at once.
+        // Each half is simulated for a while, or crashes a shard at once.
         let rounds = 1 + ROCKS.ilog2() as u64;
         cluster.until("it is set aside", rounds * (TRIAL_TICKS + 200), |cluster| {
             aside(cluster).why(culprit) == Some(Why::Guilty)
@@ -167,7 +167,7 @@ fn who_comes_back_to_a_ship_that_is_held_back_waits_for_it() {
         let ship = cluster.ship_of(pilot).expect("flying");
         cluster.place(ship, FlightState { position: DVec2::new(x, 640.0), ..FlightState::default() });
     }
-    // Of the last two suspects the one with the lesser id is held back first.
+    // Of the last two suspects the one with the smaller id is held back first.
     pilots.sort_by_key(|pilot| cluster.ship_of(*pilot));
     let [ship, other] = pilots.map(|pilot| cluster.ship_of(pilot).expect("flying"));
     poison(ship, Place::Amidst);

@@ -1,5 +1,5 @@
-//! Real processes over real sockets: what is wrong with their input is told in one line by the side that can act, and
-//! reaches nobody else; and a world whose server is killed comes back.
+//! Real processes over real sockets: an error in their input is reported in one line by the side that can act, and
+//! affects no other process; and a world whose server is killed recovers.
 //!
 //! They need the programs built before (see `world::process`), without the feature `test-clock`.
 
@@ -32,7 +32,7 @@ fn folder() -> TempDir {
     TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary folder")
 }
 
-/// The one line that says what is wrong; everything of `parts` is in it.
+/// The one line with the error, which contains everything in `parts`.
 #[track_caller]
 fn complaint(ended: &Ended, parts: &[&str]) {
     let complaints: Vec<&String> =
@@ -43,7 +43,7 @@ fn complaint(ended: &Ended, parts: &[&str]) {
     }
 }
 
-/// A program that is started with `arguments` cannot run, says so in one line with all of `says`, and exits with 2.
+/// A program that is started with `arguments` cannot run, reports it in one line with all of `says`, and exits with 2.
 struct Case {
     program: &'static str,
     arguments: Vec<String>,
@@ -58,7 +58,7 @@ fn server(changes: &[(&str, &str)], says: &[&str]) -> Case {
     case("sidereal-server", server_flags(changes), says)
 }
 
-/// Another program, whatever it does, with `arguments` alone.
+/// Any program, with `arguments` alone.
 fn other(program: &'static str, arguments: &[&str], says: &[&str]) -> Case {
     case(program, arguments.iter().map(|argument| (*argument).to_owned()).collect(), says)
 }
@@ -166,7 +166,7 @@ fn a_taken_port_is_named_with_the_flag_that_chooses_another() {
         launcher("--http-port", &tcp_port, "HTTP"),
         server(&[("--player-addr", &udp_text), ("--database-url", &database), ("--seed", "1")], &["players"]),
     ]);
-    // Nothing is left that would bind the next start: any seed is still free to choose.
+    // Nothing is left that would restrict the next start: any seed can still be chosen.
     let seed = Database::open(&database).expect("opens").meta("seed").expect("readable");
     assert_eq!(seed, None);
 }
@@ -300,7 +300,7 @@ fn who_may_not_come_in_is_told_why_and_nobody_else_notices() {
         }
         assert!(!reason.contains('\n') && !reason.contains(&ticket), "{reason}");
     }
-    // Whose ticket was tried again is none the wiser.
+    // The reuse of a ticket does not affect its first session.
     assert_eq!(first.handle.status(), LinkStatus::Connected);
 
     // The operator sees them too.
@@ -312,14 +312,14 @@ fn who_may_not_come_in_is_told_why_and_nobody_else_notices() {
     world.stop();
 }
 
-/// What came back, as far as it came.
+/// The answer, as far as it was received.
 fn http_says(address: SocketAddr, request: &[u8], hangs_up: bool) -> String {
     let mut stream = TcpStream::connect(address).expect("the server listens");
     stream.set_read_timeout(Some(world::PATIENCE)).expect("not zero");
     let mut answer = Vec::new();
-    // The server may hang up in the middle of the request, which is an answer as well.
+    // The server may close the connection in the middle of the request, which is an answer as well.
     let _ = stream.write_all(request);
-    // Who hangs up before the answer is there may get none: that is for requests that have no end.
+    // A client that closes before the answer may get none: that is for requests without an end.
     if hangs_up {
         let _ = stream.shutdown(std::net::Shutdown::Write);
     }
@@ -339,13 +339,13 @@ fn garbage_at_every_door_reaches_nobody() {
         bytes
     };
 
-    // From the street, at all three ports.
+    // From strangers, at all three ports.
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     for port in [world.server.player_addr, world.server.shard_addr] {
         for number in 0..3_000 {
             let mut packet = garbage(1_400);
             if number % 3 == 0 {
-                // The head of a QUIC handshake.
+                // The beginning of a QUIC handshake.
                 packet.splice(0..0, [0xc0, 0, 0, 0, 1, 8]);
             }
             // The system may have no room for it: then it is lost, like any datagram.
@@ -362,14 +362,14 @@ fn garbage_at_every_door_reaches_nobody() {
         let answer = http_says(world.server.http_addr, &request, false);
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
     }
-    // It hangs up in the middle of these, and may be gone before its answer has been read.
+    // It closes the connection in the middle of these, and may be gone before its answer was read.
     let endless = [b"GET /".to_vec(), vec![b'a'; 70_000], b" HTTP/1.1\r\n\r\n".to_vec()].concat();
     for request in [garbage(4_000), endless] {
         let answer = http_says(world.server.http_addr, &request, true);
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
     }
 
-    // From players who have logged in: one way each, until the server has had enough of them.
+    // From players that have logged in: one channel each, until the server closes the session.
     let network = ClientNetwork::new().expect("a network");
     let by_lane = |player: &RawPlayer, bytes: Vec<u8>| player.handle.send_lane(bytes.into());
     let by_inputs = |player: &RawPlayer, mut bytes: Vec<u8>| {
@@ -377,7 +377,7 @@ fn garbage_at_every_door_reaches_nobody() {
         player.handle.send_lane(bytes.into());
     };
     let by_naia = |player: &RawPlayer, bytes: Vec<u8>| {
-        // naia's own limit is the transport's to keep.
+        // The transport enforces naia's limits.
         let _ = player.packets_out.send(&bytes);
     };
     let by_stream = |player: &RawPlayer, bytes: Vec<u8>| {
@@ -406,14 +406,14 @@ fn garbage_at_every_door_reaches_nobody() {
             let LinkStatus::Closed(reason) = mallory.handle.status() else { panic!("{:?}", mallory.handle.status()) };
             println!("{way}: {reason}");
         } else {
-            // Without naia's handshake it is no player yet, and its lane is nobody's.
+            // Without naia's handshake it is not a player yet, and its lane is ignored.
             for _ in 0..50 {
                 flood(&mallory, &mut garbage);
             }
         }
     }
 
-    // And beside an honest client, from one who flies.
+    // And beside an honest client, from one that flies.
     let mut mallory = Pilot::connect(&network, &world.server, "mallory");
     mallory.fly_until("a ship", |mallory| *mallory.state() == SessionState::InSpace);
     mallory.fly_until("the end of a hostile session", |mallory| {
@@ -444,7 +444,7 @@ struct Row {
     deleted: bool,
 }
 
-/// Every entity that was ever stored; `None` for those that were destroyed.
+/// Every entity that was ever stored; `None` for destroyed ones.
 fn stored(database: &Path) -> BTreeMap<EntityId, Option<EntityRecord>> {
     let mut conn = SqliteConnection::establish(&text(database)).expect("opens");
     let rows: Vec<Row> = diesel::sql_query("SELECT id, record, deleted FROM entities").load(&mut conn).expect("SQL");
@@ -456,7 +456,7 @@ fn stored(database: &Path) -> BTreeMap<EntityId, Option<EntityRecord>> {
     entities.collect()
 }
 
-/// How many entities without an owner live: what a world is loaded with.
+/// The number of living entities without an owner, with which a world is loaded.
 fn wild(entities: &BTreeMap<EntityId, Option<EntityRecord>>) -> u64 {
     entities.values().flatten().filter(|record| record.owner.is_none()).count() as u64
 }
@@ -491,7 +491,7 @@ fn a_server_killed_in_play_comes_back_with_every_ship_where_it_was() {
     assert_eq!(world.server.metric("sidereal_lost_total") + world.server.metric("sidereal_doubled_total"), 0);
     ada.fly_on();
     let own = ada.view().own.clone().expect("she flies");
-    // What is younger than the loss window may be lost as a whole.
+    // State that is younger than the loss window may be lost completely.
     let grown = |id| seen_since.get(&id).is_some_and(|since| ada.view().time_s - since > 3.0);
     let ships: Vec<_> =
         ada.view().others.values().filter(|other| other.is_player() && grown(other.id)).cloned().collect();
@@ -500,14 +500,14 @@ fn a_server_killed_in_play_comes_back_with_every_ship_where_it_was() {
     server.process.kill();
     drop((shards, bots, ada));
 
-    // In the database: within a second of flight of where they were last seen, and nothing is gone.
+    // In the database: within a second of flight from where they were last seen, and none is missing.
     let database = World::database_in(folder.path());
     let before = stored(&database);
     let one_second = MAX_SPEED * 1.0;
     let seen = ships.iter().map(|ship| (ship.id, &ship.state)).chain([(own.id, &own.confirmed)]);
     for (id, state) in seen {
         let record = before.get(&id).unwrap_or_else(|| panic!("ship {id} was never stored"));
-        // What is seen is a moment old: it may have been destroyed since.
+        // The view is a moment old: it may have been destroyed since.
         let Some(record) = record else { continue };
         let off = record.state.position.distance(state.position);
         println!("{}: {off:.0} units", record.name);
@@ -518,7 +518,7 @@ fn a_server_killed_in_play_comes_back_with_every_ship_where_it_was() {
     let wild_before = entities - players - missiles;
     assert!(wild_before.abs_diff(wild(&before)) <= 5, "{wild_before} flew, {} are stored", wild(&before));
 
-    // Again, on the same database: as many as there were, and the ship is hers, where she left it.
+    // Again, on the same database: as many as before, and the same ship, in the same place.
     let mut world = World::start(folder, 2);
     let all_there = wild(&before);
     world.server.wait_until("the whole world", |server| {
@@ -529,7 +529,7 @@ fn a_server_killed_in_play_comes_back_with_every_ship_where_it_was() {
     let back = ada.view().own.clone().expect("just seen");
     assert_eq!(back.id, own.id);
     let off = back.confirmed.position.distance(own.confirmed.position);
-    // A second that was lost, and another until she sees it: it has flown on since it was loaded.
+    // The lost second, and another one until it is seen: it has flown on since it was loaded.
     assert!(off <= 2.0 * one_second, "{off} units away");
     ada.leave();
     let bots = world.bots(BOTS);

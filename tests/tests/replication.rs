@@ -1,5 +1,5 @@
-//! naia's replication of entities to one peer: it outlives whatever the peer acknowledges or withholds, and as many
-//! comings and goings as there are. The real naia on both ends, over the network in memory.
+//! naia's replication of entities to one peer: it survives any acknowledgements of the peer, and any number of spawns
+//! and despawns. The real naia at both ends, over the in-memory network.
 #![allow(clippy::unwrap_used)]
 
 use bevy::prelude::{App, Commands, Component, Entity, IntoScheduleConfigs, PreUpdate, ResMut, Resource, Update};
@@ -19,10 +19,10 @@ use std::{
 
 const VERSION: u32 = 1;
 const TICK_MS: u64 = 33;
-/// Packets that the client takes in one step at most.
+/// The most packets that the client reads in one step.
 const MAX_PACKETS: usize = 512;
 
-/// One test at a time: one of them measures the memory of the process, which is all of theirs.
+/// One test at a time: one of them measures the memory of the process, which all of them share.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -50,7 +50,7 @@ fn note_user(mut events: bevy::prelude::MessageReader<'_, '_, ConnectEvent>, mut
     }
 }
 
-/// A server with one room, and one peer that is in it.
+/// A server with one room, and one peer in it.
 struct Pair {
     network: MemoryNetwork,
     server: App,
@@ -64,7 +64,7 @@ struct Pair {
 }
 
 impl Pair {
-    /// A peer that has connected; the room is entered.
+    /// A connected peer, in the room.
     fn new(seed: u64, conditions: LinkConditions) -> Self {
         let network = MemoryNetwork::new(seed, conditions);
         TestClock::init(1_000);
@@ -181,7 +181,7 @@ impl Pair {
         given
     }
 
-    /// How many entities naia has in the room.
+    /// The number of entities that naia has in the room.
     fn room_size(&mut self) -> usize {
         let room = self.room;
         self.with_server(move |naia| naia.room(&room).entities_count())
@@ -201,7 +201,7 @@ impl Pair {
         });
     }
 
-    /// What the client has, by its x.
+    /// The client's entities, by their x.
     fn seen(&mut self) -> Vec<u32> {
         let world = self.client.world_mut();
         let mut places = world.query::<&Place>();
@@ -216,7 +216,7 @@ impl Pair {
     }
 }
 
-/// The acknowledgements in a naia packet, which stands behind the datagram's prefix: the bit where they begin.
+/// The first bit of the acknowledgements in a naia packet, which follows the datagram's prefix.
 fn acknowledgements_at(datagram: &[u8]) -> usize {
     let is_data = datagram[1] & 1 == 1;
     8 + if is_data { 1 } else { 3 } + 16
@@ -234,7 +234,7 @@ fn set_number_at(bytes: &mut [u8], at: usize, width: usize, value: u32) {
     }
 }
 
-/// Takes the packets that `withheld` names out of what a datagram acknowledges.
+/// Removes the packets selected by `withheld` from the acknowledgements in a datagram.
 fn withhold(datagram: &[u8], withheld: impl Fn(u16) -> bool) -> Vec<u8> {
     let mut bytes = datagram.to_vec();
     if bytes[0] != 0 || bytes.len() < 10 {
@@ -258,7 +258,7 @@ fn withhold(datagram: &[u8], withheld: impl Fn(u16) -> bool) -> Vec<u8> {
     bytes
 }
 
-/// An entity leaves a peer's view, comes back and leaves again, while the peer acknowledges what it likes.
+/// An entity leaves a peer's view, returns and leaves again, while the peer sends arbitrary acknowledgements.
 #[test]
 fn a_peer_that_withholds_acknowledgements_stops_nothing() {
     let _alone = alone();
@@ -293,8 +293,9 @@ fn a_peer_that_withholds_acknowledgements_stops_nothing() {
     }
 }
 
-/// Entities come and go by the ten thousands on one connection, some of them before they are ever sent: naia gives ids
-/// back, goes on to tell of changes, and keeps nothing. No more in a minute than the server lets come into a view. `SIDEREAL_SPAWNS` for as many as wanted.
+/// Tens of thousands of spawns and despawns on one connection, some of them before they are ever sent: naia frees ids,
+/// continues to send changes, and keeps nothing. No more in a minute than the server admits into a view.
+/// `SIDEREAL_SPAWNS` sets another number.
 #[test]
 fn as_many_comings_and_goings_as_there_are() {
     let _alone = alone();
@@ -305,7 +306,7 @@ fn as_many_comings_and_goings_as_there_are() {
         let mut random = StdRng::seed_from_u64(7);
         let lasting = pair.spawn(u32::MAX);
         pair.show(lasting);
-        // With the step in which each goes.
+        // With the step in which each is despawned.
         let mut living: Vec<(u32, Entity, u32)> = Vec::new();
         let (mut spawned, mut step, mut warm_kib) = (0, 0u32, 0);
         while spawned < spawns {
@@ -348,7 +349,7 @@ fn as_many_comings_and_goings_as_there_are() {
     }
 }
 
-/// How long it takes from an entity's coming into view until the peer has it, over a way of 30 ± 5 ms.
+/// The time from an entity's entrance into the view until the peer has it, over a delay of 30 ± 5 ms.
 #[test]
 #[ignore = "figures: cargo test -p sidereal-tests --features test-clock --test replication -- --ignored --nocapture figures"]
 fn figures() {

@@ -1,4 +1,4 @@
-//! Handoffs by the thousand, while processes die.
+//! Thousands of handoffs, while processes die.
 //!
 //! The short run is part of the test command. The long one:
 //!
@@ -21,7 +21,7 @@ use std::time::Duration;
 const BAD: LinkConditions =
     LinkConditions { latency_ms: 8, jitter_ms: 6, loss: 0.10, duplication: 0.05, reordering: 0.05 };
 
-/// Rocks that swing. Each changes shards about once in 36 ticks.
+/// Rocks that oscillate. Each changes shards about once in 36 ticks.
 const ROCKS: usize = 200;
 
 /// Ticks between two deaths of shards, on average.
@@ -30,13 +30,13 @@ const SHARD_LIFE_TICKS: f64 = 300.0;
 /// Ticks between two deaths of the server, on average.
 const SERVER_LIFE_TICKS: f64 = 2_500.0;
 
-/// Ticks between two farewells of players, on average.
+/// Ticks between two departures of players, on average.
 const STAY_TICKS: f64 = 1_500.0;
 
-/// Every so often all faults stop until mirror and shards agree, ticks.
+/// At this interval all faults stop until mirror and shards agree, ticks.
 const QUIET_TICKS: u64 = 3_000;
 
-/// What happened.
+/// The events of a run.
 #[derive(Debug, Default, Clone, Copy)]
 struct Sums {
     handoffs: u64,
@@ -52,13 +52,13 @@ struct Sums {
 struct Soak {
     cluster: Cluster,
     random: Pcg64Mcg,
-    /// Of the servers that have died.
+    /// The sums of the servers that have died.
     before: Sums,
-    /// Sessions of clients that have failed.
+    /// Sessions of clients that have panicked.
     failed_clients: u64,
-    /// What went wrong on purpose, for who looks for the cause of a failure.
+    /// The deliberate mishaps, for the diagnosis of a failure.
     fates: Vec<String>,
-    /// When the next shard comes up.
+    /// When the next shard starts.
     successors: Vec<u64>,
 }
 
@@ -68,7 +68,7 @@ impl Soak {
             seed,
             conditions: BAD,
             shards: 4,
-            // Most of the run is to be handoffs, not waiting until somebody notices a death.
+            // Most of the run should be handoffs, not waiting for timeouts.
             idle_timeout: Duration::from_secs(2),
             sessions_may_fail: true,
             home: Some(pendulum::records(ROCKS, seed)),
@@ -115,7 +115,7 @@ impl Soak {
         let step = self.cluster.step;
         let scene = self.cluster.scene();
         for player in 0..self.cluster.players.len() {
-            // Each at a tick of its own, and now and then towards another goal.
+            // Each at a tick of its own, and sometimes towards another goal.
             if !(step + player as u64).is_multiple_of(3) {
                 continue;
             }
@@ -125,7 +125,7 @@ impl Soak {
         }
     }
 
-    /// What goes wrong in this tick.
+    /// The mishaps of this tick.
     fn strike(&mut self) {
         let step = self.cluster.step;
         if self.comes_to_pass(SERVER_LIFE_TICKS) {
@@ -147,7 +147,7 @@ impl Soak {
                 self.cluster.kill_shard(victim);
             }
             self.before.shard_deaths += 1;
-            // Mostly its successor is there before the death is noticed, and gets its ground.
+            // Mostly its successor starts before the death is detected, and gets its sectors.
             self.successors.push(step + if self.random.random_bool(0.8) { 5 } else { 150 });
         }
         let due = self.successors.extract_if(.., |due| *due <= step).count();

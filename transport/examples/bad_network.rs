@@ -51,7 +51,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let unique: std::collections::BTreeSet<u32> = datagrams.iter().copied().collect();
     let late = datagrams.windows(2).filter(|pair| pair[1] < pair[0]).count();
     println!("{sent} sent each way of {BAD:?}");
-    println!("datagrams: {} lost, {} twice, {late} out of order", sent as usize - unique.len(), datagrams.len() - unique.len());
+    println!(
+        "datagrams: {} lost, {} twice, {late} out of order",
+        sent as usize - unique.len(),
+        datagrams.len() - unique.len()
+    );
     println!("stream: {} of {sent} arrived, in order: {}", frames.len(), frames.is_sorted());
     Ok(())
 }

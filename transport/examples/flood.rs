@@ -1,5 +1,5 @@
-//! Strangers without end before a server's door, to measure what others notice of them: so many QUIC handshakes a second,
-//! none of which gets further than the certificate. Against this machine only, for a minute at most.
+//! Floods a server's door with strangers, to measure the effect on others: so many QUIC handshakes a second, none of
+//! which gets further than the certificate. Only against this machine, for a minute at most.
 //!
 //! `cargo run -p sidereal-transport --example flood -- 127.0.0.1:7777 1000 20`: address, handshakes a second, seconds.
 
@@ -21,7 +21,7 @@ const USAGE: &str = "give a loopback address, handshakes a second (1 to 5000), a
 /// Sockets that the handshakes are spread over.
 const SOCKETS: usize = 16;
 
-/// How long a handshake is waited for.
+/// How long each handshake is waited for.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -1,15 +1,16 @@
 //! naia's acknowledgements, written by the transport. Runs in the server.
 //!
-//! naia 0.25 resends what its peer does not acknowledge, and believes what the peer says of that. A peer that withholds
-//! acknowledgements, or chooses among them, ends the server: a despawn that is sent again looks for an entity that a
-//! later one has taken out of the map (`world_writer.rs`, `global_entity_to_owned_entity(..).unwrap()`). On an honest but
-//! lossy connection a spawn that is sent again after its despawn becomes a *no-op* that is never noted as delivered
-//! (`local_world_manager.rs`, `deliver_message`); after 32,768 further commands naia stops to update and to give ids back.
+//! naia 0.25 resends packets that its peer does not acknowledge, and trusts the peer's acknowledgements. A peer that
+//! withholds acknowledgements, or chooses among them, ends the server: a resent despawn looks for an entity that a
+//! later one has removed from the map (`world_writer.rs`, `global_entity_to_owned_entity(..).unwrap()`). On an honest
+//! but lossy connection a spawn that is resent after its despawn becomes a *no-op* that never counts as delivered
+//! (`local_world_manager.rs`, `deliver_message`); after 32,768 further commands naia sends no more updates and frees no
+//! more ids.
 //!
-//! But naia's data packets travel on the session's QUIC stream, in order and without loss, as long as the session lives. So
-//! the transport tells naia by heartbeats of its own that everything it has sent was delivered, before it sends again,
-//! and what the peer says of it is overwritten. naia never resends, and its windows stay empty. A peer that does not
-//! read its stream is closed at the limit of the session's queue.
+//! But naia's data packets use the session's QUIC stream, in order and without loss, as long as the session lives. So
+//! the transport confirms their delivery to naia by heartbeats of its own, before naia sends again, and overwrites the
+//! acknowledgements of the peer. naia never resends, and its windows stay empty. The session of a peer that does not
+//! read its stream is closed at the limit of its queue.
 
 use crate::bits::Bits;
 
@@ -19,16 +20,16 @@ const EARLIER: u16 = 32;
 /// A heartbeat of naia's: its type (3 bits), its index, and the acknowledgement.
 pub(crate) const HEARTBEAT_BYTES: usize = (3 + INDEX_BITS + INDEX_BITS + EARLIER as usize).div_ceil(8);
 
-/// naia's `PacketType`, after the bit that says that it is no data packet.
+/// naia's `PacketType`, after the bit that marks packets without data.
 const TYPE_HEARTBEAT: u32 = 0;
 const TYPE_PING: u32 = 2;
 
-/// Whether a naia packet holds data: entities, components, messages.
+/// Whether a naia packet contains data: entities, components, messages.
 pub(crate) fn is_data(packet: &[u8]) -> bool {
     packet.first().is_some_and(|first| first & 1 == 1)
 }
 
-/// Whether a naia packet tells a client that it is connected: naia's `ServerConnectResponse`, the fourth of its handshake.
+/// Whether a naia packet is the last one of a client's handshake: naia's `ServerConnectResponse`, the fourth.
 pub(crate) fn is_connect_response(packet: &[u8]) -> bool {
     const TYPE_HANDSHAKE: u32 = 1;
     const CONNECT_RESPONSE: u32 = 3;
@@ -36,26 +37,26 @@ pub(crate) fn is_connect_response(packet: &[u8]) -> bool {
     take(packet, 0, 3) == Some(TYPE_HANDSHAKE << 1) && take(packet, at, 3) == Some(CONNECT_RESPONSE)
 }
 
-/// What naia has sent to one peer, and how much of it naia was told to be delivered.
+/// The packets that naia has sent to one peer, and how many of them were confirmed to naia.
 #[derive(Debug)]
 pub(crate) struct Acks {
-    /// The first index that naia has not been told of.
+    /// The first index that is not confirmed yet.
     next: u16,
     /// One past the newest index that naia has sent.
     end: u16,
-    /// The newest index that the peer has used: the transport's heartbeats use it again.
+    /// The newest index that the peer has used. The transport's heartbeats repeat it.
     newest_of_peer: u16,
 }
 
 impl Default for Acks {
     fn default() -> Self {
-        // As naia begins.
+        // The state in which naia begins.
         Self { next: 0, end: 0, newest_of_peer: u16::MAX }
     }
 }
 
 impl Acks {
-    /// naia sends a packet. True when it is the first that naia has not been told of.
+    /// naia sends a packet. True if it is the only one that is not confirmed yet.
     pub(crate) fn on_sent(&mut self, packet: &[u8]) -> bool {
         let Some(index) = index_of_counted(packet) else { return false };
         let was_told_all = self.next == self.end;
@@ -63,7 +64,7 @@ impl Acks {
         was_told_all
     }
 
-    /// The next heartbeat for naia, which acknowledges up to 33 packets; `None` when naia was told of all.
+    /// The next heartbeat for naia, which acknowledges up to 33 packets; `None` when all are confirmed.
     pub(crate) fn next_heartbeat(&mut self) -> Option<[u8; HEARTBEAT_BYTES]> {
         let waiting = self.end.wrapping_sub(self.next);
         if waiting == 0 {
@@ -77,12 +78,12 @@ impl Acks {
         Some(packet)
     }
 
-    /// Whether naia is still to be told of something.
+    /// Whether any packet is not confirmed yet.
     pub(crate) fn is_waiting(&self) -> bool {
         self.next != self.end
     }
 
-    /// Overwrites what a peer's packet acknowledges with what naia knows already. Packets that are too short are
+    /// Replaces the acknowledgements in a peer's packet by what is confirmed already. Packets that are too short are
     /// left to the guard.
     pub(crate) fn stamp(&mut self, packet: &mut [u8]) {
         let header_bits = if is_data(packet) { 1 } else { 3 };
@@ -97,7 +98,7 @@ impl Acks {
         self.acknowledge(packet, header_bits + INDEX_BITS);
     }
 
-    /// All that naia was told of, at bit `at`.
+    /// Writes the acknowledgement of all confirmed packets at bit `at`.
     fn acknowledge(&self, packet: &mut [u8], at: usize) {
         put(packet, at, INDEX_BITS, u32::from(self.next.wrapping_sub(1)));
         put(packet, at + INDEX_BITS, usize::from(EARLIER), u32::MAX);
@@ -114,7 +115,7 @@ fn index_of_counted(packet: &[u8]) -> Option<u16> {
     take(packet, at, INDEX_BITS).map(|index| index as u16)
 }
 
-/// The number of `width` bits at bit `at`; `None` when they are not all there.
+/// The number of `width` bits at bit `at`; `None` if the packet is too short.
 fn take(bytes: &[u8], at: usize, width: usize) -> Option<u32> {
     let mut bits = Bits::new(bytes);
     bits.skip(at)?;
@@ -156,7 +157,7 @@ mod tests {
     fn everything_that_was_sent_is_acknowledged_once_in_naias_own_words() {
         let mut acks = Acks::default();
         let mut told = std::collections::BTreeSet::new();
-        // Past the wrap of the index, in bursts of all lengths.
+        // Beyond the wrap of the index, in bursts of all lengths.
         let (mut sent, mut burst) = (0u32, 0);
         while sent < 70_000 {
             burst = (burst + 1) % 100;

@@ -1,13 +1,13 @@
-//! Reads bits as naia writes them: the lowest of each byte first. Never panics, never allocates.
+//! Reads bits as naia writes them: the lowest bit of each byte first. Never panics, never allocates.
 
-/// What a packet lacks, or has too much of.
+/// `None`: the packet is too short, or too long.
 pub(crate) type Short = Option<()>;
 
 #[derive(Clone, Copy)]
 pub(crate) struct Bits<'a> {
     bytes: &'a [u8],
     position: usize,
-    /// Of the last bit, plus one. A field inside a packet need not end with a byte.
+    /// One past the last bit. A field inside a packet need not end with a byte.
     end: usize,
 }
 
@@ -40,8 +40,8 @@ impl<'a> Bits<'a> {
         Some(value)
     }
 
-    /// naia's `UnsignedVariableInteger`: groups of `width` bits, each after a bit that says whether another
-    /// follows. No honest one is over 32 bits here.
+    /// naia's `UnsignedVariableInteger`: groups of `width` bits, each after a bit that is 1 if another group follows.
+    /// Honest ones have at most 32 bits here.
     pub(crate) fn variable(&mut self, width: u32) -> Option<u64> {
         let mut value = 0;
         for group in 0..=(32 / width) {
@@ -62,7 +62,7 @@ impl<'a> Bits<'a> {
         Some(())
     }
 
-    /// A length and as many bytes (naia's `String` and `Box<[u8]>`), at most `max`, as bits of their own.
+    /// A length and as many bytes (naia's `String` and `Box<[u8]>`), at most `max`, as a reader of their own.
     pub(crate) fn bytes(&mut self, max: usize) -> Option<Bits<'a>> {
         let length = usize::try_from(self.variable(9)?).ok()?;
         if length > max {
@@ -74,7 +74,7 @@ impl<'a> Bits<'a> {
         Some(inner)
     }
 
-    /// Whether nothing is left but the rest of a byte, or of this field.
+    /// Whether only the padding of the last byte, or of this field, is left.
     pub(crate) fn is_at_end(&self) -> bool {
         self.left() < 8
     }

@@ -1,8 +1,7 @@
 //! The server's certificate, and how a client checks it. Runs in every process but the browser.
 //!
-//! A client trusts exactly one certificate, by the SHA-256 of its DER form, which it was told through
-//! another way that it trusts (the login answer over HTTPS, the operator). There is no setting that
-//! accepts any certificate.
+//! A client accepts exactly one certificate, by the SHA-256 of its DER form, which it received over another trusted
+//! channel (the login answer over HTTPS, the operator). There is no setting that accepts any certificate.
 
 mod live;
 
@@ -27,11 +26,11 @@ pub use live::LiveCertificate;
 
 use crate::error::TransportError;
 
-/// How long a self-signed certificate lives, from the beginning that it names: the longest that a browser accepts by its
+/// The lifetime of a self-signed certificate, counted from its start date: the longest that a browser accepts by its
 /// hash.
 pub const SELF_SIGNED_LIFETIME: Duration = Duration::from_secs(14 * 24 * 3600);
 
-/// So much of that is over when it is made: a browser whose clock is behind refuses what begins later.
+/// How far the start date lies in the past: a browser whose clock is behind refuses a certificate that starts later.
 const BACKDATED: Duration = Duration::from_secs(3600);
 
 /// A certificate with its chain and its key.
@@ -58,7 +57,7 @@ impl Identity {
     /// [`SELF_SIGNED_LIFETIME`] after that.
     ///
     /// # Errors
-    /// When a name is not one that a certificate can hold.
+    /// When a name is not allowed in a certificate.
     pub fn self_signed(names: &[impl AsRef<str>]) -> Result<Self, TransportError> {
         let begins = OffsetDateTime::now_utc() - BACKDATED;
         let made = wtransport::Identity::self_signed_builder()
@@ -79,13 +78,13 @@ impl Identity {
     /// A certificate (chain) and its key (PKCS #8, SEC 1 or PKCS #1) from PEM files.
     ///
     /// # Errors
-    /// When a file cannot be read or does not hold what it should, or the key is not the certificate's.
+    /// When a file cannot be read or has other content, or the key does not belong to the certificate.
     pub fn from_pem_files(certificate: &Path, key: &Path) -> Result<Self, TransportError> {
         let read = |path: &Path| std::fs::read(path).map_err(|error| in_file(path, error));
         Self::from_pem((certificate, &read(certificate)?), (key, &read(key)?))
     }
 
-    /// What [`from_pem_files`](Self::from_pem_files) does once the files are read.
+    /// As [`from_pem_files`](Self::from_pem_files), from files that were already read.
     ///
     /// # Errors
     /// As there.
@@ -101,18 +100,18 @@ impl Identity {
         Ok(identity)
     }
 
-    /// Whether the (leaf) certificate is good for a host name or an IP address.
+    /// Whether the (leaf) certificate is valid for a host name or an IP address.
     pub fn is_for(&self, host: &str) -> bool {
         let Ok(name) = ServerName::try_from(host) else { return false };
         ParsedCertificate::try_from(&self.chain[0]).is_ok_and(|leaf| verify_server_name(&leaf, &name).is_ok())
     }
 
-    /// SHA-256 of the DER form of the (leaf) certificate: what clients pin.
+    /// SHA-256 of the DER form of the (leaf) certificate, which clients pin.
     pub fn certificate_hash(&self) -> [u8; 32] {
         Sha256::digest(&self.chain[0]).into()
     }
 
-    /// What rustls signs with.
+    /// The form in which rustls signs.
     fn certified(&self) -> Result<CertifiedKey, TransportError> {
         CertifiedKey::from_der(self.chain.clone(), self.key.clone_key(), &provider()).map_err(|error| {
             TransportError::Identity(format!("{error}; check that the key belongs to the certificate"))
@@ -128,7 +127,7 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
-/// Accepts the one certificate with the pinned hash, from a peer that proves to hold its key.
+/// Accepts the one certificate with the pinned hash, from a peer that proves that it holds the key.
 #[derive(Debug)]
 pub(crate) struct PinnedCertificate {
     hash: [u8; 32],
@@ -141,7 +140,7 @@ impl PinnedCertificate {
         Arc::new(Self { hash, provider: provider(), refused: AtomicBool::new(false) })
     }
 
-    /// Whether a server showed another certificate: tells that failure from other failures of TLS.
+    /// Whether a server presented another certificate: distinguishes this failure from other failures of TLS.
     pub(crate) fn has_refused(&self) -> bool {
         self.refused.load(Ordering::Relaxed)
     }
@@ -204,7 +203,7 @@ mod tests {
 
     use super::*;
 
-    /// A directory of this test's own, removed in the end.
+    /// A directory of this test, removed at the end.
     struct Files(PathBuf);
 
     impl Files {
@@ -248,8 +247,8 @@ mod tests {
         assert!(loaded.is_for("localhost") && !loaded.is_for("example.org") && !loaded.is_for("no host"));
     }
 
-    /// The two times of a certificate, as seconds since the epoch. They stand next to each other in its DER form, each as
-    /// `YYMMDDhhmmssZ` behind the tag and the length of a `UTCTime`.
+    /// The two dates of a certificate, as seconds since the epoch. They are next to each other in its DER form, each as
+    /// `YYMMDDhhmmssZ` after the tag and the length of a `UTCTime`.
     fn validity(identity: &Identity) -> [i64; 2] {
         let der = &identity.chain[0];
         let is_time = |at: usize| der[at..].starts_with(&[0x17, 13]) && der[at + 14] == b'Z';

@@ -19,5 +19,5 @@ pub use web::{ClientNetwork, ConnectOptions};
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use handle::{Backend, Core};
 
-/// Path of the WebTransport session. A server answers 404 to every other.
+/// Path of the WebTransport session. A server answers 404 to any other.
 pub const SESSION_PATH: &str = "/sidereal";

@@ -1,4 +1,4 @@
-//! What can go wrong when a transport is set up or used. Runs in every process.
+//! Errors when a transport is set up or used. Runs in every process.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::PeerKind;
 
-/// Why a transport could not be set up. Each text says what is wrong and what to do.
+/// Why a transport could not be set up. Each text names the problem and the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
     /// A listener could not be bound.
@@ -20,7 +20,7 @@ pub enum TransportError {
     IdentityFile {
         /// The file.
         path: PathBuf,
-        /// What the reading said.
+        /// The error of reading it.
         reason: String,
     },
     /// The network thread or its UDP socket could not be made.
@@ -34,11 +34,11 @@ pub enum TransportError {
 pub struct BindError {
     /// Which listener.
     pub kind: PeerKind,
-    /// The address that it was to have.
+    /// The requested address.
     pub addr: SocketAddr,
-    /// What to do about it.
+    /// The remedy.
     pub advice: &'static str,
-    /// What the system said.
+    /// The system's error.
     #[source]
     pub source: io::Error,
 }
@@ -59,10 +59,10 @@ impl BindError {
     }
 }
 
-/// Why a stream frame was not taken. The frame stays the caller's.
+/// Why a stream frame was not queued. The caller keeps the frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StreamError {
-    /// The queue is at its limit of bytes: the peer or the path is slower than the sender. Try later.
+    /// The queue is at its limit of bytes: the peer or the path is slower than the sender. Retry later.
     #[error("the stream's queue is full")]
     Full,
     /// The session is not open.

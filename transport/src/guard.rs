@@ -1,7 +1,7 @@
 //! Checks a peer's naia packets before naia sees them. Runs in the server.
 //!
-//! naia 0.25 is made for peers that behave. From one that does not, these end the server (read in its source,
-//! and seen):
+//! naia 0.25 assumes well-behaved peers. These packets of a hostile one end the server (found in naia's source, and
+//! reproduced):
 //!
 //! | packet | where in naia |
 //! |---|---|
@@ -15,8 +15,8 @@
 //! | a reliable message 30,000 ahead: a list of that length, walked for each message | `reliable_receiver.rs` |
 //! | acknowledgements that are withheld or invented | see [`acks`](crate::acks) |
 //!
-//! An honest client of this protocol sends naia nothing but its handshake, heartbeats, pings and pongs: what players and
-//! shards say goes in frames of the stream and on the lane. So the guard lets through these four, in their order, and
+//! An honest client of this protocol sends naia only its handshake, heartbeats, pings and pongs: all messages of
+//! players and shards are frames of the stream and lane datagrams. So the guard accepts these four, in their order, and
 //! no data packet at all.
 
 use crate::acks;
@@ -26,14 +26,14 @@ use crate::limits::MAX_NAIA_PACKET_BYTES;
 /// naia's token has 32 characters.
 const MAX_TOKEN_BYTES: usize = 32;
 
-/// What is wrong with a packet.
+/// Why a packet is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Refused(pub(crate) &'static str);
 
 const CUT: Refused = Refused("a packet that is cut off");
 
-/// The state of one session that its packets are checked against.
+/// The state of one session by which its packets are checked.
 #[derive(Debug, Default)]
 pub(crate) struct Guard {
     identified: bool,
@@ -54,12 +54,12 @@ const CONNECT: u64 = 2;
 const DISCONNECT: u64 = 5;
 
 impl Guard {
-    /// Whether a packet with the peer's token was let through.
+    /// Whether a packet with the peer's token was accepted.
     pub(crate) fn has_identified(&self) -> bool {
         self.identified
     }
 
-    /// Whether naia may see this packet of a client.
+    /// Checks whether naia may read this packet of a client.
     pub(crate) fn check(&mut self, packet: &[u8]) -> Result<(), Refused> {
         if packet.len() > MAX_NAIA_PACKET_BYTES {
             return Err(Refused("longer than naia's packets are"));
@@ -75,7 +75,7 @@ impl Guard {
             2 => Kind::Ping,
             _ => Kind::Pong,
         };
-        // The packet's index, the last one that came, and which of the 32 before it.
+        // The packet's index, the last received one, and a bit for each of the 32 before it.
         bits.skip(16 + 16 + 32).ok_or(CUT)?;
         if kind != Kind::Handshake && !self.identified {
             return Err(Refused("a packet before the handshake"));

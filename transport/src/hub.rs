@@ -1,9 +1,9 @@
-//! What the sessions of one network thread share: limits, counters, the waker, and the lists of sessions that have
-//! something to read or to send. Runs in every process. A server has one for players and one for shards, with the same
-//! counters and waker.
+//! The shared state of the sessions of one network thread: limits, counters, the waker, and the lists of sessions that
+//! have something to read or to send. Runs in every process. A server has one for players and one for shards, with the
+//! same counters and waker.
 //!
-//! Reading takes one item of the first session in a list and puts the session at its end: no session
-//! starves another. Locks: a list's may be taken while a session's is held, never the other way round.
+//! Reading takes one item of the first session in a list and moves the session to its end, so no session starves
+//! another. Locks: a list's lock may be taken while a session's is held, never the other way round.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -18,12 +18,12 @@ use crate::limits::Limits;
 use crate::stats::TrafficCounters;
 use crate::waker::Waker;
 
-/// Locks. A poisoned lock is taken as it is: the data are queues, each valid after every operation.
+/// Locks. A poisoned lock is used as it is: the data are queues, each valid after every operation.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What can be read from a session.
+/// The kinds of items that can be read from a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Inbound {
     Naia,
@@ -32,13 +32,13 @@ pub(crate) enum Inbound {
     Closed,
 }
 
-/// A session, as far as a hub's lists go.
+/// A session in a hub's lists.
 pub(crate) trait Listed {
-    /// What naia and the game know it by.
+    /// The address by which naia and the game identify it.
     fn address(&self) -> SocketAddr;
-    /// The next item of one way, and whether there are more.
+    /// The next item of one kind, and whether there are more.
     fn pop(self: &Arc<Self>, way: Inbound) -> (Option<Bytes>, bool);
-    /// The next heartbeat that tells naia what was delivered, and whether there are more.
+    /// The next heartbeat that confirms delivery to naia, and whether there are more.
     fn next_heartbeat(&self) -> (Option<[u8; HEARTBEAT_BYTES]>, bool);
 }
 
@@ -46,10 +46,10 @@ pub(crate) struct Hub<S> {
     pub(crate) limits: Limits,
     pub(crate) counters: Arc<TrafficCounters>,
     pub(crate) waker: Waker,
-    /// Tells the network thread that [`Hub::take_dirty`] has something.
+    /// Wakes the network thread when [`Hub::take_dirty`] has something.
     pub(crate) flush_wake: Notify,
     ready: Mutex<Ready<S>>,
-    /// Those whose naia packets naia is to be told to be delivered.
+    /// Sessions with naia packets whose delivery is to be confirmed to naia.
     unacknowledged: Mutex<VecDeque<Arc<S>>>,
     dirty: Mutex<Vec<Arc<S>>>,
     inbound_datagrams: AtomicUsize,
@@ -91,7 +91,7 @@ impl<S: Listed> Hub<S> {
         Self::sharing(limits, Arc::default(), Waker::new())
     }
 
-    /// Another one for the same main loop.
+    /// Another hub for the same main loop.
     pub(crate) fn beside(&self) -> Arc<Self> {
         Self::sharing(self.limits.clone(), self.counters.clone(), self.waker.clone())
     }
@@ -129,7 +129,7 @@ impl<S: Listed> Hub<S> {
         self.waker.wake();
     }
 
-    /// Hands an auth request to the game. One per session, so that the sessions' limit is the queue's.
+    /// Passes an auth request to the game. There is one per session, so the limit of sessions also limits this queue.
     pub(crate) fn push_auth(&self, address: SocketAddr, auth: Bytes) {
         lock(&self.ready).auth.push_back((address, auth));
         self.waker.wake();
@@ -154,12 +154,12 @@ impl<S: Listed> Hub<S> {
         }
     }
 
-    /// naia is to be told that a session's packets were delivered.
+    /// The delivery of a session's packets is to be confirmed to naia.
     pub(crate) fn mark_unacknowledged(&self, session: Arc<S>) {
         lock(&self.unacknowledged).push_back(session);
     }
 
-    /// The next heartbeat that tells naia so.
+    /// The next heartbeat that confirms it.
     pub(crate) fn pop_heartbeat(&self) -> Option<(SocketAddr, [u8; HEARTBEAT_BYTES])> {
         loop {
             let session = lock(&self.unacknowledged).pop_front()?;
@@ -190,12 +190,12 @@ impl<S: Listed> Hub<S> {
         !lock(&self.dirty).is_empty()
     }
 
-    /// The sessions with something to send, in the order in which they first had it.
+    /// The sessions with something to send, in the order in which they got it.
     pub(crate) fn take_dirty(&self) -> Vec<Arc<S>> {
         std::mem::take(&mut *lock(&self.dirty))
     }
 
-    /// Wakes the network thread for what is queued.
+    /// Wakes the network thread to send what is queued.
     pub(crate) fn wake_network(&self) {
         if self.has_dirty() {
             self.counters.flushes.one();

@@ -1,20 +1,21 @@
-//! naia's transport for Sidereal: one encrypted WebTransport connection per peer, with three ways through
-//! it, and an in-memory network with seeded faults that behaves alike.
+//! naia's transport for Sidereal: one encrypted WebTransport connection per peer with three channels, and an in-memory
+//! network with seeded faults that behaves in the same way.
 //!
-//! * **naia packets**, which naia reads and writes through its `Socket` traits: those of the server with data go on the
-//!   stream, so that naia never has to send them again; heartbeats, pings and the handshake are datagrams;
+//! * **naia packets**, which naia reads and writes through its `Socket` traits: the server's packets with data go on
+//!   the stream, so that naia never has to resend them; heartbeats, pings and the handshake are datagrams;
 //! * the **lane**: datagrams beside naia's, unreliable, newest wins, for motion and inputs;
-//! * the **stream**: one reliable, ordered, back-pressured stream of frames: shards' control, players' news and requests.
+//! * the **stream**: one reliable, ordered stream of frames with back-pressure: shards' control, players' messages and
+//!   requests.
 //!
-//! What an application sends is only queued; [`ServerHandle::flush`] and [`ClientHandle::flush`] hand the
-//! whole tick's output over at once, so that QUIC puts it into as few packets and system calls as it can.
-//! What arrives is queued too, within limits (see [`limits`]), and wakes the main loop ([`Waker`]).
+//! Data that an application sends are only queued. [`ServerHandle::flush`] and [`ClientHandle::flush`] pass the whole
+//! tick's output to the network at once, so that QUIC puts it into as few packets and system calls as possible.
+//! Arriving data are queued too, within limits (see [`limits`]), and wake the main loop ([`Waker`]).
 //!
-//! The same handles come from the real network (`bind`, [`ClientNetwork`]) and from `memory`. In the browser
-//! [`ClientNetwork`] is the browser's own `WebTransport`, which feeds the same session queues and speaks the same
-//! wire; servers, certificates and the network in memory are not built there.
+//! The real network (`bind`, [`ClientNetwork`]) and `memory` provide the same handles. In the browser [`ClientNetwork`]
+//! is the browser's own `WebTransport`, which feeds the same session queues and uses the same wire format. Servers,
+//! certificates and the in-memory network are not built there.
 //!
-//! Not here: what the messages mean (`sidereal-protocol`), who may come in (the server's auth), interest.
+//! Not here: the meaning of the messages (`sidereal-protocol`), authentication (the server), interest.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -65,10 +66,10 @@ pub use stats::{ClientStats, ServerStats};
 pub use waker::Waker;
 pub use wire::{CERTIFICATES_DIFFER, VERSIONS_DIFFER};
 
-/// What a peer is. Each kind has a listener of its own, and a credential of one is refused on the other.
+/// The kind of a peer. Each kind has a listener of its own, and a credential of one is refused by the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum PeerKind {
-    /// A player's client (or a bot): bounded in all that it sends.
+    /// A player's client (or a bot): limited in everything that it sends.
     Player,
     /// A shard: trusted with more.
     Shard,

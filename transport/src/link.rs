@@ -1,11 +1,11 @@
 //! A session over a real WebTransport connection: the network side of [`Session`], the same for both ends.
 //! Runs on the network thread of every process but the browser.
 //!
-//! Datagrams go to quinn without an await between them, all of a session's before the next session's: quinn
-//! packs what waits when its connection task runs into as few packets and system calls as it can. The price
-//! of a send is per connection and flush, not per datagram.
+//! Datagrams are passed to quinn without an await between them, all of one session before those of the next: when
+//! quinn's connection task runs, it packs what waits into as few packets and system calls as it can. A send costs per
+//! connection and flush, not per datagram.
 //!
-//! A session ends cleanly with a *goodbye* frame: who closes sends it after everything that is queued, the
+//! A session ends cleanly with a *goodbye* frame: the closing side sends it after everything that is queued, and the
 //! peer reads up to it and then closes the connection. So nothing that was queued before a close is lost.
 
 use std::net::SocketAddr;
@@ -26,35 +26,35 @@ use crate::session::{End, Hub, Next, Session};
 use crate::wire::{Frame, MAX_FRAME_BODY_BYTES, Malformed, OutDatagram, clean_reason, framed};
 use crate::{PeerKind, wire};
 
-/// Close code of a session that ended as it should.
+/// Close code of a session that ended in order.
 const CODE_OK: VarInt = VarInt::from_u32(0);
-/// Close code of a session that was ended for what its peer did.
+/// Close code of a session that was ended for its peer's violation.
 const CODE_VIOLATION: VarInt = VarInt::from_u32(1);
 /// Close code of a session that failed at this end.
 const CODE_FAILED: VarInt = VarInt::from_u32(2);
 
-/// Why a session ends whose own code panicked.
+/// The close reason of a session whose own code panicked.
 pub(crate) const FAILED: &str = "this session has failed at the end that closes it, which has logged why; try again";
 
 /// Streams that a peer may have open: HTTP/3's session stream, ours, and two to spare.
 const MAX_BIDI_STREAMS: u32 = 4;
 /// HTTP/3's control stream, QPACK's two, and room for the unknown ones that peers may send.
 const MAX_UNI_STREAMS: u32 = 8;
-/// Inbound datagrams that quinn keeps until the session's task takes them.
+/// Inbound datagrams that quinn keeps until the session's task reads them.
 const DATAGRAM_RECEIVE_BUFFER_BYTES: usize = 512 << 10;
 /// Stream flow control for shards: a bulk transfer in some round trips.
 const SHARD_STREAM_WINDOW_BYTES: u32 = 4 << 20;
-/// Stream flow control for players: short requests up, and the same window down, which a browser or a native client
-/// empties at once.
+/// Stream flow control for players: short requests to the server, and the same window to the player, which a browser or
+/// a native client empties at once.
 const PLAYER_STREAM_WINDOW_BYTES: u32 = 64 << 10;
-/// What QUIC keeps of what a peer has not acknowledged: past it, frames wait in the session's bounded queue.
+/// Unacknowledged data that QUIC keeps for a peer: beyond it, frames wait in the session's bounded queue.
 const PLAYER_SEND_WINDOW_BYTES: u64 = 1 << 20;
-/// Frames are handed to QUIC in pieces of about this size.
+/// Frames are passed to QUIC in pieces of about this size.
 const CHUNK_BYTES: usize = 32 << 10;
 
-/// The round trip that is expected before one is measured: a handshake's packet that is lost is sent again after three of
-/// it. QUIC's own 333 ms (RFC 9002, 6.2.2) leaves two attempts within the deadline of a connect, so that at 10 % loss one
-/// of twenty players was told that no server answers.
+/// The assumed round trip before one is measured: a lost packet of a handshake is resent after three times this. QUIC's
+/// own 333 ms (RFC 9002, 6.2.2) allow two attempts within the deadline of a connect, so that at 10 % loss one of twenty
+/// players got the error that no server answers.
 const INITIAL_RTT: Duration = Duration::from_millis(100);
 
 /// quinn's settings, the same for both ends of a connection of this kind.
@@ -78,12 +78,12 @@ pub(crate) fn transport_config(limits: &Limits, kind: PeerKind) -> quinn::Transp
     config
 }
 
-/// A UDP socket with big buffers, as far as the system gives them.
+/// A UDP socket with large buffers, as far as the system grants them.
 pub(crate) fn udp_socket(addr: SocketAddr, limits: &Limits) -> std::io::Result<std::net::UdpSocket> {
     let socket =
         socket2::Socket::new(socket2::Domain::for_address(addr), socket2::Type::DGRAM, Some(socket2::Protocol::UDP))?;
     let wanted = limits.udp_socket_buffer_bytes;
-    // What the system refuses or cuts down is no failure: it only loses more under bursts.
+    // If the system refuses or reduces them, only bursts lose more packets.
     let _ = socket.set_recv_buffer_size(wanted);
     let _ = socket.set_send_buffer_size(wanted);
     socket.set_nonblocking(true)?;
@@ -91,7 +91,7 @@ pub(crate) fn udp_socket(addr: SocketAddr, limits: &Limits) -> std::io::Result<s
     Ok(socket.into())
 }
 
-/// Sends what the sessions of a hub have queued, whenever it is flushed. Ends with its task.
+/// Sends what the sessions of a hub have queued, after each flush. Ends with its task.
 pub(crate) async fn run_flusher(hub: Arc<Hub>) {
     let mut datagrams = Vec::new();
     loop {
@@ -114,7 +114,7 @@ pub(crate) fn flush_now(hub: &Hub, datagrams: &mut Vec<OutDatagram>) {
     }
 }
 
-/// Runs an open session until its connection is over.
+/// Runs an open session until its connection ends.
 pub(crate) async fn run(session: Arc<Session>, connection: Connection, send: SendStream, recv: RecvStream) {
     let _ending = EndOnPanic { session: session.clone(), connection: connection.clone() };
     let writer = spawn_part(&connection, write_stream(session.clone(), connection.clone(), send));
@@ -122,7 +122,7 @@ pub(crate) async fn run(session: Arc<Session>, connection: Connection, send: Sen
     let reader = spawn_part(&connection, read_stream(session.clone(), connection.clone(), recv));
 
     let error = connection.closed().await;
-    // What arrived before the end is still read, when the main loop takes it: at most a window's worth.
+    // Data that arrived before the end are still read, when the main loop asks for them: at most a window's worth.
     let goodbye = reader.await.ok().flatten().flatten();
     writer.abort();
     datagrams.abort();
@@ -133,8 +133,8 @@ pub(crate) async fn run(session: Arc<Session>, connection: Connection, send: Sen
     session.on_closed(end.cause, &end.reason);
 }
 
-/// Runs a part of a session. One that panics ends the session, and nothing else: without it the session would live on
-/// deaf or dumb.
+/// Runs a part of a session. A panic in it ends this session and nothing else: without this the session would continue
+/// without receiving or without sending.
 fn spawn_part<T: Send + 'static>(
     connection: &Connection,
     part: impl Future<Output = T> + Send + 'static,
@@ -208,8 +208,9 @@ async fn write_stream(session: Arc<Session>, connection: Connection, mut send: S
     }
 }
 
-/// Hands bytes to QUIC, which takes no more than the peer reads; false when the connection is over. A peer that does not
-/// read holds up no close: one at once ends the connection now, another one after the drain deadline.
+/// Passes bytes to QUIC, which accepts no more than the peer reads; false when the connection has ended. A peer that
+/// does not read does not delay a close: an immediate one ends the connection now, another one after the drain
+/// deadline.
 async fn write_chunk(session: &Session, connection: &Connection, send: &mut SendStream, chunk: &[u8]) -> bool {
     let mut write = pin!(send.write_all(chunk));
     let close = loop {
@@ -233,13 +234,13 @@ async fn write_chunk(session: &Session, connection: &Connection, send: &mut Send
     is_written
 }
 
-/// The time that rates go by, from some moment on.
+/// The clock of the rates, counted from an arbitrary moment.
 fn now_ms() -> u64 {
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
     u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Reads frames until the stream or the connection ends. Gives the peer's reason if it said goodbye.
+/// Reads frames until the stream or the connection ends. Returns the peer's reason if it sent a goodbye.
 async fn read_stream(session: Arc<Session>, connection: Connection, mut recv: RecvStream) -> Option<String> {
     loop {
         let body = match read_framed(&mut recv, MAX_FRAME_BODY_BYTES).await {
@@ -283,14 +284,14 @@ async fn read_stream(session: Arc<Session>, connection: Connection, mut recv: Re
     }
 }
 
-/// Why nothing (more) could be read from a stream.
+/// Why nothing more could be read from a stream.
 #[derive(Debug)]
 pub(crate) enum ReadError {
     Ended,
     Malformed(Malformed),
 }
 
-/// Reads one length-prefixed body, of which at most `max` bytes are taken.
+/// Reads one length-prefixed body of at most `max` bytes.
 pub(crate) async fn read_framed(recv: &mut RecvStream, max: usize) -> Result<Bytes, ReadError> {
     let mut length = [0; 4];
     recv.read_exact(&mut length).await.map_err(|_| ReadError::Ended)?;
@@ -298,7 +299,7 @@ pub(crate) async fn read_framed(recv: &mut RecvStream, max: usize) -> Result<Byt
     if length == 0 || length > max {
         return Err(ReadError::Malformed(Malformed("length of a stream frame")));
     }
-    // Grows with what arrives, so that a length alone takes no memory.
+    // Grows with the arriving data, so that a length alone allocates no memory.
     let mut body = BytesMut::with_capacity(length.min(16 << 10));
     while body.len() < length {
         let start = body.len();

@@ -1,9 +1,9 @@
-//! A network in memory, for tests: the same handles as the real one, with seeded faults and a clock that the
-//! test moves. Nothing moves by itself: no thread, no wall clock.
+//! An in-memory network for tests: the same handles as the real one, with seeded faults and a clock that the test
+//! moves. There is no thread and no wall clock.
 //!
-//! Packets leave with `flush` and arrive with [`MemoryNetwork::advance`]. Every link has a random sequence of
-//! its own for each direction, made of the network's seed and the link's number: the same seed and the same
-//! sends give the same faults, whatever happens on other links. A link has the network's conditions, or its own.
+//! Packets leave with `flush` and arrive with [`MemoryNetwork::advance`]. Every link has a random sequence of its own
+//! for each direction, derived from the network's seed and the link's number: the same seed and the same sends give the
+//! same faults, whatever happens on other links. A link has the network's conditions, or its own.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -23,16 +23,16 @@ use crate::server::{self, Registry, ServerHandle, ServerSocket};
 use crate::session::{End, Hub, Next, Session};
 use crate::wire::{AuthReply, AuthRequest, FrameWay, OutFrame};
 
-/// What a link does to what goes through it, in each direction.
+/// The faults of a link, in each direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct LinkConditions {
-    /// One way, at least.
+    /// The least delay in one direction.
     pub latency_ms: u32,
-    /// Up to this much more, evenly spread.
+    /// The most additional delay, evenly distributed.
     pub jitter_ms: u32,
-    /// Share of datagrams that are lost, 0 to 1. A lost stream frame comes late by a retransmission.
+    /// Share of datagrams that are lost, 0 to 1. A lost stream frame arrives late by a retransmission.
     pub loss: f64,
-    /// Share of datagrams that come twice, 0 to 1.
+    /// Share of datagrams that arrive twice, 0 to 1.
     pub duplication: f64,
     /// Share of datagrams that later ones may overtake, 0 to 1. The others keep their order.
     pub reordering: f64,
@@ -40,12 +40,12 @@ pub struct LinkConditions {
 
 /// Bytes of stream frames on the way in one direction of a link: what QUIC's flow control would allow.
 const STREAM_WINDOW_BYTES: usize = 4 << 20;
-/// The shortest time after which QUIC sends again.
+/// The shortest time after which QUIC retransmits.
 const MIN_RETRANSMIT_MS: u64 = 20;
-/// Added to a datagram that is to be overtaken, at least.
+/// The least additional delay of a datagram that is to be overtaken.
 const REORDER_MS: u64 = 10;
 
-/// A network in memory. Cheap to clone; all clones are one network. See the [module](self).
+/// An in-memory network. Cheap to clone; all clones are the same network. See the [module](self).
 #[derive(Clone)]
 pub struct MemoryNetwork {
     shared: Arc<Mutex<Net>>,
@@ -67,17 +67,17 @@ struct Link {
     server: Option<Arc<Session>>,
     kind: PeerKind,
     protocol_version: u32,
-    /// Its own conditions; without them it has the network's.
+    /// Its own conditions; `None`: the network's.
     conditions: Option<LinkConditions>,
     up: Direction,
     down: Direction,
-    /// What becomes of each datagram of the client, if it is a hostile one.
+    /// What each datagram of a hostile client is replaced by.
     tamper: Option<Tamper>,
     cut_since: Option<u64>,
     over: bool,
 }
 
-/// Makes none, one or several datagrams of one.
+/// Turns one datagram into none, one or several.
 type Tamper = Box<dyn FnMut(&[u8]) -> Vec<Vec<u8>> + Send>;
 
 /// One direction of a link.
@@ -87,7 +87,7 @@ struct Direction {
     last_frame_due: u64,
     frames: VecDeque<(u64, StreamItem)>,
     frame_bytes: usize,
-    /// The sender was flushed and may have more than the window takes.
+    /// The sender was flushed, and may have more than the window allows.
     flushed: bool,
 }
 
@@ -109,7 +109,7 @@ struct InFlight {
 
 impl Direction {
     fn new(seed: u64, link: usize, up: bool) -> Self {
-        // Any two streams of the generator differ; the multiplier only spreads small seeds.
+        // Two streams of the generator always differ; the multiplier only spreads small seeds.
         let mixed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(2 * link as u64 + u64::from(up));
         Self {
             random: Pcg64Mcg::seed_from_u64(mixed),
@@ -129,7 +129,7 @@ impl Direction {
         self.random.random_bool(share.clamp(0.0, 1.0))
     }
 
-    /// When the copies of a datagram that is sent now arrive: none, one or two times.
+    /// The arrival times of the copies of a datagram that is sent now: none, one or two.
     fn datagram_dues(&mut self, now_ms: u64, conditions: &LinkConditions) -> impl Iterator<Item = u64> + use<> {
         let lost = self.chance(conditions.loss);
         let twice = self.chance(conditions.duplication);
@@ -145,11 +145,11 @@ impl Direction {
         (!lost).then_some(due).into_iter().chain(twice.then_some(again))
     }
 
-    /// When a stream frame that is sent now arrives: always, in order, late by what was lost.
+    /// The arrival time of a stream frame that is sent now: always, in order, later by its losses.
     fn frame_due(&mut self, now_ms: u64, conditions: &LinkConditions) -> u64 {
         let mut due = now_ms + self.delay(conditions);
         let retransmit = MIN_RETRANSMIT_MS + 2 * u64::from(conditions.latency_ms + conditions.jitter_ms);
-        // Half a minute of losses in a row is over: the link is then as good as cut.
+        // Half a minute of consecutive losses is the end: the link is then as good as cut.
         let loss = conditions.loss.min(0.99);
         while self.chance(loss) && due < now_ms + 30_000 {
             due += retransmit;
@@ -189,9 +189,9 @@ impl MemoryNetwork {
         }
     }
 
-    /// The network's server, with a listener for each kind. A second call makes a new server in the place of
-    /// the old one, as after a restart. When all handles of a server are dropped, its links die without a
-    /// word; [`ServerHandle::shutdown`] first ends them cleanly.
+    /// The network's server, with a listener for each kind. A second call makes a new server in place of the old one,
+    /// as after a restart. When all handles of a server are dropped, its links end without a goodbye;
+    /// [`ServerHandle::shutdown`] ends them cleanly before that.
     pub fn server(&self, protocol_version: u32) -> (ServerHandle, ServerSocket) {
         let mut net = lock(&self.shared);
         let registry = Registry::new(net.limits.clone(), protocol_version);
@@ -200,13 +200,12 @@ impl MemoryNetwork {
         ServerHandle::new(server::Core { registry, backend, gate: Default::default() })
     }
 
-    /// A client that will connect when naia's `Client::connect` is given its socket. Its link has the network's
-    /// conditions.
+    /// A client that connects when naia's `Client::connect` gets its socket. Its link has the network's conditions.
     pub fn connector(&self, kind: PeerKind, protocol_version: u32) -> (ClientHandle, ClientSocket) {
         self.connect_over(kind, protocol_version, None)
     }
 
-    /// The same over a link with conditions of its own, which the network's do not change.
+    /// The same over a link with its own conditions, which the network's do not change.
     pub fn connector_with(
         &self,
         kind: PeerKind,
@@ -255,28 +254,27 @@ impl MemoryNetwork {
         lock(&self.shared).advance(now_ms);
     }
 
-    /// Changes the conditions of every link that has none of its own, for what is sent from now on.
+    /// Changes the conditions of every link that has none of its own, for later sends.
     pub fn set_conditions(&self, conditions: LinkConditions) {
         lock(&self.shared).conditions = conditions;
     }
 
-    /// Gives a client's link conditions of its own, for what is sent from now on. `None` gives it the
-    /// network's again.
+    /// Gives a client's link its own conditions, for later sends. `None` gives it the network's again.
     pub fn set_conditions_of(&self, client: &ClientHandle, conditions: impl Into<Option<LinkConditions>>) {
         if let Some(link) = lock(&self.shared).link_of(client) {
             link.conditions = conditions.into();
         }
     }
 
-    /// Makes a client hostile: from now on each of its datagrams, with its prefix, becomes what `tamper` makes of it.
+    /// Makes a client hostile: from now on `tamper` replaces each of its datagrams, including the prefix.
     pub fn tamper(&self, client: &ClientHandle, tamper: impl FnMut(&[u8]) -> Vec<Vec<u8>> + Send + 'static) {
         if let Some(link) = lock(&self.shared).link_of(client) {
             link.tamper = Some(Box::new(tamper));
         }
     }
 
-    /// Cuts a client's link without a word: datagrams are lost, stream frames wait. After the idle timeout
-    /// both ends notice.
+    /// Cuts a client's link without a goodbye: datagrams are lost, stream frames wait. Both ends detect it after the
+    /// idle timeout.
     pub fn cut(&self, client: &ClientHandle) {
         let mut net = lock(&self.shared);
         let now_ms = net.now_ms;
@@ -285,7 +283,7 @@ impl MemoryNetwork {
         }
     }
 
-    /// Makes a cut link work again, if its ends have not given up.
+    /// Makes a cut link work again, if its ends have not timed out.
     pub fn restore(&self, client: &ClientHandle) {
         if let Some(link) = lock(&self.shared).link_of(client) {
             link.cut_since = None;
@@ -298,7 +296,7 @@ impl Net {
         self.links.get_mut(*client.session().memory_link.get()?)
     }
 
-    /// Puts what the sessions of a hub have queued on its way.
+    /// Sends what the sessions of a hub have queued.
     fn flush(&mut self, hub: &Hub) {
         let dirty = hub.take_dirty();
         if !dirty.is_empty() {
@@ -345,7 +343,7 @@ impl Net {
         }
     }
 
-    /// Puts stream frames on their way as far as the window takes them.
+    /// Sends stream frames as far as the window allows.
     fn fill_stream(&mut self, index: usize, to_server: bool) {
         let link = &mut self.links[index];
         let conditions = link.conditions.unwrap_or(self.conditions);
@@ -473,7 +471,7 @@ impl Net {
         }
     }
 
-    /// A link is over, at both ends; the one that closed it knows its own cause.
+    /// A link ends at both ends. For the end that closed it, its own cause takes precedence.
     fn end(&mut self, index: usize, cause: EndCause, reason: &str) {
         let link = &mut self.links[index];
         link.over = true;
@@ -531,7 +529,7 @@ impl Drop for ServerEnd {
         let now_ms = net.now_ms;
         for link in &mut net.links {
             let ours = |server: &Arc<Session>| Arc::ptr_eq(&server.hub, self.registry.hub(server.kind));
-            // Those that were closed still have their goodbye on the way.
+            // Closed ones still have their goodbye on the way.
             if link.server.as_ref().is_some_and(|s| ours(s) && s.close_request().is_none()) {
                 link.cut_since.get_or_insert(now_ms);
             }

@@ -1,5 +1,4 @@
-//! The way of one session's datagrams into its QUIC connection. Runs on the network thread of every process but the
-//! browser.
+//! Passes one session's datagrams to its QUIC connection. Runs on the network thread of every process but the browser.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,10 +9,10 @@ use wtransport::{Connection, quinn};
 use crate::stats::TrafficCounters;
 use crate::wire::OutDatagram;
 
-/// Where a session's datagrams go.
+/// Where a session's datagrams are sent.
 pub(crate) struct QuicLink {
     connection: quinn::Connection,
-    /// The WebTransport session's id, which stands in front of every datagram.
+    /// The WebTransport session's id, which precedes every datagram.
     session_header: Bytes,
 }
 
@@ -45,7 +44,7 @@ impl QuicLink {
                 Ok(()) if room < bytes => counters.datagrams_dropped_by_network.one(),
                 Ok(()) => room -= bytes,
                 Err(quinn::SendDatagramError::TooLarge) => counters.datagrams_too_large.one(),
-                // The connection is over, which its task reports.
+                // The connection has ended, which its task reports.
                 Err(_) => counters.sends_to_closed.one(),
             }
         }

@@ -1,15 +1,15 @@
-//! How much of one kind a peer may send: a bucket of tokens in whole milliseconds. No I/O, no clock.
+//! How much of one kind a peer may send: a token bucket in whole milliseconds. No I/O, no clock.
 
-/// So many in a second, and so many at once.
+/// A number per second, and a burst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// In a second, on and on.
+    /// In a second, continuously.
     pub per_second: u32,
     /// At once, after a pause.
     pub burst: u32,
 }
 
-/// A bucket of thousandths of tokens.
+/// A bucket that counts thousandths of tokens.
 #[derive(Debug)]
 pub(crate) struct Bucket {
     rate: Rate,
@@ -18,12 +18,12 @@ pub(crate) struct Bucket {
 }
 
 impl Bucket {
-    /// A full one.
+    /// A full bucket.
     pub(crate) fn new(rate: Rate) -> Self {
         Self { rate, thousandths: u64::from(rate.burst) * 1000, filled_at_ms: 0 }
     }
 
-    /// Time that goes backward counts as none.
+    /// A clock that goes backward counts as standing still.
     fn fill(&mut self, now_ms: u64) {
         let passed_ms = now_ms.saturating_sub(self.filled_at_ms);
         self.filled_at_ms = self.filled_at_ms.max(now_ms);
@@ -31,13 +31,13 @@ impl Bucket {
         self.thousandths = self.thousandths.saturating_add(more).min(u64::from(self.rate.burst) * 1000);
     }
 
-    /// Whether nothing was taken from it that it has not got back by now.
+    /// Whether the bucket is full by now.
     pub(crate) fn is_full(&mut self, now_ms: u64) -> bool {
         self.fill(now_ms);
         self.thousandths == u64::from(self.rate.burst) * 1000
     }
 
-    /// Takes one; false when there is none.
+    /// Takes one token; false if there is none.
     pub(crate) fn take(&mut self, now_ms: u64) -> bool {
         self.fill(now_ms);
         match self.thousandths.checked_sub(1000) {

@@ -28,20 +28,20 @@ use crate::limits::Limits;
 /// One address that peers of one kind connect to.
 #[derive(Clone, Copy, Debug)]
 pub struct ListenerConfig {
-    /// Whose address it is.
+    /// The kind of peers that it accepts.
     pub kind: PeerKind,
-    /// Where to listen; port 0 takes any free port ([`ServerHandle::local_addr`] says which).
+    /// The address to listen on; port 0 takes any free port ([`ServerHandle::local_addr`] returns it).
     pub addr: SocketAddr,
 }
 
-/// What a server listens with.
+/// The configuration of a server.
 #[derive(Debug)]
 pub struct ServerConfig {
     /// The listeners, at most one of each kind.
     pub listeners: Vec<ListenerConfig>,
     /// The certificate of all listeners, as long as they run.
     pub identity: Identity,
-    /// What the players' listener shows instead, if any.
+    /// The certificate of the players' listener instead, if any.
     pub player_certificate: Option<LiveCertificate>,
     /// The pages from which players' browsers may connect.
     pub allowed_origins: AllowedOrigins,
@@ -54,8 +54,8 @@ pub struct ServerConfig {
 /// Binds all listeners and starts a network thread for each.
 ///
 /// # Errors
-/// When a listener cannot be bound (the text names it, its address and what to do), or the certificate
-/// does not fit its key.
+/// When a listener cannot be bound (the text names it, its address and the remedy), or the certificate does not fit its
+/// key.
 pub fn bind(config: ServerConfig) -> Result<(ServerHandle, ServerSocket), TransportError> {
     endpoint::bind(config).map(handle::pair)
 }

@@ -1,8 +1,8 @@
 //! One session: the queues between the main loop and the network, for either end of a connection, over
 //! the real network or the in-memory one. Runs in every process. It has no I/O.
 //!
-//! The *application side* queues what is to be sent and takes what came; the *network side* (`link`,
-//! `memory`) does the opposite. Everything is bounded by [`Limits`](crate::Limits).
+//! The *application side* queues data to send and reads what has arrived; the *network side* (`link`, `memory`) does
+//! the opposite. Everything is bounded by [`Limits`](crate::Limits).
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -30,21 +30,21 @@ pub(crate) enum End {
     Client,
 }
 
-/// How far a session is.
+/// The progress of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// Connecting, or waiting for the verdict on the auth request.
     Pending,
     Open,
-    /// Closed by this end; what was queued may still be on its way.
+    /// Closed by this end; queued data may still be on the way.
     Closing,
-    /// Refused before it was open; with the reason.
+    /// Refused before it was open, with the reason.
     Rejected(String),
-    /// Over.
+    /// Ended.
     Closed(SessionEnd),
 }
 
-/// What the network side's stream writer does next.
+/// The next step of the network side's stream writer.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     Frame(OutFrame),
@@ -56,21 +56,21 @@ pub(crate) enum Next {
 pub(crate) type Hub = hub::Hub<Session>;
 
 pub(crate) struct Session {
-    /// What naia and the game know it by: made up, the same as long as the session lives.
+    /// The address by which naia and the game identify it: artificial, and the same as long as the session lives.
     pub(crate) address: SocketAddr,
     pub(crate) kind: PeerKind,
     pub(crate) end: End,
     pub(crate) hub: Arc<Hub>,
-    /// Wakes the stream's writer, and whoever waits for the verdict.
+    /// Wakes the stream's writer, and the task that waits for the verdict.
     pub(crate) writer_wake: Notify,
     /// Wakes the stream's reader, which waits for room.
     pub(crate) room_wake: Notify,
     /// Bytes of frames that may wait to be sent, and to be read.
     stream_limits: StreamLimits,
-    /// The real network's way to send; not set in memory.
+    /// The real network's sending half; not set in memory.
     #[cfg(not(target_family = "wasm"))]
     pub(crate) quic: OnceLock<QuicLink>,
-    /// The number of the session's link in a network in memory; not set otherwise.
+    /// The number of the session's link in an in-memory network; not set otherwise.
     pub(crate) memory_link: OnceLock<usize>,
     inner: Mutex<Inner>,
 }
@@ -80,7 +80,7 @@ struct StreamLimits {
     inbound_bytes: usize,
 }
 
-/// What a player may send; `None` of everybody else.
+/// The rates of a player. Other peers have none.
 struct PlayerRates {
     naia: Bucket,
     lane: Bucket,
@@ -107,13 +107,13 @@ impl PlayerRates {
     }
 }
 
-/// Whether something that came may be read.
+/// Whether received data may be read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Admission {
     Read,
     /// Over its rate.
     Drop,
-    /// And far over it.
+    /// Far over its rate.
     Flood,
 }
 
@@ -135,14 +135,14 @@ struct Inner {
     guard: Guard,
     acks: Acks,
     rates: Option<PlayerRates>,
-    /// Something was read since somebody last asked.
+    /// Something was read since the last call of `take_heard`.
     heard: bool,
     violations: u32,
     naia_in: InQueue,
     lane_in: InQueue,
     stream_in: InQueue,
     stream_in_bytes: usize,
-    /// The session is over, and is to be reported once the stream is read.
+    /// The session has ended, which is reported once its stream is read.
     ended: bool,
     reported: bool,
 }
@@ -150,7 +150,7 @@ struct Inner {
 #[derive(Default)]
 struct InQueue {
     items: VecDeque<Bytes>,
-    /// The session stands in the hub's list, or is being taken from it.
+    /// The session is in the hub's list, or is being removed from it.
     listed: bool,
 }
 
@@ -235,8 +235,8 @@ impl Session {
 
     // Application side: sending.
 
-    /// A packet of naia's. What a server's packet holds of entities must arrive, so it goes on the stream, and naia is told
-    /// that it did: see [`acks`]. A peer for which there is no room any more is closed.
+    /// Sends a packet of naia's. Entity data in a server's packet must arrive, so it goes on the stream, and its
+    /// delivery is confirmed to naia: see [`acks`]. When there is no room, the peer's session is closed.
     pub(crate) fn send_naia(self: &Arc<Self>, packet: &[u8]) {
         let payload = Bytes::copy_from_slice(packet);
         if self.end == End::Client {
@@ -253,7 +253,7 @@ impl Session {
         }
     }
 
-    /// Ends a session whose peer does not read what it must be sent.
+    /// Ends a session whose peer does not read.
     fn close_for_backlog(self: &Arc<Self>) {
         let reason = "too much waits to be sent to you: the connection is too slow";
         if self.request_close(EndCause::Backlog, reason) {
@@ -292,7 +292,7 @@ impl Session {
         self.mark_dirty(&mut inner);
     }
 
-    /// A frame of the game's. To a player there are no half measures: when there is no room, the session is closed.
+    /// Sends a frame of the game. If there is no room for a player's frame, the session is closed.
     pub(crate) fn send_stream(self: &Arc<Self>, payload: Bytes) -> Result<(), StreamError> {
         if payload.len() > MAX_FRAME_BYTES {
             return Err(StreamError::TooLarge);
@@ -328,8 +328,8 @@ impl Session {
     /// Puts the session into the hub's list of those with something to send.
     fn mark_dirty(self: &Arc<Self>, inner: &mut Inner) {
         if !std::mem::replace(&mut inner.dirty, true) {
-            // The one place where a list's lock is taken under a session's: no list's lock is ever
-            // held while a session's is taken.
+            // The one place where a list's lock is taken under a session's. A list's lock is never held while a
+            // session's is taken.
             self.hub.mark_dirty(self.clone());
         }
     }
@@ -386,7 +386,7 @@ impl Session {
         lock(&self.inner).phase.clone()
     }
 
-    /// Whether naia's handshake has begun: the peer has told naia who it is.
+    /// Whether naia's handshake has begun: the peer has sent naia its identity.
     pub(crate) fn has_identified(&self) -> bool {
         lock(&self.inner).guard.has_identified()
     }
@@ -404,7 +404,7 @@ impl Session {
         lock(&self.inner).identity.take()
     }
 
-    /// Drops what was not read, when nobody will read it.
+    /// Drops unread data that will not be read any more.
     pub(crate) fn discard_inbound(&self) {
         let mut inner = lock(&self.inner);
         let dropped = inner.naia_in.items.len() + inner.lane_in.items.len();
@@ -416,8 +416,8 @@ impl Session {
 
     // Network side: sending.
 
-    /// Takes all datagrams that wait, naia's first. After it the session is no longer dirty.
-    /// True if the stream's writer has something to do as well.
+    /// Takes all waiting datagrams, naia's first. Then the session is no longer dirty. True if the stream's writer has
+    /// something to do as well.
     pub(crate) fn take_datagrams(&self, out: &mut Vec<OutDatagram>) -> bool {
         let mut inner = lock(&self.inner);
         inner.dirty = false;
@@ -432,7 +432,7 @@ impl Session {
         !inner.stream_out.is_empty() || inner.close.is_some() || inner.verdict.is_some()
     }
 
-    /// What the stream's writer does next. A close comes once, after the frames queued before it.
+    /// The next step of the stream's writer. A close comes once, after the frames queued before it.
     pub(crate) fn next_out(&self) -> Next {
         let mut inner = lock(&self.inner);
         if let Some(frame) = inner.stream_out.pop_front() {
@@ -466,7 +466,7 @@ impl Session {
         lock(&self.inner).verdict.take()
     }
 
-    /// The reason of this end's close, if it asked for one.
+    /// How this end wants the session to end, if it does.
     pub(crate) fn close_request(&self) -> Option<SessionEnd> {
         lock(&self.inner).close.clone()
     }
@@ -477,7 +477,7 @@ impl Session {
         lock(&self.inner).remote = Some(remote);
     }
 
-    /// A datagram came, with its prefix, at this time of the network's.
+    /// A datagram has arrived, with its prefix, at this time of the network.
     pub(crate) fn on_datagram(self: &Arc<Self>, datagram: &[u8], now_ms: u64) {
         let Some((&prefix, payload)) = datagram.split_first() else {
             return self.on_violation("an empty datagram");
@@ -519,12 +519,12 @@ impl Session {
         if waiting >= self.hub.limits.inbound_datagrams_per_session || !self.hub.take_inbound_place() {
             drop(inner);
             counters.inbound_dropped.one();
-            // The main loop is behind: it has something to do in any case.
+            // The main loop is behind: wake it, it has something to do.
             self.hub.waker.wake();
             return;
         }
         inner.heard = true;
-        // Copied, so that a small payload does not keep the big receive buffer that it came in.
+        // Copied, so that a small payload does not keep the large receive buffer that contains it.
         let list = if way == Inbound::Naia {
             counters.naia_packets_received.one();
             counters.naia_bytes_received.add(payload.len() as u64);
@@ -544,7 +544,7 @@ impl Session {
         }
     }
 
-    /// A player sends more than it may.
+    /// A player has exceeded its rate.
     fn on_excess(self: &Arc<Self>, admission: Admission) {
         self.hub.counters.over_rate.one();
         if admission == Admission::Flood {
@@ -552,12 +552,12 @@ impl Session {
         }
     }
 
-    /// Whether naia's packets of the stream may be queued now. At a client's end alone.
+    /// Whether naia's packets of the stream may be queued now. Only at a client's end.
     pub(crate) fn has_naia_room(&self) -> bool {
         lock(&self.inner).naia_in.items.len() < self.hub.limits.inbound_datagrams_per_session
     }
 
-    /// A naia packet came on the stream. The caller has waited for room.
+    /// A naia packet has arrived on the stream. The caller has waited for room.
     pub(crate) fn on_naia_frame(self: &Arc<Self>, packet: Bytes) {
         if self.end == End::Server || packet.len() > MAX_NAIA_PACKET_BYTES {
             self.on_violation("a naia packet on the stream");
@@ -576,13 +576,13 @@ impl Session {
         }
     }
 
-    /// Whether a frame of `bytes` may be queued now. One frame always may, when nothing waits.
+    /// Whether a frame of `bytes` may be queued now. One frame always may if none waits.
     pub(crate) fn has_stream_room(&self, bytes: usize) -> bool {
         let inner = lock(&self.inner);
         inner.stream_in_bytes == 0 || inner.stream_in_bytes + bytes <= self.stream_limits.inbound_bytes
     }
 
-    /// A data frame came, at this time of the network's. The caller has waited for room.
+    /// A data frame has arrived, at this time of the network. The caller has waited for room.
     pub(crate) fn on_frame(self: &Arc<Self>, payload: Bytes, now_ms: u64) {
         let mut inner = lock(&self.inner);
         if inner.rates.is_some() && payload.len() > MAX_PLAYER_FRAME_BYTES {
@@ -608,7 +608,7 @@ impl Session {
         }
     }
 
-    /// A peer did what no honest peer does. Past the limit the session is closed.
+    /// A peer has sent what no honest peer sends. Beyond the limit the session is closed.
     pub(crate) fn on_violation(self: &Arc<Self>, what: &str) {
         self.hub.counters.violations.one();
         let violations = {
@@ -625,7 +625,7 @@ impl Session {
         }
     }
 
-    /// Closes a session for what its peer did, at once.
+    /// Closes a session at once for its peer's violation.
     pub(crate) fn close_for_violation(self: &Arc<Self>, reason: &str) {
         if self.request_close(EndCause::Violation, reason) {
             tracing::warn!(session = %self.address, remote = ?self.remote(), reason, "session closed");
@@ -634,9 +634,9 @@ impl Session {
         }
     }
 
-    // Network side: how the session goes.
+    // Network side: the session's progress.
 
-    /// The server accepted (at the client's end).
+    /// The server has accepted (at the client's end).
     pub(crate) fn on_accepted(&self, token: String) {
         let mut inner = lock(&self.inner);
         if inner.phase == Phase::Pending {
@@ -647,12 +647,12 @@ impl Session {
         self.hub.waker.wake();
     }
 
-    /// The session was refused, or could not be made, before it was open.
+    /// The session was refused, or could not be opened.
     pub(crate) fn on_rejected(self: &Arc<Self>, reason: &str) {
         self.end_with(|| Phase::Rejected(cut(reason).to_owned()));
     }
 
-    /// The session is over. The reason of this end's own close comes first.
+    /// The session has ended. This end's own close takes precedence.
     pub(crate) fn on_closed(self: &Arc<Self>, cause: EndCause, reason: &str) {
         self.end_with(|| Phase::Closed(SessionEnd::new(cause, cut(reason))));
     }

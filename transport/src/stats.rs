@@ -1,6 +1,6 @@
-//! Counters of what went through the transport and of what it refused. Runs in every process.
+//! Counters of the transport's traffic and of what it refused. Runs in every process.
 //!
-//! Counters only grow. They say what happened to whom in total; who it was stands in the log.
+//! Counters only grow. They are totals; the log names the peers.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -47,37 +47,37 @@ impl Counter {
 }
 
 counters! {
-    /// What went through one end of the transport: one client's session, or all of a server's.
+    /// The traffic of one end of the transport: one client's session, or all of a server's.
     TrafficCounters => TrafficStats {
-        /// naia packets handed to the network.
+        /// naia packets passed to the network.
         naia_packets_sent,
-        /// naia packets handed to naia.
+        /// naia packets passed to naia.
         naia_packets_received,
-        /// Bytes of naia packets handed to the network.
+        /// Bytes of naia packets passed to the network.
         naia_bytes_sent,
         /// Bytes of naia packets received.
         naia_bytes_received,
-        /// Lane datagrams handed to the network.
+        /// Lane datagrams passed to the network.
         lane_sent,
         /// Lane datagrams received.
         lane_received,
-        /// Bytes of lane payloads handed to the network.
+        /// Bytes of lane payloads passed to the network.
         lane_bytes_sent,
         /// Bytes of lane payloads received.
         lane_bytes_received,
-        /// naia packets with data handed to the network, as frames of the stream.
+        /// naia packets with data passed to the network, as frames of the stream.
         naia_frames_sent,
         /// naia packets with data received as frames of the stream.
         naia_frames_received,
-        /// Stream frames handed to the network.
+        /// Stream frames passed to the network.
         frames_sent,
         /// Stream frames received.
         frames_received,
-        /// Bytes of stream frames handed to the network.
+        /// Bytes of stream frames passed to the network.
         frame_bytes_sent,
         /// Bytes of stream frames received.
         frame_bytes_received,
-        /// Calls of `flush` that had something to send, for each network thread that had.
+        /// Calls of `flush` with something to send, for each network thread that had something.
         flushes,
         /// Lane payloads over the size limit, refused.
         lane_oversize,
@@ -85,9 +85,9 @@ counters! {
         lane_dropped_outbound,
         /// naia packets dropped, the oldest first, because the outbound queue was full.
         naia_dropped_outbound,
-        /// Datagrams that the network layer had no room for: the peer or the path is too slow.
+        /// Datagrams for which the network layer had no room: the peer or the path is too slow.
         datagrams_dropped_by_network,
-        /// Datagrams that the path was too narrow for.
+        /// Datagrams that were too large for the path.
         datagrams_too_large,
         /// Datagrams dropped on arrival because the session's or the server's share was full.
         inbound_dropped,
@@ -95,37 +95,37 @@ counters! {
         over_rate,
         /// Stream frames refused because the outbound queue was full.
         frames_refused_full,
-        /// Sessions closed because their peer did not read what it was sent.
+        /// Sessions closed because their peer did not read.
         closed_for_backlog,
-        /// Sends to a session that is not open (any more).
+        /// Sends to a session that is not (or no longer) open.
         sends_to_closed,
-        /// What no honest peer sends: malformed, oversize, unexpected.
+        /// Data that no honest peer sends: malformed, oversize, unexpected.
         violations,
-        /// Those of them that were naia packets kept from naia.
+        /// Of these, naia packets that the guard dropped.
         naia_packets_refused,
-        /// Sessions closed for too many violations, or one that is too grave.
+        /// Sessions closed for too many violations, or for a grave one.
         closed_for_violations,
     }
 }
 
 counters! {
-    /// How a server's door was used.
+    /// Connections at a server's door.
     AdmissionCounters => AdmissionStats {
         /// Connection attempts that reached the server.
         attempts,
-        /// Attempts turned away because too many were pending.
+        /// Attempts refused because too many were pending.
         refused_pending,
-        /// Attempts turned away because their network, or all together, had too many sessions.
+        /// Attempts refused because their network, or all together, had too many sessions.
         refused_sessions,
-        /// Attempts left without an answer because their network starts too many handshakes.
+        /// Attempts not answered because their network starts too many handshakes.
         ignored_network_rate,
-        /// Attempts left without an answer because all networks together start too many handshakes.
+        /// Attempts not answered because all networks together start too many handshakes.
         ignored_total_rate,
-        /// Attempts that were told to prove their address first.
+        /// Attempts that had to validate their address first.
         retried,
         /// Attempts that failed before an auth request was read: TLS, HTTP/3, path, time.
         failed_handshake,
-        /// Those of them that came from pages of others, by their browsers' word.
+        /// Of these, connections from foreign pages, by the origin that the browser sends.
         refused_origin,
         /// Auth requests that were malformed.
         refused_malformed,
@@ -133,15 +133,15 @@ counters! {
         refused_version,
         /// Auth requests for the other kind of listener.
         refused_kind,
-        /// Auth requests handed to naia.
+        /// Auth requests passed to naia.
         auth_requests,
         /// Sessions that naia (the game) accepted.
         accepted,
         /// Sessions that naia (the game) rejected.
         rejected,
-        /// Auth requests on which no verdict came in time.
+        /// Auth requests without a verdict in time.
         unanswered,
-        /// Sessions that ended, of all that got as far as an auth request.
+        /// Ended sessions, of all that had sent an auth request.
         ended,
     }
 }
@@ -151,11 +151,11 @@ counters! {
 pub struct ServerStats {
     /// Sessions that are open now, or wait for a verdict.
     pub sessions: u64,
-    /// What went through all sessions together.
+    /// The traffic of all sessions together.
     pub traffic: TrafficStats,
-    /// How connections came and were turned away.
+    /// How connections arrived and were refused.
     pub admission: AdmissionStats,
 }
 
-/// A client's counters: what went through its one session.
+/// A client's counters: the traffic of its one session.
 pub type ClientStats = TrafficStats;

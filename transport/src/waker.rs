@@ -1,5 +1,5 @@
-//! What a main loop sleeps on: the network wakes it when something arrived. Runs in every process; in the browser,
-//! where nobody sleeps, a task waits for it.
+//! The waker on which a main loop sleeps: the network wakes it when data arrive. Runs in every process. In the browser,
+//! where no thread sleeps, a task waits for it.
 
 use std::sync::Arc;
 #[cfg(not(target_family = "wasm"))]
@@ -12,8 +12,8 @@ use tokio::sync::Notify;
 
 /// Wakes one sleeping main loop. Cheap to clone; all clones are the same waker.
 ///
-/// Several wakes before a [`wait`](Waker::wait) count as one, and a wake without a sleeper is kept
-/// for the next wait, so that nothing that arrives between two waits is slept over.
+/// Several wakes before a [`wait`](Waker::wait) count as one, and a wake without a sleeper is kept for the next wait,
+/// so that data that arrive between two waits are not missed.
 #[derive(Clone, Default)]
 pub struct Waker {
     shared: Arc<Shared>,
@@ -33,7 +33,7 @@ struct Shared {
 }
 
 impl Waker {
-    /// A waker that nobody has woken yet.
+    /// A waker without a pending wake.
     pub fn new() -> Self {
         Self::default()
     }
@@ -41,7 +41,7 @@ impl Waker {
 
 #[cfg(not(target_family = "wasm"))]
 impl Waker {
-    /// Sleeps until woken, at most for `timeout`. True if it was woken, false when time ran out.
+    /// Sleeps until woken, at most for `timeout`. True if it was woken, false after the timeout.
     pub fn wait(&self, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
         let mut woken = self.shared.woken.lock().unwrap_or_else(PoisonError::into_inner);
@@ -73,7 +73,7 @@ impl Waker {
         self.shared.woken.notified().await;
     }
 
-    /// Wakes the one who waits, or lets the next [`wait`](Waker::wait) return at once.
+    /// Wakes the waiting task, or lets the next [`wait`](Waker::wait) return at once.
     pub fn wake(&self) {
         self.shared.woken.notify_one();
     }

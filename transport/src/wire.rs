@@ -1,5 +1,5 @@
-//! The bytes of the transport's own: auth request and reply, stream frames, datagram prefixes. Runs in
-//! every process. What naia and the game put inside is not looked at here.
+//! The transport's own bytes: auth request and reply, stream frames, datagram prefixes. Runs in every process. The
+//! payloads of naia and of the game are not interpreted here.
 //!
 //! ```text
 //! stream    = auth, then frames, each:  length u32 LE (of what follows) | body
@@ -13,17 +13,17 @@
 //!           | 1 | lane payload
 //! ```
 //!
-//! The request's magic and version keep their place in every version, so that each can name the other.
+//! The request's magic and version keep their place in every version, so that each side can name the other's version.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::PeerKind;
 use crate::limits::{MAX_AUTH_BYTES, MAX_FRAME_BYTES, MAX_REASON_BYTES};
 
-/// How the refusal of a peer of another protocol version begins. Trying again does not help.
+/// The beginning of the reason when a peer of another protocol version is refused. A retry does not help.
 pub const VERSIONS_DIFFER: &str = "protocol versions differ";
 
-/// How it begins when a native client finds another certificate than the pinned one. A newer hash helps.
+/// Its beginning when a native client finds another certificate than the pinned one. A newer hash helps.
 pub const CERTIFICATES_DIFFER: &str = "the server's certificate is not the pinned one";
 
 const MAGIC: [u8; 4] = *b"SDRL";
@@ -43,7 +43,7 @@ pub(crate) const NAIA_PREFIX: u8 = 0;
 /// Prefix of a datagram with a lane payload.
 pub(crate) const LANE_PREFIX: u8 = 1;
 
-/// What a client asks on connecting.
+/// A client's request when it connects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AuthRequest {
     pub(crate) protocol_version: u32,
@@ -51,7 +51,7 @@ pub(crate) struct AuthRequest {
     pub(crate) auth: Bytes,
 }
 
-/// What the server answers.
+/// The server's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum AuthReply {
     Accept(String),
@@ -66,22 +66,22 @@ pub(crate) enum Frame {
     Naia(Bytes),
 }
 
-/// One datagram to send, with its prefix apart, so that a lane payload that many sessions share is
-/// copied only into its packet.
+/// One datagram to send, with its prefix kept apart, so that a lane payload that many sessions share is copied only
+/// into its packet.
 #[derive(Debug)]
 pub(crate) struct OutDatagram {
     pub(crate) prefix: u8,
     pub(crate) payload: Bytes,
 }
 
-/// What a frame that is queued holds.
+/// The kind of a queued frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct OutFrame {
     pub(crate) way: FrameWay,
     pub(crate) payload: Bytes,
 }
 
-/// Whose frame it is.
+/// The sender of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FrameWay {
     Data,
@@ -106,7 +106,7 @@ impl OutFrame {
 #[error("malformed {0}")]
 pub(crate) struct Malformed(pub(crate) &'static str);
 
-/// Why an auth request is refused before the game sees it.
+/// Why an auth request is refused before it is passed to the game.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     Malformed(String),
@@ -132,7 +132,7 @@ impl AuthRequest {
         out.freeze()
     }
 
-    /// Reads a request and checks it against what the listener serves.
+    /// Reads a request and checks it against the listener's version and kind.
     pub(crate) fn admit(body: &Bytes, version: u32, kind: PeerKind) -> Result<Self, Refusal> {
         let malformed = |what: &str| Refusal::Malformed(format!("the auth request is malformed: {what}"));
         let Some((header, _)) = body.split_first_chunk::<REQUEST_HEADER_BYTES>() else {
@@ -194,13 +194,13 @@ impl Frame {
         }
     }
 
-    /// A whole goodbye frame, with its length.
+    /// A complete goodbye frame, with its length.
     pub(crate) fn goodbye(reason: &str) -> Bytes {
         framed(&tagged(1, cut(reason).as_bytes()))
     }
 }
 
-/// A body with its length in front.
+/// A body preceded by its length.
 pub(crate) fn framed(body: &[u8]) -> Bytes {
     let mut out = BytesMut::with_capacity(4 + body.len());
     out.put_slice(&length(body.len()));

@@ -1,5 +1,5 @@
-//! What a browser asks of the server's end, over real sockets: its page's origin is judged, and the certificate may
-//! become another one while sessions go on.
+//! The browser's checks at the server, over real sockets: the page's origin is checked, and the certificate may change
+//! while sessions continue.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod common;
@@ -13,7 +13,7 @@ use wtransport::endpoint::ConnectOptions as WebConnectOptions;
 use wtransport::error::ConnectingError;
 use wtransport::tls::Sha256Digest;
 
-/// Connects as a browser does from a page of `origin`, as far as the session.
+/// Connects like a browser from a page of `origin`, up to the session.
 fn come_from(server: &RawServer, kind: PeerKind, origin: &str) -> Result<(), ConnectingError> {
     let address = server.handle.local_addr(kind).unwrap();
     let config = wtransport::ClientConfig::builder()
@@ -60,7 +60,7 @@ fn sessions_outlive_their_certificate_and_newcomers_see_the_next_one() {
     serve_until(&mut server, &waker, |_| old.handle.status() == LinkStatus::Connected);
 
     shown.replace(&second).unwrap();
-    // From another process: the first one knows the server still, and would resume its TLS session.
+    // From another process: the first one still has the server's TLS session, and would resume it.
     let elsewhere = ClientNetwork::new().unwrap();
     let late = RawClient::connect(&elsewhere, pinning(&server, first.certificate_hash()));
     serve_until(&mut server, &waker, |_| late.handle.is_finished());
@@ -68,13 +68,13 @@ fn sessions_outlive_their_certificate_and_newcomers_see_the_next_one() {
     let new = RawClient::connect(&network, pinning(&server, second.certificate_hash()));
     serve_until(&mut server, &waker, |_| new.handle.status() == LinkStatus::Connected);
 
-    // The old session carries packets still. An even first byte: data (odd) waits until naia has connected.
+    // The old session still carries packets. An even first byte: data (odd) waits until naia has connected.
     let session = server.sessions[0];
     server.packets_out.send(&session, b"here still").unwrap();
     serve_until(&mut server, &waker, |_| matches!(old.packets.receive(), Ok(Some(packet)) if packet == b"here still"));
     assert_eq!(old.handle.status(), LinkStatus::Connected);
 
-    // Shards have what the server began with.
+    // Shards get the certificate of the server's start.
     let shard = RawClient::connect(&network, server.options(PeerKind::Shard));
     serve_until(&mut server, &waker, |_| shard.handle.status() == LinkStatus::Connected);
 }

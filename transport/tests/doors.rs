@@ -1,4 +1,4 @@
-//! Crowds and strangers before a server's real sockets: what they are refused, and that shards do not notice.
+//! Crowds and strangers before a server's real sockets: what is refused, and that shards are not affected.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod common;
@@ -15,7 +15,7 @@ use sidereal_transport::{
 };
 use wtransport::tls::Sha256Digest;
 
-/// Until each of these has come in or been turned away.
+/// Waits until each of these was accepted or refused.
 #[track_caller]
 fn settle(server: &mut RawServer, clients: &[RawClient]) {
     let waker = server.handle.waker();
@@ -73,7 +73,7 @@ fn players_and_strangers_without_end_leave_shards_their_places() {
     for shard in &shards {
         shard_works(&mut server, shard, b"handoff");
     }
-    // Their own places are counted too.
+    // Their own places are limited too.
     let third = connect_all(&server, &network, PeerKind::Shard, 1);
     settle(&mut server, &third);
     assert_eq!(connected(&third), 0);
@@ -94,7 +94,7 @@ fn a_flood_of_handshakes_is_left_unanswered_and_shards_do_not_notice() {
     let waker = server.handle.waker();
     serve_until(&mut server, &waker, |server| server.handle.stats().admission.ignored_network_rate >= 100);
     shard_works(&mut server, &shard[0], b"through the flood");
-    // Another one of the same address comes in at the shards' door, which has rates of its own.
+    // Another one from the same address is accepted at the shards' door, which has rates of its own.
     let second = connect_all(&server, &network, PeerKind::Shard, 1);
     settle(&mut server, &second);
     assert_eq!(connected(&second), 1);
@@ -108,7 +108,7 @@ fn who_is_left_unanswered_comes_in_when_its_turn_is() {
     let limits = Limits { handshakes_total: 3, ..Limits::default() };
     let mut server = RawServer::bind_with(limits);
     let network = ClientNetwork::new().unwrap();
-    // QUIC asks again by itself, after one second and after three.
+    // QUIC retries by itself, after one second and after three.
     let clients = connect_all(&server, &network, PeerKind::Player, 6);
     let waker = server.handle.waker();
     serve_until(&mut server, &waker, |_| connected(&clients) > 3);
@@ -127,7 +127,7 @@ fn what_players_leave_lying_takes_no_room_from_shards() {
     serve_until(&mut server, &waker, |_| {
         [&player, &shard].iter().all(|client| client.handle.status() == LinkStatus::Connected)
     });
-    // Nobody reads.
+    // No client reads.
     serve_until(&mut server, &waker, |server| {
         player.handle.send_lane(Bytes::from_static(b"noise"));
         player.handle.flush();
@@ -144,7 +144,7 @@ fn what_players_leave_lying_takes_no_room_from_shards() {
     assert_eq!(first, &b"motion"[..]);
 }
 
-/// As far as a session, from this address of this machine.
+/// Connects up to the session, from this address of this machine.
 fn come_from(server: &RawServer, from: SocketAddr, to: &str) -> Result<(), wtransport::error::ConnectingError> {
     let config = wtransport::ClientConfig::builder()
         .with_bind_address(from)
@@ -180,7 +180,7 @@ fn at_an_address_for_ipv6_too_each_ipv4_address_is_its_own_network() {
         let third = [RawClient::connect(&network, options)];
         settle(&mut server, &third);
         assert_eq!(connected(&third), 0, "its network has two");
-        // They stay until the end.
+        // They stay connected until the end.
         std::mem::forget(two);
     }
     assert!(come_from(&server, (Ipv4Addr::new(127, 0, 0, 1), 0).into(), "127.0.0.1").is_err());
@@ -198,7 +198,7 @@ fn naia_forgets_a_user_that_has_identified_itself_and_never_connected() {
         (0..8).map(|n| TestClient::connect(&network, server.options(PeerKind::Player), &format!("{n}"))).collect();
     let waker = server.handle.waker();
     let start = std::time::Instant::now();
-    // Each stops as soon as naia knows it by its token.
+    // Each stops as soon as naia has its token.
     let mut stopped = Vec::new();
     while let Some(client) = clients.last_mut() {
         assert!(start.elapsed() < PATIENCE, "{:#?}", server.handle.stats());

@@ -1,5 +1,5 @@
-//! Authenticated peers, and those who want to be, that send what no honest peer sends: the server lives, and
-//! another client notices nothing.
+//! Peers, with and without credentials, that send what no honest peer sends: the server survives, and another client is
+//! not affected.
 #![allow(clippy::unwrap_used, clippy::field_reassign_with_default, missing_docs, elided_lifetimes_in_paths)]
 
 mod common;
@@ -16,7 +16,7 @@ use rand_pcg::Pcg64Mcg;
 use sidereal_transport::memory::{LinkConditions, MemoryNetwork};
 use sidereal_transport::{ClientHandle, ClientSocket, EndCause, Limits, LinkStatus, PeerKind, Rate};
 
-/// A client's socket that keeps what naia sends, and through which a test sends its own packets.
+/// A client's socket that records what naia sends, and through which a test sends its own packets.
 struct Tap {
     inner: ClientSocket,
     wire: Wire,
@@ -132,7 +132,7 @@ impl Scene {
         (attacker, wire)
     }
 
-    /// The victim still sees the world move, and is heard.
+    /// The victim still sees the world move, and its messages arrive.
     #[track_caller]
     fn victim_notices_nothing(&mut self, number: u32) {
         self.server.set_place(number);
@@ -145,7 +145,7 @@ impl Scene {
     }
 }
 
-/// Violations and floods end no session, so that one is enough for all that a test sends.
+/// Violations and floods end no session, so that one session is enough for all that a test sends.
 fn patient() -> Limits {
     let mut limits = Limits::default();
     limits.violations_before_close = u32::MAX;
@@ -154,7 +154,7 @@ fn patient() -> Limits {
     limits
 }
 
-/// What a real client sends in half a minute of its life, shortened.
+/// The packets of a real client in half a minute, shortened.
 fn real_packets() -> Vec<Vec<u8>> {
     let mut scene = Scene::new(patient());
     let (mut client, wire) = scene.attacker();
@@ -177,7 +177,7 @@ fn mutate(random: &mut Pcg64Mcg, corpus: &[Vec<u8>]) -> Vec<u8> {
         }
         1 => packet.truncate(random.random_range(0..=packet.len())),
         2 => {
-            // Real to the end of the header and the tick, then anything.
+            // Real up to the end of the header and the tick, then random.
             packet.truncate(random.random_range(9..14));
             let length = random.random_range(0..100);
             packet.extend((0..length).map(|_| random.random::<u8>()));
@@ -264,7 +264,7 @@ fn hostile_auth_requests_do_not_reach_naia() {
         scene.server.handle.stats().sessions < 100
     });
     let admission = scene.server.handle.stats().admission;
-    // One or two letters by chance are a name.
+    // One or two letters can be a valid name by chance.
     let named = scene.server.seen().admitted.len() - admitted;
     assert!(named < 100 && admission.rejected as usize + named == 3000, "{named}, {admission:#?}");
     scene.victim_notices_nothing(78);
@@ -283,13 +283,13 @@ fn packet(kind: PacketType, body: impl FnOnce(&mut BitWriter)) -> Vec<u8> {
     writer.to_bytes().to_vec()
 }
 
-/// A data packet with one message of kind `kind` on the only channel, and what follows.
+/// A data packet with one message of kind `kind` on the only channel, followed by `body`.
 fn message(kind: u32, body: impl FnOnce(&mut BitWriter)) -> Vec<u8> {
     packet(PacketType::Data, |writer| {
         500u16.ser(writer);
         false.ser(writer);
         true.ser(writer);
-        // One channel needs no bits.
+        // A single channel needs no bits.
         true.ser(writer);
         0u16.ser(writer);
         writer_bits(writer, kind, 3);
@@ -391,7 +391,7 @@ fn each_packet_that_ends_naia_is_refused() {
         let after = scene.server.handle.stats().traffic.naia_packets_refused;
         assert_eq!(after, before + 1, "{what} was let through");
     }
-    // An honest frame is not.
+    // An honest frame is accepted.
     let before = scene.server.handle.stats().traffic;
     attacker.shout(5);
     scene.until(&mut [&mut attacker], |scene, _| scene.server.seen().shouts.contains(&5));

@@ -1,4 +1,4 @@
-//! The network in memory: seeded faults, a clock that the test moves, the same handles.
+//! The in-memory network: seeded faults, a clock that the test moves, the same handles.
 #![allow(clippy::unwrap_used, clippy::field_reassign_with_default, missing_docs, elided_lifetimes_in_paths)]
 
 mod common;
@@ -14,7 +14,7 @@ const PERFECT: LinkConditions =
 const BAD: LinkConditions =
     LinkConditions { latency_ms: 40, jitter_ms: 30, loss: 0.1, duplication: 0.05, reordering: 0.1 };
 
-/// Lets the time run in steps of 10 ms.
+/// Advances the time in steps of 10 ms.
 struct Clock {
     network: MemoryNetwork,
     now_ms: u64,
@@ -55,7 +55,7 @@ fn pair(seed: u64, conditions: LinkConditions, kind: PeerKind) -> (MemoryNetwork
     (network, server, client, clock)
 }
 
-/// When which of 1,000 datagrams arrive.
+/// The arrival times of 1,000 datagrams.
 fn arrivals(seed: u64) -> Vec<(u64, Bytes)> {
     let (_, mut server, client, mut clock) = pair(seed, BAD, PeerKind::Player);
     let mut arrivals = Vec::new();
@@ -136,7 +136,7 @@ fn the_stream_pushes_back_and_then_delivers_all() {
     let mut clock = Clock::new(&network);
     clock.until(&mut server, &[&client], |_| client.handle.status() == LinkStatus::Connected);
     let mut sent = 0u32;
-    // The receiver takes nothing: the queues and the window fill.
+    // The receiver reads nothing: the queues and the window fill.
     for _ in 0..100 {
         while client.handle.send_stream(vec![sent as u8; 100_000].into()) == Ok(()) {
             sent += 1;
@@ -169,7 +169,7 @@ fn a_link_may_have_conditions_of_its_own() {
     };
     let ways = [way_ms(&near), way_ms(&far)];
     assert!(ways[0] <= 20 && ways[1] >= 200, "{ways:?}");
-    // The network's conditions are not its own, until it has none.
+    // The network's conditions do not apply to it, until it has none of its own.
     network.set_conditions(LinkConditions { latency_ms: 50, ..PERFECT });
     let ways = [way_ms(&near), way_ms(&far)];
     assert!((50..200).contains(&ways[0]) && ways[1] >= 200, "{ways:?}");

@@ -1,4 +1,4 @@
-//! naia and the transport's own ways over real sockets on loopback.
+//! naia, the lane and the stream over real sockets on loopback.
 #![allow(clippy::unwrap_used, clippy::field_reassign_with_default, missing_docs, elided_lifetimes_in_paths)]
 
 mod common;
@@ -72,7 +72,7 @@ fn another_certificate_is_refused_and_named() {
     assert!(matches!(client.identity.receive(), IdentityReceiverResult::ErrorResponseCode(401)));
     assert_eq!(server.handle.stats().admission.auth_requests, 0);
 
-    // The same process still connects with the right one.
+    // The same process still connects with the right hash.
     let client = RawClient::connect(&network, server.options(PeerKind::Player));
     serve_until(&mut server, &waker, |_| client.handle.status() == LinkStatus::Connected);
 }
@@ -211,7 +211,7 @@ fn twenty_megabytes_come_in_order_and_with_back_pressure() {
         Bytes::from(bytes)
     };
     let (mut sent, mut full, mut received) = (0, 0, 0);
-    // Nothing is taken until the sender is stopped: the queues do not grow without end.
+    // Nothing is read until the sender is stopped: the queues do not grow without limit.
     serve_until(&mut server, &waker, |_| {
         while sent < FRAMES {
             match client.handle.send_stream(frame(sent)) {
@@ -313,15 +313,15 @@ fn a_player_is_heard_in_short_frames_and_a_long_one_ends_its_session() {
     wait_until(&client.handle.waker(), &mut (), |()| client.handle.is_finished(), |()| "not finished".into());
 }
 
-/// A player that reads nothing, while the server goes on sending: the session ends, and the server keeps no more than
-/// its limit for it.
+/// A player that reads nothing while the server sends on: the session ends, and the server keeps no more than its limit
+/// for it.
 #[test]
 fn a_player_that_does_not_read_is_closed() {
     let limits = Limits { outbound_player_stream_bytes: 256 << 10, ..Limits::default() };
     let mut server = RawServer::bind_with(limits);
     let network = ClientNetwork::new().unwrap();
     let mut options = server.options(PeerKind::Player);
-    // The client takes a hundred bytes and then lets the stream stand, as its main loop does not read.
+    // The client reads a hundred bytes and then stops reading the stream, because its main loop does not read.
     options.limits.inbound_stream_bytes = 100;
     let client = RawClient::connect(&network, options);
     let waker = server.handle.waker();
@@ -334,7 +334,7 @@ fn a_player_that_does_not_read_is_closed() {
     let end = &server.closed[0].1;
     assert!(end.cause == EndCause::Backlog && end.reason.contains("too slow"), "{end:?}");
     assert_eq!(server.handle.stats().traffic.closed_for_backlog, 1);
-    // What had come can still be read, and then the client hears of the end.
+    // What had arrived can still be read, and then the client detects the end.
     let read_all = |(): &mut ()| {
         while client.handle.recv_stream().is_some() {}
         client.handle.is_finished()
@@ -356,7 +356,7 @@ fn an_address_has_a_limited_number_of_sessions() {
     assert!(matches!(third.handle.status(), LinkStatus::Closed(reason) if reason.contains("refused")));
     assert!(server.handle.stats().admission.refused_sessions > 0);
 
-    // A place that is given back can be taken again.
+    // A freed place can be taken again.
     clients.pop();
     serve_until(&mut server, &waker, |server| server.closed.len() == 1);
     let mut fourth = RawClient::connect(&network, server.options(PeerKind::Player));
@@ -389,7 +389,7 @@ fn addresses_prove_themselves_under_load_and_too_many_pending_are_refused() {
     serve_until(&mut server, &waker, |_| client.handle.status() == LinkStatus::Connected);
     assert_eq!(server.handle.stats().admission.retried, 1);
 
-    // One that waits for its verdict is pending.
+    // A connection that waits for its verdict is pending.
     limits.pending_total = 1;
     let mut server = RawServer::bind_with(limits);
     let waiting = RawClient::new(network.connector(server.options(PeerKind::Player)), b"wait");

@@ -1,7 +1,7 @@
-// The page of the browser client: log in, load, fly, and say what goes wrong. It talks to the server that it came from.
+// The page of the browser client: log in, load, play, and report errors. It uses the server that it was loaded from.
 //
-// The program is loaded while the player types. What it sees is told by the event `sidereal-state`, and a new session
-// token by `sidereal-session`; `sidereal.look()` in the console says more.
+// The program is loaded while the player types. The event `sidereal-state` reports its state, `sidereal-session` a new
+// session token; `sidereal.look()` in the console returns more.
 
 import init, { fly, look } from "./sidereal_web.js";
 
@@ -12,7 +12,7 @@ const ANSWERS_WITHIN_MS = 30_000;
 const $ = (id) => document.getElementById(id);
 const timings = { loaded_ms: 0, program_ms: 0, asked_ms: 0, flying_ms: 0 };
 
-// Sessions. In the tab's storage by default; in the device's for those who want to stay.
+// Sessions. In the tab's storage by default; in the device's if the player chooses to stay logged in.
 
 function session() {
   for (const store of [sessionStorage, localStorage]) {
@@ -31,7 +31,7 @@ function keep(user, token, stay) {
   (stay ? localStorage : sessionStorage).setItem(KEY, JSON.stringify({ user, token }));
 }
 
-/// Another token takes the place of the kept one, wherever that is. One that is not kept is another session's.
+/// Replaces the stored token by `token`, wherever it is stored. A token that is not stored belongs to another session.
 function rotate(old, token) {
   for (const store of [sessionStorage, localStorage]) {
     try {
@@ -117,7 +117,7 @@ async function loadNow() {
   return module;
 }
 
-// What is shown.
+// What is displayed.
 
 function show(part) {
   for (const id of ["enter", "back", "loading"]) $(id).hidden = id !== part;
@@ -146,7 +146,7 @@ function openDoor(message) {
   }
 }
 
-/// What this browser lacks, in words; null when it can play.
+/// The feature that this browser lacks, in words; null when the game can run.
 function missing() {
   if (!window.isSecureContext) {
     return (
@@ -169,7 +169,7 @@ function missing() {
 let started = false;
 
 async function start(answer) {
-  // A page has one life: the next flight is a new one.
+  // The program runs once in a page's life: the next start reloads the page.
   if (started) {
     location.reload();
     return;
@@ -197,7 +197,7 @@ async function enter(event) {
   timings.asked_ms = performance.now();
   try {
     if (isNew) {
-      // The same key again after a lost answer makes no second account.
+      // The same key again after a lost answer creates no second account.
       enter.key ??= crypto.randomUUID();
       await post("/api/register", { user, password }, { "idempotency-key": enter.key });
       enter.key = null;
@@ -222,11 +222,11 @@ async function comeBack() {
   step("Asking for a ticket");
   timings.asked_ms = performance.now();
   try {
-    // Another token than before, kept before it is used: until then the old one is good.
+    // Another token than before, stored before it is used: until then the old one is valid.
     const { session_token: token } = JSON.parse(await post("/api/refresh", {}, bearer(kept.token)));
     rotate(kept.token, token);
     const answer = JSON.parse(await post("/api/ticket", {}, bearer(token)));
-    // A ticket's answer has no token: the one that was sent stays good.
+    // A ticket's answer contains no token: the one that was sent stays valid.
     await start(JSON.stringify({ ...answer, session_token: token }));
   } catch (error) {
     if (error.status === 401) forget();
@@ -254,7 +254,7 @@ function busy(is) {
   for (const id of ["login", "register"]) $(id).disabled = is;
 }
 
-// What the game tells.
+// Events of the game.
 
 function hear({ detail: { state, reason } }) {
   document.body.dataset.state = state;
@@ -269,7 +269,7 @@ function hear({ detail: { state, reason } }) {
   }
 }
 
-/// The program has stopped for good: a page of its own life goes on with the same ship.
+/// The program has ended for good: a new page continues with the same ship.
 function stopped(event) {
   if (!started || !(event.error instanceof WebAssembly.RuntimeError)) return;
   openDoor("The game stopped by a fault of its own. Your ship is still there: fly on.");
@@ -299,7 +299,7 @@ if (lacking) {
   say(lacking);
 } else {
   loadProgram().catch((error) => console.error(error));
-  // A page that was reloaded flies on by itself; another visit asks first.
+  // A reloaded page continues automatically; otherwise the player is asked first.
   const isReload = performance.getEntriesByType("navigation")[0]?.type === "reload";
   if (isReload && session()) comeBack();
   else openDoor(null);

@@ -1,14 +1,14 @@
-//! The log, in the browser's console; and what went wrong for good, for the page.
+//! The log in the browser's console, and the reason of a fatal end for the page.
 
 use std::io::Write;
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 use wasm_bindgen::JsValue;
 
-/// What is logged. A browser has no environment to say otherwise.
+/// The filter of the log. A browser has no environment to change it.
 const FILTER: &str = "info,naia_shared=warn,naia_client=error,naia_client::handshake=error,naia_bevy_client=error,\
                       wgpu_hal=error,wgpu_core=warn,bevy_render=warn,winit=error,bevy_winit=warn";
 
-/// Starts the log, and tells the console of panics; a second time it does nothing.
+/// Starts the log, which includes panics. A second call does nothing.
 pub fn start_log() {
     let log = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(FILTER))

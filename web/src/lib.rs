@@ -1,7 +1,7 @@
-//! The browser client: what the page calls to fly.
+//! The browser client: the functions that the page calls.
 //!
-//! Runs in the page, as WebAssembly. The page (`page/`) logs in and hands the server's answer over; the game is
-//! `sidereal-client`, the same as in the native window. On other targets there is nothing here.
+//! Runs in the page, as WebAssembly. The page (`page/`) logs in and passes the server's answer on; the game is
+//! `sidereal-client`, the same as in the native window. On other targets this crate is empty.
 
 #![cfg(target_family = "wasm")]
 
@@ -26,12 +26,12 @@ thread_local! {
     static COCKPIT: RefCell<Option<Cockpit>> = const { RefCell::new(None) };
 }
 
-/// Flies: connects with `answer`, the body of the server's answer to a log in, and draws into the canvas that the CSS
-/// selector `canvas` names. `origin` is the page's, for tickets to come back with. `seed` makes this player's waits
-/// its own. To be called once in a page's life.
+/// Starts the game: connects with `answer`, the body of the server's answer to a login, and draws into the canvas that
+/// the CSS selector `canvas` names. `origin` is the page's, for tickets to reconnect with. `seed` makes this player's
+/// reconnect delays differ from others'. Called once in a page's life.
 ///
 /// # Errors
-/// When the answer is none of the server's, or the page has no such canvas. What goes wrong later is told by the event
+/// When the answer is not a valid one, or the page has no such canvas. Later failures are reported by the event
 /// `sidereal-state`.
 #[wasm_bindgen]
 pub fn fly(answer: &str, origin: &str, canvas: &str, seed: f64) -> Result<(), JsError> {
@@ -45,7 +45,7 @@ pub fn fly(answer: &str, origin: &str, canvas: &str, seed: f64) -> Result<(), Js
     Ok(())
 }
 
-/// What the player sees and how the link does, as JSON; empty before [`fly`].
+/// The player's view and the state of the link, as JSON; empty before [`fly`].
 #[wasm_bindgen]
 pub fn look() -> String {
     COCKPIT.with(|cockpit| cockpit.borrow().as_ref()?.look(describe)).unwrap_or_default()
@@ -91,7 +91,7 @@ fn describe(player: &Player, view: &WorldView) -> String {
         "others": view.others.len(),
         "players_near": view.players_near,
         "shots": view.shots.len(),
-        // Those that the shard has told of.
+        // Those that the shard has confirmed.
         "own_shots": view.shots.iter().filter(|shot| shot.own && !shot.predicted).count(),
         "players": players,
         "stations": stations,

@@ -1,5 +1,5 @@
-// Not a test: what the page costs, measured in chromium with software rendering, with 100 ships in view.
-// `web/test --figures` runs it.
+// Not a test: measures the page in Chromium with software rendering, with 100 ships in view. `web/test --figures` runs
+// it.
 
 import { look, openBrowser, register, startWorld, until, visit } from "./world.mjs";
 

@@ -58,7 +58,7 @@ test("a pilot registers, flies, shoots, crosses a border, docks and talks", asyn
   assert.deepEqual([...ada.complaints, ...bob.complaints], []);
   await bob.context.close();
 
-  // Whoever reloads is in the same ship again, without a password.
+  // A reload leads back to the same ship, without a password.
   await ada.page.reload();
   const back = await until(ada.page, "ada is back", flying);
   assert.equal(back.own.id, began.own.id);
@@ -75,7 +75,7 @@ test("the page fits a telephone, and thumbs fly", async () => {
 
   const glass = await eve.context.newCDPSession(eve.page);
   const touch = (type, ...touchPoints) => glass.send("Input.dispatchTouchEvent", { type, touchPoints });
-  // The left thumb comes down and pulls upwards, then the right one comes down on the button that fires.
+  // The left thumb touches and drags upwards, then the right one touches the fire button.
   const [thumb, pulled, fire] = [{ x: 90, y: 420, id: 1 }, { x: 90, y: 350, id: 1 }, { x: 306, y: 444, id: 2 }];
   await touch("touchStart", thumb);
   await touch("touchMove", pulled);

@@ -1,5 +1,5 @@
-// Not a test: pictures of fights at a border, in the page and in the native window, one every few seconds, to choose from.
-// `web/test --pictures` takes them.
+// Not a test: pictures of fights at a border, in the page and in the native window, one every few seconds, to choose
+// from. `web/test --pictures` takes them.
 
 import { Hands, Screen, openBrowser, register, startWorld, takePicture, until, visit } from "./world.mjs";
 

@@ -1,4 +1,4 @@
-// The native window under Xvfb, in one world with the page: the page is who sees what the window's pilot does.
+// The native window under Xvfb, in one world with the page: the page observes the ship of the window's player.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -58,7 +58,7 @@ test("in the window a pilot flies, shoots, crosses a border, docks and talks, an
   // The borders of the shards meet in the middle of the world.
   await flyTo(nat, -120, -120, (ship) => ship.x < -40 && ship.y < -40);
   await screen.take("window-border.png");
-  // Near enough to dock, and so slow that the ship is still there when it stands.
+  // Near enough to dock, and so slow that the ship is still in range when it has stopped.
   const inReach = (ship) => Math.hypot(ship.x - 283, ship.y - 283) < 100 && ship.speed < 30;
   await dockAt(nat, 283, 283, inReach, () => world.said.some((line) => line.includes("deal done") && line.includes("Dock")));
   const docked = await judge(browser, await screen.take("window-docked.png"));

@@ -21,7 +21,7 @@ mkdirSync(pictures, { recursive: true });
 
 const { chromium } = createRequire(join(required("SIDEREAL_NODE_MODULES"), "node_modules", "x.js"))("playwright-core");
 
-/// Software rendering, WebTransport, and nothing that looks for the network.
+/// Software rendering, WebTransport, and no requests to the network.
 const FLAGS = [
   "--use-gl=angle",
   "--use-angle=swiftshader",
@@ -33,14 +33,14 @@ const FLAGS = [
   "--disable-sync",
 ];
 
-/// Starts a world; gives its page's address and how to end it.
+/// Starts a world; returns its page's address and a function that ends it.
 export async function startWorld(...flags) {
   const folder = mkdtempSync(join(tmpdir(), "sidereal-page-"));
   const world = spawn(
     join(programs, "sidereal-launcher"),
     ["--headless", "--fresh", "--web-dir", webDir, "--data", folder, "--player-port", "0", "--shard-port", "0", "--http-port", "0", "--ops-port", "0"].concat(flags),
-    // The deals, which the log leaves out else.
-    { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, RUST_LOG: "info,sidereal_server::deals=debug" } },
+    // Including the deals, which the default log leaves out.
+    { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, RUST_LOG: "info,sidereal_server::economy=debug" } },
   );
   const ended = new Promise((resolve) => world.once("exit", resolve));
   const said = [];
@@ -67,8 +67,8 @@ export function openBrowser() {
   return chromium.launch({ executablePath: process.env.SIDEREAL_CHROMIUM ?? "/usr/bin/chromium", args: FLAGS });
 }
 
-/// A pilot in a page of their own, whose complaints are kept. A pilot is a `page` that sees, a `keyboard` that steers, which
-/// `ship` of those that the page sees is steered, and how late (ms) the page sees what the keyboard did.
+/// A player in a page of its own, whose errors are recorded. A player is a `page` that observes, a `keyboard` that
+/// steers, the `ship` in the page's view that is steered, and how late (ms) the page shows the keyboard's effect.
 export async function visit(browser, url, size = { width: 640, height: 360 }, device = {}) {
   const context = await browser.newContext({ viewport: size, ...device });
   const page = await context.newPage();
@@ -83,7 +83,7 @@ export async function visit(browser, url, size = { width: 640, height: 360 }, de
 
 export const look = (page) => page.evaluate(() => window.sidereal.look());
 
-/// Waits until what the player sees is as `is` says. How long is for machines that are slow, not for what is tested.
+/// Waits until `is` accepts the player's view. The long timeout is for slow machines.
 export async function until(page, what, is, seconds = 90) {
   const end = Date.now() + seconds * 1000;
   let seen = null;
@@ -103,7 +103,7 @@ export async function register(page, user) {
   await page.click("#register");
 }
 
-/// The native client in a screen of Xvfb that it fills (`SIDEREAL_TEST_DISPLAY`), and the screen's keyboard.
+/// The native client on a screen of Xvfb that it fills (`SIDEREAL_TEST_DISPLAY`), and the screen's keyboard.
 export class Screen {
   #env = { ...process.env, DISPLAY: required("SIDEREAL_TEST_DISPLAY"), WAYLAND_DISPLAY: "" };
   #size;
@@ -125,7 +125,7 @@ export class Screen {
     type: (text) => this.#run("xdotool", "type", "--delay", "60", text),
   };
 
-  /// Starts the client with a new account in `world`. Still, so that the own ship stays in the middle.
+  /// Starts the client with a new account in `world`. With reduced motion, so that the own ship stays in the middle.
   fly(world, user) {
     const settings = join(pictures, "window-settings.json");
     writeFileSync(settings, JSON.stringify({ version: 1, window: this.#size, "reduced-motion": true }));
@@ -137,7 +137,7 @@ export class Screen {
     this.#ended = new Promise((resolve) => this.#client.once("exit", resolve));
   }
 
-  /// Gives the keyboard to the window: there is no window manager to do so.
+  /// Gives the keyboard focus to the window: there is no window manager.
   aim() {
     const middle = this.#size.map((side) => String(side / 2));
     return this.#run("xdotool", "search", "--sync", "--name", "Sidereal", "windowfocus", "mousemove", ...middle);
@@ -150,7 +150,7 @@ export class Screen {
     return readFileSync(path);
   }
 
-  /// Ends the client; gives its status.
+  /// Ends the client; returns its status.
   async leave() {
     this.#client?.kill("SIGTERM");
     return this.#ended;
@@ -183,17 +183,18 @@ const turn = (from, to) => Math.atan2(Math.sin(to - from), Math.cos(to - from));
 /// How fast a scout turns, radians per second.
 const TURN_RATE = 3.4;
 
-/// The keys that move a ship towards (x, y), and how far it looks past that, radians.
+/// The keys that move a ship towards (x, y), and the angle between its heading and that course, radians.
 function courseTo(ship, x, y) {
   const [dx, dy] = [x - ship.x, y - ship.y];
   const off = turn(ship.angle, Math.atan2(dy, dx));
-  // Frames are few and the hand is slow: no faster than can be stopped in time.
+  // Frames are few and keys are late: no faster than the ship can brake.
   const most = Math.min(120, Math.hypot(dx, dy) * 0.6);
   if (ship.speed > most || Math.abs(off) > 0.8) return [["x"], off];
   return [Math.abs(off) < 0.4 ? ["w"] : [], off];
 }
 
-/// Flies to (x, y) with the keys, until the ship is `there`. Turns by as much as is wanted and then looks again: what is seen is late, and a turn that goes on until it is seen goes too far.
+/// Flies to (x, y) with the keys until `there` accepts the ship. Turns by the required angle and then looks again: the
+/// view is late, and a turn until its effect is visible would go too far.
 export async function flyTo(pilot, x, y, there, seconds = 300) {
   const hands = new Hands(pilot.keyboard);
   let seenFrom = 0;
@@ -230,8 +231,8 @@ async function brake(pilot) {
   return still;
 }
 
-/// Flies to the station at (x, y) until the ship is `there`, brakes and docks: who is refused comes again, three times in all.
-/// Gives what was seen when the ship stood still, and when it was `docked`.
+/// Flies to the station at (x, y) until `there` accepts the ship, brakes and docks. After a refusal it retries, three
+/// times in all. Returns the views when the ship stood still and when it was `docked`.
 export async function dockAt(pilot, x, y, there, docked) {
   for (let tries = 3; ; tries -= 1) {
     await flyTo(pilot, x, y, there);
@@ -250,8 +251,8 @@ export function takePicture(page, name) {
   return page.screenshot({ path: join(pictures, name) });
 }
 
-/// Takes pictures (PNG) with `take` until one is not blank and shows the own ship in the middle: a ship takes a second
-/// of the game's time to come in, and a slow machine's frames are few.
+/// Takes pictures (PNG) with `take` until one is not blank and shows the own ship in the middle: a ship needs a second
+/// of game time to appear, and a slow machine has few frames.
 export async function seesOwnShip(browser, take, share, seconds = 60) {
   const end = Date.now() + seconds * 1000;
   for (;;) {
@@ -261,8 +262,8 @@ export async function seesOwnShip(browser, take, share, seconds = 60) {
   }
 }
 
-/// Judges a picture (PNG), in a page of its own: how many colours there are, and what share of the pixels in the middle
-/// (a third of each side) has the own ship's.
+/// Judges a picture (PNG) in a page of its own: the number of colours, and the share of the middle's pixels (a third of
+/// each side) that have the own ship's.
 export async function judge(browser, png) {
   const bench = await browser.newPage();
   try {

@@ -1,4 +1,4 @@
-//! The window without a server: a scripted scene, for looking at the picture.
+//! The window without a server: a scripted scene, to inspect the picture.
 //!
 //! `cargo run -p sidereal-client --example window_demo -- --scene fight --screenshot scene.png` takes a picture,
 //! `... -- --scene crowd --frames 300` measures what a frame costs.
@@ -44,7 +44,7 @@ use std::{path::PathBuf, sync::Arc};
 
 const STATION: NetId = NetId(900);
 
-/// Looks at a scripted scene.
+/// Shows a scripted scene.
 #[derive(Parser, Resource, Clone)]
 struct Options {
     /// Save a picture here and end
@@ -62,22 +62,22 @@ struct Options {
     /// Where the scene is, units from the origin in x and y
     #[arg(long, default_value_t = 520.0, allow_hyphen_values = true)]
     at: f64,
-    /// Smooth edges and all clouds, whatever draws
+    /// Smooth edges and all clouds, on any adapter
     #[arg(long)]
     full: bool,
-    /// As cheap as it gets, whatever draws
+    /// The lowest quality, on any adapter
     #[arg(long, conflicts_with = "full")]
     bare: bool,
     /// With less motion
     #[arg(long)]
     calm: bool,
-    /// Draw so many frames as fast as possible, print what one costs, and end
+    /// Draw this many frames as fast as possible, print their cost, and end
     #[arg(long)]
     frames: Option<u32>,
     /// Seed of the sky
     #[arg(long, default_value_t = 7)]
     seed: u64,
-    /// What the pilot is at
+    /// The scene
     #[arg(long, value_enum, default_value_t = Scene::Fight)]
     scene: Scene,
     /// The window's size, logical pixels: WIDTHxHEIGHT
@@ -86,7 +86,7 @@ struct Options {
     /// Keys that are tapped one after the other from the first second on: letters, or the names of keys
     #[arg(long, value_delimiter = ',')]
     keys: Vec<String>,
-    /// What the session does
+    /// The session's state
     #[arg(long, value_enum, default_value_t = Session::InSpace)]
     session: Session,
 }
@@ -95,29 +95,29 @@ struct Options {
 enum Scene {
     /// A fight among rocks
     Fight,
-    /// Mining a rock, with a crate and a station near
+    /// Mining a rock, with a crate and a station nearby
     #[value(alias = "mining")]
     Mine,
-    /// Before a station
+    /// In front of a station
     #[value(alias = "station")]
     Arrive,
-    /// Docked at it
+    /// Docked at a station
     Docked,
-    /// Somebody offers a trade
+    /// A player offers a trade
     Trade,
     /// A fight where four sectors meet
     Border,
     /// A hundred ships in view
     Crowd,
-    /// Every hull, at rest and under way
+    /// Every hull, at rest and in flight
     Hulls,
-    /// Hits on the own ship, and worn hulls
+    /// Hits on the own ship, and damaged hulls
     Damage,
-    /// Rocks from whole to broken
+    /// Rocks from undamaged to broken
     Rocks,
-    /// Something to aim at
+    /// A target to aim at
     Aim,
-    /// The own ship's end
+    /// The own ship is destroyed
     Death,
     /// A new ship
     Respawn,
@@ -184,7 +184,7 @@ fn size_window(options: Res<'_, Options>, mut windows: Query<'_, '_, &mut Window
     }
 }
 
-/// What was said a moment ago.
+/// Texts of a moment ago.
 fn talk(mut book: ResMut<'_, ChatBook>) {
     let long = "there are two drones behind the big rock and a crate with some forty ore, who wants it?";
     for (scope, speaker, text, yours) in [
@@ -198,7 +198,7 @@ fn talk(mut book: ResMut<'_, ChatBook>) {
     book.hear(&Said::notice("you talk too fast: it was not said; wait 2 s".to_owned()));
 }
 
-/// Taps the keys that were asked for, one every fifth of a second.
+/// Taps the requested keys, one every fifth of a second.
 fn tap_keys(
     options: Res<'_, Options>,
     time: Res<'_, Time<Real>>,
@@ -226,7 +226,7 @@ fn tap_keys(
         "/" => KeyCode::Slash,
         "Tab" => KeyCode::Tab,
         "Escape" => KeyCode::Escape,
-        // Whatever it is, it writes what it says.
+        // Any other key types its text.
         _ => KeyCode::F24,
     };
     let text = matches!(key_code, KeyCode::Slash | KeyCode::F24).then(|| name.as_str().into());
@@ -240,7 +240,7 @@ fn tap_keys(
     }
 }
 
-/// The own ship's purse, a station and crates, and what the scene is about.
+/// The own ship's balances, a station and crates, and the scene's own entities.
 fn play_economy(view: &mut WorldView, scene: Scene, home: DVec2) {
     let mut purse = PurseShown { credits: 642, ore: 34, hold: HullKind::Scout.hold(), ..default() };
     let station_at = home + DVec2::new(-40.0, 330.0);
@@ -255,7 +255,7 @@ fn play_economy(view: &mut WorldView, scene: Scene, home: DVec2) {
         view.others.insert(NetId(net_id), found);
     }
     let Some(own) = &mut view.own else { return };
-    // The others leave the pilot alone where there is business.
+    // In scenes of the economy the other ships keep away from the player.
     let mut rest_at = |position: DVec2, angle: f64| {
         let state = FlightState { position, angle, ..default() };
         (own.state, own.confirmed, own.glow) = (state, state, EngineGlow::default());
@@ -309,7 +309,7 @@ fn play_economy(view: &mut WorldView, scene: Scene, home: DVec2) {
     view.purse = Some(purse);
 }
 
-/// A circular course: where, and how one moves there.
+/// The state on a circular course.
 fn circle(middle: DVec2, radius: f64, speed: f64, phase: f64, now_s: f64) -> FlightState {
     let turn = speed / radius;
     let angle = phase + turn * now_s;
@@ -367,7 +367,7 @@ fn fire(view: &mut WorldView, shooter: u32, own: bool, state: FlightState, now_s
     }
 }
 
-/// A beam from `shooter` along its heading, as it is `age_s` after it was fired.
+/// A beam from `shooter` along its heading, `age_s` after it was fired.
 fn beam(view: &mut WorldView, shooter: u32, own: bool, state: FlightState, age_s: f64, toward: DVec2) {
     let direction = toward.normalize_or(state.heading());
     let origin = state.position + direction * 9.0;
@@ -464,7 +464,7 @@ fn play_scene(
         let velocity = DVec2::from_angle(angle) * 330.0;
         let position = launch.position + launch.heading() * 12.0 + velocity * age_s;
         let state = FlightState { position, velocity, angle, angular_velocity: 0.3 };
-        // Each with an id of its own, so that it is seen for the first time at its launch.
+        // Each with an id of its own, so that it first appears at its launch.
         let net_id = 600 + 3 * (turn.floor() as i64).rem_euclid(1000) as u32 + index as u32;
         view.others.insert(NetId(net_id), other(net_id, EntityKind::Missile, "", state, 3.0));
     }
@@ -477,7 +477,7 @@ fn play_scene(
     let drone = view.others[&NetId(32)].state;
     fire(&mut view, 32, false, drone, now_s, 0.5, own.position - drone.position);
 
-    // Beams, over and over: the own one is freshest when the picture is taken.
+    // Beams, repeatedly: the own one is newest when the picture is taken.
     let age_s = |offset: f64| (now_s - options.after + 0.06 + offset).rem_euclid(1.0);
     if flies && age_s(0.0) < BEAM_SECONDS {
         beam(&mut view, 1, true, own, age_s(0.0), own.heading());
@@ -489,7 +489,7 @@ fn play_scene(
     }
     view.arms = Readiness { beam: age_s(0.0), launcher: (now_s / 3.0).fract() };
 
-    // A hit and an explosion, over and over; each with an id of its own.
+    // A hit and an explosion, repeatedly; each with an id of its own.
     let hit_turn = (now_s / HIT_SECONDS).floor();
     view.hits.push_back(HitEffect {
         id: ShotId { shooter: NetId(10), tick: SimTick(hit_turn as u64) },

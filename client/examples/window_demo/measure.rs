@@ -1,9 +1,9 @@
-//! What a frame costs: frames per second, and processor time of the whole process (drawing in software included).
+//! The cost of a frame: frames per second, and processor time of the whole process (including software rendering).
 
 use bevy::{app::AppExit, prelude::*, window::PresentMode, window::PrimaryWindow};
 use std::time::Instant;
 
-/// Frames that are not counted: pools grow and pipelines are made in them.
+/// Frames that are not counted: in them pools grow and pipelines are created.
 const WARM_UP: u32 = 60;
 
 /// Counts frames, then prints and ends.
@@ -15,7 +15,7 @@ pub struct Measure {
 }
 
 impl Measure {
-    /// Measure over that many frames.
+    /// Measures over that many frames.
     pub fn over(frames: u32) -> Self {
         Self { wanted: frames, seen: 0, since: None }
     }

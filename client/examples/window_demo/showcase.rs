@@ -1,4 +1,4 @@
-//! Scenes that show one thing each: a crowd, all hulls, damage, rocks that break, a border of sectors, a death.
+//! Scenes that show one thing each: a crowd, all hulls, damage, breaking rocks, a border of sectors, a death.
 
 use super::{Options, Scene, beam, circle, fire, other};
 use bevy::{math::DVec2, prelude::default};
@@ -20,7 +20,7 @@ use sidereal_protocol::{
 /// Ships of the crowd.
 const CROWD: u32 = 100;
 
-/// Where a scene takes place, for a wish of the pilot's.
+/// The place of a scene, by the options.
 pub fn home(options: &Options) -> DVec2 {
     match options.scene {
         // A corner where four sectors of two blocks meet.
@@ -68,7 +68,7 @@ fn ship(net_id: u32, name: &str, hull_kind: HullKind, state: FlightState) -> sid
     found
 }
 
-/// Changes the view to what the scene is about; `None` for the state leaves the session's as it is.
+/// Changes the view to the scene; `None` leaves the session's state as it is.
 pub fn play(view: &mut WorldView, options: &Options, home: DVec2, now_s: f64) -> Option<SessionState> {
     let since = now_s - options.after;
     match options.scene {
@@ -183,7 +183,7 @@ fn rocks(view: &mut WorldView, home: DVec2, now_s: f64) {
                 let turn = (now_s / HIT_SECONDS).floor();
                 hit(view, 1, net_id, place - DVec2::Y * radius, turn as u64, now_s - turn * HIT_SECONDS);
             }
-            // One bursts again and again, and comes back.
+            // One bursts repeatedly, and reappears.
             if row < 2 && column == 4 {
                 let period = 2.0 * BLAST_SECONDS;
                 let age_s = (now_s + 0.4 * f64::from(row)).rem_euclid(period);
@@ -222,7 +222,7 @@ fn aim(view: &mut WorldView, home: DVec2, now_s: f64, since: f64) {
 }
 
 fn death(view: &mut WorldView, home: DVec2, now_s: f64) -> SessionState {
-    // Alive for a second, so that there is something to lose.
+    // Alive for a second, so that the loss is visible.
     let died_s = 2.2;
     let own = FlightState { position: home, velocity: DVec2::new(90.0, 40.0), angle: 0.4, ..default() };
     let age_s = now_s - died_s;
@@ -255,7 +255,7 @@ fn death(view: &mut WorldView, home: DVec2, now_s: f64) -> SessionState {
 fn respawn(view: &mut WorldView, home: DVec2, since: f64) -> Option<SessionState> {
     view.shots.retain(|shot| !shot.own);
     view.beams.retain(|beam| !beam.own);
-    // The picture is taken as the ship comes in, and as another comes after it.
+    // The picture is taken as the ship enters, and as another one enters after it.
     if since < -0.35 {
         view.own = None;
         view.focus = home;

@@ -1,4 +1,4 @@
-//! The calls of a client in the browser: the page has logged in, so what is left is a ticket to come back with.
+//! The calls of a client in the browser: the page has logged in, so only tickets for reconnects are needed.
 
 use super::{AccountApi, AccountError, Answer, MAX_ANSWER_BYTES, REQUEST_TIMEOUT_MS, SessionToken, WayIn};
 use std::sync::mpsc::{Receiver, channel};
@@ -7,18 +7,18 @@ use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{AbortSignal, CustomEvent, CustomEventInit, Headers, Request, RequestCache, RequestInit, Response};
 
 impl AccountApi {
-    /// For the server that the page came from, whose origin `base` is.
+    /// For the page's own server, whose origin `base` is.
     pub fn new(base: &str) -> Self {
         Self { base: base.trim_end_matches('/').to_owned() }
     }
 
-    /// Asks for a ticket for the account of a session, by another token than before; the answer comes when the browser
-    /// has it. The page is told of the other token at once, by the event `sidereal-session`.
+    /// Requests a ticket for the account of a session, by another token than before. The page receives the new token at
+    /// once, by the event `sidereal-session`.
     pub fn ask_for_way_in(&self, token: &SessionToken) -> Receiver<WayIn> {
         let (sender, answer) = channel();
         let (api, token) = (self.clone(), token.clone());
         spawn_local(async move {
-            // Nobody waits for it when the player has left meanwhile.
+            // If the player has left meanwhile, the receiver is gone.
             let _ = sender.send(api.come_back(token).await);
         });
         answer
@@ -30,7 +30,7 @@ impl AccountApi {
             Ok(session_token) => session_token,
             Err(error) => return WayIn { session_token: token, ticket: Err(error) },
         };
-        // Before it is used: until then the page's one is good.
+        // Before it is used: until then the page's token is valid.
         tell_page(&token, &session_token);
         let ticket = self.ask("/api/ticket", &session_token).await.and_then(|answer| self.ticket_answered(&answer));
         WayIn { session_token, ticket }
@@ -67,7 +67,7 @@ impl AccountApi {
     }
 }
 
-/// The page keeps the token that a reload comes back with: it is told of the one that takes its place.
+/// Sends the page the new token, which it stores for a reload in place of the old one.
 fn tell_page(old: &SessionToken, new: &SessionToken) {
     let detail = js_sys::Object::new();
     let told = [("old", old), ("token", new)]

@@ -1,4 +1,4 @@
-//! The calls of a native client. Blocking: they are made before the loop starts, or from threads of their own.
+//! The calls of a native client. Blocking: they are made before the loop starts, or on threads of their own.
 
 use super::{
     AccountApi, AccountError, Answer, LoginTicket, MAX_ANSWER_BYTES, REQUEST_TIMEOUT_MS, SessionToken, WayIn,
@@ -17,7 +17,7 @@ struct Credentials<'a> {
 }
 
 impl AccountApi {
-    /// For the server at `address`, like `http://127.0.0.1:7779`.
+    /// For the server at `address`, such as `http://127.0.0.1:7779`.
     ///
     /// # Errors
     /// [`AccountError::BadAddress`].
@@ -35,11 +35,11 @@ impl AccountApi {
         Ok(Self { agent, base: base.to_owned() })
     }
 
-    /// Makes an account.
+    /// Creates an account.
     ///
     /// # Errors
-    /// [`AccountError::Taken`], [`AccountError::RegistrationClosed`], [`AccountError::Refused`], or that the server was
-    /// not reached.
+    /// [`AccountError::Taken`], [`AccountError::RegistrationClosed`], [`AccountError::Refused`], or an unreachable
+    /// server.
     pub fn register(&self, user: &str, password: &str) -> Result<(), AccountError> {
         let answer = self.send("/api/register", &[], &Credentials { user, password })?;
         match answer.status {
@@ -56,8 +56,7 @@ impl AccountApi {
     /// Logs in.
     ///
     /// # Errors
-    /// [`AccountError::WrongCredentials`], [`AccountError::Refused`], or that the server was not
-    /// reached.
+    /// [`AccountError::WrongCredentials`], [`AccountError::Refused`], or an unreachable server.
     pub fn login(&self, user: &str, password: &str) -> Result<LoginTicket, AccountError> {
         let answer = self.send("/api/login", &[], &Credentials { user, password })?;
         match answer.status {
@@ -69,8 +68,8 @@ impl AccountApi {
         }
     }
 
-    /// Logs in, and registers first if asked to; a name that is taken is then simply logged in to, and so is one at a
-    /// server that makes no accounts.
+    /// Logs in, and registers first on request. If the name is taken, or the server accepts no registrations, it only
+    /// logs in.
     ///
     /// # Errors
     /// As [`AccountApi::register`] and [`AccountApi::login`].
@@ -89,17 +88,17 @@ impl AccountApi {
         }
     }
 
-    /// A ticket for the account of a session.
+    /// Requests a ticket for the account of a session.
     ///
     /// # Errors
-    /// [`AccountError::SessionOver`], [`AccountError::Refused`], or that the server was not reached.
+    /// [`AccountError::SessionOver`], [`AccountError::Refused`], or an unreachable server.
     pub fn ticket(&self, token: &SessionToken) -> Result<LoginTicket, AccountError> {
         let answer = self.send_with("/api/ticket", token)?;
         self.ticket_answered(&answer)
     }
 
-    /// Another token for a session. The one before stays good until a minute after the other one was first used, so a
-    /// call whose answer was lost is made again with it, however late; after that it ends the session.
+    /// Requests another token for a session. The previous one is valid until a minute after the first use of the new
+    /// one, so a call whose answer was lost is repeated with it at any time; after that it ends the session.
     ///
     /// # Errors
     /// As [`AccountApi::ticket`].
@@ -108,7 +107,8 @@ impl AccountApi {
         self.refresh_answered(&answer)
     }
 
-    /// A ticket for the account of a session, by another token than before: the old one is of no use to who copied it.
+    /// Requests a ticket for the account of a session, by another token than before, so that a copy of the old one is
+    /// useless.
     pub fn come_back(&self, token: &SessionToken) -> WayIn {
         match self.refresh(token) {
             Ok(session_token) => {
@@ -119,7 +119,7 @@ impl AccountApi {
         }
     }
 
-    /// Ends a session; one that has ended already is no error.
+    /// Ends a session; an ended one is no error.
     ///
     /// # Errors
     /// As [`AccountApi::ticket`].
@@ -131,12 +131,12 @@ impl AccountApi {
         }
     }
 
-    /// Comes back from a thread of its own; the answer comes as [`AccountApi::come_back`] gives it.
+    /// Reconnects on a thread of its own; the result is that of [`AccountApi::come_back`].
     pub fn ask_for_way_in(&self, token: &SessionToken) -> Receiver<WayIn> {
         let (sender, answer) = channel();
         let (api, token) = (self.clone(), token.clone());
         std::thread::spawn(move || {
-            // Nobody waits for it when the player has left meanwhile.
+            // If the player has left meanwhile, the receiver is gone.
             let _ = sender.send(api.come_back(&token));
         });
         answer
@@ -176,7 +176,7 @@ mod tests {
         thread::JoinHandle,
     };
 
-    /// Answers one request per entry; gives the requests.
+    /// Answers one request per entry; returns the requests.
     fn serve(answers: Vec<(u16, &'static str)>) -> (String, JoinHandle<Vec<String>>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
@@ -281,7 +281,7 @@ mod tests {
 
     #[test]
     fn a_server_that_is_not_there_is_named() {
-        // Bound and dropped: nobody listens there.
+        // Bound and dropped: the port is closed.
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let error = AccountApi::new(&format!("http://{address}")).unwrap().login("a", "b").unwrap_err();
         assert!(!error.is_permanent());

@@ -1,7 +1,7 @@
-//! Moves a session along: connects, joins, asks for a new ship, and notices the end.
+//! Advances a session: connects, joins, requests a new ship, and detects the end.
 //!
-//! Runs in the player client and in bots. A lost session
-//! is reported, not restored: coming back is another ticket and another session, see [`crate::player`].
+//! Runs in the player client and in bots. A lost session is reported, not restored: a reconnect is another ticket and
+//! another session, see [`crate::player`].
 
 use crate::{
     arms::Arms,
@@ -38,8 +38,8 @@ use sidereal_protocol::{
 };
 use sidereal_transport::LinkStatus;
 
-/// From the first update until the pilot has a ship, seconds. The server's own steps are bounded by
-/// less; a world without a shard is what takes longer.
+/// From the first update until the player has a ship, seconds. The server's own steps take less; only a world without a
+/// shard takes longer.
 pub const JOIN_DEADLINE_S: f64 = 30.0;
 
 /// Seconds until a request for a new ship may be made again after it was refused...
@@ -47,7 +47,7 @@ const RESPAWN_REFUSED_S: f64 = 2.0;
 /// ...and when it was not answered, or no ship came of it.
 const RESPAWN_UNANSWERED_S: f64 = 10.0;
 
-/// Ends the session from this side: the server is told, so that it need not wait for silence. Further
+/// Ends the session from this side. The server receives a goodbye, so that it need not wait for the timeout. Further
 /// updates are allowed and do nothing. The link itself ends a moment later: see
 /// [`sidereal_transport::ClientHandle::is_finished`].
 pub fn close(app: &mut App) {
@@ -57,7 +57,7 @@ pub fn close(app: &mut App) {
     }
     world.insert_resource(SessionState::Closed);
     let mut naia = world.resource_mut::<ClientWrapper<DefaultClientTag>>();
-    // naia panics when it is told to disconnect before it is connected.
+    // naia panics on a disconnect before the connection is complete.
     if naia.client.connection_status().is_connected() {
         naia.client.disconnect();
     }
@@ -66,9 +66,9 @@ pub fn close(app: &mut App) {
     session.handle.close("the pilot left");
 }
 
-/// [`App::update`], with naia's panics contained: naia 0.25 panics on some orders of its own server's
-/// messages (an entity that comes and goes within one receive). The session is then lost, the process
-/// and its other sessions are not.
+/// [`App::update`], with naia's panics contained: naia 0.25 panics on some orders of its own server's messages (an
+/// entity that is spawned and despawned within one receive). Then the session is lost, but not the process and its
+/// other sessions.
 pub fn update(app: &mut App) {
     if matches!(app.world().get_resource(), Some(SessionState::Lost(_))) {
         return;
@@ -86,7 +86,7 @@ fn contained(app: &mut App) -> Result<(), sidereal_process::crash::Panicked> {
     sidereal_process::crash::contain(|| app.update())
 }
 
-/// There is no unwinding in wasm: a panic ends the program, and the page says so.
+/// There is no unwinding in wasm: a panic ends the program, and the page reports it.
 #[cfg(target_family = "wasm")]
 fn contained(app: &mut App) -> Result<(), std::convert::Infallible> {
     app.update();
@@ -104,7 +104,7 @@ pub(crate) fn start_connecting(
     client.connect(valve.0.guard(socket.with_credential(credential.encode().into())));
 }
 
-/// Takes what the server says: welcome, ship, news.
+/// Applies the server's messages: welcome, ship, news.
 pub(crate) fn follow_messages(
     mut connects: MessageReader<ConnectEvent<DefaultClientTag>>,
     mut told: MessageReader<News>,
@@ -202,7 +202,7 @@ fn add_blast(
     });
 }
 
-/// Sends the pilot's wish for a new ship.
+/// Sends the player's request for a new ship.
 pub(crate) fn ask_for_ship(
     clock: Res<ClientClock>,
     state: Res<SessionState>,
@@ -224,11 +224,11 @@ pub(crate) fn ask_for_ship(
             intent.respawn = false;
             session.respawn_next_s = clock.now_s + RESPAWN_UNANSWERED_S;
         }
-        Err(error) => tracing::warn!(%error, "asking for a new ship failed"),
+        Err(error) => tracing::warn!(%error, "the request for a new ship failed"),
     }
 }
 
-/// Notices when the session ends, and why.
+/// Detects the end of the session, with its reason.
 pub(crate) fn follow_link(
     mut disconnects: MessageReader<DisconnectEvent<DefaultClientTag>>,
     clock: Res<ClientClock>,
@@ -263,7 +263,7 @@ fn is_waiting_for_ship(state: &SessionState) -> bool {
     matches!(state, SessionState::Connecting | SessionState::Joining)
 }
 
-/// Hands everything of this update to the network in one burst.
+/// Passes all output of this update to the network in one burst.
 pub(crate) fn flush(session: Res<Session>) {
     session.handle.flush();
 }

@@ -1,6 +1,6 @@
-//! What a session is made of: the transport's handle, naia's settings, the tick's offset, and how it is.
+//! The parts of a session: the transport's handle, naia's settings, the tick's offset, and the state.
 //!
-//! Owns no systems; those that move a session along are in `flow`.
+//! Contains no systems; those that advance a session are in `flow`.
 
 use crate::{
     ClientConfig,
@@ -16,26 +16,26 @@ use sidereal_protocol::{
 use sidereal_transport::{ClientHandle, ClientSocket};
 use std::time::Duration;
 
-/// How the session is. Windows show it, bots and binaries act on it.
+/// The state of the session. Windows show it, bots and programs act on it.
 #[derive(Resource, Debug, Clone, PartialEq, Eq, Default)]
 pub enum SessionState {
-    /// On the way to the server.
+    /// Connecting to the server.
     #[default]
     Connecting,
-    /// The server knows us; the ship is on its way.
+    /// Admitted by the server; the ship is on its way.
     Joining,
     /// Flying.
     InSpace,
     /// The ship was destroyed; see [`crate::controls::PilotIntent::respawn`].
     Destroyed,
-    /// The server said no; trying again with the same input gives the same. One line on why.
+    /// Rejected by the server; a retry with the same input gives the same result. One line with the reason.
     Rejected(String),
-    /// The session is over without our doing. One line on why.
+    /// The session has ended without our request. One line with the reason.
     Lost(String),
-    /// The session is over, and a way back is looked for. One line on why. Never a session's own state:
-    /// [`crate::player::Player`] says it of the player.
+    /// The session has ended, and a reconnect is in progress. One line with the reason. Never the state of a session
+    /// itself, only of a [`crate::player::Player`].
     Returning(String),
-    /// Over because [`crate::session::close`] was called.
+    /// Ended by [`crate::session::close`].
     Closed,
 }
 
@@ -45,7 +45,7 @@ impl SessionState {
         matches!(self, Self::Rejected(_) | Self::Lost(_) | Self::Closed)
     }
 
-    /// Why it is over, if it is and not by our own doing.
+    /// The reason of its end, unless it was ended by this side.
     pub fn failure(&self) -> Option<&str> {
         match self {
             Self::Rejected(reason) | Self::Lost(reason) | Self::Returning(reason) => Some(reason),
@@ -57,18 +57,18 @@ impl SessionState {
 /// naia's settings for a player.
 pub(crate) fn naia_config() -> NaiaConfig {
     NaiaConfig {
-        // The transport has connected already, so a resend covers lost datagrams only; and few pings
-        // are enough to start, since the clock goes on adjusting.
+        // The transport has connected already, so a resend covers lost datagrams only. Few pings are enough to start,
+        // because the clock continues to adjust.
         send_handshake_interval: Duration::from_millis(100),
         handshake_pings: 3,
-        // Packets are handled as they come, each by itself (see `crate::pump`): naia's buffer would put
-        // those of several ticks together again.
+        // Packets are handled one by one as they arrive (see `crate::pump`): naia's buffer would join those of several
+        // ticks again.
         jitter_buffer: JitterBufferType::Bypass,
         ..NaiaConfig::default()
     }
 }
 
-/// The session's own things.
+/// The state of the session.
 #[derive(Resource)]
 pub struct Session {
     pub(super) ticket: String,
@@ -98,7 +98,7 @@ impl Session {
         &self.handle
     }
 
-    /// The world's tick for naia's, once the welcome came.
+    /// The world's tick for naia's, after the welcome.
     pub fn sim_tick(&mut self, naia_tick: u16) -> Option<SimTick> {
         self.sync.as_mut().map(|sync| sync.sim_tick(naia_tick))
     }
@@ -108,7 +108,7 @@ impl Session {
         view.announce(self.notices, kind, text);
     }
 
-    /// The news of an end as it is shown.
+    /// The news of a kill in the form to show.
     pub(super) fn kill(&mut self, news: &Destroyed, own: bool) -> Kill {
         self.kills += 1;
         Kill {

@@ -1,6 +1,6 @@
 //! The session with the server: from the ticket to the ship, and how it ends.
 //!
-//! `link` holds the session, `news` sends and receives frames of its stream, `flow` moves it along. Runs in the player
+//! `link` contains the session, `news` sends and receives frames of its stream, `flow` advances it. Runs in the player
 //! client and in bots.
 
 pub(crate) mod flow;

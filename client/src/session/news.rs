@@ -1,6 +1,6 @@
-//! What the server tells this player and what the pilot asks of it: frames of the session's stream, in order.
+//! The server's messages to this player and the player's requests: frames of the session's stream, in order.
 //!
-//! Runs in the player client and in bots. What the frames mean is the business of who reads them.
+//! Runs in the player client and in bots. The systems that read the messages interpret them.
 
 use crate::session::link::Session;
 use bevy::{
@@ -16,11 +16,11 @@ use sidereal_protocol::{
 };
 use sidereal_transport::StreamError;
 
-/// Something that the server has told, in the order in which it did.
+/// A message from the server, in the order of the stream.
 #[derive(Message, Debug, Clone)]
 pub struct News(pub ToPlayer);
 
-/// Takes what the server has told.
+/// Reads the server's messages.
 pub(crate) fn receive_news(session: Res<Session>, mut news: MessageWriter<News>, mut refused: Local<u64>) {
     while let Some(bytes) = session.handle().recv_stream() {
         match decode_frame(&bytes) {
@@ -30,17 +30,17 @@ pub(crate) fn receive_news(session: Res<Session>, mut news: MessageWriter<News>,
             Err(error) => {
                 *refused += 1;
                 if *refused == 1 {
-                    tracing::warn!(%error, "the server has told something that this client does not understand");
+                    tracing::warn!(%error, "an unknown message from the server was ignored");
                 }
             }
         }
     }
 }
 
-/// Asks something of the server; it leaves with the update.
+/// Sends a request to the server, with the flush of this update.
 ///
 /// # Errors
-/// When the session is over, or its queue is full.
+/// When the session has ended, or its queue is full.
 pub(crate) fn ask(session: &Session, asked: &FromPlayer) -> Result<(), StreamError> {
     let frame = encode_frame(asked).map_err(|_| StreamError::TooLarge)?;
     session.handle().send_stream(frame.into())

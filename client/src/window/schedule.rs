@@ -1,21 +1,21 @@
-//! The order in which the window does its part of a frame.
+//! The order of the window's systems in a frame.
 //!
-//! Holds the sets and their order, nothing else: each capability's plugin puts its systems into them.
+//! Contains the sets and their order, nothing else: each capability's plugin puts its systems into them.
 
 use bevy::{input::InputSystems, prelude::*, ui::UiSystems};
 
 /// The steps of the window's part of a frame, in their order.
 #[derive(SystemSet, Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum WindowSystems {
-    /// Keys, mouse and fingers become intent, before the session samples it. In `PreUpdate`, see [`InputSteps`].
+    /// Keys, mouse and touch become intent, before the session samples it. In `PreUpdate`, see [`InputSteps`].
     Input,
-    /// The window and the quality are measured: what the rest of the frame is laid out and drawn for. In `Update`.
+    /// The window and the quality are measured, for the layout and the drawing of this frame. In `Update`.
     Measure,
-    /// The camera and the colours follow the view, which the session has just put together. In `Update`.
+    /// The camera and the colours follow the view, which the session has just composed. In `Update`.
     Look,
     /// Systems paint on the canvas, relative to the camera. In `Update`, see [`PaintSteps`].
     Paint,
-    /// Panels and texts get the room that there is. In `Update`.
+    /// Panels and texts are laid out. In `Update`.
     Layout,
     /// Panels and texts are filled, shown and hidden. In `Update`.
     Write,
@@ -23,35 +23,35 @@ pub(crate) enum WindowSystems {
     Show,
 }
 
-/// The order in which input is read: what comes first can take it from what follows.
+/// The order in which input is read: earlier steps can take it from later ones.
 #[derive(SystemSet, Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum InputSteps {
-    /// Everything is let go of when the window is left.
+    /// All keys are released when the window loses the focus.
     Release,
-    /// The line to type in takes the keyboard while it is open.
+    /// The chat line takes the keyboard while it is open.
     Type,
-    /// Fingers are assigned to the stick and the buttons.
+    /// Touches are assigned to the stick and the buttons.
     Touch,
-    /// The settings' panel.
+    /// The settings panel.
     Menu,
-    /// Panels of deals, zoom and what is shown; not while the settings' panel is open.
+    /// Panels of deals, zoom and overlays; not while the settings panel is open.
     Panels,
-    /// What is left flies the ship.
+    /// The remaining input flies the ship.
     Fly,
 }
 
-/// What is painted after what: within a layer the later stroke covers the earlier one.
+/// The order of painting: within a layer a later stroke covers an earlier one.
 #[derive(SystemSet, Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum PaintSteps {
     /// Stars, dust and the sector grid.
     Background,
-    /// Ships, rocks, stations and crates; updates the looks that later steps read.
+    /// Ships, rocks, stations and crates; updates the looks that later steps use.
     Bodies,
     /// Shots, beams, hits and explosions.
     Effects,
     /// Marks of hits on the own hull.
     Damage,
-    /// The crosshair; finds the target that the marks emphasise.
+    /// The crosshair; selects the target that the marks emphasise.
     Crosshair,
     /// Bars and names over ships and stations.
     Marks,

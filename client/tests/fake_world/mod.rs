@@ -1,8 +1,8 @@
-//! A server and a shard in one, as small as a client can be told about: one ship per player, one drone
-//! that flies a circle, a crate that rests, inputs applied by the rule of the shards, and deals that are
-//! done once for each key. Over the in-memory network.
+//! A server and a shard in one, the smallest that a client can use: one ship per player, one drone that flies a circle,
+//! a crate at rest, inputs applied by the shards' rule, and deals that are applied once for each key. Over the
+//! in-memory network.
 //!
-//! naia's clock is the real one here, so time passes by itself; nothing asserts how much.
+//! naia's clock is the real one here, so time passes by itself; no test depends on how much.
 
 // Each test program uses a part of it.
 #![allow(dead_code, clippy::unwrap_used, missing_docs, elided_lifetimes_in_paths)]
@@ -67,7 +67,7 @@ pub const CRATE: NetId = NetId(90);
 pub const STATION: NetId = NetId(91);
 const INPUT_DELAY: u64 = 2;
 
-/// The missile's state so many ticks after its launch.
+/// The missile's state this many ticks after its launch.
 fn missile_after(ticks: u64) -> FlightState {
     let velocity = DVec2::new(0.0, 300.0);
     FlightState { position: DVec2::new(600.0, 100.0), velocity, ..Default::default() }
@@ -84,7 +84,7 @@ pub fn drone_at(tick: u64) -> FlightState {
     }
 }
 
-/// What the server says to a deal that it has not done yet.
+/// The server's answer to a deal that was not done yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mood {
     Done,
@@ -106,7 +106,7 @@ struct Ship {
     entity: Entity,
 }
 
-/// What tests look at and meddle with.
+/// The state that tests read and change.
 #[derive(Resource)]
 pub struct World {
     handle: ServerHandle,
@@ -118,48 +118,48 @@ pub struct World {
     pub tick: SimTick,
     /// Destroys the ship at the next tick.
     pub destroy: bool,
-    /// Throws the ship's state off by this at the next tick.
+    /// Moves the ship's state by this at the next tick.
     pub blow: DVec2,
-    /// What the player said, in order; each is told back.
+    /// The player's texts, in order; each is sent back.
     pub said: Vec<String>,
     /// Applies this many inputs twice.
     pub double: u64,
     pub refuse: bool,
-    /// Lets a rock come, and go again three ticks later.
+    /// Spawns a rock, and despawns it three ticks later.
     pub flash: bool,
     rock: Option<(SimTick, Entity)>,
-    /// Every input with the beam held that came.
+    /// Every received input with the beam held.
     pub beam_inputs: Vec<Input>,
     beam_ready: SimTick,
     /// Every beam that was fired; each hits the drone.
     pub beams: Vec<Beam>,
-    /// Launches a missile at the next tick, which flies for so many.
+    /// Launches a missile at the next tick, which flies for this many.
     pub launch: Option<u64>,
     missiles: Vec<Missile>,
     next_missile: u32,
-    /// Hits every missile in every tick until its entity goes.
+    /// Hits every missile in every tick until its entity is despawned.
     pub hit_missiles: bool,
     /// How long a missile that has ended is still replicated, ticks.
     pub wreck_ticks: u64,
     /// Where the last missile ended.
     pub missile_end: Option<DVec2>,
-    /// How deals are answered.
+    /// The answer to deals.
     pub mood: Mood,
-    /// Every request for a deal, as it came.
+    /// Every received request for a deal.
     pub asked: Vec<(DealKey, Bargain)>,
-    /// The deals that were done, each once.
+    /// The completed deals, each once.
     pub done: BTreeSet<DealKey>,
-    /// Told to the player at the next tick.
+    /// Sent to the player at the next tick.
     pub purse: Option<PurseShown>,
     pub news: Option<TradeNews>,
     /// The ship gets this hull at the next tick.
     pub refit: Option<HullKind>,
-    /// What is in the crate from the next tick on.
+    /// The content of the crate from the next tick on.
     pub lode: Option<u32>,
     crate_entity: Option<Entity>,
-    /// The ship is docked: held where it is.
+    /// The ship is docked: held in place.
     pub docked: bool,
-    /// The hands of every input that was applied.
+    /// The controls of every applied input.
     pub felt: Vec<Controls>,
 }
 
@@ -197,7 +197,7 @@ pub struct Game {
 
 impl Game {
     pub fn new(conditions: LinkConditions, ticket: &str) -> Self {
-        // Says what it sees with RUST_LOG and --nocapture; another test may have started it already.
+        // Logs with RUST_LOG and --nocapture; another test may have started the log already.
         let _ = tracing_subscriber::fmt()
             .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
             .with_test_writer()
@@ -276,7 +276,7 @@ impl Game {
         self.server.world_mut().resource_mut::<World>()
     }
 
-    /// The session ends, and another one begins with what is open in the book.
+    /// The session ends, and another one begins with the open deals of the book.
     pub fn reconnect(&mut self) {
         let book: DealBook = sidereal_client::deals::take_book(&mut self.client);
         let chat = sidereal_client::chat::take_book(&mut self.client);
@@ -288,7 +288,7 @@ impl Game {
         self.client.insert_resource(book).insert_resource(chat);
     }
 
-    /// The server goes on for `ticks`; the client stands still.
+    /// The server continues for `ticks`; the client stands still.
     pub fn freeze_client(&mut self, ticks: u64) {
         let until = self.world().tick + ticks;
         while self.world().tick < until {
@@ -312,11 +312,11 @@ impl Game {
         self.client.insert_resource(FrameDelta(now_s - self.last_s));
         self.last_s = now_s;
         self.client.update();
-        // Gives the processor away until naia's clock has moved.
+        // Yields the processor until naia's clock has advanced.
         self.handle.waker().wait(Duration::from_millis(2));
     }
 
-    /// Updates until `done`; panics with what was seen when that takes far too long.
+    /// Updates until `done`; panics with the state after far too long.
     pub fn until(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(60);
         while !done(self) {
@@ -415,7 +415,7 @@ fn listen(mut commands: Commands, mut naia: Server, mut world: ResMut<World>) {
                     give_ship(&mut commands, &mut naia, &mut world);
                 }
             }
-            // What the player says comes back to it.
+            // The player's text is sent back.
             FromPlayer::Say(Say { scope, text }) => {
                 world.said.push(text.clone());
                 world.tell(ToPlayer::Said(Said { scope, speaker: "ada".to_owned(), text, yours: true }));
@@ -425,7 +425,7 @@ fn listen(mut commands: Commands, mut naia: Server, mut world: ResMut<World>) {
     }
 }
 
-/// A deal that was done is answered again; for any other it depends on the mood.
+/// A completed deal is answered again; other answers depend on the mood.
 fn deal(world: &mut World, request: &Deal) {
     let (key, bargain) = (request.key(), request.bargain().unwrap());
     world.asked.push((key, bargain));
@@ -442,7 +442,7 @@ fn deal(world: &mut World, request: &Deal) {
     world.tell(ToPlayer::DealReply(DealReply::new(key, outcome, format!("{bargain:?}: {mood:?}"))));
 }
 
-/// What the server tells beside the ticks.
+/// The server's messages besides the ticks.
 fn tell(mut world: ResMut<World>, mut identities: Query<&mut Identity>, mut lodes: Query<&mut Lode>) {
     let world = &mut *world;
     if world.player.is_none() {
@@ -480,7 +480,7 @@ fn tell(mut world: ResMut<World>, mut identities: Query<&mut Identity>, mut lode
 fn tick(mut commands: Commands, mut naia: Server, mut ticks: MessageReader<TickEvent>, mut world: ResMut<World>) {
     for TickEvent(naia_tick) in ticks.read() {
         let Some(sync) = &mut world.sync else { continue };
-        // As a shard's, this clock is ahead of the server's.
+        // Like a shard's, this clock is ahead of the server's.
         world.tick = sync.sim_tick(*naia_tick) + 5;
         let Some((_, address)) = world.player else { continue };
         take_inputs(&mut world);
@@ -579,7 +579,7 @@ fn step_and_send(world: &mut World, address: &SocketAddr) {
         let (glow, ticks) = (EngineGlow { thrust: true, ..EngineGlow::default() }, tick.since(missile.launched));
         motions.push(Motion { net_id: missile.net_id, state: missile_after(ticks), glow });
     }
-    // In the order of their ids, as everything in an update.
+    // Ordered by their ids, as always in an update.
     motions.push(Motion { net_id: DRONE, state: drone_at(tick.0), glow: EngineGlow::default() });
     let rest = FlightState { position: DVec2::new(480.0, 560.0), ..Default::default() };
     motions.push(Motion { net_id: CRATE, state: rest, glow: EngineGlow::default() });

@@ -13,7 +13,7 @@ use std::f64::consts::PI;
 const FIELDS: [(Quantiser, f64, f64); 4] =
     [(POSITION, -500.0, 1500.0), (VELOCITY, -1024.0, 1024.0), (ANGLE, -PI, PI), (ANGULAR_VELOCITY, -8.0, 8.0)];
 
-/// One thing to write after the other.
+/// One of several values to write in sequence.
 #[derive(Debug, Clone, Copy)]
 enum Field {
     Bits { value: u64, width: u32 },

@@ -1,4 +1,4 @@
-//! What is said: whatever comes in, what goes out is short, visible, and says the same when it is cleaned again.
+//! Chat texts: whatever the input, the result is short and visible, and cleaning it again changes nothing.
 
 use proptest::prelude::*;
 use sidereal_protocol::{
@@ -7,7 +7,7 @@ use sidereal_protocol::{
     messages::{Said, Say},
 };
 
-/// Characters that somebody might hope to hide something with, or to break something.
+/// Characters that could hide text or break its display.
 fn strange() -> impl Strategy<Value = char> {
     prop::sample::select(vec![
         ' ',

@@ -1,4 +1,4 @@
-//! Deals as they cross naia: every bargain comes out as it went in, and strange numbers are refused.
+//! Deals on the wire: every bargain is decoded as it was encoded, and numbers out of range are refused.
 
 use crate::given;
 use proptest::prelude::*;

@@ -1,4 +1,4 @@
-//! The flight model: finite, bounded, the same for all who compute it.
+//! The flight model: finite, bounded, and the same in every process.
 
 use crate::{given, repeatable};
 use proptest::{collection, prelude::*};
@@ -9,7 +9,7 @@ use std::f64::consts::{PI, TAU};
 /// What a length's rounding may add to a speed.
 const ROUNDING: f64 = 1e-9;
 
-/// States as they come in a world: anywhere, at any speed that there is.
+/// States that occur in a world: any position, any possible speed.
 fn state() -> impl Strategy<Value = FlightState> {
     (given::vector(2e12), given::vector(MAX_SPEED), given::angle(), -8.0..8.0f64).prop_map(
         |(position, velocity, angle, angular_velocity)| FlightState {
@@ -33,7 +33,7 @@ fn in_half_a_turn(angle: f64) -> bool {
 proptest! {
     #![proptest_config(repeatable())]
 
-    /// Also from states that no flight leads to: they may stand in a record or a packet.
+    /// Also from states that no flight leads to: a record or a packet may contain them.
     #[test]
     fn no_state_and_no_controls_lead_out_of_bounds(
         start in prop_oneof![state(), given::finite_state()],
@@ -57,7 +57,7 @@ proptest! {
     ) {
         let fly = |start: FlightState| hands.iter().fold(start, |state, &controls| step(&state, controls, &hull.spec()));
         prop_assert_eq!(bits_of(&fly(start)), bits_of(&fly(start)));
-        // A replay from any point of it joins it.
+        // A replay from any point of it gives the same result.
         let half = hands.len() / 2;
         let middle = hands[..half].iter().fold(start, |state, &controls| step(&state, controls, &hull.spec()));
         let end = hands[half..].iter().fold(middle, |state, &controls| step(&state, controls, &hull.spec()));

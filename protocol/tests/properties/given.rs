@@ -1,4 +1,4 @@
-//! Values to try: what the processes send each other, with the ends of every range among them.
+//! Test values: what the processes send to each other, including the ends of every range.
 
 use proptest::{collection, num, option, prelude::*};
 use sidereal_protocol::{
@@ -29,7 +29,7 @@ pub fn finite() -> impl Strategy<Value = f64> {
     prop_oneof![8 => any, 1 => Just(f64::MAX), 1 => Just(f64::MIN), 1 => Just(0.0)]
 }
 
-/// What no state may hold.
+/// Numbers that no state may contain.
 pub fn not_finite() -> impl Strategy<Value = f64> {
     prop_oneof![Just(f64::NAN), Just(f64::INFINITY), Just(f64::NEG_INFINITY)]
 }
@@ -94,8 +94,7 @@ pub fn entity_id() -> impl Strategy<Value = EntityId> {
     any::<u128>().prop_map(|id| EntityId(Uuid::from_u128(id)))
 }
 
-/// At most so many motions, and of shots, hits and beams each; positions and speeds over all of what a
-/// packet can hold.
+/// At most so many motions, and so many shots, hits and beams each; positions and speeds cover the range of a packet.
 pub fn news(motions: usize, events: usize) -> impl Strategy<Value = SectorUpdate> {
     let tick = prop_oneof![4 => 0..100_000u64, 1 => 0..u64::MAX / 2].prop_map(SimTick);
     (sector(), tick).prop_flat_map(move |(sector, tick)| {
@@ -155,7 +154,7 @@ fn hit_in(sector: SectorId, now: SimTick) -> impl Strategy<Value = ShotHit> {
     (shot_id(now), net_id(), position_near(sector)).prop_map(|(id, target, position)| ShotHit { id, target, position })
 }
 
-/// A beam to any side, of no length and of the whole range now and then; net id 0 is nobody.
+/// A beam to any side, sometimes of no length or of the whole range; net id 0 means no target.
 fn beam_in(sector: SectorId, now: SimTick) -> impl Strategy<Value = Beam> {
     let length = prop_oneof![4 => 0.0..=BEAM_RANGE, 1 => Just(BEAM_RANGE), 1 => Just(0.0)];
     let target = option::of(net_id().prop_filter("nobody", |target| target.0 != 0));

@@ -1,4 +1,4 @@
-//! Any bytes into every decoder: no panic, nothing past a limit, and what is taken can be sent on.
+//! Any bytes into every decoder: no panic, nothing beyond a limit, and what is accepted can be sent on.
 
 use crate::{given, repeatable};
 use proptest::{collection, prelude::*, sample::Index};
@@ -36,7 +36,7 @@ fn sent() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// Bytes that get past the first check of one decoder or another.
+/// Bytes that pass the first check of one decoder or another.
 fn noise() -> impl Strategy<Value = Vec<u8>> {
     let first = prop_oneof![
         Just(lane::SECTOR_UPDATE),
@@ -128,7 +128,7 @@ fn try_own_states(bytes: &[u8]) -> Result<(), TestCaseError> {
 
 fn try_record(bytes: &[u8]) -> Result<(), TestCaseError> {
     let Ok(record) = EntityRecord::decode(bytes) else { return Ok(()) };
-    // One of a format before came without a byte for each of the fields that were added since.
+    // One of an older format has no byte for the fields that were added since.
     let added = match bytes[0] {
         RECORD_FORMAT => 0,
         2 => 4,
@@ -144,7 +144,7 @@ fn try_record(bytes: &[u8]) -> Result<(), TestCaseError> {
 
 fn try_frame<T: Serialize + DeserializeOwned + Debug>(bytes: &[u8]) -> Result<(), TestCaseError> {
     let Ok(message) = decode_frame::<T>(bytes) else { return Ok(()) };
-    // By its bytes: a frame is not validated, and a number in it that is no number equals nothing.
+    // Compared by bytes: a frame is not validated, and a NaN in it equals nothing.
     let again = encode_frame(&message)?;
     let back = decode_frame::<T>(&again)?;
     prop_assert!(again.len() <= bytes.len(), "{message:?} grew");
@@ -191,7 +191,7 @@ proptest! {
         }
     }
 
-    /// A count says how much follows: it must not make a decoder set aside room for it.
+    /// A count states how much follows: it must not make a decoder allocate room for it.
     #[test]
     fn a_count_without_its_elements_is_refused(variant in 0..16u8, count in 1u32.., at in 1..40usize) {
         let mut bytes = vec![0; at];

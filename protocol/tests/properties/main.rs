@@ -1,5 +1,5 @@
-//! Properties of everything that crosses the wire: round trips, error bounds, and that no bytes from
-//! another process make a decoder panic or go past its limits.
+//! Properties of everything that crosses the wire: round trips, error bounds, and that no bytes from another process
+//! make a decoder panic or exceed its limits.
 //!
 //! Every run tries the same cases. `PROPTEST_CASES=20000 PROPTEST_RNG_SEED=7 cargo test -p
 //! sidereal-protocol --test properties` tries others, and more of them.

@@ -104,7 +104,7 @@ proptest! {
         }
     }
 
-    /// The server packs what it unpacked from a shard: that adds no second error.
+    /// The server packs what it unpacked from a shard: this adds no second error.
     #[test]
     fn an_update_that_is_passed_on_keeps_its_numbers(news in given::news(60, 10)) {
         for bytes in packets(&news) {
@@ -186,7 +186,7 @@ proptest! {
         prop_assert_eq!(shot.position_at(9.0), shot.origin);
     }
 
-    /// One beam that is wrong must not cost everything else that its packet tells.
+    /// One invalid beam must not cost the rest of its packet.
     #[test]
     fn a_beam_beyond_its_range_ends_at_its_range(
         sector in given::sector(),
@@ -211,7 +211,7 @@ proptest! {
         prop_assert!(back.origin.is_finite() && back.end.is_finite(), "{back:?}");
     }
 
-    /// Whatever else the packet says: nobody is drawn, or taken for hit, beyond the range.
+    /// Whatever else the packet contains: no beam is drawn, and no hit reported, beyond the range.
     #[test]
     fn a_packet_with_a_beam_beyond_its_range_is_refused(
         reach in given::vector(1400.0).prop_map(|reach| reach.max(DVec2::splat(-500.0))),
@@ -243,7 +243,7 @@ proptest! {
     }
 }
 
-/// The longest of everything, more of each than any packet holds: every packet takes some of it.
+/// The longest of everything, more of each than any packet can contain: every packet takes some of each.
 #[test]
 fn the_longest_entries_get_out_in_full_packets() {
     let sector = SectorId::new(i32::MIN, i32::MAX);

@@ -11,7 +11,7 @@ use sidereal_protocol::{
     tick::SimTick,
 };
 
-/// Bit by bit: `==` takes 0 and -0 for the same.
+/// Bit by bit: `==` treats 0 and -0 as equal.
 fn bits_of(state: &OwnState) -> [u64; 6] {
     let state = state.state;
     [state.position.x, state.position.y, state.velocity.x, state.velocity.y, state.angle, state.angular_velocity]

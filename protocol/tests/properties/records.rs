@@ -1,4 +1,4 @@
-//! Records, control frames, credentials, and what naia's components and messages keep of them.
+//! Records, control frames, credentials, and their fields in naia's components and in messages.
 
 use crate::{given, repeatable};
 use proptest::prelude::*;
@@ -18,10 +18,10 @@ use sidereal_protocol::{
 };
 use std::fmt::Debug;
 
-/// The format before there were missiles and beams, field by field as it was then.
+/// The format before missiles and beams, field by field as it was then.
 const OLD_FORMAT: u8 = 1;
 
-/// The format before there was an economy: as today's, without the last four fields.
+/// The format before the economy: as today's, without the last four fields.
 const FORMAT_2: u8 = 2;
 
 #[derive(Serialize)]
@@ -46,7 +46,7 @@ struct OldRecord {
     mind: Option<DroneMind>,
 }
 
-/// Without anything that came with the economy.
+/// Without all fields of the economy.
 fn poor(record: EntityRecord) -> EntityRecord {
     EntityRecord { docked: None, fitted: Fitted::default(), ore: 0, expires: SimTick(0), ..record }
 }

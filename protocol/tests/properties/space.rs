@@ -37,7 +37,7 @@ proptest! {
         let (origin, end) = (sector.origin(), sector.origin() + DVec2::splat(SECTOR_SIZE));
         prop_assert_eq!(SectorId::containing(origin), sector);
         prop_assert_eq!(SectorId::containing(sector.center()), sector);
-        // So far out, f64 rounds what is close to the far edge up to it.
+        // So far out, f64 rounds values close to the far edge up to it.
         let position = (origin + DVec2::new(x, y)).min(DVec2::new(end.x.next_down(), end.y.next_down()));
         prop_assert_eq!(SectorId::containing(position), sector);
         prop_assert_eq!(sector.overshoot(position), 0.0);

@@ -7,7 +7,7 @@ use sidereal_protocol::tick::{SimTick, TickSync};
 proptest! {
     #![proptest_config(repeatable())]
 
-    /// Each step forward, of up to 15 minutes, is asked for late, early and twice.
+    /// Each step forward, of up to 15 minutes, is queried late, early and twice.
     #[test]
     fn the_worlds_tick_follows_over_wraps_and_reorderings(
         naia in any::<u16>(),
@@ -26,7 +26,7 @@ proptest! {
         }
     }
 
-    /// There is no tick before the world's first: being asked for one must not shift those that follow.
+    /// There is no tick before the world's first: a query for one must not shift those that follow.
     #[test]
     fn a_late_packet_in_the_worlds_first_ticks_shifts_nothing(
         naia in any::<u16>(),

@@ -13,12 +13,8 @@ use crate::{
 use avian2d::prelude::*;
 use bevy::prelude::*;
 use sidereal_protocol::{
-    economy::MINING_INTERVAL_TICKS,
-    flight::FlightState,
-    ids::EntityId,
-    input::FIRST_INPUT_DELAY_TICKS,
-    record::EntityRecord,
-    tick::SimTick,
+    economy::MINING_INTERVAL_TICKS, flight::FlightState, ids::EntityId, input::FIRST_INPUT_DELAY_TICKS,
+    record::EntityRecord, tick::SimTick,
 };
 
 /// The body of a record, as its authority from `record.epoch` on.

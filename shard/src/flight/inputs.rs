@@ -10,9 +10,7 @@ use crate::{
 use bevy::prelude::*;
 use sidereal_protocol::{flight::Controls, input::Input, record::Pilot, tick::SimTick};
 
-pub use crate::flight::queue::{
-    Arrival, HOLD_TICKS, InputQueue, MAX_PENDING, SLACK_WINDOW_TICKS, SPARE_TICKS,
-};
+pub use crate::flight::queue::{Arrival, HOLD_TICKS, InputQueue, MAX_PENDING, SLACK_WINDOW_TICKS, SPARE_TICKS};
 
 /// Inputs at the helm.
 pub(crate) struct InputsPlugin;

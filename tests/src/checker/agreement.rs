@@ -1,7 +1,7 @@
-//! What mirror and shards must agree on when nothing goes wrong any more: who has the authority, under which epoch,
-//! how many hull points it has, and how it moved at the tick of the newest that the mirror was told.
+//! The agreement of mirror and shards without faults: authority, epoch, hull points, and the motion at the newest tick
+//! in the mirror.
 //!
-//! In a world that lives something is always on its way. So everybody must be seen to agree once, not all at once.
+//! In a living world there is always a message in transit. So every entity must agree once, not all at the same time.
 
 use super::{
     scene::{Held, Scene},
@@ -19,30 +19,30 @@ use sidereal_server::{
 };
 use std::collections::BTreeMap;
 
-/// In how many ticks everybody has agreed once nothing is lost and nobody dies any more: what was asked before is
-/// asked again after 2 s at the latest and given up after 1 s, the next handoff is a second away, motion is told anew
-/// after a second at the latest, and the messages themselves are under way for less than the rest.
+/// The ticks after the last fault within which every entity has agreed: requests are repeated after 2 s at the latest
+/// and given up after 1 s, the next handoff is a second away, motion is sent again after a second at the latest, and
+/// the messages themselves are in transit for less than the rest.
 pub const AGREE_TICKS: u64 = 180;
 
-/// Packing rounds to the nearest; what changed by less than that is not told. Twice the bound in all.
+/// Packing rounds to the nearest; smaller changes are not sent. Twice the bound in total.
 const ROUNDINGS: f64 = 2.001;
 
-/// Who has not been seen to agree yet, and why.
+/// The entities that have not agreed yet, and why.
 #[derive(Debug)]
 pub struct Agreement(BTreeMap<EntityId, String>);
 
 impl Agreement {
-    /// Everybody in the mirror is to agree.
+    /// Every entity in the mirror must agree.
     pub fn new(mirror: &Mirror) -> Self {
         Self(mirror.iter().map(|(id, _)| (id, "not looked at".to_owned())).collect())
     }
 
-    /// Whether everybody was seen to agree.
+    /// Whether every entity has agreed.
     pub fn is_complete(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Crosses out who agrees now, and who is no more.
+    /// Removes entities that agree now, and those that are gone.
     pub fn look(&mut self, server: &App, scene: &Scene, tracks: &Tracks) {
         let mirror = server.world().resource::<Mirror>();
         let plane = server.world().resource::<MotionPlane>();
@@ -88,7 +88,7 @@ fn differs(id: EntityId, entry: &Mirrored, plane: &MotionPlane, scene: &Scene, t
         .then(|| format!("after tick {tick} the mirror has {mirrored:?}, it was {truth:?}"))
 }
 
-/// Whether two states are the same, as far as a motion packet can tell.
+/// Whether two states are the same in the precision of a motion packet.
 pub fn same_motion(one: &FlightState, other: &FlightState) -> bool {
     let near = |difference: f64, bound: f64| difference.abs() <= ROUNDINGS * bound;
     let (position, velocity) = (one.position - other.position, one.velocity - other.velocity);

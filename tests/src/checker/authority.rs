@@ -1,4 +1,4 @@
-//! One authority for every entity, or on its way between two.
+//! Every entity has one authority, or is in transit between two.
 
 use super::scene::Scene;
 use bevy::prelude::App;
@@ -10,19 +10,19 @@ use sidereal_server::{
 use sidereal_shard::{ghosts::SILENCE_TICKS, leases::Welcomed};
 use std::collections::BTreeMap;
 
-/// How long messages may be under way, ticks: far more than any link of the tests needs with its
-/// retransmits, far less than a lasting fault.
+/// How long messages may be in transit, ticks: far more than any link of the tests needs with its retransmits, far less
+/// than a lasting fault.
 pub const PATIENCE_TICKS: u64 = 90;
 
-/// How long a server may take to notice that a shard has died without a word, ticks: the transport's idle timeout
-/// of 10 s, and the patience.
+/// How long a server may take to detect a shard that died without a goodbye, ticks: the transport's idle timeout of 10
+/// s, and the patience.
 pub const DEATH_TICKS: u64 = 303 + PATIENCE_TICKS;
 
-/// How long a ghost may outlive its entity, ticks: naia's word that it is gone may stay out (it is known to lose one when
-/// somebody comes back into a scope too soon); then the ghost's own silence ends it, after the last motion has come.
+/// How long a ghost may outlive its entity, ticks: naia's despawn may be missing (naia is known to lose one when an
+/// entity returns into a scope too soon); then the ghost ends by its own timeout, after the last motion was received.
 pub const GHOST_TICKS: u64 = SILENCE_TICKS + 2 + RETRANSMIT_TICKS;
 
-/// How long the last message about somebody may be under way, ticks.
+/// How long the last message about an entity may be in transit, ticks.
 const RETRANSMIT_TICKS: u64 = 30;
 
 const NOT_SIMULATED: &str = "its authority does not simulate it";
@@ -30,7 +30,7 @@ const OLD_EPOCH: &str = "a shard simulates it under an old epoch, or after its e
 const OWNERLESS: &str = "a ghost without an owner";
 const HELD_BY_THE_DEAD: &str = "its authority has died, which the server does not notice";
 
-/// What was seen to be wrong, since when.
+/// The suspicions, since when.
 #[derive(Debug, Default)]
 pub struct Authority {
     suspects: BTreeMap<(EntityId, &'static str), u64>,
@@ -38,17 +38,17 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// A shard's process is no more.
+    /// A shard's process has ended.
     pub fn shard_dies(&mut self, step: u64, shard: &App) {
         if let Some(welcomed) = shard.world().get_resource::<Welcomed>() {
             self.dead.insert(welcomed.shard, step);
         }
     }
 
-    /// Checks who simulates what.
+    /// Checks the authorities.
     ///
     /// # Errors
-    /// What is wrong.
+    /// The fault.
     pub fn check(&mut self, step: u64, server: &App, scene: &Scene) -> Result<(), String> {
         let world = server.world();
         let audit = world.resource::<Audit>();
@@ -88,7 +88,7 @@ impl Authority {
         self.bear_with(step, now)
     }
 
-    /// Keeps what is suspect until patience runs out.
+    /// Keeps suspicions until patience runs out.
     fn bear_with(&mut self, step: u64, mut now: Vec<(EntityId, &'static str)>) -> Result<(), String> {
         now.sort_unstable();
         self.suspects.retain(|key, _| now.binary_search(key).is_ok());

@@ -1,4 +1,4 @@
-//! Epochs and versions: they only rise, and no epoch is given to two.
+//! Epochs and versions only rise, and no epoch is issued twice.
 
 use super::scene::Scene;
 use sidereal_protocol::ids::EntityId;
@@ -6,21 +6,21 @@ use sidereal_server::replication::mirror::Mirror;
 use sidereal_shard::journal::Event;
 use std::collections::BTreeMap;
 
-/// What was the highest.
+/// The highest values so far.
 #[derive(Debug, Default)]
 pub struct Fences {
     mirrored: BTreeMap<EntityId, (u64, u64)>,
-    /// The highest epoch under which somebody was simulated.
+    /// The highest epoch under which an entity was simulated.
     begun: BTreeMap<EntityId, u64>,
     /// The epochs of own bodies, by shard.
     bodies: BTreeMap<(EntityId, usize), u64>,
 }
 
 impl Fences {
-    /// Takes in what a shard says.
+    /// Reads an event of a shard's journal.
     ///
     /// # Errors
-    /// When an epoch begins that was given out before.
+    /// When an epoch begins that was issued before.
     pub fn hear(&mut self, shard: usize, event: &Event) -> Result<(), String> {
         match *event {
             Event::Began { id, epoch, .. } => {
@@ -40,12 +40,12 @@ impl Fences {
         }
     }
 
-    /// A shard is no more.
+    /// A shard has ended.
     pub fn shard_dies(&mut self, shard: usize) {
         self.bodies.retain(|(_, of), _| *of != shard);
     }
 
-    /// Holds mirror and shards against it.
+    /// Compares mirror and shards with it.
     ///
     /// # Errors
     /// What has fallen.
@@ -70,7 +70,7 @@ impl Fences {
         Ok(())
     }
 
-    /// The server has died: epochs go on from what the database has.
+    /// The server has died: epochs continue from those in the database.
     pub fn reborn(&mut self, rows: impl Iterator<Item = (EntityId, (u64, u64))>) {
         self.mirrored = rows.collect();
         self.begun = self.mirrored.iter().map(|(id, (epoch, _))| (*id, *epoch)).collect();

@@ -1,25 +1,25 @@
 //! Every input is applied exactly once, in order.
 //!
-//! A ship's inputs are one line from boarding to boarding, whichever shard applies them. A boarding begins with the
-//! server's word; what a shard does until it has heard of it is void. A new owner goes on from a
-//! point of the line that its record names: what the old one applied after that is void, for the ship's state has it
-//! not either. No input that the client has sent may be missing between two that were applied, but for those that the
-//! client gave up.
+//! A ship's inputs are one line from boarding to boarding, whichever shard applies them. A boarding begins when the
+//! server assigns it; inputs that a shard applies before it has received that are void. A new owner continues from the
+//! point of the line that its record names: inputs that the old one applied after that are void, because the ship's
+//! state does not contain them. No input that the client has sent may be missing between two applied ones, except those
+//! that the client gave up.
 
 use sidereal_client::inputs::InputCounts;
 use sidereal_protocol::{ids::EntityId, input::Input, limits::INPUT_HISTORY, tick::SimTick};
 use sidereal_shard::journal::Event;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Applied inputs that are remembered of each ship: a new owner goes on from one that the server still has.
+/// Applied inputs that are remembered for each ship: a new owner continues from one that the server still has.
 const REMEMBERED: usize = 4 * INPUT_HISTORY;
 
-/// What a client knows of its inputs.
+/// The client's own data of its inputs.
 #[derive(Debug)]
 pub struct PilotSide<'a> {
-    /// Its ship, and which boarding of it this is, as the ship's shard has told it.
+    /// Its ship, and the boarding in the ship's own states.
     pub ship: Option<(EntityId, u32)>,
-    /// What it has sent and was not acknowledged.
+    /// Sent inputs that are not acknowledged.
     pub pending: &'a [Input],
     /// Its own counts.
     pub counts: InputCounts,
@@ -28,17 +28,17 @@ pub struct PilotSide<'a> {
 /// The inputs of one boarding.
 #[derive(Debug, Default)]
 struct Line {
-    /// Whose they are.
+    /// Its number.
     boarding: u32,
     /// The epoch of the last owner that began.
     epoch: u64,
     /// How many were applied.
     total: u64,
-    /// Stamps of the last ones that were applied, oldest first.
+    /// Stamps of the last applied ones, oldest first.
     applied: VecDeque<SimTick>,
     /// Stamps that the client has sent.
     sent: BTreeSet<SimTick>,
-    /// Sent, and passed over.
+    /// Sent, and skipped.
     skipped: u64,
     /// Given up by the client.
     given_up: u64,
@@ -49,7 +49,7 @@ impl Line {
         self.applied.back().copied().unwrap_or_default()
     }
 
-    /// Another owner goes on after `total` inputs.
+    /// Another owner continues after `total` inputs.
     fn begin(&mut self, epoch: u64, total: u64) -> Result<(), String> {
         let void = self
             .total
@@ -85,20 +85,20 @@ impl Line {
     }
 }
 
-/// The lines of all ships with a pilot.
+/// The lines of all ships with a player.
 #[derive(Debug, Default)]
 pub struct InputLines(BTreeMap<EntityId, Line>);
 
 impl InputLines {
-    /// A player goes aboard: counting starts anew.
+    /// A new boarding: counting starts anew.
     pub fn board(&mut self, ship: EntityId, boarding: u32) {
         self.0.insert(ship, Line { boarding, ..Line::default() });
     }
 
-    /// Takes in what a shard says.
+    /// Reads an event of a shard's journal.
     ///
     /// # Errors
-    /// When an input is applied twice, out of order, or counted wrongly, or one is passed over.
+    /// When an input is applied twice, out of order, or counted wrongly, or one is skipped.
     pub fn hear(&mut self, event: &Event) -> Result<(), String> {
         match event {
             Event::Began { id, epoch, boarding, inputs, .. } => match self.0.get_mut(id) {
@@ -111,7 +111,7 @@ impl InputLines {
             },
             Event::Inputs { id, epoch, boarding, stamps, total } => {
                 let Some(line) = self.0.get_mut(id) else { return Ok(()) };
-                // An owner that is one no longer, and does not know yet; or hands that are to let go.
+                // A former owner that has not received its release yet; or an old boarding.
                 if *epoch < line.epoch || *boarding < line.boarding {
                     return Ok(());
                 }
@@ -130,7 +130,7 @@ impl InputLines {
         }
     }
 
-    /// Takes in what a client knows.
+    /// Reads a client's data.
     ///
     /// # Errors
     /// When the client itself counts an input as lost or doubled.

@@ -1,6 +1,6 @@
-//! The books of what is conserved: every entity has what it came with, less what events say that went.
+//! The ledger of conserved amounts: every entity has its initial amount less what events report.
 //!
-//! Hull points are all there is of that yet. What else must neither be lost nor doubled by a handoff gets a
+//! So far these are only hull points. Another amount that a handoff must neither lose nor duplicate gets a
 //! [`Quantity`], a place in [`amounts`], and events.
 
 use super::{LOSS_TICKS, scene::Scene};
@@ -9,7 +9,7 @@ use sidereal_server::audit::journal::Event as ServerEvent;
 use sidereal_shard::journal::Event as ShardEvent;
 use std::collections::{BTreeMap, VecDeque};
 
-/// What is conserved.
+/// A conserved quantity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(usize)]
 pub enum Quantity {
@@ -17,13 +17,13 @@ pub enum Quantity {
     Hull = 0,
 }
 
-/// How many kinds there are.
+/// Their number.
 const QUANTITIES: usize = 1;
 
-/// How much of each [`Quantity`].
+/// The amount of each [`Quantity`].
 pub type Amounts = [i64; QUANTITIES];
 
-/// What an entity with these points has.
+/// The amounts of an entity with these hull points.
 pub fn amounts(hull: u16) -> Amounts {
     [i64::from(hull)]
 }
@@ -31,37 +31,37 @@ pub fn amounts(hull: u16) -> Amounts {
 /// Why a balance changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
-    /// It came to be.
+    /// It was created.
     Created,
-    /// It came from the database.
+    /// It was loaded from the database.
     Loaded,
     /// It was hit.
     Damage,
     /// Repaired, or exchanged for another hull.
     Bought,
-    /// What was left when it was destroyed: a missile that goes off has its hull still.
+    /// The rest at its destruction: a missile that explodes still has its hull.
     Destroyed,
-    /// It went into the database.
+    /// It was stored in the database.
     Stored,
-    /// A process died, and with it what it had not told yet.
+    /// A process died, with what it had not sent yet.
     LostWithProcess,
 }
 
-/// How long it is remembered which impacts were felt, ticks: no shot lives and no message travels that long.
+/// How long impacts are remembered, ticks: no shot lives and no message is in transit that long.
 const FELT_TICKS: u64 = 600;
 
-/// One entity's.
+/// The account of one entity.
 #[derive(Debug, Clone)]
 struct Account {
     kind: Option<EntityKind>,
     balance: Amounts,
-    /// Balances of the last second: until which step they held.
+    /// Balances of the last second, with the last step of each.
     past: VecDeque<(u64, Amounts)>,
     /// The epoch of the last authority that began.
     epoch: u64,
-    /// The shard that has it under this epoch, until it ends there.
+    /// The shard that simulates it under this epoch, until it ends there.
     shard: Option<usize>,
-    /// When the process died that had it.
+    /// When the process that simulated it died.
     orphaned: Option<u64>,
 }
 
@@ -80,19 +80,19 @@ impl Account {
         }
     }
 
-    /// Whether it had this much in the [`LOSS_TICKS`] before `step`.
+    /// Whether it had this balance in the [`LOSS_TICKS`] before `step`.
     fn had(&self, balance: Amounts, step: u64) -> bool {
         self.balance == balance || self.past.iter().any(|(until, past)| *past == balance && until + LOSS_TICKS >= step)
     }
 }
 
-/// Everybody's.
+/// The accounts of all entities.
 #[derive(Debug, Default)]
 pub struct Ledger {
     open: BTreeMap<EntityId, Account>,
-    /// Not in the mirror: in the database, or on the way from there.
+    /// Not in the mirror: in the database, or being loaded.
     stored: BTreeMap<EntityId, Amounts>,
-    /// Made by a shard, and the server has not heard of it yet.
+    /// Created by a shard, and not received by the server yet.
     unknown: BTreeMap<EntityId, Amounts>,
     books: BTreeMap<Reason, Amounts>,
     felt: BTreeMap<(EntityId, ImpactCause), u64>,
@@ -106,15 +106,15 @@ impl Ledger {
         }
     }
 
-    /// What was posted for a reason.
+    /// The sum that was posted for a reason.
     pub fn posted(&self, reason: Reason, quantity: Quantity) -> i64 {
         self.books.get(&reason).map_or(0, |amounts| amounts[quantity as usize])
     }
 
-    /// Takes in what the server says.
+    /// Reads an event of the server's journal.
     ///
     /// # Errors
-    /// When somebody comes with another balance than they went with.
+    /// When an entity returns with another balance than it left with.
     pub fn hear_server(&mut self, step: u64, event: &ServerEvent) -> Result<(), String> {
         match *event {
             ServerEvent::Loaded { id, hull, stored } => {
@@ -131,7 +131,7 @@ impl Ledger {
                         return Err(format!("{id}: made with {made:?}, the server was told {balance:?}"));
                     }
                     Some(_) => {}
-                    // Its maker has died since, or the news was faster than the shard's own step.
+                    // Its creator has died since, or the message was faster than the shard's own step.
                     None => {
                         self.post(Reason::Created, balance, 1);
                         self.open.insert(id, Account::new(balance));
@@ -162,7 +162,7 @@ impl Ledger {
             }
             ServerEvent::SetAside { id, hull } => {
                 if let Some(account) = self.open.remove(&id) {
-                    // What its shard did to it last may have been lost with the shard.
+                    // The last hits in its shard may have been lost with the shard.
                     let balance = amounts(hull);
                     if account.balance != balance && account.orphaned.is_none() {
                         return Err(format!("{id}: set aside with {balance:?}, it had {:?}", account.balance));
@@ -194,7 +194,7 @@ impl Ledger {
         }
     }
 
-    /// Takes in what a shard says.
+    /// Reads an event of a shard's journal.
     ///
     /// # Errors
     /// When it does not follow from what was before.
@@ -284,7 +284,7 @@ impl Ledger {
     }
 
     fn feel(&mut self, step: u64, id: EntityId, cause: ImpactCause) -> Result<(), String> {
-        // Two bodies may meet as often as they like.
+        // Two bodies may collide as often as they like.
         if matches!(cause, ImpactCause::Contact { .. }) {
             return Ok(());
         }
@@ -294,7 +294,7 @@ impl Ledger {
         }
     }
 
-    /// A shard is no more: what it had not told yet is lost.
+    /// A shard has ended: what it had not sent yet is lost.
     pub fn shard_dies(&mut self, step: u64, shard: usize) {
         for account in self.open.values_mut() {
             if account.shard == Some(shard) {
@@ -304,10 +304,10 @@ impl Ledger {
         }
     }
 
-    /// Holds what is simulated against the books, each and all together.
+    /// Compares the simulated entities with the ledger, each and all together.
     ///
     /// # Errors
-    /// Who has another balance than the books say.
+    /// The entity with another balance than the ledger.
     pub fn check(&mut self, step: u64, scene: &Scene) -> Result<(), String> {
         let mut sum = Amounts::default();
         let mut held_accounts = 0;
@@ -326,7 +326,7 @@ impl Ledger {
             held_accounts += 1;
             add(&mut sum, balance);
         }
-        // Between two owners nobody holds it.
+        // Between two owners no shard simulates it.
         for (_, account) in self.open.iter().filter(|(_, account)| account.shard.is_none()) {
             held_accounts += 1;
             add(&mut sum, account.balance);
@@ -348,7 +348,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Whether somebody had this much in the [`LOSS_TICKS`] before `step`; not known of who was not there.
+    /// Whether an entity had this balance in the [`LOSS_TICKS`] before `step`; `None` if it was not there.
     pub fn had(&self, id: EntityId, balance: Amounts, step: u64) -> Option<bool> {
         match (self.open.get(&id), self.stored.get(&id)) {
             (Some(account), _) => Some(account.had(balance, account.orphaned.unwrap_or(step))),
@@ -357,12 +357,12 @@ impl Ledger {
         }
     }
 
-    /// What somebody has.
+    /// The balance of an entity.
     pub fn balance(&self, id: EntityId) -> Option<Amounts> {
         self.open.get(&id).map(|account| account.balance).or_else(|| self.stored.get(&id).copied())
     }
 
-    /// The server has died: everybody is in the database.
+    /// The server has died: all entities are in the database.
     pub fn reborn(&mut self, rows: BTreeMap<EntityId, Amounts>) {
         *self = Self { stored: rows, ..Self::default() };
     }

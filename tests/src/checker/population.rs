@@ -1,4 +1,4 @@
-//! Who is in the world: what came in and did not go is there, and nothing else.
+//! The population of the world: entities that entered and did not leave are there, and no others.
 
 use bevy::prelude::App;
 use sidereal_protocol::{
@@ -11,24 +11,24 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A row of the database that was not loaded yet.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Asleep {
-    /// Where it is.
+    /// Its sector.
     pub sector: SectorId,
-    /// Whether it comes with its player, not with its sector.
+    /// Whether it is loaded with its player, not with its sector.
     pub owned: bool,
 }
 
-/// Who is in the world, by what the server's journal says.
+/// The population, by the server's journal.
 #[derive(Debug, Default)]
 pub struct Population {
     /// In the mirror, since which step.
     living: BTreeMap<EntityId, u64>,
-    /// With a player aboard, but not in the mirror yet.
+    /// With a player on board, but not in the mirror yet.
     waiting: BTreeSet<EntityId>,
     /// Destroyed, in which step.
     destroyed: BTreeMap<EntityId, u64>,
-    /// Set aside, since shards fail at them: in the database.
+    /// Set aside because shards crash on them: in the database.
     aside: BTreeSet<EntityId>,
-    /// In the database of a server that died, and not seen since.
+    /// In the database of a server that died, and not loaded since.
     asleep: BTreeMap<EntityId, Asleep>,
     /// The ship of each account, since which step.
     ships: BTreeMap<AccountId, (EntityId, u64)>,
@@ -37,10 +37,10 @@ pub struct Population {
 }
 
 impl Population {
-    /// Takes in what the server says.
+    /// Reads an event of the server's journal.
     ///
     /// # Errors
-    /// When it cannot be.
+    /// When it is impossible.
     pub fn hear(&mut self, step: u64, event: &Event) -> Result<(), String> {
         match *event {
             Event::Loaded { id, stored, .. } => {
@@ -114,10 +114,10 @@ impl Population {
         }
     }
 
-    /// Holds the mirror against it.
+    /// Compares the mirror with it.
     ///
     /// # Errors
-    /// Who is missing, who is too much.
+    /// The missing and the surplus entities.
     pub fn check(&self, server: &App) -> Result<(), String> {
         let mirror = server.world().resource::<Mirror>();
         if !mirror.iter().map(|(id, _)| id).eq(self.living.keys().copied()) {
@@ -139,7 +139,7 @@ impl Population {
         Ok(())
     }
 
-    /// Everybody of whom the database may have a row.
+    /// All entities that the database may have a row of.
     pub fn known(&self) -> BTreeSet<EntityId> {
         let mut known: BTreeSet<EntityId> = self.living.keys().copied().collect();
         known.extend(self.waiting.iter().chain(self.destroyed.keys()).chain(self.asleep.keys()));
@@ -147,12 +147,12 @@ impl Population {
         known
     }
 
-    /// Since which step somebody is in the world.
+    /// Since which step an entity is in the world.
     pub fn living_since(&self, id: EntityId) -> Option<u64> {
         self.living.get(&id).copied()
     }
 
-    /// In which step somebody was destroyed.
+    /// In which step an entity was destroyed.
     pub fn destroyed_at(&self, id: EntityId) -> Option<u64> {
         self.destroyed.get(&id).copied()
     }
@@ -162,17 +162,17 @@ impl Population {
         &self.ships
     }
 
-    /// How many are in the world.
+    /// The number of entities in the world.
     pub fn len(&self) -> usize {
         self.living.len()
     }
 
-    /// Whether nobody is.
+    /// Whether the world is empty.
     pub fn is_empty(&self) -> bool {
         self.living.is_empty()
     }
 
-    /// The server has died: what there is, is what the database has.
+    /// The server has died: the population is that of the database.
     pub fn reborn(&mut self, rows: BTreeMap<EntityId, Asleep>, ships: BTreeMap<AccountId, (EntityId, u64)>) {
         let forgotten = std::mem::take(&mut self.destroyed);
         self.destroyed = forgotten.into_iter().filter(|(id, _)| !rows.contains_key(id)).collect();

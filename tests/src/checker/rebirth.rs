@@ -1,4 +1,4 @@
-//! After the server's death: what the database has, against what there was.
+//! After the server's death: compares the database with the world before.
 
 use super::{Checker, LOSS_TICKS, ledger::amounts, population::Asleep};
 use sidereal_protocol::{
@@ -7,20 +7,19 @@ use sidereal_protocol::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How far a stored state may be from the track of who it is of, units: what packing rounds off, and what a sector's
-/// length adds to it.
+/// How far a stored state may be from the entity's track, units: the rounding of packets, and of the sector's size.
 const ROUNDING_UNITS: f64 = 0.2;
 
 /// How a server ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// In good order: everything is stored as it was.
+    /// Orderly: everything is stored as it was.
     Orderly,
-    /// From one moment to the next: what is stored is a second old at most.
+    /// Suddenly: stored state is at most a second old.
     Sudden,
 }
 
-/// What the database of a server that has ended has.
+/// The content of the database of a server that has ended.
 #[derive(Debug, Default)]
 pub struct Rows {
     /// Every entity that lives.
@@ -30,15 +29,15 @@ pub struct Rows {
 }
 
 impl Checker {
-    /// Everybody of whom the database may have a row.
+    /// All entities that the database may have a row of.
     pub fn known(&self) -> BTreeSet<EntityId> {
         self.population.known()
     }
 
-    /// A server has ended, its shards with it. Takes what its database has as what there is from now on.
+    /// A server has ended, its shards with it. The content of its database is the world from now on.
     ///
     /// # Errors
-    /// Who is lost, back from the dead, or not as they were.
+    /// Entities that are lost, back after their destruction, or changed.
     pub fn reborn(&mut self, ending: Ending, rows: Rows) -> Result<(), String> {
         if let Some(fault) = self.fault.take() {
             return Err(fault);
@@ -86,7 +85,7 @@ impl Checker {
                 self.ledger.balance(id)
             ));
         }
-        // Who was stored with a player has no track any more, or an old one.
+        // Entities that were stored with their player have no track any more, or an old one.
         if self.population.living_since(id).is_none() {
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! What the shards hold after a step, read once for all invariants.
+//! The bodies of all shards after a step, read once for all invariants.
 
 use bevy::{ecs::query::With, prelude::App};
 use sidereal_protocol::{
@@ -18,35 +18,35 @@ use std::collections::{BTreeMap, BTreeSet};
 /// An own body of a shard.
 #[derive(Debug, Clone, Copy)]
 pub struct Held {
-    /// Which entity.
+    /// Its id.
     pub id: EntityId,
-    /// What it is.
+    /// Its kind.
     pub kind: EntityKind,
-    /// Whose, as the harness counts shards.
+    /// Its shard, by the harness's index.
     pub shard: usize,
-    /// Under which epoch.
+    /// Its epoch.
     pub epoch: u64,
     /// Hull points.
     pub hull: u16,
-    /// After which tick...
+    /// The tick...
     pub tick: SimTick,
-    /// ...it was so.
+    /// ...of this state.
     pub state: FlightState,
 }
 
-/// What all shards hold.
+/// The bodies of all shards.
 #[derive(Debug, Default)]
 pub struct Scene {
     /// Own bodies.
     pub held: Vec<Held>,
     /// Entities of which there is a ghost somewhere.
     pub ghosts: BTreeSet<EntityId>,
-    /// Shards that live and were welcomed.
+    /// Welcomed shards that are alive.
     pub shards: BTreeMap<ShardId, usize>,
 }
 
 impl Scene {
-    /// What `shards` hold now.
+    /// The present bodies of `shards`.
     pub fn of(shards: &mut [Option<App>]) -> Self {
         let mut scene = Self::default();
         for (shard, app) in shards.iter_mut().enumerate() {
@@ -80,7 +80,7 @@ impl Scene {
         held.collect()
     }
 
-    /// Who holds `id`.
+    /// The shards' own bodies of `id`.
     pub fn holders(&self, id: EntityId) -> &[Held] {
         let from = self.held.partition_point(|held| held.id < id);
         let to = from + self.held[from..].partition_point(|held| held.id == id);

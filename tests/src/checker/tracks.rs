@@ -1,11 +1,11 @@
-//! Where everybody was in the last two seconds, as the authority had it.
+//! The positions of all entities in the last two seconds, by their authorities.
 
 use super::scene::Held;
 use sidereal_protocol::{DVec2, flight::FlightState, ids::EntityId, tick::SimTick};
 use sidereal_shard::ticks::MAX_CATCH_UP_TICKS;
 use std::collections::HashMap;
 
-/// Ticks that are remembered: twice as long as the longest silence about somebody who does not move.
+/// Ticks that are remembered: twice the longest interval between two states of a body at rest.
 pub const TRACK_TICKS: u64 = 64;
 
 /// One entity's states by tick.
@@ -13,13 +13,13 @@ pub const TRACK_TICKS: u64 = 64;
 struct Track {
     epoch: u64,
     newest: SimTick,
-    /// Where it waited while nobody simulated it, until the tick at which that was over.
+    /// Its state while it was not simulated, until the tick at which that ended.
     waited: Option<(SimTick, FlightState)>,
     states: [(SimTick, FlightState); TRACK_TICKS as usize],
 }
 
 impl Track {
-    /// Where it was in the last `ticks` ticks, oldest first, and where it waited before.
+    /// Its states in the last `ticks` ticks, oldest first, and the one while it waited before.
     fn way(&self, ticks: u64) -> Vec<(SimTick, FlightState)> {
         let recent = |tick: SimTick| tick.0 > 0 && self.newest.since(tick) <= ticks;
         let mut way: Vec<(SimTick, FlightState)> = self.states.to_vec();
@@ -31,12 +31,12 @@ impl Track {
     }
 }
 
-/// Everybody's.
+/// The tracks of all entities.
 #[derive(Debug, Default)]
 pub struct Tracks(HashMap<EntityId, Track>);
 
 impl Tracks {
-    /// Adds what is held now; of two owners the later one counts.
+    /// Adds the present bodies; of two owners the later one counts.
     pub fn take(&mut self, held: &[Held]) {
         for held in held {
             let track = self.0.entry(held.id).or_insert_with(|| Track {
@@ -48,7 +48,7 @@ impl Tracks {
             if held.epoch < track.epoch {
                 continue;
             }
-            // Longer than what a shard makes up for at once.
+            // More than a shard catches up on at once.
             if held.tick.since(track.newest) > MAX_CATCH_UP_TICKS {
                 let last = track.states[(track.newest.0 % TRACK_TICKS) as usize].1;
                 track.waited = Some((held.tick, last));
@@ -60,14 +60,14 @@ impl Tracks {
         }
     }
 
-    /// How it moved after `tick`, if that is known.
+    /// Its state after `tick`, if known.
     pub fn at(&self, id: EntityId, tick: SimTick) -> Option<FlightState> {
         let (at, state) = self.0.get(&id)?.states[(tick.0 % TRACK_TICKS) as usize];
         (at == tick).then_some(state)
     }
 
-    /// How near it came to `position` in the last `ticks` ticks that it was simulated in. Between two of the harness's
-    /// steps a shard may have made several ticks: those are taken to lie between what was seen.
+    /// The least distance to `position` in its last `ticks` simulated ticks. Between two of the harness's steps a shard
+    /// may have simulated several ticks: these are assumed to lie between the known states.
     pub fn nearest(&self, id: EntityId, position: DVec2, ticks: u64) -> Option<f64> {
         let track = self.0.get(&id)?;
         let way = track.way(ticks);
@@ -76,20 +76,20 @@ impl Tracks {
         points.chain(legs).min_by(f64::total_cmp)
     }
 
-    /// Its way in the last `ticks` ticks, for who looks for the cause of a failure.
+    /// Its states in the last `ticks` ticks, for the diagnosis of a failure.
     pub fn way(&self, id: EntityId, ticks: u64) -> String {
         let Some(track) = self.0.get(&id) else { return "never simulated".to_owned() };
         let way = track.way(ticks);
         way.iter().map(|(tick, at)| format!("{tick} ({:.1}, {:.1}); ", at.position.x, at.position.y)).collect()
     }
 
-    /// Everybody is simulated anew.
+    /// All entities are simulated anew.
     pub fn clear(&mut self) {
         self.0.clear();
     }
 }
 
-/// How far `point` is from the straight way between two others.
+/// The distance of `point` from the straight line between two others.
 fn from_leg(from: DVec2, to: DVec2, point: DVec2) -> f64 {
     let leg = to - from;
     let along = (point - from).dot(leg) / leg.length_squared().max(f64::MIN_POSITIVE);

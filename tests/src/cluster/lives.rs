@@ -1,4 +1,4 @@
-//! How processes come and go in the mesh, and how long it takes until everybody knows.
+//! How processes of the mesh start and end, and how long it takes until all others have noticed.
 
 use super::{Cluster, PERFECT, SECRET, start_server, world::FLUSH_TICKS};
 use crate::checker::{
@@ -38,7 +38,7 @@ impl Cluster {
         self.shards.len() - 1
     }
 
-    /// Starts as many shards as the world was set up with, and waits until they have the blocks round the centre.
+    /// Starts the shards of the setup, and waits until they have the blocks around the centre.
     pub(super) fn start_shards(&mut self) {
         for _ in 0..self.setup.shards {
             self.start_shard();
@@ -48,7 +48,7 @@ impl Cluster {
         });
     }
 
-    /// A shard whose session is lost begins another, and knows nothing of the old one.
+    /// A shard whose session is lost begins another one without any old state.
     pub(super) fn tend_session(&mut self, index: usize) {
         let Some(app) = &self.shards[index] else { return };
         let LinkState::Lost(reason) = app.world().resource::<LinkState>() else { return };
@@ -64,14 +64,14 @@ impl Cluster {
         self.start_shard();
     }
 
-    /// Gives the link of a shard that lives conditions of its own.
+    /// Gives the link of a living shard its own conditions.
     pub fn set_shard_link(&mut self, index: usize, conditions: LinkConditions) {
         if let Some(handle) = &self.shard_handles[index] {
             self.network.set_conditions_of(handle, conditions);
         }
     }
 
-    /// Ends a shard from one moment to the next. Its link dies with it, and the server is told at once.
+    /// Ends a shard suddenly. Its link ends with it, and the server detects it at once.
     pub fn kill_shard(&mut self, index: usize) {
         if let Some(mut app) = self.shards[index].take() {
             self.checker.shard_dies(index, &mut app);
@@ -79,8 +79,8 @@ impl Cluster {
         self.shard_handles[index] = None;
     }
 
-    /// Ends a shard from one moment to the next without a word: the server notices when its link has been silent for
-    /// as long as the idle timeout.
+    /// Ends a shard suddenly and without a goodbye: the server detects it when its link was silent for the idle
+    /// timeout.
     pub fn silence_shard(&mut self, index: usize) {
         if let Some(handle) = &self.shard_handles[index] {
             self.network.cut(handle);
@@ -88,28 +88,28 @@ impl Cluster {
         self.kill_shard(index);
     }
 
-    /// A player's client ends, and the player logs in again at once, under the same number.
+    /// A player's client ends, and the player logs in again at once, under the same index.
     pub fn rejoin(&mut self, player: usize) {
         let name = self.players[player].name.clone();
         self.join(&name);
         self.players.swap_remove(player);
     }
 
-    /// What the server calls a shard that lives.
+    /// The server's id of a living shard.
     ///
     /// # Panics
-    /// When it does not, or was not welcomed.
+    /// When it is not alive, or was not welcomed.
     pub fn shard_id(&self, index: usize) -> ShardId {
         self.shards[index].as_ref().expect("it lives").world().resource::<Welcomed>().shard
     }
 
-    /// Indices of the shards that live.
+    /// Indices of the living shards.
     pub fn living_shards(&self) -> Vec<usize> {
         (0..self.shards.len()).filter(|index| self.shards[*index].is_some()).collect()
     }
 
-    /// Ends the server in good order and starts another on the same database, with fresh shards.
-    /// Players are gone afterwards: they log in again.
+    /// Ends the server in an orderly way and starts another one on the same database, with new shards. Players are gone
+    /// afterwards: they log in again.
     pub fn restart(&mut self) {
         self.server.world_mut().resource_mut::<Shutdown>().requested = true;
         self.until("the server has ended", 400, |cluster| cluster.server.world().resource::<Shutdown>().complete);
@@ -121,11 +121,11 @@ impl Cluster {
         self.begin_anew(Ending::Orderly);
     }
 
-    /// Ends the server from one moment to the next: what it had not written is lost, everybody's link is dead. Then
-    /// starts another on the same database, with fresh shards, and lets the players log in again, under the same
-    /// numbers as before; see [`Cluster::until_flying`].
+    /// Ends the server suddenly: unwritten state is lost, all links are dead. Then starts another one on the same
+    /// database, with new shards, and lets the players log in again, under the same indices as before; see
+    /// [`Cluster::until_flying`].
     pub fn kill_server(&mut self) {
-        // A store that is dropped writes nothing more.
+        // A dropped store writes nothing more.
         drop(self.server.world_mut().resource_mut::<Storage>().take());
         let names: Vec<String> = self.players.iter().map(|player| player.name.clone()).collect();
         self.begin_anew(Ending::Sudden);
@@ -134,7 +134,8 @@ impl Cluster {
         }
     }
 
-    /// Another server on the same database, with fresh shards. What the database has must follow from what there was.
+    /// Another server on the same database, with new shards. The content of the database must follow from the world
+    /// before.
     fn begin_anew(&mut self, ending: Ending) {
         self.players.clear();
         self.shards.clear();
@@ -150,7 +151,7 @@ impl Cluster {
         self.start_shards();
     }
 
-    /// What the database has of everybody who was ever in the world.
+    /// The rows of all entities that were ever in the world.
     fn rows(&self) -> Rows {
         let mut rows = Rows::default();
         for id in self.checker.known() {
@@ -168,7 +169,7 @@ impl Cluster {
         rows
     }
 
-    /// Lets the store write, as often in the test's time as it does in the wall's.
+    /// Lets the store write, as often in the test's time as it does in real time.
     pub(super) fn write_behind(&mut self) {
         if self.step.is_multiple_of(FLUSH_TICKS)
             && let Some(store) = self.server.world().resource::<Storage>().store()
@@ -177,8 +178,8 @@ impl Cluster {
         }
     }
 
-    /// No fault happens any more: waits until mirror and shards agree about everybody; see [`AGREE_TICKS`]. A shard
-    /// that died in silence has its idle timeout besides.
+    /// Without faults from now on, waits until mirror and shards agree about all entities; see [`AGREE_TICKS`]. For a
+    /// shard that died silently its idle timeout is added.
     pub fn quiesce(&mut self) {
         self.network.set_conditions(PERFECT);
         let silence = self.setup.idle_timeout.as_millis() / TICK_DURATION.as_millis();
@@ -186,20 +187,20 @@ impl Cluster {
         self.network.set_conditions(self.setup.conditions);
     }
 
-    /// Waits until everybody in the mirror was seen to agree with the shards.
+    /// Waits until every entity in the mirror has agreed with the shards.
     ///
     /// # Panics
-    /// After `limit` ticks, with who does not and why.
+    /// After `limit` ticks, with the entities that do not agree and why.
     pub fn settle_world(&mut self, limit: u64) {
         if let Err(problem) = self.try_settle(limit) {
             panic!("{}: {problem}", self.context());
         }
     }
 
-    /// Waits until everybody in the mirror was seen to agree with the shards.
+    /// Waits until every entity in the mirror has agreed with the shards.
     ///
     /// # Errors
-    /// Who does not after `limit` ticks, and why; or what else does not hold.
+    /// The entities that do not agree after `limit` ticks, and why; or another fault.
     pub fn try_settle(&mut self, limit: u64) -> Result<(), String> {
         let mut agreement = self.checker.agreement(&self.server);
         for _ in 0..limit {
@@ -211,12 +212,12 @@ impl Cluster {
         Err(format!("mirror and shards do not agree in {limit} ticks: {agreement:#?}"))
     }
 
-    /// What the shards simulate now.
+    /// The present bodies of the shards.
     pub fn scene(&mut self) -> Scene {
         Scene::of(&mut self.shards)
     }
 
-    /// A number that differs when anything that the shards simulate does: two runs of one seed have the same.
+    /// A number that differs when any simulated state does: two runs of one seed have the same.
     pub fn fingerprint(&mut self) -> u64 {
         let mut hasher = DefaultHasher::new();
         for held in &self.scene().held {
@@ -228,7 +229,7 @@ impl Cluster {
         hasher.finish()
     }
 
-    /// The database that the servers run on.
+    /// The database of the servers.
     pub fn database(&self) -> &Database {
         &self.database
     }

@@ -1,4 +1,4 @@
-//! What a mesh starts with.
+//! The initial state of a mesh.
 
 use super::PERFECT;
 use sidereal_protocol::{
@@ -14,31 +14,31 @@ use sidereal_transport::{Limits, memory::LinkConditions};
 use std::time::Duration;
 use uuid::Uuid;
 
-/// The store's threads live by the wall clock, a test does not: here they write only when the harness says so, as
-/// often in the test's time as the default would.
+/// The store's threads use the real clock, a test does not: here they write only on the harness's request, as often in
+/// the test's time as the default would.
 pub(super) const STORE: StoreConfig = StoreConfig { flush_interval_ms: 1 << 40, dirty_limit: 200_000, batch: 500 };
 
 /// How often the harness lets the store write, ticks: half a second.
 pub(super) const FLUSH_TICKS: u64 = 15;
 
-/// Seed of what nobody has visited: one with a lane along the row of sectors that tests fly, in which nothing is.
+/// Seed of the generated world: one with an empty lane along the row of sectors that tests fly.
 pub(super) const WORLD_SEED: u64 = 98;
 
-/// What a mesh starts with.
+/// The initial state of a mesh.
 #[derive(Debug, Clone)]
 pub struct Setup {
     /// Everything random follows from it; every failure prints it.
     pub seed: u64,
     /// Of every link.
     pub conditions: LinkConditions,
-    /// How many shards there are, and are waited for.
+    /// How many shards there are, all of which are waited for.
     pub shards: usize,
-    /// After how long a silence a link is over.
+    /// The idle timeout of links.
     pub idle_timeout: Duration,
-    /// Whether a shard's session may fail (naia panics when a retransmission brings a spawn and its despawn together)
-    /// and be followed by another, as in the program; else it is a violation.
+    /// Whether a shard's session may panic (naia panics when a retransmission brings a spawn and its despawn together)
+    /// and be followed by another one, as in the program; otherwise it is a violation.
     pub sessions_may_fail: bool,
-    /// What is in the blocks round the centre; `None` for what the world's seed gives.
+    /// The entities in the blocks around the centre; `None` for those that the world's seed generates.
     pub home: Option<Vec<EntityRecord>>,
 }
 
@@ -60,7 +60,7 @@ impl Setup {
         Limits { idle_timeout: self.idle_timeout, ..Limits::default() }
     }
 
-    /// A database in memory with what `home` says.
+    /// An in-memory database with the entities of `home`.
     pub(super) fn database(&self) -> Database {
         let database = Database::open(":memory:").expect("a database in memory");
         let Some(records) = &self.home else { return database };
@@ -77,12 +77,12 @@ impl Setup {
     }
 }
 
-/// The sectors of the four blocks round the centre.
+/// The sectors of the four blocks around the centre.
 pub fn home_sectors() -> impl Iterator<Item = SectorId> {
     [(-1, -1), (-1, 0), (0, -1), (0, 0)].into_iter().flat_map(|(x, y)| BlockId { x, y }.sectors())
 }
 
-/// The account of a player: the same in every run, so that the ship is as well.
+/// The account of a player: the same in every run, so that the ship is the same as well.
 pub(super) fn account(name: &str) -> Account {
     let id = name.bytes().fold(0, |id: u128, byte| id.wrapping_mul(0x0100_0000_01b3).wrapping_add(u128::from(byte)));
     Account { id: Uuid::from_u128(id), name: name.to_owned(), password_hash: "-".to_owned(), ship_id: None }

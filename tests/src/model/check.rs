@@ -1,22 +1,22 @@
-//! What must hold.
+//! The invariants of the model.
 
 use super::{Faults, HULL, Model, entity_id};
 use sidereal_protocol::ids::EntityId;
 use std::collections::BTreeMap;
 
-/// What was seen before, to compare with.
+/// Earlier values, for comparison.
 #[derive(Debug, Default)]
 pub(super) struct Book {
     fences: BTreeMap<EntityId, (u64, u64)>,
 }
 
 impl Model {
-    /// What must hold after every tick: at most one shard simulates an entity under the mirror's epoch, and
-    /// it is the one that the mirror names; every entity is somewhere; no fence falls; every pilot's inputs
-    /// were applied once each, in order, without a gap; nobody was hit more than he was hit.
+    /// Checks the invariants after a tick: at most one shard simulates an entity under the mirror's epoch, and it is
+    /// the one that the mirror names; every entity is somewhere; no fence falls; every player's inputs were applied
+    /// once each, in order, without a gap; no more hits were applied than occurred.
     ///
     /// # Errors
-    /// What does not.
+    /// The one that does not hold.
     pub fn check(&mut self) -> Result<(), String> {
         for number in 0..self.plan.entities {
             self.check_entity(entity_id(number))?;
@@ -68,12 +68,12 @@ impl Model {
         Ok(())
     }
 
-    /// What must hold when there were no faults for [`super::SETTLE_TICKS`]: every entity of the mirror is
-    /// simulated by one shard, under the mirror's epoch, and nothing else is; nothing is under way; where
-    /// no process died and no message of the stream was reordered every hit was felt once.
+    /// Checks the invariants after [`super::SETTLE_TICKS`] without faults: every entity of the mirror is simulated by
+    /// one shard, under the mirror's epoch, and no other is; nothing is in transit; if no process died and no message
+    /// of the stream was reordered, every hit was applied once.
     ///
     /// # Errors
-    /// What does not.
+    /// The one that does not hold.
     pub fn check_settled(&self) -> Result<(), String> {
         let server = &self.server;
         if !server.machine.is_empty() || !server.waiting.is_empty() {
@@ -102,7 +102,7 @@ impl Model {
                 ));
             }
             let struck = self.struck.get(id).copied().unwrap_or_default();
-            // A hit on one whose pilot has just left finds nobody.
+            // A hit on a ship whose player has just left is lost.
             let keeps = !self.plan.forgets() && self.deaths == 0 && self.plan.leaving == 0.0;
             let exact = keeps && self.plan.faults == Faults::default();
             if exact && u32::from(body.record.hull) + u32::from(struck) != u32::from(HULL) {

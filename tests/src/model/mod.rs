@@ -1,10 +1,10 @@
-//! The handoff without I/O: the real state machines of a server and of several shards, between them a
-//! network that does to every message what it wants, and processes that die.
+//! The handoff without I/O: the real state machines of a server and of several shards, a network between them that does
+//! anything to messages, and processes that die.
 //!
-//! Nothing here knows of Bevy, naia or time but the number of the tick, so that a seed gives the same run
-//! for ever. The bookkeeping round the machines is the least that the processes do: who has what, under
-//! which epoch, with which inputs and how much hull. What must hold is checked after every tick
-//! ([`Model::check`]) and, once the faults have stopped, at the end ([`Model::check_settled`]).
+//! Nothing here uses Bevy, naia or time except the tick, so that a seed always gives the same run. The bookkeeping
+//! around the machines is the minimum that the processes do: which process has which entity, under which epoch, with
+//! which inputs and how much hull. The invariants are checked after every tick ([`Model::check`]) and, once the faults
+//! have stopped, at the end ([`Model::check_settled`]).
 
 mod check;
 mod network;
@@ -33,50 +33,50 @@ use std::collections::BTreeMap;
 pub const SECTORS: [SectorId; 4] =
     [SectorId::new(-1, -1), SectorId::new(0, -1), SectorId::new(-1, 0), SectorId::new(0, 0)];
 
-/// Hull points of an entity that nothing has hit.
+/// Hull points of an undamaged entity.
 const HULL: u16 = 1_000;
 
-/// When a dead process is missed, ticks.
+/// When a dead process is detected, ticks.
 const MISSED_TICKS: u64 = 12;
 
-/// When a dead process has been started again, ticks.
+/// When a dead process is restarted, ticks.
 const START_TICKS: u64 = 25;
 
-/// After how many ticks without faults everything is settled: a second prepare after two seconds, its
-/// offer's timeout and the census after it, twice over.
+/// After this many ticks without faults everything is settled: a second prepare after two seconds, its offer's timeout
+/// and the census after it, twice over.
 pub const SETTLE_TICKS: u64 = 300;
 
-/// What happens in a world.
+/// The events of a world.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
-    /// Entities; those with an even number have a pilot.
+    /// Entities; those with an even number have a player.
     pub entities: u32,
     /// Shards.
     pub shards: usize,
     /// Ticks with faults.
     pub ticks: u64,
-    /// What the network does.
+    /// The faults of the network.
     pub faults: Faults,
-    /// An entity goes to another sector, chance per tick.
+    /// An entity crosses into another sector, chance per tick.
     pub crossing: f64,
     /// An entity is hit, chance per tick.
     pub strike: f64,
     /// An entity is destroyed, chance per tick.
     pub destruction: f64,
-    /// A pilot leaves, or comes back, chance per tick.
+    /// A player leaves, or returns, chance per tick.
     pub leaving: f64,
     /// A shard dies, chance per tick.
     pub shard_death: f64,
     /// The server dies, chance per tick.
     pub server_death: f64,
-    /// A target does not have the lease that the server thinks it has, chance per question.
+    /// A target does not have the lease that the server assumes, chance per offer.
     pub refusal: f64,
-    /// The server takes nobody to be alive: every target is asked before its commit.
+    /// The server assumes that no shard is alive: every target gets an offer before its commit.
     pub ask_always: bool,
 }
 
 impl Plan {
-    /// A world in which nothing happens but crossings, on a network that delays and does nothing else.
+    /// A world with crossings only, on a network that only delays.
     pub fn quiet(entities: u32, shards: usize, ticks: u64) -> Self {
         Self {
             entities,
@@ -94,7 +94,7 @@ impl Plan {
         }
     }
 
-    /// Everything at once, of a strength that follows from the seed.
+    /// All events at once, with a strength that follows from the seed.
     pub fn wild(seed: u64) -> Self {
         let mut random = Pcg64Mcg::seed_from_u64(seed);
         let mut some = |most: f64| if random.random_bool(0.6) { random.random_range(0.0..most) } else { 0.0 };
@@ -117,13 +117,13 @@ impl Plan {
         }
     }
 
-    /// Whether what a dead process knew last may be missing.
+    /// Whether the last state of a dead process may be missing.
     fn forgets(&self) -> bool {
         self.shard_death > 0.0 || self.server_death > 0.0
     }
 }
 
-/// Something that is to happen when a certain message of a handoff is on its way.
+/// An event at the moment when a certain message of a handoff is in transit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mishap {
     /// The shard that has the entity dies.
@@ -132,9 +132,9 @@ pub enum Mishap {
     TargetDies,
     /// The server dies.
     ServerDies,
-    /// The entity is hit for all that it has.
+    /// The entity is hit for all its hull points.
     Destroyed,
-    /// Its pilot leaves.
+    /// Its player leaves.
     PilotLeaves,
     /// It turns back.
     TurnsBack,
@@ -143,25 +143,25 @@ pub enum Mishap {
 /// A world.
 #[derive(Debug)]
 pub struct Model {
-    /// What happens in it.
+    /// Its events.
     pub plan: Plan,
     now: SimTick,
     random: Pcg64Mcg,
     network: Network,
     server: Server,
     shards: BTreeMap<ShardId, Shard>,
-    /// Shards that are dead and not missed yet, since when.
+    /// Shards that are dead and not detected yet, since when.
     dying: BTreeMap<ShardId, SimTick>,
-    /// When shards that were lost are there again.
+    /// When lost shards are available again.
     starting: Vec<SimTick>,
     next_shard: u32,
     next_impact: u32,
-    /// Hits that every entity must have felt in the end.
+    /// The hits that every entity must have received at the end.
     struck: BTreeMap<EntityId, u16>,
     book: check::Book,
     calm: bool,
     mishap: Option<(u64, Mishap)>,
-    /// Handoffs between shards that were completed.
+    /// Completed handoffs between shards.
     pub handoffs: u64,
     /// Processes that died.
     pub deaths: u64,
@@ -204,8 +204,8 @@ impl Model {
         model
     }
 
-    /// A world in which the fates of the first messages of handoffs are given, and one thing goes wrong
-    /// when the message of that number is sent.
+    /// A world with the given fates of the first messages of handoffs, and one mishap when the message of that number
+    /// is sent.
     pub fn scripted(plan: Plan, fates: Vec<Fate>, mishap: Option<(u64, Mishap)>) -> Self {
         let mut model = Self::settled(1, plan);
         model.network.script(fates);
@@ -213,7 +213,7 @@ impl Model {
         model
     }
 
-    /// A world in which everything is in its place before the faults begin.
+    /// A world that is settled before the faults begin.
     pub fn settled(seed: u64, plan: Plan) -> Self {
         let faults = plan.faults;
         let mut model = Self::new(seed, Plan { faults: Faults::default(), ..plan });
@@ -234,7 +234,7 @@ impl Model {
     /// Runs the whole plan, then lets everything settle.
     ///
     /// # Errors
-    /// What did not hold, and when.
+    /// The invariant that did not hold, and when.
     pub fn run(&mut self) -> Result<(), String> {
         let end = self.now + self.plan.ticks;
         while self.now < end {
@@ -248,7 +248,7 @@ impl Model {
         self.check_settled().map_err(|problem| format!("tick {}: {problem}", self.now.0))
     }
 
-    /// Without faults and without anything happening until all is in place.
+    /// Steps without faults and events until everything is settled.
     fn settle(&mut self) {
         self.calm = true;
         for _ in 0..SETTLE_TICKS {
@@ -271,7 +271,7 @@ impl Model {
     /// One tick of everything, then every invariant.
     ///
     /// # Errors
-    /// What does not hold.
+    /// The invariant that does not hold.
     pub fn tick(&mut self) -> Result<(), String> {
         self.now = self.now + 1;
         self.replace_the_dead();
@@ -344,7 +344,7 @@ impl Model {
         }
     }
 
-    /// Some shard sees the entity hit: its own body, or a ghost of it.
+    /// A shard detects a hit on the entity: its own body, or a ghost of it.
     fn strike(&mut self, id: EntityId, damage: u16) {
         let Some(judge) = self.shards.keys().copied().choose(&mut self.random) else { return };
         if !self.server.mirror.contains_key(&id) {
@@ -397,7 +397,7 @@ impl Model {
         self.deaths += 1;
     }
 
-    /// Everything that only the server knew is gone, and so are all links. What was stored comes back.
+    /// The state that only the server had is lost, with all links. The stored state returns.
     fn kill_server(&mut self) {
         self.deaths += 1;
         self.network.forget_all();
@@ -460,8 +460,8 @@ fn new_entity(number: u32, sector: SectorId, now: SimTick) -> EntityRecord {
     }
 }
 
-/// Whether a message belongs to a handoff: the network may do anything to it. What else there is (hits,
-/// ends of entities) is only late, for the stream that carries it loses nothing while it lives.
+/// Whether a message belongs to a handoff: the network may do anything to it. Other messages (hits, ends of entities)
+/// are only late, because the stream that carries them loses nothing while it lives.
 fn of_a_handoff_up(message: &ToServer) -> bool {
     use ToServer::{Accept, Adopted, Census, Prepare, Refuse};
     matches!(message, Prepare { .. } | Accept { .. } | Refuse { .. } | Adopted { .. } | Census { .. })

@@ -1,4 +1,4 @@
-//! A network that loses, doubles, delays and reorders.
+//! A network that loses, duplicates, delays and reorders.
 
 use super::{of_a_handoff_down, of_a_handoff_up};
 use rand::Rng;
@@ -10,21 +10,21 @@ use sidereal_protocol::{
 };
 use std::collections::VecDeque;
 
-/// How late a late message is at most, ticks: a little more than the source waits for an answer.
+/// The largest delay of a late message, ticks: a little more than the source waits for an answer.
 const LATE_TICKS: u64 = 70;
 
-/// What the network does to the messages of handoffs, shares of 1.
+/// The faults for messages of handoffs, shares of 1.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Faults {
     /// Lost.
     pub loss: f64,
-    /// Sent twice; the copy takes a way of its own.
+    /// Sent twice; the copy has its own delay.
     pub duplication: f64,
-    /// Up to some seconds late, so that others overtake it.
+    /// Late by up to some seconds, so that others overtake it.
     pub late: f64,
 }
 
-/// What becomes of one message of a handoff.
+/// The fate of one message of a handoff.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
     /// It arrives after a tick.
@@ -33,11 +33,11 @@ pub enum Fate {
     Lost,
     /// It arrives, and once more later.
     Doubled,
-    /// It arrives when the source has asked again.
+    /// It arrives after the source has repeated it.
     Late,
 }
 
-/// A message and whom it concerns.
+/// A message and its shard.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Letter {
     /// From a shard.
@@ -50,7 +50,7 @@ pub(super) enum Letter {
 pub(super) struct Network {
     faults: Faults,
     fates: VecDeque<Fate>,
-    /// What was sent and has no fate yet.
+    /// Sent messages without a fate.
     fresh: Vec<(SimTick, Letter)>,
     flying: Vec<(SimTick, Letter)>,
     handoff_messages: u64,
@@ -61,7 +61,7 @@ impl Network {
         Self { faults, fates: VecDeque::new(), fresh: Vec::new(), flying: Vec::new(), handoff_messages: 0 }
     }
 
-    /// The fates of the next messages of handoffs, inputs aside; those after them all arrive.
+    /// The fates of the next messages of handoffs, except inputs; later ones all arrive.
     pub fn script(&mut self, fates: Vec<Fate>) {
         self.fates = fates.into();
         self.handoff_messages = 0;
@@ -72,12 +72,12 @@ impl Network {
         self.handoff_messages
     }
 
-    /// From now on this goes wrong.
+    /// From now on these faults occur.
     pub fn disturb(&mut self, faults: Faults) {
         self.faults = faults;
     }
 
-    /// From now on nothing is lost or doubled.
+    /// From now on nothing is lost or duplicated.
     pub fn calm(&mut self) {
         self.faults = Faults::default();
         self.fates.clear();
@@ -91,7 +91,7 @@ impl Network {
         self.fresh.push((now, Letter::ToShard(to, message)));
     }
 
-    /// Nothing to or from `shard` arrives any more.
+    /// Messages to or from `shard` do not arrive any more.
     pub fn forget(&mut self, shard: ShardId) {
         let concerns = |letter: &Letter| match letter {
             Letter::ToServer(of, _) | Letter::ToShard(of, _) => *of == shard,
@@ -105,7 +105,7 @@ impl Network {
         self.flying.clear();
     }
 
-    /// What arrives now.
+    /// The messages that arrive now.
     pub fn due(&mut self, now: SimTick, random: &mut Pcg64Mcg) -> Vec<Letter> {
         for (sent, letter) in std::mem::take(&mut self.fresh) {
             self.dispatch(sent, letter, random);

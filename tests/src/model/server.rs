@@ -1,4 +1,4 @@
-//! The server of the model: the real machine, and a mirror that is a map.
+//! The server of the model: the real machine, and a map as its mirror.
 
 use super::{Plan, SECTORS, network::Network, shard::Planted};
 use sidereal_protocol::{
@@ -12,10 +12,10 @@ use sidereal_protocol::{
 use sidereal_server::handoff::machine::{Action, Authority, Event, Handoffs, Target, Verdict, judge};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Something is stored this often, ticks.
+/// The interval of storing, ticks.
 const STORE_TICKS: u64 = 15;
 
-/// Who waits for a home asks this often, ticks.
+/// The interval at which homeless entities look for a shard, ticks.
 const REHOME_TICKS: u64 = 10;
 
 #[derive(Debug, Clone)]
@@ -35,19 +35,19 @@ impl Entry {
 pub(super) struct Server {
     pub machine: Handoffs,
     pub mirror: BTreeMap<EntityId, Entry>,
-    /// Ships whose pilots are away.
+    /// Ships whose players are away.
     pub stored: BTreeMap<EntityId, EntityRecord>,
-    /// Ships that are on their way into the world.
+    /// Ships on their way into the world.
     pub waiting: BTreeMap<EntityId, EntityRecord>,
     pub destroyed: BTreeSet<EntityId>,
     pub handoffs: u64,
     pub planted_in_shards: Planted,
-    /// Ships whose pilots have left and who were not given back yet.
+    /// Ships whose players have left and that were not withdrawn yet.
     adrift: BTreeSet<EntityId>,
     inputs: BTreeMap<EntityId, Vec<Input>>,
     kept_impacts: BTreeMap<EntityId, Vec<GhostImpact>>,
     shards: BTreeMap<ShardId, BTreeSet<SectorId>>,
-    /// What a new process would find: in the mirror, stored, destroyed.
+    /// The state that a new process would find: in the mirror, stored, destroyed.
     database: (BTreeMap<EntityId, EntityRecord>, BTreeMap<EntityId, EntityRecord>, BTreeSet<EntityId>),
 }
 
@@ -82,7 +82,7 @@ impl Server {
         self.shards.get(&shard).cloned().unwrap_or_default()
     }
 
-    /// Gives every sector that nobody has to the shard with the fewest.
+    /// Leases every sector without a holder to the shard with the fewest.
     pub fn assign(&mut self) {
         for sector in SECTORS {
             if self.holder(sector).is_none()
@@ -107,7 +107,7 @@ impl Server {
         }
     }
 
-    /// A pilot leaves, or comes back.
+    /// A player leaves, or returns.
     pub fn toggle_pilot(&mut self, id: EntityId, now: SimTick) {
         if let Some(mut record) = self.stored.remove(&id) {
             record.pilot = Some(Pilot { last_input: SimTick(now.0 - 1), ..Pilot::default() });
@@ -169,7 +169,7 @@ impl Server {
         }
     }
 
-    /// A shard has applied inputs of the pilot.
+    /// A shard has applied inputs of the player.
     pub fn acknowledge(&mut self, from: ShardId, id: EntityId, epoch: u64, pilot: Pilot) {
         if let Some(entry) = self.mirror.get_mut(&id)
             && entry.holder == Some(from)
@@ -209,13 +209,13 @@ impl Server {
         }
     }
 
-    /// Writes everything down.
+    /// Stores everything.
     pub fn store(&mut self) {
         let (before, before_stored, _) = std::mem::take(&mut self.database);
         let mut living: BTreeMap<EntityId, EntityRecord> =
             self.mirror.iter().map(|(id, entry)| (*id, entry.record.clone())).collect();
         living.extend(self.waiting.clone());
-        // A ship on its way into the world stays as it was stored until it is there.
+        // A ship on its way into the world keeps its stored state until it is there.
         let mut stored = self.stored.clone();
         for (id, record) in before.into_iter().chain(before_stored) {
             if !living.contains_key(&id) && !self.destroyed.contains(&id) {
@@ -316,7 +316,7 @@ impl Server {
         }
     }
 
-    /// How many inputs the pilot has sent until `tick`.
+    /// How many inputs the player has sent until `tick`.
     pub fn inputs_until(&self, id: EntityId, tick: SimTick) -> u64 {
         let log = self.inputs.get(&id).map(Vec::as_slice).unwrap_or_default();
         log.iter().filter(|input| input.tick <= tick).count() as u64

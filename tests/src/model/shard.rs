@@ -1,5 +1,5 @@
-//! A shard of the model: the real machine and the real input queues, and bodies that are only where they
-//! are, how whole, and under which epoch.
+//! A shard of the model: the real machine and the real input queues, and bodies that only have a place, hull points and
+//! an epoch.
 
 use super::network::Network;
 use rand::Rng;
@@ -20,9 +20,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Faults that tests plant in shards.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Planted {
-    /// A commit is taken whatever its epoch.
+    /// A commit is accepted whatever its epoch.
     pub skip_epoch_check: bool,
-    /// An input is taken whether or not it was there before.
+    /// An input is accepted even if it was received before.
     pub skip_duplicate_filter: bool,
 }
 
@@ -59,7 +59,7 @@ impl Shard {
         self.machine.planted.skip_epoch_check = planted.skip_epoch_check;
     }
 
-    /// Whether anything waits for an answer.
+    /// Whether nothing waits for an answer.
     pub fn is_settled(&self) -> bool {
         self.machine.leaving() == 0
     }
@@ -115,7 +115,7 @@ impl Shard {
         }
     }
 
-    /// One of the own is hit.
+    /// An own entity is hit.
     pub fn strike(&mut self, now: SimTick, impact: GhostImpact, network: &mut Network) {
         if self.bodies.contains_key(&impact.target) {
             self.feed(now, Event::Struck(impact), network);

@@ -1,4 +1,4 @@
-//! A database that can be stopped and slowed down, and set free again.
+//! A database that can be stopped and slowed down, and released again.
 
 use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
 use std::{
@@ -15,24 +15,24 @@ use crate::world::text;
 #[cfg(feature = "postgres")]
 use crate::{cluster::PgCluster, proxy::Way};
 
-/// How many times slower a slow database is.
+/// By which factor a slow database is slower.
 const SLOWER: u32 = 20;
 
-/// How long SQLite's lock is held and free in turn, so that its writer has a twentieth of the time: free for as long as one
-/// who waits for it sleeps at the most between two looks.
+/// How long SQLite's lock is alternately held and free, so that its writer has a twentieth of the time: free for the
+/// longest sleep of a waiting writer between two attempts.
 const HELD: Duration = Duration::from_millis(1_900);
 const FREE: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Nothing: to compare with.
+    /// None: for comparison.
     None,
-    /// It does not answer and does not hang up. SQLite: somebody holds the write lock.
+    /// It does not answer and does not close connections. SQLite: a lock holder keeps the write lock.
     Stopped,
-    /// Its processes are killed, and started again at the end.
+    /// Its processes are killed, and restarted at the end.
     #[cfg(feature = "postgres")]
     Killed,
-    /// It takes twenty times as long. SQLite: somebody holds the write lock for 19 of 20 parts of the time.
+    /// It takes twenty times as long. SQLite: a lock holder keeps the write lock for 19 of 20 parts of the time.
     Slow,
 }
 
@@ -53,7 +53,7 @@ impl Base {
         Self::Sqlite { folder: folder.to_owned(), path: PathBuf::new(), worlds: 0, holder: None }
     }
 
-    /// `None` where PostgreSQL is not installed.
+    /// `None` if PostgreSQL is not installed.
     #[cfg(feature = "postgres")]
     pub fn postgres() -> Option<Self> {
         let cluster = Box::new(PgCluster::start_new()?);
@@ -61,7 +61,7 @@ impl Base {
         Some(Self::Postgres { way, schema: String::new(), cluster, fault: Fault::None })
     }
 
-    /// Makes an empty world, which is the one that all further calls are about; its URL.
+    /// Creates an empty world, which all further calls use; its URL.
     pub fn new_world(&mut self) -> String {
         match self {
             Self::Sqlite { folder, path, worlds, .. } => {
@@ -79,7 +79,7 @@ impl Base {
         }
     }
 
-    /// The same world by a way that is never slow.
+    /// The same world over a connection that is never slow.
     pub fn direct_url(&self) -> String {
         match self {
             Self::Sqlite { path, .. } => format!("sqlite://{}", text(path)),
@@ -88,7 +88,7 @@ impl Base {
         }
     }
 
-    /// How long an answer took since the last call, the median and the mean, milliseconds, where that can be seen.
+    /// How long an answer took since the last call, median and mean, milliseconds, where it can be measured.
     pub fn answers_ms(&self) -> (f64, f64) {
         match self {
             Self::Sqlite { .. } => (0.0, 0.0),
@@ -143,7 +143,7 @@ impl Base {
     }
 }
 
-/// Holds SQLite's write lock, which it has, until it is told to end.
+/// Holds SQLite's write lock, which it has, until it must end.
 fn hold(conn: &mut SqliteConnection, fault: Fault, ended: &AtomicBool) {
     while !ended.load(Ordering::Relaxed) {
         if fault == Fault::Stopped {

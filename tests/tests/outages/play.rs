@@ -1,4 +1,4 @@
-//! A world with trading bots and one player more, who asks for a deal again and again, and what each part of it was like.
+//! A world with trading bots and one more player, who requests a deal repeatedly, and the figures of each phase.
 
 use sidereal_client::{controls::PilotIntent, deals::DealEvent};
 use sidereal_protocol::economy::Bargain;
@@ -16,21 +16,21 @@ use crate::{
     world::{Bots, PATIENCE, Pilot, Process, Server, World, login_status, shard_flags, text},
 };
 
-/// How often figures are taken, and a deal is asked for.
+/// How often figures are read, and a deal is requested.
 const LOOK: Duration = Duration::from_millis(500);
 const ASK: Duration = Duration::from_secs(1);
 
-/// What a deal is refused with while the database is away.
+/// The reason with which a deal is refused while the database is unavailable.
 const CLOSED: &str = "books are closed";
 
-/// A part of a run.
+/// A phase of a run.
 #[derive(Debug, Default)]
 pub struct Phase {
     name: String,
     seconds: f64,
     pub ticks: u64,
     pub inputs_per_tick: f64,
-    /// The server's tick, ms: the worst ten seconds of it.
+    /// The server's tick, ms: the worst ten seconds.
     tick_p50: f64,
     tick_p99: f64,
     pub rss_kb: u64,
@@ -40,11 +40,11 @@ pub struct Phase {
     away: u64,
     undecided: u64,
     pub moves: u64,
-    /// Answers that the one player more got, those that say that the books are closed, and the longest wait for one.
+    /// Answers to the additional player, those with the reason above, and the longest wait for one.
     pub answers: u64,
     pub closed: u64,
     answer_ms: u64,
-    /// The longest wait for `/metrics`, and for a log in with its status.
+    /// The longest wait for `/metrics`, and for a login with its status.
     http_ms: u64,
     login: (u16, u64),
     statement_ms: (f64, f64),
@@ -82,14 +82,14 @@ impl fmt::Display for Phase {
     }
 }
 
-/// A world that is played in.
+/// A world with players.
 pub struct Play {
     world: World,
     bots: Bots,
     reports: Vec<PathBuf>,
     journal: PathBuf,
     pilot: Pilot,
-    /// Since when it waits for an answer, or when it had the last one.
+    /// Since when it waits for an answer, or when it got the last one.
     asked: Option<Instant>,
     last: Instant,
     last_was_closed: bool,
@@ -138,7 +138,7 @@ impl Play {
         self.world.server.metric("sidereal_deals_total")
     }
 
-    /// Nothing waits for longer than it should, and deals are taken.
+    /// Nothing waits for longer than it should, and deals are accepted.
     pub fn is_flushed_and_open(&self) -> bool {
         let oldest = ["sidereal_store_oldest_dirty_ms", "sidereal_ledger_oldest_dirty_ms"];
         let waits = oldest.iter().any(|name| self.world.server.metric(name) > 1_000);
@@ -148,14 +148,14 @@ impl Play {
             && !self.last_was_closed
     }
 
-    /// Plays on for `time` at least, until `done`.
+    /// Plays on for at least `time`, until `done`.
     #[track_caller]
     pub fn go_on(&mut self, base: &Base, time: Duration, done: impl Fn(&Self) -> bool) {
         let mut nothing = Phase::default();
         self.play("", base, time, &mut nothing, |play, _| done(play));
     }
 
-    /// The same, and what it was like.
+    /// The same, with the figures of the phase.
     #[track_caller]
     pub fn phase(&mut self, name: &str, base: &Base, time: Duration, done: impl Fn(&Phase) -> bool) -> Phase {
         let mut phase = Phase { name: name.to_owned(), ..Phase::default() };
@@ -203,7 +203,7 @@ impl Play {
         phase.statement_ms = base.answers_ms();
     }
 
-    /// The player's part: asks for what is never granted, for the sake of the answer.
+    /// The player's part: requests a deal that is never granted, for the answer alone.
     fn ask(&mut self, phase: &mut Phase) {
         self.pilot.steer(PilotIntent { respawn: true, ..PilotIntent::default() });
         self.pilot.fly_on();
@@ -221,7 +221,7 @@ impl Play {
         }
     }
 
-    /// Somebody is always about to log in.
+    /// There is always a login in progress.
     fn log_in(&mut self, phase: &mut Phase) {
         if let Some((status, took_ms)) = self.login.as_ref().and_then(|login| login.try_recv().ok()) {
             if took_ms >= phase.login.1 {
@@ -247,7 +247,7 @@ impl Play {
     fn look(&mut self, phase: &mut Phase, since: Duration) {
         let server = &mut self.world.server;
         let begun = Instant::now();
-        // Of the last ten seconds: some of them may have been before this phase.
+        // Of the last ten seconds: a part of them may have been before this phase.
         let lengths = ["p50", "p99"].map(|share| server.figure(&format!("sidereal_tick_ms_{share}")));
         phase.http_ms = phase.http_ms.max(begun.elapsed().as_millis() as u64 / 2);
         if since >= Duration::from_secs(10) && phase.tick_p50 > 0.0 {
@@ -264,7 +264,8 @@ impl Play {
         self.bots.listen();
     }
 
-    /// Ends all; nobody noticed anything. Ticks, p50 and p99, of the server and the shards; the journal, and its folder.
+    /// Ends all processes, none of which was affected. Returns p50 and p99 of the ticks of the server and the shards;
+    /// the journal, and its folder.
     #[track_caller]
     pub fn end(mut self) -> ((f64, f64), Vec<(f64, f64)>, PathBuf, TempDir) {
         self.bots.noticed_nothing();

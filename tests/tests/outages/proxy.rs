@@ -1,4 +1,4 @@
-//! A way to a PostgreSQL server that can be made slower: every answer then takes as many times longer as is said.
+//! A proxy to a PostgreSQL server that can be slowed down: every answer then takes a multiple of its time.
 
 use std::{
     io::{Read, Write},
@@ -17,11 +17,11 @@ use std::{
 struct Shared {
     times: AtomicU32,
     ended: AtomicBool,
-    /// How long answers took to get through.
+    /// How long answers took to arrive.
     answers: Mutex<Vec<Duration>>,
 }
 
-/// Listens on a free port of this machine; what is connected is passed on to a Unix socket.
+/// Listens on a free port of this machine; connections are forwarded to a Unix socket.
 pub struct Way {
     pub addr: SocketAddr,
     shared: Arc<Shared>,
@@ -40,7 +40,7 @@ impl Way {
                     if shared.ended.load(Ordering::Relaxed) {
                         return;
                     }
-                    // Where nothing listens the client is hung up on.
+                    // If nothing listens, the client's connection is closed.
                     let _ = pass_on(client, &socket, &shared);
                 }
             }
@@ -48,12 +48,12 @@ impl Way {
         Self { addr, shared, thread: Some(thread) }
     }
 
-    /// From now on an answer takes so many times its time.
+    /// From now on an answer takes this multiple of its time.
     pub fn slow_down(&self, times: u32) {
         self.shared.times.store(times, Ordering::Relaxed);
     }
 
-    /// How long an answer took since the last call: the median and the mean, milliseconds.
+    /// How long an answer took since the last call: median and mean, milliseconds.
     pub fn answers_ms(&self) -> (f64, f64) {
         let mut all = std::mem::take(&mut *self.shared.answers.lock().unwrap_or_else(PoisonError::into_inner));
         all.sort_unstable();
@@ -74,7 +74,7 @@ impl Drop for Way {
     }
 }
 
-/// Starts two threads, which end when either side hangs up.
+/// Starts two threads, which end when either side closes.
 fn pass_on(client: TcpStream, socket: &Path, shared: &Arc<Shared>) -> std::io::Result<()> {
     let server = UnixStream::connect(socket)?;
     client.set_nodelay(true)?;

@@ -1,10 +1,10 @@
-//! What the bots' journal of deals says, held against the database.
+//! Compares the bots' journal of deals with the database.
 
 use sidereal_server::db::{Database, tools};
 use std::{collections::BTreeMap, path::Path};
 use uuid::Uuid;
 
-/// What was told of one deal.
+/// The answers to one deal.
 #[derive(Debug, Default)]
 struct Told {
     bargain: String,
@@ -13,24 +13,24 @@ struct Told {
     undecided: u32,
 }
 
-/// What came of the deals of a journal.
+/// The results of a journal's deals.
 #[derive(Debug, Default)]
 pub struct Kept {
-    /// Told as done.
+    /// Confirmed as done.
     pub done: usize,
-    /// Told as refused, and never as done.
+    /// Answered as refused, and never as done.
     pub refused: usize,
     /// Answers that said "undecided".
     pub undecided: u32,
     /// Without a final answer.
     pub open: usize,
-    /// Of these, found done in the database: the answer was lost, the deal was not.
+    /// Of these, deals that are done in the database: only the answer was lost.
     pub done_unheard: usize,
-    /// What the database has not that it should, or the other way round, and what [`tools::check`] finds.
+    /// Rows that are missing or surplus in the database, and the findings of [`tools::check`].
     pub problems: Vec<String>,
 }
 
-/// Undocking moves nothing, and an offer is a row once it is taken up, under the same key.
+/// Undocking moves nothing, and an offer becomes a row only when it is accepted, under the same key.
 fn is_stored(bargain: &str) -> bool {
     !["Undock", "Offer", "Decline"].iter().any(|kind| bargain.contains(kind))
 }
@@ -39,7 +39,7 @@ fn is_stored(bargain: &str) -> bool {
 fn told(journal: &Path) -> BTreeMap<Uuid, Told> {
     let mut told: BTreeMap<Uuid, Told> = BTreeMap::new();
     let text = std::fs::read_to_string(journal).expect("they wrote it");
-    // One without an end is being written just now.
+    // A line without an end is being written just now.
     for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
         let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
         let bargain = line["bargain"].to_string();
@@ -58,7 +58,7 @@ fn told(journal: &Path) -> BTreeMap<Uuid, Told> {
     told
 }
 
-/// The database is sound, holds what was told as done, and nothing of what was told as refused.
+/// The database is sound, contains all deals confirmed as done, and none answered as refused.
 pub fn hold_against(journal: &Path, database: &Database) -> Kept {
     let problems = tools::check(database).expect("it can be read").problems;
     let mut kept = Kept { problems, ..Kept::default() };

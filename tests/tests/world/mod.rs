@@ -1,4 +1,4 @@
-//! A world of real processes, sockets and files: what each process says, how it ends, and that none outlives its test.
+//! A world of real processes, sockets and files: their output, their ends, and that none outlives its test.
 
 mod pilot;
 mod process;
@@ -16,13 +16,13 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// What the shards of these tests present.
+/// The secret of these tests' shards.
 pub const SECRET: &str = "the shards' own, and as long as one has to be";
 
-/// The password of every pilot of these tests.
+/// The password of every player of these tests.
 const PASSWORD: &str = "correct horse battery";
 
-/// A port of this machine that any process may have: the flags' value for "any free one".
+/// Any free port of this machine, as a flag's value.
 pub const ANY: &str = "127.0.0.1:0";
 
 /// A text as the argument of a process.
@@ -39,7 +39,7 @@ pub fn server_flags(changes: &[(&str, &str)]) -> Vec<String> {
         ("--ops-addr", ANY),
         ("--database-url", ":memory:"),
         ("--shard-secret", SECRET),
-        // All bots of a test come from one address at once.
+        // All bots of a test connect from one address at once.
         ("--rate-limit-login", "600"),
     ];
     for (flag, value) in changes {
@@ -66,7 +66,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A server that listens.
+/// A listening server.
 pub struct Server {
     pub process: Process,
     pub player_addr: SocketAddr,
@@ -78,7 +78,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts one over the database at `url`; its files go into `folder`. It waits for `shards` shards.
+    /// Starts one over the database at `url`; its files are in `folder`. It waits for `shards` shards.
     pub fn start(folder: &Path, url: &str, shards: usize) -> Self {
         Self::start_with(folder, url, shards, &[])
     }
@@ -121,13 +121,13 @@ impl Server {
         format!("http://{}", self.http_addr)
     }
 
-    /// One figure of `/metrics`.
+    /// A value of `/metrics`.
     pub fn metric(&self, name: &str) -> u64 {
-        // Before its first tick a server shows nothing yet.
+        // Before its first tick a server has no metrics.
         self.shown(name).map_or(0, |value| value.parse().expect("a whole number"))
     }
 
-    /// One that is no whole number.
+    /// A value that is not a whole number.
     pub fn figure(&self, name: &str) -> f64 {
         self.shown(name).map_or(0.0, |value| value.parse().expect("a number"))
     }
@@ -140,7 +140,7 @@ impl Server {
         value.map(str::to_owned)
     }
 
-    /// Asks for figures until they are as wanted.
+    /// Reads metrics until `done` accepts them.
     #[track_caller]
     pub fn wait_until(&mut self, what: &str, mut done: impl FnMut(&Self) -> bool) {
         let deadline = Instant::now() + PATIENCE;
@@ -150,19 +150,19 @@ impl Server {
         }
     }
 
-    /// A ticket for `user`, whose account is made if there is none.
+    /// A ticket for `user`, whose account is created if there is none.
     pub fn ticket(&self, user: &str) -> LoginTicket {
         let api = AccountApi::new(&self.url()).expect("its own address");
         api.enter(user, PASSWORD, true).expect("the server lets everybody in")
     }
 
-    /// How to connect as a player.
+    /// The options to connect as a player.
     pub fn door(&self, protocol_version: u32) -> ConnectOptions {
         ConnectOptions::new(self.player_addr, PeerKind::Player, self.certificate_hash, protocol_version)
     }
 }
 
-/// Logs `user`, who is known to the server at `url`, in again: the HTTP status, 0 without an answer.
+/// Logs in `user`, an existing account of the server at `url`: the HTTP status, 0 without an answer.
 pub fn login_status(url: &str, user: &str) -> u16 {
     let agent = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).http_status_as_error(false).build();
     let body = serde_json::json!({ "user": user, "password": PASSWORD });
@@ -227,8 +227,8 @@ impl World {
         Bots { process, report, count }
     }
 
-    /// Waits until `players` have flown on for `seconds`: their inputs go on to reach their ships' shards. Bots need
-    /// some to have played: who starts among drones may be shot before it got anywhere.
+    /// Waits until `players` have played on for `seconds`: their inputs still reach their ships' shards. Only some of
+    /// the bots must have played, because one that starts among drones may be shot before it got anywhere.
     #[track_caller]
     pub fn play_on(&mut self, players: u32, seconds: u32) {
         let inputs = |server: &Server| server.metric("sidereal_inputs_forwarded_total");
@@ -236,7 +236,7 @@ impl World {
         self.server.wait_until("play", |server| inputs(server) >= enough);
     }
 
-    /// Every process still runs, and has lost and doubled nothing.
+    /// Every process still runs, and has lost and duplicated nothing.
     #[track_caller]
     pub fn is_well(&mut self) {
         for process in self.shards.iter_mut().chain([&mut self.server.process]) {
@@ -249,7 +249,7 @@ impl World {
         }
     }
 
-    /// Ends all, shards last as a server that ends asks them for their records.
+    /// Ends all processes, shards last, because a server that ends requests their records.
     #[track_caller]
     pub fn stop(self) -> TempDir {
         let Self { server, shards, folder } = self;
@@ -271,12 +271,12 @@ pub struct Bots {
 }
 
 impl Bots {
-    /// Takes in what they say.
+    /// Reads their output.
     pub fn listen(&mut self) {
         self.process.listen(Duration::ZERO);
     }
 
-    /// Ends them. They played all the time, and noticed nothing.
+    /// Ends them. They played all the time without faults.
     #[track_caller]
     pub fn noticed_nothing(self) {
         let ended = self.process.stop();

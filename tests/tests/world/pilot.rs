@@ -1,4 +1,4 @@
-//! Players in the test's own process, over real sockets: an honest one, and the bare ends for one who is not.
+//! Players in the test's own process, over real sockets: an honest one, and the bare ends for a hostile one.
 
 use naia_bevy_client::transport::{IdentityReceiver, PacketReceiver, PacketSender, Socket};
 use sidereal_client::{
@@ -14,7 +14,7 @@ use super::{PATIENCE, Server};
 /// An honest player's client.
 pub struct Pilot {
     app: bevy::app::App,
-    /// The way beside the client, for what an honest one does not send.
+    /// The handle beside the client, for data that an honest one does not send.
     pub handle: ClientHandle,
     last: Instant,
 }
@@ -44,7 +44,7 @@ impl Pilot {
         self.app.insert_resource(intent);
     }
 
-    /// Lives until `done`.
+    /// Updates until `done`.
     #[track_caller]
     pub fn fly_until(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) {
         let deadline = Instant::now() + PATIENCE;
@@ -54,7 +54,7 @@ impl Pilot {
         }
     }
 
-    /// One update, when something has arrived or some time has passed.
+    /// One update, when data have arrived or some time has passed.
     pub fn fly_on(&mut self) {
         self.handle.waker().wait(Duration::from_millis(10));
         let now = Instant::now();
@@ -63,7 +63,7 @@ impl Pilot {
         self.app.update();
     }
 
-    /// Leaves, as a player does who closes the window.
+    /// Leaves like a player who closes the window.
     pub fn leave(mut self) {
         session::close(&mut self.app);
         let deadline = Instant::now() + PATIENCE;
@@ -73,8 +73,8 @@ impl Pilot {
     }
 }
 
-/// A peer without a client behind it, which presents `ticket` and sends what it likes. What naia would hold is kept
-/// only so that it stays open.
+/// A peer without a client, which presents `ticket` and sends arbitrary data. naia's halves are kept only so that the
+/// session stays open.
 pub fn raw_player(network: &ClientNetwork, options: ConnectOptions, ticket: &str) -> RawPlayer {
     let credential = Credential { secret: ticket.to_owned(), name: String::new() };
     let (handle, socket) = network.connector(options);

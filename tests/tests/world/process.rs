@@ -1,4 +1,4 @@
-//! One child process: its lines, its end, and that it ends with its test.
+//! One child process: its output, its end, and that it ends with its test.
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -8,11 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Far away: what takes this long has failed.
+/// An event that takes this long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A process that was started here. It is killed when this is dropped, and ends by itself (`--die-with-stdin`) when
-/// the whole test is killed.
+/// A process that was started here. It is killed when this is dropped, and ends by itself (`--die-with-stdin`) when the
+/// whole test is killed.
 pub struct Process {
     name: &'static str,
     child: Child,
@@ -38,14 +38,14 @@ pub struct Ended {
 }
 
 impl Process {
-    /// Starts the program called `name` with `arguments`, and with no variables that would set flags.
+    /// Starts the program called `name` with `arguments`, and without variables that would set flags.
     pub fn start(name: &'static str, arguments: &[impl AsRef<str>]) -> Self {
         let mut command = Command::new(program(name));
         command.args(arguments.iter().map(AsRef::as_ref));
         Self::run(name, command, &[])
     }
 
-    /// Starts `command`, with no other variables that set flags than these.
+    /// Starts `command`, with these variables and no others that set flags.
     pub fn run(name: &'static str, mut command: Command, variables: &[(&str, &str)]) -> Self {
         for (variable, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SIDEREAL_")) {
             command.env_remove(variable);
@@ -61,24 +61,24 @@ impl Process {
         Self { name, child, stdin, lines, stdout: Vec::new(), stderr: Vec::new() }
     }
 
-    /// What it said on standard error so far, which is where the logs go.
+    /// Its output on standard error so far, which contains the logs.
     pub fn seen(&self) -> &[String] {
         &self.stderr
     }
 
-    /// The memory that it has now, KiB; 0 where the system does not tell.
+    /// Its present memory, KiB; 0 on systems without that figure.
     pub fn rss_kb(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
     }
 
-    /// What it printed so far.
+    /// Its output on standard output so far.
     pub fn printed(&self) -> &[String] {
         &self.stdout
     }
 
-    /// Takes in what it says, until it says nothing for `time`. False once nothing can come any more.
+    /// Reads its output until there is none for `time`. False once there can be no more.
     pub fn listen(&mut self, time: Duration) -> bool {
         loop {
             match self.lines.recv_timeout(time) {
@@ -100,7 +100,7 @@ impl Process {
         }
     }
 
-    /// Waits until `done` says so of it.
+    /// Waits until `done` returns a value.
     #[track_caller]
     pub fn wait_until<T>(&mut self, what: &str, mut done: impl FnMut(&Self) -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
@@ -114,7 +114,7 @@ impl Process {
         }
     }
 
-    /// Whether it has not ended.
+    /// Whether it is running.
     pub fn is_running(&mut self) -> bool {
         self.listen(Duration::ZERO);
         self.child.try_wait().expect("it was started here").is_none()
@@ -127,7 +127,7 @@ impl Process {
         while self.listen(Duration::from_millis(100)) {
             assert!(Instant::now() < deadline, "{} does not end: {:#?}", self.name, self.stderr);
         }
-        // Both of its streams have ended, so it has, or is about to.
+        // Both of its streams have ended, so it has ended or is about to.
         let status = self.child.wait().expect("it was started here");
         Ended {
             code: status.code(),
@@ -136,17 +136,17 @@ impl Process {
         }
     }
 
-    /// Its number.
+    /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Closes its standard input, as the system does when the one who started it is gone.
+    /// Closes its standard input, as the system does when the parent process is gone.
     pub fn close_stdin(&mut self) {
         drop(self.stdin.take());
     }
 
-    /// Asks it to end, as the system does when the one who started it is gone, and waits for its end.
+    /// Requests its end, as the system does when the parent process is gone, and waits for it.
     #[track_caller]
     pub fn stop(mut self) -> Ended {
         drop(self.stdin.take());
@@ -162,7 +162,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Fails when it has ended and was waited for: nothing to do then.
+        // Fails if it has ended and was waited for: then there is nothing to do.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -172,7 +172,7 @@ fn read_lines(stream: impl Read + Send + 'static, which: Stream, told: Sender<(S
     std::thread::spawn(move || {
         let lines = BufReader::new(stream).split(b'\n').map_while(Result::ok);
         for line in lines {
-            // Nobody listens any more when the test is over.
+            // When the test has ended, the receiver is gone.
             if told.send((which, String::from_utf8_lossy(&line).trim_end().to_owned())).is_err() {
                 return;
             }

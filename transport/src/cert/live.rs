@@ -9,8 +9,8 @@ use wtransport::tls::rustls::sign::CertifiedKey;
 use super::{Identity, provider};
 use crate::error::TransportError;
 
-/// What handshakes show. Whoever shares it shows the same one; replacing it holds for the handshakes that come, and
-/// touches no connection that there is.
+/// The certificate of new handshakes. All clones share one. A replacement applies to new handshakes and affects no
+/// existing connection.
 #[derive(Clone)]
 pub struct LiveCertificate {
     shown: Arc<Shown>,
@@ -32,7 +32,7 @@ impl Current {
 }
 
 impl LiveCertificate {
-    /// Shows that one first.
+    /// Starts with this certificate.
     ///
     /// # Errors
     /// When rustls cannot sign with its key.
@@ -40,17 +40,17 @@ impl LiveCertificate {
         Ok(Self { shown: Arc::new(Shown { current: RwLock::new(Current::new(identity)?) }) })
     }
 
-    /// Shows that one from now on.
+    /// Uses this certificate from now on.
     ///
     /// # Errors
-    /// When rustls cannot sign with its key; then it goes on as before.
+    /// When rustls cannot sign with its key. The previous one then stays in use.
     pub fn replace(&self, identity: &Identity) -> Result<(), TransportError> {
         let next = Current::new(identity)?;
         *self.shown.current.write().unwrap_or_else(PoisonError::into_inner) = next;
         Ok(())
     }
 
-    /// SHA-256 of the DER form of the certificate that is shown now: what clients pin.
+    /// SHA-256 of the DER form of the present certificate, which clients pin.
     pub fn certificate_hash(&self) -> [u8; 32] {
         self.shown.current.read().unwrap_or_else(PoisonError::into_inner).hash
     }

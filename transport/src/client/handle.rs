@@ -1,4 +1,4 @@
-//! The game's and naia's way to a client's one session.
+//! The handles of the game and of naia for a client's one session.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -17,31 +17,31 @@ use crate::session::{Phase, Session};
 use crate::stats::ClientStats;
 use crate::waker::Waker;
 
-/// The only code on which naia's client fires its `RejectEvent`.
+/// The only code for which naia's client fires its `RejectEvent`.
 const NAIA_REJECTED: u16 = 401;
 
-/// How a client's link is.
+/// The state of a client's link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkStatus {
-    /// On the way: nothing can be sent yet.
+    /// Connecting: nothing can be sent yet.
     Connecting,
     /// The server accepted; naia's own handshake follows.
     Connected,
-    /// The server, or this end's check of it, said no: trying again with the same input gives the same.
-    /// One line on why and what to do.
+    /// Rejected by the server, or by this end's check of the server: a retry with the same input gives the same result.
+    /// One line with the reason and the remedy.
     Rejected(String),
-    /// The link is over, or never came about; trying again may help. One line on why.
+    /// The link has ended, or could not be made; a retry may help. One line with the reason.
     Closed(String),
 }
 
 /// The network behind a client: real or in memory.
 pub(crate) trait Backend: Send + Sync {
-    /// Starts to connect; called at most once.
+    /// Starts to connect. Called at most once.
     fn connect(&self, session: &Arc<Session>, auth: Bytes);
     fn flush(&self);
 }
 
-/// What all handles of one client share.
+/// The shared state of all handles of one client.
 pub(crate) struct Core {
     pub(crate) session: Arc<Session>,
     pub(crate) server_addr: SocketAddr,
@@ -56,8 +56,8 @@ impl Drop for Core {
     }
 }
 
-/// The game's handle on a client's session. Cheap to clone; when the last clone and naia's socket are gone,
-/// the session closes.
+/// The game's handle for a client's session. Cheap to clone. When the last clone and naia's socket are dropped, the
+/// session closes.
 #[derive(Clone)]
 pub struct ClientHandle {
     core: Arc<Core>,
@@ -74,7 +74,7 @@ impl ClientHandle {
         &self.core.session
     }
 
-    /// How the link is now.
+    /// The present state of the link.
     pub fn status(&self) -> LinkStatus {
         match self.core.session.phase() {
             Phase::Pending => LinkStatus::Connecting,
@@ -88,8 +88,8 @@ impl ClientHandle {
     }
 
     /// Queues a lane datagram for the next [`flush`](Self::flush). Payloads over
-    /// [`MAX_LANE_BYTES`](crate::MAX_LANE_BYTES) are refused and counted; when the queue is full the oldest
-    /// lane datagram is dropped and counted; while not connected it is dropped and counted.
+    /// [`MAX_LANE_BYTES`](crate::MAX_LANE_BYTES) are refused and counted. When the queue is full, the oldest lane
+    /// datagram is dropped and counted. While not connected, it is dropped and counted.
     pub fn send_lane(&self, payload: Bytes) {
         self.core.session.send_lane(payload);
     }
@@ -103,14 +103,14 @@ impl ClientHandle {
     /// is longer than [`MAX_PLAYER_FRAME_BYTES`](crate::MAX_PLAYER_FRAME_BYTES).
     ///
     /// # Errors
-    /// `Full` at the limit of queued bytes (the caller keeps the frame and tries later), `Closed` while not
+    /// `Full` at the limit of queued bytes (the caller keeps the frame and retries later), `Closed` while not
     /// connected, `TooLarge`.
     pub fn send_stream(&self, frame: Bytes) -> Result<(), StreamError> {
         self.core.session.send_stream(frame)
     }
 
-    /// The next stream frame, in the order in which they were sent. Frames that came before the link ended
-    /// can still be taken after it.
+    /// The next stream frame, in the order in which they were sent. Frames that arrived before the link ended can still
+    /// be read afterwards.
     pub fn recv_stream(&self) -> Option<Bytes> {
         self.pop(Inbound::Stream)
     }
@@ -119,27 +119,27 @@ impl ClientHandle {
         self.core.session.hub.pop(way).map(|(_, item)| item)
     }
 
-    /// Ends the link, after what is queued was sent. The server is told the reason. To be called as well
-    /// after naia's client has disconnected: naia cannot end the link.
+    /// Ends the link after the queued data were sent. The server receives the reason. Must also be called after naia's
+    /// client has disconnected, because naia cannot end the link.
     pub fn close(&self, reason: &str) {
         if self.core.session.request_close(EndCause::ClosedHere, reason) {
             self.core.backend.flush();
         }
     }
 
-    /// True once nothing of this link is left: after [`close`](Self::close), when everything that was queued
-    /// was delivered or given up. A process that is about to exit waits for it, on the [`waker`](Self::waker).
+    /// True once nothing of this link is left: after [`close`](Self::close), when all queued data were delivered or
+    /// given up. A process that is about to exit waits for it, on the [`waker`](Self::waker).
     pub fn is_finished(&self) -> bool {
         matches!(self.core.session.phase(), Phase::Rejected(_) | Phase::Closed(_))
     }
 
-    /// Hands everything that is queued, naia's packets too, to the network in one go. To be called once per
-    /// tick, after naia's `SendPackets`.
+    /// Passes all queued data, including naia's packets, to the network at once. Called once per tick, after naia's
+    /// `SendPackets`.
     pub fn flush(&self) {
         self.core.backend.flush();
     }
 
-    /// What the main loop sleeps on: woken by everything that arrives and by every change of the status.
+    /// The waker on which the main loop sleeps. All arriving data and every change of the status wake it.
     pub fn waker(&self) -> Waker {
         self.core.session.hub.waker.clone()
     }
@@ -150,15 +150,16 @@ impl ClientHandle {
     }
 }
 
-/// The socket to give to naia's `Client::connect`, which starts to connect.
+/// The socket for naia's `Client::connect`, which starts to connect.
 pub struct ClientSocket {
     core: Arc<Core>,
     credential: Bytes,
 }
 
 impl ClientSocket {
-    /// What the server's [`poll_auth`](crate::ServerHandle::poll_auth) gets when naia connects without auth
-    /// of its own. At most [`MAX_AUTH_BYTES`](crate::limits::MAX_AUTH_BYTES), else the connection fails.
+    /// Sets the credential that the server reads with [`poll_auth`](crate::ServerHandle::poll_auth) when naia connects
+    /// without an auth of its own. At most [`MAX_AUTH_BYTES`](crate::limits::MAX_AUTH_BYTES), else the connection
+    /// fails.
     #[must_use]
     pub fn with_credential(mut self, credential: Bytes) -> Self {
         self.credential = credential;
@@ -184,12 +185,12 @@ impl Socket for ClientSocket {
         )
     }
 
-    /// The headers are left out: credentials belong into the auth bytes.
+    /// The headers are ignored: credentials belong into the auth bytes.
     fn connect_with_auth_headers(self: Box<Self>, _auth_headers: Vec<(String, String)>) -> Halves {
         self.connect_with_auth(Vec::new())
     }
 
-    /// The headers are left out: credentials belong into the auth bytes.
+    /// The headers are ignored: credentials belong into the auth bytes.
     fn connect_with_auth_and_headers(
         self: Box<Self>,
         auth_bytes: Vec<u8>,
@@ -235,7 +236,7 @@ impl PacketSender for PacketsOut {
     }
 
     fn server_addr(&self) -> ServerAddr {
-        // Never `Finding`: naia's client would panic.
+        // Never `Finding`, on which naia's client panics.
         ServerAddr::Found(self.core.server_addr)
     }
 }
@@ -247,15 +248,16 @@ struct PacketsIn {
     early: Arc<Mutex<Early>>,
 }
 
-/// Data packets that come before naia knows that it is connected. The stream may be faster than the datagrams of the
-/// handshake, and naia's client leaves out what it does not expect yet, for ever: the server takes them for delivered.
+/// Data packets that arrive before naia's connection is complete. The stream may be faster than the datagrams of the
+/// handshake. naia's client ignores packets that it does not expect yet, and they are never resent, because the server
+/// counts them as delivered.
 #[derive(Default)]
 struct Early {
     is_connected: bool,
     waiting: VecDeque<Bytes>,
 }
 
-/// Packets that wait so at most: those of a view at its bound. More of them end the session.
+/// The most packets that wait like this: those of the largest view. More of them end the session.
 const MAX_EARLY: usize = 4096;
 
 impl PacketsIn {

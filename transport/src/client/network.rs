@@ -1,5 +1,5 @@
-//! The native network of a process's clients: one thread, one UDP endpoint (per pinned certificate and
-//! address family: in practice one).
+//! The native network of a process's clients: one thread, and one UDP endpoint per pinned certificate and address
+//! family (in practice one).
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -30,7 +30,7 @@ use crate::quic::QuicLink;
 use crate::session::{End, Hub, Session};
 use crate::wire::{AuthReply, AuthRequest, CERTIFICATES_DIFFER, MAX_REPLY_BYTES};
 
-/// How long the network thread goes on after the last handle, for what is still to be delivered.
+/// How long the network thread continues after the last handle, to deliver what is queued.
 const LINGER: Duration = Duration::from_secs(4);
 
 /// Where and how to connect.
@@ -38,11 +38,11 @@ const LINGER: Duration = Duration::from_secs(4);
 pub struct ConnectOptions {
     /// The server's address for this kind of peer.
     pub server: SocketAddr,
-    /// What this client is.
+    /// The kind of this client.
     pub kind: PeerKind,
-    /// SHA-256 of the DER form of the one certificate to trust.
+    /// SHA-256 of the DER form of the pinned certificate.
     pub certificate_hash: [u8; 32],
-    /// Must be the server's.
+    /// Must equal the server's.
     pub protocol_version: u32,
     /// Limits of this client's session.
     pub limits: Limits,
@@ -55,8 +55,8 @@ impl ConnectOptions {
     }
 }
 
-/// The network thread of all clients in a process. Cheap to clone; the thread ends after the last clone and
-/// the last client are gone.
+/// The network thread of all clients in a process. Cheap to clone. The thread ends after the last clone and the last
+/// client are dropped.
 #[derive(Clone)]
 pub struct ClientNetwork {
     shared: Arc<Shared>,
@@ -86,7 +86,7 @@ impl ClientNetwork {
     /// Starts the network thread.
     ///
     /// # Errors
-    /// When the system gives no thread or no event queue.
+    /// When the system cannot create a thread or an event queue.
     pub fn new() -> Result<Self, TransportError> {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(TransportError::Network)?;
@@ -96,7 +96,7 @@ impl ClientNetwork {
             .name("sidereal-net".to_owned())
             .spawn(move || {
                 runtime.block_on(async {
-                    // An error means that the network is gone, which is a stop as well.
+                    // An error means that the network was dropped, which also stops it.
                     let _ = stopped.wait_for(|stop| *stop).await;
                 });
             })
@@ -111,7 +111,7 @@ impl ClientNetwork {
         })
     }
 
-    /// A client that will connect when naia's `Client::connect` is given its socket. What fails shows in
+    /// A client that connects when naia's `Client::connect` gets its socket. Failures appear in
     /// [`ClientHandle::status`].
     pub fn connector(&self, options: ConnectOptions) -> (ClientHandle, ClientSocket) {
         let hub = Hub::new(options.limits.clone());
@@ -133,7 +133,7 @@ impl Shared {
         if let Some(endpoint) = endpoints.get(&key) {
             return Ok(endpoint.clone());
         }
-        // Those of certificates that are no longer in use.
+        // Those of certificates that are no longer used.
         endpoints.retain(|_, old| old.endpoint.open_connections() > 0);
         let any = if key.ipv4 {
             SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))
@@ -156,7 +156,7 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        // The clients' sessions were told to close when their handles went; their endpoints say when all
+        // The clients' sessions began to close when their handles were dropped. Their endpoints report when everything
         // is delivered.
         let endpoints: Vec<_> = lock(&self.endpoints).drain().map(|(_, e)| e.endpoint).collect();
         let stop = self.stop.clone();
@@ -167,7 +167,7 @@ impl Drop for Shared {
             }
             let _ = stop.send(true);
         });
-        // Dropped on the network thread itself (by its last task), it cannot wait for itself.
+        // When it is dropped on the network thread itself (by its last task), it cannot wait for itself.
         let thread = lock(&self.thread).take();
         if let Some(thread) = thread
             && thread.thread().id() != std::thread::current().id()
@@ -205,7 +205,7 @@ impl Backend for Native {
 
 /// One client's connection, from connecting to its end.
 async fn run(session: Arc<Session>, endpoint: PinnedEndpoint, options: ConnectOptions, auth: Bytes) {
-    // Ends with this task, however that ends.
+    // Ends with this task, for whatever reason.
     let mut flusher = JoinSet::new();
     flusher.spawn(link::run_flusher(session.hub.clone()));
     fault_point("session");
@@ -237,7 +237,7 @@ async fn open(
     let _ = session.quic.set(QuicLink::new(&connection));
 
     let request = AuthRequest { protocol_version: options.protocol_version, kind: options.kind, auth };
-    // The verdict may take as long again.
+    // The verdict may take the same time again.
     let deadline = Instant::now() + 2 * options.limits.connect_deadline;
     let reply = timeout_at(deadline, async {
         let (mut send, mut recv) = connection.open_bi().await.ok()?.await.ok()?;

@@ -1,19 +1,19 @@
-//! How a connection comes about, or not, on either network.
+//! How a connection is opened, on either network.
 
 use std::sync::Arc;
 
 use crate::ending::EndCause;
 use crate::session::Session;
 
-/// Why a connection did not come about.
+/// Why a connection was not opened.
 pub(super) enum Failure {
-    /// Trying again gives the same.
+    /// A retry gives the same result.
     Rejected(String),
-    /// Trying again may help.
+    /// A retry may help.
     Closed(String),
 }
 
-/// Waits for `opening`, until this end closes. `None` when there is no connection: the session has been told why.
+/// Waits for `opening` until this end closes. `None` if there is no connection; the session then has the reason.
 pub(super) async fn opened<T>(session: &Arc<Session>, opening: impl Future<Output = Result<T, Failure>>) -> Option<T> {
     let opened = tokio::select! {
         opened = opening => opened,

@@ -1,11 +1,11 @@
-//! A valve before naia's packets: it sees one at a time.
+//! A valve before naia's packets: naia reads one at a time.
 //!
-//! naia 0.25's client handles all packets of an update together, and panics when an entity came and went
-//! among them (`local_world_manager.rs`, `remote_spawn_entity`: the despawn has already taken out of its map
-//! what the spawn is still to be noted in). A process that stood still for a moment is enough. So shards and
-//! players' clients let naia see one packet, handle it to the end, and then see the next.
+//! naia 0.25's client handles all packets of an update together, and panics when an entity is spawned and despawned
+//! among them (`local_world_manager.rs`, `remote_spawn_entity`: the despawn has already removed the map entry in which
+//! the spawn is still to be recorded). A process that stands still for a moment is enough. So shards and players'
+//! clients let naia read one packet, handle it completely, and then read the next.
 //!
-//! Their order is the stream's, on which all packets with data come.
+//! The packets keep the order of the stream, which carries all packets with data.
 
 use std::sync::{
     Arc,
@@ -16,24 +16,24 @@ use naia_bevy_client::transport::{IdentityReceiver, PacketReceiver, PacketSender
 
 use super::ClientSocket;
 
-/// How many more packets naia may take.
+/// How many more packets naia may read.
 #[derive(Clone, Default)]
 pub struct Valve {
     open_for: Arc<AtomicU32>,
 }
 
 impl Valve {
-    /// `socket`, with this valve before its packets.
+    /// `socket` behind this valve.
     pub fn guard(&self, socket: ClientSocket) -> Box<dyn Socket> {
         Box::new(GuardedSocket { socket: socket.into(), valve: self.clone() })
     }
 
-    /// Opens it for the next packet.
+    /// Opens it for one packet.
     pub fn open_for_one(&self) {
         self.open_for.store(1, Ordering::Relaxed);
     }
 
-    /// Closes it; true when a packet went through.
+    /// Closes it; true if a packet has passed.
     pub fn close(&self) -> bool {
         self.open_for.swap(0, Ordering::Relaxed) == 0
     }

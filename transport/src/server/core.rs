@@ -1,4 +1,4 @@
-//! What naia's side of a server and the game's side share.
+//! The state shared by naia's side of a server and the game's side.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -13,21 +13,21 @@ pub(crate) trait Backend: Send + Sync {
     fn certificate_hash(&self) -> [u8; 32];
     fn flush(&self);
     fn shutdown(&self);
-    /// Whether what carries the packets still runs.
+    /// Whether the network still runs.
     fn is_running(&self) -> bool;
 }
 
-/// What all handles of one server share.
+/// The shared state of all handles of one server.
 pub(crate) struct Core {
     pub(crate) registry: Arc<Registry>,
     pub(crate) backend: Box<dyn Backend>,
     pub(crate) gate: AuthGate,
 }
 
-/// Who was admitted: the game judges credentials, before naia hears of the peer.
+/// The admitted peers: the game judges credentials before naia reads any packet of the peer.
 #[derive(Default)]
 pub(crate) struct AuthGate {
-    /// Admitted sessions that naia has not taken yet; bounded by the sessions there are.
+    /// Admitted sessions that naia has not taken yet; bounded by the number of sessions.
     admitted: Mutex<VecDeque<SocketAddr>>,
 }
 

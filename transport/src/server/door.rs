@@ -1,8 +1,8 @@
-//! What strangers may cost: who may start a handshake, decided on a connection's first packet. It has no I/O and
-//! no clock of its own. Each listener has one, so that players can use up no place and no handshake of shards.
+//! Limits what strangers may cost: which connections may start a handshake, decided on their first packet. No I/O, no
+//! clock of its own. Each listener has one, so that players cannot use up places and handshakes of shards.
 //!
-//! A first packet may come from anywhere in another's name. So a peer whose address is not proven (QUIC's retry
-//! proves it) never counts against the rate of the network that it names, and takes at most half of its places.
+//! The source address of a first packet may be forged. So a peer with an unvalidated address (QUIC's retry validates
+//! it) never counts against the rate of its network, and takes at most half of its places.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -11,18 +11,18 @@ use crate::PeerKind;
 use crate::limits::Limits;
 use crate::rate::{self, Bucket};
 
-/// Networks whose handshakes are counted, about a megabyte. One whose bucket is full again is forgotten; while more
-/// than this many are not, all that are new share one bucket.
+/// Networks whose handshakes are counted, about a megabyte. A network whose bucket is full again is removed. While more
+/// than this many are not, all new ones share one bucket.
 const MAX_NETWORKS: usize = 16_384;
 
-/// How often buckets that are full again are looked for.
+/// How often full buckets are removed.
 const SWEEP_INTERVAL_MS: u64 = 1_000;
 
 /// Seconds of its rate that a network may use at once: whole clubs, and all bots of a machine, start together.
 const NETWORK_BURST_S: u32 = 10;
 
-/// Whom an address stands for: an IPv4 address itself (also one that is written as IPv6), of IPv6 the network of 64
-/// bits, for one subscriber has at least that.
+/// The network of an address: an IPv4 address itself (also one written as IPv6), for IPv6 the network of 64 bits,
+/// because one subscriber has at least that.
 pub fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
@@ -33,24 +33,25 @@ pub fn network_of(address: IpAddr) -> IpAddr {
 /// What happens to a connection attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It is pending until [`Door::settle`], and has a place until [`Door::leave`].
+    /// Accepted: it is pending until [`Door::settle`], and has a place until [`Door::leave`].
     Serve,
-    /// Its address has to be proven first.
+    /// Its address has to be validated first.
     Retry,
-    /// Not answered, which costs least, and an honest peer's QUIC asks again: its network, or all, start too many.
+    /// Not answered, which costs least, and an honest peer's QUIC retries: its network, or all together, start too
+    /// many.
     Ignore(Rate),
-    /// Told to go.
+    /// Refused.
     Refuse(Full),
 }
 
-/// Which rate of handshakes is used up.
+/// The rate of handshakes that is used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rate {
     Network,
     Total,
 }
 
-/// Which places are all taken.
+/// The kind of places that are all taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Full {
     Pending,
@@ -64,9 +65,9 @@ pub(super) struct Door {
     pending_retry_above: usize,
     places_total: usize,
     places_per_network: usize,
-    /// Connections that have no verdict yet.
+    /// Connections without a verdict.
     pending: usize,
-    /// Taken places, of sessions and of connections that are not yet ones.
+    /// Taken places, of sessions and of connections that are not sessions yet.
     taken: usize,
     by_network: HashMap<IpAddr, usize>,
 
@@ -74,7 +75,7 @@ pub(super) struct Door {
     network_rate: Option<rate::Rate>,
     max_networks: usize,
     networks: HashMap<IpAddr, Bucket>,
-    /// Of all networks that are new while there is no room.
+    /// Of all networks that are new while the table is full.
     newcomers: Option<Bucket>,
     swept_ms: u64,
 
@@ -83,12 +84,12 @@ pub(super) struct Door {
     total: Option<Bucket>,
 }
 
-/// So many a second, and those of `burst_s` at once.
+/// A number per second, and a burst of `burst_s` seconds' worth.
 fn rate_of(per_second: u32, burst_s: u32) -> rate::Rate {
     rate::Rate { per_second, burst: per_second.saturating_mul(burst_s) }
 }
 
-/// The same, but 0 is no limit.
+/// The same, but 0 means no limit.
 fn limited_rate(per_second: u32, burst_s: u32) -> Option<rate::Rate> {
     (per_second > 0).then(|| rate_of(per_second, burst_s))
 }
@@ -114,7 +115,7 @@ impl Door {
         }
     }
 
-    /// Judges an attempt from `address`, while the server knows so many `sessions`.
+    /// Judges an attempt from `address`, while the server has so many `sessions`.
     pub(super) fn judge(&mut self, address: IpAddr, is_proven: bool, sessions: usize, now_ms: u64) -> Verdict {
         let network = network_of(address);
         if self.pending >= self.pending_total {
@@ -146,12 +147,12 @@ impl Door {
         Verdict::Serve
     }
 
-    /// One that was served is no longer pending.
+    /// An accepted connection is no longer pending.
     pub(super) fn settle(&mut self) {
         self.pending -= 1;
     }
 
-    /// Gives back the place of an attempt from `address` that was served.
+    /// Frees the place of an accepted attempt from `address`.
     pub(super) fn leave(&mut self, address: IpAddr) {
         let network = network_of(address);
         if let Some(taken) = self.by_network.get_mut(&network) {
@@ -193,7 +194,7 @@ mod tests {
         Door::new(&limits, PeerKind::Player)
     }
 
-    /// One that has its verdict at once.
+    /// Judges an attempt and settles it at once.
     fn judge(door: &mut Door, address: &str, is_proven: bool, now_ms: u64) -> Verdict {
         let verdict = door.judge(ip(address), is_proven, 0, now_ms);
         if verdict == Verdict::Serve {
@@ -244,7 +245,7 @@ mod tests {
         assert_eq!(proven(&mut players, "192.0.2.2", 0), Verdict::Refuse(Full::Sessions));
         assert_eq!(proven(&mut shards, "192.0.2.1", 0), Verdict::Serve);
         assert_eq!(proven(&mut shards, "192.0.2.1", 0), Verdict::Refuse(Full::Sessions));
-        // Sessions that have ended, but are not taken note of yet, are memory too.
+        // Ended sessions that are not removed yet use memory too.
         players.leave(ip("192.0.2.1"));
         assert_eq!(players.judge(ip("192.0.2.2"), true, 2, 0), Verdict::Refuse(Full::Sessions));
         assert_eq!(players.judge(ip("192.0.2.2"), true, 1, 0), Verdict::Serve);

@@ -33,7 +33,7 @@ use crate::quic::QuicLink;
 use crate::session::{Hub, Session};
 use crate::wire::{AuthReply, MAX_REQUEST_BYTES};
 
-/// How long a peer that was refused has to read why.
+/// How long a refused peer has to read the reason.
 const REFUSAL_LINGER: Duration = Duration::from_secs(1);
 
 pub(super) fn bind(config: ServerConfig) -> Result<Core, TransportError> {
@@ -146,22 +146,22 @@ struct Listener {
 }
 
 impl Listener {
-    /// What the sessions of this listener's thread share.
+    /// The state shared by the sessions of this listener's thread.
     fn hub(&self) -> &Arc<Hub> {
         self.registry.hub(self.kind)
     }
 }
 
-/// A listener's network thread. The two have one each, so that no crowd of strangers before the players' delays what
-/// shards send. A panic of a session's task costs that session; any other one costs all, and ends a process that has
-/// said so ([`sidereal_process::crash`]).
+/// A listener's network thread. Each listener has one, so that no crowd of strangers at the players' port delays the
+/// shards' packets. A panic in a session's task ends that session. Any other panic ends all of them, and the process,
+/// which logs it ([`sidereal_process::crash`]).
 fn run(runtime: Runtime, listener: Arc<Listener>, mut stopped: watch::Receiver<bool>) {
     let hub = listener.hub();
     runtime.block_on(async {
         let flusher = tokio::spawn(link::run_flusher(hub.clone()));
         let sessions = Arc::new(tokio::sync::Mutex::new(JoinSet::new()));
         let accepting = tokio::spawn(accept(listener.clone(), sessions.clone()));
-        // An error means that the server's handles are gone, which is a stop as well.
+        // An error means that the server's handles were dropped, which also stops it.
         let _ = stopped.wait_for(|stop| *stop).await;
         accepting.abort();
         let _ = accepting.await;
@@ -184,8 +184,8 @@ fn run(runtime: Runtime, listener: Arc<Listener>, mut stopped: watch::Receiver<b
     }
 }
 
-/// Takes connections until its task is aborted. (`Endpoint::accept` panics on a closed endpoint: this one is
-/// closed only after the task.)
+/// Accepts connections until its task is aborted. (`Endpoint::accept` panics on a closed endpoint: this one is closed
+/// only after the task.)
 async fn accept(listener: Arc<Listener>, sessions: Arc<tokio::sync::Mutex<JoinSet<()>>>) {
     let registry = &listener.registry;
     let admission = &registry.admission;
@@ -237,7 +237,7 @@ async fn accept(listener: Arc<Listener>, sessions: Arc<tokio::sync::Mutex<JoinSe
     }
 }
 
-/// A place that the door has given, until it is dropped.
+/// A place that the door has assigned, until it is dropped.
 struct Place {
     listener: Arc<Listener>,
     ip: IpAddr,
@@ -354,7 +354,7 @@ async fn handshake(listener: &Listener, incoming: IncomingSession) -> Result<Ope
     Ok((connection, send, recv, request))
 }
 
-/// The verdict, or `None` when the session is closed instead.
+/// The verdict, or `None` if the session is closed instead.
 async fn wait_for_verdict(session: &Session) -> Option<AuthReply> {
     loop {
         if let Some(verdict) = session.take_verdict() {
@@ -367,7 +367,7 @@ async fn wait_for_verdict(session: &Session) -> Option<AuthReply> {
     }
 }
 
-/// Waits for anything on a stream that has to be silent; an end of the stream is none.
+/// Waits for any data on a stream that has to be silent. The end of the stream does not count.
 async fn read_to_end(recv: &mut RecvStream) {
     let mut byte = [0];
     match recv.read(&mut byte).await {
@@ -376,7 +376,7 @@ async fn read_to_end(recv: &mut RecvStream) {
     }
 }
 
-/// Tells a peer why it may not come in, and gives it time to read that.
+/// Sends a peer the reason of its refusal, and gives it time to read it.
 async fn refuse(connection: &Connection, send: &mut SendStream, reason: &str) {
     let reply = AuthReply::Reject(reason.to_owned()).encode();
     if link::write_framed(send, &reply).await {

@@ -1,4 +1,4 @@
-//! The game's way to its sessions.
+//! The game's handle for its sessions.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,11 +22,12 @@ pub(super) fn pair(core: Core) -> (ServerHandle, ServerSocket) {
     (ServerHandle { core: core.clone() }, ServerSocket { core })
 }
 
-/// The game's handle on a server's sessions. Cheap to clone; all clones are one server, which lives as long
-/// as any of them, or naia with its [`ServerSocket`].
+/// The game's handle for a server's sessions. Cheap to clone; all clones are one server, which lives as long as any of
+/// them, or naia with its [`ServerSocket`].
 ///
-/// A session is named by a made-up [`SocketAddr`], the same that naia knows its user by. It stays the same
-/// when the peer's real address changes, and is never used again. Calls for a session that is gone do
+/// A session is identified by an artificial [`SocketAddr`], the same by which naia identifies its user. It stays the
+/// same when the peer's real address changes, and is never reused. Calls for a session that has ended do nothing, or
+/// report it.
 /// nothing, or say so.
 #[derive(Clone)]
 pub struct ServerHandle {
@@ -38,65 +39,65 @@ impl ServerHandle {
         pair(core)
     }
 
-    /// The address of the listener for this kind, with the port it really has.
+    /// The address of the listener for this kind, with its real port.
     pub fn local_addr(&self, kind: PeerKind) -> Option<SocketAddr> {
         self.core.backend.local_addr(kind)
     }
 
-    /// SHA-256 of the DER form of the certificate: what clients pin.
+    /// SHA-256 of the DER form of the certificate, which clients pin.
     pub fn certificate_hash(&self) -> [u8; 32] {
         self.core.backend.certificate_hash()
     }
 
-    /// The session of a user of naia's, known from the auth event on (naia itself tells the address only once
-    /// the user is connected), until [`poll_closed`](Self::poll_closed) gave the session.
+    /// The session of a user of naia's, from the auth event until [`poll_closed`](Self::poll_closed) returned the
+    /// session (naia itself gives the address only once the user is connected).
     pub fn session_of(&self, user: &UserKey) -> Option<SocketAddr> {
         self.core.registry.session_of(user.to_u64())
     }
 
-    /// Through which listener a session came; known until [`poll_closed`](Self::poll_closed) gave it.
+    /// The kind of the listener that accepted a session, until [`poll_closed`](Self::poll_closed) returned it.
     pub fn peer_kind(&self, session: &SocketAddr) -> Option<PeerKind> {
         self.core.registry.get(session).map(|session| session.kind)
     }
 
-    /// The peer's real address now: for logs and limits, not to name it by.
+    /// The peer's present real address: for logs and limits, not as an identifier.
     pub fn remote_addr(&self, session: &SocketAddr) -> Option<SocketAddr> {
         self.core.registry.get(session)?.remote()
     }
 
-    /// The way to the peer and back, as QUIC's acknowledgements show it, smoothed; `None` over the network in memory.
+    /// The smoothed round trip to the peer, as QUIC's acknowledgements measure it; `None` over the in-memory network.
     pub fn round_trip(&self, session: &SocketAddr) -> Option<Duration> {
         Some(self.core.registry.get(session)?.quic.get()?.round_trip())
     }
 
-    /// The next peer that waits for a verdict, with its kind and its credential. The game judges it, with
-    /// [`admit`](Self::admit) or [`refuse`](Self::refuse); naia hears only of who was admitted (it is to run with
-    /// `require_auth: false`), for it trusts what it reads, and ten bytes of a stranger would end it.
+    /// The next peer that waits for a verdict, with its kind and its credential. The game judges it with
+    /// [`admit`](Self::admit) or [`refuse`](Self::refuse). naia only reads packets of admitted peers (it must run with
+    /// `require_auth: false`), because it trusts what it reads: ten bytes of a stranger would end it.
     pub fn poll_auth(&self) -> Option<(SocketAddr, PeerKind, Bytes)> {
         loop {
             let (address, credential) = self.core.registry.next_auth()?;
-            // One that has gone meanwhile waits for nothing.
+            // One that has disconnected meanwhile needs no verdict.
             if let Some(kind) = self.peer_kind(&address) {
                 return Some((address, kind, credential));
             }
         }
     }
 
-    /// Lets a peer in: naia takes it at its next receive.
+    /// Admits a peer: naia takes it at its next receive.
     pub fn admit(&self, session: &SocketAddr) {
         self.core.gate.admit(*session);
     }
 
-    /// naia's `ConnectEvent` for a session's user has come. naia keeps a user that has identified itself and never
-    /// connects for ever, and has no call that removes it. So when a session ends of which this was not said, the
+    /// To be called on naia's `ConnectEvent` for a session's user. naia keeps a user that has identified itself and
+    /// never connects for ever, and has no call that removes it. So when a session ends without this call, the
     /// transport finishes the handshake in the peer's place: the user's `ConnectEvent` comes at naia's next receive,
     /// and the user can be disconnected.
     pub fn note_connected(&self, session: &SocketAddr) {
         self.core.registry.note_connected(*session);
     }
 
-    /// Turns a peer away and tells it why. At most
-    /// [`MAX_REASON_BYTES`](crate::limits::MAX_REASON_BYTES), the rest is cut.
+    /// Refuses a peer and sends it the reason, at most [`MAX_REASON_BYTES`](crate::limits::MAX_REASON_BYTES); the rest
+    /// is cut.
     pub fn refuse(&self, session: &SocketAddr, reason: &str) {
         let Some(session) = self.core.registry.get(session) else { return };
         session.set_reject_reason(reason);
@@ -107,8 +108,8 @@ impl ServerHandle {
     }
 
     /// Queues a lane datagram for the next [`flush`](Self::flush). Payloads over
-    /// [`MAX_LANE_BYTES`](crate::MAX_LANE_BYTES) are refused and counted; when the session's queue is full
-    /// its oldest lane datagram is dropped and counted.
+    /// [`MAX_LANE_BYTES`](crate::MAX_LANE_BYTES) are refused and counted. When the session's queue is full, its oldest
+    /// lane datagram is dropped and counted.
     pub fn send_lane(&self, session: &SocketAddr, payload: Bytes) {
         self.send_lane_to([session], payload);
     }
@@ -118,7 +119,7 @@ impl ServerHandle {
         self.core.registry.for_each(sessions, |session| session.send_lane(payload.clone()));
     }
 
-    /// The next lane payload of any session. The sessions take turns.
+    /// The next lane payload of any session, in turn.
     pub fn recv_lane(&self) -> Option<(SocketAddr, Bytes)> {
         self.core.registry.pop(Inbound::Lane)
     }
@@ -126,8 +127,8 @@ impl ServerHandle {
     /// Queues a stream frame for the next [`flush`](Self::flush).
     ///
     /// # Errors
-    /// `Full` at the limit of queued bytes (the caller keeps the frame and tries later; a player's session is closed
-    /// instead, since its peer does not read), `Closed`, `TooLarge`.
+    /// `Full` at the limit of queued bytes (the caller keeps the frame and retries later; a player's session is closed
+    /// instead, because its peer does not read), `Closed`, `TooLarge`.
     pub fn send_stream(&self, session: &SocketAddr, frame: Bytes) -> Result<(), StreamError> {
         match self.core.registry.get(session) {
             Some(session) => session.send_stream(frame),
@@ -135,16 +136,15 @@ impl ServerHandle {
         }
     }
 
-    /// The next stream frame of any session. The sessions take turns; each one's frames come in order. What
-    /// is not taken stops its sender, through QUIC's flow control. A player's are at most
+    /// The next stream frame of any session, in turn; the frames of each arrive in order. Frames that are not read stop
+    /// their sender, through QUIC's flow control. A player's are at most
     /// [`MAX_PLAYER_FRAME_BYTES`](crate::MAX_PLAYER_FRAME_BYTES) long.
     pub fn recv_stream(&self) -> Option<(SocketAddr, Bytes)> {
         self.core.registry.pop(Inbound::Stream)
     }
 
-    /// The next session that ended, with its end, for naia's user to be disconnected. Each comes once,
-    /// after all of its stream frames were taken; from then on the session is unknown. Sessions that this
-    /// end closed, and those that were rejected, come too.
+    /// The next session that has ended, so that naia's user can be disconnected. Each is returned once, after all of its
+    /// stream frames were read; then the session is unknown. Includes sessions that this end closed, and rejected ones.
     pub fn poll_closed(&self) -> Option<(SocketAddr, SessionEnd)> {
         let registry = &self.core.registry;
         let session = registry.hubs().into_iter().find_map(|hub| hub.pop_closed())?;
@@ -158,13 +158,13 @@ impl ServerHandle {
         Some((session.address, end))
     }
 
-    /// Whether the peer has sent anything that was read since the last call of this. naia cannot tell: the transport
+    /// Whether anything was read from the peer since the last call. naia cannot detect it, because the transport
     /// answers in its peers' place. QUIC cannot either: it keeps a connection alive whose program stands still.
     pub fn take_heard(&self, session: &SocketAddr) -> bool {
         self.core.registry.get(session).is_some_and(|session| session.take_heard())
     }
 
-    /// Closes a session, after what is queued for it was sent. The peer is told the reason.
+    /// Closes a session after its queued data were sent. The peer receives the reason.
     pub fn close(&self, session: &SocketAddr, reason: &str) {
         self.close_for(session, EndCause::ClosedHere, reason);
     }
@@ -178,13 +178,13 @@ impl ServerHandle {
         }
     }
 
-    /// Hands everything that is queued, naia's packets too, to the network in one go. To be called once per
-    /// tick, after naia's `SendPackets`.
+    /// Passes all queued data, including naia's packets, to the network at once. Called once per tick, after naia's
+    /// `SendPackets`.
     pub fn flush(&self) {
         self.core.backend.flush();
     }
 
-    /// What the main loop sleeps on: woken by everything that arrives.
+    /// The waker on which the main loop sleeps. All arriving data wake it.
     pub fn waker(&self) -> Waker {
         self.core.registry.waker().clone()
     }
@@ -199,14 +199,14 @@ impl ServerHandle {
         }
     }
 
-    /// Whether the network thread runs: it ends with [`shutdown`](Self::shutdown) only.
+    /// Whether the network thread runs: only [`shutdown`](Self::shutdown) ends it.
     pub fn is_running(&self) -> bool {
         self.core.backend.is_running()
     }
 
-    /// Closes all sessions cleanly, takes no new ones, and waits until what was queued has reached the
-    /// peers, at most for [`drain_deadline`](crate::Limits::drain_deadline) and a second. In memory it does
-    /// not wait: the goodbyes go out with the clock.
+    /// Closes all sessions cleanly, accepts no new ones, and waits until the queued data have reached the peers, at
+    /// most for [`drain_deadline`](crate::Limits::drain_deadline) and a second. In memory it does not wait: the
+    /// goodbyes leave with the clock.
     pub fn shutdown(&self, reason: &str) {
         for session in self.core.registry.all() {
             session.request_close(EndCause::ClosedHere, reason);

@@ -1,4 +1,4 @@
-//! naia's way to the server's sessions: its `Socket` traits over the same queues.
+//! naia's access to the server's sessions: its `Socket` traits over the same queues.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::hub::Inbound;
 /// naia's `ClientConnectRequest`, as its clients send it: the kind of packet, an empty header, the kind of handshake.
 const CONNECT_REQUEST: [u8; 9] = [2, 0, 0, 0, 0, 0, 0, 0, 0x10];
 
-/// The socket to give to naia's `Server::listen`.
+/// The socket for naia's `Server::listen`.
 pub struct ServerSocket {
     pub(super) core: Arc<Core>,
 }
@@ -72,7 +72,7 @@ struct AuthRequests {
 impl AuthReceiver for AuthRequests {
     fn receive(&mut self) -> Result<Option<(SocketAddr, &[u8])>, RecvError> {
         let registry = &self.core.registry;
-        // Of one that has gone meanwhile naia never hears.
+        // naia gets no session that has disconnected meanwhile.
         let next =
             std::iter::from_fn(|| self.core.gate.take_admitted()).find(|address| registry.get(address).is_some());
         Ok(next.map(|address| {
@@ -88,8 +88,8 @@ struct PacketsOut {
 }
 
 impl PacketSender for PacketsOut {
-    /// Only queues. A session that is gone is no error to naia, which would log each packet: its user is
-    /// about to be disconnected through `poll_closed`.
+    /// Only queues. A session that has ended is no error for naia, which would log each packet: its user is about to be
+    /// disconnected through `poll_closed`.
     fn send(&self, address: &SocketAddr, payload: &[u8]) -> Result<(), SendError> {
         self.core.registry.for_each([address], |session| session.send_naia(payload));
         Ok(())
@@ -106,7 +106,7 @@ struct PacketsIn {
 impl PacketReceiver for PacketsIn {
     fn receive(&mut self) -> Result<Option<(SocketAddr, &[u8])>, RecvError> {
         let registry = &self.core.registry;
-        // Before anything else: naia must know what was delivered before it sends again.
+        // Before anything else: delivery must be confirmed to naia before it sends again.
         if let Some((address, heartbeat)) = registry.pop_heartbeat() {
             self.heartbeat = heartbeat;
             return Ok(Some((address, &self.heartbeat)));

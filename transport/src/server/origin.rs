@@ -1,8 +1,8 @@
-//! From which pages browsers may connect: a browser names the page's origin, other programs name none.
+//! The pages from which browsers may connect: a browser sends the page's origin, other programs send none.
 
 use std::net::IpAddr;
 
-/// The pages from which players may connect. Those of this machine are always among them.
+/// The pages from which players may connect. Those of this machine are always allowed.
 #[derive(Clone, Debug, Default)]
 pub struct AllowedOrigins {
     hosts: Vec<String>,
@@ -10,13 +10,13 @@ pub struct AllowedOrigins {
 }
 
 impl AllowedOrigins {
-    /// Pages of these hosts (names or IP addresses), by http or https on any port, and those of these origins, like
-    /// `https://play.example.org:8443`.
+    /// Allows pages of these hosts (names or IP addresses), by http or https on any port, and those of these origins,
+    /// like `https://play.example.org:8443`.
     pub fn new(hosts: impl IntoIterator<Item = String>, origins: impl IntoIterator<Item = String>) -> Self {
         Self { hosts: hosts.into_iter().collect(), origins: origins.into_iter().collect() }
     }
 
-    /// Whether a connection may come from there.
+    /// Whether a connection with this origin is allowed.
     pub fn allows(&self, origin: Option<&str>) -> bool {
         let Some(origin) = origin else { return true };
         if self.origins.iter().any(|allowed| allowed.trim_end_matches('/').eq_ignore_ascii_case(origin)) {
@@ -27,7 +27,7 @@ impl AllowedOrigins {
     }
 }
 
-/// The host in `http(s)://HOST[:PORT]`, without the brackets of IPv6; `None` for what is no such origin.
+/// The host in `http(s)://HOST[:PORT]`, without the brackets of IPv6; `None` for other texts.
 fn host_of(origin: &str) -> Option<&str> {
     let (scheme, rest) = origin.split_once("://")?;
     if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {

@@ -1,4 +1,4 @@
-//! The sessions of one server, by the addresses that naia and the game know them by.
+//! The sessions of one server, by the addresses by which naia and the game identify them.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -19,7 +19,7 @@ use crate::wire::{AuthRequest, Refusal};
 
 pub(crate) struct Registry {
     players: Arc<Hub>,
-    /// One of their own: what players fill or leave lying takes nothing from them.
+    /// A hub of their own: players' queues take nothing from it.
     shards: Arc<Hub>,
     pub(crate) admission: AdmissionCounters,
     pub(crate) protocol_version: u32,
@@ -30,15 +30,15 @@ pub(crate) struct Registry {
     users: Mutex<Users>,
 }
 
-/// Which session each of naia's users is, from the auth request on. naia itself tells a user's address only
-/// once the user is connected. It numbers its users from 0 in the order of their auth requests.
+/// The session of each of naia's users, from the auth request on. naia itself gives a user's address only once the user
+/// is connected. It numbers its users from 0 in the order of their auth requests.
 #[derive(Default)]
 struct Users {
     next: u64,
     sessions: HashMap<u64, SocketAddr>,
-    /// Those of them whose `ConnectEvent` came.
+    /// Those whose `ConnectEvent` came.
     connected: HashSet<SocketAddr>,
-    /// Sessions that have ended within naia's handshake, which is to be finished in their place.
+    /// Sessions that have ended within naia's handshake, which the transport finishes in their place.
     unfinished: VecDeque<SocketAddr>,
 }
 
@@ -65,22 +65,22 @@ impl Registry {
         }
     }
 
-    /// Both, that of the shards first: who waits for them waits least.
+    /// Both, the shards' first: they must wait least.
     pub(crate) fn hubs(&self) -> [&Arc<Hub>; 2] {
         [&self.shards, &self.players]
     }
 
-    /// Both have the same.
+    /// The same for both.
     pub(crate) fn counters(&self) -> &TrafficCounters {
         &self.players.counters
     }
 
-    /// Both have the same.
+    /// The same for both.
     pub(crate) fn waker(&self) -> &Waker {
         &self.players.waker
     }
 
-    /// The next heartbeat that tells naia what was delivered.
+    /// The next heartbeat that confirms delivery to naia.
     pub(crate) fn pop_heartbeat(&self) -> Option<(SocketAddr, [u8; HEARTBEAT_BYTES])> {
         self.hubs().into_iter().find_map(|hub| hub.pop_heartbeat())
     }
@@ -90,7 +90,7 @@ impl Registry {
         self.hubs().into_iter().find_map(|hub| hub.pop(way))
     }
 
-    /// Checks an auth request, makes a session of it and hands the auth to the game.
+    /// Checks an auth request, makes a session of it and passes the auth to the game.
     pub(crate) fn admit(&self, body: &Bytes, kind: PeerKind, remote: SocketAddr) -> Result<Arc<Session>, Refusal> {
         let request = AuthRequest::admit(body, self.protocol_version, kind).inspect_err(|refusal| {
             let admission = &self.admission;
@@ -128,7 +128,7 @@ impl Registry {
         }
     }
 
-    /// naia has said that the session's user is connected.
+    /// naia has reported that the session's user is connected.
     pub(crate) fn note_connected(&self, address: SocketAddr) {
         let mut users = lock(&self.users);
         if self.get(&address).is_some() {
@@ -204,7 +204,7 @@ impl Registry {
     }
 }
 
-/// The made-up address of a session: in fd5e::/16 (for local use, RFC 4193), with its number, never reused.
+/// The artificial address of a session: in fd5e::/16 (for local use, RFC 4193), with its number, never reused.
 fn synthetic_address(id: u64) -> SocketAddr {
     let ip = Ipv6Addr::from_bits((0xfd5e << 112) | u128::from(id));
     SocketAddr::new(IpAddr::V6(ip), 1)

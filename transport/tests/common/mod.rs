@@ -1,4 +1,4 @@
-//! A small naia protocol, and Apps that speak it over any transport.
+//! A small naia protocol, and Apps that use it over any transport.
 #![allow(dead_code, unused_imports, clippy::unwrap_used, missing_docs, elided_lifetimes_in_paths)]
 
 pub mod raw;
@@ -45,7 +45,7 @@ pub struct Room(pub RoomKey);
 pub struct Seen {
     pub users: Vec<UserKey>,
     pub shouts: Vec<u32>,
-    /// Who was admitted.
+    /// The admitted peers.
     pub admitted: Vec<SocketAddr>,
 }
 
@@ -104,7 +104,7 @@ impl TestServer {
         Self::new(sidereal_transport::bind(config(limits)).unwrap())
     }
 
-    /// Admits everybody with a name of letters and digits, but who is called "slow", and reads what is shouted.
+    /// Admits every name of letters and digits except "slow", and reads the shouts.
     pub fn update(&mut self) {
         while let Some((address, _, name)) = self.handle.poll_auth() {
             match &name[..] {
@@ -229,17 +229,17 @@ impl TestClient {
     }
 }
 
-/// How long a test waits for what must happen, on a machine that is busy with other things.
+/// How long a test waits for an expected event, on a machine that is busy with other things.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Steps until `done` says so, waiting on `waker` between steps. Panics with what `dump` says when that
-/// takes far too long.
+/// Steps until `done` returns true, waiting on `waker` between steps. Panics with the result of `dump` after far too
+/// long.
 #[track_caller]
 pub fn wait_until<T>(waker: &Waker, state: &mut T, mut done: impl FnMut(&mut T) -> bool, dump: impl Fn(&T) -> String) {
     let start = Instant::now();
     while !done(state) {
         assert!(start.elapsed() < PATIENCE, "it never happened: {}", dump(state));
-        // naia's timers need the loop to turn without packets too.
+        // naia's timers need updates without packets too.
         waker.wait(Duration::from_millis(2));
     }
 }

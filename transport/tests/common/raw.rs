@@ -14,7 +14,7 @@ pub struct RawServer {
     verdict: Box<dyn server_side::AuthSender>,
     pub packets: Box<dyn server_side::PacketReceiver>,
     pub packets_out: Box<dyn server_side::PacketSender>,
-    /// Sessions that were accepted, in order.
+    /// Accepted sessions, in order.
     pub sessions: Vec<SocketAddr>,
     pub closed: Vec<(SocketAddr, SessionEnd)>,
 }
@@ -33,7 +33,7 @@ impl RawServer {
         Self::new(sidereal_transport::bind(config(limits)).unwrap())
     }
 
-    /// Accepts everybody but those whose credential is "no" (refused with a reason) and "wait" (no verdict).
+    /// Accepts every credential but "no" (refused with a reason) and "wait" (no verdict).
     pub fn update(&mut self) {
         while let Some((address, _, credential)) = self.handle.poll_auth() {
             match &credential[..] {
@@ -49,7 +49,7 @@ impl RawServer {
         self.handle.flush();
     }
 
-    /// Accepts who was admitted, as naia does.
+    /// Accepts the admitted ones, as naia does.
     pub fn take_admitted(&mut self) {
         while let Some((address, auth)) = self.auth.receive().unwrap() {
             assert!(auth.is_empty(), "no byte of a stranger reaches naia");

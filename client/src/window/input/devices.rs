@@ -1,4 +1,4 @@
-//! Keyboard, mouse and fingers, read through the player's bindings.
+//! Keyboard, mouse and touch, read through the player's bindings.
 
 use crate::window::{
     input::fingers::Fingers,
@@ -15,7 +15,7 @@ pub(crate) struct Devices<'w> {
 }
 
 impl Devices<'_> {
-    /// The devices through `bindings`; keys that are `taken` belong to something else now.
+    /// The devices through `bindings`; keys in `taken` are used elsewhere now.
     pub(crate) fn hands<'a>(&'a self, bindings: &'a Bindings, taken: &'a [KeyCode]) -> Hands<'a> {
         Hands { devices: self, bindings, taken }
     }
@@ -29,7 +29,7 @@ pub(crate) struct Hands<'a> {
 }
 
 impl Hands<'_> {
-    /// Whether `action` is being done.
+    /// Whether `action` is active.
     pub(crate) fn does(&self, action: Action) -> bool {
         let Devices { keys, mouse, fingers } = self.devices;
         fingers.does(action) || self.any(action, |code| keys.pressed(code), |button| mouse.pressed(button))

@@ -1,6 +1,6 @@
-//! Fingers on the glass: a stick wherever the left thumb comes down, and buttons under the right one.
+//! Touch input: a stick wherever the left thumb touches, and buttons under the right one.
 //!
-//! Owns [`Fingers`]; what is shown of them is in `ui/touch_controls`.
+//! Owns [`Fingers`]; their display is in `ui/touch_controls`.
 
 use crate::{
     view::{Dock, WorldView},
@@ -9,27 +9,27 @@ use crate::{
 use bevy::prelude::*;
 use sidereal_protocol::flight::{Controls, FlightState, wrap_angle};
 
-/// The stick is pushed all the way when the thumb is this far from where it came down, pixels of the room.
+/// The stick is at its limit when the thumb is this far from where it touched first, pixels of the room.
 pub(crate) const STICK_PIXELS: f32 = 60.0;
-/// A smaller share of that is a thumb that rests.
+/// A smaller share of that is a resting thumb.
 const DEAD_SHARE: f32 = 0.15;
-/// From this share on the engine burns; below it the ship only turns.
+/// From this share on the engine is on; below it the ship only turns.
 const THRUST_SHARE: f32 = 0.45;
-/// From this share on the booster does.
+/// From this share on the booster is on.
 const BOOST_SHARE: f32 = 1.5;
-/// How hard the ship turns to where the stick points, per radian, and how hard it stops doing so, per radian a second.
+/// How fast the ship turns to where the stick points, per radian, and the damping, per radian a second.
 const TURN_GAIN: f64 = 150.0;
 const TURN_DAMPING: f64 = 20.0;
-/// The engine burns only when the ship points about where the stick does: the cosine of the angle between.
+/// The engine is on only when the ship points about where the stick does: the cosine of the angle between.
 const ALIGNED: f64 = 0.6;
-/// Rooms lower than this have no place for all buttons above the map, pixels.
+/// Rooms lower than this are too small for all buttons above the map, pixels.
 const TALL: f32 = 420.0;
 
-/// A place to press.
+/// A touch button.
 pub(crate) struct Button {
     pub(crate) action: Action,
     pub(crate) says: &'static str,
-    /// Its middle from the corner of the buttons, leftwards and upwards, and its radius; pixels of the room.
+    /// Its centre from the corner of the buttons, leftwards and upwards, and its radius; pixels of the room.
     middle: Vec2,
     pub(crate) radius: f32,
 }
@@ -49,7 +49,7 @@ pub(crate) const BUTTONS: [Button; 7] = [
 ];
 
 impl Button {
-    /// Whether it is of use now.
+    /// Whether it is useful now.
     pub(crate) fn is_there(&self, view: &WorldView, menu_open: bool) -> bool {
         let docked = matches!(view.dock, Dock::Docked { .. });
         match self.action {
@@ -61,12 +61,12 @@ impl Button {
         }
     }
 
-    /// Its middle from the room's upper left corner.
+    /// Its centre from the room's upper left corner.
     pub(crate) fn place(&self, layout: &UiLayout) -> Vec2 {
         if self.action == Action::Settings {
             return Vec2::new(layout.margin() + self.radius, 0.22 * layout.room.y);
         }
-        // Above the map where there is room for all, else beside it.
+        // Above the map if all fit there, else beside it.
         let corner = if layout.is_narrow() && layout.room.y >= TALL {
             Vec2::new(layout.margin(), layout.margin() + layout.map_pixels() + 30.0)
         } else {
@@ -79,13 +79,13 @@ impl Button {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stick {
     finger: u64,
-    /// Where the thumb came down, from the room's upper left corner.
+    /// Where the thumb touched first, from the room's upper left corner.
     pub(crate) from: Vec2,
-    /// How far it is from there, shares of [`STICK_PIXELS`]; upwards is positive.
+    /// Its distance from there, in shares of [`STICK_PIXELS`]; upwards is positive.
     pub(crate) pull: Vec2,
 }
 
-/// What fingers do.
+/// The present touches.
 #[derive(Resource, Debug, Default)]
 pub(crate) struct Fingers {
     pub(crate) shown: bool,
@@ -95,12 +95,12 @@ pub(crate) struct Fingers {
 }
 
 impl Fingers {
-    /// Whether a finger does `action`.
+    /// Whether a finger holds `action`.
     pub(crate) fn does(&self, action: Action) -> bool {
         self.any(&self.held, action)
     }
 
-    /// Whether a finger began with `action` in this frame.
+    /// Whether a finger started `action` in this frame.
     pub(crate) fn begins(&self, action: Action) -> bool {
         self.any(&self.begun, action)
     }
@@ -109,7 +109,7 @@ impl Fingers {
         BUTTONS.iter().zip(which).any(|(button, is)| button.action == action && *is)
     }
 
-    /// Whether a pilot uses them rather than keys.
+    /// Whether the player uses touch rather than keys.
     pub(crate) fn are_used(&self) -> bool {
         self.shown
     }
@@ -120,7 +120,7 @@ impl Fingers {
         self.shown = true;
     }
 
-    /// Flies `own` where the stick points; leaves `controls` as they are when no thumb is on it.
+    /// Steers `own` to where the stick points; leaves `controls` unchanged when no thumb is on it.
     pub(crate) fn steer(&self, own: Option<&FlightState>, controls: &mut Controls) {
         let (Some(stick), Some(own)) = (self.stick, own) else { return };
         let share = stick.pull.length();
@@ -136,8 +136,8 @@ impl Fingers {
         }
     }
 
-    /// Takes where fingers are: their number, where they came down and where they are, room pixels, and whether they
-    /// came down in this frame. `there`: which buttons there are.
+    /// Receives the touches: their number, where they started and where they are, room pixels, and whether they started
+    /// in this frame. `there`: the present buttons.
     pub(crate) fn take(
         &mut self,
         fingers: &[(u64, Vec2, Vec2, bool)],
@@ -216,7 +216,7 @@ mod tests {
         let mut controls = Controls::default();
         fingers.steer(Some(&FlightState::default()), &mut controls);
         assert_eq!((controls.thrust, controls.turn), (0, 127));
-        // Pulled far out it boosts; the finger on the button is still there, but no longer new.
+        // Pulled far out the booster is on; the finger on the button is still there, but no longer new.
         fingers.take(&[(7, thumb, thumb - Vec2::Y * 100.0, false), (8, fire, fire, false)], &layout, ALL, true);
         assert!(fingers.does(Action::Fire) && !fingers.begins(Action::Fire));
         let mut controls = Controls::default();

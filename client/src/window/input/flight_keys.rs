@@ -1,4 +1,4 @@
-//! Flies the ship: turns keys, mouse buttons and fingers into [`PilotIntent`].
+//! Turns keys, mouse buttons and touches into [`PilotIntent`].
 //!
 //! Also releases every key when the window loses the focus. Zoom and overlays are in `view_keys`, the request for a new
 //! ship is in `respawn`.
@@ -19,11 +19,11 @@ use bevy::{
 };
 use sidereal_protocol::{flight::Controls, tick::TICK_SECONDS};
 
-/// A key counts as held for at least this long after it went down, seconds: so that a tap between
-/// two of the client's samples is not lost.
+/// A key counts as held for at least this long after it was pressed, seconds, so that a tap between two samples of the
+/// client is not lost.
 const TAP_SECONDS: f64 = TICK_SECONDS * 1.2;
 
-/// What is done for as long as it is held, or tapped.
+/// Actions that last as long as their key is held, or tapped.
 const FLIGHT: [Action; 10] = [
     Action::Ahead,
     Action::Reverse,
@@ -39,7 +39,7 @@ const FLIGHT: [Action; 10] = [
 
 const ARROWS: [KeyCode; 4] = [KeyCode::ArrowUp, KeyCode::ArrowDown, KeyCode::ArrowLeft, KeyCode::ArrowRight];
 
-/// Flies the ship with keys, mouse and fingers.
+/// Flies the ship with keys, mouse and touch.
 pub(crate) struct FlightKeysPlugin;
 
 impl Plugin for FlightKeysPlugin {
@@ -49,11 +49,11 @@ impl Plugin for FlightKeysPlugin {
     }
 }
 
-/// Until when each action counts as held although its key is up, seconds of the view's time.
+/// Until when each action counts as held although its key was released, seconds of the view's time.
 #[derive(Resource, Debug, Default)]
 pub(crate) struct Taps([f64; FLIGHT.len()]);
 
-/// What `held` hands mean.
+/// The controls for the `held` actions.
 fn controls_of(held: impl Fn(Action) -> bool) -> Controls {
     let axis = |plus: Action, minus: Action| match (held(plus), held(minus)) {
         (true, false) => 127,
@@ -73,7 +73,7 @@ fn controls_of(held: impl Fn(Action) -> bool) -> Controls {
     }
 }
 
-/// Turns keys, the mouse's buttons and fingers into the pilot's intent.
+/// Turns keys, mouse buttons and touches into the player's intent.
 pub(crate) fn read_flight_keys(
     devices: Devices,
     time: Res<Time<Real>>,
@@ -89,7 +89,7 @@ pub(crate) fn read_flight_keys(
         (intent.controls, *taps) = (Controls::default(), Taps::default());
         return;
     }
-    // While a panel is open the arrow keys are its own.
+    // While a panel is open, the arrow keys belong to it.
     let taken: &[KeyCode] = if station_menu.takes_arrows(&view) { &ARROWS } else { &[] };
     let hands = devices.hands(&settings.keys, taken);
     for (until, action) in taps.0.iter_mut().zip(FLIGHT) {
@@ -104,7 +104,8 @@ pub(crate) fn read_flight_keys(
     devices.fingers.steer(view.own.as_ref().map(|own| &own.state), &mut intent.controls);
 }
 
-/// Lets go of everything when the window is left: nobody sees the keys go up, and the ship would be flown by them on.
+/// Releases everything when the window loses the focus: otherwise the released keys would not be noticed, and the ship
+/// would fly on by them.
 pub(crate) fn let_go(
     mut focus: MessageReader<WindowFocused>,
     mut hidden: MessageReader<WindowOccluded>,

@@ -1,4 +1,4 @@
-//! Keys, mouse and fingers: what the pilot wants, and what the window shows.
+//! Keys, mouse and touch: the player's intent, and what the window shows.
 
 pub(crate) mod devices;
 pub(crate) mod fingers;

@@ -1,4 +1,4 @@
-//! Asks for a new ship after the old one was destroyed: on a key, and by itself after a while.
+//! Requests a new ship after the old one was destroyed: on a key, and automatically after a while.
 
 use crate::{
     controls::PilotIntent,
@@ -13,10 +13,10 @@ use crate::{
 };
 use bevy::prelude::*;
 
-/// After this long without a ship a new one is asked for without a key, seconds.
+/// After this long without a ship a new one is requested automatically, seconds.
 pub(crate) const RESPAWN_AFTER_S: f64 = 5.0;
 
-/// Asks for a new ship when the pilot has none.
+/// Requests a new ship when the player has none.
 pub(crate) struct RespawnPlugin;
 
 impl Plugin for RespawnPlugin {
@@ -25,20 +25,20 @@ impl Plugin for RespawnPlugin {
     }
 }
 
-/// Since when the pilot has no ship, seconds of the window's time.
+/// Since when the player has no ship, seconds of the window's time.
 #[derive(Resource, Debug, Default)]
 pub(crate) struct Downtime {
     since_s: Option<f64>,
 }
 
 impl Downtime {
-    /// Seconds until a new ship is asked for by itself; `None` while there is one.
+    /// Seconds until a new ship is requested automatically; `None` while there is one.
     pub(crate) fn remaining_s(&self, now_s: f64) -> Option<f64> {
         self.since_s.map(|since| (RESPAWN_AFTER_S - (now_s - since)).max(0.0))
     }
 }
 
-/// Asks for a new ship: on R, and by itself after a while.
+/// Requests a new ship: on R, and automatically after a while.
 pub(crate) fn ask_for_ship(
     devices: Devices,
     settings: Res<Settings>,

@@ -1,4 +1,4 @@
-//! The keys for zoom and for what is shown besides space.
+//! The keys for zoom and overlays.
 
 use crate::window::{
     input::devices::Devices,
@@ -12,10 +12,10 @@ use bevy::{
     prelude::*,
 };
 
-/// Pixels of a touchpad's scroll that make a notch.
+/// Pixels of a touchpad's scroll per notch.
 const PIXELS_PER_NOTCH: f32 = 40.0;
 
-/// Zoom and overlays by keys. Its start is [`Overlays`], unless that is inserted before.
+/// Zoom and overlays by keys. Their initial state is [`Overlays`], unless that is inserted before.
 pub(crate) struct ViewKeysPlugin;
 
 impl Plugin for ViewKeysPlugin {
@@ -25,7 +25,7 @@ impl Plugin for ViewKeysPlugin {
     }
 }
 
-/// What is shown besides space itself.
+/// The overlays that are shown.
 #[derive(Resource, Debug, Clone, Copy)]
 pub(crate) struct Overlays {
     /// The overlay with the keys.
@@ -34,7 +34,7 @@ pub(crate) struct Overlays {
     pub(crate) grid: bool,
     /// The map in the corner.
     pub(crate) map: bool,
-    /// How the connection does.
+    /// The connection panel.
     pub(crate) link: bool,
 }
 
@@ -44,7 +44,7 @@ impl Default for Overlays {
     }
 }
 
-/// Zoom and what is shown.
+/// Zoom and overlays.
 fn read_view_keys(
     devices: Devices,
     settings: Res<Settings>,

@@ -1,8 +1,8 @@
 //! The player behind the window.
 //!
-//! A player's sessions are Apps of their own, and a window outlives them: each frame the present session is run with the
-//! pilot's intent, and its view is lent to the window until the frame's end. The session is therefore complete whenever it
-//! is updated between frames (on a hidden page).
+//! A player's sessions are Apps of their own, and a window outlives them: in each frame the present session is updated
+//! with the player's intent, and its view is lent to the window until the frame's end. The session is therefore
+//! complete whenever it is updated between frames (on a hidden page).
 
 use crate::{
     FrameDelta, chat::ChatBook, controls::PilotIntent, deals::DealBook, player::Player, session::SessionState,
@@ -16,12 +16,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// The present session's link, for the one who closes it when the window is gone.
+/// The present session's link, with which it is closed when the window is gone.
 #[derive(Resource, Clone)]
 pub(crate) struct LastLink(Arc<Mutex<ClientHandle>>);
 
 impl LastLink {
-    /// Tells the server that the pilot has left, and gives the handle to wait for.
+    /// Tells the server that the player has left, and returns the handle to wait for.
     #[cfg_attr(target_family = "wasm", expect(dead_code, reason = "a page that goes takes its link along"))]
     pub fn close(&self) -> ClientHandle {
         let handle = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -31,7 +31,7 @@ impl LastLink {
     }
 }
 
-/// Seconds of the next frames that were flown already, between frames.
+/// Seconds that were updated between frames, and that the next frames must not repeat.
 #[derive(Default)]
 struct Flown(Cell<f64>);
 
@@ -40,8 +40,8 @@ impl Flown {
         self.0.set(self.0.get() + seconds);
     }
 
-    /// What of a frame of `delta_s` was not. The first frame after a standstill is told of it only in the next one: time
-    /// comes by way of the renderer.
+    /// The rest of a frame of `delta_s`. The first frame after a standstill gets its duration only with the next one,
+    /// because the time comes from the renderer.
     fn take_out_of(&self, delta_s: f64) -> f64 {
         let flown_s = self.0.get();
         self.0.set((flown_s - delta_s).max(0.0));
@@ -49,7 +49,7 @@ impl Flown {
     }
 }
 
-/// A player, shared with whoever runs it while there are no frames.
+/// A player, shared with the task that updates it while there are no frames.
 #[derive(Clone)]
 pub(crate) struct Seat {
     player: Rc<RefCell<Player>>,
@@ -57,7 +57,7 @@ pub(crate) struct Seat {
 }
 
 impl Seat {
-    /// Flies on without the window, whose frames have stopped; when it is `hidden`, with no hand on the controls.
+    /// Updates the session without the window, whose frames have stopped; if it is `hidden`, with neutral controls.
     #[cfg_attr(not(target_family = "wasm"), expect(dead_code, reason = "a native window's frames do not stop"))]
     pub(crate) fn fly_unseen(&self, delta_s: f64, hidden: bool) {
         let Ok(mut player) = self.player.try_borrow_mut() else { return };
@@ -75,7 +75,7 @@ impl Seat {
     }
 }
 
-/// Puts a player behind the window; `fly_sessions` runs between the hands and the picture.
+/// Puts a player behind the window; `fly_sessions` runs between input and drawing.
 pub(crate) fn seat(app: &mut App, player: Player) -> (LastLink, Seat) {
     let link = LastLink(Arc::new(Mutex::new(player.handle())));
     let seat = Seat { player: Rc::new(RefCell::new(player)), flown: Rc::default() };
@@ -86,7 +86,7 @@ pub(crate) fn seat(app: &mut App, player: Player) -> (LastLink, Seat) {
     (link, seat)
 }
 
-/// Lends what both have to the window, or gives it back.
+/// Lends the shared resources to the window, or returns them.
 fn lend(world: &mut World) {
     let Some(seat) = world.get_non_send_resource::<Seat>().cloned() else { return };
     let mut player = seat.player.borrow_mut();
@@ -98,7 +98,7 @@ fn fly_sessions(world: &mut World) {
     let mut player = seat.player.borrow_mut();
     exchange_all(world, player.app_mut().world_mut());
     player.update(seat.flown.take_out_of(world.resource::<FrameDelta>().0));
-    // It may be another one than before.
+    // It may be another session than before.
     exchange_all(world, player.app_mut().world_mut());
     world.resource_mut::<SessionState>().set_if_neq(player.state());
     *world.resource::<LastLink>().0.lock().unwrap_or_else(PoisonError::into_inner) = player.handle();
@@ -111,7 +111,7 @@ fn exchange_all(window: &mut World, session: &mut World) {
     exchange::<WorldView>(window, session);
 }
 
-/// What both have under the same type: a view is built on in every frame, so it goes back and forth rather than anew.
+/// Swaps a resource of the same type in both: a view is updated in every frame, so it is swapped rather than copied.
 fn exchange<T: Resource>(window: &mut World, session: &mut World) {
     std::mem::swap(&mut *window.resource_mut::<T>(), &mut *session.resource_mut::<T>());
 }

@@ -1,4 +1,4 @@
-//! The window as a program: its options, signals, the log, and how it ended.
+//! The window as a program: its options, signals, the log, and its exit status.
 
 use crate::{
     player::Player,
@@ -22,30 +22,30 @@ use std::{
     },
 };
 
-/// What the drivers of the screen tell is for those who ask.
+/// Filters the screen drivers' messages, unless `RUST_LOG` is set.
 const QUIET: &str = ",wgpu_hal=error,wgpu_core=warn,winit=error,bevy_winit=warn";
 
-/// What the window needs to know: a player who is about to connect, and the window's own options.
+/// The configuration of the window: a player that is about to connect, and the window's own options.
 pub struct WindowConfig {
-    /// Whose view is shown.
+    /// The player whose view is shown.
     pub player: Player,
-    /// Close the window after so many seconds.
+    /// Close the window after this many seconds.
     pub seconds: Option<f64>,
     /// Save the window's picture here, then close it.
     pub screenshot: Option<PathBuf>,
     /// When to take the picture, seconds after the start.
     pub screenshot_after_s: f64,
-    /// Keep the player's settings here; `None`: where a user's settings are.
+    /// Store the player's settings here; `None`: in the user's settings folder.
     pub settings: Option<PathBuf>,
-    /// Close the window when standard input ends: the process that started this one is gone.
+    /// Close the window when standard input ends: the parent process is gone.
     pub die_with_stdin: bool,
 }
 
-/// The process's status when the session ended by itself: 0, 1 lost, 2 refused. Outlives the app.
+/// The exit status when the session ended by itself: 0, 1 lost, 2 refused. Outlives the app.
 #[derive(Resource, Clone, Default)]
 struct EndStatus(Arc<AtomicU8>);
 
-/// Notes how the session ended, and says it once where a terminal shows it.
+/// Records how the session ended, and logs it once for the terminal.
 fn note_end(state: Res<SessionState>, status: Res<EndStatus>) {
     let code = match *state {
         SessionState::Rejected(_) => 2,
@@ -59,7 +59,7 @@ fn note_end(state: Res<SessionState>, status: Res<EndStatus>) {
     }
 }
 
-/// Set when the process is to end.
+/// Set when the process must end.
 #[derive(Resource)]
 struct Stop(StopFlag);
 
@@ -69,8 +69,8 @@ fn stop_when_told(stop: Res<Stop>, mut exits: MessageWriter<AppExit>) {
     }
 }
 
-/// Opens the window and flies until it is closed, the process is told to end, or the time is over.
-/// The status is 0, or 2 when the server refused the session, or 1 when it was lost.
+/// Opens the window and runs until it is closed, the process is stopped, or the time is over. The status is 0, or 2
+/// when the server refused the session, or 1 when it was lost.
 pub fn run(config: WindowConfig) -> ExitCode {
     start_log_with(QUIET);
     let flag = StopFlag::on_signals().unwrap_or_else(|error| {

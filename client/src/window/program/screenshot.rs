@@ -1,4 +1,4 @@
-//! Takes the window's picture after a while, and ends: for tests and for looking at.
+//! Takes a picture of the window after a while, and ends: for tests and for inspection.
 
 use bevy::{
     app::AppExit,
@@ -7,10 +7,10 @@ use bevy::{
 };
 use std::path::PathBuf;
 
-/// How long the renderer may take for the picture, seconds. Software rendering takes one.
+/// How long the renderer may take for the picture, seconds. Software rendering needs one.
 const DEADLINE_S: f64 = 60.0;
 
-/// A picture that is wanted.
+/// A requested picture.
 #[derive(Resource, Debug)]
 struct PictureOrder {
     path: PathBuf,
@@ -20,9 +20,9 @@ struct PictureOrder {
 
 /// Saves a picture at `path`, `after_s` seconds after the start, then ends.
 pub(crate) struct ScreenshotPlugin {
-    /// Where to.
+    /// The file.
     pub(crate) path: PathBuf,
-    /// When, seconds.
+    /// The time, seconds.
     pub(crate) after_s: f64,
 }
 
@@ -33,7 +33,7 @@ impl Plugin for ScreenshotPlugin {
     }
 }
 
-/// Takes the picture when its time has come.
+/// Takes the picture at its time.
 fn take_picture(
     mut commands: Commands,
     mut order: ResMut<PictureOrder>,
@@ -57,7 +57,7 @@ fn take_picture(
     }
 }
 
-/// Runs when the picture is there: beside the observer that saves it, in any order.
+/// Runs when the picture is complete: beside the observer that saves it, in any order.
 fn end_with_picture(_: On<ScreenshotCaptured>, mut commands: Commands) {
     commands.queue(|world: &mut World| {
         let path = world.resource::<PictureOrder>().path.clone();

@@ -1,7 +1,8 @@
-//! The window in a page: draws into the page's canvas, flies on while there are no frames, and tells the page how it goes.
+//! The window in a page: draws into the page's canvas, updates the session while there are no frames, and reports its
+//! state to the page.
 //!
-//! Runs in the browser client. The page hears of it by events of its `window`: `sidereal-state` with the session's
-//! state in `detail`, whenever it changes.
+//! Runs in the browser client. It fires the event `sidereal-state` on the page's `window`, with the session's state in
+//! `detail`, whenever the state changes.
 
 use crate::{
     player::Player,
@@ -23,17 +24,18 @@ use std::{
 };
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 
-/// How often the session is run, milliseconds, while there are no frames and nothing arrives. Browsers allow hidden pages
-/// no more than once a second, and after some minutes once a minute.
+/// The interval of updates, milliseconds, while there are no frames and no packets arrive. Browsers allow hidden pages
+/// at most one a second, and after some minutes one a minute.
 const UNSEEN_INTERVAL_MS: i32 = 1_000;
 
-/// A page without a frame for this long is not looked at, milliseconds, whether the browser calls it hidden or not.
+/// A page without a frame for this long counts as not visible, milliseconds, whether the browser calls it hidden or
+/// not.
 const NO_FRAMES_MS: f64 = 250.0;
 
-/// The longest time that is flown at once while there are no frames, seconds.
+/// The longest time of one update while there are no frames, seconds.
 const MAX_UNSEEN_S: f64 = 60.0;
 
-/// Starts to fly in the canvas that the CSS selector names. Returns at once; the browser runs the frames.
+/// Starts the game in the canvas that the CSS selector names. Returns at once; the browser runs the frames.
 ///
 /// # Errors
 /// When the page has no such canvas.
@@ -64,25 +66,25 @@ pub fn open(player: Player, canvas: &str) -> Result<Cockpit, String> {
     }
 }
 
-/// Whether the device is pointed at with fingers.
+/// Whether the device has a touch screen.
 fn is_touched(window: &web_sys::Window) -> bool {
     window.match_media("(pointer: coarse)").ok().flatten().is_some_and(|media| media.matches())
 }
 
-/// A look at what is flown, for whoever has the page's console or tests it.
+/// Access to the running game, for the page's console and for tests.
 pub struct Cockpit {
     seat: Seat,
 }
 
 impl Cockpit {
-    /// Calls `look` with the player; `None` in the middle of a frame.
+    /// Calls `look` with the player; returns `None` in the middle of a frame.
     pub fn look<T>(&self, look: impl FnOnce(&Player, &WorldView) -> T) -> Option<T> {
         let player = self.seat.player()?;
         Some(look(&player, player.resource::<WorldView>()))
     }
 }
 
-/// Tells the page of each change of the session's state.
+/// Reports each change of the session's state to the page.
 fn tell_page(state: Res<SessionState>) {
     if !state.is_changed() {
         return;
@@ -112,7 +114,7 @@ fn tell_page(state: Res<SessionState>) {
     }
 }
 
-/// When the session was run last, milliseconds of the page.
+/// The time of the session's last update, milliseconds of the page.
 #[derive(Default)]
 struct Runs {
     in_a_frame_ms: Cell<f64>,
@@ -127,8 +129,8 @@ fn is_hidden() -> bool {
     web_sys::window().and_then(|window| window.document()).is_some_and(|page| page.hidden())
 }
 
-/// Returns after the page's other tasks that are due: what comes in one burst is there then. No timer, since those are
-/// slowed down.
+/// Returns after the page's other due tasks: all packets of one burst have arrived then. Not a timer, because browsers
+/// slow timers down.
 async fn after_other_tasks(channel: &web_sys::MessageChannel) {
     let told = js_sys::Promise::new(&mut |resolve, _| {
         channel.port1().set_onmessage(Some(&resolve));
@@ -157,13 +159,13 @@ impl Runs {
     }
 }
 
-/// Without frames nobody would answer the server. So what arrives runs the session, which browsers do not slow down as
-/// they do timers: answers are not late, and the link is known for what it is when the page is seen again. A timer runs it
-/// where nothing arrives.
+/// Without frames the server would get no answers. So arriving packets update the session, which browsers do not slow
+/// down like timers: answers are not late, and the measured link is right when the page becomes visible again. Without
+/// packets a timer updates it.
 fn fly_between_frames(seat: &Seat, runs: Rc<Runs>) -> Result<(), String> {
     let window = web_sys::window().ok_or("there is no page")?;
     let waker = |seat: &Seat| seat.player().map(|player| player.handle().waker());
-    // Of the present session: another one's follows.
+    // Of the present session; that of another one follows.
     let present = Rc::new(RefCell::new(waker(seat).unwrap_or_default()));
     let (seat, waited_for) = (seat.clone(), present.clone());
     let channel = web_sys::MessageChannel::new().map_err(|error| format!("{error:?}"))?;
@@ -184,7 +186,7 @@ fn fly_between_frames(seat: &Seat, runs: Rc<Runs>) -> Result<(), String> {
     window
         .set_interval_with_callback_and_timeout_and_arguments_0(tick.as_ref().unchecked_ref(), UNSEEN_INTERVAL_MS)
         .map_err(|error: JsValue| format!("{error:?}"))?;
-    // As long as the page is there.
+    // As long as the page exists.
     tick.forget();
     Ok(())
 }

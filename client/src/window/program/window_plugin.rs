@@ -1,4 +1,4 @@
-//! The window as a plugin: the capabilities that it is made of, and its own clock.
+//! The window as a plugin: the plugins of its capabilities, and its own clock.
 //!
 //! Runs in the player client and in the browser client (feature `window`).
 
@@ -25,26 +25,26 @@ use bevy::{
 };
 use std::path::PathBuf;
 
-/// The smallest window that everything fits in, logical pixels.
+/// The smallest window in which everything fits, logical pixels.
 const MIN_SIZE: Vec2 = Vec2::new(320.0, 320.0);
 
-/// Draws the view in a window. Needs Bevy's `DefaultPlugins` ([`default_plugins`]); whoever adds it
-/// sees to it that there is a [`WorldView`].
+/// Draws the view in a window. Needs Bevy's `DefaultPlugins` ([`default_plugins`]), and something that writes the
+/// [`WorldView`].
 #[derive(Debug, Clone, Default)]
 pub struct WindowPlugin {
     /// Save a picture of the window here, then end.
     pub screenshot: Option<PathBuf>,
     /// When to take the picture, seconds after the start.
     pub screenshot_after_s: f64,
-    /// End after so many seconds.
+    /// End after this many seconds.
     pub seconds: Option<f64>,
-    /// Look from so many units per pixel at the start; `None` for the usual.
+    /// Units per pixel at the start; `None` for the default.
     pub scale: Option<f32>,
     /// Show the sector grid from the start.
     pub grid: bool,
-    /// How the picture is drawn; [`Quality::Adapter`]: as the settings say.
+    /// The quality of the picture; [`Quality::Adapter`]: by the settings.
     pub quality: Quality,
-    /// Where the player's settings are kept.
+    /// Where the player's settings are stored.
     pub settings: Place,
 }
 
@@ -54,7 +54,7 @@ impl Plugin for WindowPlugin {
         if let Some(scale) = self.scale {
             camera.set_scale(scale);
         }
-        // A window that is covered goes on flying.
+        // A covered window continues to run.
         app.insert_resource(WinitSettings::continuous())
             .insert_resource(camera)
             .insert_resource(self.quality)
@@ -74,13 +74,13 @@ impl Plugin for WindowPlugin {
     }
 }
 
-/// When to end without the pilot's doing.
+/// When to end without the player's action.
 #[derive(Resource, Default)]
 struct StopWhen {
     seconds: Option<f64>,
 }
 
-/// Tells the library how long the last frame took.
+/// Passes the duration of the last frame to the library.
 fn pass_frame(time: Res<Time<Real>>, mut delta: ResMut<FrameDelta>) {
     delta.0 = time.delta_secs_f64();
 }
@@ -91,7 +91,7 @@ fn stop_in_time(stop: Res<StopWhen>, time: Res<Time<Real>>, mut exits: MessageWr
     }
 }
 
-/// Bevy's default plugins with this window, and without a handler of signals of their own.
+/// Bevy's default plugins with this window, and without their own signal handler.
 pub(crate) fn plugins_with(window: Window) -> impl PluginGroup {
     let plugins = DefaultPlugins.set(bevy::window::WindowPlugin { primary_window: Some(window), ..default() });
     #[cfg(not(target_family = "wasm"))]
@@ -99,8 +99,7 @@ pub(crate) fn plugins_with(window: Window) -> impl PluginGroup {
     plugins
 }
 
-/// Bevy's default plugins with the window as it opens: without a handler of signals or a log of
-/// their own.
+/// Bevy's default plugins with the initial window, without a signal handler and a log of their own.
 pub fn default_plugins() -> impl PluginGroup {
     let window = Window {
         title: "Sidereal".to_owned(),

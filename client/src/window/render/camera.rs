@@ -1,8 +1,7 @@
-//! Where the window looks from, and how far out.
+//! The camera: its position and its scale.
 //!
-//! Owns the camera. It stands at the origin of what is drawn; everything else is placed relative to
-//! [`CameraView::center`], which is an `f64` position of the world. So a ship 10^9 units out is drawn as
-//! steadily as one at the origin.
+//! It is at the origin of what is drawn; everything else is placed relative to [`CameraView::center`], an `f64`
+//! position of the world. So a ship 10^9 units out is drawn as steadily as one at the origin.
 
 use crate::{
     view::WorldView,
@@ -20,22 +19,22 @@ use bevy::{
     window::PrimaryWindow,
 };
 
-/// The smaller side of the window for which scales are given, logical pixels: in any other one sees as much.
+/// The smaller side of the window for which scales are given, logical pixels: other windows show as much of space.
 const BASE_SIDE: f32 = 720.0;
 /// Units per pixel at the start: a view of some 770 × 430 units.
 const START_SCALE: f32 = 0.6;
-/// The closest look, units per pixel: a ship fills a tenth of the window's height.
+/// The closest zoom, units per pixel: a ship fills a tenth of the window's height.
 const MIN_SCALE: f32 = 0.2;
-/// The widest look, units per pixel: all that is in interest (3 × 3 sectors) fits a 1280 × 720 window.
+/// The widest zoom, units per pixel: all that is in interest (3 × 3 sectors) fits a 1280 × 720 window.
 const MAX_SCALE: f32 = 3.6;
-/// How much a notch of the wheel, or a press of + or -, changes the scale.
+/// The factor of one notch of the wheel, or one press of + or -.
 const ZOOM_STEP: f32 = 1.18;
-/// How fast zoom and lead follow, per second: a share of `1 - e^-rate` is made up in a second.
+/// How fast zoom and lead follow, per second: the share `1 - e^-rate` is made up in a second.
 const ZOOM_RATE: f32 = 9.0;
 const LEAD_RATE: f64 = 2.2;
-/// How far ahead of the ship the camera looks, seconds of its flight.
+/// How far ahead of the ship the camera is, seconds of its flight.
 const LEAD_SECONDS: f64 = 0.28;
-/// The most that the camera looks ahead, as a share of the view's height.
+/// The most that the camera is ahead, as a share of the view's height.
 const LEAD_SHARE: f64 = 0.2;
 /// At full speed the view is wider by this share.
 const SPEED_WIDENING: f32 = 0.22;
@@ -43,11 +42,11 @@ const SPEED_WIDENING: f32 = 0.22;
 const FULL_SPEED: f32 = 380.0;
 /// The camera glides over a jump of the focus up to this length, units, and cuts over a longer one.
 const CUT_DISTANCE: f64 = 1500.0;
-/// How fast the camera makes up a jump of the focus, per second.
+/// How fast the camera follows a jump of the focus, per second.
 const GLIDE_RATE: f64 = 6.0;
-/// A jump of the focus in one frame beyond what flight explains, units.
+/// A larger movement of the focus in one frame, beyond the flight, is a jump, units.
 const JUMP: f64 = 60.0;
-/// How fast a shake dies, per second.
+/// How fast a shake fades, per second.
 const SHAKE_DECAY: f32 = 5.0;
 /// The strongest shake, pixels.
 const SHAKE_PIXELS: f32 = 7.0;
@@ -68,13 +67,13 @@ impl Plugin for CameraPlugin {
 #[derive(Component)]
 struct MainCamera;
 
-/// What the wheel turned since the camera looked, notches; inwards is positive.
+/// The wheel's turns since the camera last used them, notches; inwards is positive.
 #[derive(Resource, Debug, Default)]
 pub(crate) struct Wheel {
     pub(crate) notches: f32,
 }
 
-/// The window's look at the world.
+/// The window's view of the world.
 #[derive(Resource, Debug, Clone)]
 pub(crate) struct CameraView {
     /// World position in the middle of the window, units.
@@ -83,17 +82,17 @@ pub(crate) struct CameraView {
     pub(crate) scale: f32,
     /// Half the window's size, logical pixels.
     pub(crate) half_pixels: Vec2,
-    /// Logical pixels for each pixel of what is drawn over space: names, bars, the map.
+    /// Logical pixels per pixel of what is drawn over space: names, bars, the map.
     pub(crate) mark_scale: f32,
-    /// Nothing sways, shakes or flickers.
+    /// Without swaying, shaking and flickering.
     pub(crate) calm: bool,
-    /// How much of space a pixel shows for the window's size: one in a window that is [`BASE_SIDE`] pixels high.
+    /// How much of space a pixel shows because of the window's size: one in a window that is [`BASE_SIDE`] pixels high.
     reach: f32,
     wanted_scale: f32,
     widening: f32,
     lead: DVec2,
     last_focus: Option<DVec2>,
-    /// What of a jump of the focus is still to be made up.
+    /// The part of a jump of the focus that is still to be made up.
     lag: DVec2,
     shake: f32,
 }
@@ -118,12 +117,12 @@ impl Default for CameraView {
 }
 
 impl CameraView {
-    /// A world position relative to the middle of the window, units. The difference is made in f64.
+    /// A world position relative to the middle of the window, units. The difference is computed in f64.
     pub(crate) fn local(&self, position: DVec2) -> Vec2 {
         (position - self.center).as_vec2()
     }
 
-    /// Looks from a window of `size` logical pixels: whoever looks sees as much along the smaller side.
+    /// Adapts to a window of `size` logical pixels: every window shows as much along its smaller side.
     pub(crate) fn set_window(&mut self, size: Vec2) {
         let size = size.max(Vec2::ONE);
         self.half_pixels = size * 0.5;
@@ -137,7 +136,7 @@ impl CameraView {
         self.half_pixels / self.mark_scale
     }
 
-    /// A size or a place of what is drawn over space: `marks` pixels of that, in units.
+    /// A size or a position of what is drawn over space: `marks` of its pixels, in units.
     pub(crate) fn marks(&self, marks: Vec2) -> Vec2 {
         self.pixels(marks * self.mark_scale)
     }
@@ -147,18 +146,18 @@ impl CameraView {
         pixels * self.scale
     }
 
-    /// Whether a circle at `local`, units from the middle, may be seen.
+    /// Whether a circle at `local`, units from the middle, may be visible.
     pub(crate) fn sees(&self, local: Vec2, radius: f32) -> bool {
         let reach = self.half_pixels * self.scale + Vec2::splat(radius);
         local.abs().cmple(reach).all()
     }
 
-    /// What the window shows, units from the middle.
+    /// The visible rectangle, units from the middle.
     pub(crate) fn extent(&self) -> Rect {
         Rect::from_center_half_size(Vec2::ZERO, self.half_pixels * self.scale)
     }
 
-    /// The power of two next to the wanted scale: for what thins out with the view's width.
+    /// The power of two next to the wanted scale: for details that become sparser with a wider view.
     pub(crate) fn octave(&self) -> f32 {
         (self.wanted_scale * self.reach).log2().ceil().exp2()
     }
@@ -169,7 +168,7 @@ impl CameraView {
         self.wanted_scale = (self.wanted_scale * factor).clamp(MIN_SCALE, MAX_SCALE);
     }
 
-    /// Looks from `scale` units per pixel at once.
+    /// Sets `scale` units per pixel at once.
     pub(crate) fn set_scale(&mut self, scale: f32) {
         self.wanted_scale = scale.clamp(MIN_SCALE, MAX_SCALE);
         self.scale = self.wanted_scale * self.reach;
@@ -183,7 +182,7 @@ impl CameraView {
         self.shake = self.shake.max(strength.clamp(0.0, 1.0));
     }
 
-    /// How bright flashes are, as a share of what would be pretty.
+    /// The brightness of flashes, as a share of the full one.
     pub(crate) fn flash(&self) -> f32 {
         if self.calm { 0.3 } else { 1.0 }
     }
@@ -235,14 +234,14 @@ fn spawn_camera(mut commands: Commands, camera: Res<CameraView>, quality: Res<Qu
             scale: camera.scale,
             ..OrthographicProjection::default_2d()
         }),
-        // Colours are painted as they are meant; there is no light that could be too bright.
+        // Colours are painted as they are; no light could be too bright.
         Tonemapping::None,
         quality.msaa(),
         DebandDither::Disabled,
     ));
 }
 
-/// Smooths edges as the quality says.
+/// Smooths edges by the quality.
 fn smooth_edges(quality: Res<Quality>, mut cameras: Query<&mut Msaa, With<MainCamera>>) {
     if !quality.is_changed() {
         return;

@@ -1,9 +1,8 @@
-//! What the window's systems paint on, anew every frame.
+//! The canvas on which the window's systems paint in every frame.
 //!
-//! Owns the pool of drawn entities: a system puts strokes, [`flush`] lends each an entity of its
-//! shape's pool and hides what is left over. Meshes are made once, at start; a frame makes no mesh,
-//! no material and, once the pools have grown, no entity. Strokes of one shape on one layer stand
-//! together in depth and are drawn in one call.
+//! Owns the pool of drawn entities: a system adds strokes, [`flush`] assigns each an entity of its shape's pool and
+//! hides the remaining ones. Meshes are made once, at start; a frame makes no mesh, no material and, once the pools
+//! have grown, no entity. Strokes of one shape on one layer are at adjacent depths and are drawn in one call.
 
 use crate::window::{
     render::{
@@ -16,10 +15,10 @@ use crate::window::{
 use bevy::{camera::visibility::NoFrustumCulling, mesh::MeshTag, prelude::*};
 use std::collections::HashMap;
 
-/// Strokes in a frame at most; what comes later is not drawn. A crowded fight has about 3,000.
+/// The most strokes in a frame; further ones are not drawn. A crowded fight has about 3,000.
 const MAX_STROKES: usize = 20_000;
 
-/// What is painted on.
+/// The canvas.
 pub(crate) struct CanvasPlugin;
 
 impl Plugin for CanvasPlugin {
@@ -29,7 +28,7 @@ impl Plugin for CanvasPlugin {
     }
 }
 
-/// What covers what, from the back to the front.
+/// The layers, from the back to the front.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(crate) enum Layer {
@@ -37,13 +36,13 @@ pub(crate) enum Layer {
     Clouds,
     /// Stars.
     Stars,
-    /// Specks that stand still in space.
+    /// Specks that are fixed in space.
     Dust,
     /// The sector grid.
     Grid,
-    /// What engines leave behind.
+    /// The engines' trails.
     Trails,
-    /// Light around what is above.
+    /// Light around the bodies above.
     Halos,
     /// Rocks.
     Rocks,
@@ -63,7 +62,7 @@ pub(crate) enum Layer {
     Smoke,
     /// Sparks, flashes, fireballs.
     Effects,
-    /// What darkens all below when there is no ship.
+    /// Darkens everything below when there is no ship.
     Veil,
     /// Bars and marks.
     Marks,
@@ -107,8 +106,8 @@ struct Pool {
 }
 
 impl Canvas {
-    /// Paints `shape` at `at` (units from the middle of the window), turned by `angle` radians and
-    /// stretched by `size` along its own axes. Past the limit of a frame nothing more is painted.
+    /// Paints `shape` at `at` (units from the middle of the window), turned by `angle` radians and stretched by `size`
+    /// along its own axes. Beyond a frame's limit nothing more is painted.
     pub(crate) fn put(&mut self, shape: Shape, layer: Layer, at: Vec2, angle: f32, size: Vec2, tint: Tint) {
         if self.bare && layer == Layer::Halos {
             return;
@@ -122,17 +121,17 @@ impl Canvas {
         self.strokes.entry(shape).or_default().push(Stroke { at, depth, angle, size, tint: packed });
     }
 
-    /// Draws without halos and with fewer particles from now on, or with all of them again.
+    /// Sets whether halos are left out and particles reduced.
     pub(crate) fn set_bare(&mut self, bare: bool) {
         self.bare = bare;
     }
 
-    /// Whether it draws without halos and with fewer particles.
+    /// Whether halos are left out and particles reduced.
     pub(crate) fn is_bare(&self) -> bool {
         self.bare
     }
 
-    /// How many particles to paint where `count` would be pretty.
+    /// The number of particles to paint where `count` is the full number.
     pub(crate) fn particles(&self, count: usize) -> usize {
         if self.bare { count.div_ceil(3) } else { count }
     }
@@ -145,7 +144,7 @@ impl Canvas {
     }
 }
 
-/// Paints with `palette` from now on.
+/// Uses `palette` from now on.
 fn take_palette(palette: Res<Palette>, mut canvas: ResMut<Canvas>) {
     canvas.palette = *palette;
 }

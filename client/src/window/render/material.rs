@@ -1,7 +1,7 @@
 //! The one material of the window: vertex colours that cover or glow, tinted per instance.
 //!
-//! Owns the shader; tints are packed in `colors/tint`. With one material and one pipeline everything that
-//! shares a mesh is drawn in one call, however many colours it has.
+//! Owns the shader; tints are packed in `colors/tint`. With one material and one pipeline all instances of a mesh are
+//! drawn in one call, however many colours they have.
 
 use bevy::{
     asset::{load_internal_asset, uuid_handle},
@@ -24,7 +24,7 @@ impl Plugin for ShapeMaterialPlugin {
     }
 }
 
-/// The material. It has no settings: a mesh brings its colours, an instance its tint.
+/// The material. It has no settings: the mesh has the colours, the instance has the tint.
 #[derive(Asset, TypePath, AsBindGroup, Debug, Clone, Default)]
 pub(crate) struct ShapeMaterial {}
 

@@ -1,4 +1,4 @@
-//! What everything is drawn with: colours, meshes, one material, the canvas, the camera, and the quality.
+//! The base of all drawing: colours, meshes, one material, the canvas, the camera, and the quality.
 
 pub(crate) mod camera;
 pub(crate) mod canvas;

@@ -1,4 +1,4 @@
-//! How much the picture may cost: all of it on a graphics processor, less where a processor draws.
+//! The quality of the picture: full on a graphics processor, reduced with software rendering.
 
 use crate::window::{
     render::canvas::Canvas,
@@ -7,7 +7,7 @@ use crate::window::{
 };
 use bevy::{prelude::*, render::renderer::RenderAdapterInfo};
 
-/// Settles the quality when the adapter is known, and follows the settings.
+/// Sets the quality when the adapter is known, and follows the settings.
 pub(crate) struct QualityPlugin;
 
 impl Plugin for QualityPlugin {
@@ -16,7 +16,7 @@ impl Plugin for QualityPlugin {
     }
 }
 
-/// Settles the quality, once the adapter is known.
+/// Sets the quality, once the adapter is known.
 pub(crate) fn settle_quality(
     mut quality: ResMut<Quality>,
     settings: Res<Settings>,
@@ -28,7 +28,7 @@ pub(crate) fn settle_quality(
     tracing::info!(polish = ?*quality, "the window draws");
 }
 
-/// Follows a quality that is changed in the settings while the window is open.
+/// Follows a change of the quality in the settings while the window is open.
 fn follow_quality(
     mut quality: ResMut<Quality>,
     settings: Res<Settings>,
@@ -51,9 +51,9 @@ fn as_set(settings: &Settings, adapter: Option<&RenderAdapterInfo>) -> Quality {
     }
 }
 
-/// In a browser nobody tells what draws: smooth edges cost more there than elsewhere.
+/// A browser does not reveal the adapter; smooth edges cost more there than elsewhere.
 fn of_adapter(adapter: Option<&RenderAdapterInfo>) -> Quality {
-    // wgpu's type of the fields is not among what Bevy passes on; their names are.
+    // Bevy does not re-export wgpu's type of these fields, so their names are compared.
     let says = |word: &str| {
         adapter.is_some_and(|adapter| format!("{:?} {}", adapter.device_type, adapter.name).contains(word))
     };

@@ -1,9 +1,9 @@
-// One shader for all that the window paints: vertex colours, tinted per instance.
+// The one shader of everything that the window paints: vertex colours, tinted per instance.
 //
-// normal.xy  how a facet leans, for the light that comes from the upper left
+// normal.xy  the slope of a facet, for the light from the upper left
 // normal.z   1 fades from the mesh's origin to one unit from it: light and smoke are squares that fade
-// uv.x       0 covers what is behind, 1 adds light to it
-// uv.y       how much of the instance's tint the vertex takes
+// uv.x       0 covers the background, 1 adds light to it
+// uv.y       the vertex's share of the instance's tint
 // tag        the instance's tint: red, green, blue (sRGB) and opacity, 8 bits each, red lowest
 
 #import bevy_sprite::mesh2d_functions as mesh_functions
@@ -19,7 +19,7 @@ struct Vertex {
 struct Painted {
     @builtin(position) position: vec4<f32>,
     @location(0) color: vec4<f32>,
-    // Where in the mesh, and whether it fades.
+    // Position in the mesh, and whether it fades.
     @location(1) soft: vec3<f32>,
 };
 

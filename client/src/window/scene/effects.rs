@@ -1,5 +1,5 @@
-//! Bullets, beams, sparks and explosions. Everything here follows from the view's ages and ids: nothing is
-//! remembered between frames but whether the view was shaken for a hit already.
+//! Bullets, beams, sparks and explosions. Everything here follows from the view's ages and ids. The only state between
+//! frames is which hits and explosions have shaken the view.
 
 use crate::{
     beams::BEAM_SECONDS,
@@ -32,7 +32,7 @@ const BEAM_WIDTH: f32 = 13.0;
 const BEAM_PIXELS: f32 = 12.0;
 /// The share of a beam's length after which it fades, when it hits nothing.
 const BEAM_WHOLE: f32 = 0.6;
-/// Width of the light that digs, units, and the least, pixels.
+/// Width of the mining laser, units, and the least, pixels.
 const DIG_WIDTH: f32 = 7.0;
 const DIG_PIXELS: f32 = 6.0;
 /// Grains of ore on their way to the ship at once, and how long one takes, seconds.
@@ -47,11 +47,11 @@ const BLAST_SPARKS: usize = 30;
 const FIREBALLS: usize = 9;
 /// Pieces of a hull that an explosion leaves.
 const WRECK_CHIPS: usize = 12;
-/// The own ship's end is larger by this factor: nobody else's is looked at so closely.
+/// The factor by which the explosion of the own ship is larger: it is watched most closely.
 const OWN_END: f64 = 1.6;
 /// How far away an explosion still shakes the view, units.
 const SHAKE_REACH: f32 = 420.0;
-/// What is smaller than a ship of this radius, units, shakes it less.
+/// Smaller entities than a ship of this radius, units, shake the view less.
 const SHIP_RADIUS: f32 = 9.0;
 
 /// Shots, beams, hits and explosions.
@@ -66,14 +66,14 @@ impl Plugin for EffectsPlugin {
     }
 }
 
-/// The hits and explosions that shook the view last.
+/// The last hits and explosions that shook the view.
 #[derive(Resource, Debug, Default)]
 struct Shaken {
     hit: Option<ShotId>,
     blast: Option<NetId>,
 }
 
-/// Whose bullet or beam: its colour tells.
+/// The colour of a bullet or a beam, by its shooter.
 fn shooter_tint(view: &WorldView, id: ShotId, own: bool) -> Tint {
     if own {
         return palette::OWN;
@@ -91,7 +91,7 @@ fn paint_shots(mut canvas: ResMut<Canvas>, camera: Res<CameraView>, view: Res<Wo
         }
         let tint = shooter_tint(&view, shot.shot.id, shot.own);
         let velocity = shot.shot.velocity.as_vec2();
-        // It points where it goes as the pilot sees it go, between its path in space and on screen.
+        // It points along its apparent motion, between its path in space and on screen.
         let seen = velocity - drift * 0.35;
         let angle = seen.to_angle();
         let length = STREAK_HALF_LENGTH.min(4.0 + velocity.length() * shot.age_s as f32 * 0.5);
@@ -109,7 +109,7 @@ fn paint_shots(mut canvas: ResMut<Canvas>, camera: Res<CameraView>, view: Res<Wo
     }
 }
 
-/// Paints the light that digs ore out of a rock, and a mark on the rock that would be dug at.
+/// Paints the mining laser, and a mark on the rock that would be mined.
 fn paint_mining(mut canvas: ResMut<Canvas>, camera: Res<CameraView>, view: Res<WorldView>) {
     if let (Some(own), Some(target)) = (&view.own, view.mining)
         && let Some(rock) = view.others.get(&target.rock)
@@ -129,7 +129,7 @@ fn paint_mining(mut canvas: ResMut<Canvas>, camera: Res<CameraView>, view: Res<W
     }
 }
 
-/// A restless line of light from the ship's nose to the rock, and grains that come back along it.
+/// A flickering line of light from the ship's nose to the rock, and grains of ore that fly back along it.
 fn paint_digging(canvas: &mut Canvas, camera: &CameraView, ship: (&FlightState, f64), rock: &Other, now_s: f64) {
     let (state, radius) = ship;
     let from = camera.local(state.position + state.heading() * radius * 1.2);
@@ -157,7 +157,7 @@ fn paint_digging(canvas: &mut Canvas, camera: &CameraView, ship: (&FlightState, 
     }
 }
 
-/// Paints beams: there at once, from one end to the other, and thinner until they are gone.
+/// Paints beams: at once from one end to the other, then thinner until they end.
 fn paint_beams(mut canvas: ResMut<Canvas>, camera: Res<CameraView>, view: Res<WorldView>) {
     for shown in &view.beams {
         let tint = shooter_tint(&view, shown.beam.id, shown.own);
@@ -176,9 +176,9 @@ fn paint_beam(canvas: &mut Canvas, camera: &CameraView, shown: &BeamShown, tint:
     let left = 1.0 - age;
     let width = BEAM_WIDTH.max(BEAM_PIXELS * camera.scale) * (0.25 + 0.75 * left);
     let angle = along.to_angle();
-    // A beam that is only foreseen is a shade fainter: its end may still move.
+    // A predicted beam is slightly fainter: its end may still move.
     let strength = left.sqrt() * if shown.foreseen { 0.85 } else { 1.0 };
-    // One that hits nothing fades out over its last part.
+    // One without a target fades along its last part.
     let whole = if shown.beam.target.is_some() { 1.0 } else { BEAM_WHOLE };
     let knee = from + along * whole;
     for (layer, width, strength) in [(Layer::Shots, width, strength), (Layer::Halos, width * 2.6, 0.2 * strength)] {
@@ -195,7 +195,7 @@ fn paint_beam(canvas: &mut Canvas, camera: &CameraView, shown: &BeamShown, tint:
     }
 }
 
-/// Paints hits and explosions, and shakes the view for those that the pilot feels.
+/// Paints hits and explosions, and shakes the view for those near the player.
 fn paint_effects(
     mut canvas: ResMut<Canvas>,
     mut camera: ResMut<CameraView>,
@@ -304,7 +304,7 @@ fn paint_blast(canvas: &mut Canvas, camera: &CameraView, blast: &BlastEffect, at
     let radius = blast.radius.clamp(4.0, 60.0) as f32;
     let mut dice = Dice::new(&[0xb1a5, u64::from(blast.victim.0)]);
 
-    // Smoke drifts out and stays longest.
+    // Smoke drifts outwards and lasts longest.
     for _ in 0..canvas.particles(FIREBALLS) {
         let angle = dice.between(0.0, std::f32::consts::TAU);
         let way = dice.between(0.4, 2.4) * radius * age.sqrt();
@@ -313,7 +313,7 @@ fn paint_blast(canvas: &mut Canvas, camera: &CameraView, blast: &BlastEffect, at
         let place = at + Vec2::from_angle(angle) * way;
         canvas.put(Shape::Puff, Layer::Smoke, place, 0.0, size, palette::SMOKE.at(0.4 * fade));
     }
-    // Fireballs swell and cool from white over ember to fire.
+    // Fireballs expand and cool from white over ember to fire.
     for _ in 0..canvas.particles(FIREBALLS) {
         let angle = dice.between(0.0, std::f32::consts::TAU);
         let life = dice.between(0.4, 0.75);
@@ -329,7 +329,7 @@ fn paint_blast(canvas: &mut Canvas, camera: &CameraView, blast: &BlastEffect, at
         let strength = (1.0 - own_age).powf(1.2);
         canvas.put(Shape::Glow, Layer::Effects, place, 0.0, size, heat.at(0.75 * strength));
     }
-    // The flash, and the light that it throws.
+    // The flash, and its light.
     let flash = if camera.calm { 0.0 } else { (1.0 - age * 7.0).max(0.0) };
     if flash > 0.0 {
         let size = Vec2::splat(radius * (3.4 + 3.0 * (1.0 - flash)));
@@ -338,7 +338,7 @@ fn paint_blast(canvas: &mut Canvas, camera: &CameraView, blast: &BlastEffect, at
     let light = if camera.calm { 0.4 } else { 1.0 } * (1.0 - age * 1.8).max(0.0);
     let lit = Vec2::splat(radius * 9.0);
     canvas.put(Shape::Glow, Layer::Halos, at, 0.0, lit, palette::FIRE.at(0.42 * light * light * camera.flash()));
-    // Two rings run out, one after the other.
+    // Two rings expand, one after the other.
     for (delay, reach, strength) in [(0.0, 7.5, 0.85), (0.08, 4.6, 0.5)] {
         let run = (age - delay) / 0.62;
         if (0.0..1.0).contains(&run) {

@@ -1,4 +1,4 @@
-//! What is painted of space in each frame.
+//! The drawing of space in each frame.
 
 pub(crate) mod background;
 pub(crate) mod bodies;

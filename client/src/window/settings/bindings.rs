@@ -1,30 +1,30 @@
-//! Which key or mouse button does what: up to two for each thing that hands do, and each for one thing only.
+//! Key and mouse bindings: up to two for each action, and each for one action only.
 
 use bevy::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Keys for one action at most.
+/// The most keys for one action.
 pub(crate) const SLOTS: usize = 2;
 
 macro_rules! actions {
     ($($name:ident, $id:literal, $says:literal, $first:expr, $second:expr;)*) => {
-        /// A thing that hands do.
+        /// An action that keys are bound to.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(crate) enum Action {
             $(#[doc = $says] $name,)*
         }
 
         impl Action {
-            /// All of them, as they are listed.
+            /// All of them, in the order of the list.
             pub(crate) const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// As it is kept.
+            /// The name in which it is stored.
             const fn id(self) -> &'static str {
                 match self { $(Self::$name => $id,)* }
             }
 
-            /// As players read it.
+            /// Its name for players.
             pub(crate) const fn says(self) -> &'static str {
                 match self { $(Self::$name => $says,)* }
             }
@@ -66,14 +66,14 @@ actions! {
 }
 
 impl Action {
-    /// How many there are.
+    /// Their number.
     pub(crate) const COUNT: usize = Self::ALL.len();
 }
 
-/// What a hand presses.
+/// A key or a mouse button.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trigger {
-    /// A key, by its place on the keyboard.
+    /// A key, by its position on the keyboard.
     Key(KeyCode),
     /// A button of the mouse.
     Mouse(MouseButton),
@@ -91,8 +91,8 @@ macro_rules! keys {
     ($($name:ident)*) => { &[$((KeyCode::$name, stringify!($name)),)*] };
 }
 
-/// The keys that can be bound, under their names in the W3C's list of physical keys. Escape is not among them: it
-/// leads out of everything.
+/// The keys that can be bound, with their names in the W3C's list of physical keys. Escape is not among them: it closes
+/// everything.
 const KEYS: &[(KeyCode, &str)] = keys![
     KeyA KeyB KeyC KeyD KeyE KeyF KeyG KeyH KeyI KeyJ KeyK KeyL KeyM KeyN KeyO KeyP KeyQ KeyR KeyS KeyT KeyU KeyV KeyW
     KeyX KeyY KeyZ Digit0 Digit1 Digit2 Digit3 Digit4 Digit5 Digit6 Digit7 Digit8 Digit9 Backquote Minus Equal
@@ -109,7 +109,7 @@ impl Trigger {
         KEYS.iter().any(|(known, _)| *known == code).then_some(Self::Key(code))
     }
 
-    /// As it is kept.
+    /// The name in which it is stored.
     fn id(self) -> Option<&'static str> {
         match self {
             Self::Key(code) => KEYS.iter().find(|(known, _)| *known == code).map(|(_, id)| *id),
@@ -122,7 +122,7 @@ impl Trigger {
         key.or_else(|| MOUSE.iter().find(|(_, known, _)| *known == id).map(|(button, ..)| Self::Mouse(*button)))
     }
 
-    /// As players read it.
+    /// Its name for players.
     pub(crate) fn says(self) -> String {
         if let Self::Mouse(button) = self {
             return MOUSE.iter().find(|(known, ..)| *known == button).map_or("mouse", |(.., says)| *says).to_owned();
@@ -147,7 +147,7 @@ impl Trigger {
     }
 }
 
-/// What does what.
+/// The bindings of all actions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "BTreeMap<String, Vec<String>>", into = "BTreeMap<String, Vec<String>>")]
 pub(crate) struct Bindings([[Option<Trigger>; SLOTS]; Action::COUNT]);
@@ -186,7 +186,8 @@ impl TryFrom<BTreeMap<String, Vec<String>>> for Bindings {
                 }
             }
         }
-        // An action that is not told of is younger than what was kept: its keys are the usual ones, where they are free.
+        // An action that is missing is newer than the stored settings: its keys are the default ones, where they are
+        // free.
         for action in Action::ALL.iter().filter(|action| !kept.contains_key(action.id())) {
             for (slot, trigger) in action.usual().into_iter().enumerate() {
                 if let Some(trigger) = trigger.filter(|trigger| bindings.user_of(*trigger).is_none()) {
@@ -199,18 +200,18 @@ impl TryFrom<BTreeMap<String, Vec<String>>> for Bindings {
 }
 
 impl Bindings {
-    /// What does `action`.
+    /// The keys of `action`.
     pub(crate) fn of(&self, action: Action) -> [Option<Trigger>; SLOTS] {
         self.0[action as usize]
     }
 
-    /// What `trigger` does.
+    /// The action of `trigger`.
     pub(crate) fn user_of(&self, trigger: Trigger) -> Option<Action> {
         Action::ALL.iter().copied().find(|action| self.of(*action).contains(&Some(trigger)))
     }
 
-    /// Lets `trigger` do `action`, in place of what was in `slot`. It is taken away from what it did before: given, if
-    /// that was another action.
+    /// Binds `trigger` to `action`, in place of the key in `slot`, and removes it from its previous action. Returns
+    /// that one, if it was another action.
     pub(crate) fn bind(&mut self, action: Action, slot: usize, trigger: Trigger) -> Option<Action> {
         let before = self.user_of(trigger);
         for known in self.0.iter_mut().flatten().filter(|known| **known == Some(trigger)) {
@@ -225,7 +226,7 @@ impl Bindings {
         self.0[action as usize][slot.min(SLOTS - 1)] = None;
     }
 
-    /// As players read what does `action`.
+    /// The keys of `action` for players.
     pub(crate) fn says(&self, action: Action) -> String {
         let triggers: Vec<_> = self.of(action).into_iter().flatten().map(Trigger::says).collect();
         if triggers.is_empty() { "no key".to_owned() } else { triggers.join(" / ") }

@@ -1,7 +1,7 @@
-//! The player's habits: keys, colours, motion, sizes. Kept from one start to the next.
+//! The player's settings: keys, colours, motion, sizes. Stored from one start to the next.
 //!
-//! Owns [`Settings`], which the rest of the window reads; where they are kept is in `store`, the keys are in
-//! `bindings`; the panel that changes them is in `ui/settings_menu`. What cannot be read is put aside rather than written over.
+//! Owns [`Settings`], which the rest of the window reads. `store` stores them, `bindings` contains the keys; the panel
+//! that changes them is in `ui/settings_menu`. A file that cannot be parsed is renamed, not overwritten.
 
 pub(crate) mod bindings;
 pub(crate) mod quality;
@@ -15,15 +15,16 @@ use scheme::Scheme;
 use serde::{Deserialize, Serialize};
 use store::{Place, Store};
 
-/// The window as it opens at first, logical pixels.
+/// The initial size of the window, logical pixels.
 pub(crate) const START_SIZE: [u32; 2] = [1280, 720];
-/// The version of what is kept. It rises when an older reader would get it wrong.
+/// The version of the stored settings. It rises when an older reader would misread them.
 const VERSION: u32 = 1;
-/// Sizes of text and panels that can be chosen, relative to what fits the window by itself.
+/// The choices for the size of text and panels, relative to the automatic size.
 pub(crate) const UI_SCALES: [f32; 6] = [0.8, 1.0, 1.2, 1.4, 1.7, 2.0];
-/// Settings that did not change for so long are written, seconds: a window that is being resized changes all the time.
+/// Settings that did not change for this long are written, seconds: a window that is being resized changes
+/// continuously.
 const SETTLE_S: f64 = 1.0;
-/// How long it is told that the settings could not be read or kept, seconds.
+/// How long the note is shown that settings could not be read or stored, seconds.
 const NOTE_S: f64 = 20.0;
 /// Window sides that are remembered, logical pixels.
 const SIDES: std::ops::RangeInclusive<u32> = 320..=16_384;
@@ -33,19 +34,19 @@ const SIDES: std::ops::RangeInclusive<u32> = 320..=16_384;
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Settings {
     version: u32,
-    /// What does what.
+    /// The key bindings.
     pub(crate) keys: Bindings,
     /// The colours.
     pub(crate) colors: Scheme,
-    /// No shaking, no flashes, nothing that sways.
+    /// No shaking, no flashes, no swaying.
     pub reduced_motion: bool,
-    /// Size of text and panels, relative to what fits the window by itself: one of [`UI_SCALES`].
+    /// Size of text and panels, relative to the automatic size: one of [`UI_SCALES`].
     pub(crate) ui_scale: f32,
     /// Names are shown over ships and stations.
     pub(crate) names: bool,
     /// Hull bars are shown over ships.
     pub(crate) hull_bars: bool,
-    /// How the picture is drawn.
+    /// The quality of the picture.
     #[serde(rename = "polish")]
     pub(crate) quality: Quality,
     /// The window's size, logical pixels; `None` before it was changed.
@@ -78,7 +79,7 @@ enum Unreadable {
 }
 
 impl Settings {
-    /// Reads what [`Settings::to_text`] wrote, now or in an earlier version.
+    /// Parses what [`Settings::to_text`] wrote, now or in an earlier version.
     fn parse(text: &str) -> Result<Self, Unreadable> {
         let foreign = |error: serde_json::Error| Unreadable::Foreign(error.to_string());
         let value: serde_json::Value = serde_json::from_str(text).map_err(foreign)?;
@@ -104,7 +105,7 @@ impl Settings {
     }
 }
 
-/// Something to tell about the settings, until then, seconds of the window's time.
+/// A note about the settings, shown until that time, seconds of the window's time.
 #[derive(Resource, Debug, Default)]
 pub(crate) struct Note {
     text: String,
@@ -116,24 +117,24 @@ impl Note {
         *self = Self { text, until_s: now_s + NOTE_S };
     }
 
-    /// What there is to tell, if anything.
+    /// The note to show, if any.
     pub(crate) fn text(&self, now_s: f64) -> Option<&str> {
         (now_s < self.until_s && !self.text.is_empty()).then_some(self.text.as_str())
     }
 }
 
-/// Keeps the settings.
+/// Stores the settings.
 #[derive(Resource)]
 struct Keeper {
     store: Store,
-    /// What is kept.
+    /// The stored settings.
     kept: Settings,
-    /// What there was a frame ago, and since when.
+    /// The settings of the last frame, and since when.
     last: Settings,
     since_s: f64,
 }
 
-/// Reads the settings of `place`: what they are, and what there is to tell about it.
+/// Reads the settings of `place`, with a note if there is a problem.
 fn fetch(store: &mut Store) -> (Settings, Option<String>) {
     let text = match store.read() {
         Ok(Some(text)) => text,
@@ -157,9 +158,9 @@ fn fetch(store: &mut Store) -> (Settings, Option<String>) {
     (Settings::default(), Some(told))
 }
 
-/// Reads the settings from `place`, and keeps them there.
+/// Reads the settings from `place`, and stores them there.
 pub(crate) struct SettingsPlugin {
-    /// Where they are kept.
+    /// Where they are stored.
     pub(crate) place: Place,
 }
 
@@ -181,9 +182,9 @@ impl Plugin for SettingsPlugin {
     }
 }
 
-/// Gives the window the size that it had.
+/// Restores the size of the window.
 fn restore_window(settings: Res<Settings>, mut windows: Query<&mut Window, With<PrimaryWindow>>) {
-    // In a browser the page says how large the canvas is.
+    // In a browser the page sets the size of the canvas.
     if cfg!(target_arch = "wasm32") {
         return;
     }
@@ -192,7 +193,7 @@ fn restore_window(settings: Res<Settings>, mut windows: Query<&mut Window, With<
     }
 }
 
-/// Remembers the size that the player gave the window.
+/// Records the size of the window.
 fn note_window(windows: Query<&Window, (With<PrimaryWindow>, Changed<Window>)>, mut settings: ResMut<Settings>) {
     if cfg!(target_arch = "wasm32") {
         return;
@@ -206,7 +207,7 @@ fn note_window(windows: Query<&Window, (With<PrimaryWindow>, Changed<Window>)>, 
     }
 }
 
-/// Writes the settings once they have settled, and at the end.
+/// Writes the settings when they have not changed for a while, and at the end.
 fn keep_settings(
     settings: Res<Settings>,
     time: Res<Time<Real>>,
@@ -223,7 +224,7 @@ fn keep_settings(
     if !is_due || keeper.kept == *settings {
         return;
     }
-    // Tried once for each change: what cannot be written now cannot be written in the next frame either.
+    // Attempted once for each change: a failed write would fail in the next frame as well.
     keeper.kept = settings.clone();
     if let Err(error) = keeper.store.write(&settings.to_text()) {
         let told = format!("settings cannot be kept: {error}");
@@ -290,7 +291,7 @@ mod tests {
     fn what_can_neither_be_read_nor_moved_is_never_written_over() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("settings.json");
-        // A folder in its place can be read by nobody.
+        // A folder in its place cannot be read.
         std::fs::create_dir(&path).unwrap();
         let mut store = Store::new(Place::File(path.clone()));
         assert!(fetch(&mut store).1.unwrap().contains("left alone"));

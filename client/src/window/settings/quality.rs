@@ -1,26 +1,26 @@
-//! How much of the picture is drawn, as the player can choose it.
+//! The choices for the quality of the picture.
 
 use bevy::prelude::*;
 use serde::{Deserialize, Serialize};
 
-/// How the picture is drawn.
+/// The quality of the picture.
 #[derive(Resource, Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Quality {
-    /// As the adapter says: [`Quality::Plain`] where it is a processor, else [`Quality::Full`].
+    /// Depends on the adapter: [`Quality::Plain`] if it is a CPU, else [`Quality::Full`].
     #[default]
     Adapter,
     /// Smooth edges, all clouds.
     Full,
-    /// Rough edges, fewer clouds: more than twice the frames where a processor draws.
+    /// Rough edges, fewer clouds: more than twice the frame rate with software rendering.
     Plain,
-    /// Rough edges, no halos, fewer sparks, and a sky of three draws: for slow phones, and where a browser has no
+    /// Rough edges, no halos, fewer sparks, and a sky of three draws: for slow phones, and for browsers without a
     /// graphics processor.
     Bare,
 }
 
 impl Quality {
-    /// Whether the costly parts are drawn.
+    /// Whether the expensive parts are drawn.
     pub(crate) fn is_full(self) -> bool {
         matches!(self, Self::Full | Self::Adapter)
     }

@@ -1,25 +1,25 @@
-//! The colour schemes that a player can choose from.
+//! The choices for the colours.
 
 use serde::{Deserialize, Serialize};
 
-/// For whose eyes the colours are.
+/// A colour scheme.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scheme {
-    /// For those who see all colours.
+    /// For full colour vision.
     #[default]
     Usual,
-    /// For those who take red for green (protanopia, deuteranopia).
+    /// For red-green blindness (protanopia, deuteranopia).
     RedGreen,
-    /// For those who take blue for yellow (tritanopia).
+    /// For blue-yellow blindness (tritanopia).
     BlueYellow,
 }
 
 impl Scheme {
-    /// All of them, in the order in which they are chosen from.
+    /// All of them, in the order of the choice.
     pub const ALL: [Self; 3] = [Self::Usual, Self::RedGreen, Self::BlueYellow];
 
-    /// As players read it.
+    /// Its name for players.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Usual => "usual",

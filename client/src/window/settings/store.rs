@@ -1,12 +1,13 @@
-//! Where settings are kept: a file of the user's, or the browser's local storage. Written whole or not at all.
+//! Stores settings: in a file of the user's, or in the browser's local storage. They are written completely or not at
+//! all.
 
-/// Where to keep settings.
+/// Where to store settings.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Place {
-    /// Nowhere: they are as usual at every start.
+    /// Nowhere: the defaults are used at every start.
     #[default]
     Nowhere,
-    /// Where a user's settings are: see the README.
+    /// The user's settings folder: see docs/PLAYING.md.
     Usual,
     /// In this file.
     #[cfg(not(target_arch = "wasm32"))]
@@ -25,7 +26,7 @@ mod file {
         path::{Path, PathBuf},
     };
 
-    /// Files that were put aside at most; then nothing is kept until the player has cleared up.
+    /// The most renamed files; beyond it nothing is stored until the player has removed some.
     const MAX_ASIDE: u32 = 99;
 
     /// A file, or nothing.
@@ -45,18 +46,18 @@ mod file {
             Self { path, is_frozen: false }
         }
 
-        /// What is kept; `None` where nothing is.
+        /// The stored settings; `None` without any.
         pub(crate) fn read(&self) -> Result<Option<String>, String> {
             let Some(path) = &self.path else { return Ok(None) };
             match fs::read(path) {
-                // What is no UTF-8 is no settings: its reader says so.
+                // Invalid UTF-8 is not valid settings either: the parser reports it.
                 Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
                 Err(error) => Err(format!("{}: {error}", path.display())),
             }
         }
 
-        /// Keeps `text` instead of what was there.
+        /// Stores `text` in place of the old settings.
         pub(crate) fn write(&self, text: &str) -> Result<(), String> {
             let Some(path) = self.path.as_ref().filter(|_| !self.is_frozen) else { return Ok(()) };
             let part = with_ending(path, &format!(".part-{}", std::process::id()));
@@ -69,7 +70,7 @@ mod file {
             })
         }
 
-        /// Moves what is there out of the way; gives where to.
+        /// Renames the stored file; returns its new name.
         pub(crate) fn put_aside(&self, _text: &str) -> Result<String, String> {
             let Some(path) = &self.path else { return Err("there is none".to_owned()) };
             let free = (1..=MAX_ASIDE)
@@ -80,7 +81,7 @@ mod file {
             Ok(free.display().to_string())
         }
 
-        /// Nothing is written any more.
+        /// From now on nothing is written.
         pub(crate) fn freeze(&mut self) {
             self.is_frozen = true;
         }
@@ -92,7 +93,7 @@ mod file {
         PathBuf::from(name)
     }
 
-    /// The file in the user's own folder for settings, as the system names it in the environment.
+    /// The file in the user's own settings folder, as named by the environment.
     fn usual_path(var: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
         let folder = |name: &str| var(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let settings = if cfg!(target_os = "windows") {
@@ -133,7 +134,7 @@ mod browser {
     /// Keys of the page's local storage.
     const KEY: &str = "sidereal.settings";
     const ASIDE_KEY: &str = "sidereal.settings.aside";
-    /// Settings that were put aside at most; then nothing is kept until the player has cleared up.
+    /// The most renamed settings; beyond it nothing is stored until the player has removed some.
     const MAX_ASIDE: u32 = 9;
 
     /// The browser's local storage, or nothing.

@@ -1,4 +1,4 @@
-//! The panel that tells how the connection does.
+//! The panel with the state of the connection.
 
 use crate::{
     view::WorldView,
@@ -15,7 +15,7 @@ use crate::{
 use bevy::prelude::*;
 use sidereal_protocol::tick::TICK_DURATION;
 
-/// The panel on the connection.
+/// The connection panel.
 pub(crate) struct ConnectionPlugin;
 
 impl Plugin for ConnectionPlugin {
@@ -28,7 +28,7 @@ impl Plugin for ConnectionPlugin {
 #[derive(Component)]
 struct ConnectionPanel;
 
-/// What its lines are about.
+/// The labels of its lines.
 const LABELS: [&str; 12] = [
     "ping",
     "ping's jitter",
@@ -82,7 +82,7 @@ fn show_connection(
     }
 }
 
-/// What a column says: 0 the names, 1 the numbers.
+/// The text of a column: 0 the labels, 1 the values.
 pub(crate) fn words(column: usize, view: &WorldView, frames_per_s: f32) -> String {
     if column == 0 { LABELS.join("\n") } else { numbers(view, frames_per_s).join("\n") }
 }

@@ -1,4 +1,4 @@
-//! Texts and bars over the picture: hull, speed, sector, link, news, help, and the session's state.
+//! Texts and bars over the picture: hull, speed, sector, link, notices, help, and the session's state.
 
 use crate::{
     session::SessionState,
@@ -25,13 +25,13 @@ use crate::{
 };
 use bevy::prelude::*;
 
-/// Lines of news that are shown at most.
+/// The most notices shown.
 const NEWS_LINES: usize = 6;
-/// News fade over their last seconds.
+/// Notices fade over their last seconds.
 const NEWS_FADE_S: f64 = 2.0;
 /// Width of the hull bar, pixels.
 const HULL_PIXELS: f32 = 236.0;
-/// The keys that open the line to talk, which are what they are everywhere, and what the help says of them.
+/// The keys that open the chat line, which cannot be changed, and their text in the help.
 const TALK_KEYS: &str = "Enter, /";
 const TALK_WORDS: &str = "talk (Tab: to whom)";
 /// How long the hint on the help key is shown, seconds.
@@ -42,15 +42,15 @@ const FRAME_RATE_SHARE: f32 = 0.05;
 const SLOW_PING_MS: f64 = 250.0;
 /// A share of lost states above this is shown as a warning.
 const HIGH_LOSS: f64 = 0.1;
-/// How opaque the panels are.
+/// The opacity of the panels.
 const PANEL_OPACITY: f32 = 0.86;
-/// How long the rim of the window stays red after a hit, seconds.
+/// How long the edge of the window stays red after a hit, seconds.
 const PAIN_SECONDS: f32 = 0.35;
 
-/// Below this share of the hull its panel warns.
+/// Below this share of the hull its panel shows a warning.
 const LOW_HULL: f32 = 0.35;
 
-/// Hull, speed, sector, link, news and help.
+/// Hull, speed, sector, link, notices and help.
 pub(crate) struct HudPlugin;
 
 impl Plugin for HudPlugin {
@@ -62,10 +62,10 @@ impl Plugin for HudPlugin {
     }
 }
 
-/// The filling of the hull bar.
+/// The fill of the hull bar.
 #[derive(Component)]
 struct HullFill;
-/// The filling of a weapon's bar.
+/// The fill of a weapon's bar.
 #[derive(Component, Debug, Clone, Copy, PartialEq, Eq)]
 enum ArmFill {
     /// The beam.
@@ -73,7 +73,7 @@ enum ArmFill {
     /// The missile launcher.
     Launcher,
 }
-/// The filling of the hold's bar.
+/// The fill of the hold's bar.
 #[derive(Component)]
 struct HoldFill;
 /// The panel behind the banner.
@@ -82,11 +82,11 @@ struct BannerPanel;
 /// The overlay with the keys.
 #[derive(Component)]
 struct HelpPanel;
-/// The rim of the window that a hit reddens.
+/// The edge of the window, which turns red after a hit.
 #[derive(Component)]
 struct PainRim;
 
-/// What the display remembers between frames.
+/// The state of the display between frames.
 #[derive(Resource, Debug, Default)]
 struct Gauges {
     frame_s: f32,
@@ -95,7 +95,7 @@ struct Gauges {
 }
 
 impl Gauges {
-    /// Frames a second, smoothed.
+    /// Frames per second, smoothed.
     fn frames_per_s(&self) -> f32 {
         if self.frame_s > 0.0 { 1.0 / self.frame_s } else { 0.0 }
     }
@@ -184,7 +184,7 @@ fn spawn_hud(mut commands: Commands) {
             position_type: PositionType::Absolute,
             right: px(18),
             bottom: px(198),
-            // As wide as the map, or as a far sector's address needs.
+            // As wide as the map, or as a far sector's address requires.
             min_width: px(174),
             justify_content: JustifyContent::Center,
             ..default()
@@ -288,9 +288,9 @@ fn text(line: Line, size: f32, tint: Tint) -> impl Bundle {
     (line, Text::default(), TextFont::from_font_size(size), TextColor(tint.color()), TextLayout { justify, linebreak })
 }
 
-/// What the session's state says in the middle of the window, what there is to do, and how it looks.
+/// The text in the middle of the window for the session's state, the advice below it, and its colour.
 ///
-/// `killer` is who destroyed the ship, as far as that was told.
+/// `killer` is the name of the entity that destroyed the ship, if known.
 fn banner(
     state: &SessionState,
     downtime_s: Option<f64>,
@@ -324,7 +324,7 @@ fn banner(
     }
 }
 
-/// Who destroyed the own ship, by the last news of it.
+/// The name of the entity that destroyed the own ship, by the last kill.
 fn killer(view: &WorldView) -> Option<&str> {
     view.kills.iter().rev().find(|kill| kill.part == Part::Victim)?.by.as_deref()
 }
@@ -338,7 +338,7 @@ fn news_tint(notice: &Notice) -> Tint {
     tint.at(0.95 * left)
 }
 
-/// Writes all lines that changed.
+/// Updates all lines that have changed.
 fn write_lines(
     view: Res<WorldView>,
     state: Res<SessionState>,
@@ -414,7 +414,7 @@ fn write_lines(
                 (connection::words(*column, &view, gauges.frames_per_s()), tint)
             }
         };
-        // A text that is written is laid out anew, changed or not.
+        // Every assignment of a text causes a new layout, changed or not.
         if text.0 != words {
             text.0 = words;
         }
@@ -422,7 +422,7 @@ fn write_lines(
     }
 }
 
-/// In a small room what is read covers the rest.
+/// In a small room the open panel covers the rest.
 fn is_covered(layout: &UiLayout, menu: &Menu, shown: &Overlays, view: &WorldView) -> bool {
     layout.is_compact() && (menu.is_open || shown.help || matches!(view.dock, Dock::Docked { .. }))
 }
@@ -443,7 +443,7 @@ fn link_line(view: &WorldView, rate: f32, is_narrow: bool) -> (String, Tint) {
     (format!("{players}ping {:.0} ms{loss}   {rate:.0} fps", view.link.ping_ms), tint)
 }
 
-/// Fills the hull bar, shows and hides panels.
+/// Updates the hull bar, shows and hides panels.
 fn show_panels(
     view: Res<WorldView>,
     state: Res<SessionState>,
@@ -481,7 +481,7 @@ fn show_panels(
         rim.set_if_neq(BorderColor::all(palette.color(palette::HULL_LOW.at(0.8 * pain))));
     }
     let stalled = view.own.as_ref().is_some_and(|own| own.stalled);
-    // The panel of a hull that is nearly gone is warm, too.
+    // The panel of an almost destroyed hull is tinted, too.
     let alert = if view.own.is_some() && share < LOW_HULL { 0.22 } else { 0.0 };
     for mut back in &mut ship_panels {
         let tint = palette::PANEL.toward(palette::HULL_LOW, alert).at(PANEL_OPACITY);
@@ -506,7 +506,7 @@ fn show_panels(
     }
 }
 
-/// What was said, and who destroyed whom, give way to what is read in their place.
+/// Hides chat and kill feed behind an open panel in a small room.
 fn give_way(
     view: Res<WorldView>,
     shown: Res<Overlays>,
@@ -526,7 +526,7 @@ fn give_way(
     }
 }
 
-/// Fills the bar of the hold.
+/// Updates the hold's bar.
 fn fill_hold(view: Res<WorldView>, mut fills: Query<&mut Node, With<HoldFill>>) {
     let share = view.purse.map_or(0.0, |purse| purse.ore as f32 / purse.hold.max(1) as f32).clamp(0.0, 1.0);
     for mut node in &mut fills {
@@ -537,7 +537,7 @@ fn fill_hold(view: Res<WorldView>, mut fills: Query<&mut Node, With<HoldFill>>) 
     }
 }
 
-/// Fills the weapons' bars.
+/// Updates the weapons' bars.
 fn fill_arms(
     view: Res<WorldView>,
     palette: Res<Palette>,

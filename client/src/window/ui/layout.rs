@@ -1,7 +1,7 @@
-//! The size and place of panels and texts, from a telephone's tab to a 4K screen.
+//! The size and place of panels and texts, from a phone's tab to a 4K screen.
 //!
-//! Owns Bevy's [`UiScale`] and what follows from the window's size: how large the map is, how wide the panels, and which of
-//! them give way where not all of them fit.
+//! Owns Bevy's [`UiScale`] and what follows from the window's size: the size of the map, the width of the panels, and
+//! which panels are moved or hidden if they do not all fit.
 
 use crate::window::{
     schedule::WindowSystems,
@@ -10,24 +10,24 @@ use crate::window::{
 };
 use bevy::{prelude::*, window::PrimaryWindow};
 
-/// The window that everything was drawn up for, logical pixels.
+/// The window for which everything was designed, logical pixels.
 const DRAWN_FOR: Vec2 = Vec2::new(1280.0, 720.0);
-/// How much of a larger window goes into larger text: 2.3 times at three times the size.
+/// The share of a larger window that makes text larger: 2.3 times at three times the size.
 const GROWTH: f32 = 0.75;
-/// Text has this many of a screen's own pixels at least.
+/// The least height of text in the screen's physical pixels.
 const LEAST_TEXT_PIXELS: f32 = 11.0;
-/// The smallest text there is, at a scale of one.
+/// The smallest text, at a scale of one.
 const SMALLEST_TEXT: f32 = 12.0;
-/// The room that everything fits in at least, pixels at a scale of one.
+/// The least room in which everything fits, pixels at a scale of one.
 pub(crate) const LEAST_ROOM: f32 = 320.0;
 /// Rooms narrower than this are compact...
 const COMPACT_WIDTH: f32 = 860.0;
 /// ...and lower ones.
 const COMPACT_HEIGHT: f32 = 460.0;
-/// In rooms narrower than this what is said at the bottom stands above the panels there.
+/// In rooms narrower than this the texts at the bottom are above the panels there.
 const NARROW_WIDTH: f32 = 620.0;
 
-/// Measures the window and puts the panels in their places.
+/// Measures the window and places the panels.
 pub(crate) struct LayoutPlugin;
 
 impl Plugin for LayoutPlugin {
@@ -39,7 +39,7 @@ impl Plugin for LayoutPlugin {
     }
 }
 
-/// The room that there is for text and panels.
+/// The room for text and panels.
 #[derive(Resource, Debug, Clone, Copy, PartialEq)]
 pub(crate) struct UiLayout {
     /// Its size, pixels of a scale of one.
@@ -55,24 +55,23 @@ impl Default for UiLayout {
 }
 
 impl UiLayout {
-    /// For a window of `size` logical pixels, with `density` of the screen's own pixels for each, and the player's
-    /// `factor`.
+    /// For a window of `size` logical pixels, with `density` physical pixels for each, and the player's `factor`.
     fn of(size: Vec2, density: f32, factor: f32) -> Self {
         let size = size.max(Vec2::ONE);
         let by_itself = (size / DRAWN_FOR).min_element().max(1.0).powf(GROWTH);
         let readable = LEAST_TEXT_PIXELS / (SMALLEST_TEXT * density.max(0.1));
-        // Where both cannot be had, what does not fit is worse than what is small.
+        // If both are impossible, text that does not fit is worse than small text.
         let most = (size.min_element() / LEAST_ROOM).max(0.25);
         let scale = (by_itself * factor).max(readable).min(most);
         Self { room: size / scale, scale }
     }
 
-    /// Not everything has its place beside everything else.
+    /// Whether some panels do not fit beside each other.
     pub(crate) fn is_compact(&self) -> bool {
         self.room.x < COMPACT_WIDTH || self.room.y < COMPACT_HEIGHT
     }
 
-    /// What is said at the bottom has no place between the panels there.
+    /// Whether the texts at the bottom do not fit between the panels there.
     pub(crate) fn is_narrow(&self) -> bool {
         self.room.x < NARROW_WIDTH
     }
@@ -92,12 +91,12 @@ impl UiLayout {
         if self.is_compact() { 164.0 } else { 236.0 }
     }
 
-    /// Where the line of what can be done stands, from the bottom.
+    /// The distance of the prompt line from the bottom.
     pub(crate) fn prompt_bottom(&self) -> f32 {
         if self.is_narrow() { 166.0 } else { 38.0 }
     }
 
-    /// Where the lines of the chat end, from the bottom.
+    /// The distance of the chat lines from the bottom.
     fn chat_bottom(&self) -> f32 {
         if self.is_narrow() {
             self.prompt_bottom() + 40.0
@@ -108,7 +107,7 @@ impl UiLayout {
         }
     }
 
-    /// Size of the help's letters, so that `lines` of them have room.
+    /// Size of the help's text with which `lines` of it fit.
     pub(crate) fn help_size(&self, lines: usize) -> f32 {
         let by_height = (self.room.y - 2.0 * 14.0) / (lines as f32 * 1.22);
         let by_width = (self.room.x - 60.0) / 25.5;
@@ -131,7 +130,7 @@ fn measure_window(
     }
 }
 
-/// Puts everything in its place.
+/// Places everything.
 fn lay_out(
     layout: Res<UiLayout>,
     mut places: Query<(&Anchor, &mut Node), Without<ShipPanel>>,
@@ -177,7 +176,7 @@ fn lay_out(
             Line::Advice => (16.0, 14.0),
             Line::News(_) => (14.0, 12.0),
             Line::Link | Line::Hint => (13.0, 12.0),
-            // Set where it is written.
+            // Set where its text is written.
             Line::HelpKeys | Line::HelpWords | Line::Connection(_) => continue,
         };
         font.font_size = if layout.is_compact() { compact } else { usual };

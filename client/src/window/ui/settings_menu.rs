@@ -1,4 +1,4 @@
-//! The panel that changes the settings: a list of lines, by keyboard, mouse or finger.
+//! The settings panel: a list of lines, changed by keyboard, mouse or touch.
 
 use crate::window::{
     input::devices::Devices,
@@ -28,10 +28,10 @@ use bevy::{
 const LABEL_PIXELS: f32 = 132.0;
 const SLOT_PIXELS: f32 = 84.0;
 const LINE_PIXELS: f32 = 19.0;
-/// Height of what is above and below the lines, pixels.
+/// Height of the parts above and below the lines, pixels.
 const FRAME_PIXELS: f32 = 96.0;
 
-/// The panel that changes the settings.
+/// The settings panel.
 pub(crate) struct SettingsMenuPlugin;
 
 impl Plugin for SettingsMenuPlugin {
@@ -43,7 +43,7 @@ impl Plugin for SettingsMenuPlugin {
     }
 }
 
-/// What a line is about.
+/// The content of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Item {
     Colors,
@@ -70,18 +70,18 @@ fn item(line: usize) -> Item {
     }
 }
 
-/// Where the player is in the panel.
+/// The state of the panel.
 #[derive(Resource, Debug, Default)]
 pub(crate) struct Menu {
-    /// It is shown.
+    /// It is open.
     pub(crate) is_open: bool,
     line: usize,
     slot: usize,
-    /// The next key that is pressed is for this line.
+    /// The next pressed key is bound to this line.
     waits: bool,
-    /// It was shown when this frame's keys were read: what closes it does nothing else.
+    /// It was open when this frame's keys were read: the key that closes it does nothing else.
     was_open: bool,
-    /// A press of the mouse was taken for a line that waited, and is for no line.
+    /// A press of the mouse was bound to a waiting line, so it does not press a line.
     is_pressed: bool,
     said: String,
 }
@@ -91,7 +91,7 @@ impl Menu {
         *self = Self { was_open: self.was_open, ..Self::default() };
     }
 
-    /// Whatever the line that the cursor is on does: `by` is where to.
+    /// Changes the value of the line at the cursor, in the direction `by`.
     fn turn(&mut self, by: i32, settings: &mut Settings) {
         match item(self.line) {
             Item::Colors => settings.colors = next(&Scheme::ALL, settings.colors, by),
@@ -121,7 +121,7 @@ impl Menu {
         }
     }
 
-    /// Takes what was pressed for the line that waits.
+    /// Binds the pressed key to the waiting line.
     fn take(&mut self, trigger: Option<Trigger>, settings: &mut Settings) {
         let Item::Keys(action) = item(self.line) else { return };
         let Some(trigger) = trigger else {
@@ -145,7 +145,7 @@ impl Menu {
     }
 }
 
-/// The one `by` places after `present`, round and round.
+/// The value `by` places after `present`, in a circle.
 fn next<T: Copy + PartialEq>(all: &[T], present: T, by: i32) -> T {
     let index = all.iter().position(|one| *one == present).unwrap_or(0);
     all[(index as i32 + by).rem_euclid(all.len() as i32) as usize]
@@ -157,15 +157,15 @@ struct MenuPanel;
 /// A line.
 #[derive(Component, Debug, Clone, Copy, PartialEq, Eq)]
 struct MenuLine(usize);
-/// What can be pressed: a line, and which of its columns.
+/// A pressable cell: its line and column.
 #[derive(Component, Debug, Clone, Copy, PartialEq, Eq)]
 struct MenuCell(usize, usize);
-/// A text: of a cell, or what is said below.
+/// A text: of a cell, or at the bottom.
 #[derive(Component, Debug, Clone, Copy, PartialEq, Eq)]
 enum MenuText {
     /// Of a line's column.
     Cell(usize, usize),
-    /// What has happened, or what there is to press.
+    /// What has happened, or the keys.
     Foot,
 }
 
@@ -179,7 +179,7 @@ fn cell(line: usize, column: usize) -> impl Bundle {
         height: percent(100),
         padding: UiRect::horizontal(px(2)),
         align_items: AlignItems::Center,
-        // What an option is set to is longer than a key's name, and has the room of two.
+        // An option's value is longer than a key's name, and has the room of two.
         overflow: if line < OPTIONS.len() { Overflow::visible() } else { Overflow::clip() },
         ..default()
     };
@@ -227,7 +227,7 @@ fn spawn_menu(mut commands: Commands) {
     ));
 }
 
-/// Keys for the panel, or that open it.
+/// Keys of the panel, and the key that opens it.
 fn read_menu_keys(
     devices: Devices,
     station_menu: Res<StationMenu>,
@@ -306,12 +306,12 @@ fn press_lines(
     menu.enter(&mut settings);
 }
 
-/// The panel is not open, nor was it when the frame began: keys are the pilot's.
+/// Whether the panel is closed and was so when the frame began: then keys fly the ship.
 pub(crate) fn is_closed(menu: Res<Menu>) -> bool {
     !menu.is_open && !menu.was_open
 }
 
-/// Shows the panel as it is.
+/// Updates the panel.
 fn show_menu(
     menu: Res<Menu>,
     settings: Res<Settings>,
@@ -353,7 +353,7 @@ fn show_menu(
     }
 }
 
-/// The lines for which there is room, the one at the cursor among them.
+/// The visible lines, including the one at the cursor.
 fn visible_lines(cursor: usize, height: f32) -> std::ops::Range<usize> {
     let count = (((height - FRAME_PIXELS) / LINE_PIXELS) as usize).clamp(3, LINES);
     let first = cursor.saturating_sub(count / 2).min(LINES - count);

@@ -1,6 +1,6 @@
-//! The stick and the buttons on a touch screen: reads the fingers, and draws what they press.
+//! The stick and the buttons on a touch screen: reads touches, and draws the controls.
 //!
-//! Shown where there is a touch screen, until a key is pressed. What the fingers do is in [`Fingers`].
+//! Shown on touch screens, until a key is pressed. The effect of touches is in [`Fingers`].
 
 use crate::{
     view::{Dock, WorldView},
@@ -16,7 +16,7 @@ use bevy::prelude::*;
 /// Radius of the thumb on the stick, pixels of the room.
 const THUMB_PIXELS: f32 = 22.0;
 
-/// Assigns fingers, and shows what they press.
+/// Reads touches, and shows the controls.
 pub(crate) struct TouchPlugin;
 
 impl Plugin for TouchPlugin {
@@ -28,7 +28,7 @@ impl Plugin for TouchPlugin {
     }
 }
 
-/// Reads the fingers.
+/// Reads the touches.
 fn read_fingers(
     touches: Res<Touches>,
     keys: Res<ButtonInput<KeyCode>>,
@@ -80,7 +80,7 @@ fn round(radius: f32) -> impl Bundle {
     (node, BackgroundColor(Color::NONE), BorderColor::all(palette::LINE.at(0.5).color()), Visibility::Hidden)
 }
 
-/// Spawns what fingers press.
+/// Spawns the touch controls.
 fn spawn_touch(mut commands: Commands) {
     for (index, button) in BUTTONS.iter().enumerate() {
         let word = (Text::new(button.says), TextFont::from_font_size(12.0), TextColor(palette::TEXT.color()));
@@ -90,7 +90,7 @@ fn spawn_touch(mut commands: Commands) {
     commands.spawn((StickShown::Thumb, round(THUMB_PIXELS)));
 }
 
-/// Shows it where it is of use.
+/// Shows them when they are useful.
 fn show_touch(
     fingers: Res<Fingers>,
     layout: Res<UiLayout>,

@@ -1,12 +1,12 @@
-//! What the panels are made of: boxes, lines of text, and the marks that say which node shows what.
+//! The parts of the panels: boxes, lines of text, and markers of the nodes' contents.
 
 use crate::window::render::colors::palette;
 use bevy::prelude::*;
 
-/// Which line of text a node shows.
+/// The line of text that a node shows.
 #[derive(Component, Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Line {
-    /// Speed, big.
+    /// Speed, large.
     Speed,
     /// Hull points.
     Hull,
@@ -18,19 +18,19 @@ pub(crate) enum Line {
     Sector,
     /// Ping, players near and frame rate.
     Link,
-    /// What the session does, big.
+    /// The session's state, large.
     Banner,
-    /// What to do about it.
+    /// The advice for it.
     Advice,
     /// The hint on the help key.
     Hint,
-    /// A line of news, the newest is 0.
+    /// A notice, the newest is 0.
     News(usize),
     /// The keys of the help.
     HelpKeys,
-    /// What they do.
+    /// Their actions.
     HelpWords,
-    /// A column of the panel on the connection.
+    /// A column of the connection panel.
     Connection(usize),
 }
 
@@ -38,7 +38,7 @@ pub(crate) enum Line {
 #[derive(Component)]
 pub(crate) struct ShipPanel;
 
-/// What is as large as the window and has its children in the middle.
+/// A node as large as the window, with its children in the middle.
 pub(crate) fn in_the_middle() -> Node {
     Node {
         position_type: PositionType::Absolute,
@@ -50,20 +50,20 @@ pub(crate) fn in_the_middle() -> Node {
     }
 }
 
-/// A box behind text, as opaque as that.
+/// A box behind text with this opacity.
 pub(crate) fn panel(node: Node, opacity: f32) -> impl Bundle {
     let node = Node { border: UiRect::all(px(1)), border_radius: BorderRadius::all(px(4)), ..node };
     (node, BackgroundColor(palette::PANEL.at(opacity).color()), BorderColor::all(palette::LINE.at(0.32).color()))
 }
 
-/// A node that stands elsewhere in a compact room.
+/// A node with another place in a compact room.
 #[derive(Component, Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Anchor {
     /// The inside of the panel with hull and speed.
     Ship,
     /// The sector's address over the map.
     Sector,
-    /// Link and news in the upper corners.
+    /// Link and notices in the upper corners.
     Link,
     /// See [`Anchor::Link`].
     News,
@@ -71,13 +71,13 @@ pub(crate) enum Anchor {
     Hint,
     /// See [`Anchor::Hint`].
     Prompt,
-    /// What is said, above the panel with hull and speed.
+    /// The chat, above the panel with hull and speed.
     Chat,
-    /// Who destroyed whom, under the line on the link.
+    /// The kill feed, below the line on the link.
     Feed,
 }
 
-/// A text that is written is laid out anew, changed or not.
+/// Every assignment of a text causes a new layout, changed or not.
 pub(crate) fn write(text: &mut String, words: String) {
     if *text != words {
         *text = words;

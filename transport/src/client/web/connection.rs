@@ -1,6 +1,6 @@
-//! The browser's `WebTransport`, as far as a session needs it. Runs in the browser client.
+//! The parts of the browser's `WebTransport` that a session needs. Runs in the browser client.
 //!
-//! Called by name: `web-sys` has it only behind a flag of the compiler's.
+//! Called by name: `web-sys` has it only behind a compiler flag.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -15,20 +15,20 @@ use web_sys::{ReadableStream, ReadableStreamDefaultReader, WritableStream, Writa
 
 use crate::wire::clean_reason;
 
-/// Datagrams that may be on their way into the browser at a time; more are dropped. Some ticks' worth.
+/// The most datagrams passed to the browser and not sent yet; more are dropped. Some ticks' worth.
 const MAX_IN_FLIGHT: u32 = 64;
-/// Datagrams that the browser keeps until they are read. By default it is one, and the others are lost.
+/// Datagrams that the browser keeps until they are read. The default is one; the others would be lost.
 const INCOMING_DATAGRAMS: u32 = 512;
 /// Datagrams that the browser keeps until they are sent.
 const OUTGOING_DATAGRAMS: u32 = 32;
-/// Milliseconds after which the browser drops a datagram that it could not send: state of that age is stale.
+/// Milliseconds after which the browser drops a datagram that it could not send: such old state is stale.
 const OUTGOING_MAX_AGE_MS: u32 = 500;
 
 /// Sleeps for `duration` of the browser's time; a hidden tab sleeps longer.
 pub(super) async fn sleep(duration: Duration) {
     let milliseconds = duration.as_millis() as f64;
     let promise = Promise::new(&mut |resolve, _| {
-        // Without timers there is nothing to run a game with.
+        // Without timers the game cannot run at all.
         let _ = call(&js_sys::global(), "setTimeout", &[resolve.into(), milliseconds.into()]);
     });
     let _ = JsFuture::from(promise).await;
@@ -41,7 +41,7 @@ impl Connection {
     /// Starts to connect.
     ///
     /// # Errors
-    /// When the browser has no WebTransport, or will not connect there.
+    /// When the browser has no WebTransport, or refuses to connect.
     pub(super) fn new(url: &str, certificate_hashes: &[[u8; 32]]) -> Result<Self, String> {
         let constructor = get(&js_sys::global(), "WebTransport")
             .ok()
@@ -58,7 +58,7 @@ impl Connection {
         if hashes.length() > 0 {
             set(&options, "serverCertificateHashes", hashes.into());
         }
-        // Late state is worth nothing: as little waiting on the way as the browser can do.
+        // Old state is worthless: as little queueing on the way as the browser can do.
         set(&options, "congestionControl", "low-latency".into());
         let connection = Reflect::construct(&constructor, &Array::of2(&url.into(), &options))
             .map_err(|error| format!("this browser does not connect to {url}: {}", text(&error)))?;
@@ -70,7 +70,7 @@ impl Connection {
         JsFuture::from(promise(&self.0, "ready")?).await.map(|_| ()).map_err(|error| text(&error))
     }
 
-    /// Waits until it is over; gives one line on why.
+    /// Waits until it is over; returns one line with the reason.
     pub(super) async fn closed(&self) -> String {
         let closed = match promise(&self.0, "closed") {
             Ok(closed) => JsFuture::from(closed).await,
@@ -85,12 +85,12 @@ impl Connection {
         }
     }
 
-    /// Ends it. Again, or after its end, it does nothing.
+    /// Ends it. Without effect if it has ended already.
     pub(super) fn close(&self, code: u32, reason: &str) {
         let info = Object::new();
         set(&info, "closeCode", code.into());
         set(&info, "reason", reason.into());
-        // It throws when it is closed already.
+        // It throws if it is closed already.
         let _ = call(&self.0, "close", &[info.into()]);
     }
 
@@ -103,7 +103,7 @@ impl Connection {
         Ok((StreamWriter(writer), StreamReader { reader, buffer: BytesMut::new() }))
     }
 
-    /// Its datagrams, to send and to receive. To be called once.
+    /// Its datagrams, to send and to receive. Called once.
     pub(super) fn datagrams(&self) -> Result<(DatagramWriter, DatagramReader), String> {
         let datagrams = get(&self.0, "datagrams")?;
         for (name, value) in [
@@ -113,7 +113,7 @@ impl Connection {
         ] {
             set(&datagrams, name, value.into());
         }
-        // The writable is a method in the standard's later drafts.
+        // In later drafts of the standard the writable is a method.
         let writable = match call(&datagrams, "createWritable", &[]) {
             Ok(writable) => writable,
             Err(_) => get(&datagrams, "writable")?,
@@ -140,12 +140,12 @@ impl DatagramWriter {
     fn new(writer: WritableStreamDefaultWriter) -> Self {
         let in_flight = Rc::new(Cell::new(0u32));
         let count = in_flight.clone();
-        // A failure is the connection's, whose end says why.
+        // A failure means that the connection has ended, which reports the reason.
         let settled = Closure::new(move |_| count.set(count.get().saturating_sub(1)));
         Self { writer, in_flight, settled }
     }
 
-    /// Hands a datagram to the browser; false when too many wait there already.
+    /// Passes a datagram to the browser; false if too many wait there already.
     pub(super) fn send(&self, prefix: u8, payload: &[u8]) -> bool {
         if self.in_flight.get() >= MAX_IN_FLIGHT {
             return false;
@@ -164,7 +164,7 @@ impl DatagramWriter {
 pub(super) struct DatagramReader(ReadableStreamDefaultReader);
 
 impl DatagramReader {
-    /// The next one; `None` when the connection is over.
+    /// The next one; `None` when the connection has ended.
     pub(super) async fn next(&mut self) -> Option<Vec<u8>> {
         Some(read(&self.0).await?.to_vec())
     }
@@ -174,7 +174,7 @@ impl DatagramReader {
 pub(super) struct StreamWriter(WritableStreamDefaultWriter);
 
 impl StreamWriter {
-    /// Writes all of it, with the stream's back-pressure.
+    /// Writes all bytes, with the stream's back-pressure.
     pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), String> {
         let writing = self.0.write_with_chunk(&Uint8Array::from(bytes));
         JsFuture::from(writing).await.map(|_| ()).map_err(|error| text(&error))
@@ -188,7 +188,7 @@ pub(super) struct StreamReader {
 }
 
 impl StreamReader {
-    /// Reads one length-prefixed body, of which at most `max` bytes are taken.
+    /// Reads one length-prefixed body of at most `max` bytes.
     pub(super) async fn read_framed(&mut self, max: usize) -> Result<Bytes, String> {
         self.fill(4).await?;
         let [a, b, c, d] = self.buffer[..4] else { return Err("nothing came".to_owned()) };
@@ -212,7 +212,7 @@ impl StreamReader {
     }
 }
 
-/// The next chunk of a stream of bytes; `None` at its end and when it failed.
+/// The next chunk of a byte stream; `None` at its end and after a failure.
 async fn read(reader: &ReadableStreamDefaultReader) -> Option<Uint8Array> {
     let result = JsFuture::from(reader.read()).await.ok()?;
     get(&result, "value").ok()?.dyn_into().ok()
@@ -232,7 +232,7 @@ fn get(object: &JsValue, name: &str) -> Result<JsValue, String> {
     Reflect::get(object, &name.into()).map_err(|error| text(&error))
 }
 
-/// What the browser does not know is no loss.
+/// Options that the browser does not support are ignored.
 fn set(object: &JsValue, name: &str, value: JsValue) {
     let _ = Reflect::set(object, &name.into(), &value);
 }
@@ -247,7 +247,7 @@ fn promise(object: &JsValue, name: &str) -> Result<Promise, String> {
     get(object, name)?.dyn_into().map_err(|_| format!("the browser has no {name}"))
 }
 
-/// What an error of the browser's says, on one line.
+/// The text of a browser's error, on one line.
 fn text(error: &JsValue) -> String {
     let message = Reflect::get(error, &"message".into()).ok().and_then(|message| message.as_string());
     clean_reason(message.unwrap_or_else(|| format!("{error:?}")).as_bytes())

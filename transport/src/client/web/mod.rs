@@ -1,7 +1,7 @@
 //! The browser's network: one session over its `WebTransport`. Runs in the browser client.
 //!
-//! The network side of [`Session`], as `link` is elsewhere, in one task of the browser's event loop. Nothing of the
-//! browser's is held outside that task, so that the handles may cross threads as naia wants them to.
+//! The network side of [`Session`], like `link` elsewhere, in one task of the browser's event loop. No object of the
+//! browser is held outside that task, so the handles may cross threads, as naia requires.
 
 mod connection;
 
@@ -21,9 +21,9 @@ use crate::limits::Limits;
 use crate::session::{End, Hub, Next, Session};
 use crate::wire::{AuthReply, AuthRequest, Frame, MAX_FRAME_BODY_BYTES, MAX_REPLY_BYTES, framed};
 
-/// Close code of a session that ended as it should.
+/// Close code of a session that ended in order.
 const CODE_OK: u32 = 0;
-/// Close code of a session that was ended for what its peer did.
+/// Close code of a session that was ended for its peer's violation.
 const CODE_VIOLATION: u32 = 1;
 
 /// Where and how to connect.
@@ -31,12 +31,12 @@ const CODE_VIOLATION: u32 = 1;
 pub struct ConnectOptions {
     /// The server's WebTransport address, like `https://127.0.0.1:7777/sidereal`.
     pub url: String,
-    /// What this client is.
+    /// The kind of this client.
     pub kind: PeerKind,
-    /// SHA-256 of the DER forms of the certificates to trust, at most 14 days old; none: the browser's own roots
+    /// SHA-256 of the DER forms of the accepted certificates, at most 14 days old. Empty: the browser's own roots
     /// decide.
     pub certificate_hashes: Vec<[u8; 32]>,
-    /// Must be the server's.
+    /// Must equal the server's.
     pub protocol_version: u32,
     /// Limits of this client's session.
     pub limits: Limits,
@@ -57,15 +57,15 @@ impl ClientNetwork {
     /// The browser's network.
     ///
     /// # Errors
-    /// None here: a browser without WebTransport shows in [`ClientHandle::status`].
+    /// None here: on a browser without WebTransport [`ClientHandle::status`] reports it.
     pub fn new() -> Result<Self, TransportError> {
         Ok(Self(()))
     }
 
-    /// A client that will connect when naia's `Client::connect` is given its socket. What fails shows in
+    /// A client that connects when naia's `Client::connect` gets its socket. Failures appear in
     /// [`ClientHandle::status`].
     pub fn connector(&self, options: ConnectOptions) -> (ClientHandle, ClientSocket) {
-        // The browser does not tell it, and naia only wants one.
+        // The browser does not reveal it, and naia requires one.
         let server_addr = SocketAddr::from(([0, 0, 0, 0], 0));
         let hub = Hub::new(options.limits.clone());
         let session = Session::new(hub, End::Client, options.kind, server_addr);
@@ -128,7 +128,7 @@ async fn open(
         }
     }
     let request = AuthRequest { protocol_version: options.protocol_version, kind: options.kind, auth };
-    // The verdict may take as long again.
+    // The verdict may take the same time again.
     let reply = within(2 * limit, async {
         let (mut writer, mut reader) = connection.open_stream().await?;
         writer.write(&framed(&request.encode())).await?;
@@ -138,7 +138,7 @@ async fn open(
     let (reply, writer, reader) = match reply.await {
         Some(Ok(answer)) => answer,
         Some(Err(error)) => {
-            // Why it is over says more than that it is.
+            // The reason of the end is more useful than the fact.
             let error: String = error;
             let reason = within(Duration::from_secs(1), connection.closed()).await;
             return Err(Failure::Closed(reason.unwrap_or(error)));
@@ -163,7 +163,7 @@ async fn open(
     }
 }
 
-/// Runs an open session until it is over; gives the reason.
+/// Runs an open session until it ends; returns the reason.
 async fn talk(
     session: &Arc<Session>,
     connection: &Connection,
@@ -177,10 +177,10 @@ async fn talk(
     let (sender, mut receiver) = datagrams;
     let receive = async {
         while let Some(datagram) = receiver.next().await {
-            // Rates are the server's affair: no clock is needed here.
+            // The server enforces rates: no clock is needed here.
             session.on_datagram(&datagram, 0);
         }
-        // What ended says so itself.
+        // The end of the session is reported elsewhere.
         std::future::pending::<()>().await;
     };
     tokio::select! {
@@ -192,7 +192,7 @@ async fn talk(
     }
 }
 
-/// Sends what the session has queued, whenever it is flushed.
+/// Sends what the session has queued, after each flush.
 async fn send_datagrams(session: &Arc<Session>, sender: &DatagramWriter) {
     let hub = &session.hub;
     let mut datagrams = Vec::new();
@@ -212,7 +212,7 @@ async fn send_datagrams(session: &Arc<Session>, sender: &DatagramWriter) {
     }
 }
 
-/// Writes what is queued for the stream until this end closes; gives its reason.
+/// Writes what is queued for the stream until this end closes; returns its reason.
 async fn write_stream(session: &Arc<Session>, connection: &Connection, writer: &mut StreamWriter) -> String {
     loop {
         match session.next_out() {
@@ -220,7 +220,7 @@ async fn write_stream(session: &Arc<Session>, connection: &Connection, writer: &
                 let mut bytes = BytesMut::new();
                 frame.write(&mut bytes);
                 if writer.write(&bytes).await.is_err() {
-                    // The connection is over, which says why itself.
+                    // The connection has ended, and reports the reason itself.
                     std::future::pending::<()>().await;
                 }
             }
@@ -238,11 +238,11 @@ async fn write_stream(session: &Arc<Session>, connection: &Connection, writer: &
     }
 }
 
-/// Reads frames until the peer says goodbye or breaks the rules; gives the reason.
+/// Reads frames until the peer sends its goodbye or violates the protocol; returns the reason.
 async fn read_stream(session: &Arc<Session>, connection: &Connection, reader: &mut StreamReader) -> String {
     loop {
         let Ok(body) = reader.read_framed(MAX_FRAME_BODY_BYTES).await else {
-            // The connection is over, or about to be, which says why itself.
+            // The connection has ended or is about to, and reports the reason itself.
             return std::future::pending().await;
         };
         match Frame::decode(&body) {

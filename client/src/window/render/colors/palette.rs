@@ -1,8 +1,8 @@
-//! The window's named colours: those that are always the same, and those that tell one thing from another, of which
-//! there is a set for each colour scheme.
+//! The window's named colours: fixed ones, and those that distinguish kinds, of which there is a set for each colour
+//! scheme.
 //!
-//! What tells friend from foe goes with a shape of its own as well. That a scheme keeps its colours apart for those
-//! whom it is for, in hue and in lightness, is computed in `vision`.
+//! Friend and foe also differ by shape. `vision` computes that a scheme's colours are distinguishable for the eyes that
+//! it is for, in hue and in lightness.
 
 use crate::window::{
     render::colors::tint::{Palette, Role, Tint},
@@ -12,7 +12,7 @@ use crate::window::{
 use bevy::prelude::*;
 use sidereal_protocol::record::EntityKind;
 
-/// What is behind everything.
+/// The background.
 pub(crate) const SPACE: Color = Color::srgb(0.012, 0.016, 0.034);
 
 /// The own ship and its bullets.
@@ -21,9 +21,9 @@ pub(crate) const OWN: Tint = Tint::role(Role::Own);
 pub(crate) const PLAYER: Tint = Tint::role(Role::Player);
 /// Drones and their bullets.
 pub(crate) const DRONE: Tint = Tint::role(Role::Drone);
-/// Stations: nobody's, and a place to go to.
+/// Stations: they belong to no player, and are destinations.
 pub(crate) const STATION: Tint = Tint::role(Role::Station);
-/// Ore, crates with it, and the light that digs it out.
+/// Ore, crates with ore, and the mining laser.
 pub(crate) const ORE: Tint = Tint::role(Role::Ore);
 /// Rocks on the map.
 pub(crate) const ROCK: Tint = Tint::rgb(150, 144, 138);
@@ -34,16 +34,16 @@ pub(crate) const WHITE: Tint = Tint::rgb(255, 255, 255);
 pub(crate) const FIRE: Tint = Tint::rgb(255, 132, 44);
 /// The heart of a fireball.
 pub(crate) const EMBER: Tint = Tint::rgb(255, 214, 140);
-/// What a fireball leaves.
+/// Smoke of a fireball.
 pub(crate) const SMOKE: Tint = Tint::rgb(64, 62, 70);
 /// Engine exhaust with the booster on.
 pub(crate) const BOOST: Tint = Tint::rgb(176, 150, 255);
 
-/// A hull bar that is whole.
+/// A full hull bar.
 pub(crate) const HULL_GOOD: Tint = Tint::role(Role::HullGood);
 /// A hull bar at half.
 pub(crate) const HULL_WORN: Tint = Tint::role(Role::HullWorn);
-/// A hull bar that is nearly empty.
+/// A nearly empty hull bar.
 pub(crate) const HULL_LOW: Tint = Tint::role(Role::HullLow);
 
 /// Lines of the grid and of the map.
@@ -52,12 +52,12 @@ pub(crate) const LINE: Tint = Tint::rgb(120, 164, 214);
 pub(crate) const PANEL: Tint = Tint::rgb(8, 14, 26);
 /// Plain text.
 pub(crate) const TEXT: Tint = Tint::rgb(214, 226, 240);
-/// Text that may be overlooked.
+/// Less important text.
 pub(crate) const FAINT: Tint = Tint::rgb(128, 146, 168);
-/// Text that must not be overlooked.
+/// Important text.
 pub(crate) const ALERT: Tint = Tint::rgb(255, 138, 76);
 
-/// Lets the colours follow the chosen scheme.
+/// Updates the colours when the scheme changes.
 pub(crate) struct PalettePlugin;
 
 impl Plugin for PalettePlugin {
@@ -69,7 +69,7 @@ impl Plugin for PalettePlugin {
     }
 }
 
-/// A hull bar's colour for the `share` that is left, 0 to 1. Its length says the same.
+/// A hull bar's colour for the `share` that is left, 0 to 1. Its length shows the same.
 pub(crate) fn hull(share: f32) -> Tint {
     if share > 0.5 {
         HULL_WORN.toward(HULL_GOOD, (share - 0.5) * 4.0)
@@ -78,11 +78,11 @@ pub(crate) fn hull(share: f32) -> Tint {
     }
 }
 
-/// What a text or a box that nobody writes anew is coloured with, in whatever scheme.
+/// The colour of a text or a box that is not written anew, by the present scheme.
 #[derive(Component, Debug, Clone, Copy)]
 pub(crate) struct Tinted(pub(crate) Tint);
 
-/// Colours what is [`Tinted`] as the palette has it.
+/// Applies the palette to [`Tinted`] nodes.
 fn color_tinted(
     palette: Res<Palette>,
     mut tinted: Query<(&Tinted, Option<&mut TextColor>, Option<&mut BackgroundColor>)>,
@@ -100,7 +100,7 @@ fn color_tinted(
     }
 }
 
-/// The tint of everything of a kind that is not the pilot's own.
+/// The tint of a kind, for entities that are not the player's own.
 pub(crate) fn tint_of_kind(kind: EntityKind) -> Tint {
     match kind {
         EntityKind::Ship => PLAYER,
@@ -111,12 +111,12 @@ pub(crate) fn tint_of_kind(kind: EntityKind) -> Tint {
     }
 }
 
-/// The share of the hull that is left; a whole one when nothing is known.
+/// The share of the hull that is left; 1 while it is unknown.
 pub(crate) fn hull_share(hull: u16, hull_max: u16) -> f32 {
     if hull_max == 0 { 1.0 } else { (f32::from(hull) / f32::from(hull_max)).clamp(0.0, 1.0) }
 }
 
-/// Paints with the scheme that was chosen.
+/// Uses the chosen scheme.
 fn follow_scheme(settings: Res<Settings>, mut palette: ResMut<Palette>) {
     if settings.is_changed() {
         palette.set_if_neq(Palette::of(settings.colors));

@@ -1,11 +1,11 @@
-//! Colours as mixtures: of fixed parts, and of roles that each colour scheme shows in its own way.
+//! Colours as mixtures: of fixed parts, and of roles that each colour scheme defines.
 //!
 //! Owns the [`Palette`] of the present scheme and its packing for the shader. Named colours are in `palette`.
 
 use crate::window::settings::scheme::Scheme;
 use bevy::prelude::*;
 
-/// What a colour stands for, where that is for the scheme to say.
+/// The meaning of a colour that the scheme defines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     /// `OWN` in `palette`.
@@ -27,11 +27,11 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    /// How many there are.
+    /// Their number.
     pub(crate) const COUNT: usize = 8;
 }
 
-/// What the roles look like now.
+/// The present colours of the roles.
 #[derive(Resource, Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Palette([[u8; 3]; Role::COUNT]);
 
@@ -90,13 +90,13 @@ impl Palette {
     }
 }
 
-/// A colour and an opacity: a mixture of fixed colour and of what stands for something ([`Role`]). What the roles
-/// look like is the [`Palette`]'s to say, when a stroke or a text is drawn.
+/// A colour and an opacity: a mixture of a fixed colour and of [`Role`]s. The [`Palette`] defines the colours of the
+/// roles when a stroke or a text is drawn.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Tint {
     /// The fixed part, sRGB, 0 to 255.
     fixed: [f32; 3],
-    /// How much there is of each role. With the fixed part's they add up to one.
+    /// The share of each role. Together with the fixed part's they add up to one.
     shares: [f32; Role::COUNT],
     opacity: f32,
 }
@@ -110,14 +110,14 @@ impl Tint {
         Self { fixed: [red as f32, green as f32, blue as f32], shares: [0.0; Role::COUNT], opacity: 1.0 }
     }
 
-    /// The opaque colour of what stands for `role`.
+    /// The opaque colour of `role`.
     pub(crate) const fn role(role: Role) -> Self {
         let mut shares = [0.0; Role::COUNT];
         shares[role as usize] = 1.0;
         Self { fixed: [0.0; 3], shares, opacity: 1.0 }
     }
 
-    /// The same colour at `opacity`, 0 to 1; what is outside is clamped.
+    /// The same colour at `opacity`, 0 to 1; other values are clamped.
     pub(crate) const fn at(self, opacity: f32) -> Self {
         Self { opacity: opacity.clamp(0.0, 1.0), ..self }
     }
@@ -127,7 +127,7 @@ impl Tint {
         self.at(self.opacity * share)
     }
 
-    /// A colour `share` of the way to `other`; keeps its own opacity.
+    /// The mixture with the share `share` of `other`; keeps its own opacity.
     pub(crate) fn toward(self, other: Tint, share: f32) -> Self {
         let share = share.clamp(0.0, 1.0);
         let mix = |from: f32, to: f32| from * (1.0 - share) + to * share;
@@ -138,7 +138,7 @@ impl Tint {
         }
     }
 
-    /// As `palette` has it, sRGB.
+    /// Mixed with the colours of `palette`, sRGB.
     pub(crate) fn mixed(self, palette: &Palette) -> [u8; 3] {
         let part = |index: usize| {
             let roles = self.shares.iter().zip(palette.roles()).map(|(share, rgb)| share * f32::from(rgb[index]));
@@ -154,15 +154,15 @@ impl Tint {
         u32::from_le_bytes([red, green, blue, (self.opacity * 255.0).round() as u8])
     }
 
-    /// As a colour of Bevy's in the usual scheme: for what is spawned, and what no role is part of. Text and boxes that
-    /// follow the scheme ask [`Palette::color`], or carry a [`Tinted`].
+    /// As a colour of Bevy's in the default scheme: for newly spawned nodes, and for colours without a role. Text and
+    /// boxes that follow the scheme use [`Palette::color`], or have a [`Tinted`].
     ///
     /// [`Tinted`]: crate::window::render::colors::palette::Tinted
     pub(crate) fn color(self) -> Color {
         Palette::default().color(self)
     }
 
-    /// How opaque it is, 0 to 1.
+    /// Its opacity, 0 to 1.
     pub(crate) const fn opacity(self) -> f32 {
         self.opacity
     }

@@ -1,20 +1,20 @@
-//! That the colour schemes do what they are for: their colours as people see them who do not see all colours, and how
-//! far apart those are. Tests only.
+//! Checks the colour schemes: computes their colours as colour-blind people see them, and the distances between them.
+//! Tests only.
 //!
-//! Dichromats' vision after Machado, Oliveira and Fernandes (2009), "A Physiologically-based Model for Simulation of Color
-//! Vision Deficiency", severity 1, on linear RGB; distances in CIE L*a*b* (D65), ΔE*ab of 1976. A ΔE of 2.3 is just
-//! noticed side by side; what is small, moves and is met alone needs ten times that.
+//! Dichromats' vision after Machado, Oliveira and Fernandes (2009), "A Physiologically-based Model for Simulation of
+//! Color Vision Deficiency", severity 1, on linear RGB; distances in CIE L*a*b* (D65), ΔE*ab of 1976. A ΔE of 2.3 is
+//! barely noticed side by side; small moving objects that are seen alone need ten times that.
 
 use crate::window::{
     render::colors::tint::{Palette, Role},
     settings::scheme::Scheme,
 };
 
-/// Between any two of what flies, and between any two states of a hull bar, ΔE.
+/// The least distance between any two flying kinds, and between any two states of a hull bar, ΔE.
 const LEAST_APART: f64 = 22.0;
-/// Between them in lightness alone, L*: what is seen without any colour.
+/// The least difference between them in lightness alone, L*: it is visible without any colour.
 const LEAST_LIGHTNESS: f64 = 5.0;
-/// The darkest that may stand before space, L*.
+/// The least lightness before the background, L*.
 const LEAST_LIGHT: f64 = 49.0;
 
 type Matrix = [[f64; 3]; 3];
@@ -39,7 +39,7 @@ fn times(matrix: &Matrix, vector: [f64; 3]) -> [f64; 3] {
     matrix.map(|row| row.iter().zip(vector).map(|(a, b)| a * b).sum())
 }
 
-/// L*, a* and b* of an sRGB colour, as it is seen with `vision`.
+/// L*, a* and b* of an sRGB colour, as seen with `vision`.
 fn lab(rgb: [u8; 3], vision: &Matrix) -> [f64; 3] {
     let linear = rgb.map(|part| {
         let part = f64::from(part) / 255.0;
@@ -55,7 +55,7 @@ fn apart(a: [f64; 3], b: [f64; 3]) -> f64 {
     a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt()
 }
 
-/// What is too close in `scheme` for `vision`, in words.
+/// The pairs in `scheme` that are too close for `vision`, in words.
 fn confusions(scheme: Scheme, vision: &Matrix, least_lightness: f64) -> Vec<String> {
     let palette = Palette::of(scheme);
     let seen = |role: Role| lab(palette.roles()[role as usize], vision);

@@ -1,4 +1,4 @@
-//! What drifts: the meshes of rocks, of their cracks, and of what breaks off. One unit in radius.
+//! The meshes of rocks, of their cracks, and of their chips. One unit in radius.
 
 use crate::window::render::meshes::{
     dice::Dice,
@@ -7,9 +7,9 @@ use crate::window::render::meshes::{
 use bevy::prelude::*;
 use std::f32::consts::TAU;
 
-/// Degrees of cracks: a rock gets the first when it is worn a little, the last when it is about to break.
+/// Degrees of cracks: a rock gets the first when it is slightly damaged, the last when it is about to break.
 pub(crate) const CRACKS: u8 = 3;
-/// Looks of what breaks off.
+/// Number of different chips.
 pub(crate) const CHIPS: u8 = 3;
 
 /// A rock: class 0 is a small one, 2 a large one.
@@ -17,7 +17,7 @@ pub(crate) fn rock(class: u8, look: u8) -> Mesh {
     let mut dice = Dice::new(&[0xa57e, u64::from(class), u64::from(look)]);
     let mut sketch = ShapeBuilder::default();
     let corners = 9 + 3 * usize::from(class) + dice.index(3);
-    // Two slow waves make it lopsided, small steps make it rough.
+    // Two slow waves make it asymmetric, small steps make it rough.
     let (wave_a, wave_b) = (dice.unit() * TAU, dice.unit() * TAU);
     let rim: Vec<Vec2> = (0..corners)
         .map(|corner| {
@@ -77,7 +77,7 @@ fn crater(sketch: &mut ShapeBuilder, middle: Vec2, size: f32, stone: &dyn Fn(f32
     }
 }
 
-/// Cracks of a degree, 0 to 2: branches from the rim inwards, dark with a lit edge, and bites out of the rim.
+/// Cracks of a degree, 0 to 2: branches from the rim inwards, dark with a lit edge, and pieces missing at the rim.
 pub(crate) fn cracks(degree: u8) -> Mesh {
     let mut dice = Dice::new(&[0xc4ac, u64::from(degree)]);
     let mut sketch = ShapeBuilder::default();
@@ -104,7 +104,7 @@ pub(crate) fn cracks(degree: u8) -> Mesh {
         }
     }
     for _ in 0..2 * u32::from(degree) {
-        // A fresh scar: paler stone, where a piece came off.
+        // A fresh scar: paler stone, where a piece broke off.
         let middle = Vec2::from_angle(dice.unit() * TAU) * dice.between(0.55, 0.78);
         let size = dice.between(0.1, 0.2);
         let corners: Vec<Vec2> = (0..6)

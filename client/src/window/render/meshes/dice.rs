@@ -1,11 +1,11 @@
-//! Numbers that look random and are the same every time: for the sky, rocks and sparks.
+//! Deterministic pseudo-random numbers: for the sky, rocks and sparks.
 
-/// A stream of numbers that follows from its seed (SplitMix64).
+/// A sequence of numbers from a seed (SplitMix64).
 #[derive(Debug, Clone)]
 pub(crate) struct Dice(u64);
 
 impl Dice {
-    /// A stream for `words`; other words give another one.
+    /// A sequence for `words`; other words give another one.
     pub(crate) fn new(words: &[u64]) -> Self {
         let mut dice = Self(0x5de4_ea11_0f57_a125);
         for &word in words {

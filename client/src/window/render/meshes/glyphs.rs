@@ -1,4 +1,4 @@
-//! Thin signs that are painted over the picture: the sights' parts, and the arc that tells where a hit came from.
+//! Thin glyphs over the picture: the crosshair's parts, and the arc that shows the direction of a hit.
 
 use crate::window::render::meshes::shape_builder::{Paint, ShapeBuilder};
 use bevy::prelude::*;
@@ -14,7 +14,7 @@ pub(crate) fn bracket() -> Mesh {
     sketch.finish()
 }
 
-/// A circle with four ticks inward and a dot: aim here.
+/// A circle with four ticks inward and a dot: the aiming mark.
 pub(crate) fn aim() -> Mesh {
     let mut sketch = ShapeBuilder::default();
     let rim: Vec<Vec2> = (0..24).map(|corner| Vec2::from_angle(TAU * corner as f32 / 24.0) * 0.86).collect();
@@ -27,7 +27,7 @@ pub(crate) fn aim() -> Mesh {
     sketch.finish()
 }
 
-/// A cross with an open middle: bullets go there.
+/// A cross with an open middle: the line of fire.
 pub(crate) fn cross() -> Mesh {
     let mut sketch = ShapeBuilder::default();
     for quarter in 0..4 {

@@ -1,22 +1,22 @@
-//! What flies: the meshes of ships, drones and missiles.
+//! The meshes of ships, drones and missiles.
 //!
-//! Hulls are one unit in radius and point along the x axis. Facets lean, so that the light stays
-//! where it is while a hull turns.
+//! Hulls are one unit in radius and point along the x axis. Facets have a slope, so that the light stays in place while
+//! a hull turns.
 
 use crate::window::render::meshes::shape_builder::{Paint, ShapeBuilder, mirrored};
 use bevy::prelude::*;
 use std::f32::consts::TAU;
 
-/// Where the scout's exhausts are, in radii.
+/// The positions of the scout's exhausts, in radii.
 pub(crate) const SCOUT_NOZZLES: [Vec2; 2] = [Vec2::new(-0.84, 0.2), Vec2::new(-0.84, -0.2)];
-/// Where the hauler's exhausts are, in radii.
+/// The positions of the hauler's exhausts, in radii.
 pub(crate) const HAULER_NOZZLES: [Vec2; 2] = [Vec2::new(-1.0, 0.42), Vec2::new(-1.0, -0.42)];
-/// Where the gunship's exhausts are, in radii.
+/// The positions of the gunship's exhausts, in radii.
 pub(crate) const GUNSHIP_NOZZLES: [Vec2; 3] = [Vec2::new(-0.92, 0.0), Vec2::new(-0.82, 0.46), Vec2::new(-0.82, -0.46)];
-/// Where the drone's exhaust is, in radii.
+/// The position of the drone's exhaust, in radii.
 pub(crate) const DRONE_NOZZLES: [Vec2; 1] = [Vec2::new(-0.78, 0.0)];
 
-/// Where the missile's exhaust is, in radii.
+/// The position of the missile's exhaust, in radii.
 pub(crate) const MISSILE_NOZZLES: [Vec2; 1] = [Vec2::new(-1.25, 0.0)];
 
 /// A player's ship: an arrow with swept wings.
@@ -25,7 +25,7 @@ pub(crate) fn scout() -> Mesh {
     let at = Vec2::new;
     let plate = |lightness: f32, lean: Vec2| Paint::tint(lightness).tinted(0.8).lean(lean);
 
-    // A dark rim behind everything sets the hull off from what is under it.
+    // A dark rim behind everything separates the hull from its background.
     let half = [
         at(1.5, 0.0),
         at(0.42, 0.27),
@@ -97,7 +97,7 @@ pub(crate) fn hauler() -> Mesh {
     let mut outline = half.to_vec();
     outline.extend(mirrored(&half[1..9]));
     sketch.stroke(&outline, true, 0.16, Paint::own(0.004, 0.006, 0.012).alpha(0.85));
-    // Engines, then the keel that carries everything.
+    // Engines, then the keel that holds everything.
     let engine = [at(-0.8, 0.58), at(-1.02, 0.56), at(-1.02, 0.28), at(-0.8, 0.24)];
     sketch.fill_both(&engine, Paint::own(0.03, 0.035, 0.05).lean(at(0.0, 0.3)));
     sketch.fill_both(&[at(0.8, 0.0), at(0.8, 0.16), at(-0.86, 0.2), at(-0.86, 0.0)], plate(0.2, at(0.0, 0.2)));
@@ -216,7 +216,7 @@ pub(crate) fn drone() -> Mesh {
     sketch.finish()
 }
 
-/// A missile: a slim body with a hot nose and four fins, of which two are seen.
+/// A missile: a slim body with a hot nose and four fins, of which two are visible.
 pub(crate) fn missile() -> Mesh {
     let mut sketch = ShapeBuilder::default();
     let at = Vec2::new;

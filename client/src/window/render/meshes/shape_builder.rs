@@ -10,13 +10,13 @@ use std::f32::consts::TAU;
 /// How a vertex is painted.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Paint {
-    /// Colour; the alpha is its opacity, or its strength where light is added.
+    /// Colour; the alpha is its opacity, or its strength for added light.
     color: LinearRgba,
     /// How much of the instance's tint it takes, 0 to 1.
     tinted: f32,
     /// 0 covers, 1 adds light.
     added: f32,
-    /// How the facet leans, for the light.
+    /// The slope of the facet, for the light.
     lean: Vec2,
     /// 1 fades from the mesh's origin to one unit from it, pixel by pixel; 0 does not.
     soft: f32,
@@ -68,14 +68,14 @@ impl Paint {
         self
     }
 
-    /// Leaning by `lean`: towards the light it is brighter by up to the lean's length.
+    /// With the slope `lean`: towards the light it is brighter by up to the slope's length.
     pub(crate) const fn lean(mut self, lean: Vec2) -> Self {
         self.lean = lean;
         self
     }
 }
 
-/// A mesh in the making.
+/// An unfinished mesh.
 #[derive(Debug, Default)]
 pub(crate) struct ShapeBuilder {
     positions: Vec<[f32; 3]>,
@@ -109,7 +109,7 @@ impl ShapeBuilder {
         }
     }
 
-    /// A convex polygon and its mirror image across the x axis; the facet leans to its own side.
+    /// A convex polygon and its mirror image across the x axis; each facet slopes to its own side.
     pub(crate) fn fill_both(&mut self, corners: &[Vec2], paint: Paint) {
         self.fill(corners, paint);
         self.fill(&mirrored(corners), paint.lean(Vec2::new(paint.lean.x, -paint.lean.y)));
@@ -151,11 +151,10 @@ impl ShapeBuilder {
         }
     }
 
-    /// Concentric rings, each a radius and a paint that fades into the next. What is inside the
-    /// first one stays empty.
+    /// Concentric rings, each a radius and a paint that fades into the next. The inside of the first one stays empty.
     pub(crate) fn rings(&mut self, center: Vec2, rings: &[(f32, Paint)], corners: u32) {
         let spoke = |corner: u32| Vec2::from_angle(TAU * corner as f32 / corners as f32);
-        // Neighbours share their corners: where a processor draws, corners are what costs.
+        // Neighbours share their corners: with software rendering, corners are what costs.
         let mut before: Option<Vec<u32>> = None;
         for &(radius, paint) in rings {
             let count = if radius > 0.0 { corners } else { 1 };

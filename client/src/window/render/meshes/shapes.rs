@@ -1,4 +1,4 @@
-//! The shapes that the window paints with: made once, at start, shared by everything.
+//! The shapes that the window paints with: made once, at start.
 
 use crate::window::render::{
     material::ShapeMaterial,
@@ -13,9 +13,9 @@ use crate::window::render::{
 use bevy::prelude::*;
 use std::collections::HashMap;
 
-/// Looks of rocks in each class of size.
+/// Number of different rocks in each size class.
 pub(crate) const ROCK_LOOKS: u8 = 12;
-/// Classes of size of rocks: a big one has more corners and craters.
+/// Size classes of rocks: a big one has more corners and craters.
 pub(crate) const ROCK_CLASSES: u8 = 3;
 /// Tiles of stars per layer of the sky; each is turned four ways.
 pub(crate) const STAR_TILES: u8 = 4;
@@ -31,7 +31,7 @@ impl Plugin for ShapesPlugin {
     }
 }
 
-/// A shape. Unless it says otherwise it is one unit in radius and points along the x axis.
+/// A shape. By default it is one unit in radius and points along the x axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Shape {
     /// A player's first ship.
@@ -40,11 +40,11 @@ pub(crate) enum Shape {
     Hauler,
     /// A warship.
     Gunship,
-    /// A station: the ring, which turns.
+    /// A station's ring, which turns.
     StationRing,
-    /// A station: the thin outer ring, which turns the other way.
+    /// A station's thin outer ring, which turns the other way.
     StationTruss,
-    /// A station: what stands still in its middle.
+    /// A station's fixed centre.
     StationHub,
     /// A crate.
     Crate,
@@ -52,11 +52,11 @@ pub(crate) enum Shape {
     Drone,
     /// A missile.
     Missile,
-    /// A rock: class of size, look.
+    /// A rock: size class, look.
     Rock(u8, u8),
     /// Cracks over a rock: their degree.
     Cracks(u8),
-    /// What broke off a rock.
+    /// A chip of a rock.
     Chip(u8),
     /// A square with sides of one unit.
     Square,
@@ -76,7 +76,7 @@ pub(crate) enum Shape {
     Trail,
     /// An even line of light from -0.5 to 0.5, as wide, white in its middle.
     Beam,
-    /// The last part of a beam that hits nothing: the same from 0 to 1, where it is gone.
+    /// The last part of a beam without a target: the same from 0 to 1, where it has faded.
     BeamEnd,
     /// Exhaust from 0 back to -1.
     Flame,
@@ -88,7 +88,7 @@ pub(crate) enum Shape {
     Diamond,
     /// A corner of the brackets around a target.
     Bracket,
-    /// The mark to aim at.
+    /// The aiming mark.
     Aim,
     /// The crosshair.
     Cross,
@@ -104,7 +104,7 @@ pub(crate) enum Shape {
 pub(crate) const STAR_TILE_PIXELS: f32 = 640.0;
 
 impl Shape {
-    /// A number of its own below 100: keeps one shape's strokes together in depth.
+    /// A number below 100 for each shape: keeps one shape's strokes at adjacent depths.
     pub(crate) fn rank(self) -> f32 {
         f32::from(match self {
             Self::Scout => 0,
@@ -294,7 +294,7 @@ fn trail() -> Mesh {
 /// A line of light along x; at its end there is `left` of it.
 fn beam(from: f32, to: f32, left: f32) -> Mesh {
     let mut sketch = ShapeBuilder::default();
-    // From the core outwards: how far to the side, how bright, how much of the tint.
+    // From the core outwards: distance to the side, brightness, share of the tint.
     let bands =
         [(0.0, 1.0, 0.0), (0.09, 1.0, 0.15), (0.16, 0.62, 0.9), (0.24, 0.24, 1.0), (0.36, 0.07, 1.0), (0.5, 0.0, 1.0)];
     for sign in [1.0, -1.0] {
@@ -398,7 +398,7 @@ fn stars(layer: u8, look: u8) -> Mesh {
     for _ in 0..count {
         let half = STAR_TILE_PIXELS * 0.5;
         let at = Vec2::new(dice.between(-half, half), dice.between(-half, half));
-        // Most are small and dim: the cube leans to zero.
+        // Most are small and dim: the cube is mostly near zero.
         let rare = dice.unit().powi(3);
         let size = small + (large - small) * rare;
         let strength = brightness * (0.3 + 0.7 * dice.unit());

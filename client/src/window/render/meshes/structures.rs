@@ -1,4 +1,4 @@
-//! What was built and does not fly: the meshes of stations and crates. One unit in radius.
+//! The meshes of stations and crates. One unit in radius.
 
 use crate::window::render::meshes::shape_builder::{Paint, ShapeBuilder};
 use bevy::prelude::*;
@@ -32,14 +32,14 @@ pub(crate) fn station_ring() -> Mesh {
         let middle = (from + to) * 0.5;
         let lean = spoke(middle);
         let shade = if index % 3 == 0 { 0.34 } else { 0.22 };
-        // Each module is two slopes that lean apart, inner and outer, over three steps round.
+        // Each module is two slopes, inner and outer, over three steps.
         for step in 0..3 {
             let turn = |part: u32| spoke(from + (to - from) * part as f32 / 3.0);
             let [a, b] = [turn(step), turn(step + 1)];
             sketch.fill(&[a * 0.87, b * 0.87, b, a], plate(shade, lean * 0.7));
             sketch.fill(&[a * 0.72, b * 0.72, b * 0.87, a * 0.87], plate(shade * 1.15, -lean * 0.4));
         }
-        // Windows: a lit one here and there.
+        // Windows: some of them lit.
         for window in 0..4u32 {
             let lit = (index * 7 + window * 5) % 11 < 7;
             let at = spoke(from + (to - from) * (0.2 + 0.2 * window as f32));
@@ -81,7 +81,7 @@ pub(crate) fn station_truss() -> Mesh {
             sketch.stroke(&[inner, outer], false, 0.06, plate(0.45, Vec2::ZERO));
             sketch.rings(outer, &[(0.0, Paint::tint(1.5)), (0.035, Paint::tint(1.2))], 8);
         }
-        // What is stored outside.
+        // Tanks outside.
         for tank in 0..3u32 {
             let at = turn(0.3 + 0.2 * tank as f32) * 1.13;
             let shade = Paint::tint(if tank == 1 { 0.7 } else { 0.35 });

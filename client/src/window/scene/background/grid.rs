@@ -1,4 +1,4 @@
-//! The borders of sectors and their addresses, when the pilot wants to see them; else there is no trace of either.
+//! The borders of sectors and their addresses, shown on request only.
 
 use crate::window::{
     input::view_keys::Overlays,
@@ -20,9 +20,9 @@ use std::collections::HashMap;
 
 /// From the corner of a sector's visible part to its address, pixels.
 const INSET: Vec2 = Vec2::new(12.0, 9.0);
-/// A sector of whose visible part a side is shorter than this, pixels, is not written: it would cover the next one's.
+/// A sector with a visible side shorter than this, pixels, gets no address: it would cover the next one's.
 const LEAST_PIXELS: Vec2 = Vec2::new(110.0, 34.0);
-/// Addresses at most; a window that shows more sectors would be full of them.
+/// The most addresses; a window with more sectors would be full of them.
 const MAX_LABELS: usize = 40;
 
 /// The lines between sectors, and their addresses.
@@ -37,18 +37,18 @@ impl Plugin for GridPlugin {
     }
 }
 
-/// The addresses that are written, by sector.
+/// The displayed addresses, by sector.
 #[derive(Resource, Debug, Default)]
 struct SectorLabels(HashMap<SectorId, Entity>);
 
-/// The sectors in a row and a column of the window, from the lower left to the upper right.
+/// The sectors in the lower left and the upper right of the window.
 fn in_window(camera: &CameraView) -> (SectorId, SectorId) {
     let extent = camera.extent();
     let corner = |local: Vec2| SectorId::containing(camera.center + local.as_dvec2());
     (corner(extent.min), corner(extent.max))
 }
 
-/// Paints the borders, those of blocks brighter and twice: a block may be another shard's.
+/// Paints the borders; those of blocks brighter and twice, because a block may belong to another shard.
 fn paint_grid(mut canvas: ResMut<Canvas>, camera: Res<CameraView>, shown: Res<Overlays>) {
     if !shown.grid {
         return;
@@ -73,8 +73,8 @@ fn paint_grid(mut canvas: ResMut<Canvas>, camera: Res<CameraView>, shown: Res<Ov
     }
 }
 
-/// Where the address of `sector` is written, units from the middle of the window: in the lower left corner of what
-/// is seen of it. `None` when that is too little.
+/// The position of the address of `sector`, units from the middle of the window: in the lower left corner of its
+/// visible part. `None` if that is too small.
 fn label_place(camera: &CameraView, sector: SectorId) -> Option<Vec2> {
     let low = camera.local(sector.origin());
     let seen = Rect::from_corners(low, low + Vec2::splat(SECTOR_SIZE as f32)).intersect(camera.extent());
@@ -82,7 +82,7 @@ fn label_place(camera: &CameraView, sector: SectorId) -> Option<Vec2> {
     enough.then(|| seen.min + camera.pixels(INSET))
 }
 
-/// Writes the addresses.
+/// Updates the addresses.
 fn write_addresses(
     mut commands: Commands,
     mut labels: ResMut<SectorLabels>,

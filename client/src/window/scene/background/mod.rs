@@ -1,4 +1,4 @@
-//! What is behind everything: the sky and the sector grid.
+//! The background: the sky and the sector grid.
 
 pub(crate) mod grid;
 pub(crate) mod sky;

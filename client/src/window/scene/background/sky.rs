@@ -1,7 +1,7 @@
 //! The sky: clouds, four layers of stars and specks of dust.
 //!
-//! Streams without end: each layer is a plane of tiles that slides slower the farther it is, and
-//! what a tile shows follows from the world's seed and the tile's address.
+//! Unbounded: each layer is a plane of tiles that moves slower the farther it is, and the content of a tile follows
+//! from the world's seed and the tile's address.
 
 use crate::{
     view::WorldView,
@@ -22,7 +22,7 @@ use crate::{
 use bevy::{math::DVec2, prelude::*};
 use std::f32::consts::{FRAC_PI_2, PI};
 
-/// How many pixels a layer of stars slides for a unit of flight, from the far one to the near one.
+/// How many pixels a layer of stars moves per unit of flight, from the far one to the near one.
 const STAR_SLIDE: [f64; STAR_LAYERS as usize] = [0.03, 0.1, 0.26, 0.6];
 /// The same for the clouds.
 const CLOUD_SLIDE: f64 = 0.012;
@@ -38,11 +38,11 @@ const CLOUDS: [Tint; 5] = [
 ];
 /// Side of a dust speck's cell at a scale of one, units.
 const DUST_CELL: f64 = 170.0;
-/// A speck is drawn as long as the ship flies in this time, seconds.
+/// The length of a speck is the ship's way in this time, seconds.
 const DUST_SECONDS: f32 = 0.035;
 /// How far a cloud reaches beyond its cell, pixels.
 const CLOUD_REACH_PIXELS: f64 = 850.0;
-/// Cells in a row or column at most, whatever the window's size.
+/// The most cells in a row or column, whatever the window's size.
 const MAX_CELLS: i64 = 40;
 
 /// Stars, clouds and dust.
@@ -63,7 +63,7 @@ fn paint_stars(mut canvas: ResMut<Canvas>, camera: Res<CameraView>, quality: Res
     let half = camera.half_pixels.as_dvec2();
     let plane = |number, slide, cell| Plane { seed: view.sky_seed, number, slide, cell };
     let reach = half + DVec2::splat(CLOUD_REACH_PIXELS);
-    // Clouds of one sky lie along one direction.
+    // Clouds of one sky have one direction.
     let grain = Dice::new(&[view.sky_seed, 0x9a1]).between(-0.8, 0.8);
     let slide = if camera.calm { 0.0 } else { CLOUD_SLIDE };
     plane(0, slide, CLOUD_CELL_PIXELS).cells(camera.center, reach, |mut dice, middle| {
@@ -95,7 +95,7 @@ fn paint_tile(canvas: &mut Canvas, camera: &CameraView, shape: Shape, dice: &mut
     canvas.put(shape, Layer::Stars, camera.pixels(middle), angle, Vec2::splat(camera.scale), Tint::NONE);
 }
 
-/// A sky of three draws: one net of clouds that stands still, and two layers of stars of one look each.
+/// A sky of three draws: one fixed net of clouds, and two layers of stars of one look each.
 fn paint_bare_sky(canvas: &mut Canvas, camera: &CameraView, seed: u64) {
     // Another world has its clouds elsewhere.
     let turn = PI * Dice::new(&[seed, 0x9a1]).index(2) as f32;
@@ -109,22 +109,22 @@ fn paint_bare_sky(canvas: &mut Canvas, camera: &CameraView, seed: u64) {
     }
 }
 
-/// A plane of cells that slides past while the camera moves.
+/// A plane of cells that moves with the camera.
 struct Plane {
     seed: u64,
     /// Its number in the sky: planes differ.
     number: u64,
-    /// How far it slides for a unit of flight.
+    /// How far it moves per unit of flight.
     slide: f64,
-    /// Side of a cell, in what the plane slides by.
+    /// Side of a cell, in the unit of the plane's movement.
     cell: f64,
 }
 
 impl Plane {
-    /// Calls `paint` for every cell within `reach` of where the camera looks, with the cell's own dice
-    /// and its middle from there.
+    /// Calls `paint` for every cell within `reach` of the camera's centre, with the cell's own dice and its middle
+    /// relative to that centre.
     fn cells(&self, center: DVec2, reach: DVec2, mut paint: impl FnMut(Dice, Vec2)) {
-        // Another seed is another place of the same sky, and another sky.
+        // Another seed is another place in the same sky, and another sky.
         let mut origin = Dice::new(&[self.seed, self.number, 0x0516]);
         let shift = DVec2::new(f64::from(origin.unit()), f64::from(origin.unit())) * self.cell;
         let looks_at = center * self.slide + shift;
@@ -143,11 +143,11 @@ impl Plane {
     }
 }
 
-/// Paints specks that stand still in space: they streak past a ship that flies, but for who wants less motion.
+/// Paints specks that are fixed in space: they pass a flying ship quickly, except with reduced motion.
 pub(crate) fn paint_dust(mut canvas: ResMut<Canvas>, camera: Res<CameraView>, view: Res<WorldView>) {
     let velocity = view.own.as_ref().map_or(DVec2::ZERO, |own| own.state.velocity).as_vec2();
     let speed = if camera.calm { 0.0 } else { velocity.length() };
-    // Twice as far out there are half as many in a row, so that their number stays.
+    // Twice as far out there are half as many in a row, so that their number stays the same.
     let cell = DUST_CELL * f64::from(camera.octave());
     let reach = camera.extent().max.as_dvec2() + DVec2::splat(60.0);
     let thin = camera.scale;

@@ -1,5 +1,5 @@
-//! What damage looks like: arcs that tell where a hit on the own ship came from, smoke and sparks of worn hulls,
-//! and the veil over the picture when the own ship is gone.
+//! The effects of damage: arcs that show the direction of a hit on the own ship, smoke and sparks of damaged hulls, and
+//! the dark veil when the own ship is gone.
 
 use crate::{
     view::{HitEffect, WorldView},
@@ -19,24 +19,24 @@ use bevy::prelude::*;
 use sidereal_protocol::{ids::NetId, shot::ShotId};
 use std::{collections::VecDeque, f32::consts::TAU};
 
-/// How long an arc is seen, seconds.
+/// How long an arc is shown, seconds.
 const ARC_SECONDS: f64 = 1.1;
-/// Arcs at most; the oldest goes first. They lie over each other long before.
+/// The most arcs; the oldest is dropped first. They overlap long before.
 const MAX_ARCS: usize = 12;
 /// How far from the ship the arcs are, as a share of the window's smaller half.
 const ARC_SHARE: f32 = 0.56;
 /// A hull below this share smokes, and below the next it sparks.
 pub(crate) const SMOKES_BELOW: f32 = 0.35;
 const SPARKS_BELOW: f32 = 0.2;
-/// How often a hull sparks, seconds, and how long a spark lives, share of that.
+/// The interval of a hull's sparks, seconds, and how long a spark lives, as a share of that.
 const SPARK_EVERY_S: f64 = 0.22;
-/// The veil comes after the explosion has been seen, and takes this long, seconds.
+/// The veil starts after the explosion, and takes this long, seconds.
 const VEIL_AFTER_S: f64 = 0.9;
 const VEIL_SECONDS: f64 = 1.6;
-/// How dark it gets.
+/// The opacity of the veil.
 const VEIL: f32 = 0.55;
 
-/// What hits leave on a hull, and the veil while there is no ship.
+/// The effects of hits on a hull, and the veil while there is no ship.
 pub(crate) struct DamageFxPlugin;
 
 impl Plugin for DamageFxPlugin {
@@ -46,7 +46,7 @@ impl Plugin for DamageFxPlugin {
     }
 }
 
-/// Where hits on the own ship came from, oldest first.
+/// The directions of hits on the own ship, oldest first.
 #[derive(Resource, Debug, Default)]
 struct DamageMarks(VecDeque<DamageMark>);
 
@@ -58,7 +58,7 @@ struct DamageMark {
 }
 
 impl DamageMarks {
-    /// Takes in what of `hits` is new; `toward` gives a hit's direction from the ship, radians.
+    /// Adds the new ones of `hits`; `toward` returns a hit's direction from the ship, radians.
     fn take_in<'a>(
         &mut self,
         hits: impl Iterator<Item = &'a HitEffect>,
@@ -91,7 +91,7 @@ fn paint_damage(
     };
     let middle = own.state.position;
     wounds.take_in(view.hits.iter(), view.time_s, |hit| {
-        // From where the shooter is; if nobody knows, from where it struck.
+        // From the shooter's position; if it is unknown, from the position of the hit.
         let from = view.others.get(&hit.id.shooter).map_or(hit.position, |shooter| shooter.state.position);
         (from - middle).to_angle() as f32
     });
@@ -105,7 +105,7 @@ fn paint_damage(
     }
 }
 
-/// Paints what comes out of a worn hull: smoke along its way, and sparks.
+/// Paints the smoke of a damaged hull along its way, and sparks.
 pub(crate) fn paint_smoke(
     canvas: &mut Canvas,
     camera: &CameraView,
@@ -127,7 +127,7 @@ pub(crate) fn paint_smoke(
         let off = Vec2::from_angle(dice.unit() * TAU) * radius * dice.between(0.1, 0.9) * (0.4 + age);
         let size = radius * (0.5 + 1.1 * age) * dice.between(0.7, 1.3);
         let fade = (age * 5.0).min(1.0) * (1.0 - age) * thick;
-        // Lighter than an explosion's smoke: it has to be seen before black space.
+        // Lighter than an explosion's smoke, to be visible before black space.
         let smoke = palette::SMOKE.toward(palette::WHITE, 0.28);
         let heat = smoke.toward(palette::FIRE, (0.35 - age).max(0.0) * thick);
         if index % 2 == 0 || !canvas.is_bare() {
@@ -153,7 +153,7 @@ pub(crate) fn paint_smoke(
     canvas.put(Shape::Glow, Layer::Effects, root, 0.0, pop, palette::FIRE.at(0.8 * (1.0 - age) * camera.flash()));
 }
 
-/// How dark the picture is so long after the ship was lost, 0 to 1.
+/// The darkness this long after the ship was lost, 0 to 1.
 fn veil(down_s: f64) -> f32 {
     let share = ((down_s - VEIL_AFTER_S) / VEIL_SECONDS).clamp(0.0, 1.0) as f32;
     VEIL * share * share * (3.0 - 2.0 * share)

@@ -1,4 +1,4 @@
-//! What the window remembers of each entity from frame to frame: trail, engine light, flinch, hull bar.
+//! The window's state of each entity from frame to frame: trail, engine light, flash of a hit, hull bar.
 //!
 //! Owns [`Looks`], which `ships` updates and everything else in `scene` reads.
 
@@ -18,28 +18,28 @@ use sidereal_protocol::{
 };
 use std::collections::{HashMap, VecDeque};
 
-/// How long exhaust is seen, and the time between two points of a trail, seconds.
+/// How long a trail is visible, and the time between two of its points, seconds.
 pub(crate) const TRAIL_SECONDS: f64 = 0.6;
 const TRAIL_STEP_S: f64 = 0.04;
-/// Points of a trail: what that makes.
+/// The resulting number of points of a trail.
 pub(crate) const TRAIL_POINTS: usize = (TRAIL_SECONDS / TRAIL_STEP_S) as usize;
 /// A step longer than this is a jump, not a flight, units.
 const TRAIL_GAP: f64 = 160.0;
-/// How fast an engine's light comes and goes, per second.
+/// How fast an engine's light changes, per second.
 const GLOW_RATE: f32 = 11.0;
 /// How long a hull flashes after a hit, seconds.
 pub(crate) const FLINCH_SECONDS: f32 = 0.16;
 /// How fast a hull bar follows, share per second.
 const BAR_RATE: f32 = 6.0;
-/// How long a look stays after its entity was last seen, seconds: as long as it is asked for what blew up.
+/// How long a look stays after its entity was last in view, seconds: as long as explosions use it.
 pub(crate) const LINGER_SECONDS: f64 = 3.0;
-/// The view has to be so old, seconds, before one that appears near has just come: at first all do.
+/// The age of the view, seconds, from which on an entity that appears nearby has just entered: at first all appear.
 pub(crate) const SETTLED_SECONDS: f64 = 1.5;
-/// A missile that is seen for the first time within this distance of a ship, units, came from it: as far
-/// as the two part until it is drawn.
+/// A missile that appears within this distance of a ship, units, was launched by it: the largest distance that the two
+/// can have when it is first drawn.
 const LAUNCH_UNITS: f64 = 150.0;
 
-/// What a drawing of one entity remembers.
+/// The state of one entity's drawing.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Look {
     pub(crate) trail: VecDeque<TrailPoint>,
@@ -48,20 +48,20 @@ pub(crate) struct Look {
     pub(crate) boost: f32,
     pub(crate) flinch_s: f32,
     pub(crate) hull: Option<u16>,
-    /// What it is, and in what colour: an explosion looks it up when the entity is gone.
+    /// Its kind and colour, which an explosion uses when the entity is gone.
     pub(crate) kind: Option<EntityKind>,
     pub(crate) tint: Option<Tint>,
-    /// When it came in, if it was seen to.
+    /// When it entered, if that was observed.
     pub(crate) came_s: Option<f64>,
-    /// A missile's tint: its launcher's.
+    /// A missile's tint: that of the ship that launched it.
     pub(crate) launched_by: Option<Tint>,
-    /// The share of the hull that bars show; it follows the true one.
+    /// The hull share that the bar shows; it follows the true one.
     pub(crate) bar: f32,
     pub(crate) first_s: f64,
     pub(crate) seen_s: f64,
 }
 
-/// A point that exhaust came by.
+/// A point of a trail.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TrailPoint {
     pub(crate) at: DVec2,
@@ -70,11 +70,11 @@ pub(crate) struct TrailPoint {
     pub(crate) boost: f32,
 }
 
-/// The looks of all that is in sight.
+/// The looks of all entities in view.
 #[derive(Resource, Debug, Default)]
 pub(crate) struct Looks(pub(crate) HashMap<NetId, Look>);
 
-/// What is common to the own ship and all others.
+/// The common data of the own ship and all others.
 pub(crate) struct Flyer {
     pub(crate) net_id: NetId,
     pub(crate) state: FlightState,
@@ -83,16 +83,16 @@ pub(crate) struct Flyer {
     pub(crate) radius: f32,
     pub(crate) tint: Tint,
     pub(crate) own: bool,
-    /// The engine burns forwards.
+    /// The engine is in reverse.
     pub(crate) retro: bool,
 }
 
-/// The tint that tells who `other` is; a missile's own is in its [`Look`].
+/// The tint by which `other` is recognised; a missile's own is in its [`Look`].
 pub(crate) fn tint_of(other: &Other) -> Tint {
     tint_of_kind(other.kind)
 }
 
-/// The tint of whoever launched `missile`, which nobody is told: it has just come out of the nearest.
+/// The tint of the ship that launched `missile`, which is not sent: the nearest one when it appears.
 pub(crate) fn launchers_tint(view: &WorldView, missile: &Other) -> Option<Tint> {
     let at = missile.state.position;
     let own = view.own.iter().map(|own| (own.state.position.distance(at), palette::OWN));
@@ -103,7 +103,7 @@ pub(crate) fn launchers_tint(view: &WorldView, missile: &Other) -> Option<Tint> 
 }
 
 impl Look {
-    /// What comes in at `now_s`: a look that was not there, or not for a while.
+    /// The look of an entity that enters at `now_s`: one that was not there, or not for a while.
     pub(crate) fn appears(now_s: f64) -> Self {
         Self { first_s: now_s, seen_s: now_s, ..default() }
     }

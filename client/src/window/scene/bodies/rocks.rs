@@ -1,4 +1,4 @@
-//! Rocks: how worn one looks, what flies off it, and how it bursts.
+//! Rocks: their damage, their chips, and how they burst.
 
 use crate::{
     view::{BLAST_SECONDS, BlastEffect, HIT_SECONDS, HitEffect, Other},
@@ -25,17 +25,17 @@ use std::f32::consts::TAU;
 
 /// Rocks up to this radius, units, have the first look; up to the next the second.
 const ROCK_SIZES: [f64; 2] = [20.0, 45.0];
-/// How worn a rock is, 0 to 1, from which on it has cracks of each degree.
+/// The damage of a rock, 0 to 1, from which on it has cracks of each degree.
 const CRACKED_FROM: [f32; CRACKS as usize] = [0.1, 0.38, 0.68];
-/// The share of a rock's size that is gone when it is all worn. Its circle stays, so it is little.
+/// The share by which a fully damaged rock shrinks. Its collision circle stays, so it is small.
 const SHRINKS: f32 = 0.1;
-/// A rock that is mined empty looks worn by this much; its hull is whole.
+/// An empty rock looks damaged by this much; its hull is undamaged.
 const EMPTY_WEAR: f32 = 0.6;
-/// What flies off at a hit, and what a burst leaves.
+/// The chips of a hit, and of a burst.
 const HIT_CHIPS: usize = 6;
 const BURST_CHIPS: usize = 22;
 
-/// How worn a rock is, 0 (whole) to 1: by what its hull lost, or by the ore that was dug out of it.
+/// The damage of a rock, 0 (none) to 1: by its lost hull, or by the ore that was mined.
 fn wear(hull: u16, hull_max: u16, ore: Option<u32>, radius: f64) -> f32 {
     let lost = 1.0 - hull_share(hull, hull_max);
     let dug = match (ore, ore_of_rock(radius)) {
@@ -45,7 +45,7 @@ fn wear(hull: u16, hull_max: u16, ore: Option<u32>, radius: f64) -> f32 {
     lost.max(dug)
 }
 
-/// The degree of the cracks of a rock that is so worn; `None` while it has none.
+/// The degree of the cracks for this damage; `None` while it has none.
 fn crack_degree(wear: f32) -> Option<u8> {
     let reached = CRACKED_FROM.iter().filter(|&&from| wear >= from).count() as u8;
     reached.checked_sub(1)
@@ -76,7 +76,7 @@ pub(crate) fn paint_rock(canvas: &mut Canvas, camera: &CameraView, rock: &Other,
     if let Some(degree) = crack_degree(worn)
         && radius > 3.0 * camera.scale
     {
-        // Each has them elsewhere, and those of the lower degrees stay.
+        // Each rock has them elsewhere, and those of the lower degrees stay.
         let turn = Dice::new(&[0xc4ac, u64::from(rock.net_id.0)]).unit() * TAU;
         for degree in 0..=degree {
             let turned = angle + turn + f32::from(degree) * 0.9;
@@ -85,7 +85,7 @@ pub(crate) fn paint_rock(canvas: &mut Canvas, camera: &CameraView, rock: &Other,
     }
 }
 
-/// Paints what a hit strikes off a rock: splinters and dust, away from its middle.
+/// Paints the effect of a hit on a rock: splinters and dust, away from its middle.
 pub(crate) fn paint_rock_hit(canvas: &mut Canvas, camera: &CameraView, hit: &HitEffect, rock: &Other) {
     let age = (hit.age_s / HIT_SECONDS).clamp(0.0, 1.0) as f32;
     let at = camera.local(hit.position);
@@ -102,7 +102,7 @@ pub(crate) fn paint_rock_hit(canvas: &mut Canvas, camera: &CameraView, hit: &Hit
     }
 }
 
-/// A piece of stone that tumbles `reach` units off, slower and slower, until `age` is 1.
+/// A chip that tumbles `reach` units away, slower and slower, until `age` is 1.
 fn chip(canvas: &mut Canvas, dice: &mut Dice, at: Vec2, angle: f32, reach: f32, age: f32, (size, stone): (f32, Tint)) {
     let (size, spin) = (size * dice.between(0.55, 1.3), dice.between(-9.0, 9.0));
     let look = dice.index(usize::from(CHIPS)) as u8;
@@ -114,7 +114,7 @@ fn chip(canvas: &mut Canvas, dice: &mut Dice, at: Vec2, angle: f32, reach: f32, 
     canvas.put(Shape::Chip(look), Layer::Chips, place, angle + spin * age, Vec2::splat(size), stone.at(fade));
 }
 
-/// Paints a rock that bursts: a short flash, dust, and pieces large and small that drift apart.
+/// Paints a bursting rock: a short flash, dust, and pieces large and small that drift apart.
 pub(crate) fn paint_burst(canvas: &mut Canvas, camera: &CameraView, blast: &BlastEffect, stone: Tint) {
     let age = (blast.age_s / BLAST_SECONDS).clamp(0.0, 1.0) as f32;
     let at = camera.local(blast.position);

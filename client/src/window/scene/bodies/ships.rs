@@ -1,7 +1,7 @@
-//! Ships, drones and missiles, and what is remembered of all that has a body.
+//! Ships, drones and missiles, and the looks of all bodies.
 //!
-//! Keeps one [`Look`] per net id: what a drawing remembers between frames (its trail, its glow, how
-//! it flinched), and nothing that the simulation knows. A look goes a little after its entity: an explosion asks what blew up.
+//! Keeps one [`Look`] per net id: the state of its drawing between frames (its trail, its glow, its flash), and nothing
+//! of the simulation. A look stays a little longer than its entity, because explosions use it.
 
 use crate::{
     controls::PilotIntent,
@@ -35,20 +35,20 @@ use sidereal_protocol::{
     record::EntityKind,
 };
 
-/// A hull of a smaller radius than this, pixels, is drawn as a mark, at least so large.
+/// A hull with a smaller radius than this, pixels, is drawn as a mark of at least this size.
 const FAR_PIXELS: f32 = 8.0;
 const MARK_PIXELS: f32 = 6.5;
-/// A missile is drawn larger than it is, in its radii, and at least so large: it has to be seen coming.
+/// A missile is drawn larger than it is, in its radii, and at least this large, to be noticed.
 const MISSILE_RADII: f32 = 1.7;
 const MISSILE_PIXELS: f32 = 5.0;
-/// Turning slower than this, radians per second, is done without thrusters that are seen.
+/// Turns slower than this, radians per second, show no thrusters.
 const JETS_FROM: f64 = 0.45;
-/// Turning as fast as this, the thrusters burn with all they have.
+/// At this turning rate the thrusters are at full strength.
 const JETS_FULL: f64 = 2.2;
-/// The brake burns until the ship is slower than this, units/s.
+/// The brake's flame is shown until the ship is slower than this, units/s.
 const BRAKES_ABOVE: f64 = 8.0;
 
-/// Everything that has a body.
+/// Draws all bodies.
 pub(crate) struct BodiesPlugin;
 
 impl Plugin for BodiesPlugin {
@@ -57,13 +57,13 @@ impl Plugin for BodiesPlugin {
     }
 }
 
-/// Whether the own ship's engine burns forwards: the view does not tell, the pilot's hands do.
+/// Whether the own ship's engine is in reverse: by the player's controls, because the view does not contain it.
 fn is_retro(intent: &PilotIntent, state: &FlightState) -> bool {
     let brakes = intent.controls.holds(Controls::BRAKE) && state.velocity.length() > BRAKES_ABOVE;
     intent.controls.thrust < 0 || brakes
 }
 
-/// Paints everything that has a body.
+/// Paints all bodies.
 fn paint_bodies(
     mut canvas: ResMut<Canvas>,
     mut looks: ResMut<Looks>,
@@ -74,7 +74,7 @@ fn paint_bodies(
 ) {
     let seconds = time.delta_secs().min(0.25);
     let now_s = view.time_s;
-    // A session of its own has a clock of its own: what was seen in a later one is not remembered.
+    // Each session has its own clock: looks from a later time are dropped.
     looks.0.retain(|_, look| (0.0..LINGER_SECONDS).contains(&(now_s - look.seen_s)));
     let mut settled = false;
     if let Some(own) = &view.own {
@@ -122,7 +122,7 @@ fn paint_bodies(
         let flyer = Flyer {
             net_id: other.net_id,
             state: other.state,
-            // A missile's engine burns as long as it flies.
+            // A missile's engine is on as long as it flies.
             glow: EngineGlow { thrust: other.glow.thrust || hull_kind == HullKind::Missile, ..other.glow },
             hull_kind,
             radius: other.radius as f32,
@@ -136,7 +136,7 @@ fn paint_bodies(
     }
 }
 
-/// Whether `other`, which was not there before, has just come rather than flown into sight.
+/// Whether `other`, which was not there before, has just entered rather than flown into view.
 fn comes_in(view: &WorldView, other: &Other) -> bool {
     let near = other.state.position.distance(view.focus) < warp::WARP_UNITS;
     near && matches!(other.kind, EntityKind::Ship | EntityKind::Drone)
@@ -148,7 +148,7 @@ fn paint_flyer(canvas: &mut Canvas, camera: &CameraView, flyer: &Flyer, look: &L
         return;
     }
     paint_trail(canvas, camera, flyer, look, now_s);
-    // Seen from far out a ship is a mark: it keeps its size and loses its details.
+    // From far out a ship is a mark: it keeps its size and loses its details.
     let is_missile = flyer.hull_kind == HullKind::Missile;
     let far = !is_missile && flyer.radius < FAR_PIXELS * camera.scale;
     let size = match is_missile {
@@ -203,10 +203,10 @@ fn paint_flyer(canvas: &mut Canvas, camera: &CameraView, flyer: &Flyer, look: &L
     }
 }
 
-/// Paints the small thrusters: two that turn the hull, two that burn forwards.
+/// Paints the small thrusters: two that turn the hull, two that brake.
 fn paint_jets(canvas: &mut Canvas, flyer: &Flyer, (at, forward, size): (Vec2, Vec2, f32)) {
     let mut jet = |root: Vec2, toward: Vec2, strength: f32| {
-        // A flame's mesh burns back along its own x axis.
+        // A flame's mesh points back along its own x axis.
         let angle = -forward.rotate(toward);
         let stretch = Vec2::new(1.0 * strength, 0.42) * size;
         let tint = flyer.tint.toward(palette::WHITE, 0.55).at(0.9 * strength);
@@ -254,7 +254,7 @@ fn paint_trail(canvas: &mut Canvas, camera: &CameraView, flyer: &Flyer, look: &L
     }
 }
 
-/// How an engine burns right now: about 1, restless.
+/// The present strength of an engine's flame: about 1, flickering.
 fn flicker(net_id: NetId, now_s: f64) -> f32 {
     let phase = f64::from(net_id.0) * 1.7;
     let wave = (now_s * 47.0 + phase).sin() * 0.5 + (now_s * 83.0 + phase * 2.3).sin() * 0.5;

@@ -1,4 +1,4 @@
-//! Stations and crates: what does not fly.
+//! Stations and crates.
 
 use crate::{
     view::{Dock, Other, WorldView},
@@ -19,19 +19,19 @@ use std::f32::consts::FRAC_PI_2;
 /// How fast a station's ring turns, radians per second, and the thin one outside it, the other way.
 const STATION_TURN: f64 = 0.05;
 const TRUSS_TURN: f64 = -0.022;
-/// A station is drawn at least so large, a crate too, pixels: both are to be found.
+/// The least size of a station and of a crate, pixels, so that both can be found.
 const STATION_PIXELS: f32 = 7.0;
 const CRATE_PIXELS: f32 = 4.5;
 /// How often a crate's lamp blinks, radians per second.
 const CRATE_BLINK: f64 = 4.0;
-/// How often a station's lamps run along the way in, turns per second.
+/// How often a station's lamps run along the entrance, turns per second.
 const LAMP_RUNS: f64 = 0.7;
-/// Lamps along the way in, and where they start and end, station radii.
+/// Lamps along the entrance, and where they start and end, station radii.
 const LAMPS: usize = 5;
 const LAMPS_FROM: f32 = 1.16;
 const LAMPS_TO: f32 = 1.72;
 
-/// The station that a ship could dock at or is docked at.
+/// The station in docking range, or where the ship is docked.
 fn station_at_hand(view: &WorldView) -> Option<NetId> {
     match view.dock {
         Dock::InReach { station, .. } | Dock::Docked { station, .. } => Some(station),
@@ -39,7 +39,7 @@ fn station_at_hand(view: &WorldView) -> Option<NetId> {
     }
 }
 
-/// Paints a station: hub, ring, an outer truss, lamps that run along the ways in, and who is let in.
+/// Paints a station: hub, ring, an outer truss, lamps that run along the entrances, and the docked ship's tube.
 pub(crate) fn paint_station(canvas: &mut Canvas, camera: &CameraView, station: &Other, view: &WorldView) {
     let at = camera.local(station.state.position);
     let radius = (station.radius as f32).max(STATION_PIXELS * camera.scale);
@@ -63,7 +63,7 @@ pub(crate) fn paint_station(canvas: &mut Canvas, camera: &CameraView, station: &
         let along = Vec2::from_angle(angle + FRAC_PI_2 * way_in as f32);
         for lamp in 0..LAMPS {
             let share = lamp as f32 / (LAMPS - 1) as f32;
-            // A light that runs inwards; it tells where ships go in.
+            // A light that runs inwards and shows where ships enter.
             let phase = (now_s * LAMP_RUNS + f64::from(share)).fract() as f32;
             let lit = if camera.calm { 0.5 } else { (1.0 - phase * 3.0).max(0.0) };
             let place = at + along * radius * (LAMPS_FROM + (LAMPS_TO - LAMPS_FROM) * share);
@@ -77,7 +77,7 @@ pub(crate) fn paint_station(canvas: &mut Canvas, camera: &CameraView, station: &
         canvas.put(Shape::Ring, Layer::Halos, at, 0.0, size * 1.12, tint.at(strength));
     }
     if matches!(view.dock, Dock::Docked { .. }) && at_hand {
-        // A tube of light from the hub to the ship that is moored at the edge.
+        // A tube of light from the hub to the ship docked at the edge.
         if let Some(own) = &view.own {
             let berth = camera.local(own.state.position);
             let along = berth - at;

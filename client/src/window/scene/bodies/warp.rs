@@ -1,4 +1,4 @@
-//! How a ship comes in: a line of light that becomes a hull, and a ring that closes on it.
+//! The entrance of a ship: a line of light that becomes a hull, and a ring that closes on it.
 
 use crate::window::render::{
     camera::CameraView,
@@ -8,17 +8,17 @@ use crate::window::render::{
 };
 use bevy::prelude::*;
 
-/// How long a ship takes to come in, seconds.
+/// How long the entrance takes, seconds.
 pub(crate) const WARP_SECONDS: f64 = 0.9;
-/// Another's ship that appears within this distance, units, has just come; farther out it has flown into sight.
+/// Another ship that appears within this distance, units, has just entered; farther out it has flown into view.
 pub(crate) const WARP_UNITS: f64 = 650.0;
 
-/// How far a ship has come in, 0 to 1, that appeared `age_s` seconds ago.
+/// The progress of the entrance, 0 to 1, of a ship that appeared `age_s` seconds ago.
 pub(crate) fn progress(age_s: f64) -> f32 {
     (age_s / WARP_SECONDS).clamp(0.0, 1.0) as f32
 }
 
-/// How a hull is stretched and how opaque it is while it comes in.
+/// The stretching and the opacity of a hull during its entrance.
 pub(crate) fn shape_of(progress: f32, calm: bool) -> (Vec2, f32) {
     let come = 1.0 - (1.0 - progress).powi(4);
     if calm || progress >= 1.0 {
@@ -27,7 +27,7 @@ pub(crate) fn shape_of(progress: f32, calm: bool) -> (Vec2, f32) {
     (Vec2::new(1.0 + 3.5 * (1.0 - come), 0.15 + 0.85 * come), (progress * 3.0).min(1.0))
 }
 
-/// Paints the light of a ship at `at` that comes in along `angle`.
+/// Paints the light of a ship at `at` that enters along `angle`.
 pub(crate) fn paint_warp(
     canvas: &mut Canvas,
     camera: &CameraView,
@@ -44,7 +44,7 @@ pub(crate) fn paint_warp(
         canvas.put(Shape::Ring, Layer::Effects, at, 0.0, Vec2::splat(radius * 2.2), light.at(0.6 * left));
         return;
     }
-    // The line along which it came, thin and gone soon.
+    // The line along which it entered, thin and short-lived.
     let forward = Vec2::from_angle(angle);
     let length = radius * 34.0 * left.powi(2);
     let width = radius * (0.6 + 1.2 * left);

@@ -1,4 +1,4 @@
-//! Where to aim, and at whom: pure computations behind the sights.
+//! Aiming: pure computations for the crosshair.
 
 use bevy::math::DVec2;
 use sidereal_protocol::{
@@ -9,20 +9,19 @@ use sidereal_protocol::{
 
 /// How long a bullet flies, seconds.
 pub(crate) const BULLET_SECONDS: f64 = BULLET_LIFE_TICKS as f64 * TICK_SECONDS;
-/// Half the angle in which something is ahead, radians.
+/// Half the angle in which a target counts as ahead, radians.
 const AHEAD: f64 = 0.7;
-/// Something at the rim of that angle counts as farther by this factor.
+/// A target at the edge of that angle counts as farther by this factor.
 const RIM_FACTOR: f64 = 2.5;
-/// Another target has to be nearer than this share of the present one's distance to replace it: the sights do
-/// not jump to and fro between two that are alike.
+/// A new target replaces the present one only if it is nearer than this share of the present one's distance, so that
+/// the crosshair does not alternate between two similar ones.
 const STEADY: f64 = 0.75;
-/// Beyond this many times a bullet's reach nothing is a target.
+/// Beyond this many times a bullet's range there are no targets.
 const REACH_FACTOR: f64 = 1.25;
 
-/// Where a bullet that is fired now in the right direction meets something at `position` that moves with
-/// `velocity`, both relative to the ship that fires, and the seconds until then. The bullet starts `muzzle` units
-/// from the ship's middle and flies at [`BULLET_SPEED`] relative to the ship. `None` if they do not meet while
-/// the bullet flies.
+/// Where a bullet that is fired now in the right direction meets an entity at `position` that moves with `velocity`,
+/// both relative to the firing ship, and the seconds until then. The bullet starts `muzzle` units from the ship's
+/// middle and flies at [`BULLET_SPEED`] relative to the ship. `None` if they do not meet during the bullet's life.
 ///
 /// The time `t` solves `|position + velocity t| = muzzle + speed t`, the smallest that is not negative.
 pub(crate) fn intercept(position: DVec2, velocity: DVec2, muzzle: f64) -> Option<(DVec2, f64)> {
@@ -36,7 +35,7 @@ pub(crate) fn intercept(position: DVec2, velocity: DVec2, muzzle: f64) -> Option
     let seconds = if c <= 0.0 {
         0.0
     } else if a.abs() < 1e-6 {
-        // As fast as the bullet: they meet once, if they close in.
+        // As fast as the bullet: they meet once, if they approach each other.
         if b >= 0.0 {
             return None;
         }
@@ -53,8 +52,8 @@ pub(crate) fn intercept(position: DVec2, velocity: DVec2, muzzle: f64) -> Option
     (seconds <= BULLET_SECONDS).then(|| (position + velocity * seconds, seconds))
 }
 
-/// How near `position`, relative to a ship that looks along `heading` (radians), is for the sights: its distance,
-/// more towards the side. `None` when it is not ahead, or out of reach.
+/// The distance of `position`, relative to a ship with `heading` (radians), for the choice of a target: larger towards
+/// the side. `None` if it is not ahead, or out of range.
 fn nearness(position: DVec2, heading: f64) -> Option<f64> {
     let distance = position.length();
     let reach = BULLET_SPEED * BULLET_SECONDS * REACH_FACTOR;
@@ -65,8 +64,8 @@ fn nearness(position: DVec2, heading: f64) -> Option<f64> {
     (aside <= AHEAD).then(|| distance * (1.0 + (RIM_FACTOR - 1.0) * aside / AHEAD))
 }
 
-/// Which of `candidates` (who, and where relative to the ship) is the target: the nearest ahead, and `present` as
-/// long as none is much nearer.
+/// The target out of `candidates` (id, and position relative to the ship): the nearest ahead, or `present` as long as
+/// none is much nearer.
 pub(crate) fn choose<T: Copy + PartialEq>(
     heading: f64,
     candidates: impl Iterator<Item = (T, DVec2)>,

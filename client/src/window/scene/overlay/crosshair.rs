@@ -1,4 +1,4 @@
-//! The sights: brackets around the target, the mark to aim at, and the crosshair on the line of fire.
+//! The crosshair: brackets around the target, the aiming mark, and the cross on the line of fire.
 
 use crate::{
     view::{Dock, Other, OwnShip, WorldView},
@@ -17,20 +17,20 @@ use bevy::{math::DVec2, prelude::*};
 use sidereal_protocol::{ids::NetId, record::EntityKind, tick::TICK_SECONDS};
 use std::f32::consts::FRAC_PI_2;
 
-/// From the hull's rim to the brackets, and the least that they are apart, pixels.
+/// From the hull's edge to the brackets, and their least distance, pixels.
 const BRACKET_GAP: f32 = 8.0;
 const BRACKET_PIXELS: f32 = 17.0;
 /// Sizes of the mark and of the crosshair, pixels.
 const MARK_PIXELS: f32 = 10.0;
 const CROSS_PIXELS: f32 = 8.0;
-/// Where the crosshair is without a target, units ahead.
+/// The position of the cross without a target, units ahead.
 const IDLE_UNITS: f64 = 210.0;
-/// From a hull's rim to where its bullets start, units.
+/// From a hull's edge to the start of its bullets, units.
 const MUZZLE_UNITS: f64 = 1.0;
-/// How far others are ahead of where they are drawn, at most, seconds: what is more is not guessed.
+/// The most by which others are ahead of their drawing, seconds: more is not extrapolated.
 const MAX_LEAD_S: f64 = 0.5;
 
-/// The crosshair, and the target that it is on.
+/// The crosshair and its target.
 pub(crate) struct CrosshairPlugin;
 
 impl Plugin for CrosshairPlugin {
@@ -39,7 +39,7 @@ impl Plugin for CrosshairPlugin {
     }
 }
 
-/// Whom the sights are on.
+/// The target of the crosshair.
 #[derive(Resource, Debug, Default)]
 struct AimTarget(pub(crate) Option<NetId>);
 
@@ -47,14 +47,14 @@ fn is_hostile(other: &Other) -> bool {
     matches!(other.kind, EntityKind::Ship | EntityKind::Drone)
 }
 
-/// Where `target` is by now and how it moves, relative to the own ship: it is drawn in the past, the ship is not.
+/// The present position and motion of `target` relative to the own ship: it is drawn in the past, the ship is not.
 fn relative(view: &WorldView, own: &OwnShip, target: &Other) -> (DVec2, DVec2) {
     let behind_s = ((view.own_tick - view.play_tick) * TICK_SECONDS).clamp(0.0, MAX_LEAD_S);
     let now = target.state.coast(behind_s);
     (now.position - own.state.position, now.velocity - own.state.velocity)
 }
 
-/// Chooses the target and paints the sights.
+/// Chooses the target and paints the crosshair.
 fn paint_crosshair(
     mut canvas: ResMut<Canvas>,
     mut target: ResMut<AimTarget>,
@@ -98,7 +98,7 @@ fn paint_brackets(canvas: &mut Canvas, camera: &CameraView, other: &Other) {
     }
 }
 
-/// The mark, and a thin line from the target to it: it tells which way the target flies.
+/// The aiming mark, and a thin line from the target to it, which shows the target's direction.
 fn paint_mark(canvas: &mut Canvas, camera: &CameraView, other: &Other, mark: Vec2, aligned: bool) {
     let tint = if aligned { palette::WHITE } else { tint_of(other).toward(palette::WHITE, 0.3) };
     let target = camera.local(other.state.position);

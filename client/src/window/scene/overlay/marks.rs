@@ -1,5 +1,5 @@
-//! What is written over others: names, hull bars, the ore of what is mined, and marks at the edge for
-//! players and stations out of view.
+//! Labels of other entities: names, hull bars, the ore of the mined rock, and marks at the edge for players and
+//! stations out of view.
 
 use crate::{
     view::{Other, WorldView},
@@ -25,15 +25,15 @@ use std::collections::{HashMap, HashSet};
 /// Hull bars, pixels.
 const BAR_WIDTH: f32 = 40.0;
 const BAR_HEIGHT: f32 = 3.5;
-/// From the hull's rim to its bar, and from the bar to the name, pixels.
+/// From the hull's edge to its bar, and from the bar to the name, pixels.
 const BAR_GAP: f32 = 13.0;
 const NAME_GAP: f32 = 12.0;
-/// From the bar to the sign of its owner's side, and how large that is, pixels.
+/// From the bar to the sign of friend or foe, and its size, pixels.
 const SIDE_GAP: f32 = 8.0;
 const SIDE_PIXELS: f32 = 4.2;
 /// Size of names, pixels.
 const NAME_SIZE: f32 = 13.0;
-/// Seen from farther out than this, units per pixel, names and bars of drones would only cover things.
+/// At a larger scale than this, units per pixel, names and bars of drones would only cover other things.
 const DRONE_MARKS_SCALE: f32 = 1.6;
 /// From the window's edge to the marks of players out of view, pixels.
 const EDGE_INSET: f32 = 30.0;
@@ -50,7 +50,7 @@ impl Plugin for MarksPlugin {
     }
 }
 
-/// The name tags that are there, by net id, and for which [`CameraView::mark_scale`] they were made.
+/// The present name tags, by net id, and the [`CameraView::mark_scale`] for which they were made.
 #[derive(Resource, Debug, Default)]
 struct NameTags(HashMap<NetId, NameTag>, f32);
 
@@ -60,7 +60,7 @@ struct NameTag {
     label: String,
 }
 
-/// Where the bar over `other` is, units from the middle of the window.
+/// The position of the bar over `other`, units from the middle of the window.
 fn bar_place(camera: &CameraView, other: &Other) -> Vec2 {
     let radius = (other.radius as f32).max(5.0 * camera.scale);
     camera.local(other.state.position) + Vec2::new(0.0, radius * 1.15 + BAR_GAP * camera.scale * camera.mark_scale)
@@ -74,13 +74,13 @@ fn is_marked(camera: &CameraView, other: &Other) -> bool {
     }
 }
 
-/// Players and stations always have their names, drones once they are fought: they are many, and all alike.
+/// Players and stations always have names, drones only in a fight: they are many, and all alike.
 fn is_named(camera: &CameraView, other: &Other, looks: &Looks) -> bool {
     let always = matches!(other.kind, EntityKind::Ship | EntityKind::Station);
     is_marked(camera, other) && (always || is_worn(other, looks))
 }
 
-/// What is written over `other`: its name, or how much ore is in it.
+/// The label of `other`: its name, or the amount of ore in it.
 fn label_of(camera: &CameraView, other: &Other, looks: &Looks, view: &WorldView) -> Option<String> {
     match other.kind {
         EntityKind::Asteroid | EntityKind::Crate => {
@@ -93,12 +93,12 @@ fn label_of(camera: &CameraView, other: &Other, looks: &Looks, view: &WorldView)
     }
 }
 
-/// Whether something of its hull is missing.
+/// Whether its hull is damaged.
 fn is_worn(other: &Other, looks: &Looks) -> bool {
     looks.0.get(&other.net_id).is_some_and(|look| look.bar < 0.995)
 }
 
-/// Paints hull bars, and marks at the edge for players that are near and out of view.
+/// Paints hull bars, and marks at the edge for nearby players out of view.
 fn paint_marks(
     mut canvas: ResMut<Canvas>,
     camera: Res<CameraView>,
@@ -133,7 +133,7 @@ fn paint_bar(canvas: &mut Canvas, camera: &CameraView, at: Vec2, share: f32) {
     canvas.put(Shape::Square, Layer::MarkFills, left, 0.0, filled, tint);
 }
 
-/// Paints the sign of whose side `other` is on before its bar: whoever does not see the colour sees the shape.
+/// Paints the sign of friend or foe before the bar of `other`: its shape is visible without colours.
 fn paint_side(canvas: &mut Canvas, camera: &CameraView, bar: Vec2, other: &Other) {
     let at = bar - camera.marks(Vec2::new(BAR_WIDTH * 0.5 + SIDE_GAP, 0.0));
     let (shape, angle) = match other.kind {
@@ -157,7 +157,7 @@ fn paint_edge_mark(canvas: &mut Canvas, camera: &CameraView, at: Vec2, kind: Ent
     }
 }
 
-/// Keeps a name over each player, and over each drone that is fought.
+/// Keeps a name over each player, and over each drone in a fight.
 fn place_names(
     mut commands: Commands,
     mut tags: ResMut<NameTags>,
@@ -177,7 +177,7 @@ fn place_names(
     for other in view.others.values() {
         let at = bar_place(&camera, other) + camera.marks(Vec2::new(0.0, NAME_GAP));
         let Some(label) = label_of(&camera, other, &looks, &view) else { continue };
-        // How much ore there is is no name.
+        // The amount of ore is not a name.
         let is_name = !matches!(other.kind, EntityKind::Asteroid | EntityKind::Crate);
         if is_name && !settings.names || !camera.sees(at, 120.0 * camera.scale) {
             continue;

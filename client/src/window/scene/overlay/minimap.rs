@@ -1,5 +1,5 @@
-//! The map in the corner: the sector of the own ship and its eight neighbours, which is all that the
-//! server tells a player of.
+//! The map in the corner: the sector of the own ship and its eight neighbours, which is all that the server sends to a
+//! player.
 
 use crate::{
     view::WorldView,
@@ -34,7 +34,7 @@ impl Plugin for MinimapPlugin {
     }
 }
 
-/// Where `position` is on the map of `sector` and its neighbours, 0 to 1 from the lower left.
+/// The position of `position` on the map of `sector` and its neighbours, 0 to 1 from the lower left.
 fn on_map(sector: SectorId, position: DVec2) -> Option<Vec2> {
     let corner = sector.origin() - DVec2::splat(SECTOR_SIZE);
     let share = (position - corner) / (SECTOR_SIZE * MAP_SECTORS);
@@ -108,7 +108,7 @@ fn paint_map(
     }
 }
 
-/// What the window shows, as a frame on the map; none when it shows more than the map.
+/// The visible area as a frame on the map; none if it is larger than the map.
 fn paint_view_frame(canvas: &mut Canvas, camera: &CameraView, sector: SectorId, at: impl Fn(Vec2) -> Vec2) {
     let extent = camera.extent();
     let corner = |local: Vec2| on_map(sector, camera.center + local.as_dvec2());

@@ -1,7 +1,7 @@
-//! The line to type in, and what was said last, at the lower left.
+//! The chat line, and the last lines of the chat, at the lower left.
 //!
-//! Owns the line that is being typed; what is said is the [`ChatBook`]'s. While the line is open, nobody else in the window
-//! sees a key: it comes first among the hands and lets go of all of them.
+//! Owns the line that is being typed; the received lines are in the [`ChatBook`]. While the line is open, no other part
+//! of the window receives keys: it is the first to read input and clears it.
 
 use crate::{
     chat::{ChatBook, ChatLine},
@@ -28,16 +28,16 @@ use sidereal_protocol::{
     limits::{MAX_SAY_BYTES, MAX_SAY_CHARS},
 };
 
-/// Lines shown at most.
+/// The most lines shown.
 const LINES: usize = 8;
-/// How long a line is shown while nothing is typed, and over how much of that it fades, seconds.
+/// How long a line is shown while the chat line is closed, and over how much of that it fades, seconds.
 const SHOWN_S: f64 = 14.0;
 const FADE_S: f64 = 3.0;
 /// Width of the lines, pixels; less in a narrow window.
 const WIDTH: f32 = 350.0;
 const FONT_SIZE: f32 = 14.0;
 
-/// The line to type in, and the lines that were written last.
+/// The chat line, and the last lines of the chat.
 pub(crate) struct ChatPlugin;
 
 impl Plugin for ChatPlugin {
@@ -57,21 +57,21 @@ pub(crate) struct Typing {
     scope: Scope,
     text: String,
     last_said: String,
-    /// The key that closed the line and is still down: its repetitions mean nothing to others.
+    /// The key that closed the line and is still pressed: its repetitions must have no effect.
     closed_by: Option<KeyCode>,
-    /// Control is down, so that letters are shortcuts...
+    /// Control is pressed, so that letters are shortcuts...
     control: bool,
-    /// ...unless this is, too: AltGr is both on some systems.
+    /// ...unless this is pressed, too: AltGr is both on some systems.
     alt: bool,
 }
 
 impl Typing {
-    /// Whether keys are letters now.
+    /// Whether keys are typed text now.
     pub(crate) fn is_open(&self) -> bool {
         self.open
     }
 
-    /// A key goes down or up. `enter_opens`: no panel takes Enter. What was written, when it is finished.
+    /// Handles a pressed or released key. `enter_opens`: no panel uses Enter. Returns the text when it is finished.
     fn press(&mut self, event: &KeyboardInput, enter_opens: bool) -> Option<String> {
         let (code, down) = (event.key_code, event.state.is_pressed());
         match code {
@@ -141,13 +141,13 @@ impl Typing {
         self.closed_by = Some(by);
     }
 
-    /// The keyboard is somebody else's: nobody tells of keys that go up.
+    /// The keyboard focus is lost: released keys are not reported.
     fn let_go(&mut self) {
         (self.closed_by, self.control, self.alt) = (None, false, false);
     }
 }
 
-/// Types. Before all others that read keys.
+/// Reads typed text, before all other systems that read keys.
 fn read_typing(
     mut inputs: MessageReader<KeyboardInput>,
     mut losses: MessageReader<KeyboardFocusLost>,
@@ -162,7 +162,7 @@ fn read_typing(
         typing.let_go();
     }
     if menu.is_open {
-        // Its keys are its own.
+        // While the line is open, all keys belong to it.
         inputs.clear();
         return;
     }
@@ -179,16 +179,16 @@ fn read_typing(
     }
 }
 
-/// A line that was said; the newest is 0. Its text tells to whom.
+/// A line of the chat; the newest is 0. Its text shows the scope.
 #[derive(Component, Debug, Clone, Copy, PartialEq, Eq)]
 struct ChatRow(usize);
 
-/// What follows in a line.
+/// The following parts of a line.
 #[derive(Component, Debug, Clone, Copy, PartialEq, Eq)]
 enum ChatPart {
-    /// Who said it.
+    /// The speaker.
     Speaker(usize),
-    /// What.
+    /// The text.
     Words(usize),
 }
 
@@ -196,11 +196,11 @@ enum ChatPart {
 #[derive(Component)]
 struct TypingBox;
 
-/// Its text: to whom...
+/// Its text: the scope...
 #[derive(Component)]
 struct TypedScope;
 
-/// ...and what.
+/// ...and the typed text.
 #[derive(Component)]
 struct TypedWords;
 
@@ -219,7 +219,7 @@ fn spawn_chat(mut commands: Commands) {
                 width: px(WIDTH),
                 max_width: percent(90),
                 max_height: percent(42),
-                // Upwards: what there is no room for is the oldest.
+                // Upwards: the oldest lines are cut off.
                 flex_direction: FlexDirection::ColumnReverse,
                 row_gap: px(3),
                 overflow: Overflow::clip(),
@@ -257,7 +257,7 @@ fn spawn_chat(mut commands: Commands) {
         });
 }
 
-/// The lines to show, newest first, and how opaque they are.
+/// The lines to show, newest first, and their opacity.
 fn shown(book: &ChatBook, typing: bool) -> impl Iterator<Item = (&ChatLine, f32)> {
     let lines = book.lines().iter().rev().take(LINES);
     lines.filter_map(move |line| {
@@ -275,7 +275,7 @@ fn tag(scope: Scope) -> (String, Tint) {
     (format!("[{}] ", scope.name()), tint)
 }
 
-/// Writes what was said last, and what is being typed.
+/// Updates the last lines, and the line that is being typed.
 fn show_chat(
     book: Res<ChatBook>,
     typing: Res<Typing>,
@@ -375,7 +375,7 @@ mod tests {
     }
 
     fn said(app: &mut App) -> Vec<String> {
-        // Without a session what is said waits, and what does not fit is told.
+        // Without a session texts wait, and one beyond the limit causes a notice.
         let book = app.world().resource::<ChatBook>();
         book.lines().iter().map(|line| line.text.clone()).collect()
     }
@@ -450,7 +450,7 @@ mod tests {
         input(&mut app, KeyCode::Enter, ButtonState::Released, None, false);
         tap(&mut app, KeyCode::Slash, Some("/"));
         assert_eq!(app.world().resource::<Typing>().text, "/");
-        // Held down after it has closed the line, it does nothing at the station.
+        // Held after it has closed the line, it has no effect at the station.
         input(&mut app, KeyCode::Enter, ButtonState::Pressed, None, false);
         app.update();
         input(&mut app, KeyCode::Enter, ButtonState::Pressed, None, true);

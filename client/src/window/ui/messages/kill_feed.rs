@@ -1,4 +1,4 @@
-//! Who destroyed whom, at the upper right.
+//! The kill feed, at the upper right.
 
 use crate::{
     view::{KILL_SECONDS, Kill, Part, WorldView},
@@ -14,7 +14,7 @@ use crate::{
 use bevy::prelude::*;
 use sidereal_protocol::record::EntityKind;
 
-/// Lines shown at most.
+/// The most lines shown.
 const LINES: usize = 6;
 /// They fade over their last seconds.
 const FADE_S: f64 = 2.0;
@@ -22,7 +22,7 @@ const FONT_SIZE: f32 = 14.0;
 /// Longer names are cut, letters: as over the ships.
 const NAME_LETTERS: usize = 24;
 
-/// The list of who destroyed whom.
+/// The kill feed.
 pub(crate) struct KillFeedPlugin;
 
 impl Plugin for KillFeedPlugin {
@@ -31,11 +31,11 @@ impl Plugin for KillFeedPlugin {
     }
 }
 
-/// A line; the newest is 0. Its text is who did it.
+/// A line; the newest is 0. Its text is the name of the killer.
 #[derive(Component, Debug, Clone, Copy, PartialEq, Eq)]
 struct FeedRow(usize);
 
-/// What follows in a line: the row, and which piece of it.
+/// The following parts of a line: the row, and the index of the part.
 #[derive(Component, Debug, Clone, Copy, PartialEq, Eq)]
 struct FeedPart(usize, usize);
 
@@ -81,7 +81,7 @@ fn cut(name: &str) -> String {
     name.chars().take(NAME_LETTERS).collect()
 }
 
-/// The pieces of a line: who did it, how it is told, to whom, and what that was.
+/// The parts of a line: the killer, the verb, the victim, and the victim's hull.
 fn pieces(kill: &Kill) -> [(String, Tint); 4] {
     let of = |kind: Option<EntityKind>| kind.map_or(palette::TEXT, tint_of_kind);
     let victim = match kill.part {
@@ -89,7 +89,7 @@ fn pieces(kill: &Kill) -> [(String, Tint); 4] {
         Part::Victim => ("Your ship".to_owned(), palette::OWN),
         _ => (cut(&kill.victim_name), of(kill.victim_kind)),
     };
-    // A drone's name says it already.
+    // A drone's name already says so.
     let hull = kill.victim_hull.map(|hull| hull.name()).filter(|name| !name.eq_ignore_ascii_case(&kill.victim_name));
     let what = hull.map_or(String::new(), |hull| format!(" ({hull})"));
     let Some(by) = &kill.by else {
@@ -103,7 +103,7 @@ fn pieces(kill: &Kill) -> [(String, Tint); 4] {
     [killer, (" destroyed ".to_owned(), palette::FAINT), victim, (what, palette::FAINT)]
 }
 
-/// What is behind a line that the pilot has a part in.
+/// The background of a line that the player takes part in.
 fn back(part: Part) -> Tint {
     match part {
         Part::None => palette::PANEL.at(0.0),
@@ -112,7 +112,7 @@ fn back(part: Part) -> Tint {
     }
 }
 
-/// Writes all lines that changed.
+/// Updates all lines that have changed.
 fn show_feed(
     view: Res<WorldView>,
     colors: Res<Palette>,

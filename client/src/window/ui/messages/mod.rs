@@ -1,4 +1,4 @@
-//! What players write, and the feed of who destroyed whom.
+//! The chat and the kill feed.
 
 pub(crate) mod chat;
 pub(crate) mod kill_feed;

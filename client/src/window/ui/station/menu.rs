@@ -1,7 +1,6 @@
-//! The pilot's dealings by keyboard: what can be done at a station, a trade that is being put together, and
-//! the answer to an offer.
+//! Deals by keyboard: the list at a station, a trade that is being composed, and the answer to an offer.
 //!
-//! Owns the cursor and the draft; what is asked for goes into the [`DealBook`]. How it looks is in `panels`.
+//! Owns the cursor and the draft; requests go into the [`DealBook`]. The panels are in `panels`.
 
 use crate::{
     deals::DealBook,
@@ -19,7 +18,7 @@ use sidereal_protocol::{
 };
 use std::sync::Arc;
 
-/// Ore that is sold, stored or taken in a small portion.
+/// The small portion of ore for selling, storing and taking.
 const PORTION: u32 = 10;
 
 /// Hulls that a station sells, in the order of the list.
@@ -28,20 +27,20 @@ const HULLS: [HullKind; 3] = [HullKind::Scout, HullKind::Hauler, HullKind::Gunsh
 /// A line of the list at a station.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Row {
-    /// What it does.
+    /// Its text.
     pub(crate) label: String,
-    /// What it costs or brings.
+    /// Its price or profit.
     pub(crate) price: String,
-    /// What is asked for.
+    /// The deal to request.
     pub(crate) bargain: Bargain,
-    /// Why it cannot be done now.
+    /// Why it is impossible now.
     pub(crate) blocked: Option<String>,
 }
 
-/// Lines of the list: always as many.
+/// The number of lines in the list, which is constant.
 pub(crate) const ROWS: usize = 13;
 
-/// What can be done at a station.
+/// The lines of the list at a station.
 pub(crate) fn rows(own: &OwnShip, purse: &PurseShown) -> Vec<Row> {
     let mut rows = Vec::with_capacity(ROWS);
     let mut row = |label: String, price: String, bargain: Bargain, blocked: Option<String>| {
@@ -101,18 +100,18 @@ fn advantage(weapon: Weapon) -> &'static str {
     }
 }
 
-/// A trade that is being put together.
+/// A trade that is being composed.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Draft {
     /// The other ship.
     pub(crate) to: NetId,
     /// Its name.
     pub(crate) name: Arc<str>,
-    /// What is given...
+    /// The goods that are given...
     pub(crate) give: Goods,
-    /// ...and what is wanted for it.
+    /// ...and the goods that are wanted for them.
     pub(crate) want: Goods,
-    /// The number that the cursor is on: as [`Draft::FIELDS`].
+    /// The number at the cursor: an index of [`Draft::FIELDS`].
     pub(crate) field: usize,
 }
 
@@ -131,7 +130,7 @@ impl Draft {
         }
     }
 
-    /// Changes the number at the cursor: never below nothing, and never more given than there is.
+    /// Changes the number at the cursor: never below zero, and never more to give than the player has.
     fn change(&mut self, by: i64, purse: &PurseShown) {
         let most = match self.field {
             0 => u64::from(purse.ore),
@@ -153,7 +152,7 @@ impl Draft {
     }
 }
 
-/// The ship to trade with: the one nearest to the heading, of those that are near enough.
+/// The ship to trade with: the one nearest to the heading, of those in range.
 pub(crate) fn partner(view: &WorldView) -> Option<(NetId, Arc<str>)> {
     let own = view.own.as_ref()?;
     view.others
@@ -168,22 +167,22 @@ pub(crate) fn partner(view: &WorldView) -> Option<(NetId, Arc<str>)> {
         .map(|(_, other)| (other.net_id, other.name.clone()))
 }
 
-/// Where the pilot is with its dealings.
+/// The state of the deal panels.
 #[derive(Resource, Debug, Default)]
 pub(crate) struct StationMenu {
     /// The line of the list at a station.
     pub(crate) cursor: usize,
-    /// The trade that is being put together.
+    /// The trade that is being composed.
     pub(crate) draft: Option<Draft>,
 }
 
 impl StationMenu {
-    /// A panel is open that the arrow keys belong to.
+    /// Whether an open panel uses the arrow keys.
     pub(crate) fn takes_arrows(&self, view: &WorldView) -> bool {
         self.draft.is_some() || matches!(view.dock, Dock::Docked { .. })
     }
 
-    /// Does what `row` of the list at a station says.
+    /// Requests the deal of `row` in the list at a station.
     pub(crate) fn press_row(&mut self, row: usize, view: &WorldView, book: &mut DealBook) {
         if self.draft.is_none() {
             self.cursor = row.min(ROWS - 1);
@@ -192,7 +191,7 @@ impl StationMenu {
     }
 }
 
-/// What a key does here.
+/// The action of a key here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Press {
     Up,
@@ -207,7 +206,7 @@ enum Press {
     Decline,
 }
 
-/// Turns keys into what is asked for.
+/// Turns keys into requests.
 pub(crate) fn read_station_keys(
     devices: Devices,
     settings: Res<Settings>,
@@ -218,7 +217,7 @@ pub(crate) fn read_station_keys(
     let keys = &devices.keys;
     let docked = matches!(view.dock, Dock::Docked { .. });
     let step = if keys.any_pressed([KeyCode::ShiftLeft, KeyCode::ShiftRight]) { 10 } else { 1 };
-    // Nothing flies while the ship is docked, so that its keys are free for the list.
+    // A docked ship does not fly, so its keys are free for the list.
     let [up, down]: [&[KeyCode]; 2] = match docked {
         true => [&[KeyCode::ArrowUp, KeyCode::KeyW], &[KeyCode::ArrowDown, KeyCode::KeyS]],
         false => [&[KeyCode::ArrowUp], &[KeyCode::ArrowDown]],
@@ -254,7 +253,7 @@ pub(crate) fn read_station_keys(
 }
 
 fn handle(press: Press, view: &WorldView, station_menu: &mut StationMenu, book: &mut DealBook) {
-    // A book that is full says so in the panels: nothing more is asked for until a deal has ended.
+    // The panels show that a book is full: nothing more is requested until a deal has ended.
     let ask_for_ship = |book: &mut DealBook, bargain: Bargain| {
         if !book.is_busy() {
             let _ = book.ask(bargain);

@@ -1,4 +1,4 @@
-//! The pilot's deals: what can be done at a station, trades with other pilots, and their panels.
+//! The player's deals: the list at a station, trades with other players, and their panels.
 
 pub(crate) mod menu;
 pub(crate) mod panels;

@@ -1,5 +1,5 @@
-//! The panels of the pilot's dealings: the list at a station, a trade that is being put together, an offer
-//! that waits, and the line that tells what can be done here.
+//! The panels of the player's deals: the list at a station, a trade that is being composed, an open offer, and the
+//! prompt line.
 
 use crate::{
     dealing::OFFER_SECONDS,
@@ -30,7 +30,7 @@ const PRICE_PIXELS: f32 = 56.0;
 const REASON_PIXELS: f32 = 178.0;
 /// Height of its lines, pixels.
 const ROW_PIXELS: f32 = 22.0;
-/// What is behind a panel must not be read with it.
+/// Text behind a panel must not be readable.
 const OPACITY: f32 = 0.95;
 
 /// A panel that is shown or hidden as a whole.
@@ -38,38 +38,38 @@ const OPACITY: f32 = 0.95;
 pub(crate) enum Panel {
     /// The list at a station.
     Station,
-    /// The trade that is being put together.
+    /// The trade that is being composed.
     Draft,
-    /// The offer that waits.
+    /// The open offer.
     Offer,
 }
 
 /// A text of a panel.
 #[derive(Component, Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Words {
-    /// Where the ship is docked.
+    /// The station's name.
     StationTitle,
-    /// What the pilot has.
+    /// The player's balances.
     StationPurse,
-    /// Whether a deal is under way, and the keys.
+    /// Whether a deal is pending, and the keys.
     StationFoot,
     /// A line of the list, and its columns.
     RowLabel(usize),
     RowPrice(usize),
     RowReason(usize),
-    /// With whom the trade is to be.
+    /// The partner of the trade.
     DraftTitle,
     /// A number of it.
     DraftField(usize),
     /// The keys.
     DraftFoot,
-    /// Who offers.
+    /// The name of the player that offers.
     OfferTitle,
-    /// What.
+    /// The terms.
     OfferTerms,
-    /// The keys, and how long.
+    /// The keys, and the remaining time.
     OfferFoot,
-    /// What can be done here.
+    /// The prompt line.
     Prompt,
 }
 
@@ -86,13 +86,13 @@ fn words(words: Words, size: f32) -> impl Bundle {
     (words, Text::default(), TextFont::from_font_size(size), TextColor(palette::TEXT.color()), layout)
 }
 
-/// A column of the list at a station: its width in a room with space, and in the smallest one. What a compact room has
-/// more goes to one column after the other.
+/// A column of the list at a station: its width in a room with space, and in the smallest one. The additional width of
+/// a compact room goes to one column after the other.
 #[derive(Component, Debug, Clone, Copy)]
 pub(crate) struct Column {
     usual: f32,
     smallest: f32,
-    /// What the columns before it take first.
+    /// The additional width that the columns before it take first.
     after: f32,
 }
 
@@ -106,7 +106,7 @@ impl Column {
     }
 }
 
-/// What surrounds a panel.
+/// The frame of a panel.
 #[derive(Component)]
 pub(crate) struct Surround;
 
@@ -213,7 +213,7 @@ pub(crate) fn spawn_panels(mut commands: Commands) {
     ));
 }
 
-/// Gives the panels the room that there is.
+/// Fits the panels into the room.
 pub(crate) fn fit_panels(
     layout: Res<UiLayout>,
     mut columns: Query<(&Column, &mut Node), Without<Surround>>,
@@ -255,7 +255,7 @@ pub(crate) fn fit_panels(
     }
 }
 
-/// Does what a line of the list says when it is pressed with the mouse or a finger.
+/// Requests the deal of a line that is pressed with the mouse or a finger.
 pub(crate) fn press_rows(
     rows: Query<(&RowBack, &Interaction), Changed<Interaction>>,
     view: Res<WorldView>,
@@ -267,7 +267,7 @@ pub(crate) fn press_rows(
     }
 }
 
-/// Goods as players read them.
+/// Goods as text.
 pub(crate) fn told(goods: Goods) -> String {
     match (goods.ore, goods.credits) {
         (0, 0) => "nothing".to_owned(),
@@ -277,14 +277,14 @@ pub(crate) fn told(goods: Goods) -> String {
     }
 }
 
-/// What can be done here, in one line.
+/// The text of the prompt line.
 pub(crate) fn prompt(view: &WorldView, book: &DealBook, keys: &Bindings) -> (String, Tint) {
     let calm = palette::TEXT.at(0.9);
     if view.own.is_none() {
         return (String::new(), calm);
     }
     if book.open().iter().any(|deal| deal.undecided) {
-        return ("a deal is not decided yet: it is asked for again".to_owned(), palette::HULL_WORN);
+        return ("a deal is not decided yet: the request is repeated".to_owned(), palette::HULL_WORN);
     }
     match &view.dock {
         Dock::Docked { .. } => (String::new(), calm),
@@ -319,7 +319,7 @@ pub(crate) fn show_station(
     }
 }
 
-/// Writes all words that changed.
+/// Updates all texts that have changed.
 pub(crate) fn write_words(
     view: Res<WorldView>,
     station_menu: Res<StationMenu>,
