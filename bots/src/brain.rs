@@ -12,7 +12,6 @@ use rand_pcg::Pcg64Mcg;
 use sidereal_client::view::{Other, OwnShip, WorldView};
 use sidereal_protocol::{
     flight::Controls,
-    record::EntityKind,
     sector::{BLOCK_SECTORS, SECTOR_SIZE},
     shot::{BEAM_RANGE, BULLET_SPEED},
 };
@@ -181,7 +180,7 @@ impl Brain {
         let nearest = view
             .others
             .values()
-            .filter(|other| matches!(other.kind, EntityKind::Ship | EntityKind::Drone))
+            .filter(|other| other.kind.spec().is_target)
             .map(|other| (other.state.position.distance(own.state.position), other))
             .filter(|(distance, _)| *distance < ATTACK_UNITS)
             .min_by(|a, b| a.0.total_cmp(&b.0));
@@ -254,6 +253,7 @@ mod tests {
     use sidereal_protocol::{
         flight::{FlightState, HullKind, step},
         ids::{EntityId, NetId},
+        kind::EntityKind,
         motion::EngineGlow,
         sector::SectorId,
         shot::{BEAM_INTERVAL_TICKS, MISSILE_INTERVAL_TICKS},

@@ -7,7 +7,6 @@ use sidereal_client::view::{Other, OwnShip, WorldView};
 use sidereal_protocol::{
     flight::{Controls, wrap_angle},
     ids::NetId,
-    record::EntityKind,
 };
 use std::f64::consts::TAU;
 
@@ -18,7 +17,7 @@ const ROCK_ROOM_UNITS: f64 = 35.0;
 /// `direction`, bent away from rocks on the way, except for the one that is the destination.
 pub(crate) fn around_rocks(own: &OwnShip, view: &WorldView, direction: DVec2, except: Option<NetId>) -> DVec2 {
     let mut bend = DVec2::ZERO;
-    let solid = |other: &&Other| matches!(other.kind, EntityKind::Asteroid | EntityKind::Station);
+    let solid = |other: &&Other| other.kind.spec().is_obstacle();
     for rock in view.others.values().filter(solid).filter(|other| except != Some(other.net_id)) {
         let way = rock.state.position - own.state.position;
         let ahead = way.dot(direction);

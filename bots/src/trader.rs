@@ -14,7 +14,7 @@ use sidereal_protocol::{
     economy::{Bargain, DOCKING_RANGE, DealKey, Goods, MINING_RANGE, ORE_PRICE, REPAIR_PRICE, TRADING_RANGE, Weapon},
     flight::{Controls, HullKind},
     ids::NetId,
-    record::EntityKind,
+    kind::{EntityKind, Ore},
 };
 use std::{collections::VecDeque, ops::Range};
 
@@ -148,7 +148,7 @@ impl Trader {
 
     fn mine(&mut self, own: &OwnShip, view: &WorldView, now: f64) -> Option<Controls> {
         let at = own.state.position;
-        let crates = view.others.values().filter(|other| other.kind == EntityKind::Crate && has_ore(other));
+        let crates = view.others.values().filter(|other| other.kind.spec().ore == Ore::Cargo && has_ore(other));
         if let Some((distance, found)) = nearest(at, crates)
             && distance < CRATE_UNITS
         {
@@ -182,7 +182,7 @@ impl Trader {
             remember(&mut self.given_up, net_id);
         }
         let rocks = view.others.values().filter(|other| {
-            other.kind == EntityKind::Asteroid && has_ore(other) && !self.given_up.contains(&other.net_id)
+            other.kind.spec().ore == Ore::Deposit && has_ore(other) && !self.given_up.contains(&other.net_id)
         });
         let Some((_, rock)) = nearest(own.state.position, rocks) else {
             self.given_up.clear();

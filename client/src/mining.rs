@@ -3,11 +3,11 @@
 //! Pure. Runs in the player client and in bots.
 
 use crate::view::Other;
-use sidereal_protocol::{economy::mined_rock, flight::FlightState, record::EntityKind};
+use sidereal_protocol::{economy::mined_rock, flight::FlightState, kind::Ore};
 
 /// The rock that a ship in this state mines: see [`mined_rock`]. A rock known to be empty is not selected.
 pub fn target<'a>(ship: &FlightState, others: impl Iterator<Item = &'a Other>) -> Option<&'a Other> {
-    let rocks = others.filter(|other| other.kind == EntityKind::Asteroid && other.ore.is_none_or(|ore| ore > 0));
+    let rocks = others.filter(|other| other.kind.spec().ore == Ore::Deposit && other.ore.is_none_or(|ore| ore > 0));
     mined_rock(ship, rocks.map(|rock| (rock.state.position, rock.radius, rock)))
 }
 
@@ -17,6 +17,7 @@ mod tests {
     use sidereal_protocol::{
         economy::MINING_RANGE,
         ids::{EntityId, NetId},
+        kind::EntityKind,
         motion::EngineGlow,
     };
 

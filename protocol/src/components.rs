@@ -106,7 +106,7 @@ impl Identity {
 impl Lode {
     /// The ore in a record; `None` for kinds whose ore is not shown.
     pub fn of(record: &EntityRecord) -> Option<Self> {
-        matches!(record.kind, EntityKind::Asteroid | EntityKind::Crate).then(|| Self::new_complete(record.ore))
+        record.kind.spec().shows_ore().then(|| Self::new_complete(record.ore))
     }
 }
 

@@ -16,6 +16,7 @@ pub mod economy;
 pub mod flight;
 pub mod ids;
 pub mod input;
+pub mod kind;
 pub mod lane;
 pub mod limits;
 pub mod messages;

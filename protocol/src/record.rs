@@ -10,6 +10,7 @@ use crate::{
     sector::SectorId,
     tick::SimTick,
 };
+pub use crate::kind::EntityKind;
 use bevy::math::DVec2;
 use serde::{Deserialize, Serialize};
 
@@ -28,39 +29,6 @@ const RECORD_FORMAT_2: u8 = 2;
 /// in format 3 no station, nothing fitted, no ore, no end.
 const ADDED_BY_2: usize = 3;
 const ADDED_BY_3: usize = 4;
-
-/// The kind of an entity.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum EntityKind {
-    /// A ship owned by a player's account.
-    Ship = 1,
-    /// A ship controlled by the shard.
-    Drone = 2,
-    /// A rock.
-    Asteroid = 3,
-    /// A homing missile in flight.
-    Missile = 4,
-    /// A station: it does not move and takes no damage.
-    Station = 5,
-    /// The cargo of a destroyed ship.
-    Crate = 6,
-}
-
-impl EntityKind {
-    /// The kind for a number from outside.
-    pub fn from_u8(value: u8) -> Option<Self> {
-        match value {
-            1 => Some(Self::Ship),
-            2 => Some(Self::Drone),
-            3 => Some(Self::Asteroid),
-            4 => Some(Self::Missile),
-            5 => Some(Self::Station),
-            6 => Some(Self::Crate),
-            _ => None,
-        }
-    }
-}
 
 /// A player's control of a ship. It moves with the ship from shard to shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
@@ -224,12 +192,7 @@ impl EntityRecord {
         if self.mind.is_some_and(|mind| !(mind.home.is_finite() && mind.patrol_phase.is_finite())) {
             return out("mind");
         }
-        let fits = match self.kind {
-            EntityKind::Ship | EntityKind::Drone => self.hull_kind.is_some_and(|hull| hull != HullKind::Missile),
-            EntityKind::Missile => self.hull_kind == Some(HullKind::Missile),
-            EntityKind::Asteroid | EntityKind::Station | EntityKind::Crate => self.hull_kind.is_none(),
-        };
-        if !fits {
+        if !self.kind.spec().allows_hull(self.hull_kind) {
             return out("hull_kind");
         }
         if (self.kind == EntityKind::Missile) != self.warhead.is_some() {

@@ -28,7 +28,8 @@ use sidereal_protocol::{
     economy::{OreMove, ore_of_rock},
     ids::{AccountId, EntityId, ShardId},
     messages::{Purse, ToPlayer},
-    record::{EntityKind, EntityRecord},
+    kind::Ore,
+    record::EntityRecord,
     tick::SimTick,
 };
 use std::{collections::BTreeSet, net::SocketAddr};
@@ -79,16 +80,16 @@ pub fn on_ore_move(goods: &mut Goods, space: &mut Space, shard: ShardId, order: 
         space.tally.stale += 1;
         return;
     };
-    let born_with = match from.record.kind {
-        EntityKind::Asteroid => ore_of_rock(from.record.radius),
-        EntityKind::Crate => 0,
-        _ => {
+    let born_with = match from.record.kind.spec().ore {
+        Ore::Deposit => ore_of_rock(from.record.radius),
+        Ore::Cargo => 0,
+        Ore::None | Ore::Hold => {
             log_limited!(warn, %shard, from = %order.from, "ore can be taken out of rocks and crates only");
             space.tally.violations += 1;
             return;
         }
     };
-    let hold = ship.record.hull_kind.filter(|_| ship.record.kind == EntityKind::Ship).map_or(0, |hull| hull.hold());
+    let hold = ship.record.hull_kind.filter(|_| ship.record.kind.spec().ore == Ore::Hold).map_or(0, |hull| hull.hold());
     goods.askers.insert((order.from, shard));
     if let Some(store) = space.storage.store() {
         // What has a balance has a row: with its first one it is stored in the same transaction.
@@ -140,7 +141,7 @@ pub fn bury(
 
 /// Whether a shard may bring this wreck into the world.
 pub fn is_good_wreck(mirror: &Mirror, leases: &LeaseBook, shard: ShardId, wreck: &EntityRecord) -> bool {
-    wreck.kind == EntityKind::Crate
+    wreck.kind.spec().ore == Ore::Cargo
         && wreck.validate().is_ok()
         && wreck.owner.is_none()
         && mirror.get(wreck.id).is_none()
@@ -172,7 +173,7 @@ impl Holdings<'_> {
         if let Some(owner) = entry.record.owner {
             self.goods.tell(owner);
         }
-        if matches!(entry.record.kind, EntityKind::Asteroid | EntityKind::Crate) {
+        if entry.record.kind.spec().shows_ore() {
             self.goods.stale_lodes.insert(id);
         }
         let told: BTreeSet<ShardId> = askers.into_iter().map(|(_, shard)| shard).chain(authority).collect();

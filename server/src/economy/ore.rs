@@ -6,7 +6,8 @@ use crate::{
 };
 use sidereal_protocol::{
     economy::ore_of_rock,
-    record::{EntityKind, EntityRecord},
+    kind::Ore,
+    record::EntityRecord,
 };
 
 /// Amounts of ore in the protocol end here; the ledger's do not.
@@ -23,10 +24,10 @@ impl Storage {
     /// Units of ore in an entity: of a rock that nobody has mined, what it was born with.
     pub fn ore_in(&self, record: &EntityRecord) -> u32 {
         let known = self.store().and_then(|store| store.balance(Holder::entity(record.id.0), Commodity::Ore));
-        match (record.kind, known) {
-            (EntityKind::Asteroid, None) => ore_of_rock(record.radius),
-            (EntityKind::Asteroid | EntityKind::Ship | EntityKind::Crate, known) => units(known.unwrap_or(0)),
-            _ => 0,
+        match (record.kind.spec().ore, known) {
+            (Ore::None, _) => 0,
+            (Ore::Deposit, None) => ore_of_rock(record.radius),
+            (Ore::Deposit | Ore::Hold | Ore::Cargo, known) => units(known.unwrap_or(0)),
         }
     }
 

@@ -7,7 +7,7 @@ use sidereal_process::log_limited;
 use sidereal_protocol::{
     economy::DealKey,
     ids::{AccountId, EntityId, NetId},
-    record::{EntityKind, EntityRecord},
+    record::EntityRecord,
     sector::{BlockId, SectorId},
     tick::SimTick,
 };
@@ -179,9 +179,9 @@ pub fn row_of(record: &EntityRecord) -> Option<StoredEntity> {
     }
 }
 
-/// Whether an entity is worth a row. A missile is over sooner than a restart.
+/// Whether an entity has a row.
 pub fn is_stored(record: &EntityRecord) -> bool {
-    record.kind != EntityKind::Missile
+    record.kind.spec().is_stored
 }
 
 /// Counters fit: 2^63 ticks are 10^10 years.

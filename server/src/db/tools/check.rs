@@ -7,7 +7,8 @@ use diesel::prelude::*;
 use serde::Serialize;
 use sidereal_protocol::{
     economy::ore_of_rock,
-    record::{EntityKind, EntityRecord},
+    kind::{EntityKind, Ore},
+    record::EntityRecord,
 };
 use uuid::Uuid;
 
@@ -197,11 +198,11 @@ fn check_living(
             report.problem(|| format!("ship {} is linked to another account than its owner", name(&row.id)));
         }
     }
-    match record.kind {
-        EntityKind::Asteroid => i64::from(ore_of_rock(record.radius)),
-        EntityKind::Ship => record.hull_kind.map_or(0, |hull| i64::from(hull.hold())),
-        EntityKind::Crate => i64::MAX,
-        EntityKind::Drone | EntityKind::Missile | EntityKind::Station => 0,
+    match record.kind.spec().ore {
+        Ore::Deposit => i64::from(ore_of_rock(record.radius)),
+        Ore::Hold => record.hull_kind.map_or(0, |hull| i64::from(hull.hold())),
+        Ore::Cargo => i64::MAX,
+        Ore::None => 0,
     }
 }
 

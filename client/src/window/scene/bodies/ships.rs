@@ -32,7 +32,7 @@ use sidereal_protocol::{
     flight::{Controls, FlightState, HullKind},
     ids::NetId,
     motion::EngineGlow,
-    record::EntityKind,
+    kind::{EntityKind, Hulls},
 };
 
 /// A hull with a smaller radius than this, pixels, is drawn as a mark of at least this size.
@@ -139,7 +139,7 @@ fn paint_bodies(
 /// Whether `other`, which was not there before, has just entered rather than flown into view.
 fn comes_in(view: &WorldView, other: &Other) -> bool {
     let near = other.state.position.distance(view.focus) < warp::WARP_UNITS;
-    near && matches!(other.kind, EntityKind::Ship | EntityKind::Drone)
+    near && other.kind.spec().hulls == Hulls::Craft
 }
 
 fn paint_flyer(canvas: &mut Canvas, camera: &CameraView, flyer: &Flyer, look: &Look, now_s: f64) {

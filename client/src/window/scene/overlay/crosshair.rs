@@ -14,7 +14,7 @@ use crate::{
     },
 };
 use bevy::{math::DVec2, prelude::*};
-use sidereal_protocol::{ids::NetId, record::EntityKind, tick::TICK_SECONDS};
+use sidereal_protocol::{ids::NetId, tick::TICK_SECONDS};
 use std::f32::consts::FRAC_PI_2;
 
 /// From the hull's edge to the brackets, and their least distance, pixels.
@@ -44,7 +44,7 @@ impl Plugin for CrosshairPlugin {
 struct AimTarget(pub(crate) Option<NetId>);
 
 fn is_hostile(other: &Other) -> bool {
-    matches!(other.kind, EntityKind::Ship | EntityKind::Drone)
+    other.kind.spec().is_target
 }
 
 /// The present position and motion of `target` relative to the own ship: it is drawn in the past, the ship is not.

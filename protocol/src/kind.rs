@@ -1,0 +1,221 @@
+//! The kinds of entities, and what the mesh must know of each: one row of a table per kind.
+//!
+//! Who draws, simulates or stores an entity looks its row up instead of matching on its kind. What belongs to one
+//! capability alone (how a station is docked at, what a drone pursues) is not here but in that capability.
+
+use crate::{flight::HullKind, tick::TICK_HZ};
+use serde::{Deserialize, Serialize};
+
+/// The kind of an entity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum EntityKind {
+    /// A ship owned by a player's account.
+    Ship = 1,
+    /// A ship controlled by the shard.
+    Drone = 2,
+    /// A rock.
+    Asteroid = 3,
+    /// A homing missile in flight.
+    Missile = 4,
+    /// A station: it does not move and takes no damage.
+    Station = 5,
+    /// The cargo of a destroyed ship.
+    Crate = 6,
+}
+
+/// What physics does with a kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Solidity {
+    /// It collides, and contacts push it.
+    Movable,
+    /// It collides, and nothing moves it.
+    Fixed,
+    /// It does not collide. Its own capability decides what happens where it meets a body.
+    Passable,
+}
+
+/// Which hulls a kind has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hulls {
+    /// None: it has no engine.
+    None,
+    /// Those that a pilot or the shard flies.
+    Craft,
+    /// The missile's.
+    Missile,
+}
+
+/// Where the ore of a kind comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ore {
+    /// It never has any.
+    None,
+    /// It begins with an amount by its size, and can be mined.
+    Deposit,
+    /// It has a hold, as large as its hull's.
+    Hold,
+    /// It carries the ore of a destroyed ship, however much.
+    Cargo,
+}
+
+/// What the mesh must know of a kind.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct KindSpec {
+    /// Whose row this is.
+    pub kind: EntityKind,
+    /// Which hulls it may have.
+    pub hulls: Hulls,
+    /// Collisions.
+    pub solidity: Solidity,
+    /// Whether shots and beams hit it; they pass through the others.
+    pub takes_hits: bool,
+    /// Whether missiles home on it, and pilots aim at it.
+    pub is_target: bool,
+    /// Where its ore comes from.
+    pub ore: Ore,
+    /// The share of its speed that it keeps in a second without an engine: 1 drifts for ever.
+    pub keeps_speed: f64,
+    /// Whether it has a row in the database.
+    pub is_stored: bool,
+    /// Ticks after which another one takes the place of a destroyed one; `None`: never.
+    pub replaced_after_ticks: Option<u64>,
+}
+
+/// The table, by the kinds' numbers.
+const KINDS: [KindSpec; 6] = [
+    KindSpec {
+        kind: EntityKind::Ship,
+        hulls: Hulls::Craft,
+        solidity: Solidity::Movable,
+        takes_hits: true,
+        is_target: true,
+        ore: Ore::Hold,
+        keeps_speed: 1.0,
+        is_stored: true,
+        // Its player gets another one, by another way.
+        replaced_after_ticks: None,
+    },
+    KindSpec {
+        kind: EntityKind::Drone,
+        hulls: Hulls::Craft,
+        solidity: Solidity::Movable,
+        takes_hits: true,
+        is_target: true,
+        ore: Ore::None,
+        keeps_speed: 1.0,
+        is_stored: true,
+        replaced_after_ticks: Some(20 * TICK_HZ as u64),
+    },
+    KindSpec {
+        kind: EntityKind::Asteroid,
+        hulls: Hulls::None,
+        solidity: Solidity::Movable,
+        takes_hits: true,
+        is_target: false,
+        ore: Ore::Deposit,
+        keeps_speed: 1.0,
+        is_stored: true,
+        replaced_after_ticks: Some(60 * TICK_HZ as u64),
+    },
+    KindSpec {
+        kind: EntityKind::Missile,
+        hulls: Hulls::Missile,
+        solidity: Solidity::Passable,
+        takes_hits: true,
+        is_target: false,
+        ore: Ore::None,
+        keeps_speed: 1.0,
+        // It ends sooner than a server restarts.
+        is_stored: false,
+        replaced_after_ticks: None,
+    },
+    KindSpec {
+        kind: EntityKind::Station,
+        hulls: Hulls::None,
+        solidity: Solidity::Fixed,
+        takes_hits: true,
+        is_target: false,
+        ore: Ore::None,
+        keeps_speed: 1.0,
+        is_stored: true,
+        replaced_after_ticks: None,
+    },
+    KindSpec {
+        kind: EntityKind::Crate,
+        hulls: Hulls::None,
+        solidity: Solidity::Passable,
+        takes_hits: false,
+        is_target: false,
+        ore: Ore::Cargo,
+        keeps_speed: 0.6,
+        is_stored: true,
+        replaced_after_ticks: None,
+    },
+];
+
+const _: () = {
+    let mut number = 0;
+    while number < KINDS.len() {
+        assert!(KINDS[number].kind as usize == number + 1, "the rows stand in the order of the kinds' numbers");
+        number += 1;
+    }
+};
+
+impl EntityKind {
+    /// The kind for a number from outside.
+    pub fn from_u8(value: u8) -> Option<Self> {
+        KINDS.get(usize::from(value).checked_sub(1)?).map(|spec| spec.kind)
+    }
+
+    /// All kinds, by their numbers.
+    pub fn all() -> impl Iterator<Item = Self> {
+        KINDS.iter().map(|spec| spec.kind)
+    }
+
+    /// Its row.
+    pub fn spec(self) -> &'static KindSpec {
+        &KINDS[self as usize - 1]
+    }
+}
+
+impl KindSpec {
+    /// Whether an entity of this kind may have this hull.
+    pub fn allows_hull(&self, hull: Option<HullKind>) -> bool {
+        match self.hulls {
+            Hulls::None => hull.is_none(),
+            Hulls::Craft => hull.is_some_and(|hull| hull != HullKind::Missile),
+            Hulls::Missile => hull == Some(HullKind::Missile),
+        }
+    }
+
+    /// Whether it collides.
+    pub fn is_solid(&self) -> bool {
+        self.solidity != Solidity::Passable
+    }
+
+    /// Whether it is a body without an engine, to be flown around.
+    pub fn is_obstacle(&self) -> bool {
+        self.hulls == Hulls::None && self.is_solid()
+    }
+
+    /// Whether all observers see its amount of ore.
+    pub fn shows_ore(&self) -> bool {
+        matches!(self.ore, Ore::Deposit | Ore::Cargo)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_the_rows() {
+        for kind in EntityKind::all() {
+            assert_eq!(EntityKind::from_u8(kind as u8), Some(kind));
+            assert_eq!(kind.spec().kind, kind);
+        }
+        assert_eq!(EntityKind::from_u8(0), None);
+        assert_eq!(EntityKind::from_u8(KINDS.len() as u8 + 1), None);
+    }
+}
