@@ -4,10 +4,8 @@
 //! applied inputs are collected at the end of the tick; damage is told where it is done.
 
 use crate::{
-    bodies::{
-        body::{Body, Owned},
-        registry::Registry,
-    },
+    bodies::{authority::Authority, body::Body, registry::Registry},
+    flight::inputs::PilotInput,
     schedule::{SimStep, SimSystems},
 };
 use bevy::prelude::*;
@@ -94,8 +92,6 @@ pub enum Event {
 pub struct Journal {
     events: Vec<Event>,
     overfull: bool,
-    /// Whose body is taken away only to be put back changed, and the hull points that it had.
-    remaking: Option<(EntityId, u16)>,
 }
 
 impl Journal {
@@ -114,10 +110,10 @@ impl Journal {
         }
     }
 
-    pub(crate) fn damaged(&mut self, body: &Body, owned: &Owned, impact: &GhostImpact) {
+    pub(crate) fn damaged(&mut self, body: &Body, authority: &Authority, impact: &GhostImpact) {
         self.push(Event::Damaged {
             id: body.id,
-            epoch: owned.epoch,
+            epoch: authority.epoch,
             before: body.hull,
             amount: impact.damage.min(body.hull),
             cause: impact.cause,
@@ -125,11 +121,11 @@ impl Journal {
     }
 }
 
-/// An own body is about to be taken away and put back changed: no end and no beginning.
-pub(crate) fn expect_remade(world: &mut World, entity: Entity) {
-    let Ok((body, _)) = world.query::<(&Body, &Owned)>().get(world, entity) else { return };
-    let remaking = (body.id, body.hull);
-    world.resource_mut::<Journal>().remaking = Some(remaking);
+/// A deal gives an own body `hull` points, or another hull with as many.
+pub(crate) fn remade(world: &mut World, entity: Entity, hull: u16) {
+    let Ok((body, authority)) = world.query::<(&Body, &Authority)>().get(world, entity) else { return };
+    let event = Event::Remade { id: body.id, epoch: authority.epoch, before: body.hull, hull };
+    world.resource_mut::<Journal>().push(event);
 }
 
 /// Writes the diary.
@@ -144,41 +140,47 @@ impl Plugin for JournalPlugin {
     }
 }
 
-fn begin(added: On<Add, Owned>, bodies: Query<(&Body, &Owned)>, mut journal: ResMut<Journal>) {
-    let Ok((body, owned)) = bodies.get(added.entity) else { return };
-    if let Some((_, before)) = journal.remaking.take_if(|(id, _)| *id == body.id) {
-        journal.push(Event::Remade { id: body.id, epoch: owned.epoch, before, hull: body.hull });
-        return;
-    }
-    let (boarding, inputs) = owned
-        .hands
-        .as_ref()
-        .map_or((0, 0), |hands| (hands.pilot.boarding, hands.pilot.inputs_applied - hands.queue.applied.len() as u64));
-    journal.push(Event::Began { id: body.id, kind: body.kind, epoch: owned.epoch, hull: body.hull, boarding, inputs });
+fn begin(
+    added: On<Add, Authority>,
+    bodies: Query<(&Body, &Authority, Option<&PilotInput>)>,
+    mut journal: ResMut<Journal>,
+) {
+    let Ok((body, authority, input)) = bodies.get(added.entity) else { return };
+    let (boarding, inputs) = input.map_or((0, 0), |PilotInput { pilot, queue }| {
+        (pilot.boarding, pilot.inputs_applied - queue.applied.len() as u64)
+    });
+    let (epoch, hull) = (authority.epoch, body.hull);
+    journal.push(Event::Began { id: body.id, kind: body.kind, epoch, hull, boarding, inputs });
 }
 
-fn end(removed: On<Remove, Owned>, mut bodies: Query<(&Body, &mut Owned)>, mut journal: ResMut<Journal>) {
-    let Ok((body, mut owned)) = bodies.get_mut(removed.entity) else { return };
-    take_inputs(body, &mut owned, &mut journal);
-    if journal.remaking.is_some_and(|(id, _)| id == body.id) {
-        return;
+fn end(
+    removed: On<Remove, Authority>,
+    mut bodies: Query<(&Body, &Authority, Option<&mut PilotInput>)>,
+    mut journal: ResMut<Journal>,
+) {
+    let Ok((body, authority, input)) = bodies.get_mut(removed.entity) else { return };
+    if let Some(mut input) = input {
+        take_inputs(body, authority, &mut input, &mut journal);
     }
-    journal.push(Event::Ended { id: body.id, epoch: owned.epoch, hull: body.hull });
+    journal.push(Event::Ended { id: body.id, epoch: authority.epoch, hull: body.hull });
 }
 
-fn note_inputs(registry: Res<Registry>, mut bodies: Query<(&Body, &mut Owned)>, mut journal: ResMut<Journal>) {
+fn note_inputs(
+    registry: Res<Registry>,
+    mut bodies: Query<(&Body, &Authority, &mut PilotInput)>,
+    mut journal: ResMut<Journal>,
+) {
     for entity in registry.in_order() {
-        let Ok((body, mut owned)) = bodies.get_mut(entity) else { continue };
-        take_inputs(body, owned.bypass_change_detection(), &mut journal);
+        let Ok((body, authority, mut input)) = bodies.get_mut(entity) else { continue };
+        take_inputs(body, authority, input.bypass_change_detection(), &mut journal);
     }
 }
 
-fn take_inputs(body: &Body, owned: &mut Owned, journal: &mut Journal) {
-    let Some(hands) = &mut owned.hands else { return };
-    if hands.queue.applied.is_empty() {
+fn take_inputs(body: &Body, authority: &Authority, input: &mut PilotInput, journal: &mut Journal) {
+    if input.queue.applied.is_empty() {
         return;
     }
-    let stamps = std::mem::take(&mut hands.queue.applied);
-    let Pilot { boarding, inputs_applied: total, .. } = hands.pilot;
-    journal.push(Event::Inputs { id: body.id, epoch: owned.epoch, boarding, stamps, total });
+    let stamps = std::mem::take(&mut input.queue.applied);
+    let Pilot { boarding, inputs_applied: total, .. } = input.pilot;
+    journal.push(Event::Inputs { id: body.id, epoch: authority.epoch, boarding, stamps, total });
 }

@@ -38,6 +38,7 @@ impl Plugin for SimPlugin {
             weapons::beams::BeamsPlugin,
         ));
         shard.add_plugins((
+            economy::cargo::CargoPlugin,
             economy::mining::MiningPlugin,
             economy::crates::CratesPlugin,
             economy::docking::DockingPlugin,

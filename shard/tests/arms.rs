@@ -328,7 +328,7 @@ fn a_ghost_is_hit_where_it_was_drawn_and_its_authority_is_told_once() {
     for (crossed_ago, hits) in [(6.0, true), (0.0, false), (12.0, false)] {
         let mut shard = Shard::with(1, &[HOME], vec![ship(1, DVec2::new(900.0, 500.0))]);
         let record = ship(7, DVec2::new(1100.0, 500.0));
-        shard.news(GhostNews::Appeared(Box::new(bodies::own_body(&record).0)));
+        shard.news(GhostNews::Appeared(Box::new(bodies::Body::of(&record))));
         for tick in 1..=30u64 {
             let y = 500.0 + 200.0 / 30.0 * (tick as f64 - (30.0 - crossed_ago));
             let (position, velocity) = (DVec2::new(1100.0, y), DVec2::Y * 200.0);

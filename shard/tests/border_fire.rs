@@ -164,7 +164,7 @@ fn two_ghosts_that_meet_leave_each_other_alone() {
     let mut shard = Shard::with(1, &[SectorId::new(-5, 0)], vec![]);
     for (number, y, speed) in [(7, 480.0, 30.0), (8, 520.0, -30.0)] {
         let record = moving(ship(number, DVec2::new(500.0, y)), DVec2::Y * speed);
-        shard.news(GhostNews::Appeared(Box::new(sidereal_shard::bodies::own_body(&record).0)));
+        shard.news(GhostNews::Appeared(Box::new(sidereal_shard::bodies::Body::of(&record))));
         let motions = vec![sidereal_protocol::motion::Motion {
             net_id: record.net_id,
             state: record.state,

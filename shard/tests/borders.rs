@@ -311,7 +311,7 @@ fn a_ghost_is_carried_on_for_half_a_second_and_goes_after_three() {
     shard.update_from(ghost_update(START, position, DVec2::X * 30.0));
     shard.tick();
     assert!(shard.entity(id(7)).is_none(), "motion without an announcement is nothing");
-    let (body, _, _) = sidereal_shard::bodies::own_body(&ship(7, position));
+    let body = sidereal_shard::bodies::Body::of(&ship(7, position));
     shard.news(GhostNews::Appeared(Box::new(body)));
     shard.update_from(ghost_update(START + 1, position, DVec2::X * 30.0));
     shard.ticks(10);
@@ -326,7 +326,7 @@ fn a_ghost_is_carried_on_for_half_a_second_and_goes_after_three() {
 #[test]
 fn a_ghost_that_is_out_of_sight_goes_and_an_own_body_stays() {
     let mut shard = west_with(rock(1, DVec2::splat(500.0), 20.0));
-    let (body, _, _) = sidereal_shard::bodies::own_body(&ship(7, DVec2::new(1100.0, 500.0)));
+    let body = sidereal_shard::bodies::Body::of(&ship(7, DVec2::new(1100.0, 500.0)));
     shard.news(GhostNews::Appeared(Box::new(body)));
     shard.update_from(ghost_update(START, DVec2::new(1100.0, 500.0), DVec2::ZERO));
     shard.tick();

@@ -144,13 +144,13 @@ fn a_deal_that_is_asked_for_twice_has_one_answer_and_another_one_waits() {
     shard.frames();
     assert_eq!(ask(&mut shard, 1, 1, Bargain::Dock), first);
     assert_eq!(ask(&mut shard, 2, 1, Bargain::Dock), Err(DealRefusal::Busy));
-    assert_eq!(shard.owned_part(id(1)).docked, None, "nothing has happened yet");
+    assert_eq!(shard.own_record(id(1)).docked, None, "nothing has happened yet");
     // Another one's settlement is not this one's.
     settle(&mut shard, 2, 1, true);
     assert_eq!(ask(&mut shard, 3, 1, Bargain::Dock), Err(DealRefusal::Busy));
     settle(&mut shard, 1, 1, true);
-    assert_eq!(shard.owned_part(id(1)).docked, Some(id(9)));
-    assert_eq!(shard.owned_part(id(1)).version, first.expect("it passed").expect("it changes").version);
+    assert_eq!(shard.own_record(id(1)).docked, Some(id(9)));
+    assert_eq!(shard.own_record(id(1)).version, first.expect("it passed").expect("it changes").version);
 }
 
 #[test]
@@ -236,7 +236,7 @@ fn a_docked_ship_that_its_player_leaves_is_given_back_and_comes_back_docked() {
     (again.epoch, again.version) = (again.epoch + 1, 0);
     shard.send(ToShard::Commit { record: Box::new(again), inputs: vec![] });
     shard.ticks(30);
-    assert_eq!((shard.owned_part(id(1)).docked, shard.state(id(1))), (Some(id(9)), docked.state));
+    assert_eq!((shard.own_record(id(1)).docked, shard.state(id(1))), (Some(id(9)), docked.state));
 }
 
 #[test]
@@ -259,7 +259,7 @@ fn another_hull_is_whole_bare_and_of_its_own_size() {
     strike_deal(&mut shard, 4, 1, Bargain::Undock);
     shard.ticks(30);
     let state = shard.state(id(1));
-    assert!(state.velocity.length() < 1e-9 && shard.owned_part(id(1)).docked.is_none(), "{state:?}");
+    assert!(state.velocity.length() < 1e-9 && shard.own_record(id(1)).docked.is_none(), "{state:?}");
     // And it is in the way again, with all of its size.
     let from = state.position + DVec2::new(200.0, 22.0);
     shard.grant(&[], vec![moving(ship(2, from), DVec2::X * -200.0)]);

@@ -29,7 +29,7 @@ use sidereal_protocol::{
 };
 use sidereal_shard::{
     ShardConfig,
-    bodies::{Body, Owned},
+    bodies::{Authority, Body},
     build_app,
     config::Secret,
     link::LinkState,
@@ -172,7 +172,7 @@ impl Scene {
     fn ghost(&self, number: u64) -> Option<Body> {
         let world = self.shard.world();
         let entity = world.resource::<Registry>().get(id(number))?;
-        world.get::<Owned>(entity).is_none().then(|| world.get::<Body>(entity).unwrap().clone())
+        world.get::<Authority>(entity).is_none().then(|| world.get::<Body>(entity).unwrap().clone())
     }
 }
 

@@ -138,8 +138,8 @@ fn a_rock_over_the_border_is_mined_until_it_is_empty() {
         let asked: Vec<u32> = mesh.ore_moves.iter().map(|asked| asked.ore).collect();
         assert_eq!(asked, [4, 4, 2], "delay {delay}");
         assert_eq!((mesh.ore[&id(1)], mesh.ore[&id(5)]), (10, 0));
-        assert_eq!(mesh.owner(id(1)).owned_part(id(1)).ore, 10);
-        assert_eq!(mesh.owner(id(5)).owned_part(id(5)).ore, 0);
+        assert_eq!(mesh.owner(id(1)).own_record(id(1)).ore, 10);
+        assert_eq!(mesh.owner(id(5)).own_record(id(5)).ore, 0);
     }
 }
 
@@ -228,7 +228,7 @@ fn nothing_touches_a_crate_and_nothing_aims_at_it() {
     shard.hold(id(1), 0, 1);
     let missiles: Vec<_> = shard.owned().into_iter().filter(|&id| shard.body(id).kind == EntityKind::Missile).collect();
     let [missile] = missiles[..] else { panic!("{missiles:?}") };
-    assert_eq!(shard.owned_part(missile).warhead.and_then(|warhead| warhead.target), Some(id(2)));
+    assert_eq!(shard.own_record(missile).warhead.and_then(|warhead| warhead.target), Some(id(2)));
     shard.ticks(60);
     assert_eq!(shard.state(id(6)).velocity, DVec2::ZERO);
     assert!(shard.state(id(1)).position.x > middle().x + 80.0 && shard.state(id(1)).velocity.y == 0.0);
@@ -245,7 +245,7 @@ fn a_crate_crosses_a_border_with_what_is_in_it_and_is_taken_in_on_the_other_side
         mesh.tick();
     }
     mesh.ticks(6);
-    let crate_now = mesh.shards[1].owned_part(id(6));
+    let crate_now = mesh.shards[1].own_record(id(6));
     assert_eq!((crate_now.ore, crate_now.expires), (9, SimTick(START + 1800)));
     mesh.ticks(300);
     assert_eq!((mesh.ore.get(&id(2)), mesh.lives(id(6))), (Some(&9), false));
@@ -259,6 +259,6 @@ fn a_ship_that_crosses_a_border_keeps_its_cargo_and_its_weapons() {
     let mut mesh = Mesh::new(vec![trader], vec![], 2);
     mesh.ticks(60);
     assert_eq!(mesh.handoffs, 1);
-    assert_eq!(mesh.shards[1].owned_part(id(1)).ore, 21);
+    assert_eq!(mesh.shards[1].own_record(id(1)).ore, 21);
     assert_eq!(mesh.shards[1].body(id(1)).fitted, fitted);
 }

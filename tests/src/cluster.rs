@@ -37,7 +37,7 @@ use sidereal_server::{
     replication::motion_plane::MotionPlane,
 };
 use sidereal_shard::{
-    bodies::{Body, Flight, Owned},
+    bodies::{Authority, Body, Flight},
     damage::Impacts,
 };
 use sidereal_transport::{
@@ -245,10 +245,10 @@ impl Cluster {
         let epoch = self.server.world().resource::<Mirror>().get(id)?.record.epoch;
         self.shards.iter_mut().enumerate().find_map(|(index, app)| {
             let world = app.as_mut()?.world_mut();
-            let mut query = world.query::<(&Body, &Owned, &Flight)>();
+            let mut query = world.query::<(&Body, &Authority, &Flight)>();
             query
                 .iter(world)
-                .find(|(body, owned, _)| body.id == id && owned.epoch == epoch)
+                .find(|(body, authority, _)| body.id == id && authority.epoch == epoch)
                 .map(|(_, _, flight)| (index, flight.0))
         })
     }

@@ -17,7 +17,7 @@ use sidereal_protocol::{
     tick::SimTick,
 };
 use sidereal_shard::{
-    bodies::{Body, Flight, Owned},
+    bodies::{Authority, Body, Flight},
     handoff::Handoffs,
 };
 
@@ -118,9 +118,9 @@ pub fn swing(cluster: &mut Cluster) {
     for app in cluster.shards.iter_mut().flatten() {
         let world = app.world_mut();
         world.resource_scope(|world, handoffs: Mut<'_, Handoffs>| {
-            let mut rocks = world.query::<(&Body, &Owned, &mut Flight)>();
-            for (body, owned, mut flight) in rocks.iter_mut(world) {
-                if body.kind != EntityKind::Asteroid || owned.ahead.is_some() || handoffs.is_leaving(body.id) {
+            let mut rocks = world.query::<(&Body, &Authority, &mut Flight)>();
+            for (body, authority, mut flight) in rocks.iter_mut(world) {
+                if body.kind != EntityKind::Asteroid || authority.ahead.is_some() || handoffs.is_leaving(body.id) {
                     continue;
                 }
                 let wanted = Swing::of(body.id, flight.0.position).wanted(&flight.0);

@@ -22,9 +22,10 @@ use sidereal_server::{
     replication::space::{Space, Succession},
 };
 use sidereal_shard::{
-    bodies::{self, Body, Flight, Owned},
+    bodies::{self, Authority, Body, Flight},
     damage::Impacts,
     ghosts::Ghost,
+    inputs::PilotInput,
     journal::{Event as ShardEvent, Journal as ShardJournal},
 };
 use sidereal_tests::{
@@ -68,12 +69,24 @@ fn at_shard<T>(cluster: &mut Cluster, id: EntityId, look: impl FnOnce(&mut World
     look(cluster.shards[shard].as_mut().expect("it lives").world_mut())
 }
 
-fn own_body<T>(cluster: &mut Cluster, id: EntityId, change: impl FnOnce(&mut Body, &mut Owned, &mut Flight) -> T) -> T {
+fn own_body<T>(
+    cluster: &mut Cluster,
+    id: EntityId,
+    change: impl FnOnce(&mut Body, &mut Authority, &mut Flight) -> T,
+) -> T {
     at_shard(cluster, id, |world| {
-        let mut bodies = world.query::<(&mut Body, &mut Owned, &mut Flight)>();
-        let (mut body, mut owned, mut flight) =
+        let mut bodies = world.query::<(&mut Body, &mut Authority, &mut Flight)>();
+        let (mut body, mut authority, mut flight) =
             bodies.iter_mut(world).find(|(body, ..)| body.id == id).expect("it is its authority");
-        change(&mut body, &mut owned, &mut flight)
+        change(&mut body, &mut authority, &mut flight)
+    })
+}
+
+fn change_pilot<T>(cluster: &mut Cluster, id: EntityId, change: impl FnOnce(&mut Pilot) -> T) -> T {
+    at_shard(cluster, id, |world| {
+        let mut ships = world.query::<(&Body, &mut PilotInput)>();
+        let (_, mut input) = ships.iter_mut(world).find(|(body, _)| body.id == id).expect("a player's");
+        change(&mut input.pilot)
     })
 }
 
@@ -122,9 +135,8 @@ fn a_second_owner_under_the_same_epoch_is_seen() {
     let (mut cluster, ship) = well();
     let (shard, state) = cluster.truth(ship).expect("simulated");
     let record = EntityRecord { state, ..record_in_mirror(&cluster, ship) };
-    let (body, owned, flight) = bodies::own_body(&record);
     let other = cluster.shards[1 - shard].as_mut().expect("it lives");
-    bodies::spawn_owned(other.world_mut(), body, owned, flight);
+    bodies::spawn_owned(other.world_mut(), &record);
     assert_names(&fault(&mut cluster), "has begun before");
 }
 
@@ -139,8 +151,7 @@ fn an_owner_under_an_old_epoch_is_borne_with_only_for_a_while() {
         pilot: None,
         ..record_in_mirror(&cluster, ship)
     };
-    let (body, owned, flight) = bodies::own_body(&stranger);
-    bodies::spawn_owned(cluster.shards[shard].as_mut().expect("it lives").world_mut(), body, owned, flight);
+    bodies::spawn_owned(cluster.shards[shard].as_mut().expect("it lives").world_mut(), &stranger);
     let from = cluster.step;
     assert_names(&fault(&mut cluster), "after its end");
     assert!(cluster.step > from + PATIENCE_TICKS);
@@ -320,7 +331,7 @@ fn a_version_that_falls_in_the_mirror_is_seen() {
 #[test]
 fn an_epoch_that_falls_in_a_shard_is_seen() {
     let (mut cluster, ship) = well();
-    own_body(&mut cluster, ship, |_, owned, _| owned.epoch -= 1);
+    own_body(&mut cluster, ship, |_, authority, _| authority.epoch -= 1);
     assert_names(&fault(&mut cluster), "but began");
 }
 
@@ -334,13 +345,13 @@ fn a_mirror_that_does_not_follow_its_shards_is_seen() {
 }
 
 fn pilot_of(cluster: &mut Cluster, ship: EntityId) -> Pilot {
-    own_body(cluster, ship, |_, owned, _| owned.hands.as_ref().expect("a player's").pilot)
+    change_pilot(cluster, ship, |pilot| *pilot)
 }
 
 #[test]
 fn hands_that_nobody_put_to_the_helm_are_seen() {
     let (mut cluster, ship) = well();
-    own_body(&mut cluster, ship, |_, owned, _| owned.hands.as_mut().expect("a player's").pilot.boarding += 1);
+    change_pilot(&mut cluster, ship, |pilot| pilot.boarding += 1);
     assert_names(&fault(&mut cluster), "has the helm");
 }
 
@@ -369,7 +380,7 @@ fn an_input_that_is_passed_over_is_seen() {
 #[test]
 fn inputs_that_are_counted_wrongly_are_seen() {
     let (mut cluster, ship) = well();
-    own_body(&mut cluster, ship, |_, owned, _| owned.hands.as_mut().expect("a player's").pilot.inputs_applied += 1);
+    change_pilot(&mut cluster, ship, |pilot| pilot.inputs_applied += 1);
     assert_names(&fault(&mut cluster), "inputs are counted");
 }
 

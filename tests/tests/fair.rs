@@ -11,8 +11,9 @@ use sidereal_protocol::{
 use sidereal_server::{persistence::storage::Storage, territory::seeds};
 use sidereal_shard::{
     beams::allowed_rewind,
-    bodies::{Body, Owned, View},
+    bodies::{Body, View},
     clock::SimClock,
+    inputs::PilotInput,
     leases::Welcomed,
 };
 use sidereal_tests::cluster::{Cluster, PERFECT, Setup};
@@ -46,18 +47,17 @@ struct Claim {
 /// The claim of the beam that `ship` requested in the last simulated tick.
 fn claim(world: &mut World, ship: EntityId) -> Option<Claim> {
     let now = world.resource::<SimClock>().tick.0 as f64;
-    let mut bodies = world.query::<(&Body, &Owned, &View)>();
-    let (_, owned, view) = bodies.iter(world).find(|(body, ..)| body.id == ship)?;
-    let pilot = owned.hands.as_ref()?.pilot;
-    Some(Claim { late: now - view.0?, allowed: allowed_rewind(&pilot) })
+    let mut bodies = world.query::<(&Body, &PilotInput, &View)>();
+    let (_, input, view) = bodies.iter(world).find(|(body, ..)| body.id == ship)?;
+    Some(Claim { late: now - view.0?, allowed: allowed_rewind(&input.pilot) })
 }
 
 fn allowed(cluster: &mut Cluster, ship: EntityId) -> Option<(usize, f64)> {
     let (shard, _) = cluster.truth(ship)?;
     let world = cluster.shards[shard].as_mut()?.world_mut();
-    let mut bodies = world.query::<(&Body, &Owned)>();
-    let (_, owned) = bodies.iter(world).find(|(body, _)| body.id == ship)?;
-    Some((shard, allowed_rewind(&owned.hands.as_ref()?.pilot)))
+    let mut bodies = world.query::<(&Body, &PilotInput)>();
+    let (_, input) = bodies.iter(world).find(|(body, _)| body.id == ship)?;
+    Some((shard, allowed_rewind(&input.pilot)))
 }
 
 /// A player alone in empty space, over `conditions`.

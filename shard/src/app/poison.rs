@@ -4,7 +4,7 @@
 
 use crate::{
     app::suspect,
-    bodies::body::{Body, Owned},
+    bodies::{authority::Authority, body::Body},
     schedule::{SimStep, SimSystems},
 };
 use bevy::prelude::*;
@@ -43,7 +43,7 @@ pub fn cure(id: EntityId) {
     POISON.with_borrow_mut(|poison| poison.remove(&id));
 }
 
-pub(crate) fn take_poison(bodies: Query<&Body, With<Owned>>) {
+pub(crate) fn take_poison(bodies: Query<&Body, With<Authority>>) {
     let place = |body: &Body| POISON.with_borrow(|poison| poison.get(&body.id).copied());
     for body in &bodies {
         let _at = suspect::at(body.id);

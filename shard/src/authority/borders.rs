@@ -6,9 +6,11 @@ use crate::{
     app::{clock::SimClock, suspect},
     authority::leases::Leases,
     bodies::{
-        body::{Body, Flight, Owned},
+        authority::Authority,
+        body::{Body, Flight},
         registry::Registry,
     },
+    economy::shelter::{Docked, PendingDeal},
     handoff::{
         effects,
         machine::{Event, Handoffs},
@@ -41,24 +43,24 @@ pub(crate) fn cross_borders(world: &mut World) {
     let order: Vec<Entity> = world.resource::<Registry>().in_order().collect();
     let mut leaving: Vec<(EntityId, SectorId)> = Vec::new();
     world.resource_scope(|world, leases: Mut<Leases>| {
-        let mut bodies = world.query::<(&Body, &mut Owned, &mut Flight)>();
+        let mut bodies = world.query::<(&Body, &mut Authority, &mut Flight, Has<Docked>, Has<PendingDeal>)>();
         for entity in order {
-            let Ok((body, mut owned, mut flight)) = bodies.get_mut(world, entity) else { continue };
+            let Ok((body, mut authority, mut flight, docked, deals)) = bodies.get_mut(world, entity) else { continue };
             let _at = suspect::at(body.id);
             let position = flight.0.position;
             // A station may stand so near a border that who docks at it is beyond.
-            let stays = body.is_station() || owned.docked.is_some();
-            if stays || owned.sector.overshoot(position) <= CROSSING_MARGIN {
+            let stays = body.is_station() || docked;
+            if stays || authority.sector.overshoot(position) <= CROSSING_MARGIN {
                 continue;
             }
             let sector = SectorId::containing(position);
             if leases.holds(sector) {
-                owned.sector = sector;
+                authority.sector = sector;
             } else {
-                if now >= owned.settled_at && owned.ahead.is_none() && owned.deal.is_none() {
+                if now >= authority.settled_at && authority.ahead.is_none() && !deals {
                     leaving.push((body.id, sector));
                 }
-                hold_within_reach(owned.sector, &mut flight);
+                hold_within_reach(authority.sector, &mut flight);
             }
         }
     });

@@ -4,10 +4,7 @@
 
 use crate::{
     app::{clock::SimClock, report::Totals},
-    bodies::{
-        body::{Body, Owned},
-        registry::Registry,
-    },
+    bodies::{authority::Authority, body::Body, registry::Registry},
     link::mailbox::Outbox,
     schedule::{PublishSystems, SimStep},
 };
@@ -29,7 +26,7 @@ pub(crate) fn take_census(
     registry: Res<Registry>,
     mut totals: ResMut<Totals>,
     mut outbox: ResMut<Outbox<ToServer>>,
-    bodies: Query<(&Body, &Owned)>,
+    bodies: Query<(&Body, &Authority)>,
 ) {
     if !clock.tick.0.is_multiple_of(u64::from(TICK_HZ)) {
         return;
@@ -37,7 +34,7 @@ pub(crate) fn take_census(
     let entities: Vec<_> = registry
         .in_order()
         .filter_map(|entity| bodies.get(entity).ok())
-        .map(|(body, owned)| (body.net_id, owned.epoch))
+        .map(|(body, authority)| (body.net_id, authority.epoch))
         .collect();
     totals.entities = entities.len() as u64;
     totals.ghosts = (registry.len() - entities.len()) as u64;

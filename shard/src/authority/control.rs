@@ -11,12 +11,13 @@ use crate::{
     },
     bodies::{
         ghosts,
-        spawn::{self, own_body, owned_epoch},
+        registry::Registry,
+        spawn::{self, owned_epoch},
     },
-    economy::docking,
+    economy::{cargo::Cargo, docking},
     flight::inputs,
     handoff::{
-        effects::{self, owned_mut},
+        effects,
         machine::{BOUNCE_TICKS, Event},
     },
     link::mailbox::{Inbox, Outbox},
@@ -82,16 +83,7 @@ fn handle(world: &mut World, frame: ToShard) {
             effects::perform(world, Event::Aborted { id, attempt }, now);
         }
         ToShard::Inputs { id, boarding, rewind, inputs } => {
-            world.resource_scope(|world, mut totals: Mut<Totals>| match owned_mut(world, id) {
-                Some(mut owned) => {
-                    if inputs::take_helm(&mut owned, boarding, rewind) {
-                        inputs::receive(&mut owned, &inputs, now, &mut totals);
-                    } else {
-                        totals.inputs_unrouted += inputs.len() as u64;
-                    }
-                }
-                None => totals.inputs_unrouted += inputs.len() as u64,
-            })
+            inputs::receive(world, id, boarding, rewind, &inputs);
         }
         ToShard::Withdraw { id } => {
             if !docking::puts_off_withdrawal(world, id) {
@@ -114,10 +106,13 @@ fn handle(world: &mut World, frame: ToShard) {
         }),
         ToShard::Deal { key, ship, bargain, partner } => docking::judge_deal(world, key, ship, &bargain, partner),
         ToShard::Settled { key, ship, done } => docking::settle(world, key, ship, done),
-        ToShard::Holdings { id, ore } => match owned_mut(world, id) {
-            Some(mut owned) => owned.ore = ore,
-            None => ghosts::note_ore(world, id, ore),
-        },
+        ToShard::Holdings { id, ore } => {
+            let entity = world.resource::<Registry>().get(id);
+            match entity.and_then(|entity| world.get_mut::<Cargo>(entity)) {
+                Some(mut cargo) => cargo.ore = ore,
+                None => ghosts::note_ore(world, id, ore),
+            }
+        }
         ToShard::Drain => drain::drain(world),
     }
 }
@@ -153,8 +148,7 @@ fn grant(world: &mut World, leases: Vec<Lease>, records: Vec<EntityRecord>) {
         }
         let fresher = owned_epoch(world, record.id).is_none_or(|epoch| epoch < record.epoch);
         if fresher {
-            let (body, owned, flight) = own_body(&record);
-            spawn::spawn_owned(world, body, owned, flight);
+            spawn::spawn_owned(world, &record);
         }
     }
     if !leases.is_empty() {

@@ -4,11 +4,7 @@
 
 use crate::{
     app::clock::SimClock,
-    bodies::{
-        body::{Body, Flight, Owned},
-        registry::Registry,
-        spawn,
-    },
+    bodies::{authority::Authority, registry::Registry, spawn},
     link::mailbox::Outbox,
 };
 use bevy::prelude::*;
@@ -27,12 +23,11 @@ pub fn drain(world: &mut World) {
     let now = world.resource::<SimClock>().tick;
     let order: Vec<Entity> = world.resource::<Registry>().in_order().collect();
     let mut records = Vec::new();
-    let mut bodies = world.query::<(&Body, &Flight, &mut Owned)>();
     for entity in order {
-        if let Ok((body, flight, mut owned)) = bodies.get_mut(world, entity) {
-            owned.version += 1;
-            records.push(spawn::record(body, &owned, flight, now));
+        if let Some(mut authority) = world.get_mut::<Authority>(entity) {
+            authority.version += 1;
         }
+        records.extend(spawn::record(world, entity, now));
     }
     tracing::info!(records = records.len(), "draining");
     let mut outbox = world.resource_mut::<Outbox<ToServer>>();

@@ -6,4 +6,5 @@ pub(crate) mod control;
 pub mod drain;
 pub mod leases;
 pub(crate) mod publish;
+pub(crate) mod replication;
 pub(crate) mod withdrawal;

@@ -6,11 +6,16 @@
 
 use crate::{
     app::{clock::SimClock, suspect},
+    authority::replication::Replication,
     bodies::{
-        body::{Body, Flight, Helm, Owned},
+        authority::Authority,
+        body::{Body, Flight, Helm},
+        parts::AppRecordParts,
         registry::Registry,
         spawn,
     },
+    economy::{mining::MiningLaser, shelter::PendingDeal},
+    flight::inputs::PilotInput,
     handoff::machine::Handoffs,
     link::mailbox::{LaneDatagram, Outbox},
     schedule::{PublishSystems, SimStep},
@@ -34,7 +39,7 @@ pub(crate) struct PublishPlugin;
 
 impl Plugin for PublishPlugin {
     fn build(&self, app: &mut App) {
-        app.add_systems(
+        app.add_record_part::<Replication>().add_systems(
             SimStep,
             (
                 publish_motion.in_set(PublishSystems::Motion),
@@ -73,22 +78,22 @@ pub(crate) fn publish_motion(
     shots: Res<Shots>,
     beams: Res<Beams>,
     mut lane: ResMut<Outbox<LaneDatagram>>,
-    mut bodies: Query<(&Body, &Flight, Option<&Helm>, &mut Owned)>,
+    mut bodies: Query<(&Body, &Flight, Option<&Helm>, &Authority, Option<&MiningLaser>, &mut Replication)>,
 ) {
     let now = clock.tick;
     let mut news: BTreeMap<SectorId, News> = BTreeMap::new();
     for entity in registry.in_order() {
-        let Ok((body, flight, helm, mut owned)) = bodies.get_mut(entity) else { continue };
+        let Ok((body, flight, helm, authority, laser, mut replication)) = bodies.get_mut(entity) else { continue };
         let _at = suspect::at(body.id);
-        let motion = Motion { net_id: body.net_id, state: flight.0, glow: glow(helm, &owned) };
+        let motion = Motion { net_id: body.net_id, state: flight.0, glow: glow(helm, laser) };
         let refresh = (now.0 + u64::from(body.net_id.0)).is_multiple_of(REFRESH_TICKS);
-        let news_to_tell = match &owned.motion_sent {
-            Some((sector, sent)) => *sector != owned.sector || differs(sent, &motion),
+        let news_to_tell = match &replication.motion_sent {
+            Some((sector, sent)) => *sector != authority.sector || differs(sent, &motion),
             None => true,
         };
         if refresh || news_to_tell {
-            let sector = owned.sector;
-            owned.motion_sent = Some((sector, motion));
+            let sector = authority.sector;
+            replication.motion_sent = Some((sector, motion));
             news.entry(sector).or_default().motions.push(motion);
         }
     }
@@ -105,10 +110,14 @@ pub(crate) fn publish_motion(
     }
 }
 
-fn glow(helm: Option<&Helm>, owned: &Owned) -> EngineGlow {
+fn glow(helm: Option<&Helm>, laser: Option<&MiningLaser>) -> EngineGlow {
     let controls = helm.map(|helm| helm.0).unwrap_or_default();
     let thrust = controls.thrust > 0;
-    EngineGlow { thrust, boost: thrust && controls.holds(Controls::BOOST), mining: owned.mining }
+    EngineGlow {
+        thrust,
+        boost: thrust && controls.holds(Controls::BOOST),
+        mining: laser.is_some_and(|laser| laser.mines),
+    }
 }
 
 /// Whether a packet would show the difference.
@@ -126,23 +135,23 @@ pub(crate) fn publish_own_states(
     clock: Res<SimClock>,
     registry: Res<Registry>,
     mut lane: ResMut<Outbox<LaneDatagram>>,
-    bodies: Query<(&Body, &Flight, &Owned)>,
+    bodies: Query<(&Body, &Flight, &Authority, &PilotInput)>,
 ) {
     let states: Vec<OwnState> = registry
         .in_order()
         .filter_map(|entity| bodies.get(entity).ok())
         // One that is ahead of this clock was told of by its last shard already.
-        .filter(|(_, _, owned)| owned.ahead.is_none())
-        .filter_map(|(body, flight, owned)| {
-            let pilot = owned.hands.as_ref()?.pilot;
-            Some(OwnState {
+        .filter(|(_, _, authority, _)| authority.ahead.is_none())
+        .map(|(body, flight, _, input)| {
+            let pilot = input.pilot;
+            OwnState {
                 net_id: body.net_id,
                 boarding: pilot.boarding,
                 tick: clock.tick,
                 input_tick: pilot.last_input,
                 inputs_applied: pilot.inputs_applied,
                 state: flight.0,
-            })
+            }
         })
         .collect();
     for packet in encode_own_states(&states) {
@@ -152,25 +161,28 @@ pub(crate) fn publish_own_states(
 
 /// Sends the records in which something besides motion changed.
 pub(crate) fn publish_records(
-    clock: Res<SimClock>,
-    registry: Res<Registry>,
-    handoffs: Res<Handoffs>,
-    mut outbox: ResMut<Outbox<ToServer>>,
-    mut bodies: Query<(&Body, &Flight, &mut Owned)>,
+    world: &mut World,
+    bodies: &mut QueryState<(&Body, &mut Authority, &mut Replication), Without<PendingDeal>>,
 ) {
-    let now = clock.tick;
-    for entity in registry.in_order() {
-        let Ok((body, flight, mut owned)) = bodies.get_mut(entity) else { continue };
-        let _at = suspect::at(body.id);
-        // While it leaves, the record that was prepared is the one that counts.
+    let now = world.resource::<SimClock>().tick;
+    let order: Vec<Entity> = world.resource::<Registry>().in_order().collect();
+    for entity in order {
         // While a deal is not settled, the record that was answered with may be it.
-        let waits = handoffs.is_leaving(body.id) || owned.deal.is_some();
-        if !owned.changed || now.since(owned.record_sent) < RECORD_INTERVAL_TICKS || waits {
+        let Ok((body, ..)) = bodies.get(world, entity) else { continue };
+        let id = body.id;
+        // While it leaves, the record that was prepared is the one that counts.
+        if world.resource::<Handoffs>().is_leaving(id) {
             continue;
         }
-        owned.changed = false;
-        owned.record_sent = now;
-        owned.version += 1;
-        outbox.push(ToServer::Record(Box::new(spawn::record(body, &owned, flight, now))));
+        let _at = suspect::at(id);
+        let Ok((_, mut authority, mut replication)) = bodies.get_mut(world, entity) else { continue };
+        if !replication.changed || now.since(replication.record_sent) < RECORD_INTERVAL_TICKS {
+            continue;
+        }
+        replication.changed = false;
+        replication.record_sent = now;
+        authority.version += 1;
+        let Some(record) = spawn::record(world, entity, now) else { continue };
+        world.resource_mut::<Outbox<ToServer>>().push(ToServer::Record(Box::new(record)));
     }
 }

@@ -1,10 +1,9 @@
 //! Bodies: what the simulation holds of an entity, for own ones and ghosts alike.
 //!
-//! Runs in the shard. A body is either this shard's own ([`Owned`]) or a ghost of a neighbour's
+//! Runs in the shard. A body is either this shard's own ([`crate::bodies::authority::Authority`]) or a ghost of a neighbour's
 //! ([`crate::bodies::ghosts::Ghost`]), never both. avian's components hang on it but the truth about where it
 //! is stands in [`Flight`].
 
-use crate::{economy::shelter::Pending, flight::queue::InputQueue};
 use avian2d::prelude::*;
 use bevy::prelude::*;
 use sidereal_protocol::{
@@ -12,12 +11,8 @@ use sidereal_protocol::{
     economy::Fitted,
     flight::{Controls, FlightState, HullKind, HullSpec},
     ids::{AccountId, EntityId, NetId},
-    motion::Motion,
-    record::{DroneMind, EntityKind, Pilot, Warhead},
-    sector::SectorId,
-    tick::SimTick,
+    record::{EntityKind, EntityRecord},
 };
-use std::time::Instant;
 
 /// Radius of a body whose mass is one: a scout's. Mass goes with the area.
 const UNIT_RADIUS: f64 = 9.0;
@@ -51,6 +46,22 @@ pub struct Body {
 }
 
 impl Body {
+    /// The body of a record.
+    pub fn of(record: &EntityRecord) -> Self {
+        Self {
+            id: record.id,
+            net_id: record.net_id,
+            kind: record.kind,
+            hull_kind: record.hull_kind,
+            owner: record.owner,
+            name: record.name.clone(),
+            radius: record.radius,
+            hull: record.hull,
+            hull_max: record.hull_max,
+            fitted: record.fitted,
+        }
+    }
+
     /// What its hull can do, if it flies.
     pub fn spec(&self) -> Option<HullSpec> {
         self.hull_kind.map(HullKind::spec)
@@ -88,72 +99,6 @@ pub struct Helm(pub Controls);
 /// a [`Helm`].
 #[derive(Component, Debug, Clone, Copy, PartialEq, Default)]
 pub struct View(pub Option<f64>);
-
-/// A pilot and the inputs that wait.
-#[derive(Debug, Clone)]
-pub struct Hands {
-    /// What goes with the ship from shard to shard.
-    pub pilot: Pilot,
-    /// What is not due yet.
-    pub queue: InputQueue,
-}
-
-/// A body that this shard is the authority of.
-#[derive(Component, Debug)]
-pub struct Owned {
-    /// Changes of authority so far.
-    pub epoch: u64,
-    /// Changes of the record in this epoch that were told.
-    pub version: u64,
-    /// Logical sector: always one that this shard holds.
-    pub sector: SectorId,
-    /// No shot before this tick.
-    pub weapon_ready: SimTick,
-    /// No missile before this tick.
-    pub launcher_ready: SimTick,
-    /// No beam before this tick.
-    pub beam_ready: SimTick,
-    /// A missile's warhead.
-    pub warhead: Option<Warhead>,
-    /// How far a missile's path was held against the bodies in its way: until then, when it was there.
-    pub judged: Option<(SimTick, DVec2)>,
-    /// No handoff before this tick.
-    pub settled_at: SimTick,
-    /// A player's hands.
-    pub hands: Option<Hands>,
-    /// A drone's mind.
-    pub mind: Option<DroneMind>,
-    /// Something besides motion changed and was not told yet.
-    pub changed: bool,
-    /// When its record was last told.
-    pub record_sent: SimTick,
-    /// What subscribers were last told of its motion, and in which sector.
-    pub motion_sent: Option<(SectorId, Motion)>,
-    /// It came by a handoff at this moment, and its first tick here is still to be told. For a figure only.
-    pub adopted: Option<Instant>,
-    /// Its record was ahead of this shard's clock: the state at that tick, until then.
-    pub ahead: Option<(SimTick, FlightState)>,
-    /// The station that it is docked at.
-    pub docked: Option<EntityId>,
-    /// Units of ore in it, as the server's ledger last told.
-    pub ore: u32,
-    /// When a crate is lost; zero for what does not end by itself.
-    pub expires: SimTick,
-    /// No bite out of a rock, and no crate taken in, before this tick.
-    pub hold_ready: SimTick,
-    /// It mines, for others to see.
-    pub mining: bool,
-    /// A deal that was let pass and is not settled.
-    pub deal: Option<Box<Pending>>,
-}
-
-impl Owned {
-    /// Whether nothing reaches it: it is docked, or a deal of it is not settled. Its helm is not heeded, and it
-    /// stays where its authority is.
-    pub fn is_sheltered(&self) -> bool {
-        self.docked.is_some() || self.deal.is_some()
-    }
-}
 
 /// avian's part of a body: a circle that bounces. Rotation is locked, contacts have no friction: a
 /// circle's collision is then one push along the normal, and what turns a body is its own flight. A station

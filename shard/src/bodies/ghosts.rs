@@ -8,11 +8,12 @@
 use crate::{
     app::{clock::SimClock, report::Totals, suspect},
     bodies::{
-        body::{self, Body, Flight, Helm, Owned, Planned, View},
+        body::{self, Body, Flight, Planned},
         past::Past,
         registry::Registry,
         spawn,
     },
+    economy::cargo::Cargo,
     flight::motion::at_tick,
     link::mailbox::Inbox,
     physics::impacts::CONTACT_WINDOW_TICKS,
@@ -276,11 +277,11 @@ fn ghost_body(world: &mut World, id: EntityId) -> Option<Mut<'_, Body>> {
 pub(crate) fn release(world: &mut World, id: EntityId, now: SimTick) {
     let Some(entity) = world.resource::<Registry>().get(id) else { return };
     let Some(flight) = world.get::<Flight>(entity).copied() else { return };
-    let Some(owned) = world.entity_mut(entity).take::<Owned>() else { return };
-    let known = owned.ahead.unwrap_or((now, flight.0));
-    let ore = Some(owned.ore);
+    let ore = Some(world.get::<Cargo>(entity).map_or(0, |cargo| cargo.ore));
+    let Some(authority) = spawn::disown(world, entity) else { return };
+    let known = authority.ahead.unwrap_or((now, flight.0));
     let ghost = Ghost { released_at: Some(now), fresh: false, ore, ..Ghost::new(known, now) };
-    world.entity_mut(entity).remove::<(Helm, View)>().insert(ghost);
+    world.entity_mut(entity).insert(ghost);
 }
 
 /// Brings every ghost to where it is before this tick, makes the ones that are new, drops the ones that

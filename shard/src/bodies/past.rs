@@ -6,7 +6,7 @@
 
 use crate::{
     app::clock::SimClock,
-    bodies::body::{Flight, Owned},
+    bodies::{authority::Authority, body::Flight},
     schedule::{PhysicsSystems, SimStep},
 };
 use bevy::prelude::*;
@@ -93,9 +93,9 @@ fn between((from, a): &(SimTick, FlightState), (to, b): &(SimTick, FlightState),
 }
 
 /// Notes where the own bodies are in this tick.
-pub(crate) fn remember(clock: Res<SimClock>, mut bodies: Query<(&Flight, &Owned, &mut Past)>) {
-    for (flight, owned, mut past) in &mut bodies {
-        if owned.ahead.is_none() {
+pub(crate) fn remember(clock: Res<SimClock>, mut bodies: Query<(&Flight, &Authority, &mut Past)>) {
+    for (flight, authority, mut past) in &mut bodies {
+        if authority.ahead.is_none() {
             past.note(clock.tick, flight.0);
         }
     }

@@ -1,156 +1,127 @@
 //! Own bodies: made from records, written back into records, removed.
 //!
-//! Runs in the shard.
+//! Runs in the shard. What belongs to a capability is its own to make and to write: see [`crate::bodies::parts`].
 
 use crate::{
     bodies::{
-        body::{Body, Flight, Hands, Helm, Owned, Planned, View, collider},
+        authority::Authority,
+        body::{Body, Flight, Planned, collider},
+        parts::RecordParts,
         past::Past,
         registry::Registry,
     },
-    flight::queue::InputQueue,
+    economy::shelter::Docked,
 };
 use avian2d::prelude::*;
 use bevy::prelude::*;
-use sidereal_protocol::{
-    economy::MINING_INTERVAL_TICKS, flight::FlightState, ids::EntityId, input::FIRST_INPUT_DELAY_TICKS,
-    record::EntityRecord, tick::SimTick,
-};
+use sidereal_protocol::{flight::FlightState, ids::EntityId, record::EntityRecord, tick::SimTick};
 
-/// The body of a record, as its authority from `record.epoch` on.
-pub fn own_body(record: &EntityRecord) -> (Body, Owned, Flight) {
-    let body = Body {
-        id: record.id,
-        net_id: record.net_id,
-        kind: record.kind,
-        hull_kind: record.hull_kind,
-        owner: record.owner,
-        name: record.name.clone(),
-        radius: record.radius,
-        hull: record.hull,
-        hull_max: record.hull_max,
-        fitted: record.fitted,
-    };
-    let hands = record.pilot.map(|mut pilot| {
-        if pilot.inputs_applied == 0 && pilot.input_delay_ticks == 0 {
-            pilot.input_delay_ticks = FIRST_INPUT_DELAY_TICKS;
-        }
-        Hands { pilot, queue: InputQueue::default() }
-    });
-    let owned = Owned {
-        epoch: record.epoch,
-        version: record.version,
-        sector: record.sector,
-        weapon_ready: record.weapon_ready,
-        launcher_ready: record.launcher_ready,
-        beam_ready: record.beam_ready,
-        warhead: record.warhead,
-        judged: record.warhead.map(|_| (record.tick, record.state.position)),
-        settled_at: record.settled_at,
-        hands,
-        mind: record.mind,
-        changed: false,
-        record_sent: SimTick(0),
-        motion_sent: None,
-        adopted: None,
-        ahead: None,
-        docked: record.docked,
-        ore: record.ore,
-        expires: record.expires,
-        hold_ready: record.tick + MINING_INTERVAL_TICKS,
-        mining: false,
-        deal: None,
-    };
-    (body, owned, Flight(record.state))
-}
-
-/// The record of an own body after `tick`, under the version that was last told.
-pub fn record(body: &Body, owned: &Owned, flight: &Flight, tick: SimTick) -> EntityRecord {
-    let (tick, state) = owned.ahead.unwrap_or((tick, flight.0));
-    EntityRecord {
-        id: body.id,
+/// The record of the own body that `entity` is after `tick`, under the version that was last sent; `None` when it is not
+/// this shard's.
+pub fn record(world: &World, entity: Entity, tick: SimTick) -> Option<EntityRecord> {
+    let entity = world.get_entity(entity).ok()?;
+    let (body, authority) = (entity.get::<Body>()?, entity.get::<Authority>()?);
+    let (tick, state) = authority.ahead.unwrap_or((tick, entity.get::<Flight>()?.0));
+    let mut record = EntityRecord {
         net_id: body.net_id,
-        kind: body.kind,
         hull_kind: body.hull_kind,
         owner: body.owner,
         name: body.name.clone(),
-        epoch: owned.epoch,
-        version: owned.version,
-        tick,
-        sector: owned.sector,
+        epoch: authority.epoch,
+        version: authority.version,
+        sector: authority.sector,
+        settled_at: authority.settled_at,
         state,
         radius: body.radius,
         hull: body.hull,
         hull_max: body.hull_max,
-        weapon_ready: owned.weapon_ready,
-        launcher_ready: owned.launcher_ready,
-        beam_ready: owned.beam_ready,
-        warhead: owned.warhead,
-        settled_at: owned.settled_at,
-        pilot: owned.hands.as_ref().map(|hands| hands.pilot),
-        mind: owned.mind,
-        docked: owned.docked,
         fitted: body.fitted,
-        ore: owned.ore,
-        expires: owned.expires,
-    }
+        ..EntityRecord::at_rest(body.id, body.kind, state.position, tick)
+    };
+    world.resource::<RecordParts>().write(entity, &mut record);
+    Some(record)
 }
 
 /// The record of the own body of `id`; `None` when it is not this shard's.
 pub fn record_of(world: &World, id: EntityId, tick: SimTick) -> Option<EntityRecord> {
-    let entity = world.entity(world.resource::<Registry>().get(id)?);
-    Some(record(entity.get::<Body>()?, entity.get::<Owned>()?, entity.get::<Flight>()?, tick))
+    record(world, world.resource::<Registry>().get(id)?, tick)
 }
 
 /// Whether `id` is this shard's, and under which epoch.
 pub fn owned_epoch(world: &World, id: EntityId) -> Option<u64> {
     let entity = world.resource::<Registry>().get(id)?;
-    world.entity(entity).get::<Owned>().map(|owned| owned.epoch)
+    world.get::<Authority>(entity).map(|authority| authority.epoch)
 }
 
-/// Puts the components of an own body on `entity`.
-pub fn insert_owned(entity: &mut EntityCommands, body: Body, owned: Owned, flight: Flight, past: Past) {
+/// The authority over `id`, if it is this shard's.
+pub(crate) fn authority_mut(world: &mut World, id: EntityId) -> Option<Mut<'_, Authority>> {
+    let entity = world.resource::<Registry>().get(id)?;
+    world.get_mut::<Authority>(entity)
+}
+
+/// Puts the components of the own body of `record` on `entity`; the authority last, when the body is whole.
+fn insert(world: &mut World, entity: Entity, record: &EntityRecord, past: Past) {
+    let parts = world.resource::<RecordParts>().clone();
+    let Ok(mut entity) = world.get_entity_mut(entity) else { return };
+    let (body, flight) = (Body::of(record), Flight(record.state));
+    parts.insert(record, &mut entity);
     // Ships may be docked at one place: they are not in each other's way.
-    if owned.docked.is_none()
+    if !entity.contains::<Docked>()
         && let Some(collider) = collider(&body, &flight.0)
     {
         entity.insert(collider);
     }
-    if body.hull_kind.is_some() {
-        entity.insert((Helm::default(), View::default()));
-    }
-    entity.insert((body, owned, flight, Planned(flight.0), past));
+    entity.insert((body, flight, Planned(flight.0), past));
+    entity.insert(Authority::of(record));
 }
 
-/// Spawns an own body in place of whatever stood for the same id. If that was its ghost, what was known of
+/// Spawns the own body of a record from within a system: it is there when the system's commands are applied.
+pub(crate) fn spawn_new(commands: &mut Commands, registry: &mut Registry, record: EntityRecord) {
+    let entity = commands.spawn_empty().id();
+    registry.insert(record.id, record.net_id, entity);
+    commands.queue(move |world: &mut World| insert(world, entity, &record, Past::default()));
+}
+
+/// Spawns the own body of a record in place of whatever stood for the same id. If that was its ghost, what was known of
 /// its past stays known.
-pub fn spawn_owned(world: &mut World, body: Body, owned: Owned, flight: Flight) -> Entity {
-    let known = world.resource::<Registry>().get(body.id).and_then(|entity| world.get_mut::<Past>(entity));
+pub fn spawn_owned(world: &mut World, record: &EntityRecord) -> Entity {
+    let known = world.resource::<Registry>().get(record.id).and_then(|entity| world.get_mut::<Past>(entity));
     let past = known.map(|mut past| std::mem::take(&mut *past)).unwrap_or_default();
-    remove(world, body.id);
-    let (id, net_id) = (body.id, body.net_id);
-    let mut commands = world.commands();
-    let mut spawned = commands.spawn_empty();
-    insert_owned(&mut spawned, body, owned, flight, past);
-    let entity = spawned.id();
+    remove(world, record.id);
+    let entity = world.spawn_empty().id();
+    insert(world, entity, record, past);
     world.flush();
-    world.resource_mut::<Registry>().insert(id, net_id, entity);
+    world.resource_mut::<Registry>().insert(record.id, record.net_id, entity);
     entity
+}
+
+/// Takes the authority and every capability's part from the own body that `entity` is.
+pub(crate) fn disown(world: &mut World, entity: Entity) -> Option<Authority> {
+    let parts = world.resource::<RecordParts>().clone();
+    let mut entity = world.get_entity_mut(entity).ok()?;
+    let authority = entity.take::<Authority>()?;
+    parts.remove(&mut entity);
+    Some(authority)
 }
 
 /// Puts an own body somewhere else, at once. Returns whether it is this shard's. For tests that set a
 /// scene; nothing in the game does it.
 pub fn set_state(world: &mut World, id: EntityId, state: FlightState) -> bool {
     let Some(entity) = world.resource::<Registry>().get(id) else { return false };
-    let mut entity = world.entity_mut(entity);
-    if !entity.contains::<Owned>() {
-        return false;
+    let own = world.entity(entity).contains::<Authority>();
+    if own {
+        place(world, entity, state);
     }
+    own
+}
+
+/// Gives the body that `entity` is a state, for avian too.
+pub(crate) fn place(world: &mut World, entity: Entity, state: FlightState) {
+    let mut entity = world.entity_mut(entity);
     entity.insert((Flight(state), Planned(state)));
     if entity.contains::<RigidBody>() {
         entity.insert((Position(state.position), LinearVelocity(state.velocity), AngularVelocity(0.0)));
     }
-    true
 }
 
 /// Removes the body of `id`, own or ghost. That there is none is normal.

@@ -8,14 +8,17 @@ use crate::{
     app::{clock::SimClock, report::Totals, suspect},
     authority::leases::{NetIds, Welcomed},
     bodies::{
-        body::{Body, Flight, Owned},
+        authority::Authority,
+        body::{Body, Flight},
         ghosts::Ghost,
-        past::Past,
+        parts::{AppRecordParts, RecordPart},
         registry::Registry,
         spawn,
     },
     economy::{
-        mining::{known_ore, room},
+        cargo::{Cargo, room},
+        mining::{MiningLaser, known_ore},
+        shelter::Shelter,
         spawner,
     },
     handoff::machine::{Event, Handoffs},
@@ -28,6 +31,7 @@ use sidereal_protocol::{
     control::ToServer,
     economy::{CRATE_RADIUS, CRATE_TICKS, MINING_INTERVAL_TICKS, OreMove, SCOOP_RANGE},
     record::{EntityKind, EntityRecord},
+    sector::SectorId,
     tick::SimTick,
 };
 
@@ -36,12 +40,27 @@ pub(crate) struct CratesPlugin;
 
 impl Plugin for CratesPlugin {
     fn build(&self, app: &mut App) {
-        app.add_systems(SimStep, (scoop_crates.in_set(WeaponSystems::Scoop), end_crates.in_set(SpawnSystems::End)));
+        app.add_record_part::<CrateEnd>()
+            .add_systems(SimStep, (scoop_crates.in_set(WeaponSystems::Scoop), end_crates.in_set(SpawnSystems::End)));
     }
 }
 
 /// Share of a ship's velocity that its crate keeps.
 const KEPT_VELOCITY: f64 = 0.5;
+
+/// When an own crate is lost; zero if it does not end by itself.
+#[derive(Component, Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CrateEnd(pub SimTick);
+
+impl RecordPart for CrateEnd {
+    fn of(record: &EntityRecord) -> Option<Self> {
+        (record.kind == EntityKind::Crate).then_some(Self(record.expires))
+    }
+
+    fn write(&self, record: &mut EntityRecord) {
+        record.expires = self.0;
+    }
+}
 
 /// What it takes to make a crate.
 #[derive(SystemParam)]
@@ -56,13 +75,15 @@ impl Births<'_> {
     pub fn wreck(
         &mut self,
         body: &Body,
-        owned: &Owned,
+        sector: SectorId,
+        cargo: Option<&Cargo>,
         flight: &Flight,
         now: SimTick,
         registry: &mut Registry,
         commands: &mut Commands,
     ) -> Option<Box<EntityRecord>> {
-        if !body.is_ship() || owned.ore == 0 {
+        let ore = cargo.map_or(0, |cargo| cargo.ore);
+        if !body.is_ship() || ore == 0 {
             return None;
         }
         let welcomed = self.welcomed.as_ref()?;
@@ -73,18 +94,15 @@ impl Births<'_> {
             net_id,
             epoch: 1,
             version: 1,
-            sector: owned.sector,
+            sector,
             radius: CRATE_RADIUS,
-            ore: owned.ore,
+            ore,
             expires: now + CRATE_TICKS,
             settled_at: now,
             ..EntityRecord::at_rest(id, EntityKind::Crate, flight.0.position, now)
         };
         record.state.velocity = flight.0.velocity * KEPT_VELOCITY;
-        let (body, owned, flight) = spawn::own_body(&record);
-        let mut spawned = commands.spawn_empty();
-        spawn::insert_owned(&mut spawned, body, owned, flight, Past::default());
-        registry.insert(id, net_id, spawned.id());
+        spawn::spawn_new(commands, registry, record.clone());
         Some(Box::new(record))
     }
 }
@@ -96,10 +114,10 @@ pub(crate) fn scoop_crates(
     handoffs: Res<Handoffs>,
     mut totals: ResMut<Totals>,
     mut outbox: ResMut<Outbox<ToServer>>,
-    mut bodies: Query<(&Body, &Flight, Option<&mut Owned>, Option<&Ghost>)>,
+    mut ships: Query<(&Body, &Flight, &Authority, Option<&Cargo>, Shelter, &mut MiningLaser)>,
+    bodies: Query<(&Body, &Flight, Option<&Cargo>, Option<&Ghost>)>,
 ) {
     let now = clock.tick;
-    let mut asked = Vec::new();
     let crates: Vec<Entity> = registry
         .in_order()
         .filter(|entity| bodies.get(*entity).is_ok_and(|(body, ..)| body.kind == EntityKind::Crate))
@@ -108,33 +126,28 @@ pub(crate) fn scoop_crates(
         return;
     }
     for ship in registry.in_order() {
-        let Ok((body, flight, Some(owned), _)) = bodies.get(ship) else { continue };
+        let Ok((body, flight, authority, cargo, shelter, mut laser)) = ships.get_mut(ship) else { continue };
         let _at = suspect::at(body.id);
-        let room = room(body, owned);
-        let takes = body.is_ship()
-            && room > 0
-            && now >= owned.hold_ready
-            && owned.ahead.is_none()
-            && !owned.is_sheltered()
+        let room = room(body, cargo);
+        let takes = room > 0
+            && now >= laser.ready
+            && authority.ahead.is_none()
+            && !shelter.is_sheltered()
             && !handoffs.is_leaving(body.id);
         if !takes {
             continue;
         }
         let in_range =
-            crates.iter().filter_map(|entity| bodies.get(*entity).ok()).filter_map(|(found, at, owned, ghost)| {
-                let ore = known_ore(owned, ghost).unwrap_or(room);
+            crates.iter().filter_map(|entity| bodies.get(*entity).ok()).filter_map(|(found, at, cargo, ghost)| {
+                let ore = known_ore(cargo, ghost).unwrap_or(room);
                 let distance = at.0.position.distance(flight.0.position);
                 (ore > 0 && distance <= SCOOP_RANGE).then_some((distance, found.id, ore))
             });
         if let Some((_, from, ore)) = in_range.min_by(|(one, ..), (other, ..)| one.total_cmp(other)) {
-            asked.push((ship, OreMove { from, to: body.id, ore: ore.min(room) }));
+            laser.ready = now + MINING_INTERVAL_TICKS;
+            totals.ore_moves += 1;
+            outbox.push(ToServer::OreMove(OreMove { from, to: body.id, ore: ore.min(room) }));
         }
-    }
-    for (ship, ore_move) in asked {
-        let Ok((_, _, Some(mut owned), _)) = bodies.get_mut(ship) else { continue };
-        owned.hold_ready = now + MINING_INTERVAL_TICKS;
-        totals.ore_moves += 1;
-        outbox.push(ToServer::OreMove(ore_move));
     }
 }
 
@@ -144,18 +157,18 @@ pub(crate) fn end_crates(
     mut handoffs: ResMut<Handoffs>,
     mut registry: ResMut<Registry>,
     mut outbox: ResMut<Outbox<ToServer>>,
-    bodies: Query<(&Body, &Owned)>,
+    bodies: Query<(&Body, &Authority, &Cargo, &CrateEnd)>,
     mut commands: Commands,
 ) {
     let now = clock.tick;
     let order: Vec<Entity> = registry.in_order().collect();
-    for (body, owned) in order.into_iter().filter_map(|entity| bodies.get(entity).ok()) {
+    for (body, authority, cargo, end) in order.into_iter().filter_map(|entity| bodies.get(entity).ok()) {
         let _at = suspect::at(body.id);
-        let over = owned.ore == 0 || (owned.expires != SimTick(0) && now >= owned.expires);
-        if body.kind != EntityKind::Crate || !over || handoffs.is_leaving(body.id) {
+        let over = cargo.ore == 0 || (end.0 != SimTick(0) && now >= end.0);
+        if !over || handoffs.is_leaving(body.id) {
             continue;
         }
-        let (id, epoch, version) = (body.id, owned.epoch, owned.version + 1);
+        let (id, epoch, version) = (body.id, authority.epoch, authority.version + 1);
         outbox.push(ToServer::Destroyed { id, epoch, version, tick: now, by: None, wreck: None });
         handoffs.step(now, Event::Gone { id, epoch });
         if let Some(entity) = registry.remove(id) {

@@ -16,15 +16,18 @@ use crate::{
     app::{clock::SimClock, report::Totals},
     authority::withdrawal,
     bodies::{
-        body::{self, Body, Flight, Owned},
+        authority::Authority,
+        body::{self, Body, Flight, Planned},
+        parts::AppRecordParts,
         registry::Registry,
-        spawn::{self, own_body},
+        spawn,
     },
-    economy::shelter::Pending,
-    handoff::{effects::owned_mut, machine::Handoffs},
+    economy::shelter::{Docked, PendingDeal},
+    handoff::machine::Handoffs,
     link::mailbox::Outbox,
     schedule::{BorderSystems, SimStep},
 };
+use avian2d::prelude::{Collider, RigidBody};
 use bevy::prelude::*;
 use sidereal_protocol::{
     DVec2,
@@ -42,7 +45,9 @@ pub(crate) struct DockingPlugin;
 
 impl Plugin for DockingPlugin {
     fn build(&self, app: &mut App) {
-        app.add_systems(SimStep, watch_withdrawals.in_set(BorderSystems::Withdrawals));
+        app.add_record_part::<Docked>()
+            .add_record_part::<PendingDeal>()
+            .add_systems(SimStep, watch_withdrawals.in_set(BorderSystems::Withdrawals));
     }
 }
 
@@ -76,8 +81,9 @@ fn verdict(world: &mut World, key: DealKey, ship: EntityId, bargain: &Bargain, p
         return Err(DealRefusal::NotMine);
     }
     let mut record = own_ship(world, ship, now).ok_or(DealRefusal::NotMine)?;
-    if let Some(pending) = owned_mut(world, ship).and_then(|owned| owned.deal.clone()) {
-        return if pending.key == key { Ok(Some(pending.after)) } else { Err(DealRefusal::Busy) };
+    let entity = world.resource::<Registry>().get(ship).ok_or(DealRefusal::NotMine)?;
+    if let Some(pending) = world.get::<PendingDeal>(entity) {
+        return if pending.key == key { Ok(Some(pending.after.clone())) } else { Err(DealRefusal::Busy) };
     }
     if let Bargain::Offer { .. } | Bargain::Accept | Bargain::Decline = bargain {
         return judge_trade(world, &record, partner).map(|()| None);
@@ -86,17 +92,15 @@ fn verdict(world: &mut World, key: DealKey, ship: EntityId, bargain: &Bargain, p
     // The next one is the record's before the deal, should it have to be told.
     record.version += 2;
     let after = Box::new(record);
-    if let Some(mut owned) = owned_mut(world, ship) {
-        owned.deal = Some(Box::new(Pending { key, after: after.clone(), withdraw_by: None }));
-    }
+    world.entity_mut(entity).insert(PendingDeal { key, after: after.clone(), withdraw_by: None });
     Ok(Some(after))
 }
 
 /// The record of an own ship that stays where it is.
 fn own_ship(world: &World, id: EntityId, now: SimTick) -> Option<EntityRecord> {
     let entity = world.entity(world.resource::<Registry>().get(id)?);
-    let (body, owned) = (entity.get::<Body>()?, entity.get::<Owned>()?);
-    let stays = owned.ahead.is_none() && !world.resource::<Handoffs>().is_leaving(id);
+    let (body, authority) = (entity.get::<Body>()?, entity.get::<Authority>()?);
+    let stays = authority.ahead.is_none() && !world.resource::<Handoffs>().is_leaving(id);
     (body.is_ship() && stays).then(|| spawn::record_of(world, id, now)).flatten()
 }
 
@@ -162,7 +166,7 @@ fn judge_trade(world: &World, ship: &EntityRecord, partner: Option<EntityId>) ->
     if flight.0.position.distance(ship.state.position) > TRADING_RANGE {
         return Err(DealRefusal::TooFar);
     }
-    let docked = world.get::<Owned>(entity).map(|owned| owned.docked.is_some());
+    let docked = world.get::<Authority>(entity).map(|_| world.get::<Docked>(entity).is_some());
     match (ship.docked.is_some(), docked) {
         (true, Some(false)) => Err(DealRefusal::Docked),
         (false, Some(true)) => Err(DealRefusal::NotDocked),
@@ -217,7 +221,7 @@ fn place(station: &Station, radius: f64, outward: DVec2) -> DVec2 {
 /// The first place round the station, from where the ship is, in which it touches nothing.
 fn clear_place(world: &mut World, ship: &EntityRecord, station: &Station) -> DVec2 {
     let outward = (ship.state.position - station.position).normalize_or(DVec2::X);
-    let mut all = world.query::<(&Body, &Flight, Has<avian2d::prelude::RigidBody>)>();
+    let mut all = world.query::<(&Body, &Flight, Has<RigidBody>)>();
     let others: Vec<(&Body, &Flight)> = all
         .iter(world)
         .filter(|(body, _, rigid)| *rigid && body.id != ship.id)
@@ -235,12 +239,17 @@ fn clear_place(world: &mut World, ship: &EntityRecord, station: &Station) -> DVe
 
 /// The server says what became of a deal. Of one that is not pending here nothing is to be done.
 pub(crate) fn settle(world: &mut World, key: DealKey, ship: EntityId, done: bool) {
-    let Some(mut owned) = owned_mut(world, ship) else { return };
-    let Some(pending) = owned.deal.take_if(|pending| pending.key == key) else { return };
-    // Both numbers are used up, whatever came of it.
-    owned.version = owned.version.max(pending.after.version);
+    let Some(entity) = world.resource::<Registry>().get(ship) else { return };
+    if world.get::<PendingDeal>(entity).is_none_or(|pending| pending.key != key) {
+        return;
+    }
+    let Some(pending) = world.entity_mut(entity).take::<PendingDeal>() else { return };
+    if let Some(mut authority) = world.get_mut::<Authority>(entity) {
+        // Both numbers are used up, whatever came of it.
+        authority.version = authority.version.max(pending.after.version);
+    }
     if done {
-        become_record(world, &pending.after);
+        become_record(world, entity, &pending.after);
         world.resource_mut::<Totals>().deals += 1;
     }
     if pending.withdraw_by.is_some() {
@@ -248,23 +257,32 @@ pub(crate) fn settle(world: &mut World, key: DealKey, ship: EntityId, done: bool
     }
 }
 
-/// Makes the own body of a record's ship anew, as the record says: its collider is of another size, or goes, or
-/// comes back. What no record holds is kept.
-fn become_record(world: &mut World, after: &EntityRecord) {
-    let Some(entity) = world.resource::<Registry>().get(after.id) else { return };
+/// Makes of an own ship what the record says: its collider is of another size, or goes, or comes back. What no deal
+/// changes is kept.
+fn become_record(world: &mut World, entity: Entity, after: &EntityRecord) {
     #[cfg(feature = "journal")]
-    crate::journal::expect_remade(world, entity);
-    let Some(old) = world.entity_mut(entity).take::<Owned>() else { return };
-    let (body, new, flight) = own_body(after);
-    let owned = Owned { docked: new.docked, ..old };
-    spawn::spawn_owned(world, body, owned, flight);
+    crate::journal::remade(world, entity, after.hull);
+    let (body, flight) = (Body::of(after), Flight(after.state));
+    let mut entity = world.entity_mut(entity);
+    match after.docked {
+        Some(station) => {
+            entity.insert(Docked(station)).remove_with_requires::<(RigidBody, Collider)>();
+        }
+        None => {
+            entity.remove::<Docked>();
+            if let Some(collider) = body::collider(&body, &flight.0) {
+                entity.insert(collider);
+            }
+        }
+    }
+    entity.insert((body, flight, Planned(flight.0)));
 }
 
 /// Whether the server, which wants `id` back, has to wait: its deal may be settled any moment.
 pub(crate) fn puts_off_withdrawal(world: &mut World, id: EntityId) -> bool {
     let by = world.resource::<SimClock>().tick + WITHDRAWAL_TICKS;
-    let Some(mut owned) = owned_mut(world, id) else { return false };
-    let Some(pending) = &mut owned.deal else { return false };
+    let Some(entity) = world.resource::<Registry>().get(id) else { return false };
+    let Some(mut pending) = world.get_mut::<PendingDeal>(entity) else { return false };
     pending.withdraw_by.get_or_insert(by);
     true
 }
@@ -272,13 +290,10 @@ pub(crate) fn puts_off_withdrawal(world: &mut World, id: EntityId) -> bool {
 /// Gives back the ships whose deals nobody settles: as they were before.
 pub(crate) fn watch_withdrawals(world: &mut World) {
     let now = world.resource::<SimClock>().tick;
-    let mut ships = world.query::<(&Body, &Owned)>();
+    let mut ships = world.query::<(&Body, &PendingDeal)>();
     let mut overdue: Vec<EntityId> = ships
         .iter(world)
-        .filter(|(_, owned)| {
-            let by = owned.deal.as_ref().and_then(|pending| pending.withdraw_by);
-            by.is_some_and(|by| now >= by)
-        })
+        .filter(|(_, pending)| pending.withdraw_by.is_some_and(|by| now >= by))
         .map(|(body, _)| body.id)
         .collect();
     overdue.sort();

@@ -8,10 +8,13 @@
 use crate::{
     app::{clock::SimClock, report::Totals, suspect},
     bodies::{
-        body::{Body, Flight, Helm, Owned},
+        authority::Authority,
+        body::{Body, Flight, Helm},
         ghosts::Ghost,
+        parts::{AppRecordParts, RecordPart},
         registry::Registry,
     },
+    economy::cargo::{Cargo, room},
     handoff::machine::Handoffs,
     link::mailbox::Outbox,
     schedule::{SimStep, WeaponSystems},
@@ -21,7 +24,8 @@ use sidereal_protocol::{
     control::ToServer,
     economy::{MINING_BITE, MINING_INTERVAL_TICKS, OreMove, mined_rock},
     flight::Controls,
-    record::EntityKind,
+    record::{EntityKind, EntityRecord},
+    tick::SimTick,
 };
 
 /// Mining.
@@ -29,18 +33,29 @@ pub(crate) struct MiningPlugin;
 
 impl Plugin for MiningPlugin {
     fn build(&self, app: &mut App) {
-        app.add_systems(SimStep, mine_rocks.in_set(WeaponSystems::Mine));
+        app.add_record_part::<MiningLaser>().add_systems(SimStep, mine_rocks.in_set(WeaponSystems::Mine));
     }
 }
 
-/// Units of ore for which there is room in the hold of an own ship.
-pub(crate) fn room(body: &Body, owned: &Owned) -> u32 {
-    body.hull_kind.map_or(0, |hull| hull.hold().saturating_sub(owned.ore))
+/// What of an own ship takes ore in.
+#[derive(Component, Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MiningLaser {
+    /// No bite out of a rock, and no crate taken in, before this tick.
+    pub ready: SimTick,
+    /// It mines, for others to see.
+    pub mines: bool,
+}
+
+impl RecordPart for MiningLaser {
+    fn of(record: &EntityRecord) -> Option<Self> {
+        let ready = record.tick + MINING_INTERVAL_TICKS;
+        (record.kind == EntityKind::Ship).then_some(Self { ready, mines: false })
+    }
 }
 
 /// Units of ore in a body, as far as this shard knows: of a ghost that nobody here took of it does not.
-pub(crate) fn known_ore(owned: Option<&Owned>, ghost: Option<&Ghost>) -> Option<u32> {
-    owned.map(|owned| owned.ore).or_else(|| ghost.and_then(|ghost| ghost.ore))
+pub(crate) fn known_ore(cargo: Option<&Cargo>, ghost: Option<&Ghost>) -> Option<u32> {
+    cargo.map(|cargo| cargo.ore).or_else(|| ghost.and_then(|ghost| ghost.ore))
 }
 
 /// Takes a bite where a pilot wants it, the laser is ready and a rock is in range.
@@ -50,37 +65,28 @@ pub(crate) fn mine_rocks(
     handoffs: Res<Handoffs>,
     mut totals: ResMut<Totals>,
     mut outbox: ResMut<Outbox<ToServer>>,
-    mut bodies: Query<(&Body, &Flight, Option<&Helm>, Option<&mut Owned>, Option<&Ghost>)>,
+    mut ships: Query<(&Body, &Flight, &Helm, &Authority, Option<&Cargo>, &mut MiningLaser)>,
+    bodies: Query<(&Body, &Flight, Option<&Cargo>, Option<&Ghost>)>,
 ) {
     let now = clock.tick;
-    let mut seen = Vec::new();
     for ship in registry.in_order() {
-        let Ok((body, flight, helm, Some(owned), _)) = bodies.get(ship) else { continue };
+        let Ok((body, flight, helm, authority, cargo, mut laser)) = ships.get_mut(ship) else { continue };
         let _at = suspect::at(body.id);
-        let wants = body.is_ship()
-            && helm.is_some_and(|helm| helm.0.holds(Controls::MINE))
-            && owned.ahead.is_none()
-            && !handoffs.is_leaving(body.id);
-        let room = room(body, owned);
+        let wants = helm.0.holds(Controls::MINE) && authority.ahead.is_none() && !handoffs.is_leaving(body.id);
+        let room = room(body, cargo);
         let rocks = registry.in_order().filter_map(|entity| bodies.get(entity).ok()).filter_map(
-            |(rock, flight, _, owned, ghost)| {
-                let ore = known_ore(owned, ghost).unwrap_or(MINING_BITE);
+            |(rock, flight, cargo, ghost)| {
+                let ore = known_ore(cargo, ghost).unwrap_or(MINING_BITE);
                 let mined = rock.kind == EntityKind::Asteroid && ore > 0;
                 mined.then_some((flight.0.position, rock.radius, (rock.id, ore)))
             },
         );
         let rock = (wants && room > 0).then(|| mined_rock(&flight.0, rocks)).flatten();
-        if rock.is_some() || owned.mining {
-            seen.push((ship, room, rock));
-        }
-    }
-    for (ship, room, rock) in seen {
-        let Ok((body, _, _, Some(mut owned), _)) = bodies.get_mut(ship) else { continue };
-        owned.mining = rock.is_some();
+        laser.mines = rock.is_some();
         if let Some((from, ore)) = rock
-            && now >= owned.hold_ready
+            && now >= laser.ready
         {
-            owned.hold_ready = now + MINING_INTERVAL_TICKS;
+            laser.ready = now + MINING_INTERVAL_TICKS;
             totals.ore_moves += 1;
             outbox.push(ToServer::OreMove(OreMove { from, to: body.id, ore: MINING_BITE.min(room).min(ore) }));
         }

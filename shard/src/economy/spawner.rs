@@ -8,8 +8,7 @@ use crate::{
     app::{clock::SimClock, report::Totals},
     authority::leases::{Leases, NetIds, Welcomed},
     bodies::{
-        body::{self, Body, Flight, Owned},
-        past::Past,
+        body::{self, Body, Flight},
         registry::Registry,
         spawn,
     },
@@ -73,8 +72,8 @@ struct Loss {
 pub struct Losses(Vec<Loss>);
 
 impl Losses {
-    /// Remembers what was destroyed. Players' ships come back another way.
-    pub fn add(&mut self, body: &Body, owned: &Owned, now: SimTick) {
+    /// Remembers what was destroyed in `sector`, or belonged to `home`. Players' ships come back another way.
+    pub fn add(&mut self, body: &Body, sector: SectorId, home: Option<DVec2>, now: SimTick) {
         let wait = match body.kind {
             EntityKind::Ship | EntityKind::Missile | EntityKind::Station | EntityKind::Crate => return,
             EntityKind::Drone => DRONE_TICKS,
@@ -83,10 +82,10 @@ impl Losses {
         if self.0.len() >= MAX_LOSSES {
             return;
         }
-        let home = owned.mind.map(|mind| SectorId::containing(mind.home));
+        let home = home.map(SectorId::containing);
         self.0.push(Loss {
             due: now + wait,
-            sector: home.unwrap_or(owned.sector),
+            sector: home.unwrap_or(sector),
             kind: body.kind,
             hull_kind: body.hull_kind,
             name: body.name.clone(),
@@ -127,13 +126,10 @@ pub(crate) fn replace_the_lost(
             continue;
         };
         let record = replacement(&loss, spot, net_id, now, &mut random);
-        let (body, owned, flight) = spawn::own_body(&record);
-        new.push((body.clone(), flight));
-        let mut entity = commands.spawn_empty();
-        spawn::insert_owned(&mut entity, body, owned, flight, Past::default());
-        registry.insert(record.id, net_id, entity.id());
+        new.push((Body::of(&record), Flight(record.state)));
+        outbox.push(ToServer::Record(Box::new(record.clone())));
+        spawn::spawn_new(&mut commands, &mut registry, record);
         totals.respawned += 1;
-        outbox.push(ToServer::Record(Box::new(record)));
     }
 }
 
@@ -194,7 +190,6 @@ fn replacement(loss: &Loss, position: DVec2, net_id: NetId, now: SimTick, random
         hull: loss.hull_max,
         hull_max: loss.hull_max,
         ore: if is_rock { ore_of_rock(loss.radius) } else { 0 },
-        weapon_ready: now,
         settled_at: now,
         mind: (loss.kind == EntityKind::Drone).then_some(DroneMind {
             home: position,

@@ -4,8 +4,11 @@
 
 use crate::{
     app::{clock::SimClock, suspect},
+    authority::replication::Replication,
     bodies::{
-        body::{Body, Flight, Helm, Owned},
+        authority::Authority,
+        body::{Body, Flight, Helm},
+        parts::{AppRecordParts, RecordPart},
         registry::Registry,
     },
     schedule::{HelmSystems, SimStep},
@@ -16,7 +19,7 @@ use sidereal_protocol::{
     DVec2,
     flight::{Controls, FlightState, HullSpec, wrap_angle},
     ids::EntityId,
-    record::DroneMind,
+    record::{DroneMind, EntityRecord},
     shot::BULLET_SPEED,
     tick::TICK_SECONDS,
 };
@@ -26,7 +29,7 @@ pub(crate) struct DronesPlugin;
 
 impl Plugin for DronesPlugin {
     fn build(&self, app: &mut App) {
-        app.add_systems(SimStep, fly_drones.in_set(HelmSystems::Drones));
+        app.add_record_part::<Drone>().add_systems(SimStep, fly_drones.in_set(HelmSystems::Drones));
     }
 }
 
@@ -57,12 +60,26 @@ struct Sighted {
     state: FlightState,
 }
 
+/// The mind of an own drone.
+#[derive(Component, Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Drone(pub DroneMind);
+
+impl RecordPart for Drone {
+    fn of(record: &EntityRecord) -> Option<Self> {
+        record.mind.map(Self)
+    }
+
+    fn write(&self, record: &mut EntityRecord) {
+        record.mind = Some(self.0);
+    }
+}
+
 /// Lets every own drone decide what to do.
 pub(crate) fn fly_drones(
     clock: Res<SimClock>,
     registry: Res<Registry>,
     seen: Query<(&Body, &Flight, Has<RigidBody>)>,
-    mut drones: Query<(&Body, &Flight, &mut Owned, &mut Helm)>,
+    mut drones: Query<(&Body, &Flight, &Authority, &mut Drone, &mut Replication, &mut Helm)>,
 ) {
     // In net id order: of two ships at the same distance every run takes the same one.
     let ships: Vec<Sighted> = registry
@@ -72,17 +89,17 @@ pub(crate) fn fly_drones(
         .filter(|(body, _, rigid)| body.is_ship() && *rigid)
         .map(|(body, flight, _)| Sighted { id: body.id, state: flight.0 })
         .collect();
-    for (body, flight, mut owned, mut helm) in &mut drones {
+    for (body, flight, authority, mut drone, mut replication, mut helm) in &mut drones {
         let _at = suspect::at(body.id);
-        let (Some(mut mind), Some(spec)) = (owned.mind, body.spec()) else { continue };
-        if owned.ahead.is_some() {
+        let Some(spec) = body.spec() else { continue };
+        if authority.ahead.is_some() {
             continue;
         }
+        let mind = &mut drone.0;
         let target = mind.target;
         let looks = (clock.tick.0 + u64::from(body.net_id.0)).is_multiple_of(LOOK_EVERY_TICKS);
-        helm.0 = decide(&mut mind, &flight.0, &spec, &ships, looks);
-        owned.changed |= mind.target != target;
-        owned.mind = Some(mind);
+        helm.0 = decide(mind, &flight.0, &spec, &ships, looks);
+        replication.changed |= mind.target != target;
     }
 }
 

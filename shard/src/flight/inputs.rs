@@ -4,11 +4,23 @@
 
 use crate::{
     app::{clock::SimClock, report::Totals, suspect},
-    bodies::body::{Body, Hands, Helm, Owned, View},
+    bodies::{
+        authority::Authority,
+        body::{Body, Helm, View},
+        parts::{AppRecordParts, RecordPart},
+        registry::Registry,
+    },
+    economy::shelter::Shelter,
     schedule::{HelmSystems, SimStep},
 };
 use bevy::prelude::*;
-use sidereal_protocol::{flight::Controls, input::Input, record::Pilot, tick::SimTick};
+use sidereal_protocol::{
+    flight::Controls,
+    ids::EntityId,
+    input::{FIRST_INPUT_DELAY_TICKS, Input},
+    record::{EntityRecord, Pilot},
+    tick::SimTick,
+};
 
 pub use crate::flight::queue::{Arrival, HOLD_TICKS, InputQueue, MAX_PENDING, SLACK_WINDOW_TICKS, SPARE_TICKS};
 
@@ -17,7 +29,46 @@ pub(crate) struct InputsPlugin;
 
 impl Plugin for InputsPlugin {
     fn build(&self, app: &mut App) {
-        app.add_systems(SimStep, apply_inputs.in_set(HelmSystems::Pilots));
+        app.add_record_part::<PilotInput>()
+            .add_record_part::<Helm>()
+            .add_record_part::<View>()
+            .add_systems(SimStep, apply_inputs.in_set(HelmSystems::Pilots));
+    }
+}
+
+/// A pilot and the inputs that wait. On own ships that have one.
+#[derive(Component, Debug, Clone)]
+pub struct PilotInput {
+    /// What goes with the ship from shard to shard.
+    pub pilot: Pilot,
+    /// What is not due yet.
+    pub queue: InputQueue,
+}
+
+impl RecordPart for PilotInput {
+    fn of(record: &EntityRecord) -> Option<Self> {
+        record.pilot.map(|mut pilot| {
+            if pilot.inputs_applied == 0 && pilot.input_delay_ticks == 0 {
+                pilot.input_delay_ticks = FIRST_INPUT_DELAY_TICKS;
+            }
+            Self { pilot, queue: InputQueue::default() }
+        })
+    }
+
+    fn write(&self, record: &mut EntityRecord) {
+        record.pilot = Some(self.pilot);
+    }
+}
+
+impl RecordPart for Helm {
+    fn of(record: &EntityRecord) -> Option<Self> {
+        record.hull_kind.map(|_| Self::default())
+    }
+}
+
+impl RecordPart for View {
+    fn of(record: &EntityRecord) -> Option<Self> {
+        record.hull_kind.map(|_| Self::default())
     }
 }
 
@@ -25,22 +76,23 @@ impl Plugin for InputsPlugin {
 pub(crate) fn apply_inputs(
     clock: Res<SimClock>,
     mut totals: ResMut<Totals>,
-    mut ships: Query<(&Body, &mut Owned, &mut Helm, &mut View)>,
+    mut ships: Query<(&Body, &Authority, Option<&mut PilotInput>, Shelter, &mut Helm, &mut View)>,
 ) {
-    for (body, mut owned, mut helm, mut view) in &mut ships {
+    for (body, authority, input, shelter, mut helm, mut view) in &mut ships {
         let _at = suspect::at(body.id);
         view.0 = None;
-        if owned.ahead.is_some() {
+        if authority.ahead.is_some() {
             continue;
         }
-        let Some(hands) = &mut owned.hands else {
+        let Some(mut input) = input else {
             helm.0 = Controls::default();
             continue;
         };
-        let (controls, applied) = hands.queue.apply_due(&mut hands.pilot, clock.tick);
-        let seen = hands.queue.view();
+        let PilotInput { pilot, queue } = &mut *input;
+        let (controls, applied) = queue.apply_due(pilot, clock.tick);
+        let seen = queue.view();
         // They are acknowledged all the same, so that the client's do not pile up.
-        let heeded = !owned.is_sheltered();
+        let heeded = !shelter.is_sheltered();
         helm.0 = if heeded { controls } else { Controls::default() };
         view.0 = seen.filter(|_| heeded);
         totals.inputs_applied += applied;
@@ -48,30 +100,39 @@ pub(crate) fn apply_inputs(
     }
 }
 
-/// A boarding is at the helm of the ship that `owned` is, and its beams may be judged so far back. If it is a later one
-/// than that of the hands which hold the helm now, they let go, and what they still wanted is void. Returns whether it is
-/// at the helm: an earlier one's time is over.
-pub(crate) fn take_helm(owned: &mut Owned, boarding: u32, rewind: u8) -> bool {
-    // A ship without a pilot has none to be taken over from: what it is sent is counted as unrouted.
-    let Some(hands) = &mut owned.hands else { return true };
-    if hands.pilot.boarding > boarding {
+/// Takes the inputs of a boarding for the ship of `id`, whose beams may be judged so far back.
+pub(crate) fn receive(world: &mut World, id: EntityId, boarding: u32, rewind: u8, inputs: &[Input]) {
+    let now = world.resource::<SimClock>().tick;
+    world.resource_scope(|world, mut totals: Mut<Totals>| {
+        let entity = world.resource::<Registry>().get(id);
+        let input = entity.and_then(|entity| world.get_mut::<PilotInput>(entity));
+        if let Some(mut input) = input
+            && take_helm(&mut input, boarding, rewind)
+        {
+            take_inputs(&mut input, inputs, now, &mut totals);
+        } else {
+            totals.inputs_unrouted += inputs.len() as u64;
+        }
+    });
+}
+
+/// Puts a boarding to the helm. If it is a later one than that of the pilot who has it, that one lets go, and what it still
+/// wanted is void. Returns whether it is at the helm: an earlier one's time is over.
+fn take_helm(input: &mut PilotInput, boarding: u32, rewind: u8) -> bool {
+    if input.pilot.boarding > boarding {
         return false;
     }
-    if hands.pilot.boarding < boarding {
-        *hands = Hands { pilot: Pilot::aboard(boarding, rewind), queue: InputQueue::default() };
+    if input.pilot.boarding < boarding {
+        *input = PilotInput { pilot: Pilot::aboard(boarding, rewind), queue: InputQueue::default() };
     }
-    hands.pilot.rewind = rewind;
+    input.pilot.rewind = rewind;
     true
 }
 
-/// Takes inputs from the server for the ship that `owned` is.
-pub(crate) fn receive(owned: &mut Owned, inputs: &[Input], now: SimTick, totals: &mut Totals) {
-    let Some(hands) = &mut owned.hands else {
-        totals.inputs_unrouted += inputs.len() as u64;
-        return;
-    };
+fn take_inputs(input: &mut PilotInput, inputs: &[Input], now: SimTick, totals: &mut Totals) {
+    let PilotInput { pilot, queue } = input;
     for &input in inputs {
-        match hands.queue.push(&mut hands.pilot, input, now) {
+        match queue.push(pilot, input, now) {
             Arrival::InTime => {}
             Arrival::Late => totals.inputs_late += 1,
             Arrival::Doubled => totals.inputs_doubled += 1,

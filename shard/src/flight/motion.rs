@@ -5,7 +5,11 @@
 
 use crate::{
     app::{clock::SimClock, suspect},
-    bodies::body::{Body, Flight, Helm, Owned, Planned},
+    bodies::{
+        authority::Authority,
+        body::{Body, Flight, Helm, Planned},
+    },
+    economy::shelter::Docked,
     schedule::{SimStep, SimSystems},
 };
 use bevy::prelude::*;
@@ -28,14 +32,14 @@ impl Plugin for FlightPlugin {
 /// Plans the motion of every body.
 pub(crate) fn plan_motion(
     clock: Res<SimClock>,
-    mut bodies: Query<(&Body, &Flight, &mut Planned, Option<&Helm>, Option<&Owned>)>,
+    mut bodies: Query<(&Body, &Flight, &mut Planned, Option<&Helm>, Option<&Authority>, Has<Docked>)>,
 ) {
-    for (body, flight, mut planned, helm, owned) in &mut bodies {
+    for (body, flight, mut planned, helm, authority, docked) in &mut bodies {
         let _at = suspect::at(body.id);
-        let held = body.is_station() || owned.is_some_and(|owned| owned.docked.is_some());
+        let held = body.is_station() || docked;
         planned.0 = if held {
             held_in_place(&flight.0)
-        } else if let Some((tick, state)) = owned.and_then(|owned| owned.ahead) {
+        } else if let Some((tick, state)) = authority.and_then(|authority| authority.ahead) {
             at_tick(&state, tick, clock.tick)
         } else if let (Some(helm), Some(spec)) = (helm, body.spec()) {
             flight::step(&flight.0, helm.0, &spec)

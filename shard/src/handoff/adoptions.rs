@@ -4,10 +4,7 @@
 
 use crate::{
     app::clock::SimClock,
-    bodies::{
-        body::{Body, Owned},
-        registry::Registry,
-    },
+    bodies::{authority::Authority, body::Body, registry::Registry},
     link::mailbox::Outbox,
     schedule::{PublishSystems, SimStep},
 };
@@ -28,13 +25,13 @@ pub(crate) fn publish_adoptions(
     clock: Res<SimClock>,
     registry: Res<Registry>,
     mut outbox: ResMut<Outbox<ToServer>>,
-    mut bodies: Query<(&Body, &mut Owned)>,
+    mut bodies: Query<(&Body, &mut Authority)>,
 ) {
     for entity in registry.in_order() {
-        let Ok((body, mut owned)) = bodies.get_mut(entity) else { continue };
-        if let Some(since) = owned.bypass_change_detection().adopted.take() {
+        let Ok((body, mut authority)) = bodies.get_mut(entity) else { continue };
+        if let Some(since) = authority.bypass_change_detection().adopted.take() {
             let waited_us = u32::try_from(since.elapsed().as_micros()).unwrap_or(u32::MAX);
-            outbox.push(ToServer::Adopted { id: body.id, epoch: owned.epoch, tick: clock.tick, waited_us });
+            outbox.push(ToServer::Adopted { id: body.id, epoch: authority.epoch, tick: clock.tick, waited_us });
         }
     }
 }

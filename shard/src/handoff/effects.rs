@@ -6,21 +6,28 @@ use crate::{
     app::{clock::SimClock, report::Totals},
     authority::leases::Leases,
     bodies::{
-        body::{Body, Flight, Helm, Owned},
+        authority::Authority,
+        body::{Body, Flight, Helm},
         ghosts,
         registry::Registry,
-        spawn,
+        spawn::{self, authority_mut},
     },
+    economy::shelter::Docked,
     flight::{
+        inputs::PilotInput,
         motion::{at_tick, drift},
         queue::Arrival,
     },
     handoff::machine::{Action, Event, Handoffs, SETTLE_TICKS},
     link::mailbox::Outbox,
-    physics::{contacts, damage::Impacts, impacts::Felt},
+    physics::{
+        contacts,
+        damage::Impacts,
+        impacts::{Blow, Felt},
+    },
     schedule::{BorderSystems, SimStep},
     weapons::{
-        bullets::{self, Shots},
+        bullets::{self, Gun, Shots},
         missiles,
     },
 };
@@ -32,6 +39,7 @@ use sidereal_protocol::{
     input::Input,
     record::{EntityKind, EntityRecord},
     sector::{SECTOR_SIZE, SectorId},
+    shot::Shot,
     tick::SimTick,
 };
 use std::time::Instant;
@@ -59,8 +67,8 @@ pub(crate) fn perform(world: &mut World, event: Event, now: SimTick) {
     for action in actions {
         match action {
             Action::Prepare { id, to, attempt } => {
-                if let Some(mut owned) = owned_mut(world, id) {
-                    owned.version += 1;
+                if let Some(mut authority) = authority_mut(world, id) {
+                    authority.version += 1;
                 }
                 let Some(record) = spawn::record_of(world, id, now) else { continue };
                 // It may have flown on into another sector since it was first asked for.
@@ -72,8 +80,8 @@ pub(crate) fn perform(world: &mut World, event: Event, now: SimTick) {
             Action::Strike(impact) => world.resource_mut::<Impacts>().push(impact),
             Action::Resume { id, settled_at } => {
                 world.resource_mut::<Totals>().handoffs_aborted += 1;
-                if let Some(mut owned) = owned_mut(world, id) {
-                    owned.settled_at = settled_at;
+                if let Some(mut authority) = authority_mut(world, id) {
+                    authority.settled_at = settled_at;
                 }
                 turn_back(world, id);
             }
@@ -94,12 +102,12 @@ fn send(world: &mut World, message: ToServer) {
 /// the edge of what is simulated. Who has a will of its own turns by it.
 fn turn_back(world: &mut World, id: EntityId) {
     let Some(entity) = world.resource::<Registry>().get(id) else { return };
-    let mut bodies = world.query::<(&Body, &Owned, &mut Flight)>();
-    let Ok((body, owned, mut flight)) = bodies.get_mut(world, entity) else { return };
+    let mut bodies = world.query::<(&Body, &Authority, &mut Flight)>();
+    let Ok((body, authority, mut flight)) = bodies.get_mut(world, entity) else { return };
     if !matches!(body.kind, EntityKind::Asteroid | EntityKind::Crate) {
         return;
     }
-    let outward = flight.0.position - owned.sector.center();
+    let outward = flight.0.position - authority.sector.center();
     let velocity = &mut flight.0.velocity;
     for (speed, side) in [(&mut velocity.x, outward.x), (&mut velocity.y, outward.y)] {
         if side.abs() > SECTOR_SIZE / 2.0 {
@@ -108,79 +116,94 @@ fn turn_back(world: &mut World, id: EntityId) {
     }
 }
 
-/// The own part of `id`'s body.
-pub(crate) fn owned_mut(world: &mut World, id: EntityId) -> Option<Mut<'_, Owned>> {
-    let entity = world.resource::<Registry>().get(id)?;
-    world.get_mut::<Owned>(entity)
-}
-
 /// Makes an offered entity this shard's own, advanced from its record to `now`.
 fn adopt(world: &mut World, record: EntityRecord, inputs: &[Input], now: SimTick) {
-    let (body, mut owned, mut flight) = spawn::own_body(&record);
-    owned.version = 0;
-    owned.settled_at = now + SETTLE_TICKS;
-    owned.adopted = Some(Instant::now());
-    let mut applied = 0;
-    let mut doubled = 0;
-    if let Some(hands) = &mut owned.hands {
-        for &input in inputs {
-            if hands.queue.admit(&hands.pilot, input, now.max(record.tick)) == Arrival::Doubled {
-                doubled += 1;
-            }
-        }
-    }
-    let mut shots = Vec::new();
     let blows = world.resource_mut::<Felt>().missed(record.id, record.tick, now);
+    let entity = spawn::spawn_owned(world, &record);
+    if let Some(mut authority) = world.get_mut::<Authority>(entity) {
+        authority.version = 0;
+        authority.settled_at = now + SETTLE_TICKS;
+        authority.adopted = Some(Instant::now());
+    }
+    let doubled = admit(world, entity, inputs, now.max(record.tick));
     let behind = now.since(record.tick);
     let ahead = record.tick.since(now);
-    let mut controls = owned.hands.as_ref().map(|hands| hands.pilot.controls);
-    if behind > 0 && behind <= MAX_REPLAY_TICKS && owned.warhead.is_some() {
-        missiles::catch_up(world, &body, &owned, &mut flight, record.tick, now);
+    let mut lived = Lived::default();
+    if behind > 0 && behind <= MAX_REPLAY_TICKS && record.warhead.is_some() {
+        missiles::catch_up(world, entity, record.tick, now);
     } else if behind > 0 && behind <= MAX_REPLAY_TICKS {
-        for tick in record.tick.0 + 1..=now.0 {
-            applied += advance(&body, &mut owned, &mut flight, &mut controls, SimTick(tick));
-            let held = (owned.hands.is_some() && owned.docked.is_none()).then_some(controls).flatten();
-            shots.extend(held.and_then(|held| bullets::fire_late(&body, &flight.0, &mut owned, held, SimTick(tick))));
-            contacts::apply_blows(&blows, &body, &mut flight, SimTick(tick));
-        }
-    } else if ahead > 0 && ahead <= MAX_AHEAD_TICKS {
-        owned.ahead = Some((record.tick, record.state));
-        flight.0 = at_tick(&record.state, record.tick, now);
+        lived = catch_up(world, entity, record.tick, now, &blows);
+    } else if ahead > 0
+        && ahead <= MAX_AHEAD_TICKS
+        && let Some(mut authority) = world.get_mut::<Authority>(entity)
+    {
+        authority.ahead = Some((record.tick, record.state));
+        world.entity_mut(entity).insert(Flight(at_tick(&record.state, record.tick, now)));
+    }
+    if let Some(&Flight(state)) = world.get::<Flight>(entity) {
+        spawn::place(world, entity, state);
     }
     for blow in &blows {
-        world.resource_mut::<Impacts>().push_felt(contacts::after_blow(blow, &body));
+        let Some(impact) = world.get::<Body>(entity).map(|body| contacts::after_blow(blow, body)) else { break };
+        world.resource_mut::<Impacts>().push_felt(impact);
     }
-    let entity = spawn::spawn_owned(world, body, owned, flight);
+    let controls = world.get::<PilotInput>(entity).map(|input| lived.controls.unwrap_or(input.pilot.controls));
     if let (Some(controls), Some(mut helm)) = (controls, world.get_mut::<Helm>(entity)) {
         helm.0 = controls;
     }
     world.resource_scope(|world, mut totals: Mut<Totals>| {
         let mut book = world.resource_mut::<Shots>();
-        shots.into_iter().for_each(|shot| book.fire(shot, now, &mut totals));
+        lived.shots.into_iter().for_each(|shot| book.fire(shot, now, &mut totals));
+        totals.handoffs_in += 1;
+        totals.inputs_applied += lived.inputs_applied;
+        totals.inputs_doubled += doubled;
     });
-    let mut totals = world.resource_mut::<Totals>();
-    totals.handoffs_in += 1;
-    totals.inputs_applied += applied;
-    totals.inputs_doubled += doubled;
 }
 
-/// One tick that an adopted entity lived through on its way here: by its inputs. Its collisions come apart.
-fn advance(body: &Body, owned: &mut Owned, flight: &mut Flight, controls: &mut Option<Controls>, tick: SimTick) -> u64 {
-    match (&mut owned.hands, body.spec()) {
-        (Some(hands), Some(spec)) => {
-            let (now, applied) = hands.queue.apply_due(&mut hands.pilot, tick);
-            *controls = Some(now);
-            if owned.docked.is_none() {
-                flight.0 = flight::step(&flight.0, now, &spec);
+/// Gives an adopted entity the inputs that came with it. Returns how many were there already.
+fn admit(world: &mut World, entity: Entity, inputs: &[Input], now: SimTick) -> u64 {
+    let Some(mut input) = world.get_mut::<PilotInput>(entity) else { return 0 };
+    let PilotInput { pilot, queue } = &mut *input;
+    inputs.iter().filter(|input| queue.admit(pilot, **input, now) == Arrival::Doubled).count() as u64
+}
+
+/// What came of the ticks that an adopted entity lived through on its way here.
+#[derive(Default)]
+struct Lived {
+    controls: Option<Controls>,
+    inputs_applied: u64,
+    shots: Vec<Shot>,
+}
+
+/// Lets an adopted entity live through the ticks after `since`, by its inputs, with its collisions.
+fn catch_up(world: &mut World, entity: Entity, since: SimTick, now: SimTick, blows: &[Blow]) -> Lived {
+    let mut lived = Lived::default();
+    let mut bodies =
+        world.query::<(&Body, &Authority, &mut Flight, Option<&mut PilotInput>, Option<&mut Gun>, Has<Docked>)>();
+    let Ok((body, authority, mut flight, mut input, mut gun, docked)) = bodies.get_mut(world, entity) else {
+        return lived;
+    };
+    for tick in (since.0 + 1..=now.0).map(SimTick) {
+        match (&mut input, body.spec()) {
+            (Some(input), Some(spec)) => {
+                let PilotInput { pilot, queue } = &mut **input;
+                let (controls, applied) = queue.apply_due(pilot, tick);
+                lived.inputs_applied += applied;
+                lived.controls = Some(controls);
+                if !docked {
+                    flight.0 = flight::step(&flight.0, controls, &spec);
+                    let shot = gun
+                        .as_mut()
+                        .and_then(|gun| bullets::fire_late(body, &flight.0, gun, authority.sector, controls, tick));
+                    lived.shots.extend(shot);
+                }
             }
-            applied
+            _ if docked => {}
+            _ => flight.0 = drift(body, &flight.0),
         }
-        _ if owned.docked.is_some() => 0,
-        _ => {
-            flight.0 = drift(body, &flight.0);
-            0
-        }
+        contacts::apply_blows(blows, body, &mut flight, tick);
     }
+    lived
 }
 
 /// Lets the machine know that a tick has passed.

@@ -8,7 +8,8 @@
 use crate::{
     app::{clock::SimClock, report::Totals, suspect},
     bodies::{
-        body::{Body, Flight, Owned, Planned},
+        authority::Authority,
+        body::{Body, Flight, Planned},
         ghosts::Ghost,
     },
     physics::contacts::TouchRules,
@@ -105,16 +106,16 @@ pub(crate) fn read_bodies(
     clock: Res<SimClock>,
     mut totals: ResMut<Totals>,
     mut bodies: Query<
-        (&Body, &Planned, &Position, &LinearVelocity, &mut Flight, Option<&mut Owned>, Option<&mut Ghost>),
+        (&Body, &Planned, &Position, &LinearVelocity, &mut Flight, Option<&mut Authority>, Option<&mut Ghost>),
         With<RigidBody>,
     >,
-    mut others: Query<(&Planned, &mut Flight, Option<&mut Owned>), Without<RigidBody>>,
+    mut others: Query<(&Planned, &mut Flight, Option<&mut Authority>), Without<RigidBody>>,
 ) {
-    for (planned, mut flight, owned) in &mut others {
+    for (planned, mut flight, authority) in &mut others {
         flight.0 = planned.0;
-        arrive(owned, clock.tick);
+        arrive(authority, clock.tick);
     }
-    for (body, planned, position, velocity, mut flight, owned, ghost) in &mut bodies {
+    for (body, planned, position, velocity, mut flight, authority, ghost) in &mut bodies {
         let _at = suspect::at(body.id);
         let planned = planned.0;
         let push = (velocity.0 - planned.velocity).length();
@@ -122,7 +123,7 @@ pub(crate) fn read_bodies(
             push < UNTOUCHED_SPEED && position.0.distance_squared(planned.position) < UNTOUCHED_DISTANCE.powi(2);
         if untouched {
             flight.0 = planned;
-            arrive(owned, clock.tick);
+            arrive(authority, clock.tick);
             continue;
         }
         let touched = FlightState { position: position.0, velocity: velocity.0.clamp_length_max(MAX_SPEED), ..planned };
@@ -133,8 +134,8 @@ pub(crate) fn read_bodies(
             continue;
         }
         flight.0 = touched;
-        if let Some(mut owned) = owned {
-            owned.ahead = None;
+        if let Some(mut authority) = authority {
+            authority.ahead = None;
         }
         if let Some(mut ghost) = ghost {
             ghost.touched(clock.tick, planned.velocity, touched.velocity);
@@ -143,10 +144,10 @@ pub(crate) fn read_bodies(
 }
 
 /// Who waited for the tick of its record has it now.
-fn arrive(owned: Option<Mut<Owned>>, now: SimTick) {
-    if let Some(mut owned) = owned
-        && owned.ahead.is_some_and(|(tick, _)| tick <= now)
+fn arrive(authority: Option<Mut<Authority>>, now: SimTick) {
+    if let Some(mut authority) = authority
+        && authority.ahead.is_some_and(|(tick, _)| tick <= now)
     {
-        owned.ahead = None;
+        authority.ahead = None;
     }
 }

@@ -7,7 +7,8 @@
 use crate::{
     app::{clock::SimClock, report::Totals},
     bodies::{
-        body::{Body, Flight, Owned, Planned},
+        authority::Authority,
+        body::{Body, Flight, Planned},
         ghosts::Ghost,
     },
     handoff::machine::Handoffs,
@@ -78,7 +79,7 @@ pub(crate) fn feel_contacts(
     mut impacts: ResMut<Impacts>,
     mut totals: ResMut<Totals>,
     mut outbox: ResMut<Outbox<ToServer>>,
-    bodies: Query<(&Body, &Planned, &Flight, Has<Owned>)>,
+    bodies: Query<(&Body, &Planned, &Flight, Has<Authority>)>,
 ) {
     let now = clock.tick;
     felt.forget(now);

@@ -6,11 +6,19 @@
 
 use crate::{
     app::{clock::SimClock, report::Totals, suspect},
+    authority::replication::Replication,
     bodies::{
-        body::{Body, Flight, Owned},
+        authority::Authority,
+        body::{Body, Flight},
         registry::Registry,
     },
-    economy::{crates::Births, spawner::Losses},
+    economy::{
+        cargo::Cargo,
+        crates::Births,
+        shelter::{Docked, PendingDeal},
+        spawner::Losses,
+    },
+    flight::drones::Drone,
     handoff::machine::{Action, BOUNCE_TICKS, Event, Handoffs},
     link::mailbox::Outbox,
     physics::impacts::Felt,
@@ -118,7 +126,16 @@ pub(crate) fn apply_impacts(
     mut losses: ResMut<Losses>,
     mut outbox: ResMut<Outbox<ToServer>>,
     mut births: Births,
-    mut bodies: Query<(&mut Body, &mut Owned, &mut Flight)>,
+    mut bodies: Query<(
+        &mut Body,
+        &mut Authority,
+        &mut Flight,
+        &mut Replication,
+        Option<&Cargo>,
+        Option<&Drone>,
+        Has<Docked>,
+        Has<PendingDeal>,
+    )>,
     #[cfg(feature = "journal")] mut journal: ResMut<crate::journal::Journal>,
     mut commands: Commands,
 ) {
@@ -127,7 +144,9 @@ pub(crate) fn apply_impacts(
     for Waiting { impact, pushed } in std::mem::take(&mut impacts.waiting) {
         let _at = suspect::at(impact.target);
         let entity = registry.get(impact.target);
-        let Some((mut body, mut owned, mut flight)) = entity.and_then(|entity| bodies.get_mut(entity).ok()) else {
+        let Some((mut body, mut authority, mut flight, mut replication, cargo, drone, docked, deals)) =
+            entity.and_then(|entity| bodies.get_mut(entity).ok())
+        else {
             // Released since it came: the server knows where to. If it was destroyed, it finds nobody there.
             if now.since(impact.tick) <= BOUNCE_TICKS {
                 outbox.push(ToServer::Impact(impact));
@@ -136,7 +155,7 @@ pub(crate) fn apply_impacts(
             }
             continue;
         };
-        if body.is_station() || owned.docked.is_some() {
+        if body.is_station() || docked {
             continue;
         }
         let is_contact = matches!(impact.cause, ImpactCause::Contact { .. });
@@ -147,7 +166,7 @@ pub(crate) fn apply_impacts(
                 totals.impacts_doubled += 1;
                 continue;
             }
-            push(&body, &mut owned, &mut flight, impact.impulse);
+            push(&body, &mut authority, &mut flight, impact.impulse);
         }
         for action in handoffs.step(now, Event::Struck(impact)) {
             let Action::Strike(impact) = action else { continue };
@@ -157,28 +176,28 @@ pub(crate) fn apply_impacts(
                     totals.impacts_doubled += 1;
                     continue;
                 }
-                push(&body, &mut owned, &mut flight, impact.impulse);
+                push(&body, &mut authority, &mut flight, impact.impulse);
             }
-            if impact.damage == 0 || owned.is_sheltered() {
+            if impact.damage == 0 || docked || deals {
                 continue;
             }
             #[cfg(feature = "journal")]
-            journal.damaged(&body, &owned, &impact);
+            journal.damaged(&body, &authority, &impact);
             body.hull = body.hull.saturating_sub(impact.damage);
-            owned.changed = true;
+            replication.changed = true;
             if body.hull == 0 {
-                let wreck = births.wreck(&body, &owned, &flight, now, &mut registry, &mut commands);
+                let wreck = births.wreck(&body, authority.sector, cargo, &flight, now, &mut registry, &mut commands);
                 totals.crates += u64::from(wreck.is_some());
                 outbox.push(ToServer::Destroyed {
                     id: body.id,
-                    epoch: owned.epoch,
-                    version: owned.version + 1,
+                    epoch: authority.epoch,
+                    version: authority.version + 1,
                     tick: now,
                     by: culprit(&impact),
                     wreck,
                 });
-                losses.add(&body, &owned, now);
-                handoffs.step(now, Event::Gone { id: body.id, epoch: owned.epoch });
+                losses.add(&body, authority.sector, drone.map(|drone| drone.0.home), now);
+                handoffs.step(now, Event::Gone { id: body.id, epoch: authority.epoch });
                 totals.destroyed += 1;
                 if let Some(entity) = registry.remove(body.id) {
                     commands.entity(entity).despawn();
@@ -188,12 +207,12 @@ pub(crate) fn apply_impacts(
     }
 }
 
-fn push(body: &Body, owned: &mut Owned, flight: &mut Flight, impulse: DVec2) {
+fn push(body: &Body, authority: &mut Authority, flight: &mut Flight, impulse: DVec2) {
     if !impulse.is_finite() || impulse == DVec2::ZERO {
         return;
     }
     flight.0.velocity = (flight.0.velocity + impulse / body.mass()).clamp_length_max(MAX_SPEED);
-    owned.ahead = None;
+    authority.ahead = None;
 }
 
 fn culprit(impact: &GhostImpact) -> Option<EntityId> {

@@ -8,10 +8,13 @@
 use crate::{
     app::{clock::SimClock, report::Totals, suspect},
     bodies::{
-        body::{Body, Flight, Owned, View},
+        authority::Authority,
+        body::{Body, Flight, View},
+        parts::{AppRecordParts, RecordPart},
         past::Past,
         registry::Registry,
     },
+    flight::inputs::PilotInput,
     handoff::machine::Handoffs,
     link::mailbox::Outbox,
     physics::damage::{self, Impacts},
@@ -26,7 +29,7 @@ use sidereal_protocol::{
     flight::MAX_SPEED,
     ids::NetId,
     precision::POSITION,
-    record::{EntityKind, Pilot},
+    record::{EntityKind, EntityRecord, Pilot},
     sector::SectorId,
     shot::{BEAM_INTERVAL_TICKS, BEAM_RANGE, Beam, MAX_REWIND_TICKS, SHOT_REPEATS, ShotId},
     tick::{SimTick, TICK_SECONDS},
@@ -37,12 +40,31 @@ pub(crate) struct BeamsPlugin;
 
 impl Plugin for BeamsPlugin {
     fn build(&self, app: &mut App) {
-        app.init_resource::<Beams>().add_systems(SimStep, fire_beams.in_set(WeaponSystems::Beams));
+        app.add_record_part::<BeamEmitter>()
+            .init_resource::<Beams>()
+            .add_systems(SimStep, fire_beams.in_set(WeaponSystems::Beams));
     }
 }
 
 /// Parts of a tick in which [`Pilot::rewind`] is told.
 const QUARTERS: f64 = 4.0;
+
+/// The beam of an own ship.
+#[derive(Component, Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BeamEmitter {
+    /// No beam before this tick.
+    pub ready: SimTick,
+}
+
+impl RecordPart for BeamEmitter {
+    fn of(record: &EntityRecord) -> Option<Self> {
+        (record.kind == EntityKind::Ship).then_some(Self { ready: record.beam_ready })
+    }
+
+    fn write(&self, record: &mut EntityRecord) {
+        record.beam_ready = self.ready;
+    }
+}
 
 /// Beams that are to be told.
 #[derive(Resource, Debug, Default)]
@@ -124,23 +146,23 @@ pub(crate) fn fire_beams(
     mut impacts: ResMut<Impacts>,
     mut totals: ResMut<Totals>,
     mut outbox: ResMut<Outbox<ToServer>>,
-    mut shooters: Query<(&Body, &Flight, &View, &mut Owned)>,
-    bodies: Query<(&Body, &Flight, &Past, Has<Owned>, Has<RigidBody>)>,
+    mut shooters: Query<(&Body, &Flight, &View, &Authority, &PilotInput, &mut BeamEmitter)>,
+    bodies: Query<(&Body, &Flight, &Past, Has<Authority>, Has<RigidBody>)>,
 ) {
     let now = clock.tick;
     beams.0.retain(|(since, _, _)| now.since(*since) < SHOT_REPEATS);
     for entity in registry.in_order() {
-        let Ok((shooter, flight, view, mut owned)) = shooters.get_mut(entity) else { continue };
+        let Ok((shooter, flight, view, authority, input, mut emitter)) = shooters.get_mut(entity) else { continue };
         let _at = suspect::at(shooter.id);
         let Some(seen) = view.0 else { continue };
-        if now < owned.beam_ready || owned.ahead.is_some() || handoffs.is_leaving(shooter.id) {
+        if now < emitter.ready || authority.ahead.is_some() || handoffs.is_leaving(shooter.id) {
             continue;
         }
-        owned.beam_ready = now + BEAM_INTERVAL_TICKS;
+        emitter.ready = now + BEAM_INTERVAL_TICKS;
         totals.beams += 1;
         let heading = flight.0.heading();
-        let ray = Ray::new(owned.sector, flight.0.position + heading * shooter.radius, heading);
-        let rewind = owned.hands.as_ref().map_or(0.0, |hands| allowed_rewind(&hands.pilot));
+        let ray = Ray::new(authority.sector, flight.0.position + heading * shooter.radius, heading);
+        let rewind = allowed_rewind(&input.pilot);
         let moment = judged_at(seen, rewind, now);
         let mut first: Option<(f64, NetId, &Body, bool)> = None;
         for (body, flight, past, own, rigid) in registry.in_order().filter_map(|entity| bodies.get(entity).ok()) {
@@ -166,7 +188,7 @@ pub(crate) fn fire_beams(
         let id = ShotId { shooter: shooter.net_id, tick: now };
         let end = ray.origin + packed(ray.reach * first.map_or(1.0, |(share, ..)| share));
         let target = first.map(|(_, net_id, ..)| net_id);
-        beams.0.push((now, owned.sector, Beam { id, origin: ray.origin, end, target }));
+        beams.0.push((now, authority.sector, Beam { id, origin: ray.origin, end, target }));
         let Some((_, _, target, own)) = first else { continue };
         let impact = GhostImpact {
             target: target.id,

@@ -9,8 +9,9 @@ use crate::{
     app::{clock::SimClock, report::Totals, suspect},
     authority::leases::Leases,
     bodies::{
-        body::{Body, Flight, Helm, Owned},
-        past::Past,
+        authority::Authority,
+        body::{Body, Flight, Helm},
+        parts::{AppRecordParts, RecordPart},
         registry::Registry,
     },
     handoff::machine::Handoffs,
@@ -18,7 +19,7 @@ use crate::{
     physics::damage::{self, Impacts},
     schedule::{SimStep, WeaponSystems},
     weapons::{
-        field::{Field, Target},
+        field::{Candidate, Field, Target},
         shot_path,
     },
 };
@@ -28,6 +29,7 @@ use sidereal_protocol::{
     economy::fire_interval_ticks,
     flight::{Controls, FlightState, HullKind, MAX_SPEED},
     precision::POSITION,
+    record::{EntityKind, EntityRecord},
     sector::SectorId,
     shot::{BULLET_DAMAGE, BULLET_LIFE_TICKS, BULLET_SPEED, SHOT_REPEATS, Shot, ShotHit, ShotId},
     tick::SimTick,
@@ -39,7 +41,7 @@ pub(crate) struct BulletsPlugin;
 
 impl Plugin for BulletsPlugin {
     fn build(&self, app: &mut App) {
-        app.init_resource::<Shots>().add_systems(
+        app.add_record_part::<Gun>().init_resource::<Shots>().add_systems(
             SimStep,
             (fire_weapons.in_set(WeaponSystems::Fire), judge_shots.in_set(WeaponSystems::JudgeShots)),
         );
@@ -52,6 +54,24 @@ const BULLET_PUSH: f64 = 0.01;
 /// Shots in flight at most. 300 ships that all hold the trigger have some 2,300; past the limit no new
 /// ones are taken, which is counted.
 pub const MAX_SHOTS_IN_FLIGHT: usize = 8192;
+
+/// The gun of an own ship or drone.
+#[derive(Component, Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Gun {
+    /// No shot before this tick.
+    pub ready: SimTick,
+}
+
+impl RecordPart for Gun {
+    fn of(record: &EntityRecord) -> Option<Self> {
+        let armed = matches!(record.kind, EntityKind::Ship | EntityKind::Drone);
+        armed.then_some(Self { ready: record.weapon_ready })
+    }
+
+    fn write(&self, record: &mut EntityRecord) {
+        record.weapon_ready = self.ready;
+    }
+}
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct InFlight {
@@ -148,47 +168,47 @@ const SHOT_FUTURE_TICKS: u64 = 30;
 /// Fires where a trigger is held and the weapon is ready.
 pub(crate) fn fire_weapons(
     clock: Res<SimClock>,
+    registry: Res<Registry>,
     handoffs: Res<Handoffs>,
     mut shots: ResMut<Shots>,
     mut totals: ResMut<Totals>,
-    mut shooters: Query<(&Body, &Flight, &Helm, &mut Owned)>,
+    mut shooters: Query<(&Body, &Flight, &Helm, &Authority, &mut Gun)>,
 ) {
     let now = clock.tick;
     shots.forget_the_told(now);
-    for (body, flight, helm, mut owned) in &mut shooters {
+    for entity in registry.in_order() {
+        let Ok((body, flight, helm, authority, mut gun)) = shooters.get_mut(entity) else { continue };
         let _at = suspect::at(body.id);
         let Some(hull) = body.hull_kind else { continue };
-        if !helm.0.holds(Controls::FIRE)
-            || now < owned.weapon_ready
-            || owned.ahead.is_some()
-            || handoffs.is_leaving(body.id)
+        if !helm.0.holds(Controls::FIRE) || now < gun.ready || authority.ahead.is_some() || handoffs.is_leaving(body.id)
         {
             continue;
         }
-        shots.fire(bullet(body, &flight.0, &mut owned, hull, now), now, &mut totals);
+        shots.fire(bullet(body, &flight.0, &mut gun, authority.sector, hull, now), now, &mut totals);
     }
 }
 
 /// A bullet from the nose of a ship as it is after `tick`; its weapon is ready again later.
-fn bullet(body: &Body, state: &FlightState, owned: &mut Owned, hull: HullKind, tick: SimTick) -> Shot {
-    owned.weapon_ready = tick + fire_interval_ticks(hull, body.fitted);
+fn bullet(body: &Body, state: &FlightState, gun: &mut Gun, sector: SectorId, hull: HullKind, tick: SimTick) -> Shot {
+    gun.ready = tick + fire_interval_ticks(hull, body.fitted);
     let heading = state.heading();
     let id = ShotId { shooter: body.net_id, tick };
     let nose = state.position + heading * body.radius;
-    Shot::new(id, owned.sector, nose, state.velocity + heading * BULLET_SPEED)
+    Shot::new(id, sector, nose, state.velocity + heading * BULLET_SPEED)
 }
 
 /// The bullet of a tick that an adopted ship lived through on its way here, while nobody fired for it.
 pub(crate) fn fire_late(
     body: &Body,
     state: &FlightState,
-    owned: &mut Owned,
+    gun: &mut Gun,
+    sector: SectorId,
     controls: Controls,
     tick: SimTick,
 ) -> Option<Shot> {
     let hull = body.hull_kind?;
-    let fires = controls.holds(Controls::FIRE) && tick >= owned.weapon_ready;
-    fires.then(|| bullet(body, state, owned, hull, tick))
+    let fires = controls.holds(Controls::FIRE) && tick >= gun.ready;
+    fires.then(|| bullet(body, state, gun, sector, hull, tick))
 }
 
 /// Holds the next part of every path against the bodies.
@@ -200,16 +220,16 @@ pub(crate) fn judge_shots(
     mut impacts: ResMut<Impacts>,
     mut totals: ResMut<Totals>,
     mut outbox: ResMut<Outbox<ToServer>>,
-    bodies: Query<(&Body, &Flight, &Past, Option<&Owned>)>,
+    bodies: Query<Candidate>,
 ) {
     if shots.in_flight.is_empty() {
         return;
     }
     let now = clock.tick;
     let targets = registry.in_order().filter_map(|entity| bodies.get(entity).ok());
-    let field = Field::new(targets.map(|(body, flight, past, owned)| Target { body, flight, past, owned }), now);
+    let field = Field::new(targets.map(Target::of), now);
     let shooter_of = |shot: &Shot| {
-        registry.by_net(shot.id.shooter).and_then(|entity| bodies.get(entity).ok()).map(|(body, ..)| body.id)
+        registry.by_net(shot.id.shooter).and_then(|entity| bodies.get(entity).ok()).map(|shooter| shooter.body.id)
     };
     let mut hits = Vec::new();
     let mut passed = Vec::new();
@@ -267,6 +287,6 @@ pub(crate) fn judge_shots(
             damage: BULLET_DAMAGE,
             tick: now,
         };
-        damage::hit(impact, target.owned.is_some(), &mut impacts, &mut totals, &mut outbox);
+        damage::hit(impact, target.own, &mut impacts, &mut totals, &mut outbox);
     }
 }

@@ -4,11 +4,17 @@
 
 use crate::{
     bodies::{
-        body::{Body, Flight, Owned},
+        authority::Authority,
+        body::{Body, Flight},
         past::Past,
     },
-    weapons::shot_path::{self, Leg},
+    economy::shelter::Shelter,
+    weapons::{
+        shot_path::{self, Leg},
+        warhead::Missile,
+    },
 };
+use bevy::{ecs::query::QueryData, prelude::*};
 use sidereal_protocol::{
     DVec2,
     flight::{FlightState, MAX_SPEED},
@@ -27,8 +33,32 @@ pub(crate) struct Target<'a> {
     pub flight: &'a Flight,
     /// Where it was.
     pub past: &'a Past,
-    /// Its own part, if it is this shard's.
-    pub owned: Option<&'a Owned>,
+    /// Whether it is this shard's.
+    pub own: bool,
+    /// Whether it is sheltered.
+    sheltered: bool,
+    /// Who launched it, if it is an own missile.
+    launched_by: Option<EntityId>,
+}
+
+/// What of a body it takes to hit it.
+#[derive(QueryData)]
+pub(crate) struct Candidate {
+    pub body: &'static Body,
+    flight: &'static Flight,
+    past: &'static Past,
+    own: Has<Authority>,
+    shelter: Shelter,
+    missile: Option<&'static Missile>,
+}
+
+impl<'a> Target<'a> {
+    /// A body that may be hit.
+    pub fn of(candidate: CandidateItem<'a, '_>) -> Self {
+        let CandidateItem { body, flight, past, own, shelter, missile } = candidate;
+        let launched_by = missile.map(|missile| missile.warhead.shooter);
+        Self { body, flight, past, own, sheltered: shelter.is_sheltered(), launched_by }
+    }
 }
 
 impl Target<'_> {
@@ -57,13 +87,13 @@ impl Target<'_> {
 
     /// Whether it is a missile that `shooter` launched. Of a ghost nobody here knows.
     pub fn is_missile_of(&self, shooter: EntityId) -> bool {
-        self.owned.and_then(|owned| owned.warhead).is_some_and(|warhead| warhead.shooter == shooter)
+        self.launched_by == Some(shooter)
     }
 
     /// Whether everything passes through it: a crate, or who is sheltered. Of a ghost that is docked nobody here
     /// knows: a shot ends at it, and its authority does not mind.
     pub fn is_passed(&self) -> bool {
-        self.body.kind == EntityKind::Crate || self.owned.is_some_and(Owned::is_sheltered)
+        self.body.kind == EntityKind::Crate || self.sheltered
     }
 
     /// Whether it is a missile.

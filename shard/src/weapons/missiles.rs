@@ -10,8 +10,9 @@ use crate::{
     app::{clock::SimClock, report::Totals, suspect},
     authority::leases::{NetIds, Welcomed},
     bodies::{
-        body::{Body, Flight, Helm, Owned},
-        past::Past,
+        authority::Authority,
+        body::{Body, Flight, Helm},
+        parts::{AppRecordParts, RecordPart},
         registry::Registry,
         spawn,
     },
@@ -22,8 +23,9 @@ use crate::{
     physics::damage::{self, Impacts},
     schedule::{HelmSystems, SimStep, WeaponSystems},
     weapons::{
-        field::{Field, Target},
+        field::{Candidate, Field, Target},
         shot_path::Leg,
+        warhead::Missile,
     },
 };
 use bevy::prelude::*;
@@ -45,7 +47,7 @@ pub(crate) struct MissilesPlugin;
 
 impl Plugin for MissilesPlugin {
     fn build(&self, app: &mut App) {
-        app.add_systems(
+        app.add_record_part::<Launcher>().add_record_part::<Missile>().add_systems(
             SimStep,
             (
                 steer_missiles.in_set(HelmSystems::Missiles),
@@ -76,6 +78,23 @@ const MOST_SIDEWAYS: f64 = 0.95;
 /// is older is of one that was adrift.
 const MAX_UNJUDGED_TICKS: u64 = 30;
 
+/// The launcher of an own ship.
+#[derive(Component, Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Launcher {
+    /// No missile before this tick.
+    pub ready: SimTick,
+}
+
+impl RecordPart for Launcher {
+    fn of(record: &EntityRecord) -> Option<Self> {
+        (record.kind == EntityKind::Ship).then_some(Self { ready: record.launcher_ready })
+    }
+
+    fn write(&self, record: &mut EntityRecord) {
+        record.launcher_ready = self.ready;
+    }
+}
+
 /// Launches where a pilot wants it, the launcher is ready.
 pub(crate) fn launch_missiles(
     clock: Res<SimClock>,
@@ -85,7 +104,7 @@ pub(crate) fn launch_missiles(
     mut registry: ResMut<Registry>,
     mut totals: ResMut<Totals>,
     mut outbox: ResMut<Outbox<ToServer>>,
-    mut shooters: Query<(&Body, &Flight, &Helm, &mut Owned)>,
+    mut shooters: Query<(&Body, &Flight, &Helm, &Authority, &mut Launcher)>,
     bodies: Query<(&Body, &Flight)>,
     mut commands: Commands,
 ) {
@@ -93,30 +112,26 @@ pub(crate) fn launch_missiles(
     let Some(welcomed) = welcomed else { return };
     let order: Vec<Entity> = registry.in_order().collect();
     for &entity in &order {
-        let Ok((shooter, flight, helm, mut owned)) = shooters.get_mut(entity) else { continue };
+        let Ok((shooter, flight, helm, authority, mut launcher)) = shooters.get_mut(entity) else { continue };
         let _at = suspect::at(shooter.id);
         if !helm.0.holds(Controls::LAUNCH)
-            || !shooter.is_ship()
-            || now < owned.launcher_ready
-            || owned.ahead.is_some()
+            || now < launcher.ready
+            || authority.ahead.is_some()
             || handoffs.is_leaving(shooter.id)
         {
             continue;
         }
         let Some(net_id) = net_ids.take() else { continue };
-        owned.launcher_ready = now + launcher_interval_ticks(shooter.fitted);
+        launcher.ready = now + launcher_interval_ticks(shooter.fitted);
         let others = order.iter().filter_map(|&entity| bodies.get(entity).ok());
         let target = find_target(shooter.id, &flight.0, others);
         let warhead = Warhead { shooter: shooter.id, target, expires: now + MISSILE_LIFE_TICKS };
         let seed = spawner::mixed(welcomed.id_seed, u64::from(shooter.net_id.0), now, 1);
         let id = spawner::new_id(now, &mut Pcg64Mcg::new(seed));
-        let record = missile(id, net_id, warhead, &flight.0, shooter.radius, owned.sector, now);
-        let (body, owned, flight) = spawn::own_body(&record);
-        let mut spawned = commands.spawn_empty();
-        spawn::insert_owned(&mut spawned, body, owned, flight, Past::default());
-        registry.insert(id, net_id, spawned.id());
+        let record = missile(id, net_id, warhead, &flight.0, shooter.radius, authority.sector, now);
+        outbox.push(ToServer::Record(Box::new(record.clone())));
+        spawn::spawn_new(&mut commands, &mut registry, record);
         totals.missiles += 1;
-        outbox.push(ToServer::Record(Box::new(record)));
     }
 }
 
@@ -165,7 +180,6 @@ fn missile(
         radius: spec.radius,
         hull: spec.hull,
         hull_max: spec.hull,
-        weapon_ready: now,
         settled_at: now,
         warhead: Some(warhead),
         ..EntityRecord::at_rest(id, EntityKind::Missile, position, now)
@@ -176,22 +190,24 @@ fn missile(
 pub(crate) fn steer_missiles(
     registry: Res<Registry>,
     seen: Query<&Flight>,
-    mut missiles: Query<(&Body, &Flight, &Owned, &mut Helm)>,
+    mut missiles: Query<(&Body, &Flight, &Missile, &mut Helm)>,
 ) {
-    for (body, flight, owned, mut helm) in &mut missiles {
+    for (body, flight, missile, mut helm) in &mut missiles {
         let _at = suspect::at(body.id);
-        let (Some(warhead), Some(spec)) = (owned.warhead, body.spec()) else { continue };
-        let target = warhead.target.and_then(|id| registry.get(id)).and_then(|entity| seen.get(entity).ok());
+        let Some(spec) = body.spec() else { continue };
+        let target = missile.warhead.target.and_then(|id| registry.get(id)).and_then(|entity| seen.get(entity).ok());
         helm.0 = guide(&flight.0, &spec, target.map(|target| &target.0));
     }
 }
 
 /// Flies a missile that came by a handoff from `since`, the tick of its record, to `now`, as it was steered
 /// on its way here: to where its target was then.
-pub(crate) fn catch_up(world: &World, body: &Body, owned: &Owned, flight: &mut Flight, since: SimTick, now: SimTick) {
-    let Some(spec) = body.spec() else { return };
-    let target = owned.warhead.and_then(|warhead| warhead.target).and_then(|id| world.resource::<Registry>().get(id));
+pub(crate) fn catch_up(world: &mut World, entity: Entity, since: SimTick, now: SimTick) {
+    let spec = world.get::<Body>(entity).and_then(Body::spec);
+    let (Some(spec), Some(missile)) = (spec, world.get::<Missile>(entity)) else { return };
+    let target = missile.warhead.target.and_then(|id| world.resource::<Registry>().get(id));
     let target = target.and_then(|entity| world.get::<Flight>(entity)).map(|flight| flight.0);
+    let Some(mut flight) = world.get_mut::<Flight>(entity) else { return };
     for tick in since.0..now.0 {
         let then = target.map(|target| target.coast((now.0 - tick) as f64 * -TICK_SECONDS));
         flight.0 = flight::step(&flight.0, guide(&flight.0, &spec, then.as_ref()), &spec);
@@ -227,29 +243,29 @@ pub(crate) fn judge_missiles(
     mut impacts: ResMut<Impacts>,
     mut totals: ResMut<Totals>,
     mut outbox: ResMut<Outbox<ToServer>>,
-    mut bodies: ParamSet<(Query<(&Body, &Flight, &Past, Option<&Owned>)>, Query<&mut Owned>)>,
+    ways: Query<(&Body, &Flight, &Authority), With<Missile>>,
+    mut bodies: ParamSet<(Query<Candidate>, Query<&mut Missile>)>,
 ) {
     let now = clock.tick;
     let mut judged = Vec::new();
+    let own: Vec<Entity> = registry
+        .in_order()
+        .filter(|&entity| ways.get(entity).is_ok_and(|(body, ..)| !handoffs.is_leaving(body.id)))
+        .collect();
+    if own.is_empty() {
+        return;
+    }
     {
+        let missiles = bodies.p1();
+        let known: Vec<(Entity, Missile)> =
+            own.iter().filter_map(|&entity| Some((entity, *missiles.get(entity).ok()?))).collect();
         let bodies = bodies.p0();
-        let missiles: Vec<(Entity, &Body, &Flight, &Owned, Warhead)> = registry
-            .in_order()
-            .filter_map(|entity| {
-                let (body, flight, _, owned) = bodies.get(entity).ok()?;
-                let owned = owned?;
-                Some((entity, body, flight, owned, owned.warhead?))
-            })
-            .filter(|(_, body, ..)| !handoffs.is_leaving(body.id))
-            .collect();
-        if missiles.is_empty() {
-            return;
-        }
         let targets = registry.in_order().filter_map(|entity| bodies.get(entity).ok());
-        let field = Field::new(targets.map(|(body, flight, past, owned)| Target { body, flight, past, owned }), now);
-        for (entity, body, flight, owned, warhead) in missiles {
+        let field = Field::new(targets.map(Target::of), now);
+        for (entity, Missile { warhead, judged: until }) in known {
+            let Ok((body, flight, authority)) = ways.get(entity) else { continue };
             let _at = suspect::at(body.id);
-            let (leg, way) = unjudged(body.net_id, &flight.0, owned, now);
+            let (leg, way) = unjudged(body.net_id, &flight.0, authority.sector, until, now);
             judged.push((entity, flight.0.position));
             let spares =
                 |target: &Target| target.is_passed() || target.is_missile() || target.body.id == warhead.shooter;
@@ -263,7 +279,7 @@ pub(crate) fn judge_missiles(
                     damage: MISSILE_DAMAGE,
                     tick: now,
                 };
-                damage::hit(impact, target.owned.is_some(), &mut impacts, &mut totals, &mut outbox);
+                damage::hit(impact, target.own, &mut impacts, &mut totals, &mut outbox);
             }
             if hit.is_some() || now >= warhead.expires {
                 impacts.push(end(body, now));
@@ -272,8 +288,8 @@ pub(crate) fn judge_missiles(
     }
     let mut missiles = bodies.p1();
     for (entity, position) in judged {
-        if let Ok(mut owned) = missiles.get_mut(entity) {
-            owned.bypass_change_detection().judged = Some((now, position));
+        if let Ok(mut missile) = missiles.get_mut(entity) {
+            missile.judged = (now, position);
         }
     }
 }
@@ -285,10 +301,15 @@ fn end(body: &Body, now: SimTick) -> GhostImpact {
 }
 
 /// The part of a missile's way that is to be judged, as a straight line; `None` when all of it was.
-fn unjudged(net_id: NetId, state: &FlightState, owned: &Owned, now: SimTick) -> (Option<Leg>, Shot) {
+fn unjudged(
+    net_id: NetId,
+    state: &FlightState,
+    sector: SectorId,
+    (since, from): (SimTick, DVec2),
+    now: SimTick,
+) -> (Option<Leg>, Shot) {
     let id = ShotId { shooter: net_id, tick: now };
-    let mut way = Shot { id, sector: owned.sector, origin: state.position, velocity: state.velocity };
-    let Some((since, from)) = owned.judged else { return (None, way) };
+    let mut way = Shot { id, sector, origin: state.position, velocity: state.velocity };
     let ticks = now.since(since);
     if ticks == 0 {
         return (None, way);
@@ -300,5 +321,5 @@ fn unjudged(net_id: NetId, state: &FlightState, owned: &Owned, now: SimTick) -> 
         // Where it was a tick ago: a missile moves by its velocity, after it has changed.
         ticks = 1;
     }
-    (Some(Leg { sector: owned.sector, from: (now.0 - ticks) as f64, to: now.0 as f64 }), way)
+    (Some(Leg { sector, from: (now.0 - ticks) as f64, to: now.0 as f64 }), way)
 }

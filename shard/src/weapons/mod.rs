@@ -5,3 +5,4 @@ pub mod bullets;
 pub(crate) mod field;
 pub(crate) mod missiles;
 pub(crate) mod shot_path;
+pub(crate) mod warhead;

@@ -2,7 +2,7 @@
 
 use super::*;
 use sidereal_protocol::{economy::OreMove, shot::Beam};
-use sidereal_shard::bodies::own_body;
+use sidereal_shard::bodies::Body;
 use std::collections::BTreeMap;
 
 pub const WEST: SectorId = SectorId::new(0, 0);
@@ -59,7 +59,7 @@ impl Mesh {
             shard.grant(&sectors[index], own);
             // Both hear of everything: what is their own is no ghost.
             for record in &records {
-                shard.news(GhostNews::Appeared(Box::new(own_body(record).0)));
+                shard.news(GhostNews::Appeared(Box::new(Body::of(record))));
             }
             shard.app.update();
             shard.frames();
@@ -176,7 +176,7 @@ impl Mesh {
                         return;
                     }
                     new.insert((from, record.epoch));
-                    let (body, ..) = own_body(&record);
+                    let body = Body::of(&record);
                     self.post(Parcel::News(other, GhostNews::Appeared(Box::new(body.clone()))));
                     self.post(Parcel::News(from, GhostNews::Appeared(Box::new(body))));
                 }
@@ -210,7 +210,7 @@ impl Mesh {
                     self.authority.insert(wreck.id, (from, wreck.epoch));
                     self.ore.insert(wreck.id, cargo);
                     for shard in 0..2 {
-                        self.post(Parcel::News(shard, GhostNews::Appeared(Box::new(own_body(&wreck).0))));
+                        self.post(Parcel::News(shard, GhostNews::Appeared(Box::new(Body::of(&wreck)))));
                     }
                 }
                 for shard in 0..2 {

@@ -22,7 +22,7 @@ use sidereal_protocol::{
 };
 use sidereal_shard::{
     SimPlugin,
-    bodies::{Body, Flight, Owned},
+    bodies::{self, Authority, Body, Flight},
     ghosts::GhostNews,
     mailbox::{Inbox, LaneDatagram, Outbox},
     registry::Registry,
@@ -123,12 +123,12 @@ impl Shard {
     }
 
     pub fn owns(&self, id: EntityId) -> bool {
-        self.entity(id).is_some_and(|entity| self.app.world().get::<Owned>(entity).is_some())
+        self.entity(id).is_some_and(|entity| self.app.world().get::<Authority>(entity).is_some())
     }
 
     /// All that are this shard's.
     pub fn owned(&mut self) -> Vec<EntityId> {
-        let mut bodies = self.app.world_mut().query_filtered::<&Body, With<Owned>>();
+        let mut bodies = self.app.world_mut().query_filtered::<&Body, With<Authority>>();
         bodies.iter(self.app.world()).map(|body| body.id).collect()
     }
 
@@ -137,18 +137,16 @@ impl Shard {
     }
 
     pub fn pilot(&self, id: EntityId) -> Pilot {
-        let entity = self.entity(id).expect("the entity is here");
-        let owned = self.app.world().get::<Owned>(entity).expect("it is this shard's");
-        owned.hands.as_ref().expect("a pilot is aboard").pilot
+        self.own_record(id).pilot.expect("a pilot is aboard")
     }
 
     pub fn totals(&self) -> &Totals {
         self.app.world().resource::<Totals>()
     }
 
-    pub fn owned_part(&self, id: EntityId) -> &Owned {
-        let entity = self.entity(id).expect("the entity is here");
-        self.app.world().get::<Owned>(entity).expect("it is this shard's")
+    /// The record that this shard would send of it now.
+    pub fn own_record(&self, id: EntityId) -> EntityRecord {
+        bodies::record_of(self.app.world(), id, SimTick(self.tick)).expect("it is this shard's")
     }
 
     /// Does what the server has asked for, without a tick, and returns the answers.

@@ -8,7 +8,7 @@ use sidereal_protocol::{
     tick::SimTick,
 };
 use sidereal_shard::{
-    bodies::{Body, Flight, Owned},
+    bodies::{Authority, Body, Flight},
     clock::SimClock,
     ghosts::Ghost,
     leases::Welcomed,
@@ -67,12 +67,12 @@ impl Scene {
     pub fn held_by(shard: usize, app: &mut App) -> Vec<Held> {
         let world = app.world_mut();
         let tick = world.resource::<SimClock>().tick;
-        let mut query = world.query::<(&Body, &Owned, &Flight)>();
-        let held = query.iter(world).map(|(body, owned, flight)| Held {
+        let mut query = world.query::<(&Body, &Authority, &Flight)>();
+        let held = query.iter(world).map(|(body, authority, flight)| Held {
             id: body.id,
             kind: body.kind,
             shard,
-            epoch: owned.epoch,
+            epoch: authority.epoch,
             hull: body.hull,
             tick,
             state: flight.0,

@@ -1,0 +1,43 @@
+//! Ore in ships, rocks and crates, as the server's ledger last said.
+//!
+//! Runs in the shard. How much there is, the ledger decides.
+
+use crate::bodies::{
+    body::Body,
+    parts::{AppRecordParts, RecordPart},
+};
+use bevy::prelude::*;
+use sidereal_protocol::record::{EntityKind, EntityRecord};
+
+/// Cargo.
+pub(crate) struct CargoPlugin;
+
+impl Plugin for CargoPlugin {
+    fn build(&self, app: &mut App) {
+        app.add_record_part::<Cargo>();
+    }
+}
+
+/// The ore in an own body.
+#[derive(Component, Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cargo {
+    /// Units.
+    pub ore: u32,
+}
+
+impl RecordPart for Cargo {
+    fn of(record: &EntityRecord) -> Option<Self> {
+        let holds = matches!(record.kind, EntityKind::Ship | EntityKind::Asteroid | EntityKind::Crate);
+        holds.then_some(Self { ore: record.ore })
+    }
+
+    fn write(&self, record: &mut EntityRecord) {
+        record.ore = self.ore;
+    }
+}
+
+/// Units of ore for which there is room in the hold of an own ship.
+pub(crate) fn room(body: &Body, cargo: Option<&Cargo>) -> u32 {
+    let held = cargo.map_or(0, |cargo| cargo.ore);
+    body.hull_kind.map_or(0, |hull| hull.hold().saturating_sub(held))
+}
