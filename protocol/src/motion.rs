@@ -31,7 +31,7 @@ pub const MAX_MOTIONS: usize = 255;
 /// Shots, and hits, in one packet at most: their counts are 6 bits wide.
 pub const MAX_SHOTS: usize = 63;
 
-/// What is visible of a ship's engine and mining laser.
+/// What is visible of a ship's engine and tools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct EngineGlow {
     /// The main engine is on.
@@ -40,6 +40,20 @@ pub struct EngineGlow {
     pub boost: bool,
     /// It mines. [`mined_rock`](crate::economy::mined_rock) computes which rock.
     pub mining: bool,
+}
+
+/// Width of an [`EngineGlow`] in a packet, bits: one for each of its lights.
+const GLOW_BITS: u32 = 3;
+
+impl EngineGlow {
+    fn bits(self) -> u64 {
+        [self.thrust, self.boost, self.mining].into_iter().rev().fold(0, |bits, on| bits << 1 | u64::from(on))
+    }
+
+    fn of_bits(bits: u64) -> Self {
+        let on = |place: u32| bits >> place & 1 == 1;
+        Self { thrust: on(0), boost: on(1), mining: on(2) }
+    }
 }
 
 /// One entity's motion.
@@ -175,7 +189,7 @@ fn motion_bits(previous: Option<NetId>, motion: &Motion) -> usize {
     varint_bits(id_step(previous, motion.net_id), 4)
         + 2 * POSITION.bits() as usize
         + ANGLE.bits() as usize
-        + 3
+        + GLOW_BITS as usize
         + 1
         + if moving { 2 * VELOCITY.bits() as usize } else { 0 }
         + 1
@@ -236,9 +250,7 @@ fn pack(sector: SectorId, tick: SimTick, news: SectorNews<'_>) -> Vec<u8> {
         previous = Some(motion.net_id);
         write_vector(&mut writer, &POSITION, motion.state.position - origin);
         ANGLE.write(&mut writer, wrap_angle(motion.state.angle));
-        writer.write_bool(motion.glow.thrust);
-        writer.write_bool(motion.glow.boost);
-        writer.write_bool(motion.glow.mining);
+        writer.write(motion.glow.bits(), GLOW_BITS);
         let moving = is_moving(&motion.state);
         writer.write_bool(moving);
         if moving {
@@ -369,7 +381,7 @@ fn read_motion(reader: &mut BitReader<'_>, origin: DVec2, previous: Option<NetId
     let local = read_vector(reader, &POSITION)?;
     // The first step is -π, the same heading as π, which is the one in range.
     let angle = wrap_angle(ANGLE.read(reader)?);
-    let glow = EngineGlow { thrust: reader.read_bool()?, boost: reader.read_bool()?, mining: reader.read_bool()? };
+    let glow = EngineGlow::of_bits(reader.read(GLOW_BITS)?);
     let velocity = if reader.read_bool()? { read_vector(reader, &VELOCITY)? } else { DVec2::ZERO };
     let angular_velocity = if reader.read_bool()? { ANGULAR_VELOCITY.read(reader)? } else { 0.0 };
     let state = FlightState { position: origin + local, velocity, angle, angular_velocity };

@@ -1,5 +1,6 @@
 //! The complete state of one entity, as it moves between shards, is mirrored and is stored.
 
+pub use crate::kind::EntityKind;
 use crate::{
     DecodeError,
     economy::Fitted,
@@ -10,7 +11,6 @@ use crate::{
     sector::SectorId,
     tick::SimTick,
 };
-pub use crate::kind::EntityKind;
 use bevy::math::DVec2;
 use serde::{Deserialize, Serialize};
 

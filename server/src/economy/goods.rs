@@ -27,8 +27,8 @@ use sidereal_protocol::{
     control::ToShard,
     economy::{OreMove, ore_of_rock},
     ids::{AccountId, EntityId, ShardId},
-    messages::{Purse, ToPlayer},
     kind::Ore,
+    messages::{Purse, ToPlayer},
     record::EntityRecord,
     tick::SimTick,
 };

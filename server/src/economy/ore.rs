@@ -4,11 +4,7 @@ use crate::{
     db::{Commodity, Holder},
     persistence::storage::Storage,
 };
-use sidereal_protocol::{
-    economy::ore_of_rock,
-    kind::Ore,
-    record::EntityRecord,
-};
+use sidereal_protocol::{economy::ore_of_rock, kind::Ore, record::EntityRecord};
 
 /// Amounts of ore in the protocol end here; the ledger's do not.
 pub fn units(amount: i64) -> u32 {

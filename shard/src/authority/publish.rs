@@ -9,12 +9,12 @@ use crate::{
     authority::replication::Replication,
     bodies::{
         authority::Authority,
-        body::{Body, Flight, Helm},
+        body::{Body, Flight, Helm, Lights},
         parts::AppRecordParts,
         registry::Registry,
         spawn,
     },
-    economy::{mining::MiningLaser, shelter::PendingDeal},
+    economy::shelter::PendingDeal,
     flight::inputs::PilotInput,
     handoff::machine::Handoffs,
     link::mailbox::{LaneDatagram, Outbox},
@@ -78,14 +78,14 @@ pub(crate) fn publish_motion(
     shots: Res<Shots>,
     beams: Res<Beams>,
     mut lane: ResMut<Outbox<LaneDatagram>>,
-    mut bodies: Query<(&Body, &Flight, Option<&Helm>, &Authority, Option<&MiningLaser>, &mut Replication)>,
+    mut bodies: Query<(&Body, &Flight, Option<&Helm>, &Authority, Option<&Lights>, &mut Replication)>,
 ) {
     let now = clock.tick;
     let mut news: BTreeMap<SectorId, News> = BTreeMap::new();
     for entity in registry.in_order() {
-        let Ok((body, flight, helm, authority, laser, mut replication)) = bodies.get_mut(entity) else { continue };
+        let Ok((body, flight, helm, authority, lights, mut replication)) = bodies.get_mut(entity) else { continue };
         let _at = suspect::at(body.id);
-        let motion = Motion { net_id: body.net_id, state: flight.0, glow: glow(helm, laser) };
+        let motion = Motion { net_id: body.net_id, state: flight.0, glow: glow(helm, lights) };
         let refresh = (now.0 + u64::from(body.net_id.0)).is_multiple_of(REFRESH_TICKS);
         let news_to_tell = match &replication.motion_sent {
             Some((sector, sent)) => *sector != authority.sector || differs(sent, &motion),
@@ -110,14 +110,11 @@ pub(crate) fn publish_motion(
     }
 }
 
-fn glow(helm: Option<&Helm>, laser: Option<&MiningLaser>) -> EngineGlow {
+fn glow(helm: Option<&Helm>, lights: Option<&Lights>) -> EngineGlow {
     let controls = helm.map(|helm| helm.0).unwrap_or_default();
     let thrust = controls.thrust > 0;
-    EngineGlow {
-        thrust,
-        boost: thrust && controls.holds(Controls::BOOST),
-        mining: laser.is_some_and(|laser| laser.mines),
-    }
+    let tools = lights.map(|lights| lights.0).unwrap_or_default();
+    EngineGlow { thrust, boost: thrust && controls.holds(Controls::BOOST), ..tools }
 }
 
 /// Whether a packet would show the difference.

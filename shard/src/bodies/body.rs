@@ -11,7 +11,9 @@ use sidereal_protocol::{
     economy::Fitted,
     flight::{Controls, FlightState, HullKind, HullSpec},
     ids::{AccountId, EntityId, NetId},
-    record::{EntityKind, EntityRecord},
+    kind::{EntityKind, Solidity},
+    motion::EngineGlow,
+    record::EntityRecord,
 };
 
 /// Radius of a body whose mass is one: a scout's. Mass goes with the area.
@@ -95,31 +97,37 @@ pub struct Planned(pub FlightState);
 #[derive(Component, Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Helm(pub Controls);
 
+/// What others see of the tools of an own body. Each tool's capability sets its light; the engine's follow the helm.
+#[derive(Component, Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Lights(pub EngineGlow);
+
 /// When a pilot wants the beam in this tick: the moment that it saw, as a tick with fractions. On what has
 /// a [`Helm`].
 #[derive(Component, Debug, Clone, Copy, PartialEq, Default)]
 pub struct View(pub Option<f64>);
 
 /// avian's part of a body: a circle that bounces. Rotation is locked, contacts have no friction: a
-/// circle's collision is then one push along the normal, and what turns a body is its own flight. A station
-/// does not give way. A missile has none: it ends where it meets something. Nor has a crate.
+/// circle's collision is then one push along the normal, and what turns a body is its own flight. `None` for a kind that
+/// is passable.
 pub fn collider(body: &Body, state: &FlightState) -> Option<impl Bundle + use<>> {
-    let rigid = if body.is_station() { RigidBody::Static } else { RigidBody::Dynamic };
-    (!matches!(body.kind, EntityKind::Missile | EntityKind::Crate)).then(|| {
-        (
-            rigid,
-            Collider::circle(body.radius),
-            ColliderDensity((1.0 / (std::f64::consts::PI * UNIT_RADIUS * UNIT_RADIUS)) as f32),
-            ActiveCollisionHooks::MODIFY_CONTACTS,
-            LockedAxes::ROTATION_LOCKED,
-            Restitution::new(RESTITUTION),
-            Friction::ZERO,
-            Position(state.position),
-            Rotation::IDENTITY,
-            LinearVelocity(state.velocity),
-            AngularVelocity(0.0),
-        )
-    })
+    let rigid = match body.kind.spec().solidity {
+        Solidity::Movable => RigidBody::Dynamic,
+        Solidity::Fixed => RigidBody::Static,
+        Solidity::Passable => return None,
+    };
+    Some((
+        rigid,
+        Collider::circle(body.radius),
+        ColliderDensity((1.0 / (std::f64::consts::PI * UNIT_RADIUS * UNIT_RADIUS)) as f32),
+        ActiveCollisionHooks::MODIFY_CONTACTS,
+        LockedAxes::ROTATION_LOCKED,
+        Restitution::new(RESTITUTION),
+        Friction::ZERO,
+        Position(state.position),
+        Rotation::IDENTITY,
+        LinearVelocity(state.velocity),
+        AngularVelocity(0.0),
+    ))
 }
 
 /// Whether a circle at `position` with `radius` is clear of every body in `bodies`.

@@ -7,7 +7,7 @@ use crate::bodies::{
     parts::{AppRecordParts, RecordPart},
 };
 use bevy::prelude::*;
-use sidereal_protocol::record::{EntityKind, EntityRecord};
+use sidereal_protocol::{kind::Ore, record::EntityRecord};
 
 /// Cargo.
 pub(crate) struct CargoPlugin;
@@ -27,8 +27,7 @@ pub struct Cargo {
 
 impl RecordPart for Cargo {
     fn of(record: &EntityRecord) -> Option<Self> {
-        let holds = matches!(record.kind, EntityKind::Ship | EntityKind::Asteroid | EntityKind::Crate);
-        holds.then_some(Self { ore: record.ore })
+        (record.kind.spec().ore != Ore::None).then_some(Self { ore: record.ore })
     }
 
     fn write(&self, record: &mut EntityRecord) {

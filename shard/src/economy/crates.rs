@@ -30,7 +30,8 @@ use rand_pcg::Pcg64Mcg;
 use sidereal_protocol::{
     control::ToServer,
     economy::{CRATE_RADIUS, CRATE_TICKS, MINING_INTERVAL_TICKS, OreMove, SCOOP_RANGE},
-    record::{EntityKind, EntityRecord},
+    kind::{EntityKind, Ore},
+    record::EntityRecord,
     sector::SectorId,
     tick::SimTick,
 };
@@ -54,7 +55,7 @@ pub(crate) struct CrateEnd(pub SimTick);
 
 impl RecordPart for CrateEnd {
     fn of(record: &EntityRecord) -> Option<Self> {
-        (record.kind == EntityKind::Crate).then_some(Self(record.expires))
+        (record.kind.spec().ore == Ore::Cargo).then_some(Self(record.expires))
     }
 
     fn write(&self, record: &mut EntityRecord) {
@@ -120,7 +121,7 @@ pub(crate) fn scoop_crates(
     let now = clock.tick;
     let crates: Vec<Entity> = registry
         .in_order()
-        .filter(|entity| bodies.get(*entity).is_ok_and(|(body, ..)| body.kind == EntityKind::Crate))
+        .filter(|entity| bodies.get(*entity).is_ok_and(|(body, ..)| body.kind.spec().ore == Ore::Cargo))
         .collect();
     if crates.is_empty() {
         return;

@@ -9,7 +9,7 @@ use crate::{
     app::{clock::SimClock, report::Totals, suspect},
     bodies::{
         authority::Authority,
-        body::{Body, Flight, Helm},
+        body::{Body, Flight, Helm, Lights},
         ghosts::Ghost,
         parts::{AppRecordParts, RecordPart},
         registry::Registry,
@@ -24,7 +24,8 @@ use sidereal_protocol::{
     control::ToServer,
     economy::{MINING_BITE, MINING_INTERVAL_TICKS, OreMove, mined_rock},
     flight::Controls,
-    record::{EntityKind, EntityRecord},
+    kind::Ore,
+    record::EntityRecord,
     tick::SimTick,
 };
 
@@ -42,14 +43,12 @@ impl Plugin for MiningPlugin {
 pub struct MiningLaser {
     /// No bite out of a rock, and no crate taken in, before this tick.
     pub ready: SimTick,
-    /// It mines, for others to see.
-    pub mines: bool,
 }
 
 impl RecordPart for MiningLaser {
     fn of(record: &EntityRecord) -> Option<Self> {
         let ready = record.tick + MINING_INTERVAL_TICKS;
-        (record.kind == EntityKind::Ship).then_some(Self { ready, mines: false })
+        (record.kind.spec().ore == Ore::Hold).then_some(Self { ready })
     }
 }
 
@@ -65,24 +64,24 @@ pub(crate) fn mine_rocks(
     handoffs: Res<Handoffs>,
     mut totals: ResMut<Totals>,
     mut outbox: ResMut<Outbox<ToServer>>,
-    mut ships: Query<(&Body, &Flight, &Helm, &Authority, Option<&Cargo>, &mut MiningLaser)>,
+    mut ships: Query<(&Body, &Flight, &Helm, &Authority, Option<&Cargo>, &mut MiningLaser, &mut Lights)>,
     bodies: Query<(&Body, &Flight, Option<&Cargo>, Option<&Ghost>)>,
 ) {
     let now = clock.tick;
     for ship in registry.in_order() {
-        let Ok((body, flight, helm, authority, cargo, mut laser)) = ships.get_mut(ship) else { continue };
+        let Ok((body, flight, helm, authority, cargo, mut laser, mut lights)) = ships.get_mut(ship) else { continue };
         let _at = suspect::at(body.id);
         let wants = helm.0.holds(Controls::MINE) && authority.ahead.is_none() && !handoffs.is_leaving(body.id);
         let room = room(body, cargo);
         let rocks = registry.in_order().filter_map(|entity| bodies.get(entity).ok()).filter_map(
             |(rock, flight, cargo, ghost)| {
                 let ore = known_ore(cargo, ghost).unwrap_or(MINING_BITE);
-                let mined = rock.kind == EntityKind::Asteroid && ore > 0;
+                let mined = rock.kind.spec().ore == Ore::Deposit && ore > 0;
                 mined.then_some((flight.0.position, rock.radius, (rock.id, ore)))
             },
         );
         let rock = (wants && room > 0).then(|| mined_rock(&flight.0, rocks)).flatten();
-        laser.mines = rock.is_some();
+        lights.0.mining = rock.is_some();
         if let Some((from, ore)) = rock
             && now >= laser.ready
         {

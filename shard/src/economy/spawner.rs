@@ -38,10 +38,6 @@ impl Plugin for SpawnerPlugin {
     }
 }
 
-/// When a drone is replaced, ticks: 20 s.
-pub const DRONE_TICKS: u64 = 20 * TICK_HZ as u64;
-/// When a rock is replaced, ticks: 60 s.
-pub const ASTEROID_TICKS: u64 = 60 * TICK_HZ as u64;
 /// When to look again if there was no clear spot, ticks: 2 s.
 const LOOK_AGAIN_TICKS: u64 = 2 * TICK_HZ as u64;
 /// Spots that are tried at a time.
@@ -74,11 +70,7 @@ pub struct Losses(Vec<Loss>);
 impl Losses {
     /// Remembers what was destroyed in `sector`, or belonged to `home`. Players' ships come back another way.
     pub fn add(&mut self, body: &Body, sector: SectorId, home: Option<DVec2>, now: SimTick) {
-        let wait = match body.kind {
-            EntityKind::Ship | EntityKind::Missile | EntityKind::Station | EntityKind::Crate => return,
-            EntityKind::Drone => DRONE_TICKS,
-            EntityKind::Asteroid => ASTEROID_TICKS,
-        };
+        let Some(wait) = body.kind.spec().replaced_after_ticks else { return };
         if self.0.len() >= MAX_LOSSES {
             return;
         }

@@ -6,7 +6,7 @@ use crate::{
     app::{clock::SimClock, report::Totals, suspect},
     bodies::{
         authority::Authority,
-        body::{Body, Helm, View},
+        body::{Body, Helm, Lights, View},
         parts::{AppRecordParts, RecordPart},
         registry::Registry,
     },
@@ -32,6 +32,7 @@ impl Plugin for InputsPlugin {
         app.add_record_part::<PilotInput>()
             .add_record_part::<Helm>()
             .add_record_part::<View>()
+            .add_record_part::<Lights>()
             .add_systems(SimStep, apply_inputs.in_set(HelmSystems::Pilots));
     }
 }
@@ -61,6 +62,12 @@ impl RecordPart for PilotInput {
 }
 
 impl RecordPart for Helm {
+    fn of(record: &EntityRecord) -> Option<Self> {
+        record.hull_kind.map(|_| Self::default())
+    }
+}
+
+impl RecordPart for Lights {
     fn of(record: &EntityRecord) -> Option<Self> {
         record.hull_kind.map(|_| Self::default())
     }

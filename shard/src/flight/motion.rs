@@ -16,7 +16,6 @@ use bevy::prelude::*;
 use sidereal_protocol::{
     DVec2,
     flight::{self, FlightState},
-    record::EntityKind,
     tick::{SimTick, TICK_SECONDS},
 };
 
@@ -49,18 +48,16 @@ pub(crate) fn plan_motion(
     }
 }
 
-/// Share of its speed that a crate keeps in a second.
-const CRATE_KEEPS: f64 = 0.6;
-
-/// A crate that is slower than this stands still, units/s.
-const CRATE_AT_REST: f64 = 0.5;
+/// A body that loses speed is at rest below this speed, units/s.
+const AT_REST: f64 = 0.5;
 
 /// A tick of what has no engine.
 pub(crate) fn drift(body: &Body, state: &FlightState) -> FlightState {
     let mut state = *state;
-    if body.kind == EntityKind::Crate {
-        state.velocity *= CRATE_KEEPS.powf(TICK_SECONDS);
-        if state.velocity.length() < CRATE_AT_REST {
+    let keeps = body.kind.spec().keeps_speed;
+    if keeps < 1.0 {
+        state.velocity *= keeps.powf(TICK_SECONDS);
+        if state.velocity.length() < AT_REST {
             state.velocity = DVec2::ZERO;
         }
     }

@@ -37,7 +37,7 @@ use sidereal_protocol::{
     flight::{self, Controls},
     ids::EntityId,
     input::Input,
-    record::{EntityKind, EntityRecord},
+    record::EntityRecord,
     sector::{SECTOR_SIZE, SectorId},
     shot::Shot,
     tick::SimTick,
@@ -104,7 +104,7 @@ fn turn_back(world: &mut World, id: EntityId) {
     let Some(entity) = world.resource::<Registry>().get(id) else { return };
     let mut bodies = world.query::<(&Body, &Authority, &mut Flight)>();
     let Ok((body, authority, mut flight)) = bodies.get_mut(world, entity) else { return };
-    if !matches!(body.kind, EntityKind::Asteroid | EntityKind::Crate) {
+    if !body.kind.spec().shows_ore() {
         return;
     }
     let outward = flight.0.position - authority.sector.center();

@@ -98,6 +98,17 @@ pub(crate) fn hit(
     outbox: &mut Outbox<ToServer>,
 ) {
     totals.hits += 1;
+    deliver(impact, own, impacts, totals, outbox);
+}
+
+/// An own target gets an impact in this tick; one of a ghost is sent to its authority.
+pub(crate) fn deliver(
+    impact: GhostImpact,
+    own: bool,
+    impacts: &mut Impacts,
+    totals: &mut Totals,
+    outbox: &mut Outbox<ToServer>,
+) {
     if own {
         impacts.push(impact);
     } else {

@@ -93,7 +93,7 @@ impl Target<'_> {
     /// Whether everything passes through it: a crate, or who is sheltered. Of a ghost that is docked nobody here
     /// knows: a shot ends at it, and its authority does not mind.
     pub fn is_passed(&self) -> bool {
-        self.body.kind == EntityKind::Crate || self.sheltered
+        !self.body.kind.spec().takes_hits || self.sheltered
     }
 
     /// Whether it is a missile.

@@ -143,7 +143,7 @@ fn find_target<'a>(
     others: impl Iterator<Item = (&'a Body, &'a Flight)>,
 ) -> Option<EntityId> {
     others
-        .filter(|(body, _)| matches!(body.kind, EntityKind::Ship | EntityKind::Drone) && body.id != shooter)
+        .filter(|(body, _)| body.kind.spec().is_target && body.id != shooter)
         .filter_map(|(body, flight)| {
             let towards = flight.0.position - state.position;
             let off = wrap_angle(towards.to_angle() - state.angle).abs();

@@ -13,8 +13,8 @@ use bevy::{math::DVec2, prelude::*};
 use sidereal_protocol::{
     flight::{FlightState, HullKind},
     ids::NetId,
-    motion::EngineGlow,
     kind::{EntityKind, Hulls},
+    motion::EngineGlow,
 };
 use std::collections::{HashMap, VecDeque};
 

@@ -31,8 +31,8 @@ use bevy::prelude::*;
 use sidereal_protocol::{
     flight::{Controls, FlightState, HullKind},
     ids::NetId,
-    motion::EngineGlow,
     kind::{EntityKind, Hulls},
+    motion::EngineGlow,
 };
 
 /// A hull with a smaller radius than this, pixels, is drawn as a mark of at least this size.
