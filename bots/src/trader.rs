@@ -7,7 +7,7 @@ use bevy::math::DVec2;
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use sidereal_client::{
-    mining,
+    mining, tractor,
     view::{Dock, Other, OwnShip, PurseShown, TradeOffer, WorldView},
 };
 use sidereal_protocol::{
@@ -154,7 +154,11 @@ impl Trader {
         {
             let way = (found.state.position - at).normalize_or_zero();
             let speed = (distance * 0.7).clamp(25.0, CRUISE);
-            return Some(fly(own, around_rocks(own, view, way, None) * speed + found.state.velocity));
+            let mut controls = fly(own, around_rocks(own, view, way, None) * speed + found.state.velocity);
+            if tractor::own_target(view, own).is_some_and(|pulled| pulled.net_id == found.net_id) {
+                controls.buttons |= Controls::TRACTOR;
+            }
+            return Some(controls);
         }
         let rock = self.choose_rock(own, view, now)?;
         let way = rock.state.position - at;

@@ -115,6 +115,7 @@ fn own_ship(piloting: &Piloting, roster: &Roster) -> Option<OwnShip> {
         glow: EngineGlow {
             thrust: held.thrust > 0,
             boost: held.thrust > 0 && held.holds(Controls::BOOST),
+            tractor: held.holds(Controls::TRACTOR) && !piloting.is_moored(),
             ..EngineGlow::default()
         },
         hull_kind: piloting.hull(),

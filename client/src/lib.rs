@@ -50,6 +50,7 @@ pub mod shots;
 pub mod smoothing;
 pub mod stats;
 pub mod take_in;
+pub mod tractor;
 pub mod view;
 #[cfg(feature = "window")]
 pub mod window;

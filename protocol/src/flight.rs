@@ -64,7 +64,7 @@ pub struct Controls {
     /// Turning, -127 (clockwise) to 127 (counter-clockwise).
     pub turn: i8,
     /// Bits: [`Controls::FIRE`], [`Controls::BOOST`], [`Controls::BRAKE`], [`Controls::LAUNCH`],
-    /// [`Controls::BEAM`], [`Controls::MINE`]. Others are ignored.
+    /// [`Controls::BEAM`], [`Controls::MINE`], [`Controls::TRACTOR`]. Others are ignored.
     pub buttons: u8,
 }
 
@@ -81,6 +81,8 @@ impl Controls {
     pub const BEAM: u8 = 16;
     /// The mining laser is on.
     pub const MINE: u8 = 32;
+    /// The tractor beam is on.
+    pub const TRACTOR: u8 = 64;
 
     /// Whether `button` is held.
     pub fn holds(&self, button: u8) -> bool {

@@ -199,6 +199,11 @@ impl KindSpec {
         self.hulls == Hulls::None && self.is_solid()
     }
 
+    /// Whether a tractor beam pulls it: a body without an engine that can move.
+    pub fn is_loose(&self) -> bool {
+        self.hulls == Hulls::None && self.solidity != Solidity::Fixed
+    }
+
     /// Whether all observers see its amount of ore.
     pub fn shows_ore(&self) -> bool {
         matches!(self.ore, Ore::Deposit | Ore::Cargo)

@@ -30,6 +30,7 @@ pub mod secret;
 pub mod sector;
 pub mod shot;
 pub mod tick;
+pub mod tractor;
 
 pub use bevy::math::DVec2;
 

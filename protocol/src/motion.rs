@@ -6,7 +6,7 @@
 //!
 //! Layout after the kind byte: sector x and y (zigzag varints, groups of 8), tick (varint, groups of
 //! 8), counts of motions (8 bits), shots, hits and beams (6 each). A motion: net id as the difference to the
-//! one before (varint, groups of 4), position (2 × 17 bits), heading (11), engine (2), mining laser (1), one bit for
+//! one before (varint, groups of 4), position (2 × 17 bits), heading (11), engine (2), mining laser (1), tractor beam (1), one bit for
 //! moving with velocity (2 × 14), one bit for turning with its rate (10). About 11 bytes. A shot:
 //! shooter (varint, groups of 8), ticks since it was fired (zigzag varint, groups of 3), position,
 //! velocity. A hit: the same name, target (varint, groups of 8), position. A beam: the same name, target
@@ -40,19 +40,24 @@ pub struct EngineGlow {
     pub boost: bool,
     /// It mines. [`mined_rock`](crate::economy::mined_rock) computes which rock.
     pub mining: bool,
+    /// Its tractor beam is on. [`tractor::target`](crate::tractor::target) computes what it pulls.
+    pub tractor: bool,
 }
 
 /// Width of an [`EngineGlow`] in a packet, bits: one for each of its lights.
-const GLOW_BITS: u32 = 3;
+const GLOW_BITS: u32 = 4;
 
 impl EngineGlow {
     fn bits(self) -> u64 {
-        [self.thrust, self.boost, self.mining].into_iter().rev().fold(0, |bits, on| bits << 1 | u64::from(on))
+        [self.thrust, self.boost, self.mining, self.tractor]
+            .into_iter()
+            .rev()
+            .fold(0, |bits, on| bits << 1 | u64::from(on))
     }
 
     fn of_bits(bits: u64) -> Self {
         let on = |place: u32| bits >> place & 1 == 1;
-        Self { thrust: on(0), boost: on(1), mining: on(2) }
+        Self { thrust: on(0), boost: on(1), mining: on(2), tractor: on(3) }
     }
 }
 

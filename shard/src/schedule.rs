@@ -97,6 +97,8 @@ pub enum WeaponSystems {
     JudgeShots,
     /// Ways of missiles are judged.
     JudgeMissiles,
+    /// Tractor beams pull.
+    Tractor,
     /// Bites are taken out of rocks.
     Mine,
     /// Crates are taken in. A hold that has just asked for ore of a rock asks for no more.
@@ -198,6 +200,7 @@ fn configure_tick(app: &mut App) {
                 WeaponSystems::Beams,
                 WeaponSystems::JudgeShots,
                 WeaponSystems::JudgeMissiles,
+                WeaponSystems::Tractor,
                 WeaponSystems::Mine,
                 WeaponSystems::Scoop,
             )

@@ -36,6 +36,7 @@ impl Plugin for SimPlugin {
             weapons::bullets::BulletsPlugin,
             weapons::missiles::MissilesPlugin,
             weapons::beams::BeamsPlugin,
+            weapons::tractor::TractorPlugin,
         ));
         shard.add_plugins((
             economy::cargo::CargoPlugin,

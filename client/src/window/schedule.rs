@@ -49,6 +49,8 @@ pub(crate) enum PaintSteps {
     Bodies,
     /// Shots, beams, hits and explosions.
     Effects,
+    /// Tractor beams.
+    Tractors,
     /// Marks of hits on the own hull.
     Damage,
     /// The crosshair; selects the target that the marks emphasise.
@@ -96,6 +98,7 @@ impl Plugin for SchedulePlugin {
                     PaintSteps::Background,
                     PaintSteps::Bodies,
                     PaintSteps::Effects,
+                    PaintSteps::Tractors,
                     PaintSteps::Damage,
                     PaintSteps::Crosshair,
                     PaintSteps::Marks,

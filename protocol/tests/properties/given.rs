@@ -129,11 +129,11 @@ pub fn position_near(sector: SectorId) -> impl Strategy<Value = DVec2> {
 fn motion_in(sector: SectorId) -> impl Strategy<Value = Motion> {
     let velocity = prop_oneof![4 => vector(1024.0), 1 => vector(0.2), 1 => Just(DVec2::ZERO)];
     let angular_velocity = prop_oneof![4 => -8.0..=8.0f64, 1 => -0.02..0.02f64, 1 => Just(0.0)];
-    (position_near(sector), velocity, angle(), angular_velocity, any::<[bool; 3]>()).prop_map(
-        |(position, velocity, angle, angular_velocity, [thrust, boost, mining])| Motion {
+    (position_near(sector), velocity, angle(), angular_velocity, any::<[bool; 4]>()).prop_map(
+        |(position, velocity, angle, angular_velocity, [thrust, boost, mining, tractor])| Motion {
             net_id: NetId(0),
             state: FlightState { position, velocity, angle, angular_velocity },
-            glow: EngineGlow { thrust, boost, mining },
+            glow: EngineGlow { thrust, boost, mining, tractor },
         },
     )
 }
@@ -282,6 +282,7 @@ fn impact() -> impl Strategy<Value = GhostImpact> {
     let cause = prop_oneof![
         shot().prop_map(ImpactCause::Bullet),
         shot().prop_map(ImpactCause::Beam),
+        shot().prop_map(ImpactCause::Tractor),
         entity_id().prop_map(ImpactCause::Missile),
         entity_id().prop_map(|other| ImpactCause::Contact { other }),
     ];

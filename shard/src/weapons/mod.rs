@@ -5,4 +5,5 @@ pub mod bullets;
 pub(crate) mod field;
 pub(crate) mod missiles;
 pub(crate) mod shot_path;
+pub(crate) mod tractor;
 pub(crate) mod warhead;

@@ -3,6 +3,7 @@
 //! Owns [`Fingers`]; their display is in `ui/touch_controls`.
 
 use crate::{
+    tractor,
     view::{Dock, WorldView},
     window::{settings::bindings::Action, ui::layout::UiLayout},
 };
@@ -38,12 +39,13 @@ const fn button(action: Action, says: &'static str, left: f32, up: f32, radius: 
     Button { action, says, middle: Vec2::new(left, up), radius }
 }
 
-pub(crate) const BUTTONS: [Button; 7] = [
+pub(crate) const BUTTONS: [Button; 8] = [
     button(Action::Fire, "fire", 46.0, 46.0, 42.0),
     button(Action::Beam, "beam", 124.0, 34.0, 27.0),
     button(Action::Launch, "missile", 110.0, 98.0, 27.0),
     button(Action::Brake, "brake", 44.0, 122.0, 27.0),
     button(Action::Mine, "mine", 106.0, 162.0, 27.0),
+    button(Action::Tractor, "pull", 168.0, 130.0, 27.0),
     button(Action::Dock, "dock", 44.0, 186.0, 27.0),
     button(Action::Settings, "menu", 0.0, 0.0, 22.0),
 ];
@@ -57,6 +59,7 @@ impl Button {
             _ if menu_open || view.own.is_none() => false,
             Action::Dock => docked || matches!(view.dock, Dock::InReach { .. }),
             Action::Mine => view.mining.is_some(),
+            Action::Tractor => !docked && view.own.as_ref().is_some_and(|own| tractor::own_target(view, own).is_some()),
             _ => !docked,
         }
     }

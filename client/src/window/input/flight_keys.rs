@@ -24,7 +24,7 @@ use sidereal_protocol::{flight::Controls, tick::TICK_SECONDS};
 const TAP_SECONDS: f64 = TICK_SECONDS * 1.2;
 
 /// Actions that last as long as their key is held, or tapped.
-const FLIGHT: [Action; 10] = [
+const FLIGHT: [Action; 11] = [
     Action::Ahead,
     Action::Reverse,
     Action::Left,
@@ -33,6 +33,7 @@ const FLIGHT: [Action; 10] = [
     Action::Beam,
     Action::Launch,
     Action::Mine,
+    Action::Tractor,
     Action::Boost,
     Action::Brake,
 ];
@@ -68,6 +69,7 @@ fn controls_of(held: impl Fn(Action) -> bool) -> Controls {
             | button(Action::Beam, Controls::BEAM)
             | button(Action::Launch, Controls::LAUNCH)
             | button(Action::Mine, Controls::MINE)
+            | button(Action::Tractor, Controls::TRACTOR)
             | button(Action::Boost, Controls::BOOST)
             | button(Action::Brake, Controls::BRAKE),
     }
@@ -139,6 +141,7 @@ mod tests {
         assert_eq!(buttons, Controls::FIRE | Controls::BOOST | Controls::BRAKE);
         assert_eq!(held(&[Action::Beam, Action::Launch]).buttons, Controls::BEAM | Controls::LAUNCH);
         assert_eq!(held(&[Action::Mine]).buttons, Controls::MINE);
+        assert_eq!(held(&[Action::Tractor]).buttons, Controls::TRACTOR);
     }
 
     fn hands_app() -> App {

@@ -4,6 +4,7 @@ pub(crate) mod background;
 pub(crate) mod bodies;
 pub(crate) mod effects;
 pub(crate) mod overlay;
+pub(crate) mod tractor;
 
 use bevy::{app::PluginGroupBuilder, prelude::*};
 
@@ -18,6 +19,7 @@ impl PluginGroup for ScenePlugins {
             .add(bodies::ships::BodiesPlugin)
             .add(bodies::damage_fx::DamageFxPlugin)
             .add(effects::EffectsPlugin)
+            .add(tractor::TractorPlugin)
             .add(overlay::crosshair::CrosshairPlugin)
             .add(overlay::marks::MarksPlugin)
             .add(overlay::minimap::MinimapPlugin)

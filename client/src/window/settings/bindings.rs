@@ -49,6 +49,7 @@ actions! {
     Beam, "beam", "beam", key(KeyCode::KeyE), Some(Trigger::Mouse(MouseButton::Right));
     Launch, "launch", "missile", key(KeyCode::KeyF), key(KeyCode::KeyQ);
     Mine, "mine", "mine (hold)", key(KeyCode::KeyC), None;
+    Tractor, "tractor", "tractor beam (hold)", key(KeyCode::KeyB), None;
     Boost, "boost", "boost", key(KeyCode::ShiftLeft), key(KeyCode::ShiftRight);
     Brake, "brake", "brake", key(KeyCode::KeyX), None;
     Dock, "dock", "dock, undock", key(KeyCode::KeyV), None;

@@ -25,6 +25,8 @@ pub(crate) const DRONE: Tint = Tint::role(Role::Drone);
 pub(crate) const STATION: Tint = Tint::role(Role::Station);
 /// Ore, crates with ore, and the mining laser.
 pub(crate) const ORE: Tint = Tint::role(Role::Ore);
+/// Tractor beams.
+pub(crate) const TRACTOR: Tint = Tint::rgb(126, 226, 255);
 /// Rocks on the map.
 pub(crate) const ROCK: Tint = Tint::rgb(150, 144, 138);
 

@@ -1,0 +1,31 @@
+//! The body that a ship's tractor beam pulls, selected as its shard does, so that the beam is drawn at once and needs no
+//! packet.
+//!
+//! Pure. Runs in the player client and in bots.
+
+use crate::view::{Other, OwnShip, WorldView};
+use bevy::math::DVec2;
+use sidereal_protocol::{
+    ids::NetId,
+    tractor::{self, Nearby},
+};
+
+/// The body that a ship with this name at `position` with `radius` (units) pulls: see [`tractor::target`].
+pub fn target(view: &WorldView, ship: NetId, position: DVec2, radius: f64) -> Option<&Other> {
+    let nearby: Vec<Nearby<NetId>> = view
+        .others
+        .values()
+        .filter(|other| other.net_id != ship)
+        .map(|other| {
+            let spec = other.kind.spec();
+            let (is_loose, blocks) = (spec.is_loose(), spec.is_obstacle());
+            Nearby { position: other.state.position, radius: other.radius, is_loose, blocks, id: other.net_id }
+        })
+        .collect();
+    tractor::target(position, radius, &nearby).and_then(|pulled| view.others.get(&pulled))
+}
+
+/// The body that the own ship pulls, or would pull with the beam on.
+pub fn own_target<'a>(view: &'a WorldView, own: &OwnShip) -> Option<&'a Other> {
+    target(view, own.net_id, own.state.position, own.radius)
+}

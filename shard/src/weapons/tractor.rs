@@ -1,0 +1,80 @@
+//! The tractor beam: a ship pulls the nearest loose body as long as its pilot holds the button.
+//!
+//! A pull is an impact without damage, one each tick: it applies to an own body at once, to a ghost through its
+//! authority, and to a body that is being handed over once its next owner has it. Which body it is,
+//! [`sidereal_protocol::tractor`] computes each tick anew: nothing of it is kept.
+
+use crate::{
+    app::{clock::SimClock, report::Totals, suspect},
+    bodies::{
+        authority::Authority,
+        body::{Body, Flight, Helm, Lights},
+        registry::Registry,
+    },
+    handoff::machine::Handoffs,
+    link::mailbox::Outbox,
+    physics::{damage, damage::Impacts},
+    schedule::{SimStep, WeaponSystems},
+};
+use bevy::prelude::*;
+use sidereal_protocol::{
+    control::{GhostImpact, ImpactCause, ToServer},
+    flight::Controls,
+    shot::ShotId,
+    tractor::{self, Nearby},
+};
+
+/// Tractor beams.
+pub(crate) struct TractorPlugin;
+
+impl Plugin for TractorPlugin {
+    fn build(&self, app: &mut App) {
+        app.add_systems(SimStep, pull_bodies.in_set(WeaponSystems::Tractor));
+    }
+}
+
+/// Pulls where a pilot holds the button and something is in reach.
+fn pull_bodies(
+    clock: Res<SimClock>,
+    registry: Res<Registry>,
+    handoffs: Res<Handoffs>,
+    mut impacts: ResMut<Impacts>,
+    mut totals: ResMut<Totals>,
+    mut outbox: ResMut<Outbox<ToServer>>,
+    mut ships: Query<(&Body, &Flight, &Helm, &Authority, &mut Lights)>,
+    bodies: Query<(&Body, &Flight, Has<Authority>)>,
+) {
+    for ship in registry.in_order() {
+        let Ok((body, flight, helm, authority, mut lights)) = ships.get_mut(ship) else { continue };
+        let _at = suspect::at(body.id);
+        let wants = body.is_ship()
+            && helm.0.holds(Controls::TRACTOR)
+            && authority.ahead.is_none()
+            && !handoffs.is_leaving(body.id);
+        let found = wants.then(|| {
+            let nearby: Vec<Nearby<Entity>> = registry
+                .in_order()
+                .filter_map(|entity| Some((entity, bodies.get(entity).ok()?)))
+                .map(|(entity, (other, at, ..))| {
+                    let spec = other.kind.spec();
+                    let (is_loose, blocks) = (spec.is_loose(), spec.is_obstacle());
+                    Nearby { position: at.0.position, radius: other.radius, is_loose, blocks, id: entity }
+                })
+                .collect();
+            tractor::target(flight.0.position, body.radius, &nearby)
+        });
+        let pulled = found.flatten().and_then(|entity| bodies.get(entity).ok());
+        lights.0.tractor = pulled.is_some();
+        let Some((target, at, own)) = pulled else { continue };
+        let change = tractor::pull(&flight.0, body.radius, &at.0, target.radius, target.mass());
+        let impact = GhostImpact {
+            target: target.id,
+            source: Some(body.id),
+            cause: ImpactCause::Tractor(ShotId { shooter: body.net_id, tick: clock.tick }),
+            impulse: change * target.mass(),
+            damage: 0,
+            tick: clock.tick,
+        };
+        damage::deliver(impact, own, &mut impacts, &mut totals, &mut outbox);
+    }
+}

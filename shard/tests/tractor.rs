@@ -1,0 +1,135 @@
+//! The tractor beam: what it pulls, what it leaves alone, and that borders do not matter to it.
+
+mod common;
+
+use common::{
+    mesh::{EAST, Mesh, WEST},
+    *,
+};
+use sidereal_protocol::{
+    DVec2,
+    control::ImpactCause,
+    flight::{Controls, HullKind},
+    record::EntityRecord,
+    tick::TICK_HZ,
+    tractor::{TRACTOR_GAP, TRACTOR_RANGE},
+};
+
+const SECOND: u64 = TICK_HZ as u64;
+
+/// A ship without room for what it pulls.
+fn full_ship(number: u32, position: DVec2) -> EntityRecord {
+    EntityRecord { ore: HullKind::Scout.hold(), ..ship(number, position) }
+}
+
+fn middle() -> DVec2 {
+    WEST.center()
+}
+
+fn arena(records: Vec<EntityRecord>) -> Shard {
+    let mut shard = Shard::with(1, &[WEST], records);
+    shard.tick();
+    shard.frames();
+    shard
+}
+
+/// The gap between a body and the ship, units.
+fn gap(shard: &Shard, number: u64) -> f64 {
+    let (ship, body) = (shard.body(id(1)), shard.body(id(number)));
+    shard.state(id(1)).position.distance(shard.state(id(number)).position) - ship.radius - body.radius
+}
+
+/// Whether the last packets show the ship's beam.
+fn is_lit(shard: &mut Shard) -> Option<bool> {
+    let updates = sector_updates(&shard.datagrams());
+    let motions = updates.iter().flat_map(|update| &update.motions);
+    motions.filter(|motion| motion.net_id.0 == 1).last().map(|motion| motion.glow.tractor)
+}
+
+#[test]
+fn a_crate_comes_to_the_ship_and_stays_behind_when_the_button_is_released() {
+    let mut shard = arena(vec![full_ship(1, middle()), cargo(6, middle() + DVec2::X * 200.0, 9)]);
+    shard.ticks(SECOND);
+    let still = gap(&shard, 6);
+    assert_eq!(is_lit(&mut shard), Some(false));
+    shard.hold(id(1), Controls::TRACTOR, SECOND);
+    assert!(gap(&shard, 6) < still - 10.0, "{} of {still}", gap(&shard, 6));
+    assert_eq!(is_lit(&mut shard), Some(true));
+    shard.hold(id(1), 0, 1);
+    let speed = shard.state(id(6)).velocity.length();
+    shard.hold(id(1), 0, 2 * SECOND);
+    assert!(shard.state(id(6)).velocity.length() < 0.5 * speed, "it drifts to rest");
+    assert_eq!(is_lit(&mut shard), Some(false));
+    shard.hold(id(1), Controls::TRACTOR, 10 * SECOND);
+    assert!((gap(&shard, 6) - TRACTOR_GAP).abs() < 2.0, "{}", gap(&shard, 6));
+    // The pull costs nobody a hull point, and the ship feels nothing of it.
+    assert_eq!(shard.body(id(6)).hull, 1);
+    assert_eq!(shard.state(id(1)).velocity, DVec2::ZERO);
+}
+
+#[test]
+fn a_held_crate_is_taken_in_by_a_ship_with_room() {
+    let mut shard = arena(vec![ship(1, middle()), cargo(6, middle() + DVec2::X * 150.0, 9)]);
+    let sent = shard.hold(id(1), Controls::TRACTOR, 10 * SECOND);
+    assert!(sent.iter().any(|(_, frame)| matches!(frame, sidereal_protocol::control::ToServer::OreMove(_))));
+}
+
+#[test]
+fn a_heavy_rock_follows_slower_and_a_station_not_at_all() {
+    let away = DVec2::X * 180.0;
+    let moved = |record: EntityRecord| {
+        let number = record.id;
+        let mut shard = arena(vec![full_ship(1, middle()), record]);
+        let before = shard.state(number).position;
+        shard.hold(id(1), Controls::TRACTOR, SECOND);
+        shard.state(number).position.distance(before)
+    };
+    let (light, heavy) = (moved(rock(5, middle() + away, 10.0)), moved(rock(5, middle() + away, 40.0)));
+    assert!(heavy > 0.5 && light > 3.0 * heavy, "{light}, {heavy}");
+    assert_eq!(moved(station(5, middle() + away)), 0.0);
+    assert_eq!(moved(drone(5, middle() + away)), moved_drone(middle() + away), "what flies by itself is left alone");
+    assert_eq!(moved(cargo(5, middle() + DVec2::X * (TRACTOR_RANGE + 30.0), 9)), 0.0, "out of reach");
+}
+
+/// How far a drone flies by itself in the same time.
+fn moved_drone(position: DVec2) -> f64 {
+    let mut shard = arena(vec![full_ship(1, middle()), drone(5, position)]);
+    let before = shard.state(id(5)).position;
+    shard.hold(id(1), 0, SECOND);
+    shard.state(id(5)).position.distance(before)
+}
+
+#[test]
+fn the_beam_lets_go_when_something_stands_in_between() {
+    let crate_at = middle() + DVec2::X * 210.0;
+    let between = moving(rock(5, middle() + DVec2::new(120.0, 300.0), 15.0), DVec2::Y * -60.0);
+    let mut shard = arena(vec![full_ship(1, middle()), cargo(6, crate_at, 9), station(7, middle() + DVec2::X * 120.0)]);
+    shard.hold(id(1), Controls::TRACTOR, SECOND);
+    assert_eq!(shard.state(id(6)).position, crate_at, "a station hides it");
+    // A rock that flies in between is nearer: it is pulled then.
+    let mut shard = arena(vec![full_ship(1, middle()), cargo(6, crate_at, 9), between]);
+    shard.hold(id(1), Controls::TRACTOR, 2 * SECOND);
+    assert!(gap(&shard, 6) < 190.0);
+}
+
+#[test]
+fn what_is_over_the_border_is_pulled_and_pulled_across() {
+    for delay in [1, 2, 4] {
+        let mut mesh = Mesh::new(
+            vec![full_ship(1, DVec2::new(900.0, 500.0))],
+            vec![cargo(6, DVec2::new(1080.0, 500.0), 9), rock(5, DVec2::new(1000.0, 650.0), 12.0)],
+            delay,
+        );
+        assert_eq!(mesh.owner(id(6)).own_record(id(6)).sector, EAST);
+        for _ in 0..12 * SECOND {
+            let tick = mesh.now;
+            mesh.input(id(1), input(tick, 0, 0, Controls::TRACTOR));
+            mesh.tick();
+        }
+        assert!(mesh.impacts.iter().all(|(_, impact)| matches!(impact.cause, ImpactCause::Tractor(_))));
+        assert!(mesh.impacts.len() > 10, "delay {delay}: {}", mesh.impacts.len());
+        assert_eq!(mesh.authority[&id(6)].0, 0, "delay {delay}: the crate has changed shards");
+        let west = &mesh.shards[0];
+        assert!((gap(west, 6) - TRACTOR_GAP).abs() < 4.0, "delay {delay}: {}", gap(west, 6));
+    }
+}
