@@ -13,7 +13,6 @@
 pub mod accounts;
 pub mod audit;
 pub mod clock;
-pub mod core;
 pub mod db;
 pub mod economy;
 pub mod handoff;

@@ -217,7 +217,7 @@ fn an_authority_moves_in_one_piece() {
         assert_eq!((taken.holder, taken.record.epoch), (Holder::Shard(ShardId(7)), issued + 2));
         assert_eq!(taken.record.sector, to);
         assert_eq!((space.motion.authority_of(net_id), space.motion.sector_of(net_id)), (Some(ShardId(7)), Some(to)));
-        assert_eq!(space.rooms_of(ship, to), [to, from], "the room before is left a while later");
+        assert_eq!(space.replicas.rooms_of(ship, to), [to, from], "the room before is left a while later");
         space.move_authority(ship, Holder::Server, Succession::Orphaned);
         let orphan = space.mirror.get(ship).expect("it stays in the world");
         assert_eq!((orphan.holder, orphan.record.epoch, orphan.record.sector), (Holder::Server, issued + 2, to));

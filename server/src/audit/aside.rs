@@ -18,6 +18,15 @@ pub enum Why {
     Suspect,
 }
 
+/// What has become of a player's ship: its player is still to be told.
+#[derive(Debug)]
+pub enum ShipFate {
+    /// It was set aside.
+    SetAside(Box<EntityRecord>, Why),
+    /// It is free again.
+    PutBack(Box<EntityRecord>),
+}
+
 /// What was set aside. All of it was in the mirror before, and each costs shards their lives: it needs no bound of its
 /// own.
 #[derive(Debug, Default, Resource)]

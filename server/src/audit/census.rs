@@ -15,7 +15,10 @@ use crate::{
     },
     traffic::link::Link,
 };
-use bevy::prelude::Resource;
+use bevy::{
+    ecs::system::SystemParam,
+    prelude::{Res, ResMut, Resource},
+};
 use sidereal_protocol::{
     control::ToShard,
     ids::{NetId, ShardId},
@@ -67,45 +70,59 @@ impl Audit {
     }
 }
 
-/// Compares a shard's census with the mirror.
-pub fn compare(
-    (audit, space, link, transfers): (&mut Audit, &mut Space, &mut Link, &Transfers),
-    shard: ShardId,
-    tick: SimTick,
-    entities: &[(NetId, u64)],
-    inputs_applied: u64,
-) {
-    audit.applied.insert(shard, inputs_applied);
-    for &(net_id, epoch) in entities {
-        let Some(id) = space.mirror.id_of(net_id) else { continue };
-        if let Verdict::Release { epoch } = judge(space.mirror.get(id).map(Mirrored::authority), shard, epoch) {
-            link.to_shard(shard, &ToShard::Release { id, epoch });
+/// Compares censuses with the mirror.
+#[derive(SystemParam)]
+pub struct Censuses<'w> {
+    /// What the censuses said.
+    audit: ResMut<'w, Audit>,
+    /// The way to the shards.
+    link: ResMut<'w, Link>,
+    /// What is on its way is missing for a reason.
+    transfers: Res<'w, Transfers>,
+}
+
+impl Censuses<'_> {
+    /// Compares a shard's census with the mirror.
+    pub fn compare(
+        &mut self,
+        space: &mut Space,
+        shard: ShardId,
+        tick: SimTick,
+        entities: &[(NetId, u64)],
+        inputs_applied: u64,
+    ) {
+        self.audit.applied.insert(shard, inputs_applied);
+        for &(net_id, epoch) in entities {
+            let Some(id) = space.mirror.id_of(net_id) else { continue };
+            if let Verdict::Release { epoch } = judge(space.mirror.get(id).map(Mirrored::authority), shard, epoch) {
+                self.link.to_shard(shard, &ToShard::Release { id, epoch });
+            }
         }
-    }
-    let counted: HashSet<NetId> = entities.iter().map(|(net_id, _)| *net_id).collect();
-    let held = || space.mirror.iter().filter(|(_, entry)| entry.holder == Holder::Shard(shard));
-    let net_ids: HashSet<NetId> = held().map(|(_, entry)| entry.record.net_id).collect();
-    // What is on its way there is missing for a reason.
-    let missing: Vec<NetId> = held()
-        .filter(|(id, _)| !transfers.machine.is_under_way(*id))
-        .map(|(_, entry)| entry.record.net_id)
-        .filter(|net_id| !counted.contains(net_id))
-        .collect();
-    let surplus: Vec<NetId> = counted.difference(&net_ids).copied().collect();
-    let lost = tally(&mut audit.missing, shard, &missing);
-    let doubled = tally(&mut audit.surplus, shard, &surplus);
-    for net_id in &lost {
-        error!(%shard, %net_id, %tick, "lost: the shard does not simulate what it has the authority of");
-        if let Some(id) = space.mirror.id_of(*net_id) {
-            // The server takes it back until somebody has the lease on its sector.
-            space.move_authority(id, Holder::Server, Succession::NextEpoch);
+        let counted: HashSet<NetId> = entities.iter().map(|(net_id, _)| *net_id).collect();
+        let held = || space.mirror.iter().filter(|(_, entry)| entry.holder == Holder::Shard(shard));
+        let net_ids: HashSet<NetId> = held().map(|(_, entry)| entry.record.net_id).collect();
+        // What is on its way there is missing for a reason.
+        let missing: Vec<NetId> = held()
+            .filter(|(id, _)| !self.transfers.machine.is_under_way(*id))
+            .map(|(_, entry)| entry.record.net_id)
+            .filter(|net_id| !counted.contains(net_id))
+            .collect();
+        let surplus: Vec<NetId> = counted.difference(&net_ids).copied().collect();
+        let lost = tally(&mut self.audit.missing, shard, &missing);
+        let doubled = tally(&mut self.audit.surplus, shard, &surplus);
+        for net_id in &lost {
+            error!(%shard, %net_id, %tick, "lost: the shard does not simulate what it has the authority of");
+            if let Some(id) = space.mirror.id_of(*net_id) {
+                // The server takes it back until somebody has the lease on its sector.
+                space.move_authority(id, Holder::Server, Succession::NextEpoch);
+            }
         }
+        for net_id in &doubled {
+            error!(%shard, %net_id, %tick, "doubled: the shard simulates what it has no authority of");
+        }
+        self.audit.lost += lost.len() as u64;
+        self.audit.doubled += doubled.len() as u64;
     }
-    for net_id in &doubled {
-        error!(%shard, %net_id, %tick, "doubled: the shard simulates what it has no authority of");
-    }
-    audit.lost += lost.len() as u64;
-    audit.doubled += doubled.len() as u64;
 }
 
 /// Counts what differs in a row; returns what has just run out of patience.

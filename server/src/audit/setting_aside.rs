@@ -1,31 +1,60 @@
 //! Takes entities that shards fail at out of the world, and puts back those that are free.
 
 use super::{
-    aside::Why,
+    aside::{Aside, ShipFate, Why},
     suspicion::{Crash, Verdict},
 };
-use crate::{core::Core, handoff::machine::Event, persistence::storage::is_stored, replication::mirror::Holder};
-use sidereal_protocol::{
-    control::ToShard,
-    ids::{EntityId, ShardId},
+use crate::{
+    economy::deals::Deals,
+    handoff::transfers::Transfers,
+    persistence::storage::{Storage, is_stored},
+    players::{session::Players, ships::Ships},
+    replication::{mirror::Holder, space::Space},
+    territory::shard_lives::ShardCrash,
+    traffic::link::Link,
 };
+use bevy::{
+    ecs::system::SystemParam,
+    prelude::{ParamSet, Res, ResMut},
+};
+use sidereal_protocol::{control::ToShard, ids::EntityId};
 use tracing::{error, info, warn};
 
-impl Core<'_, '_> {
+/// Entities are set aside and put back. What that means for players' ships is returned.
+#[derive(SystemParam)]
+pub struct Asides<'w> {
+    /// What was set aside, and what is suspected.
+    aside: ResMut<'w, Aside>,
+    /// Deals end before their ships are set aside.
+    deals: Res<'w, Deals>,
+    /// Handoffs that are over with it.
+    transfers: ResMut<'w, Transfers>,
+    /// The way to the shards.
+    link: ResMut<'w, Link>,
+    /// Where its newest state is stored.
+    storage: Res<'w, Storage>,
+    /// What players are bringing in will be simulated.
+    players: Res<'w, Players>,
+}
+
+impl Asides<'_> {
     /// A shard has gone, and has said in its last words that its simulation had failed: at this entity, if it knew.
-    pub fn shard_crashed(&mut self, shard: ShardId, at: Option<EntityId>, held: impl IntoIterator<Item = EntityId>) {
-        self.space.tally.shards_crashed += 1;
+    #[must_use]
+    pub fn shard_crashed(&mut self, space: &mut Space, crash: ShardCrash) -> Vec<ShipFate> {
+        let ShardCrash { shard, at, held } = crash;
+        space.tally.shards_crashed += 1;
         let crash = Crash { at, held: held.into_iter().collect() };
         let entity = at.map_or_else(|| "unknown".to_owned(), |id| id.to_string());
         warn!(%shard, entity, held = crash.held.len(), "the simulation of a shard has failed");
-        let rank = |id| u8::from(self.space.mirror.get(id).is_some_and(|entry| entry.record.owner.is_some()));
-        let verdict = self.aside.suspicion.crashed(self.space.clock.tick, crash, rank);
-        self.carry_out(verdict);
+        let rank = |id| u8::from(space.mirror.get(id).is_some_and(|entry| entry.record.owner.is_some()));
+        let verdict = self.aside.suspicion.crashed(space.clock.tick, crash, rank);
+        self.carry_out(space, verdict)
     }
 
-    fn carry_out(&mut self, verdict: Verdict) {
+    fn carry_out(&mut self, space: &mut Space, verdict: Verdict) -> Vec<ShipFate> {
+        let mut fates = Vec::new();
         for id in verdict.freed {
-            self.put_back(id);
+            fates.extend(self.put_back(space, id));
         }
         let suspects = verdict.held_back.into_iter().map(|id| (id, Why::Suspect));
         let guilty = verdict.guilty.into_iter().map(|id| (id, Why::Guilty));
@@ -33,72 +62,93 @@ impl Core<'_, '_> {
             if self.deals.concern(id) {
                 self.aside.to_come.insert(id, why);
             } else {
-                self.set_aside(id, why);
+                fates.extend(self.set_aside(space, id, why));
             }
         }
+        fates
     }
 
-    fn set_aside(&mut self, id: EntityId, why: Why) {
+    fn set_aside(&mut self, space: &mut Space, id: EntityId, why: Why) -> Option<ShipFate> {
         // Destroyed or stored meanwhile.
-        let Some(mut record) = self.space.current_record(id) else { return };
-        let Some((holder, issued)) = self.space.mirror.get(id).map(|entry| (entry.holder, entry.issued_epoch)) else {
-            return;
-        };
-        (record.epoch, record.version, record.tick) = (issued + 1, 0, self.space.clock.tick);
+        let mut record = space.current_record(id)?;
+        let (holder, issued) = space.mirror.get(id).map(|entry| (entry.holder, entry.issued_epoch))?;
+        (record.epoch, record.version, record.tick) = (issued + 1, 0, space.clock.tick);
         if let Holder::Shard(shard) = holder {
             self.link.to_shard(shard, &ToShard::Release { id, epoch: record.epoch });
         }
-        self.transfer(Event::Gone { id });
-        self.space.leave_mirror(id);
-        self.space.tally.impacts_lost += self.transfers.forget_kept(id);
+        self.transfers.entity_gone(id, space.clock.tick);
+        space.leave_mirror(id);
+        space.tally.impacts_lost += self.transfers.forget_kept(id);
         if is_stored(&record) {
-            self.space.storage.put(&record);
+            self.storage.put(&record);
         }
         #[cfg(feature = "journal")]
-        self.journal.set_aside(&record);
+        space.journal.set_aside(&record);
         let (kind, sector, name) = (record.kind, record.sector, &record.name);
         match why {
             Why::Guilty => error!(%id, ?kind, %sector, name, "set aside: shards fail when they simulate it"),
             Why::Suspect => warn!(%id, ?kind, %sector, name, "held back: it may be what shards fail at"),
         }
-        self.ship_set_aside(&record, why);
+        let fate = record.owner.map(|_| ShipFate::SetAside(Box::new(record.clone()), why));
         self.aside.kept.insert(id, (why, record));
+        fate
     }
 
     /// What was held back is innocent, or has to be looked at again.
-    fn put_back(&mut self, id: EntityId) {
+    fn put_back(&mut self, space: &mut Space, id: EntityId) -> Option<ShipFate> {
         self.aside.to_come.remove(&id);
-        let Some((_, mut record)) = self.aside.kept.remove(&id) else { return };
+        let (_, mut record) = self.aside.kept.remove(&id)?;
         info!(%id, kind = ?record.kind, sector = %record.sector, "released");
         if record.owner.is_some() {
-            self.ship_put_back(record);
-            return;
+            return Some(ShipFate::PutBack(Box::new(record)));
         }
-        let Some(net_id) = self.space.mirror.new_net_id() else {
+        let Some(net_id) = space.mirror.new_net_id() else {
             warn!("all net ids of this run are used up: restart the server");
-            return;
+            return None;
         };
-        (record.net_id, record.tick) = (net_id, self.space.clock.tick);
-        self.space.tally.created += 1;
+        (record.net_id, record.tick) = (net_id, space.clock.tick);
+        space.tally.created += 1;
         #[cfg(feature = "journal")]
-        self.journal.loaded(&record, true);
-        self.space.enter_mirror(record, Holder::Server);
+        space.journal.loaded(&record, true);
+        space.enter_mirror(self.storage.with_ore(record), Holder::Server);
+        None
+    }
+
+    /// Sets aside what waited for the end of its deals.
+    #[must_use]
+    fn set_aside_due(&mut self, space: &mut Space) -> Vec<ShipFate> {
+        let due: Vec<(EntityId, Why)> = self
+            .aside
+            .to_come
+            .iter()
+            .filter(|(id, _)| !self.deals.concern(**id))
+            .map(|(id, why)| (*id, *why))
+            .collect();
+        let mut fates = Vec::new();
+        for (id, why) in due {
+            self.aside.to_come.remove(&id);
+            fates.extend(self.set_aside(space, id, why));
+        }
+        fates
+    }
+
+    /// Goes on with what is being found out.
+    #[must_use]
+    fn try_suspects(&mut self, space: &mut Space) -> Vec<ShipFate> {
+        let (mirror, players) = (&space.mirror, &self.players);
+        let simulated = |id| match mirror.get(id) {
+            Some(entry) => Some(matches!(entry.holder, Holder::Shard(_))),
+            None => players.brings_in(id).then_some(false),
+        };
+        let verdict = self.aside.suspicion.tick(simulated);
+        self.carry_out(space, verdict)
     }
 }
 
 /// Goes on with what is being found out.
-pub fn tend_aside(mut core: Core) {
-    let due: Vec<(EntityId, Why)> =
-        core.aside.to_come.iter().filter(|(id, _)| !core.deals.concern(**id)).map(|(id, why)| (*id, *why)).collect();
-    for (id, why) in due {
-        core.aside.to_come.remove(&id);
-        core.set_aside(id, why);
-    }
-    let (mirror, players) = (&core.space.mirror, &core.players);
-    let simulated = |id| match mirror.get(id) {
-        Some(entry) => Some(matches!(entry.holder, Holder::Shard(_))),
-        None => players.brings_in(id).then_some(false),
-    };
-    let verdict = core.aside.suspicion.tick(simulated);
-    core.carry_out(verdict);
+pub fn tend_aside(mut space: Space, mut both: ParamSet<(Asides, Ships)>) {
+    let fates = both.p0().set_aside_due(&mut space);
+    both.p1().on_fates(&mut space, fates);
+    let fates = both.p0().try_suspects(&mut space);
+    both.p1().on_fates(&mut space, fates);
 }

@@ -1,11 +1,20 @@
 //! Takes deals through their stages: see [`super::deals`].
 
-use super::deals::{NO_OFFER, OTHER_DEAL, Open, Stage, Terms, room_of};
+use super::{
+    deals::{Deals, NO_OFFER, OTHER_DEAL, Open, Stage, Terms, room_of},
+    goods::Goods,
+    trades::Trades,
+};
 use crate::{
-    core::Core,
     db::{Change, Commodity, Deal as LedgerDeal, DoneDeal, Holder, Posting, Submission},
-    persistence::storage::{row_of, signed},
-    replication::mirror::Holder as Authority,
+    persistence::storage::{Storage, row_of, signed},
+    players::session::Players,
+    replication::{mirror::Holder as Authority, space::Space},
+    traffic::link::Link,
+};
+use bevy::{
+    ecs::system::SystemParam,
+    prelude::{Res, ResMut},
 };
 use sidereal_process::log_limited;
 use sidereal_protocol::{
@@ -41,9 +50,26 @@ const STRANGE_SHIP: &str = "your ship is not as it should be: try again";
 /// What is told when nobody knows how a deal stands.
 const UNDECIDED: &str = "the database has not answered yet: it is not decided, ask again";
 
-impl Core<'_, '_> {
+/// Deals, from their requests to their ends.
+#[derive(SystemParam)]
+pub struct DealDesk<'w> {
+    /// Deals that have not ended.
+    deals: ResMut<'w, Deals>,
+    /// Open offers.
+    trades: ResMut<'w, Trades>,
+    /// Whose holdings are to be sent.
+    goods: ResMut<'w, Goods>,
+    /// Who asks, and with which ship.
+    players: Res<'w, Players>,
+    /// The way to players and shards.
+    link: ResMut<'w, Link>,
+    /// The ledger.
+    storage: ResMut<'w, Storage>,
+}
+
+impl DealDesk<'_> {
     /// A player asks for a deal.
-    pub fn on_deal(&mut self, asker: SocketAddr, request: &Deal) {
+    pub fn on_deal(&mut self, space: &mut Space, asker: SocketAddr, request: &Deal) {
         let unknown = not_looked_up(request.again);
         let key = request.key();
         let Some((account, ship)) = self.players.flying_at(&asker) else {
@@ -57,7 +83,7 @@ impl Core<'_, '_> {
         let bargain = match request.bargain() {
             Ok(bargain) => bargain,
             Err(problem) => {
-                self.space.tally.bad_packets += 1;
+                space.tally.bad_packets += 1;
                 return self.answer(asker, key, DealOutcome::Refused, &format!("there is no such deal ({problem})"));
             }
         };
@@ -78,12 +104,12 @@ impl Core<'_, '_> {
             return self.answer(asker, key, unknown, "too many deals at once: wait for their ends");
         }
         let needs_books = bargain != Bargain::Undock;
-        if needs_books && self.space.storage.store().is_none_or(crate::db::Store::is_away) {
-            self.space.tally.deals_refused_away += 1;
+        if needs_books && self.storage.store().is_none_or(crate::db::Store::is_away) {
+            space.tally.deals_refused_away += 1;
             return self.answer(asker, key, unknown, if request.again { UNDECIDED } else { AWAY });
         }
         // Leaving twice is leaving once: no key needs to be kept for it.
-        let token = if needs_books { self.space.storage.request_deal(key) } else { 0 };
+        let token = if needs_books { self.storage.request_deal(key) } else { 0 };
         let open = Open {
             account,
             ship,
@@ -91,12 +117,12 @@ impl Core<'_, '_> {
             again: request.again,
             asker: Some(asker),
             stage: Stage::LookingUp(token),
-            since: self.space.clock.tick,
+            since: space.clock.tick,
             answer: String::new(),
         };
         self.deals.open.insert(key, open);
         if !needs_books {
-            self.judge_deal(key);
+            self.judge_deal(space, key);
         }
     }
 
@@ -106,14 +132,14 @@ impl Core<'_, '_> {
     }
 
     /// Ends a deal and tells whoever still waits for it.
-    fn close_deal(&mut self, key: DealKey, outcome: DealOutcome, text: &str) {
+    fn close_deal(&mut self, space: &mut Space, key: DealKey, outcome: DealOutcome, text: &str) {
         let Some(open) = self.deals.open.remove(&key) else { return };
         if let Some(asker) = open.asker {
             self.answer(asker, key, outcome, text);
         }
         match outcome {
-            DealOutcome::Done => self.space.tally.deals_done += 1,
-            DealOutcome::Refused => self.space.tally.deals_refused += 1,
+            DealOutcome::Done => space.tally.deals_done += 1,
+            DealOutcome::Refused => space.tally.deals_refused += 1,
             DealOutcome::Undecided => {}
         }
         if matches!(open.bargain, Bargain::Accept) {
@@ -122,24 +148,24 @@ impl Core<'_, '_> {
     }
 
     /// Nothing came of it: shards that have said yes are told.
-    fn refuse_deal(&mut self, key: DealKey, text: &str) {
+    fn refuse_deal(&mut self, space: &mut Space, key: DealKey, text: &str) {
         if let Some(open) = self.deals.open.get(&key) {
             let ships = self.parties(key, open.ship, &open.bargain);
             for ship in ships {
-                self.tell_settled(key, ship, false);
+                self.tell_settled(space, key, ship, false);
             }
         }
-        self.close_deal(key, DealOutcome::Refused, text);
+        self.close_deal(space, key, DealOutcome::Refused, text);
     }
 
     /// It cannot be written, and is not.
-    fn refuse_as_away(&mut self, key: DealKey) {
-        self.space.tally.deals_refused_away += 1;
-        self.refuse_deal(key, AWAY);
+    fn refuse_as_away(&mut self, space: &mut Space, key: DealKey) {
+        space.tally.deals_refused_away += 1;
+        self.refuse_deal(space, key, AWAY);
     }
 
-    fn tell_settled(&mut self, key: DealKey, ship: EntityId, done: bool) {
-        if let Some(Authority::Shard(shard)) = self.space.mirror.get(ship).map(|entry| entry.holder) {
+    fn tell_settled(&mut self, space: &Space, key: DealKey, ship: EntityId, done: bool) {
+        if let Some(Authority::Shard(shard)) = space.mirror.get(ship).map(|entry| entry.holder) {
             self.link.to_shard(shard, &ToShard::Settled { key, ship, done });
         }
     }
@@ -153,7 +179,7 @@ impl Core<'_, '_> {
     }
 
     /// The database has told whether the deal was done once.
-    pub fn deal_looked_up(&mut self, token: u64, found: Option<DoneDeal>) {
+    pub fn deal_looked_up(&mut self, space: &mut Space, token: u64, found: Option<DoneDeal>) {
         let Some(key) = self.looking_up(token) else { return };
         let Some(open) = self.deals.open.get(&key) else { return };
         let (account, bargain) = (open.account, open.bargain);
@@ -162,36 +188,36 @@ impl Core<'_, '_> {
                 let same = done.account == account.0 && done.bargain == bargain.to_bytes();
                 // Who takes up an offer knows its key, and it is done under the key of who made it.
                 if same || matches!(bargain, Bargain::Accept | Bargain::Offer { .. }) {
-                    self.close_deal(key, DealOutcome::Done, &done.answer);
+                    self.close_deal(space, key, DealOutcome::Done, &done.answer);
                 } else {
-                    self.close_deal(key, DealOutcome::Refused, OTHER_DEAL);
+                    self.close_deal(space, key, DealOutcome::Refused, OTHER_DEAL);
                 }
             }
             None => match bargain {
                 Bargain::Offer { to, give, want } => {
-                    let around = (&*self.space.mirror, &*self.players, &mut *self.link, self.space.clock.tick);
+                    let around = (&*space.mirror, &*self.players, &mut *self.link, space.clock.tick);
                     match self.trades.offer_trade(around, key, account, (to, give, want)) {
-                        Ok(text) => self.close_deal(key, DealOutcome::Done, &text),
-                        Err(text) => self.close_deal(key, DealOutcome::Refused, text),
+                        Ok(text) => self.close_deal(space, key, DealOutcome::Done, &text),
+                        Err(text) => self.close_deal(space, key, DealOutcome::Refused, text),
                     }
                 }
-                _ => self.judge_deal(key),
+                _ => self.judge_deal(space, key),
             },
         }
     }
 
     /// The database could not tell. Whether the token was a deal's.
-    pub fn deal_read_failed(&mut self, token: u64) -> bool {
+    pub fn deal_read_failed(&mut self, space: &mut Space, token: u64) -> bool {
         let Some(key) = self.looking_up(token) else { return false };
-        self.give_up_looking(key);
+        self.give_up_looking(space, key);
         true
     }
 
     /// The database does not say whether the deal was done once.
-    fn give_up_looking(&mut self, key: DealKey) {
-        self.space.tally.deals_refused_away += 1;
+    fn give_up_looking(&mut self, space: &mut Space, key: DealKey) {
+        space.tally.deals_refused_away += 1;
         let again = self.deals.open.get(&key).is_some_and(|open| open.again);
-        self.close_deal(key, not_looked_up(again), if again { UNDECIDED } else { AWAY });
+        self.close_deal(space, key, not_looked_up(again), if again { UNDECIDED } else { AWAY });
     }
 
     fn looking_up(&self, token: u64) -> Option<DealKey> {
@@ -200,22 +226,22 @@ impl Core<'_, '_> {
     }
 
     /// Asks the shards of all ships that have a part in it.
-    fn judge_deal(&mut self, key: DealKey) {
+    fn judge_deal(&mut self, space: &mut Space, key: DealKey) {
         let Some(open) = self.deals.open.get(&key) else { return };
         let (ship, bargain, account) = (open.ship, open.bargain, open.account);
         if bargain == Bargain::Accept && !self.trades.is_offered_to(key, account) {
-            return self.close_deal(key, DealOutcome::Refused, NO_OFFER);
+            return self.close_deal(space, key, DealOutcome::Refused, NO_OFFER);
         }
         self.trades.trade_taken(key, true);
         let asked = self.parties(key, ship, &bargain);
         for &party in &asked {
-            let Some(Authority::Shard(shard)) = self.space.mirror.get(party).map(|entry| entry.holder) else {
-                return self.refuse_deal(key, &DealRefusal::NotMine.to_string());
+            let Some(Authority::Shard(shard)) = space.mirror.get(party).map(|entry| entry.holder) else {
+                return self.refuse_deal(space, key, &DealRefusal::NotMine.to_string());
             };
             let partner = asked.iter().copied().find(|other| *other != party);
             self.link.to_shard(shard, &ToShard::Deal { key, ship: party, bargain, partner });
         }
-        let now = self.space.clock.tick;
+        let now = space.clock.tick;
         if let Some(open) = self.deals.open.get_mut(&key) {
             open.stage = Stage::Judging { asked, after: None };
             open.since = now;
@@ -225,6 +251,7 @@ impl Core<'_, '_> {
     /// A shard has said whether the ship may.
     pub fn on_verdict(
         &mut self,
+        space: &mut Space,
         shard: ShardId,
         key: DealKey,
         ship: EntityId,
@@ -244,14 +271,14 @@ impl Core<'_, '_> {
         }
         let record = match verdict {
             Ok(record) => record,
-            Err(refusal) => return self.refuse_deal(key, &refusal.to_string()),
+            Err(refusal) => return self.refuse_deal(space, key, &refusal.to_string()),
         };
         if let Some(record) = &record
-            && !self.is_good_after(shard, ship, record)
+            && !self.is_good_after(space, shard, ship, record)
         {
             log_limited!(warn, %shard, %ship, %key, "the record after a deal does not fit the ship");
-            self.space.tally.violations += 1;
-            return self.refuse_deal(key, STRANGE_SHIP);
+            space.tally.violations += 1;
+            return self.refuse_deal(space, key, STRANGE_SHIP);
         }
         let Some(open) = self.deals.open.get_mut(&key) else { return };
         let Stage::Judging { asked, after } = &mut open.stage else { return };
@@ -261,37 +288,38 @@ impl Core<'_, '_> {
         }
         if asked.is_empty() {
             let after = after.take();
-            self.settle(key, after);
+            self.settle(space, key, after);
         }
     }
 
     /// Whether a record can be the next one of a ship: its authority says it, and only what deals change is changed.
-    fn is_good_after(&self, shard: ShardId, ship: EntityId, after: &EntityRecord) -> bool {
-        let Some(entry) = self.space.mirror.get(ship) else { return false };
+    fn is_good_after(&self, space: &Space, shard: ShardId, ship: EntityId, after: &EntityRecord) -> bool {
+        let Some(entry) = space.mirror.get(ship) else { return false };
         let known = &entry.record;
         after.id == ship
-            && self.space.mirror.is_authority(shard, ship, after.epoch)
+            && space.mirror.is_authority(shard, ship, after.epoch)
             && after.version > known.version
             && (after.kind, after.net_id, after.owner) == (known.kind, known.net_id, known.owner)
-            && after.docked.is_none_or(|at| {
-                self.space.mirror.get(at).is_some_and(|station| station.record.kind == EntityKind::Station)
-            })
+            && after
+                .docked
+                .is_none_or(|at| space.mirror.get(at).is_some_and(|station| station.record.kind == EntityKind::Station))
             && after.validate().is_ok()
     }
 
     /// Every shard has said yes: the ledger's turn.
-    fn settle(&mut self, key: DealKey, after: Option<Box<EntityRecord>>) {
+    fn settle(&mut self, space: &mut Space, key: DealKey, after: Option<Box<EntityRecord>>) {
         let Some(open) = self.deals.open.get(&key) else { return };
         let (ship, bargain, account) = (open.ship, open.bargain, open.account);
-        let after = after.map(|after| Box::new(self.with_sector(*after)));
-        let Terms { lines, rooms, answer } = match self.terms_of(key, account, ship, &bargain, after.as_deref()) {
+        let after = after.map(|after| Box::new(self.with_sector(space, *after)));
+        let Terms { lines, rooms, answer } = match self.terms_of(space, key, account, ship, &bargain, after.as_deref())
+        {
             Ok(terms) => terms,
-            Err(text) => return self.refuse_deal(key, &text),
+            Err(text) => return self.refuse_deal(space, key, &text),
         };
         if bargain == Bargain::Undock {
-            self.adopt_after(after);
-            self.tell_settled(key, ship, true);
-            return self.close_deal(key, DealOutcome::Done, &answer);
+            self.adopt_after(space, after);
+            self.tell_settled(space, key, ship, true);
+            return self.close_deal(space, key, DealOutcome::Done, &answer);
         }
         let (asker, written) = self.trades.trade_asked(key).unwrap_or((account, bargain));
         let deal = LedgerDeal {
@@ -299,44 +327,43 @@ impl Core<'_, '_> {
             account: asker.0,
             bargain: written.to_bytes(),
             answer: answer.clone(),
-            tick: signed(self.space.clock.tick.0),
+            tick: signed(space.clock.tick.0),
             postings: lines,
         };
         let links = after.as_deref().and_then(row_of).map(Change::Put).into_iter().collect();
-        let submission = self.space.storage.store().map_or(Submission::Away, |store| store.submit(deal, links, rooms));
+        let submission = self.storage.store().map_or(Submission::Away, |store| store.submit(deal, links, rooms));
         match submission {
             Submission::Accepted => {
-                let now = self.space.clock.tick;
+                let now = space.clock.tick;
                 if let Some(open) = self.deals.open.get_mut(&key) {
                     open.stage = Stage::Settling { after };
                     open.since = now;
                     open.answer = answer;
                 }
             }
-            Submission::Busy => self.refuse_deal(key, &DealRefusal::Busy.to_string()),
-            Submission::Away => self.refuse_as_away(key),
+            Submission::Busy => self.refuse_deal(space, key, &DealRefusal::Busy.to_string()),
+            Submission::Away => self.refuse_as_away(space, key),
             Submission::Poor(holder, commodity) => {
                 let own = holder == Holder::wallet(account.0) || holder == Holder::entity(ship.0);
-                self.refuse_deal(key, poor(own || !matches!(bargain, Bargain::Accept), commodity));
+                self.refuse_deal(space, key, poor(own || !matches!(bargain, Bargain::Accept), commodity));
             }
             Submission::Full(holder) => {
                 let text = match bargain {
                     Bargain::BuyHull(_) => DealRefusal::HoldTooSmall.to_string(),
                     Bargain::Accept => {
-                        let name =
-                            self.space.mirror.get(EntityId(holder.id)).map_or("", |entry| entry.record.name.as_str());
+                        let name = space.mirror.get(EntityId(holder.id)).map_or("", |entry| entry.record.name.as_str());
                         format!("it does not fit into {name}'s hold")
                     }
                     _ => "that does not fit into your hold".to_owned(),
                 };
-                self.refuse_deal(key, &text);
+                self.refuse_deal(space, key, &text);
             }
         }
     }
 
     /// The sector is the motion plane's to say.
-    fn with_sector(&self, mut record: EntityRecord) -> EntityRecord {
-        if let Some(entry) = self.space.mirror.get(record.id) {
+    fn with_sector(&self, space: &Space, mut record: EntityRecord) -> EntityRecord {
+        if let Some(entry) = space.mirror.get(record.id) {
             record.sector = entry.record.sector;
         }
         record
@@ -345,6 +372,7 @@ impl Core<'_, '_> {
     /// What a deal moves, what it needs room for, and what its pilot is told.
     fn terms_of(
         &self,
+        space: &Space,
         key: DealKey,
         account: AccountId,
         ship: EntityId,
@@ -353,13 +381,13 @@ impl Core<'_, '_> {
     ) -> Result<Terms, String> {
         use Commodity::{Credits, Ore};
         if *bargain == Bargain::Accept {
-            return self.trades.trade_terms(&self.space.mirror, key);
+            return self.trades.trade_terms(&space.mirror, key);
         }
         let strange = || STRANGE_SHIP.to_owned();
         let after = after.ok_or_else(strange)?;
-        let before = &self.space.mirror.get(ship).ok_or_else(strange)?.record;
+        let before = &space.mirror.get(ship).ok_or_else(strange)?.record;
         let (hold, wallet) = (Holder::entity(ship.0), Holder::wallet(account.0));
-        let name_of = |at: EntityId| self.space.mirror.get(at).map_or(String::new(), |entry| entry.record.name.clone());
+        let name_of = |at: EntityId| space.mirror.get(at).map_or(String::new(), |entry| entry.record.name.clone());
         if *bargain == Bargain::Undock {
             let undocked = Terms::new(Vec::new(), "undocked".to_owned());
             return if after.docked.is_none() { Ok(undocked) } else { Err(strange()) };
@@ -392,7 +420,7 @@ impl Core<'_, '_> {
             Bargain::Repair => {
                 let points = u64::from(after.hull.saturating_sub(before.hull));
                 let cost = points * REPAIR_PRICE;
-                if self.space.storage.balance(wallet, Credits) < signed(cost) {
+                if self.storage.balance(wallet, Credits) < signed(cost) {
                     return Err(format!("mending your hull costs {cost} credits, more than you have"));
                 }
                 Terms::new(pays(cost), format!("mended {points} points for {cost} credits"))
@@ -412,36 +440,36 @@ impl Core<'_, '_> {
     }
 
     /// A ship is from now on what the deal has made of it.
-    fn adopt_after(&mut self, after: Option<Box<EntityRecord>>) {
+    fn adopt_after(&mut self, space: &mut Space, after: Option<Box<EntityRecord>>) {
         let Some(mut after) = after else { return };
-        let Some(entry) = self.space.mirror.get(after.id) else { return };
+        let Some(entry) = space.mirror.get(after.id) else { return };
         // Where it is and who holds it may have changed since; what it is has not.
         let known = &entry.record;
         if known.epoch != after.epoch {
             (after.epoch, after.version) = (known.epoch, known.version);
         }
         (after.sector, after.pilot) = (known.sector, known.pilot);
-        self.space.rename_hull(&after);
+        space.rename_hull(&after);
         if let Some(owner) = after.owner {
             self.goods.tell(owner);
         }
-        self.space.replace_record(*after);
+        space.replace_record(*after);
     }
 
-    fn settled(&mut self, key: DealKey, done: bool) {
+    fn settled(&mut self, space: &mut Space, key: DealKey, done: bool) {
         let Some(open) = self.deals.open.get_mut(&key) else { return };
         if !done {
-            return self.refuse_as_away(key);
+            return self.refuse_as_away(space, key);
         }
         let Stage::Settling { after } = &mut open.stage else { return };
         let after = after.take();
         let (ship, bargain, answer) = (open.ship, open.bargain, std::mem::take(&mut open.answer));
         debug!(%key, %ship, ?bargain, "deal done");
-        self.adopt_after(after);
+        self.adopt_after(space, after);
         for party in self.parties(key, ship, &bargain) {
-            self.tell_settled(key, party, true);
+            self.tell_settled(space, key, party, true);
         }
-        self.close_deal(key, DealOutcome::Done, &answer);
+        self.close_deal(space, key, DealOutcome::Done, &answer);
     }
 }
 
@@ -460,32 +488,31 @@ fn poor(own: bool, commodity: Commodity) -> &'static str {
 }
 
 /// Deals that the database has decided, and those that wait too long.
-pub fn tend_deals(mut core: Core) {
-    while let Some(settled) = core.space.storage.store().and_then(crate::db::Store::poll_settled) {
-        core.settled(DealKey(settled.key), settled.done);
+pub fn tend_deals(mut space: Space, mut desk: DealDesk) {
+    while let Some(settled) = desk.storage.store().and_then(crate::db::Store::poll_settled) {
+        desk.settled(&mut space, DealKey(settled.key), settled.done);
     }
-    let now = core.space.clock.tick;
+    let now = space.clock.tick;
     if now.0.is_multiple_of(u64::from(TICK_HZ)) {
-        core.deals.asked.clear();
+        desk.deals.asked.clear();
     }
     let late = |open: &Open| match open.stage {
         Stage::LookingUp(_) | Stage::Judging { .. } => now.since(open.since) > VERDICT_TICKS,
         Stage::Settling { .. } => open.asker.is_some() && now.since(open.since) > PATIENCE_TICKS,
     };
-    let late: Vec<DealKey> = core.deals.open.iter().filter(|(_, open)| late(open)).map(|(key, _)| *key).collect();
+    let late: Vec<DealKey> = desk.deals.open.iter().filter(|(_, open)| late(open)).map(|(key, _)| *key).collect();
     for key in late {
-        let Some(open) = core.deals.open.get_mut(&key) else { continue };
+        let Some(open) = desk.deals.open.get_mut(&key) else { continue };
         match open.stage {
-            Stage::LookingUp(_) => core.give_up_looking(key),
-            Stage::Judging { .. } => core.refuse_deal(key, "nobody has answered for your ship: try again"),
+            Stage::LookingUp(_) => desk.give_up_looking(&mut space, key),
+            Stage::Judging { .. } => desk.refuse_deal(&mut space, key, "nobody has answered for your ship: try again"),
             // It may still be done: whoever asks again under its key is told.
             Stage::Settling { .. } => {
                 if let Some(asker) = open.asker.take() {
-                    core.answer(asker, key, DealOutcome::Undecided, UNDECIDED);
+                    desk.answer(asker, key, DealOutcome::Undecided, UNDECIDED);
                 }
             }
         }
     }
-    let Core { space, trades, players, link, .. } = &mut core;
-    trades.tend(&space.mirror, players, link, now);
+    desk.trades.tend(&space.mirror, &desk.players, &mut desk.link, now);
 }

@@ -14,7 +14,6 @@ use crate::{
         mirror::{Holder as Authority, Mirror},
         space::Space,
     },
-    territory::lease_book::LeaseBook,
     traffic::link::Link,
 };
 use bevy::{
@@ -72,43 +71,55 @@ pub struct Holdings<'w> {
     link: ResMut<'w, Link>,
 }
 
-/// A shard's ship has mined a rock, or taken in a crate.
-pub fn on_ore_move(goods: &mut Goods, space: &mut Space, shard: ShardId, order: OreMove) {
-    let ship = space.mirror.get(order.to).filter(|entry| entry.holder == Authority::Shard(shard));
-    let from = space.mirror.get(order.from);
-    let (Some(ship), Some(from)) = (ship, from) else {
-        space.tally.stale += 1;
-        return;
-    };
-    let born_with = match from.record.kind.spec().ore {
-        Ore::Deposit => ore_of_rock(from.record.radius),
-        Ore::Cargo => 0,
-        Ore::None | Ore::Hold => {
-            log_limited!(warn, %shard, from = %order.from, "ore can be taken out of rocks and crates only");
-            space.tally.violations += 1;
+/// Ore that moves in space.
+#[derive(SystemParam)]
+pub struct OreMoves<'w> {
+    /// Which shard is to be sent what came of it.
+    goods: ResMut<'w, Goods>,
+    /// The ledger.
+    storage: Res<'w, Storage>,
+}
+
+impl OreMoves<'_> {
+    /// A shard's ship has mined a rock, or taken in a crate.
+    pub fn on_ore_move(&mut self, space: &mut Space, shard: ShardId, order: OreMove) {
+        let ship = space.mirror.get(order.to).filter(|entry| entry.holder == Authority::Shard(shard));
+        let from = space.mirror.get(order.from);
+        let (Some(ship), Some(from)) = (ship, from) else {
+            space.tally.stale += 1;
             return;
-        }
-    };
-    let hold = ship.record.hull_kind.filter(|_| ship.record.kind.spec().ore == Ore::Hold).map_or(0, |hull| hull.hold());
-    goods.askers.insert((order.from, shard));
-    if let Some(store) = space.storage.store() {
-        // What has a balance has a row: with its first one it is stored in the same transaction.
-        for record in [&from.record, &ship.record] {
-            if store.balance(Holder::entity(record.id.0), Commodity::Ore).is_none()
-                && let Some(row) = row_of(record)
-            {
-                store.link(Change::Put(row), false);
+        };
+        let born_with = match from.record.kind.spec().ore {
+            Ore::Deposit => ore_of_rock(from.record.radius),
+            Ore::Cargo => 0,
+            Ore::None | Ore::Hold => {
+                log_limited!(warn, %shard, from = %order.from, "ore can be taken out of rocks and crates only");
+                space.tally.violations += 1;
+                return;
             }
+        };
+        let hold =
+            ship.record.hull_kind.filter(|_| ship.record.kind.spec().ore == Ore::Hold).map_or(0, |hull| hull.hold());
+        self.goods.askers.insert((order.from, shard));
+        if let Some(store) = self.storage.store() {
+            // What has a balance has a row: with its first one it is stored in the same transaction.
+            for record in [&from.record, &ship.record] {
+                if store.balance(Holder::entity(record.id.0), Commodity::Ore).is_none()
+                    && let Some(row) = row_of(record)
+                {
+                    store.link(Change::Put(row), false);
+                }
+            }
+            store.move_goods(Move {
+                from: Holder::entity(order.from.0),
+                to: Holder::entity(order.to.0),
+                commodity: Commodity::Ore,
+                amount: i64::from(order.ore),
+                room: i64::from(hold),
+                born_with: i64::from(born_with),
+                links: Vec::new(),
+            });
         }
-        store.move_goods(Move {
-            from: Holder::entity(order.from.0),
-            to: Holder::entity(order.to.0),
-            commodity: Commodity::Ore,
-            amount: i64::from(order.ore),
-            room: i64::from(hold),
-            born_with: i64::from(born_with),
-            links: Vec::new(),
-        });
     }
 }
 
@@ -137,16 +148,6 @@ pub fn bury(
         born_with: 0,
         links,
     });
-}
-
-/// Whether a shard may bring this wreck into the world.
-pub fn is_good_wreck(mirror: &Mirror, leases: &LeaseBook, shard: ShardId, wreck: &EntityRecord) -> bool {
-    wreck.kind.spec().ore == Ore::Cargo
-        && wreck.validate().is_ok()
-        && wreck.owner.is_none()
-        && mirror.get(wreck.id).is_none()
-        && mirror.id_of(wreck.net_id).is_none()
-        && leases.table.holder(wreck.sector) == Some(shard)
 }
 
 impl Holdings<'_> {

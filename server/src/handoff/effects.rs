@@ -1,40 +1,80 @@
 //! Carries out what the handoff's state machine says.
 
+use super::transfers::Transfers;
 use super::{
     figures::Times,
     machine::{Action, Event, Target},
 };
 use crate::{
-    core::Core,
+    persistence::storage::Storage,
+    players::session::Players,
     replication::{
         mirror::{Holder, Mirrored},
-        space::Succession,
+        space::{Space, Succession},
     },
+    territory::{lease_book::LeaseBook, shards::Shards},
+    traffic::link::Link,
+};
+use bevy::{
+    ecs::system::SystemParam,
+    prelude::{Res, ResMut},
 };
 use sidereal_process::log_limited;
 use sidereal_protocol::{
     control::{GhostImpact, ToShard},
-    ids::{EntityId, ShardId},
+    ids::{AccountId, EntityId, NetId, ShardId},
     input::Input,
     record::EntityRecord,
     sector::SectorId,
-    tick::{SimTick, TICK_HZ},
+    tick::SimTick,
 };
 use std::time::Instant;
 use tracing::debug;
 
-/// Orphans look for a new holder this often, ticks.
-const REHOME_INTERVAL_TICKS: u64 = TICK_HZ as u64 / 3;
+/// What a step of a handoff means for a player's ship.
+#[derive(Debug)]
+pub enum ShipNews {
+    /// It has found an authority and is in the world.
+    Admitted {
+        /// Its owner.
+        owner: AccountId,
+        /// The ship.
+        id: EntityId,
+        /// Its compact id.
+        net_id: NetId,
+    },
+    /// No shard has taken it.
+    Homeless(Box<EntityRecord>),
+}
 
-impl Core<'_, '_> {
-    /// Tells the state machine what happened and does what it says.
-    pub fn transfer(&mut self, event: Event) {
+/// Carries out what the handoffs' state machine decides: for frames to shards and for the inputs that go with a commit.
+#[derive(SystemParam)]
+pub struct HandoffEffects<'w> {
+    /// Handoffs under way.
+    pub(super) transfers: ResMut<'w, Transfers>,
+    /// The way to the shards.
+    link: ResMut<'w, Link>,
+    /// The inputs of pilots.
+    players: Res<'w, Players>,
+    /// The ore in records, and the rows of what players own.
+    storage: Res<'w, Storage>,
+    /// The holders of sectors, and sectors that are wanted.
+    leases: ResMut<'w, LeaseBook>,
+    /// Which shards are alive.
+    shards: Res<'w, Shards>,
+}
+
+impl HandoffEffects<'_> {
+    /// Gives the state machine an event and does what it decides. What it means for ships is the caller's to pass on.
+    #[must_use]
+    pub fn step(&mut self, space: &mut Space, event: Event) -> Vec<ShipNews> {
+        let mut news = Vec::new();
         let begins = match &event {
             Event::Prepare { record, .. } | Event::Admit { record, .. } => Some(record.id),
             _ => None,
         };
         let prepared = Instant::now();
-        let now = self.space.clock.tick;
+        let now = space.clock.tick;
         let actions = self.transfers.machine.step(now, event);
         if let Some(id) = begins
             && self.transfers.machine.is_under_way(id)
@@ -43,33 +83,34 @@ impl Core<'_, '_> {
             self.transfers.times.entry(id).or_insert(times);
         }
         for action in actions {
-            self.perform(action);
+            news.extend(self.perform(space, action));
         }
+        news
     }
 
-    fn perform(&mut self, action: Action) {
+    fn perform(&mut self, space: &mut Space, action: Action) -> Option<ShipNews> {
         match action {
             Action::Keep { mut record } => {
                 // Its logical sector stays its owner's until the authority moves.
-                if let Some(entry) = self.space.mirror.get(record.id) {
+                if let Some(entry) = space.mirror.get(record.id) {
                     record.sector = entry.record.sector;
                 }
-                self.space.replace_record(*record);
+                space.replace_record(*record);
             }
             Action::Issue { id, epoch } => {
-                if let Some(entry) = self.space.mirror.get_mut(id) {
+                if let Some(entry) = space.mirror.get_mut(id) {
                     entry.issued_epoch = entry.issued_epoch.max(epoch);
                 }
             }
             Action::Offer { to, record } => {
-                let record = Box::new(self.space.storage.with_ore(self.space.with_last_pilot(*record)));
+                let record = Box::new(self.storage.with_ore(space.with_last_pilot(*record)));
                 self.link.to_shard(to, &ToShard::Offer { record });
             }
-            Action::Commit { to, record } => self.commit(to, *record),
+            Action::Commit { to, record } => return self.commit(space, to, *record),
             Action::CommitAgain { to, record } => {
-                let record = self.space.with_last_pilot(*record);
+                let record = space.with_last_pilot(*record);
                 let inputs = self.inputs_for(&record);
-                let record = Box::new(self.space.storage.with_ore(record));
+                let record = Box::new(self.storage.with_ore(record));
                 self.link.to_shard(to, &ToShard::Commit { record, inputs });
             }
             Action::Release { to, id, epoch } => {
@@ -82,41 +123,63 @@ impl Core<'_, '_> {
             Action::Homeless { record } => {
                 self.transfers.times.remove(&record.id);
                 debug!(id = %record.id, "an admission found no home; it is tried again");
-                self.ship_homeless(*record);
+                return Some(ShipNews::Homeless(record));
             }
             Action::Return { id } => {
                 self.transfers.times.remove(&id);
-                self.space.move_authority(id, Holder::Server, Succession::NextEpoch);
+                space.move_authority(id, Holder::Server, Succession::NextEpoch);
             }
             Action::Complete { id, epoch, between_shards } => {
                 let times = self.transfers.times.remove(&id);
                 debug!(%id, epoch, between_shards, "adopted");
                 if between_shards {
-                    self.space.tally.handoffs += 1;
+                    space.tally.handoffs += 1;
                     if let Some(cutover) = times.and_then(|times| times.cutover()) {
-                        self.space.tally.record_cutover(cutover);
+                        space.tally.record_cutover(cutover);
                     }
                 }
             }
         }
+        None
     }
 
     /// A shard asks to hand an entity on.
-    pub fn on_prepare(&mut self, shard: ShardId, attempt: u32, record: EntityRecord, to: SectorId) {
+    #[must_use]
+    pub fn on_prepare(
+        &mut self,
+        space: &mut Space,
+        shard: ShardId,
+        attempt: u32,
+        record: EntityRecord,
+        to: SectorId,
+    ) -> Vec<ShipNews> {
         if let Err(problem) = record.validate() {
             log_limited!(warn, %shard, id = %record.id, %problem, "a prepared record was refused");
-            self.space.tally.violations += 1;
-            return;
+            space.tally.violations += 1;
+            return Vec::new();
         }
-        let target = self.target_in(to).filter(|target| target.shard != shard);
+        let target = self.target_in(to, space.clock.tick).filter(|target| target.shard != shard);
         // Nobody simulates that sector yet. For a player somebody shall from now on; a drone or a rock that
         // strays is not worth a block, whose own would stray further.
         if target.is_none() && record.owner.is_some() {
             self.leases.table.want(to.block());
         }
-        let known = self.space.mirror.get(record.id).map(Mirrored::authority);
+        let known = space.mirror.get(record.id).map(Mirrored::authority);
         let record = Box::new(EntityRecord { sector: to, ..record });
-        self.transfer(Event::Prepare { from: shard, attempt, record, known, target });
+        self.step(space, Event::Prepare { from: shard, attempt, record, known, target })
+    }
+
+    /// A shard has adopted an entity, after it has waited for its tick.
+    #[must_use]
+    pub fn on_adopted(
+        &mut self,
+        space: &mut Space,
+        shard: ShardId,
+        (id, epoch): (EntityId, u64),
+        waited_us: u32,
+    ) -> Vec<ShipNews> {
+        self.transfers.answered(id, waited_us);
+        self.step(space, Event::Adopted { from: shard, id, epoch })
     }
 
     /// Inputs of the pilot of `record` after the last one in it.
@@ -128,102 +191,64 @@ impl Core<'_, '_> {
             .unwrap_or_default()
     }
 
-    /// Passes an impact on to whoever simulates its target; keeps it while nobody does.
-    pub fn pass_on(&mut self, impact: GhostImpact) {
-        match self.space.mirror.get(impact.target).map(|entry| entry.holder) {
-            Some(Holder::Shard(authority)) => self.link.to_shard(authority, &ToShard::Impact(impact)),
-            Some(Holder::Server) => {
-                if !self.transfers.keep(impact) {
-                    self.space.tally.impacts_lost += 1;
-                }
-            }
-            // Destroyed meanwhile: the blow finds nobody.
-            None => self.space.tally.impacts_lost += 1,
-        }
-    }
-
-    /// Hands what has hit `id` meanwhile to its new authority.
-    pub fn pass_on_kept(&mut self, id: EntityId) {
-        for impact in self.transfers.take_kept(id) {
-            self.pass_on(impact);
-        }
+    /// Passes an impact on to whoever simulates its target.
+    pub fn pass_on(&mut self, space: &mut Space, impact: GhostImpact) {
+        self.transfers.pass_on(space, &mut self.link, impact);
     }
 
     /// The authority moves to `to`, now.
-    fn commit(&mut self, to: ShardId, record: EntityRecord) {
+    fn commit(&mut self, space: &mut Space, to: ShardId, record: EntityRecord) -> Option<ShipNews> {
         let id = record.id;
+        let mut news = None;
         if let Some(times) = self.transfers.times.get_mut(&id) {
             times.committed = Some(Instant::now());
         }
-        let record = self.space.with_last_pilot(record);
-        let committed = Box::new(self.space.storage.with_ore(record.clone()));
+        let record = space.with_last_pilot(record);
+        let committed = Box::new(self.storage.with_ore(record.clone()));
         let inputs = self.inputs_for(&record);
-        match self.space.mirror.get(id) {
+        match space.mirror.get(id) {
             Some(_) => {
                 if record.owner.is_some() {
                     // What a player owns changes hands in the database too, at once: no older epoch comes back.
-                    self.space.storage.put_now(&record);
+                    self.storage.put_now(&record);
                 }
-                self.space.move_authority(id, Holder::Shard(to), Succession::Committed(Box::new(record)));
+                space.move_authority(id, Holder::Shard(to), Succession::Committed(Box::new(record)));
             }
             None => {
                 let owner = record.owner;
                 let net_id = record.net_id;
-                self.space.tally.admitted += 1;
+                space.tally.admitted += 1;
                 #[cfg(feature = "journal")]
-                self.journal.admitted(&record);
-                self.space.enter_mirror(record, Holder::Shard(to));
-                if let Some(owner) = owner {
-                    self.ship_admitted(owner, id, net_id);
-                }
+                space.journal.admitted(&record);
+                space.enter_mirror(self.storage.with_ore(record), Holder::Shard(to));
+                news = owner.map(|owner| ShipNews::Admitted { owner, id, net_id });
             }
         }
         self.link.to_shard(to, &ToShard::Commit { record: committed, inputs });
-        self.pass_on_kept(id);
+        self.transfers.pass_on_kept(space, &mut self.link, id);
+        news
     }
 
     /// Offers an entity that only the server holds to the shard that has the lease on its sector.
-    /// Returns the record when nobody has.
-    pub fn admit(&mut self, mut record: EntityRecord) -> Option<EntityRecord> {
-        let Some(target) = self.target_in(record.sector) else {
+    /// Gives the record back when nobody has.
+    pub fn admit(
+        &mut self,
+        space: &mut Space,
+        mut record: Box<EntityRecord>,
+    ) -> Result<Vec<ShipNews>, Box<EntityRecord>> {
+        let Some(target) = self.target_in(record.sector, space.clock.tick) else {
             self.leases.table.want_for_arrival(record.sector.block());
-            return Some(record);
+            return Err(record);
         };
-        let issued =
-            self.space.mirror.get(record.id).map_or(record.epoch, |entry| entry.issued_epoch.max(record.epoch));
+        let issued = space.mirror.get(record.id).map_or(record.epoch, |entry| entry.issued_epoch.max(record.epoch));
         record.epoch = issued + 1;
         record.version = 0;
-        self.transfer(Event::Admit { record: Box::new(record), target });
-        None
+        Ok(self.step(space, Event::Admit { record, target }))
     }
 
     /// Who simulates a sector, and whether it was heard of just now.
-    pub fn target_in(&self, sector: SectorId) -> Option<Target> {
+    fn target_in(&self, sector: SectorId, now: SimTick) -> Option<Target> {
         let shard = self.leases.table.holder(sector)?;
-        Some(Target { shard, live: self.shards.is_live(shard, self.space.clock.tick) })
-    }
-}
-
-/// Timeouts of handoffs, and a new home for what no shard holds.
-pub fn tend_transfers(mut core: Core) {
-    core.transfer(Event::Tick);
-    let SimTick(now) = core.space.clock.tick;
-    if !now.is_multiple_of(REHOME_INTERVAL_TICKS) {
-        return;
-    }
-    let orphans: Vec<EntityId> = core
-        .space
-        .mirror
-        .iter()
-        .filter(|(id, entry)| entry.holder == Holder::Server && !core.transfers.machine.is_offered(*id))
-        .filter(|(id, _)| !core.deals.concern(*id))
-        .map(|(id, _)| id)
-        .collect();
-    for id in orphans {
-        if let Some(mut record) = core.space.current_record(id) {
-            // Nobody has moved it since: it goes on from where it is, not from where it might have come to.
-            record.tick = core.space.clock.tick;
-            core.admit(record);
-        }
+        Some(Target { shard, live: self.shards.is_live(shard, now) })
     }
 }

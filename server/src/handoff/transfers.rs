@@ -1,8 +1,19 @@
 //! Handoffs under way: the machine, the times of each, and what hits entities meanwhile.
 
-use super::{figures::Times, machine::Handoffs};
+use super::{
+    figures::Times,
+    machine::{Event, Handoffs},
+};
+use crate::{
+    replication::{mirror::Holder, space::Space},
+    traffic::link::Link,
+};
 use bevy::prelude::Resource;
-use sidereal_protocol::{control::GhostImpact, ids::EntityId};
+use sidereal_protocol::{
+    control::{GhostImpact, ToShard},
+    ids::EntityId,
+    tick::SimTick,
+};
 use std::collections::{BTreeMap, HashMap};
 
 /// Impacts kept for one entity that nobody simulates at the moment; more are dropped, it is dead then
@@ -39,19 +50,41 @@ impl Transfers {
         }
     }
 
+    /// An entity is no more, or not in the world any more: its handoff is over.
+    pub fn entity_gone(&mut self, id: EntityId, now: SimTick) {
+        let actions = self.machine.step(now, Event::Gone { id });
+        debug_assert!(actions.is_empty(), "nothing is left to do for what is gone: {actions:?}");
+    }
+
+    /// Passes an impact on to whoever simulates its target; keeps it while nobody does.
+    pub fn pass_on(&mut self, space: &mut Space, link: &mut Link, impact: GhostImpact) {
+        match space.mirror.get(impact.target).map(|entry| entry.holder) {
+            Some(Holder::Shard(authority)) => link.to_shard(authority, &ToShard::Impact(impact)),
+            Some(Holder::Server) => {
+                if !self.keep(impact) {
+                    space.tally.impacts_lost += 1;
+                }
+            }
+            // Destroyed meanwhile: the blow finds nobody.
+            None => space.tally.impacts_lost += 1,
+        }
+    }
+
+    /// Hands what has hit `id` meanwhile to its new authority.
+    pub fn pass_on_kept(&mut self, space: &mut Space, link: &mut Link, id: EntityId) {
+        for impact in self.kept_impacts.remove(&id).unwrap_or_default() {
+            self.pass_on(space, link, impact);
+        }
+    }
+
     /// Keeps what has hit an entity that nobody simulates; false when too much has.
-    pub fn keep(&mut self, impact: GhostImpact) -> bool {
+    fn keep(&mut self, impact: GhostImpact) -> bool {
         let kept = self.kept_impacts.entry(impact.target).or_default();
         let has_room = kept.len() < MAX_KEPT_IMPACTS;
         if has_room {
             kept.push(impact);
         }
         has_room
-    }
-
-    /// What has hit `id` while nobody simulated it.
-    pub fn take_kept(&mut self, id: EntityId) -> Vec<GhostImpact> {
-        self.kept_impacts.remove(&id).unwrap_or_default()
     }
 
     /// What hit it does not matter any longer; how many there were.

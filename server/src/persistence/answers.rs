@@ -1,49 +1,90 @@
 //! Takes in what the database has answered: each answer goes to who has asked.
 
-use crate::{core::Core, db::StoreReply};
+use super::storage::Storage;
+use crate::{
+    audit::aside::Aside,
+    db::StoreReply,
+    economy::{dealing::DealDesk, goods::Goods},
+    players::{session::Players, ships::Ships},
+    replication::space::Space,
+    territory::{granting::Grants, loading::Blocks},
+};
+use bevy::{
+    ecs::system::SystemParam,
+    prelude::{ParamSet, Res, ResMut},
+};
 use sidereal_process::log_limited;
 use sidereal_protocol::{ids::EntityId, sector::SectorId};
 use tracing::error;
 
-/// Takes in what the database has answered.
-pub fn take_answers(mut core: Core) {
-    while let Some(reply) = core.space.storage.poll() {
+/// Reads that come back.
+#[derive(SystemParam)]
+pub struct Reads<'w> {
+    /// Which reads are under way.
+    storage: ResMut<'w, Storage>,
+    /// Who is still there...
+    players: Res<'w, Players>,
+    /// ...and who has left.
+    goods: ResMut<'w, Goods>,
+}
+
+impl Reads<'_> {
+    /// The next answer. A ship's may have been read for somebody who has gone meanwhile.
+    fn next(&mut self) -> Option<StoreReply> {
+        let reply = self.storage.poll()?;
         if let StoreReply::Ship { token, .. } | StoreReply::Failed { token, .. } = &reply
-            && let Some(account) = core.space.storage.ships.remove(token)
-            && !core.players.is_here(account)
+            && let Some(account) = self.storage.ships.remove(token)
+            && !self.players.is_here(account)
         {
-            // It was read for somebody who has gone meanwhile.
             let ship = match &reply {
                 StoreReply::Ship { ship: Some(row), .. } => Some(EntityId(row.id)),
                 _ => None,
             };
-            core.goods.leaving.account_left(account, ship);
+            self.goods.leaving.account_left(account, ship);
         }
+        Some(reply)
+    }
+}
+
+/// Takes in what the database has answered.
+pub fn take_answers(
+    mut space: Space,
+    aside: Res<Aside>,
+    mut capabilities: ParamSet<(Reads, Blocks, Grants, Ships, DealDesk)>,
+) {
+    loop {
+        let mut reads = capabilities.p0();
+        let Some(reply) = reads.next() else { return };
         match reply {
             StoreReply::Sectors { token, sectors } => {
-                let Some(block) = core.space.storage.blocks.remove(&token) else { continue };
+                let Some(block) = reads.storage.blocks.remove(&token) else { continue };
                 let rows = sectors
                     .into_iter()
                     .map(|((x, y), generated, rows)| {
-                        let records = rows.iter().filter_map(|row| core.space.storage.readable(row)).collect();
+                        let records = rows.iter().filter_map(|row| reads.storage.readable(row)).collect();
                         (SectorId::new(x, y), generated, records)
                     })
                     .collect();
-                core.block_loaded(block, rows);
+                if capabilities.p1().block_loaded(&mut space, block, rows) {
+                    capabilities.p2().block_entered(&mut space, block);
+                }
             }
-            StoreReply::Ship { token, ship: Some(row) } => match core.space.storage.readable(&row) {
-                Some(record) => core.ship_loaded(token, Some(record)),
+            StoreReply::Ship { token, ship: Some(row) } => match reads.storage.readable(&row) {
+                Some(record) => {
+                    let why = aside.why(record.id);
+                    capabilities.p3().ship_loaded(&mut space, token, Some((record, why)));
+                }
                 // A ship that cannot be read is not replaced: that would lose it.
                 None => error!(id = %row.id, "a player's ship cannot be read; see the line above"),
             },
-            StoreReply::Ship { token, ship: None } => core.ship_loaded(token, None),
-            StoreReply::Deal { token, found } => core.deal_looked_up(token, found),
+            StoreReply::Ship { token, ship: None } => capabilities.p3().ship_loaded(&mut space, token, None),
+            StoreReply::Deal { token, found } => capabilities.p4().deal_looked_up(&mut space, token, found),
             StoreReply::Failed { token, error } => {
                 log_limited!(warn, %error, "a read from the database failed");
-                match core.space.storage.blocks.remove(&token) {
-                    Some(block) => core.space.storage.request_block(block),
-                    None if core.deal_read_failed(token) => {}
-                    None => core.ship_read_failed(token),
+                match reads.storage.blocks.remove(&token) {
+                    Some(block) => reads.storage.request_block(block),
+                    None if capabilities.p4().deal_read_failed(&mut space, token) => {}
+                    None => capabilities.p3().ship_read_failed(token),
                 }
             }
         }

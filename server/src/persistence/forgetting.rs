@@ -6,6 +6,7 @@
 use crate::{
     economy::{deals::Deals, goods::Goods, trades::Trades},
     handoff::transfers::Transfers,
+    persistence::storage::Storage,
     players::session::Players,
     replication::space::Space,
 };
@@ -24,6 +25,7 @@ const INTERVAL_TICKS: u64 = TICK_HZ as u64;
 #[derive(SystemParam)]
 pub struct Leavers<'w, 's> {
     space: Space<'w, 's>,
+    storage: Res<'w, Storage>,
     goods: ResMut<'w, Goods>,
     deals: Res<'w, Deals>,
     trades: Res<'w, Trades>,
@@ -55,7 +57,7 @@ impl Leavers<'_, '_> {
             left.push(account.0);
             left.extend(ship.filter(|ship| self.space.mirror.get(*ship).is_none()).map(|ship| ship.0));
         }
-        if let Some(store) = self.space.storage.store().filter(|_| !left.is_empty()) {
+        if let Some(store) = self.storage.store().filter(|_| !left.is_empty()) {
             store.leave(left);
         }
     }
@@ -65,15 +67,15 @@ impl Leavers<'_, '_> {
 /// room keeps until naia's next sending whom it has to tell that an entity is out of sight.
 fn close_rooms(space: &mut Space) {
     let mut empty: BTreeSet<SectorId> = BTreeSet::new();
-    for (sector, room) in space.rooms.iter() {
-        let room = space.naia.room(&room);
+    for (sector, room) in space.replicas.rooms.iter() {
+        let room = space.replicas.naia.room(&room);
         if room.users_count() == 0 && room.entities_count() == 0 {
             empty.insert(sector);
         }
     }
-    for sector in space.rooms.empty_again(empty) {
-        if let Some(room) = space.rooms.remove(sector) {
-            space.naia.room_mut(&room).destroy();
+    for sector in space.replicas.rooms.empty_again(empty) {
+        if let Some(room) = space.replicas.rooms.remove(sector) {
+            space.replicas.naia.room_mut(&room).destroy();
         }
     }
 }

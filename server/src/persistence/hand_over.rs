@@ -1,7 +1,8 @@
 //! Gives what has changed to the write-behind store.
 
-use super::storage::{META_TICK, is_stored};
+use super::storage::{META_TICK, Storage, is_stored};
 use crate::replication::space::Space;
+use bevy::prelude::Res;
 use sidereal_protocol::ids::EntityId;
 
 /// How often changed entities are given to the store, ticks: a third of a second. With the store's own
@@ -9,7 +10,7 @@ use sidereal_protocol::ids::EntityId;
 const HAND_OVER_TICKS: u64 = 10;
 
 /// Gives every changed entity to the store, with its motion.
-pub fn hand_over(space: &mut Space) {
+pub fn hand_over(space: &mut Space, storage: &Storage) {
     let changed: Vec<EntityId> = space
         .mirror
         .iter()
@@ -22,7 +23,7 @@ pub fn hand_over(space: &mut Space) {
         .collect();
     for id in changed {
         let Some(record) = space.current_record(id) else { continue };
-        if !space.storage.put(&record) {
+        if !storage.put(&record) {
             // It stays changed, and is given again next time.
             continue;
         }
@@ -32,14 +33,14 @@ pub fn hand_over(space: &mut Space) {
             entry.record.tick = record.tick;
         }
     }
-    if let Some(store) = space.storage.store() {
+    if let Some(store) = storage.store() {
         store.set_meta(META_TICK, space.clock.tick.0.to_string());
     }
 }
 
 /// Gives changed entities to the store, now and then.
-pub fn hand_over_changes(mut space: Space) {
+pub fn hand_over_changes(mut space: Space, storage: Res<Storage>) {
     if space.clock.tick.0.is_multiple_of(HAND_OVER_TICKS) {
-        hand_over(&mut space);
+        hand_over(&mut space, &storage);
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod chat;
 pub mod input_log;
+pub mod logins;
 pub mod rewind;
 pub mod session;
 pub mod ships;
@@ -18,6 +19,16 @@ impl Plugin for PlayersPlugin {
             .init_resource::<chat::Chat>()
             .add_message::<chat::Spoken>()
             .add_systems(Update, chat::pass_on_spoken.in_set(ServerSystems::Chat))
-            .add_systems(ServerTick, ships::tend_ships.in_set(TickSystems::Ships));
+            .add_systems(
+                ServerTick,
+                (
+                    rewind::measure_links,
+                    session::refill_packet_allowances,
+                    ships::admit_waiting_ships,
+                    ships::fetch_adrift_ships,
+                )
+                    .chain()
+                    .in_set(TickSystems::Ships),
+            );
     }
 }

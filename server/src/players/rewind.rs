@@ -4,9 +4,13 @@
 //! (`beams` in the shard). What the pilot tells is not to be trusted with more than its link explains, so the server
 //! measures the link and tells the shard the bound, with the inputs and in the ship's record.
 
-use crate::traffic::link::Link;
+use crate::{clock::Clock, players::session::Players, traffic::link::Link};
+use bevy::prelude::{Res, ResMut};
 use naia_bevy_server::Server;
-use sidereal_protocol::{shot::MAX_REWIND_TICKS, tick::TICK_DURATION};
+use sidereal_protocol::{
+    shot::MAX_REWIND_TICKS,
+    tick::{TICK_DURATION, TICK_HZ},
+};
 use std::{net::SocketAddr, time::Duration};
 
 /// What an honest client on a link without any length is late by, ticks, from the moment that it draws to the tick that
@@ -36,6 +40,18 @@ pub fn measured(link: &Link, naia: &Server, address: &SocketAddr) -> Option<u8> 
     // QUIC's own measure where there is one: the page has no hand in it.
     let round_trip = link.transport.round_trip(address).map_or(pinged, |measured| measured.min(pinged));
     Some(allowed(round_trip, jitter))
+}
+
+/// Measures once a second how long the way to each player is; shards are told with the next inputs.
+pub fn measure_links(clock: Res<Clock>, link: Res<Link>, naia: Server, mut players: ResMut<Players>) {
+    if !clock.tick.0.is_multiple_of(u64::from(TICK_HZ)) {
+        return;
+    }
+    for (address, player) in &mut players.by_address {
+        if let Some(rewind) = measured(&link, &naia, address) {
+            player.rewind = rewind;
+        }
+    }
 }
 
 #[cfg(test)]

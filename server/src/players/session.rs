@@ -1,7 +1,7 @@
 //! Players' sessions, and where the ship of each is.
 
-use crate::players::input_log::InputLog;
-use bevy::prelude::Resource;
+use crate::{clock::Clock, players::input_log::InputLog};
+use bevy::prelude::{Res, ResMut, Resource};
 use bytes::Bytes;
 use sidereal_protocol::{
     ids::{AccountId, EntityId, ShardId},
@@ -180,9 +180,28 @@ impl Players {
         self.by_address.get_mut(self.by_account.get(&account)?)
     }
 
+    /// A ship's hull has gone.
+    pub fn ship_destroyed(&mut self, owner: AccountId, id: EntityId) {
+        self.adrift.remove(&id);
+        if let Some(player) = self.of_mut(owner)
+            && (player.ship == Ship::Flying(id) || player.ship == Ship::Returning(id))
+        {
+            player.ship = Ship::Lost;
+        }
+    }
+
     /// The number of the next boarding. No run of a server sees 2^32 of them.
     pub(crate) fn next_boarding(&mut self) -> u32 {
         self.boardings = self.boardings.saturating_add(1);
         self.boardings
+    }
+}
+
+/// Each second every player may send as many input packets again.
+pub fn refill_packet_allowances(clock: Res<Clock>, mut players: ResMut<Players>) {
+    if clock.tick.0.is_multiple_of(u64::from(TICK_HZ)) {
+        for player in players.by_address.values_mut() {
+            player.packet_allowance = INPUT_PACKETS_PER_SECOND;
+        }
     }
 }

@@ -120,15 +120,15 @@ pub struct Interest {
     views: BTreeMap<SocketAddr, View>,
     subscribers: BTreeMap<SectorId, Vec<(SocketAddr, Class)>>,
     outdated: bool,
-    /// A shard holds other leases than when its view was made.
-    pub leases_changed: bool,
+    /// A peer has gone: a shard may hold other leases than when its view was made.
+    peer_gone: bool,
 }
 
 impl Interest {
     /// Forgets a peer; naia forgets its rooms by itself.
     pub fn forget(&mut self, address: &SocketAddr) {
         self.outdated |= self.views.remove(address).is_some();
-        self.leases_changed = true;
+        self.peer_gone = true;
     }
 
     /// How many peers look at something.
@@ -235,8 +235,9 @@ pub fn follow_ships(
             leases.table.want(sector.block());
         }
     }
-    if interest.leases_changed {
-        interest.leases_changed = false;
+    // Shards hold other leases than when their views were made.
+    if interest.peer_gone || leases.granted {
+        (interest.peer_gone, leases.granted) = (false, false);
         let shards: Vec<ShardId> = shards.ids().collect();
         for shard in shards {
             let Some(address) = link.address_of(shard) else { continue };
@@ -263,7 +264,7 @@ pub fn follow_ships(
     }
     // naia asks about every new pairing of user and entity in a room, but what is not answered goes by the room. An answer
     // would be kept as long as both live: every rock that a player has ever seen.
-    space.naia.mark_scope_checks_pending_handled();
+    space.replicas.naia.mark_scope_checks_pending_handled();
 }
 
 fn adjust_rooms(space: &mut Space, interest: &mut Interest, link: &Link, address: SocketAddr) {
@@ -290,8 +291,8 @@ fn adjust_rooms(space: &mut Space, interest: &mut Interest, link: &Link, address
             return;
         }
         for sector in &leave {
-            let room = space.room(*sector);
-            space.naia.user_mut(&user).leave_room(&room);
+            let room = space.replicas.room(*sector);
+            space.replicas.naia.user_mut(&user).leave_room(&room);
         }
         if let Some(view) = interest.views.get_mut(&address) {
             for sector in &leave {
@@ -300,10 +301,12 @@ fn adjust_rooms(space: &mut Space, interest: &mut Interest, link: &Link, address
         }
     }
     let now = space.clock.tick;
-    let mut in_view: usize =
-        interest.views.get(&address).map_or(0, |view| view.seen.keys().map(|sector| space.room_size(*sector)).sum());
+    let mut in_view: usize = interest
+        .views
+        .get(&address)
+        .map_or(0, |view| view.seen.keys().map(|sector| space.replicas.room_size(*sector)).sum());
     for sector in enter {
-        let entities = space.room_size(sector);
+        let entities = space.replicas.room_size(sector);
         let Some(view) = interest.views.get_mut(&address) else { return };
         if !view.take_room(entities, in_view, now) {
             space.tally.rooms_delayed += 1;
@@ -311,8 +314,8 @@ fn adjust_rooms(space: &mut Space, interest: &mut Interest, link: &Link, address
         }
         view.seen.insert(sector, now);
         in_view += entities;
-        let room = space.room(sector);
-        space.naia.user_mut(&user).enter_room(&room);
+        let room = space.replicas.room(sector);
+        space.replicas.naia.user_mut(&user).enter_room(&room);
         if interest.views.get(&address).is_some_and(|view| view.own.contains(&sector)) {
             continue;
         }

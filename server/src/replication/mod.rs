@@ -1,12 +1,14 @@
 //! What exists, who has it, and what each peer is shown of it.
 
 pub mod announced;
+pub mod ends;
 pub mod interest;
 pub mod mirror;
 pub mod motion_plane;
 pub mod records;
 pub mod renew;
 pub mod renewal;
+pub mod replicas;
 pub mod rooms;
 pub mod space;
 

@@ -3,8 +3,9 @@
 use super::{
     interest::Interest,
     renewal::Renewals,
+    replicas::{LEAVING_COMMANDS, Replicas},
     rooms::Rooms,
-    space::{Announcement, LEAVING_COMMANDS, Space},
+    space::Space,
 };
 use bevy::prelude::Res;
 use sidereal_protocol::{
@@ -23,25 +24,23 @@ const RENEWALS_PER_SECOND: usize = 64;
 /// Gives an entity another one of naia's, in the same rooms.
 fn renew_one(space: &mut Space, id: EntityId) {
     let Some(record) = space.mirror.get(id).map(|entry| entry.record.clone()) else { return };
-    let entity = space.announce(&record);
+    let entity = space.replicas.announce(&record);
     let now = space.clock.tick;
     let Some(entry) = space.mirror.get_mut(id) else { return };
     entry.announced = now;
-    space.renewals.replaced.push(std::mem::replace(&mut entry.entity, entity));
-    for sector in space.rooms_of(id, record.sector) {
-        let room = space.room(sector);
-        space.naia.room_mut(&room).add_entity(&entity);
-        space.renewals.came_or_went(sector);
+    space.replicas.renewals.replaced.push(std::mem::replace(&mut entry.entity, entity));
+    for sector in space.replicas.rooms_of(id, record.sector) {
+        space.replicas.enter_room(entity, sector);
         // The old one goes.
-        space.renewals.count(sector, LEAVING_COMMANDS);
+        space.replicas.renewals.count(sector, LEAVING_COMMANDS);
     }
     space.tally.renewals += 1;
 }
 
 /// Renews what has been in view of somebody for too much.
 pub fn renew_entities(mut space: Space, interest: Res<Interest>) {
-    for entity in std::mem::take(&mut space.renewals.replaced) {
-        space.announced.despawn::<Announcement>(entity, &mut space.commands, &mut space.naia);
+    for entity in std::mem::take(&mut space.replicas.renewals.replaced) {
+        space.replicas.withdraw(entity);
     }
     let now = space.clock.tick;
     if !now.0.is_multiple_of(u64::from(TICK_HZ)) {
@@ -49,12 +48,13 @@ pub fn renew_entities(mut space: Space, interest: Res<Interest>) {
     }
     let views: BTreeMap<SocketAddr, BTreeSet<SectorId>> = interest.seen().collect();
     let sizes: HashMap<SectorId, u64> =
-        views.values().flatten().map(|sector| (*sector, space.room_size(*sector) as u64)).collect();
-    let Renewals { told, .. } = &mut *space.renewals;
-    let rooms: &Rooms = &space.rooms;
+        views.values().flatten().map(|sector| (*sector, space.replicas.room_size(*sector) as u64)).collect();
+    let Replicas { renewals, rooms, .. } = &mut space.replicas;
+    let Renewals { told, .. } = &mut **renewals;
+    let rooms: &Rooms = rooms;
     told.retain(|sector, _| rooms.has(*sector));
     // A room that is no longer in view may have gone: then it was small.
-    let renew = space.renewals.look(&views, |sector| sizes.get(&sector).copied().unwrap_or_default(), now);
+    let renew = space.replicas.renewals.look(&views, |sector| sizes.get(&sector).copied().unwrap_or_default(), now);
     if renew.is_empty() {
         return;
     }

@@ -14,35 +14,20 @@
 //! An entity gets its first authority in [`Space::enter_mirror`] and loses the last in [`Space::leave_mirror`].
 
 use super::{
-    announced::Announced,
     mirror::{Holder, Mirror, Mirrored},
     motion_plane::{MotionPlane, SectorChange},
-    renewal::Renewals,
-    rooms::Rooms,
+    replicas::{LEAVING_COMMANDS, Replicas},
 };
-use crate::{audit::tally::Tally, clock::Clock, persistence::storage::Storage};
+use crate::{audit::tally::Tally, clock::Clock};
 use bevy::{
     ecs::system::SystemParam,
-    prelude::{Commands, Entity, Res, ResMut},
+    prelude::{Res, ResMut},
 };
-use naia_bevy_server::{RoomKey, Server};
-use sidereal_protocol::{
-    components::{Identity, Lode, Vitals},
-    ids::EntityId,
-    record::EntityRecord,
-    sector::SectorId,
-    tick::TICK_HZ,
-};
+use sidereal_protocol::{ids::EntityId, record::EntityRecord, sector::SectorId, tick::TICK_HZ};
 
 /// How long an entity stays in a room after it has moved on to another, ticks: 3 s, longer than a dance on an edge
 /// takes to come back: who sees one side of the edge alone does not see it come and go.
 const LINGER_TICKS: u64 = 3 * TICK_HZ as u64;
-
-/// The components that naia replicates of an entity.
-pub type Announcement = (Identity, Vitals, Lode);
-
-/// What naia commands of an entity that leaves the mirror: that each component goes, and then the entity.
-pub const LEAVING_COMMANDS: u64 = 4;
 
 /// How an authority is succeeded.
 #[derive(Debug)]
@@ -60,24 +45,17 @@ pub enum Succession {
 pub struct Space<'w, 's> {
     /// What tick it is.
     pub clock: Res<'w, Clock>,
-    /// naia's entities.
-    pub announced: ResMut<'w, Announced>,
     /// Every active entity.
     pub mirror: ResMut<'w, Mirror>,
     /// Their motion.
     pub motion: ResMut<'w, MotionPlane>,
-    /// naia's rooms.
-    pub rooms: ResMut<'w, Rooms>,
-    /// What peers were told of.
-    pub renewals: ResMut<'w, Renewals>,
-    /// The way to the database.
-    pub storage: ResMut<'w, Storage>,
+    /// What naia shows of them.
+    pub replicas: Replicas<'w, 's>,
     /// Counters.
     pub tally: ResMut<'w, Tally>,
-    /// naia.
-    pub naia: Server<'w>,
-    /// Bevy's commands.
-    pub commands: Commands<'w, 's>,
+    /// Who comes and goes, and why, for tests.
+    #[cfg(feature = "journal")]
+    pub journal: ResMut<'w, crate::audit::journal::Journal>,
 }
 
 impl Space<'_, '_> {
@@ -121,30 +99,11 @@ impl Space<'_, '_> {
         Some(record)
     }
 
-    /// The room of a sector, made when it is first needed.
-    pub fn room(&mut self, sector: SectorId) -> RoomKey {
-        match self.rooms.by_sector.get(&sector) {
-            Some(room) => *room,
-            None => {
-                let room = self.naia.create_room().key();
-                self.rooms.by_sector.insert(sector, room);
-                room
-            }
-        }
-    }
-
-    /// How many entities are in the room of a sector.
-    pub fn room_size(&self, sector: SectorId) -> usize {
-        self.rooms.by_sector.get(&sector).map_or(0, |room| self.naia.room(room).entities_count())
-    }
-
-    /// Takes an entity into the mirror. Its record must carry a net id that nobody else has.
+    /// Takes an entity into the mirror. Its record must carry a net id that nobody else has, and the ore that the ledger
+    /// says is in it.
     pub fn enter_mirror(&mut self, record: EntityRecord, holder: Holder) {
-        let record = self.storage.with_ore(record);
-        let entity = self.announce(&record);
-        let room = self.room(record.sector);
-        self.naia.room_mut(&room).add_entity(&entity);
-        self.renewals.came_or_went(record.sector);
+        let entity = self.replicas.announce(&record);
+        self.replicas.enter_room(entity, record.sector);
         let now = self.clock.tick;
         self.motion.place(record.net_id, record.sector, holder.shard(), record.state, record.tick, now);
         self.tally.entered += 1;
@@ -155,22 +114,6 @@ impl Space<'_, '_> {
         self.mirror.entries.insert(id, entry);
     }
 
-    /// Makes naia's entity for a record. It is in no room yet.
-    pub fn announce(&mut self, record: &EntityRecord) -> Entity {
-        let mut spawned = self.announced.spawn(&mut self.commands, &mut self.naia);
-        spawned.insert((Identity::of(record), Vitals::of(record)));
-        if let Some(lode) = Lode::of(record) {
-            spawned.insert(lode);
-        }
-        spawned.id()
-    }
-
-    /// The sectors in whose rooms an entity is.
-    pub fn rooms_of(&self, id: EntityId, sector: SectorId) -> Vec<SectorId> {
-        let lingering = self.rooms.lingering.get(&id).into_iter().flatten().map(|(sector, _)| *sector);
-        std::iter::once(sector).chain(lingering).collect()
-    }
-
     /// Takes an entity out of the mirror; players see it go. Returns what it was.
     pub fn leave_mirror(&mut self, id: EntityId) -> Option<Mirrored> {
         let gone = self.mirror.entries.remove(&id)?;
@@ -178,12 +121,12 @@ impl Space<'_, '_> {
         self.mirror.by_net.remove(&gone.record.net_id);
         self.mirror.stale_vitals.remove(&id);
         self.mirror.stale_hulls.remove(&id);
-        for sector in self.rooms_of(id, gone.record.sector) {
-            self.renewals.count(sector, LEAVING_COMMANDS);
+        for sector in self.replicas.rooms_of(id, gone.record.sector) {
+            self.replicas.renewals.count(sector, LEAVING_COMMANDS);
         }
-        self.rooms.lingering.remove(&id);
+        self.replicas.rooms.lingering.remove(&id);
         self.motion.remove(gone.record.net_id);
-        self.announced.despawn::<Announcement>(gone.entity, &mut self.commands, &mut self.naia);
+        self.replicas.withdraw(gone.entity);
         Some(gone)
     }
 
@@ -241,14 +184,14 @@ impl Space<'_, '_> {
         for change in changes {
             let Some(id) = self.mirror.id_of(change.net_id) else { continue };
             let Some(entity) = self.mirror.get(id).map(|entry| entry.entity) else { continue };
-            let new = self.room(change.to);
-            let lingering = self.rooms.lingering.entry(id).or_default();
+            let new = self.replicas.room(change.to);
+            let lingering = self.replicas.rooms.lingering.entry(id).or_default();
             let stayed = lingering.iter().any(|(sector, _)| *sector == change.to);
             lingering.retain(|(sector, _)| *sector != change.to && *sector != change.from);
             lingering.push((change.from, now));
             if !stayed {
-                self.renewals.came_or_went(change.to);
-                self.naia.room_mut(&new).add_entity(&entity);
+                self.replicas.renewals.came_or_went(change.to);
+                self.replicas.naia.room_mut(&new).add_entity(&entity);
             }
             if let Some(entry) = self.mirror.get_mut(id) {
                 entry.record.sector = change.to;
@@ -263,7 +206,7 @@ impl Space<'_, '_> {
 pub fn leave_rooms(mut space: Space) {
     let now = space.clock.tick;
     let mut over: Vec<(EntityId, SectorId)> = Vec::new();
-    space.rooms.lingering.retain(|id, rooms| {
+    space.replicas.rooms.lingering.retain(|id, rooms| {
         rooms.retain(|(sector, since)| {
             let stays = now.since(*since) < LINGER_TICKS;
             if !stays {
@@ -275,10 +218,10 @@ pub fn leave_rooms(mut space: Space) {
     });
     for (id, sector) in over {
         let Some(entity) = space.mirror.get(id).map(|entry| entry.entity) else { continue };
-        let Some(room) = space.rooms.by_sector.get(&sector).copied() else { continue };
-        if space.naia.room(&room).has_entity(&entity) {
-            space.renewals.came_or_went(sector);
-            space.naia.room_mut(&room).remove_entity(&entity);
+        let Some(room) = space.replicas.rooms.by_sector.get(&sector).copied() else { continue };
+        if space.replicas.naia.room(&room).has_entity(&entity) {
+            space.replicas.renewals.came_or_went(sector);
+            space.replicas.naia.room_mut(&room).remove_entity(&entity);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The orderly end: shards hand in their last records, everything is given to the database.
 
 use crate::{
-    persistence::hand_over::hand_over,
+    persistence::{hand_over::hand_over, storage::Storage},
     replication::space::Space,
     schedule::{ServerTick, TickSystems},
     territory::shards::Shards,
@@ -38,7 +38,13 @@ impl Plugin for ShutdownPlugin {
 
 /// Asks the shards for their last records once, waits for them for a bounded time, hands everything to
 /// the store.
-pub fn tend_shutdown(mut space: Space, mut link: ResMut<Link>, shards: Res<Shards>, mut shutdown: ResMut<Shutdown>) {
+pub fn tend_shutdown(
+    mut space: Space,
+    storage: Res<Storage>,
+    mut link: ResMut<Link>,
+    shards: Res<Shards>,
+    mut shutdown: ResMut<Shutdown>,
+) {
     if !shutdown.requested || shutdown.complete {
         return;
     }
@@ -58,6 +64,6 @@ pub fn tend_shutdown(mut space: Space, mut link: ResMut<Link>, shards: Res<Shard
     if !drained {
         warn!("a shard has not handed in its last records in time; the mirror's are stored");
     }
-    hand_over(&mut space);
+    hand_over(&mut space, &storage);
     shutdown.complete = true;
 }

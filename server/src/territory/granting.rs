@@ -1,79 +1,59 @@
-//! Turns leases into grants: reads or generates a block's entities, and hands them to its holder.
+//! Turns leases into grants: asks for a block's entities, and hands them to its holder.
 
-use super::{leases::BlockState, worldgen};
+use super::{lease_book::LeaseBook, leases::BlockState};
 use crate::{
-    core::Core,
-    replication::{mirror::Holder, space::Succession},
+    economy::deals::Deals,
+    handoff::transfers::Transfers,
+    persistence::storage::Storage,
+    players::session::Players,
+    replication::{
+        mirror::Holder,
+        space::{Space, Succession},
+    },
+    traffic::link::Link,
 };
-use sidereal_process::log_limited;
+use bevy::{
+    ecs::system::SystemParam,
+    prelude::{Res, ResMut},
+};
 use sidereal_protocol::{
     control::ToShard,
     ids::{EntityId, ShardId},
     limits::RECORDS_PER_LEASE_FRAME,
-    record::{EntityKind, EntityRecord, Pilot},
-    sector::{BlockId, SectorId},
-    tick::SimTick,
+    record::Pilot,
+    sector::BlockId,
 };
 use tracing::info;
 
-impl Core<'_, '_> {
-    /// A block's rows have come from the database.
-    pub fn block_loaded(&mut self, block: BlockId, rows: Vec<(SectorId, bool, Vec<EntityRecord>)>) {
-        let tick = self.space.clock.tick;
-        let mut loaded = 0;
-        let mut generated = 0;
-        for (sector, known, records) in rows {
-            let records = if known {
-                loaded += records.len();
-                self.with_station(sector, records, tick)
-            } else {
-                let fresh = worldgen::sector_records(self.space.storage.world_seed, sector, tick);
-                generated += fresh.len();
-                if fresh.iter().all(|record| self.space.storage.put(record)) {
-                    self.space.storage.mark_generated(sector, tick);
-                }
-                fresh
-            };
-            for mut record in records {
-                // It may have moved in from a neighbour while this was read, or have been set aside.
-                if self.space.mirror.get(record.id).is_some() || self.aside.why(record.id).is_some() {
-                    continue;
-                }
-                let Some(net_id) = self.space.mirror.new_net_id() else {
-                    log_limited!(warn, "all net ids of this run are used up: restart the server");
-                    return;
-                };
-                record.net_id = net_id;
-                record.sector = sector;
-                record.tick = tick;
-                self.space.tally.created += 1;
-                #[cfg(feature = "journal")]
-                self.journal.loaded(&record, known);
-                self.space.enter_mirror(record, Holder::Server);
-            }
-        }
-        self.leases.table.set_state(block, BlockState::Live);
-        info!(%block, loaded, generated, "block is in the mirror");
-        if let Some(holder) = self.leases.table.holder_of_block(block) {
-            self.grant(block, holder);
-        }
-    }
+/// Leases become grants: the entities of a block go to its holder, with what came for them meanwhile.
+#[derive(SystemParam)]
+pub struct Grants<'w> {
+    /// The holders of blocks.
+    leases: ResMut<'w, LeaseBook>,
+    /// The way to the shards.
+    link: ResMut<'w, Link>,
+    /// Impacts that were kept; what is offered is not granted.
+    transfers: ResMut<'w, Transfers>,
+    /// Where blocks are read, and the ore in records.
+    storage: ResMut<'w, Storage>,
+    /// What has a deal that has not ended is not granted.
+    deals: Res<'w, Deals>,
+    /// The inputs of pilots.
+    players: Res<'w, Players>,
+}
 
-    /// A world from before there were stations gets its own: none is ever destroyed, so that a missing one never was.
-    fn with_station(&mut self, sector: SectorId, mut records: Vec<EntityRecord>, tick: SimTick) -> Vec<EntityRecord> {
-        if let Some(station) = worldgen::station(self.space.storage.world_seed, sector, &records, tick)
-            && !records.iter().any(|record| record.kind == EntityKind::Station)
-        {
-            self.space.storage.put(&station);
-            records.push(station);
+impl Grants<'_> {
+    /// A block's entities are in the mirror.
+    pub fn block_entered(&mut self, space: &mut Space, block: BlockId) {
+        self.leases.table.set_state(block, BlockState::Live);
+        if let Some(holder) = self.leases.table.holder_of_block(block) {
+            self.grant(space, block, holder);
         }
-        records
     }
 
     /// Hands a block's entities to its holder.
-    fn grant(&mut self, block: BlockId, shard: ShardId) {
-        let ids: Vec<EntityId> = self
-            .space
+    fn grant(&mut self, space: &mut Space, block: BlockId, shard: ShardId) {
+        let ids: Vec<EntityId> = space
             .mirror
             .iter()
             .filter(|(id, entry)| {
@@ -87,13 +67,13 @@ impl Core<'_, '_> {
         let mut records = Vec::with_capacity(ids.len());
         let mut piloted = Vec::new();
         for id in &ids {
-            let Some(record) = self.space.move_authority(*id, Holder::Shard(shard), Succession::NextEpoch) else {
+            let Some(record) = space.move_authority(*id, Holder::Shard(shard), Succession::NextEpoch) else {
                 continue;
             };
             if let (Some(pilot), Some(owner)) = (record.pilot, record.owner) {
                 piloted.push((*id, owner, pilot));
             }
-            records.push(self.space.storage.with_ore(record));
+            records.push(self.storage.with_ore(record));
         }
         info!(%block, %shard, entities = records.len(), "lease granted");
         let mut leases = self.leases.table.leases_of(block);
@@ -107,7 +87,7 @@ impl Core<'_, '_> {
             }
         }
         for id in ids {
-            self.pass_on_kept(id);
+            self.transfers.pass_on_kept(space, &mut self.link, id);
         }
         // What their pilots have sent since the last owner was heard of.
         for (id, owner, pilot) in piloted {
@@ -117,25 +97,25 @@ impl Core<'_, '_> {
                 self.link.to_shard(shard, &ToShard::Inputs { id, boarding, rewind, inputs });
             }
         }
-        self.interest.leases_changed = true;
+        self.leases.granted = true;
     }
 }
 
 /// Gives wanted blocks to shards.
-pub fn assign_leases(mut core: Core) {
-    let (started, now) = (core.space.clock.started, core.space.clock.tick);
-    if !core.leases.gather(started, now) {
+pub fn assign_leases(mut space: Space, mut grants: Grants) {
+    let (started, now) = (space.clock.started, space.clock.tick);
+    if !grants.leases.gather(started, now) {
         return;
     }
-    for (block, shard, state) in core.leases.table.assign() {
+    for (block, shard, state) in grants.leases.table.assign() {
         match state {
             BlockState::Stored => {
-                core.leases.table.set_state(block, BlockState::Loading);
-                core.space.storage.request_block(block);
+                grants.leases.table.set_state(block, BlockState::Loading);
+                grants.storage.request_block(block);
             }
             // The answer finds the new holder.
             BlockState::Loading => {}
-            BlockState::Live => core.grant(block, shard),
+            BlockState::Live => grants.grant(&mut space, block, shard),
         }
     }
 }

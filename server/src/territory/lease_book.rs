@@ -19,6 +19,8 @@ const HOME: [BlockId; 4] =
 pub struct LeaseBook {
     /// What decides.
     pub table: Leases,
+    /// Blocks were granted since views were last made.
+    pub granted: bool,
     expected_shards: usize,
     gathered: bool,
 }
@@ -30,7 +32,7 @@ impl LeaseBook {
         for block in HOME {
             table.want(block);
         }
-        Self { table, expected_shards, gathered: false }
+        Self { table, granted: false, expected_shards, gathered: false }
     }
 
     /// Whether every shard that was waited for is there; once true, it stays so.

@@ -3,6 +3,7 @@
 pub mod granting;
 pub mod lease_book;
 pub mod leases;
+pub mod loading;
 pub mod seeds;
 pub mod shard_lives;
 pub mod shards;

@@ -1,43 +1,101 @@
 //! Shards come and go: what they are told first, and what becomes of what they had.
 
-use crate::{
-    core::Core,
-    handoff::machine::Event,
-    replication::{mirror::Holder, space::Succession},
-    territory::seeds,
+use super::{
+    lease_book::LeaseBook,
+    seeds,
+    shards::{Shard, Shards},
 };
-use sidereal_protocol::{control::ToShard, sector::SectorId};
+use crate::{
+    audit::census::Audit,
+    persistence::storage::Storage,
+    replication::{
+        interest::Interest,
+        mirror::Holder,
+        space::{Space, Succession},
+    },
+    traffic::link::Link,
+};
+use bevy::{
+    ecs::system::SystemParam,
+    prelude::{Res, ResMut},
+};
+use sidereal_protocol::{
+    control::ToShard,
+    ids::{EntityId, ShardId},
+    sector::{BlockId, SectorId},
+};
 use std::{collections::BTreeSet, net::SocketAddr};
 use tracing::{info, warn};
 
-impl Core<'_, '_> {
+/// The beginning and the end of shards' sessions.
+#[derive(SystemParam)]
+pub struct ShardLives<'w> {
+    /// Connected shards.
+    shards: ResMut<'w, Shards>,
+    /// Their leases.
+    leases: ResMut<'w, LeaseBook>,
+    /// Their addresses.
+    link: ResMut<'w, Link>,
+    /// Their censuses.
+    audit: ResMut<'w, Audit>,
+    /// Their views.
+    interest: ResMut<'w, Interest>,
+    /// The world's seed.
+    storage: Res<'w, Storage>,
+}
+
+/// A shard that has gone.
+pub struct LostShard {
+    /// Its id.
+    pub id: ShardId,
+    address: SocketAddr,
+    shard: Shard,
+    blocks: Vec<BlockId>,
+}
+
+/// The simulation of a shard has failed.
+pub struct ShardCrash {
+    /// The shard.
+    pub shard: ShardId,
+    /// At which entity, if it knew.
+    pub at: Option<EntityId>,
+    /// What was in its simulation.
+    pub held: Vec<EntityId>,
+}
+
+impl ShardLives<'_> {
     /// A shard has connected: it is told who it is and what time it is.
-    pub fn shard_connected(&mut self, address: SocketAddr, name: String) {
-        let shard = self.shards.connected(address, name.clone(), self.space.clock.tick);
+    pub fn shard_connected(&mut self, space: &mut Space, address: SocketAddr, name: String) {
+        let shard = self.shards.connected(address, name.clone(), space.clock.tick);
         self.link.name_shard(shard, Some(address));
         info!(%shard, %name, "shard connected");
         let welcome = ToShard::Welcome {
             shard,
-            sim_tick: self.space.clock.tick,
-            naia_tick: self.space.clock.naia_tick,
-            id_seed: seeds::shards(self.space.storage.world_seed),
-            net_ids: self.space.mirror.new_net_id_block(),
+            sim_tick: space.clock.tick,
+            naia_tick: space.clock.naia_tick,
+            id_seed: seeds::shards(self.storage.world_seed),
+            net_ids: space.mirror.new_net_id_block(),
         };
         self.link.to_shard(shard, &welcome);
         self.leases.table.add_shard(shard);
     }
 
-    /// A shard has gone: what it had waits in the mirror for the next holder of its leases.
-    pub fn shard_gone(&mut self, address: SocketAddr, reason: &str) {
-        let Some((shard, gone)) = self.shards.gone(&address) else { return };
-        self.link.name_shard(shard, None);
-        let lost = self.leases.table.lose_shard(shard);
-        self.transfer(Event::ShardLost(shard));
+    /// A peer has gone: if it was a shard, it has no leases any more. Handoffs with it end next, then
+    /// [`Self::orphan_entities`].
+    pub fn shard_gone(&mut self, address: SocketAddr) -> Option<LostShard> {
+        let (id, shard) = self.shards.gone(&address)?;
+        self.link.name_shard(id, None);
+        Some(LostShard { id, address, shard, blocks: self.leases.table.lose_shard(id) })
+    }
+
+    /// What a shard had waits in the mirror for the next holder of its leases. Gives its crash, if that was its end.
+    pub fn orphan_entities(&mut self, space: &mut Space, lost: LostShard, reason: &str) -> Option<ShardCrash> {
+        let LostShard { id: shard, address, shard: gone, blocks } = lost;
         // What it was shown beside its own was in the same simulation.
         let shown: BTreeSet<SectorId> =
-            lost.iter().flat_map(|block| block.sectors()).flat_map(SectorId::neighbourhood).collect();
+            blocks.iter().flat_map(|block| block.sectors()).flat_map(SectorId::neighbourhood).collect();
         let (mut suspects, mut its) = (Vec::new(), Vec::new());
-        for (id, entry) in self.space.mirror.iter() {
+        for (id, entry) in space.mirror.iter() {
             let is_its = entry.holder == Holder::Shard(shard);
             if is_its || shown.contains(&entry.record.sector) {
                 suspects.push(id);
@@ -48,18 +106,16 @@ impl Core<'_, '_> {
         }
         let orphans = its.len();
         for id in its {
-            self.space.move_authority(id, Holder::Server, Succession::Orphaned);
+            space.move_authority(id, Holder::Server, Succession::Orphaned);
         }
         self.audit.forget(shard);
         self.interest.forget(&address);
         if gone.drained {
             info!(%shard, name = %gone.name, "shard left, drained");
         } else {
-            self.space.tally.shards_lost += 1;
-            warn!(%shard, name = %gone.name, %reason, blocks = lost.len(), orphans, "shard lost");
+            space.tally.shards_lost += 1;
+            warn!(%shard, name = %gone.name, %reason, blocks = blocks.len(), orphans, "shard lost");
         }
-        if let Some(at) = gone.crashed {
-            self.shard_crashed(shard, at, suspects);
-        }
+        gone.crashed.map(|at| ShardCrash { shard, at, held: suspects })
     }
 }

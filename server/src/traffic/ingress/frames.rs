@@ -1,91 +1,185 @@
 //! Frames of shards and players, as they come: each goes to the capability that it concerns.
 
-use crate::{audit::census, core::Core, economy::goods::on_ore_move, handoff::machine::Event, players::chat::Spoken};
+use super::refusals::refuse_packet;
+use crate::{
+    audit::census::Censuses,
+    economy::{dealing::DealDesk, goods::OreMoves},
+    handoff::{effects::HandoffEffects, machine::Event},
+    players::{chat::Spoken, session::Players, ships::Ships},
+    replication::{
+        ends::{End, Ends},
+        records::Records,
+        space::Space,
+    },
+    territory::{lease_book::LeaseBook, shards::Shards},
+    traffic::link::Link,
+};
+use bevy::{
+    ecs::system::SystemParam,
+    prelude::{MessageWriter, ParamSet, Res, ResMut},
+};
+use bytes::Bytes;
 use sidereal_process::log_limited;
 use sidereal_protocol::{
     control::{ToServer, ToShard, decode_frame},
     ids::ShardId,
     messages::FromPlayer,
+    sector::SectorId,
+    shot::Shot,
 };
 use std::net::SocketAddr;
 
-impl Core<'_, '_> {
-    fn on_frame(&mut self, shard: ShardId, frame: ToServer) {
+/// Where frames come from, and what needs no other capability.
+#[derive(SystemParam)]
+pub struct Senders<'w> {
+    /// The way to the peers.
+    link: ResMut<'w, Link>,
+    /// Connected shards.
+    shards: ResMut<'w, Shards>,
+    /// Connected players.
+    players: ResMut<'w, Players>,
+    /// The holders of sectors.
+    leases: Res<'w, LeaseBook>,
+}
+
+impl Senders<'_> {
+    /// The next frame, and the shard that sent it; `None` for a player's.
+    fn next(&mut self, space: &Space) -> Option<(SocketAddr, Bytes, Option<ShardId>)> {
+        let (address, bytes) = self.link.transport.recv_stream()?;
+        let shard = self.shards.at(&address);
+        if let Some(shard) = shard {
+            self.shards.hear(shard, space.clock.tick);
+        }
+        Some((address, bytes, shard))
+    }
+
+    /// A shot flies on into another shard's sector.
+    fn pass_shot(&mut self, from: ShardId, shot: Shot, to: SectorId) {
+        if let Some(next) = self.leases.table.holder(to)
+            && next != from
+        {
+            self.link.to_shard(next, &ToShard::Shot(shot));
+        }
+    }
+}
+
+/// Everything that a frame can concern, one at a time.
+#[derive(SystemParam)]
+pub struct Capabilities<'w, 's> {
+    #[expect(clippy::type_complexity, reason = "a list")]
+    one: ParamSet<
+        'w,
+        's,
+        (Senders<'w>, HandoffEffects<'w>, Ships<'w>, Records<'w>, Ends<'w>, DealDesk<'w>, OreMoves<'w>, Censuses<'w>),
+    >,
+    spoken: MessageWriter<'w, Spoken>,
+}
+
+impl Capabilities<'_, '_> {
+    fn senders(&mut self) -> Senders<'_> {
+        self.one.p0()
+    }
+
+    fn handoffs(&mut self) -> HandoffEffects<'_> {
+        self.one.p1()
+    }
+
+    fn ships(&mut self) -> Ships<'_> {
+        self.one.p2()
+    }
+
+    fn records(&mut self) -> Records<'_> {
+        self.one.p3()
+    }
+
+    fn ends(&mut self) -> Ends<'_> {
+        self.one.p4()
+    }
+
+    fn deals(&mut self) -> DealDesk<'_> {
+        self.one.p5()
+    }
+
+    fn ore_moves(&mut self) -> OreMoves<'_> {
+        self.one.p6()
+    }
+
+    fn censuses(&mut self) -> Censuses<'_> {
+        self.one.p7()
+    }
+
+    fn on_frame(&mut self, space: &mut Space, shard: ShardId, frame: ToServer) {
         match frame {
             ToServer::Granted { .. } => {}
-            ToServer::Prepare { record, to, attempt } => self.on_prepare(shard, attempt, *record, to),
-            ToServer::Accept { id, epoch } => {
-                self.transfer(Event::Accept { from: shard, id, epoch });
+            ToServer::Prepare { record, to, attempt } => {
+                let news = self.handoffs().on_prepare(space, shard, attempt, *record, to);
+                self.ships().on_news(space, news);
             }
+            ToServer::Accept { id, epoch } => self.on_event(space, Event::Accept { from: shard, id, epoch }),
             ToServer::Refuse { id, epoch, reason } => {
                 log_limited!(info, %shard, %id, epoch, ?reason, "offer refused");
-                self.transfer(Event::Refuse { from: shard, id, epoch });
+                self.on_event(space, Event::Refuse { from: shard, id, epoch });
             }
             ToServer::Adopted { id, epoch, waited_us, .. } => {
-                self.transfers.answered(id, waited_us);
-                self.transfer(Event::Adopted { from: shard, id, epoch });
+                let news = self.handoffs().on_adopted(space, shard, (id, epoch), waited_us);
+                self.ships().on_news(space, news);
             }
-            ToServer::Record(record) => self.on_record(shard, *record),
+            ToServer::Record(record) => self.records().on_record(space, shard, *record),
             ToServer::Destroyed { id, epoch, version, tick, by, wreck } => {
-                if self.space.mirror.is_authority(shard, id, epoch) {
-                    let fence = (epoch, version);
-                    self.on_destroyed(shard, id, fence, tick, by, wreck);
+                if space.mirror.is_authority(shard, id, epoch) {
+                    let end = End { id, fence: (epoch, version), tick, by, wreck };
+                    self.ends().on_destroyed(space, shard, end);
                 } else {
-                    self.space.tally.stale += 1;
+                    space.tally.stale += 1;
                 }
             }
-            ToServer::Withdrawn { record } => self.on_withdrawn(shard, *record),
-            ToServer::OreMove(order) => on_ore_move(&mut self.goods, &mut self.space, shard, order),
-            ToServer::Deal { key, ship, verdict } => self.on_verdict(shard, key, ship, verdict),
-            ToServer::Impact(impact) => self.pass_on(impact),
-            ToServer::Shot { shot, to } => {
-                if let Some(next) = self.leases.table.holder(to)
-                    && next != shard
-                {
-                    self.link.to_shard(next, &ToShard::Shot(shot));
-                }
-            }
+            ToServer::Withdrawn { record } => self.ships().on_withdrawn(space, shard, *record),
+            ToServer::OreMove(order) => self.ore_moves().on_ore_move(space, shard, order),
+            ToServer::Deal { key, ship, verdict } => self.deals().on_verdict(space, shard, key, ship, verdict),
+            ToServer::Impact(impact) => self.handoffs().pass_on(space, impact),
+            ToServer::Shot { shot, to } => self.senders().pass_shot(shard, shot, to),
             ToServer::Census { tick, entities, inputs_applied } => {
-                let around = (&mut *self.audit, &mut self.space, &mut *self.link, &*self.transfers);
-                census::compare(around, shard, tick, &entities, inputs_applied);
+                self.censuses().compare(space, shard, tick, &entities, inputs_applied);
             }
-            ToServer::Crashed { at } => {
-                self.shards.crashed(shard, at);
-            }
-            ToServer::Drained => {
-                self.shards.drained(shard);
-            }
+            ToServer::Crashed { at } => self.senders().shards.crashed(shard, at),
+            ToServer::Drained => self.senders().shards.drained(shard),
         }
     }
 
+    fn on_event(&mut self, space: &mut Space, event: Event) {
+        let news = self.handoffs().step(space, event);
+        self.ships().on_news(space, news);
+    }
+
     /// A frame of a player: what is said and asked for.
-    fn on_player_frame(&mut self, address: SocketAddr, bytes: &[u8]) {
-        if !self.players.by_address.contains_key(&address) {
+    fn on_player_frame(&mut self, space: &mut Space, address: SocketAddr, bytes: &[u8]) {
+        if !self.senders().players.by_address.contains_key(&address) {
             return;
         }
         match decode_frame(bytes) {
             Ok(FromPlayer::Say(say)) => drop(self.spoken.write(Spoken { from: address, say })),
-            Ok(FromPlayer::Respawn) => self.on_respawn(address),
-            Ok(FromPlayer::Deal(deal)) => self.on_deal(address, &deal),
-            Err(problem) => self.on_bad_packet(address, &problem),
+            Ok(FromPlayer::Respawn) => self.ships().on_respawn(space, address),
+            Ok(FromPlayer::Deal(deal)) => self.deals().on_deal(space, address, &deal),
+            Err(problem) => {
+                let Senders { players, link, .. } = &mut self.senders();
+                refuse_packet(players, link, &mut space.tally, address, &problem);
+            }
         }
     }
 }
 
 /// Handles the frames of shards and players as they come.
-pub fn handle_frames(mut core: Core) {
-    while let Some((address, bytes)) = core.link.transport.recv_stream() {
-        let Some(shard) = core.shards.at(&address) else {
-            core.on_player_frame(address, &bytes);
+pub fn handle_frames(mut space: Space, mut capabilities: Capabilities) {
+    while let Some((address, bytes, shard)) = capabilities.senders().next(&space) {
+        let Some(shard) = shard else {
+            capabilities.on_player_frame(&mut space, address, &bytes);
             continue;
         };
-        let now = core.space.clock.tick;
-        core.shards.hear(shard, now);
         match decode_frame::<ToServer>(&bytes) {
-            Ok(frame) => core.on_frame(shard, frame),
+            Ok(frame) => capabilities.on_frame(&mut space, shard, frame),
             Err(problem) => {
                 log_limited!(warn, %shard, %problem, "frame refused");
-                core.space.tally.violations += 1;
+                space.tally.violations += 1;
             }
         }
     }

@@ -3,3 +3,4 @@
 pub mod datagrams;
 pub mod frames;
 pub mod peers;
+mod refusals;

@@ -1,15 +1,21 @@
 //! Peers come and go: credentials, connections that naia and the transport report, silence.
 
 use crate::{
-    audit::tally::Tally,
+    audit::{setting_aside::Asides, tally::Tally},
     clock::Clock,
-    core::Core,
+    handoff::{effects::HandoffEffects, machine::Event},
+    players::{logins::Logins, ships::Ships},
+    replication::space::Space,
+    territory::shard_lives::ShardLives,
     traffic::{
         admission::Admitted,
         link::{Connected, Link},
     },
 };
-use bevy::prelude::{MessageReader, Res, ResMut};
+use bevy::{
+    ecs::system::SystemParam,
+    prelude::{MessageReader, ParamSet, Res, ResMut},
+};
 use naia_bevy_server::{
     UserKey,
     events::{ConnectEvent, DisconnectEvent},
@@ -24,24 +30,55 @@ use tracing::debug;
 /// there is to say; a session whose network has gone is over sooner (the transport's idle timeout).
 const SILENCE_S: u32 = 15;
 
-impl Core<'_, '_> {
-    fn peer_connected(&mut self, user: UserKey) {
-        let Some(address) = self.space.naia.user_opt(&user).map(|user| user.address()) else { return };
-        self.link.transport.note_connected(&address);
-        match self.link.admissions.take(&address) {
+/// What the coming and going of a peer concerns, one at a time.
+#[derive(SystemParam)]
+pub struct Capabilities<'w, 's> {
+    one: ParamSet<'w, 's, (ResMut<'w, Link>, Logins<'w>, ShardLives<'w>, HandoffEffects<'w>, Ships<'w>, Asides<'w>)>,
+}
+
+impl Capabilities<'_, '_> {
+    fn link(&mut self) -> ResMut<'_, Link> {
+        self.one.p0()
+    }
+
+    fn logins(&mut self) -> Logins<'_> {
+        self.one.p1()
+    }
+
+    fn shard_lives(&mut self) -> ShardLives<'_> {
+        self.one.p2()
+    }
+
+    fn handoffs(&mut self) -> HandoffEffects<'_> {
+        self.one.p3()
+    }
+
+    fn ships(&mut self) -> Ships<'_> {
+        self.one.p4()
+    }
+
+    fn asides(&mut self) -> Asides<'_> {
+        self.one.p5()
+    }
+
+    fn peer_connected(&mut self, space: &mut Space, user: UserKey) {
+        let Some(address) = space.replicas.naia.user_opt(&user).map(|user| user.address()) else { return };
+        let mut link = self.link();
+        link.transport.note_connected(&address);
+        let admitted = link.admissions.take(&address);
+        if admitted.is_some() {
+            link.users.insert(address, Connected::new(user));
+        }
+        match admitted {
             Some(Admitted::Player { account, name }) => {
-                self.link.users.insert(address, Connected::new(user));
-                self.player_connected(address, account, name);
+                self.logins().player_connected(space, address, account, name);
             }
-            Some(Admitted::Shard { name }) => {
-                self.link.users.insert(address, Connected::new(user));
-                self.shard_connected(address, name);
-            }
+            Some(Admitted::Shard { name }) => self.shard_lives().shard_connected(space, address, name),
             // Its session has ended within naia's handshake, which the transport finished for it; or just now.
             None => {
                 debug!(%address, "a peer connected that is not waited for (any more)");
-                self.link.transport.close(&address, "not admitted");
-                if let Some(mut user) = self.space.naia.user_mut_opt(&user) {
+                link.transport.close(&address, "not admitted");
+                if let Some(mut user) = space.replicas.naia.user_mut_opt(&user) {
                     user.disconnect();
                 }
             }
@@ -49,14 +86,25 @@ impl Core<'_, '_> {
     }
 
     /// Forgets a peer, whichever of naia and the transport noticed first.
-    fn peer_gone(&mut self, address: SocketAddr, end: &SessionEnd) {
-        self.link.admissions.take(&address);
-        let Some(Connected { user, .. }) = self.link.users.remove(&address) else { return };
-        self.player_gone(address, end);
-        self.shard_gone(address, &end.reason);
-        if let Some(mut user) = self.space.naia.user_mut_opt(&user) {
+    fn peer_gone(&mut self, space: &mut Space, address: SocketAddr, end: &SessionEnd) {
+        let mut link = self.link();
+        link.admissions.take(&address);
+        let Some(Connected { user, .. }) = link.users.remove(&address) else { return };
+        self.logins().player_gone(space, address, end);
+        self.shard_gone(space, address, &end.reason);
+        if let Some(mut user) = space.replicas.naia.user_mut_opt(&user) {
             user.disconnect();
         }
+    }
+
+    /// A peer has gone that may be a shard.
+    fn shard_gone(&mut self, space: &mut Space, address: SocketAddr, reason: &str) {
+        let Some(lost) = self.shard_lives().shard_gone(address) else { return };
+        let news = self.handoffs().step(space, Event::ShardLost(lost.id));
+        self.ships().on_news(space, news);
+        let Some(crash) = self.shard_lives().orphan_entities(space, lost, reason) else { return };
+        let fates = self.asides().shard_crashed(space, crash);
+        self.ships().on_fates(space, fates);
     }
 }
 
@@ -84,28 +132,29 @@ pub fn judge_credentials(mut link: ResMut<Link>, mut tally: ResMut<Tally>, clock
 
 /// Takes note of who has come and gone.
 pub fn track_peers(
-    mut core: Core,
+    mut space: Space,
+    mut capabilities: Capabilities,
     mut connected: MessageReader<ConnectEvent>,
     mut disconnected: MessageReader<DisconnectEvent>,
 ) {
     for ConnectEvent(user) in connected.read() {
-        core.peer_connected(*user);
+        capabilities.peer_connected(&mut space, *user);
     }
     for DisconnectEvent(_, address, reason) in disconnected.read() {
-        core.link.transport.close(address, "disconnected");
+        capabilities.link().transport.close(address, "disconnected");
         // Of naia's causes only the client's own is left: the transport answers for its peers in time, and a user that
         // the server disconnects is already removed.
-        core.peer_gone(*address, &SessionEnd::new(EndCause::ClosedByPeer, format!("{reason:?}")));
+        capabilities.peer_gone(&mut space, *address, &SessionEnd::new(EndCause::ClosedByPeer, format!("{reason:?}")));
     }
-    let now = core.space.clock.tick;
-    while let Some(address) = core.link.admissions.overdue(now) {
-        let remote = core.link.transport.remote_addr(&address);
+    let now = space.clock.tick;
+    while let Some(address) = capabilities.link().admissions.overdue(now) {
+        let remote = capabilities.link().transport.remote_addr(&address);
         log_limited!(info, ?remote, "a peer was let in and does not connect; closing it");
-        core.space.tally.admissions_overdue += 1;
-        core.link.transport.close(&address, "the connection was not finished in time: connect again");
+        space.tally.admissions_overdue += 1;
+        capabilities.link().transport.close(&address, "the connection was not finished in time: connect again");
     }
-    while let Some((address, end)) = core.link.transport.poll_closed() {
-        core.peer_gone(address, &end);
+    while let Some((address, end)) = capabilities.link().transport.poll_closed() {
+        capabilities.peer_gone(&mut space, address, &end);
     }
 }
 
