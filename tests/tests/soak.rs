@@ -10,6 +10,7 @@ use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use sidereal_protocol::tick::TICK_HZ;
 use sidereal_server::handoff::transfers::Transfers;
+use sidereal_shard::report::Totals;
 use sidereal_tests::{
     cluster::{Cluster, Setup},
     pendulum,
@@ -193,9 +194,11 @@ fn soak(seed: u64, handoffs: u64) {
     let mut soak = Soak::new(seed);
     soak.run(handoffs);
     let sums = soak.sums();
+    let pulls: u64 =
+        soak.cluster.shards.iter().flatten().map(|app| app.world().resource::<Totals>().tractor_pulls).sum();
     let fingerprint = soak.cluster.fingerprint();
     println!(
-        "seed {seed}: {} handoffs, {} aborted, {} messages stale, {} entities destroyed; {} shards and {} servers died, \
+        "seed {seed}: {} handoffs, {} aborted, {} messages stale, {} entities destroyed, {pulls} pulls of tractor beams by the last shards; {} shards and {} servers died, \
          {} sessions failed, {} players left and came back; 0 violations in {} steps, {:.1} s of CPU, fingerprint {:x}",
         sums.handoffs,
         sums.aborted,
@@ -209,7 +212,7 @@ fn soak(seed: u64, handoffs: u64) {
         sidereal_process::cpu_ms().unwrap_or(0) as f64 / 1e3,
         fingerprint
     );
-    assert!(sums.handoffs >= handoffs);
+    assert!(sums.handoffs >= handoffs && pulls > 0);
 }
 
 fn environment(name: &str) -> Option<u64> {

@@ -18,10 +18,10 @@ impl Plugin for TotalsPlugin {
     }
 }
 
-/// Counters since the process started.
-#[derive(Resource, Debug, Default, Clone)]
+/// Counters since the process started. Each stands here once: the report contains them by these names.
+#[derive(Debug, Default, Clone, Copy, Serialize)]
 #[allow(missing_docs, reason = "the names say it, and docs/OPERATIONS has a table")]
-pub struct Totals {
+pub struct Counters {
     pub ticks: u64,
     pub ticks_skipped: u64,
     pub entities: u64,
@@ -38,6 +38,7 @@ pub struct Totals {
     pub shots: u64,
     pub missiles: u64,
     pub beams: u64,
+    pub tractor_pulls: u64,
     pub ore_moves: u64,
     pub crates: u64,
     pub deals: u64,
@@ -55,6 +56,13 @@ pub struct Totals {
     pub datagrams_refused: u64,
     pub bodies_not_finite: u64,
     pub connections_lost: u64,
+}
+
+/// The counters, and how long the last ticks took.
+#[derive(Resource, Debug, Default, Clone, Deref, DerefMut)]
+pub struct Totals {
+    #[deref]
+    counters: Counters,
     tick_us: VecDeque<u32>,
 }
 
@@ -80,40 +88,8 @@ impl Totals {
     pub fn report(&self, name: &str) -> Report {
         Report {
             name: name.to_owned(),
-            ticks: self.ticks,
-            ticks_skipped: self.ticks_skipped,
             tick_ms: TickMs { p50: self.tick_ms(0.5), p99: self.tick_ms(0.99) },
-            entities: self.entities,
-            ghosts: self.ghosts,
-            inputs_applied: self.inputs_applied,
-            inputs_merged: self.inputs_merged,
-            inputs_late: self.inputs_late,
-            inputs_doubled: self.inputs_doubled,
-            inputs_refused: self.inputs_refused,
-            inputs_unrouted: self.inputs_unrouted,
-            handoffs_out: self.handoffs_out,
-            handoffs_in: self.handoffs_in,
-            handoffs_aborted: self.handoffs_aborted,
-            shots: self.shots,
-            missiles: self.missiles,
-            beams: self.beams,
-            ore_moves: self.ore_moves,
-            crates: self.crates,
-            deals: self.deals,
-            shots_passed_on: self.shots_passed_on,
-            shots_refused: self.shots_refused,
-            hits: self.hits,
-            ghost_impacts: self.ghost_impacts,
-            contacts_told: self.contacts_told,
-            impacts_doubled: self.impacts_doubled,
-            impacts_lost: self.impacts_lost,
-            destroyed: self.destroyed,
-            respawned: self.respawned,
-            updates_out_of_time: self.updates_out_of_time,
-            frames_refused: self.frames_refused,
-            datagrams_refused: self.datagrams_refused,
-            bodies_not_finite: self.bodies_not_finite,
-            connections_lost: self.connections_lost,
+            counters: self.counters,
             cpu_ms: sidereal_process::cpu_ms().unwrap_or(0),
             max_rss_kb: sidereal_process::max_rss_kb().unwrap_or(0),
         }
@@ -134,40 +110,9 @@ pub struct TickMs {
 #[allow(missing_docs, reason = "the names say it, and docs/OPERATIONS has a table")]
 pub struct Report {
     pub name: String,
-    pub ticks: u64,
-    pub ticks_skipped: u64,
     pub tick_ms: TickMs,
-    pub entities: u64,
-    pub ghosts: u64,
-    pub inputs_applied: u64,
-    pub inputs_merged: u64,
-    pub inputs_late: u64,
-    pub inputs_doubled: u64,
-    pub inputs_refused: u64,
-    pub inputs_unrouted: u64,
-    pub handoffs_out: u64,
-    pub handoffs_in: u64,
-    pub handoffs_aborted: u64,
-    pub shots: u64,
-    pub missiles: u64,
-    pub beams: u64,
-    pub ore_moves: u64,
-    pub crates: u64,
-    pub deals: u64,
-    pub shots_passed_on: u64,
-    pub shots_refused: u64,
-    pub hits: u64,
-    pub ghost_impacts: u64,
-    pub contacts_told: u64,
-    pub impacts_doubled: u64,
-    pub impacts_lost: u64,
-    pub destroyed: u64,
-    pub respawned: u64,
-    pub updates_out_of_time: u64,
-    pub frames_refused: u64,
-    pub datagrams_refused: u64,
-    pub bodies_not_finite: u64,
-    pub connections_lost: u64,
+    #[serde(flatten)]
+    pub counters: Counters,
     pub cpu_ms: u64,
     pub max_rss_kb: u64,
 }

@@ -75,6 +75,7 @@ fn pull_bodies(
             damage: 0,
             tick: clock.tick,
         };
+        totals.tractor_pulls += 1;
         damage::deliver(impact, own, &mut impacts, &mut totals, &mut outbox);
     }
 }
