@@ -117,7 +117,7 @@ fn what_is_over_the_border_is_pulled_and_pulled_across() {
     for delay in [1, 2, 4] {
         let mut mesh = Mesh::new(
             vec![full_ship(1, DVec2::new(900.0, 500.0))],
-            vec![cargo(6, DVec2::new(1080.0, 500.0), 9), rock(5, DVec2::new(1000.0, 650.0), 12.0)],
+            vec![cargo(6, DVec2::new(1080.0, 500.0), 9)],
             delay,
         );
         assert_eq!(mesh.owner(id(6)).own_record(id(6)).sector, EAST);

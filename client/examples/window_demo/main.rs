@@ -98,6 +98,8 @@ enum Scene {
     /// Mining a rock, with a crate and a station nearby
     #[value(alias = "mining")]
     Mine,
+    /// Pulling a crate with the tractor beam
+    Tow,
     /// In front of a station
     #[value(alias = "station")]
     Arrive,
@@ -283,6 +285,12 @@ fn play_economy(view: &mut WorldView, scene: Scene, home: DVec2) {
                 ada.state = FlightState { position: home + DVec2::new(190.0, 70.0), angle: -2.6, ..default() };
                 (ada.hull_kind, ada.radius) = (Some(HullKind::Hauler), HullKind::Hauler.spec().radius);
                 ada.glow = EngineGlow { mining: true, ..default() };
+            }
+        }
+        Scene::Tow => {
+            rest_at(home + DVec2::new(10.0, -20.0), 1.2);
+            if let Some(own) = &mut view.own {
+                own.glow.tractor = true;
             }
         }
         Scene::Arrive | Scene::Docked => {
