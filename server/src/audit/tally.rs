@@ -1,7 +1,7 @@
 //! What is counted in a run.
 
 use crate::handoff::figures::Cutover;
-use bevy::prelude::Resource;
+use bevy::prelude::{Deref, DerefMut, Resource};
 use serde::Serialize;
 use sidereal_protocol::tick::TICK_HZ;
 use std::collections::VecDeque;
@@ -39,10 +39,10 @@ impl Samples {
     }
 }
 
-/// Everything that is counted.
-#[derive(Debug, Default, Resource)]
-pub struct Tally {
-    /// Most players at once.
+/// The counters of a run. Each stands here once: the report contains them by these names.
+#[derive(Debug, Default, Clone, Copy, Serialize)]
+pub struct Counters {
+    /// The most players at once.
     pub players_max: u64,
     /// Entities that entered the mirror.
     pub entered: u64,
@@ -64,18 +64,6 @@ pub struct Tally {
     pub crossings: u64,
     /// Completed handoffs between shards.
     pub handoffs: u64,
-    /// From prepare to the target's first tick, as the server saw it.
-    pub cutovers_ms: Samples,
-    /// Of these, until the commit.
-    pub cutover_commits_ms: Samples,
-    /// Of these, on the way to the target and back.
-    pub cutover_ways_ms: Samples,
-    /// Of these, waiting for the target's tick.
-    pub cutover_ticks_ms: Samples,
-    /// Length of the server's work in a tick.
-    pub ticks_ms: Samples,
-    /// Of these the last ones.
-    recent_ticks_ms: VecDeque<f64>,
     /// Inputs that were new, of sessions that have ended.
     pub inputs_received: u64,
     /// Inputs passed on to shards.
@@ -90,7 +78,7 @@ pub struct Tally {
     pub admissions_displaced: u64,
     /// Malformed packets of players.
     pub bad_packets: u64,
-    /// Sessions that ended without a goodbye.
+    /// Sessions that were lost: see [`EndCause::is_drop`](sidereal_transport::EndCause::is_drop).
     pub sessions_dropped: u64,
     /// Shards that ended without a goodbye.
     pub shards_lost: u64,
@@ -130,7 +118,31 @@ pub struct Tally {
     pub said_unheard: u64,
 }
 
+/// Everything that is counted and measured.
+#[derive(Debug, Default, Resource, Deref, DerefMut)]
+pub struct Tally {
+    #[deref]
+    counters: Counters,
+    /// From prepare to the target's first tick, as the server saw it.
+    pub cutovers_ms: Samples,
+    /// Of these, until the commit.
+    pub cutover_commits_ms: Samples,
+    /// Of these, on the way to the target and back.
+    pub cutover_ways_ms: Samples,
+    /// Of these, waiting for the target's tick.
+    pub cutover_ticks_ms: Samples,
+    /// Length of the server's work in a tick.
+    pub ticks_ms: Samples,
+    /// Of these the last ones.
+    recent_ticks_ms: VecDeque<f64>,
+}
+
 impl Tally {
+    /// All counters.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
     /// Counts a tick's work.
     pub fn record_tick(&mut self, length_ms: f64) {
         self.ticks_ms.push(length_ms);
