@@ -47,13 +47,13 @@ pub enum ImpactCause {
     Beam(ShotId),
     /// A missile: it ends with its hit.
     Missile(EntityId),
-    /// A tick of a tractor beam.
-    Tractor(ShotId),
     /// Two bodies touched. Both authorities may have detected it: see `shard`'s contacts.
     Contact {
         /// The other body.
         other: EntityId,
     },
+    /// A tick of a tractor beam.
+    Tractor(ShotId),
 }
 
 /// Damage and impulse on an entity, for its authority, sent once.
