@@ -17,10 +17,11 @@ use sidereal_protocol::{
 use sidereal_server::run::db_tool::give_back;
 use sidereal_server::{
     db::{
-        Change, Commodity, Database, Deal, Fence, Holder, Move, Posting, Store, StoreConfig, Submission,
+        Change, Commodity, Database, Deal, Fence, Holder, META_SEED, META_TICK, Move, Posting, Store, StoreConfig,
+        Submission,
         tools::{self, DumpError},
     },
-    persistence::storage::{META_SEED, META_TICK, row_of},
+    persistence::storage::row_of,
 };
 use std::path::Path;
 use uuid::Uuid;

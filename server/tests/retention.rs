@@ -14,10 +14,10 @@ use sidereal_protocol::{
 };
 use sidereal_server::{
     db::{
-        Change, Commodity, Database, Deal, Fence, Holder, Move, Posting, Pruned, SessionBounds, Store, StoreConfig,
-        StoredEntity, Submission, tools, unix_ms,
+        Change, Commodity, Database, Deal, Fence, Holder, META_SEED, META_TICK, Move, Posting, Pruned, SessionBounds,
+        Store, StoreConfig, StoredEntity, Submission, tools, unix_ms,
     },
-    persistence::storage::{META_SEED, META_TICK, row_of},
+    persistence::storage::row_of,
     run::db_tool::{self, DbTool},
 };
 use std::time::Duration;

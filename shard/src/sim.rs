@@ -4,7 +4,8 @@
 //! `Inbox<SimTick>`, neighbours' motion into `Inbox<SectorUpdate>`; answers come out of
 //! `Outbox<ToServer>` and `Outbox<LaneDatagram>`.
 
-use crate::{app, authority, bodies, economy, flight, handoff, link, physics, schedule, weapons};
+use crate::app::{report, ticks};
+use crate::{authority, bodies, economy, flight, handoff, link, physics, schedule, weapons};
 use bevy::{
     app::{TaskPoolOptions, TaskPoolPlugin},
     prelude::*,
@@ -20,8 +21,8 @@ impl Plugin for SimPlugin {
         shard.add_plugins((
             schedule::SchedulePlugin,
             link::mailbox::MailboxPlugin,
-            app::report::TotalsPlugin,
-            app::ticks::TicksPlugin,
+            report::TotalsPlugin,
+            ticks::TicksPlugin,
             bodies::registry::RegistryPlugin,
             bodies::ghosts::GhostsPlugin,
             bodies::past::PastPlugin,
@@ -57,6 +58,6 @@ impl Plugin for SimPlugin {
         #[cfg(feature = "journal")]
         shard.add_plugins(crate::journal::JournalPlugin);
         #[cfg(feature = "planted-faults")]
-        shard.add_plugins(app::poison::PoisonPlugin);
+        shard.add_plugins(crate::app::poison::PoisonPlugin);
     }
 }

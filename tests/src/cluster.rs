@@ -497,7 +497,7 @@ impl Cluster {
 fn start_server(network: &MemoryNetwork, database: &Database, shards: usize) -> (App, ServerHandle, TicketOffice) {
     let (transport, socket) = network.server(PROTOCOL_VERSION);
     let tickets = TicketOffice::new();
-    let stored = database.meta(sidereal_server::persistence::storage::META_TICK).expect("the database answers");
+    let stored = database.meta(sidereal_server::db::META_TICK).expect("the database answers");
     let start_tick = SimTick(stored.map_or(0, |tick| tick.parse().expect("a tick"))) + 30;
     let app = sidereal_server::build_app(ServerParts {
         transport: transport.clone(),

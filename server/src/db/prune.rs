@@ -23,8 +23,8 @@ use super::database::{Database, uuid_from};
 use super::error::DbError;
 use super::holdings::{Holder, HolderKind};
 use super::schema::{balances, carried, deals, entities, postings};
+use super::sessions::REGISTRATION_KEY_LIFETIME_MS;
 use super::sqlite;
-use crate::accounts::sessions::REGISTRATION_KEY_LIFETIME_MS;
 
 /// The most deals, tombstones or sessions in one step. Two hundred deals with their lines take SQLite some milliseconds.
 const MAX_ROWS: usize = 200;

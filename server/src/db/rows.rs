@@ -2,6 +2,11 @@
 
 use uuid::Uuid;
 
+/// Key of the world's tick in the database.
+pub const META_TICK: &str = "sim_tick";
+/// Key of the world's seed in the database.
+pub const META_SEED: &str = "seed";
+
 /// The largest record that is taken: far above any real one, far below what one transaction should hold.
 pub const MAX_RECORD_BYTES: usize = 4 * 1024 * 1024;
 

@@ -12,6 +12,9 @@ use super::error::DbError;
 use super::schema::{accounts, identities, registrations, session_tokens, sessions};
 use super::text;
 
+/// How long the key of a registration is kept, ms: a day, longer than any client retries.
+pub(crate) const REGISTRATION_KEY_LIFETIME_MS: i64 = 24 * 3_600_000;
+
 /// SHA-256 of a session token.
 pub type TokenHash = [u8; 32];
 

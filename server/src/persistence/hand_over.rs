@@ -1,6 +1,7 @@
 //! Gives what has changed to the write-behind store.
 
-use super::storage::{META_TICK, Storage, is_stored};
+use super::storage::{Storage, is_stored};
+use crate::db::META_TICK;
 use crate::replication::space::Space;
 use bevy::prelude::Res;
 use sidereal_protocol::ids::EntityId;

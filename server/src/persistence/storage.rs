@@ -13,11 +13,6 @@ use sidereal_protocol::{
 };
 use std::collections::HashMap;
 
-/// Key of the world's tick in the database.
-pub const META_TICK: &str = "sim_tick";
-/// Key of the world's seed in the database.
-pub const META_SEED: &str = "seed";
-
 /// The way to the database.
 #[derive(Resource)]
 pub struct Storage {

@@ -15,10 +15,11 @@ use super::rows::{
     SectorRow,
 };
 use crate::db::conn::{Conn, with_conn};
+use crate::db::database::Database;
+use crate::db::error::DbError;
 use crate::db::schema::{
     accounts, balances, carried, deals, entities, identities, meta, postings, registrations, sectors,
 };
-use crate::db::{Database, DbError};
 
 /// The layout of a dump.
 const FORMAT: u32 = 1;

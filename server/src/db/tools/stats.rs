@@ -8,8 +8,11 @@ use serde::Serialize;
 
 use super::rows::BalanceRow;
 use crate::db::conn::{Conn, with_conn};
+use crate::db::database::Database;
+use crate::db::error::DbError;
+use crate::db::holdings::{Commodity, Holder};
+use crate::db::rows::{META_SEED, META_TICK};
 use crate::db::schema::{accounts, balances, carried, deals, entities, meta, postings, sectors, sessions};
-use crate::db::{Commodity, Database, DbError, Holder};
 
 /// What is in a database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -75,8 +78,8 @@ pub fn stats(database: &Database) -> Result<DatabaseStats, DbError> {
             }
         });
         Ok(DatabaseStats {
-            seed: setting(conn, crate::persistence::storage::META_SEED)?,
-            tick: setting(conn, crate::persistence::storage::META_TICK)?,
+            seed: setting(conn, META_SEED)?,
+            tick: setting(conn, META_TICK)?,
             accounts: with_conn!(conn, |c| accounts::table.count().get_result(c))?,
             sectors: with_conn!(conn, |c| sectors::table.count().get_result(c))?,
             entities: kinds,
