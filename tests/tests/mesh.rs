@@ -8,7 +8,10 @@ use sidereal_protocol::{
     messages::TAKEN_OVER,
     sector::SectorId,
 };
-use sidereal_server::replication::mirror::{Holder, Mirror, Rooms};
+use sidereal_server::replication::{
+    mirror::{Holder, Mirror},
+    rooms::Rooms,
+};
 use sidereal_tests::cluster::{Cluster, PERFECT};
 use sidereal_transport::memory::LinkConditions;
 
