@@ -1,9 +1,9 @@
 //! Carries out what the handoff's state machine says.
 
-use super::transfers::Transfers;
 use super::{
     figures::Times,
     machine::{Action, Event, Target},
+    transfers::Transfers,
 };
 use crate::{
     persistence::storage::Storage,
@@ -47,7 +47,7 @@ pub enum ShipNews {
     Homeless(Box<EntityRecord>),
 }
 
-/// Carries out what the handoffs' state machine decides: for frames to shards and for the inputs that go with a commit.
+/// Carries out what the handoffs' state machine decides.
 #[derive(SystemParam)]
 pub struct HandoffEffects<'w> {
     /// Handoffs under way.

@@ -66,7 +66,6 @@ impl Senders<'_> {
 /// Everything that a frame can concern, one at a time.
 #[derive(SystemParam)]
 pub struct Capabilities<'w, 's> {
-    #[expect(clippy::type_complexity, reason = "a list")]
     one: ParamSet<
         'w,
         's,
