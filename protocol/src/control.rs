@@ -56,6 +56,14 @@ pub enum ImpactCause {
     Tractor(ShotId),
 }
 
+impl ImpactCause {
+    /// Whether it counts only now: its sender computes the next one from what became of the body, in the next tick. It is
+    /// not kept, and nothing is lost with it.
+    pub fn is_momentary(self) -> bool {
+        matches!(self, Self::Tractor(_))
+    }
+}
+
 /// Damage and impulse on an entity, for its authority, sent once.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct GhostImpact {

@@ -8,7 +8,7 @@ use common::{
 };
 use sidereal_protocol::{
     DVec2,
-    control::ImpactCause,
+    control::{ImpactCause, ToServer, ToShard},
     flight::{Controls, HullKind},
     record::EntityRecord,
     tick::TICK_HZ,
@@ -71,7 +71,7 @@ fn a_crate_comes_to_the_ship_and_stays_behind_when_the_button_is_released() {
 fn a_held_crate_is_taken_in_by_a_ship_with_room() {
     let mut shard = arena(vec![ship(1, middle()), cargo(6, middle() + DVec2::X * 150.0, 9)]);
     let sent = shard.hold(id(1), Controls::TRACTOR, 10 * SECOND);
-    assert!(sent.iter().any(|(_, frame)| matches!(frame, sidereal_protocol::control::ToServer::OreMove(_))));
+    assert!(sent.iter().any(|(_, frame)| matches!(frame, ToServer::OreMove(_))));
 }
 
 #[test]
@@ -112,24 +112,77 @@ fn the_beam_lets_go_when_something_stands_in_between() {
     assert!(gap(&shard, 6) < 190.0);
 }
 
+/// Holds the beam of both ships for so many ticks; the fastest that the body was.
+fn fastest(mesh: &mut Mesh, ships: &[u64], number: u64, ticks: u64) -> f64 {
+    let mut fastest = 0.0f64;
+    for _ in 0..ticks {
+        let tick = mesh.now;
+        for ship in ships {
+            mesh.input(id(*ship), input(tick, 0, 0, Controls::TRACTOR));
+        }
+        mesh.tick();
+        fastest = fastest.max(mesh.owner(id(number)).state(id(number)).velocity.length());
+    }
+    fastest
+}
+
 #[test]
 fn what_is_over_the_border_is_pulled_and_pulled_across() {
     for delay in [1, 2, 4] {
-        let mut mesh = Mesh::new(
-            vec![full_ship(1, DVec2::new(900.0, 500.0))],
-            vec![cargo(6, DVec2::new(1080.0, 500.0), 9)],
-            delay,
-        );
+        let crate_over = cargo(6, DVec2::new(1080.0, 500.0), 9);
+        let mut mesh = Mesh::new(vec![full_ship(1, DVec2::new(900.0, 500.0))], vec![crate_over], delay);
         assert_eq!(mesh.owner(id(6)).own_record(id(6)).sector, EAST);
-        for _ in 0..12 * SECOND {
-            let tick = mesh.now;
-            mesh.input(id(1), input(tick, 0, 0, Controls::TRACTOR));
-            mesh.tick();
-        }
+        fastest(&mut mesh, &[1], 6, 14 * SECOND);
         assert!(mesh.impacts.iter().all(|(_, impact)| matches!(impact.cause, ImpactCause::Tractor(_))));
         assert!(mesh.impacts.len() > 10, "delay {delay}: {}", mesh.impacts.len());
         assert_eq!(mesh.authority[&id(6)].0, 0, "delay {delay}: the crate has changed shards");
         let west = &mesh.shards[0];
         assert!((gap(west, 6) - TRACTOR_GAP).abs() < 4.0, "delay {delay}: {}", gap(west, 6));
     }
+}
+
+#[test]
+fn a_crate_that_is_held_beyond_the_border_rests() {
+    for delay in [1, 2, 4] {
+        // It is held within the neighbour's margin, and never crosses.
+        let crate_over = cargo(6, DVec2::new(1080.0, 500.0), 9);
+        let mut mesh = Mesh::new(vec![full_ship(1, DVec2::new(990.0, 500.0))], vec![crate_over], delay);
+        fastest(&mut mesh, &[1], 6, 20 * SECOND);
+        assert_eq!(mesh.authority[&id(6)].0, 1, "delay {delay}");
+        let later = fastest(&mut mesh, &[1], 6, 20 * SECOND);
+        assert!(later < 3.0, "delay {delay}: {later} units/s");
+    }
+}
+
+#[test]
+fn two_ships_of_two_shards_pull_one_body_and_throw_nothing() {
+    let ships = [full_ship(1, DVec2::new(900.0, 500.0)), full_ship(2, DVec2::new(1100.0, 500.0))];
+    for body in [cargo(6, DVec2::new(1010.0, 560.0), 9), rock(6, DVec2::new(1010.0, 560.0), 12.0)] {
+        let mut mesh = Mesh::with([vec![WEST], vec![EAST]], [ships.to_vec(), vec![body]].concat(), 4);
+        let fastest = fastest(&mut mesh, &[1, 2], 6, 30 * SECOND);
+        assert!(fastest < 90.0, "{fastest} units/s");
+    }
+}
+
+#[test]
+fn a_pull_that_waits_for_a_handoff_is_not_applied_later() {
+    let drifting = moving(cargo(6, DVec2::new(985.0, 500.0), 9), DVec2::X * 120.0);
+    let mut shard = arena(vec![full_ship(1, DVec2::new(900.0, 500.0)), drifting]);
+    let asked = loop {
+        shard.tick();
+        let asked = shard.frames().into_iter().find_map(|frame| match frame {
+            ToServer::Prepare { attempt, .. } => Some(attempt),
+            _ => None,
+        });
+        if let Some(attempt) = asked {
+            break attempt;
+        }
+    };
+    // Nobody answers for a second, in which the beam is on.
+    shard.hold(id(1), Controls::TRACTOR, SECOND);
+    let before = shard.state(id(6)).velocity;
+    shard.send(ToShard::Abort { id: id(6), attempt: asked });
+    shard.hold(id(1), Controls::TRACTOR, 1);
+    let change = shard.state(id(6)).velocity.distance(before);
+    assert!(change < 15.0, "{change} units/s in one tick");
 }

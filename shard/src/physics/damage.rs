@@ -31,6 +31,7 @@ use sidereal_protocol::{
     flight::MAX_SPEED,
     ids::EntityId,
 };
+use std::collections::BTreeSet;
 
 /// Impacts and what they cost.
 pub(crate) struct DamagePlugin;
@@ -40,6 +41,9 @@ impl Plugin for DamagePlugin {
         app.init_resource::<Impacts>().add_systems(SimStep, apply_impacts.in_set(SimSystems::Damage));
     }
 }
+
+/// After so many ticks a momentary impact is too old: more than any path between two shards takes.
+const MOMENT_TICKS: u64 = 10;
 
 /// Push that a hull takes without damage, units/s: half of a scout's full speed.
 pub const HARMLESS_PUSH: f64 = 110.0;
@@ -98,21 +102,15 @@ pub(crate) fn hit(
     outbox: &mut Outbox<ToServer>,
 ) {
     totals.hits += 1;
-    deliver(impact, own, impacts, totals, outbox);
+    totals.ghost_impacts += u64::from(!own);
+    deliver(impact, own, impacts, outbox);
 }
 
 /// An own target gets an impact in this tick; one of a ghost is sent to its authority.
-pub(crate) fn deliver(
-    impact: GhostImpact,
-    own: bool,
-    impacts: &mut Impacts,
-    totals: &mut Totals,
-    outbox: &mut Outbox<ToServer>,
-) {
+pub(crate) fn deliver(impact: GhostImpact, own: bool, impacts: &mut Impacts, outbox: &mut Outbox<ToServer>) {
     if own {
         impacts.push(impact);
     } else {
-        totals.ghost_impacts += 1;
         outbox.push(ToServer::Impact(impact));
     }
 }
@@ -152,6 +150,7 @@ pub(crate) fn apply_impacts(
 ) {
     let now = clock.tick;
     totals.impacts_lost += std::mem::take(&mut impacts.dropped);
+    let mut pulled = BTreeSet::new();
     for Waiting { impact, pushed } in std::mem::take(&mut impacts.waiting) {
         let _at = suspect::at(impact.target);
         let entity = registry.get(impact.target);
@@ -159,6 +158,9 @@ pub(crate) fn apply_impacts(
             entity.and_then(|entity| bodies.get_mut(entity).ok())
         else {
             // Released since it came: the server knows where to. If it was destroyed, it finds nobody there.
+            if impact.cause.is_momentary() {
+                continue;
+            }
             if now.since(impact.tick) <= BOUNCE_TICKS {
                 outbox.push(ToServer::Impact(impact));
             } else {
@@ -167,6 +169,15 @@ pub(crate) fn apply_impacts(
             continue;
         };
         if body.is_station() || docked {
+            continue;
+        }
+        if impact.cause.is_momentary() {
+            // The next one is computed from what becomes of this one: late, or doubled, or on a body whose copy elsewhere
+            // counts, it would be a push too much.
+            let is_timely = now.since(impact.tick) <= MOMENT_TICKS && !handoffs.is_leaving(body.id);
+            if is_timely && pulled.insert(body.id) {
+                push(&body, &mut authority, &mut flight, impact.impulse);
+            }
             continue;
         }
         let is_contact = matches!(impact.cause, ImpactCause::Contact { .. });

@@ -1,8 +1,9 @@
 //! The tractor beam: a ship pulls the nearest loose body as long as its pilot holds the button.
 //!
 //! A pull is an impact without damage, one each tick: it applies to an own body at once, to a ghost through its
-//! authority, and to a body that is being handed over once its next owner has it. Which body it is,
-//! [`sidereal_protocol::tractor`] computes each tick anew: nothing of it is kept.
+//! authority. It counts only in this tick ([`ImpactCause::is_momentary`]): one that finds its body on the way to another
+//! shard is dropped, and of several on one body in a tick the first applies. Which body is pulled,
+//! [`sidereal_protocol::tractor`] computes anew each tick: nothing of it is kept.
 
 use crate::{
     app::{clock::SimClock, report::Totals, suspect},
@@ -51,18 +52,14 @@ fn pull_bodies(
             && helm.0.holds(Controls::TRACTOR)
             && authority.ahead.is_none()
             && !handoffs.is_leaving(body.id);
-        let found = wants.then(|| {
-            let nearby: Vec<Nearby<Entity>> = registry
-                .in_order()
-                .filter_map(|entity| Some((entity, bodies.get(entity).ok()?)))
-                .map(|(entity, (other, at, ..))| {
-                    let spec = other.kind.spec();
-                    let (is_loose, blocks) = (spec.is_loose(), spec.is_obstacle());
-                    Nearby { position: at.0.position, radius: other.radius, is_loose, blocks, id: entity }
-                })
-                .collect();
-            tractor::target(flight.0.position, body.radius, &nearby)
-        });
+        let nearby = registry.in_order().filter_map(|entity| Some((entity, bodies.get(entity).ok()?))).map(
+            |(entity, (other, at, _))| {
+                let spec = other.kind.spec();
+                let (is_loose, blocks) = (spec.is_loose(), spec.is_obstacle());
+                Nearby { position: at.0.position, radius: other.radius, is_loose, blocks, id: entity }
+            },
+        );
+        let found = wants.then(|| tractor::target(flight.0.position, body.radius, nearby));
         let pulled = found.flatten().and_then(|entity| bodies.get(entity).ok());
         lights.0.tractor = pulled.is_some();
         let Some((target, at, own)) = pulled else { continue };
@@ -76,6 +73,6 @@ fn pull_bodies(
             tick: clock.tick,
         };
         totals.tractor_pulls += 1;
-        damage::deliver(impact, own, &mut impacts, &mut totals, &mut outbox);
+        damage::deliver(impact, own, &mut impacts, &mut outbox);
     }
 }
