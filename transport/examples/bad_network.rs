@@ -24,7 +24,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let (mut datagrams, mut frames) = (Vec::new(), Vec::new());
     let mut sent = 0u32;
-    for now_ms in (0..20_000).step_by(10) {
+    let mut now_ms = 0;
+    while frames.len() < 1_000 && now_ms < 600_000 {
+        now_ms += 10;
         network.advance(now_ms);
         // The server judges the credential before naia reads a byte of the peer's.
         while let Some((address, kind, credential)) = server.poll_auth() {
@@ -50,12 +52,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let unique: std::collections::BTreeSet<u32> = datagrams.iter().copied().collect();
     let late = datagrams.windows(2).filter(|pair| pair[1] < pair[0]).count();
-    println!("{sent} sent each way of {BAD:?}");
+    println!("{sent} of each sent in {} s, over {BAD:?}", sent / 100);
     println!(
         "datagrams: {} lost, {} twice, {late} out of order",
         sent as usize - unique.len(),
         datagrams.len() - unique.len()
     );
-    println!("stream: {} of {sent} arrived, in order: {}", frames.len(), frames.is_sorted());
+    // Each lost packet holds up what follows: that is why motion does not use the stream.
+    println!("stream: {} arrived, in order: {}, the last after {} s", frames.len(), frames.is_sorted(), now_ms / 1_000);
     Ok(())
 }
