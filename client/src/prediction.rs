@@ -189,7 +189,7 @@ impl Prediction {
     }
 
     /// Ticks between the stamp of an input and the tick that applies it, by the last confirmed state: at most
-    /// [`MAX_INPUT_DELAY_TICKS`].
+    /// [`input::MAX_INPUT_DELAY_TICKS`].
     pub fn input_delay_ticks(&self) -> u64 {
         let ticks = self.confirmed.tick.since(self.confirmed.input_tick);
         // A much larger one is of a ship on which none of our inputs was applied yet.

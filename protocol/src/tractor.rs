@@ -120,7 +120,7 @@ mod tests {
         let (mut held_s, mut nearest) = (None, f64::MAX);
         for tick in 1..=60 * TICK_HZ {
             pulls.insert(0, pull(&ship, 9.0, &seen[lag], radius, mass));
-            held.velocity += pulls.pop().unwrap();
+            held.velocity += pulls.pop().expect("one was put in");
             (ship, held) = (ship.coast(TICK_SECONDS), held.coast(TICK_SECONDS));
             seen.insert(0, held);
             seen.pop();

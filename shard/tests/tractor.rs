@@ -43,7 +43,7 @@ fn gap(shard: &Shard, number: u64) -> f64 {
 fn is_lit(shard: &mut Shard) -> Option<bool> {
     let updates = sector_updates(&shard.datagrams());
     let motions = updates.iter().flat_map(|update| &update.motions);
-    motions.filter(|motion| motion.net_id.0 == 1).last().map(|motion| motion.glow.tractor)
+    motions.rev().find(|motion| motion.net_id.0 == 1).map(|motion| motion.glow.tractor)
 }
 
 #[test]

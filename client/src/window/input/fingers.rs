@@ -45,7 +45,7 @@ pub(crate) const BUTTONS: [Button; 8] = [
     button(Action::Launch, "missile", 110.0, 98.0, 27.0),
     button(Action::Brake, "brake", 44.0, 122.0, 27.0),
     button(Action::Mine, "mine", 106.0, 162.0, 27.0),
-    button(Action::Tractor, "pull", 168.0, 130.0, 27.0),
+    button(Action::Tractor, "pull", 44.0, 248.0, 27.0),
     button(Action::Dock, "dock", 44.0, 186.0, 27.0),
     button(Action::Settings, "menu", 0.0, 0.0, 22.0),
 ];
