@@ -16,9 +16,9 @@ use crate::{
 use bevy::prelude::*;
 use sidereal_protocol::{DVec2, ids::NetId};
 
-/// Half the width of the band, units, and the least, pixels.
-const BAND_WIDTH: f32 = 2.2;
-const BAND_PIXELS: f32 = 1.4;
+/// Width of the band, units, and the least, pixels.
+const BAND_WIDTH: f32 = 5.0;
+const BAND_PIXELS: f32 = 3.0;
 /// Rings that run along the beam, and how fast, ways a second.
 const RINGS: usize = 3;
 const RING_PACE: f64 = 0.7;
