@@ -12,10 +12,11 @@ use sidereal_protocol::{
 
 /// The body that a ship with this name at `position` with `radius` (units) pulls: see [`tractor::target`].
 pub fn target(view: &WorldView, ship: NetId, position: DVec2, radius: f64) -> Option<&Other> {
-    let nearby = view.others.values().filter(|other| other.net_id != ship).map(|other| {
-        let spec = other.kind.spec();
-        let (is_loose, blocks) = (spec.is_loose(), spec.is_obstacle());
-        Nearby { position: other.state.position, radius: other.radius, is_loose, blocks, id: other.net_id }
+    let nearby = view.others.values().filter(|other| other.net_id != ship).map(|other| Nearby {
+        position: other.state.position,
+        radius: other.radius,
+        kind: other.kind,
+        id: other.net_id,
     });
     tractor::target(position, radius, nearby).and_then(|pulled| view.others.get(&pulled))
 }

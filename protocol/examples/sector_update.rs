@@ -15,7 +15,7 @@ use sidereal_protocol::{
 fn main() -> Result<(), DecodeError> {
     let sector = SectorId { x: 3, y: -2 };
     // On a circle of 400 units round the sector's centre, at 100 units/s along it. Net ids rise strictly.
-    let centre = sector.origin() + DVec2::splat(SECTOR_SIZE / 2.0);
+    let centre = sector.center();
     let motions: Vec<Motion> = (0..200u32)
         .map(|number| {
             let angle = f64::from(number) * std::f64::consts::TAU / 200.0;

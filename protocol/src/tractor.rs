@@ -5,7 +5,7 @@
 //! [`EngineGlow::tractor`](crate::motion::EngineGlow::tractor)), and nothing has to follow the ship or the body over a
 //! border. The beam lets go when its button does, when the body is out of reach, or when something stands in between.
 
-use crate::{flight::FlightState, tick::TICK_SECONDS};
+use crate::{flight::FlightState, kind::EntityKind, tick::TICK_SECONDS};
 use bevy::math::DVec2;
 
 /// How far the beam reaches, units from the ship's edge to the body's. A shard sees more than that of its neighbours'
@@ -38,10 +38,8 @@ pub struct Nearby<T> {
     pub position: DVec2,
     /// Its radius, units.
     pub radius: f64,
-    /// Whether it can be pulled: [`KindSpec::is_loose`](crate::kind::KindSpec::is_loose).
-    pub is_loose: bool,
-    /// Whether it blocks the beam: [`KindSpec::is_obstacle`](crate::kind::KindSpec::is_obstacle).
-    pub blocks: bool,
+    /// Its kind, which decides whether it can be pulled, and whether it blocks the beam.
+    pub kind: EntityKind,
     /// The caller's name for it.
     pub id: T,
 }
@@ -52,15 +50,16 @@ pub fn target<T: Copy>(position: DVec2, radius: f64, bodies: impl IntoIterator<I
     let gap = |body: &Nearby<T>| body.position.distance(position) - body.radius - radius;
     let near: Vec<(f64, Nearby<T>)> = bodies
         .into_iter()
-        .filter(|body| body.is_loose || body.blocks)
+        .filter(|body| body.kind.spec().is_loose() || body.kind.spec().is_obstacle())
         .map(|body| (gap(&body), body))
         .filter(|(gap, _)| *gap <= TRACTOR_RANGE)
         .collect();
-    let mut loose: Vec<usize> = (0..near.len()).filter(|index| near[*index].1.is_loose).collect();
+    let mut loose: Vec<usize> = (0..near.len()).filter(|index| near[*index].1.kind.spec().is_loose()).collect();
     loose.sort_by(|one, other| near[*one].0.total_cmp(&near[*other].0));
     let is_free = |index: &usize| {
         let end = near[*index].1.position;
-        let mut others = near.iter().enumerate().filter(|(other, (_, body))| other != index && body.blocks);
+        let mut others =
+            near.iter().enumerate().filter(|(other, (_, body))| other != index && body.kind.spec().is_obstacle());
         others.all(|(_, (_, body))| distance_to_line(body.position, position, end) >= body.radius)
     };
     loose.into_iter().find(is_free).map(|index| near[index].1.id)
@@ -93,7 +92,8 @@ mod tests {
     use crate::tick::TICK_HZ;
 
     fn body(id: u32, x: f64, y: f64, radius: f64) -> Nearby<u32> {
-        Nearby { position: DVec2::new(x, y), radius, is_loose: true, blocks: radius > 5.0, id }
+        let kind = if radius > 5.0 { EntityKind::Asteroid } else { EntityKind::Crate };
+        Nearby { position: DVec2::new(x, y), radius, kind, id }
     }
 
     #[test]
@@ -103,7 +103,7 @@ mod tests {
         assert_eq!(at(&[far, near]), Some(1));
         // A large one is nearer than its centre.
         assert_eq!(at(&[body(3, 0.0, 100.0, 30.0), near]), Some(3));
-        let station = Nearby { is_loose: false, ..body(4, 50.0, 3.0, 20.0) };
+        let station = Nearby { kind: EntityKind::Station, ..body(4, 50.0, 3.0, 20.0) };
         assert_eq!(at(&[near, station, far]), Some(2), "a station stands before the crate");
         assert_eq!(at(&[near, station]), None);
         let edge = TRACTOR_RANGE + 9.0 + 4.0;

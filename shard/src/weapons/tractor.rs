@@ -52,13 +52,10 @@ fn pull_bodies(
             && helm.0.holds(Controls::TRACTOR)
             && authority.ahead.is_none()
             && !handoffs.is_leaving(body.id);
-        let nearby = registry.in_order().filter_map(|entity| Some((entity, bodies.get(entity).ok()?))).map(
-            |(entity, (other, at, _))| {
-                let spec = other.kind.spec();
-                let (is_loose, blocks) = (spec.is_loose(), spec.is_obstacle());
-                Nearby { position: at.0.position, radius: other.radius, is_loose, blocks, id: entity }
-            },
-        );
+        let nearby = registry.in_order().filter_map(|entity| {
+            let (other, at, _) = bodies.get(entity).ok()?;
+            Some(Nearby { position: at.0.position, radius: other.radius, kind: other.kind, id: entity })
+        });
         let found = wants.then(|| tractor::target(flight.0.position, body.radius, nearby));
         let pulled = found.flatten().and_then(|entity| bodies.get(entity).ok());
         lights.0.tractor = pulled.is_some();
