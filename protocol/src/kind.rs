@@ -35,15 +35,15 @@ pub enum Solidity {
     Passable,
 }
 
-/// Which hulls a kind has.
+/// The hull of a kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hulls {
     /// None: it has no engine.
     None,
-    /// Those that a pilot or the shard flies.
-    Craft,
-    /// The missile's.
-    Missile,
+    /// One of those that stations sell: see [`ShipHull`](crate::record::ShipHull).
+    Chosen,
+    /// Always this one.
+    Always(HullKind),
 }
 
 /// Where the ore of a kind comes from.
@@ -64,7 +64,7 @@ pub enum Ore {
 pub struct KindSpec {
     /// Whose row this is.
     pub kind: EntityKind,
-    /// Which hulls it may have.
+    /// Its hull.
     pub hulls: Hulls,
     /// Collisions.
     pub solidity: Solidity,
@@ -86,7 +86,7 @@ pub struct KindSpec {
 const KINDS: [KindSpec; 6] = [
     KindSpec {
         kind: EntityKind::Ship,
-        hulls: Hulls::Craft,
+        hulls: Hulls::Chosen,
         solidity: Solidity::Movable,
         takes_hits: true,
         is_target: true,
@@ -98,7 +98,7 @@ const KINDS: [KindSpec; 6] = [
     },
     KindSpec {
         kind: EntityKind::Drone,
-        hulls: Hulls::Craft,
+        hulls: Hulls::Always(HullKind::Drone),
         solidity: Solidity::Movable,
         takes_hits: true,
         is_target: true,
@@ -120,7 +120,7 @@ const KINDS: [KindSpec; 6] = [
     },
     KindSpec {
         kind: EntityKind::Missile,
-        hulls: Hulls::Missile,
+        hulls: Hulls::Always(HullKind::Missile),
         solidity: Solidity::Passable,
         takes_hits: true,
         is_target: false,
@@ -180,15 +180,6 @@ impl EntityKind {
 }
 
 impl KindSpec {
-    /// Whether an entity of this kind may have this hull.
-    pub fn allows_hull(&self, hull: Option<HullKind>) -> bool {
-        match self.hulls {
-            Hulls::None => hull.is_none(),
-            Hulls::Craft => hull.is_some_and(|hull| hull != HullKind::Missile),
-            Hulls::Missile => hull == Some(HullKind::Missile),
-        }
-    }
-
     /// Whether it collides.
     pub fn is_solid(&self) -> bool {
         self.solidity != Solidity::Passable
@@ -197,6 +188,11 @@ impl KindSpec {
     /// Whether it is a body without an engine, to be flown around.
     pub fn is_obstacle(&self) -> bool {
         self.hulls == Hulls::None && self.is_solid()
+    }
+
+    /// Whether it has an engine and collides: a ship or a drone.
+    pub fn is_craft(&self) -> bool {
+        self.hulls != Hulls::None && self.is_solid()
     }
 
     /// Whether a tractor beam pulls it: a body without an engine that can move.

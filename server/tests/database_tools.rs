@@ -11,7 +11,7 @@ use sidereal_protocol::{
     economy::ore_of_rock,
     flight::HullKind,
     ids::{AccountId, EntityId},
-    record::{EntityKind, EntityRecord},
+    record::{EntityKind, EntityRecord, ShipHull, Structure},
     tick::SimTick,
 };
 use sidereal_server::run::db_tool::give_back;
@@ -38,20 +38,18 @@ fn open(path: &Path) -> Database {
 
 fn ship(account: Uuid) -> EntityRecord {
     EntityRecord {
-        hull_kind: Some(HullKind::Scout),
         owner: Some(AccountId(account)),
         name: "Ann 🚀 O'Neil".to_owned(),
         epoch: 3,
         version: 2,
         ..EntityRecord::at_rest(EntityId(SHIP), EntityKind::Ship, DVec2::new(-5.0, 7.0), SimTick(90))
     }
+    .with(ShipHull(HullKind::Scout))
 }
 
 fn rock() -> EntityRecord {
-    EntityRecord {
-        radius: 20.0,
-        ..EntityRecord::at_rest(EntityId(ROCK), EntityKind::Asteroid, DVec2::new(1.0, 1.0), SimTick(90))
-    }
+    EntityRecord::at_rest(EntityId(ROCK), EntityKind::Asteroid, DVec2::new(1.0, 1.0), SimTick(90))
+        .with(Structure::whole(20.0, 1))
 }
 
 /// A world with an account, a ship, a rock that was mined, something that is gone, a store and a sale.

@@ -9,7 +9,7 @@ use sidereal_protocol::{
     economy::ore_of_rock,
     flight::HullKind,
     ids::{AccountId, EntityId},
-    record::{EntityKind, EntityRecord},
+    record::{EntityKind, EntityRecord, ShipHull, Structure},
     tick::SimTick,
 };
 use sidereal_server::{
@@ -44,12 +44,12 @@ fn start(database: &Database) -> Store {
 
 fn rock(number: u128) -> EntityRecord {
     let id = EntityId(Uuid::from_u128(number));
-    EntityRecord { radius: 40.0, ..EntityRecord::at_rest(id, EntityKind::Asteroid, DVec2::new(1.0, 1.0), SimTick(9)) }
+    EntityRecord::at_rest(id, EntityKind::Asteroid, DVec2::new(1.0, 1.0), SimTick(9)).with(Structure::whole(40.0, 1))
 }
 
 fn ship(account: Uuid) -> EntityRecord {
     let at_rest = EntityRecord::at_rest(EntityId(SHIP), EntityKind::Ship, DVec2::ZERO, SimTick(9));
-    EntityRecord { hull_kind: Some(HullKind::Scout), owner: Some(AccountId(account)), ..at_rest }
+    EntityRecord { owner: Some(AccountId(account)), ..at_rest }.with(ShipHull(HullKind::Scout))
 }
 
 fn row(record: &EntityRecord) -> StoredEntity {

@@ -67,9 +67,9 @@ fn a_missile_is_an_entity_that_is_told_and_goes_after_who_is_nearest_to_the_head
     launch(&mut shard, id(1));
     let missile = launched_one(&mut shard);
     assert_eq!(missile.validate(), Ok(()));
-    let warhead = missile.warhead.expect("a missile has one");
+    let warhead = missile.warhead().expect("a missile has one");
     assert_eq!((warhead.shooter, warhead.target), (id(1), Some(id(3))));
-    assert_eq!((missile.owner, missile.name.as_str(), missile.hull), (None, "", HullKind::Missile.spec().hull));
+    assert_eq!((missile.owner, missile.name.as_str(), missile.hull()), (None, "", HullKind::Missile.spec().hull));
     assert!(shard.owns(missile.id));
     assert!(missile.net_id.0 >= 1_000_000, "from the block that the server gave");
 }
@@ -141,8 +141,7 @@ fn a_missile_without_a_target_flies_straight_spares_its_ship_and_expires() {
 
 #[test]
 fn a_missile_whose_target_is_gone_flies_on() {
-    let mut target = ship(2, middle() + DVec2::new(300.0, 60.0));
-    target.hull = 1;
+    let target = with_hull(ship(2, middle() + DVec2::new(300.0, 60.0)), 1);
     let mut shard = arena(vec![ship(1, middle()), target]);
     shard.ticks(1);
     launch(&mut shard, id(1));
@@ -403,5 +402,5 @@ fn headings_wrap_for_targets_behind_the_seam() {
     shard.ticks(1);
     launch(&mut shard, id(1));
     let missile = launched_one(&mut shard);
-    assert_eq!(missile.warhead.and_then(|warhead| warhead.target), Some(id(2)));
+    assert_eq!(missile.warhead().and_then(|warhead| warhead.target), Some(id(2)));
 }

@@ -110,7 +110,7 @@ fn a_duel_across_the_border_comes_out_as_one_inside_a_shard() {
 #[test]
 fn a_duel_across_the_border_ends_with_one_destroyed_once() {
     let (west, mut east) = duel(1000.0);
-    east[0].hull = 30;
+    east[0] = with_hull(east[0].clone(), 30);
     let mut mesh = Mesh::new(west, east, 2);
     fight(&mut mesh, 120);
     let destroyed: Vec<_> = mesh.destroyed.iter().map(|&(victim, _, by)| (victim, by)).collect();

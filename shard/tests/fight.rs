@@ -123,7 +123,7 @@ fn fight(script: &Script, place: Place, delay: u64) -> Outcome {
     mesh.at_once = true;
     let ids: Vec<EntityId> = (1..=SHIPS).map(|number| id(u64::from(number))).collect();
     let mut ends: Vec<End> =
-        script.ships.iter().map(|ship| End { position: ship.state.position, hull: ship.hull, died: None }).collect();
+        script.ships.iter().map(|ship| End { position: ship.state.position, hull: ship.hull(), died: None }).collect();
     for tick in 0..WARM_UP + TICKS {
         for (index, &ship) in ids.iter().enumerate() {
             let late = match place {

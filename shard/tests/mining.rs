@@ -12,7 +12,7 @@ use sidereal_protocol::{
     economy::{CRATE_TICKS, MINING_BITE, MINING_INTERVAL_TICKS, MINING_RANGE, OreMove, SCOOP_RANGE},
     flight::{Controls, HullKind},
     input::Input,
-    record::{EntityKind, EntityRecord},
+    record::{EntityKind, EntityRecord, ExpiresAt, OreLoad},
     sector::SectorId,
     tick::SimTick,
 };
@@ -36,11 +36,11 @@ fn middle() -> DVec2 {
 }
 
 fn ore_rock(number: u32, position: DVec2, ore: u32) -> EntityRecord {
-    EntityRecord { ore, ..rock(number, position, 20.0) }
+    rock(number, position, 20.0).with(OreLoad(ore))
 }
 
 fn laden(record: EntityRecord, ore: u32) -> EntityRecord {
-    EntityRecord { ore, ..record }
+    record.with(OreLoad(ore))
 }
 
 fn mine(shard: &mut Shard, ticks: u64) -> Vec<(u64, OreMove)> {
@@ -89,7 +89,7 @@ fn nothing_is_mined_without_room_without_ore_or_out_of_range() {
         (ship(1, middle()), ore_rock(5, near, 0), vec![]),
         (ship(1, middle()), ore_rock(5, far, 100), vec![]),
     ] {
-        let (carried, held) = (ship.ore, rock.ore);
+        let (carried, held) = (ship.ore(), rock.ore());
         let mut shard = arena(vec![ship, rock]);
         let moves = mine(&mut shard, MINING_INTERVAL_TICKS - 1);
         assert_eq!(amounts(&moves), bites);
@@ -138,8 +138,8 @@ fn a_rock_over_the_border_is_mined_until_it_is_empty() {
         let asked: Vec<u32> = mesh.ore_moves.iter().map(|asked| asked.ore).collect();
         assert_eq!(asked, [4, 4, 2], "delay {delay}");
         assert_eq!((mesh.ore[&id(1)], mesh.ore[&id(5)]), (10, 0));
-        assert_eq!(mesh.owner(id(1)).own_record(id(1)).ore, 10);
-        assert_eq!(mesh.owner(id(5)).own_record(id(5)).ore, 0);
+        assert_eq!(mesh.owner(id(1)).own_record(id(1)).ore(), 10);
+        assert_eq!(mesh.owner(id(5)).own_record(id(5)).ore(), 0);
     }
 }
 
@@ -161,9 +161,9 @@ fn a_ship_that_dies_leaves_its_cargo_in_the_same_tick() {
     shard.tick();
     let frames = shard.frames();
     let [(dead, Some(wreck))] = &deaths(&frames)[..] else { panic!("{frames:?}") };
-    assert_eq!((*dead, wreck.kind, wreck.ore), (id(1), EntityKind::Crate, 37));
+    assert_eq!((*dead, wreck.kind, wreck.ore()), (id(1), EntityKind::Crate, 37));
     assert_eq!(wreck.validate(), Ok(()));
-    assert_eq!(wreck.expires, SimTick(shard.tick) + CRATE_TICKS);
+    assert_eq!(wreck.get(), Some(ExpiresAt(SimTick(shard.tick) + CRATE_TICKS)));
     assert!(!frames.iter().any(|frame| matches!(frame, ToServer::Record(_))));
     assert!(shard.owns(wreck.id) && shard.entity(id(1)).is_none());
     let told = sector_updates(&shard.datagrams());
@@ -177,7 +177,7 @@ fn a_ship_that_dies_leaves_its_cargo_in_the_same_tick() {
 
 #[test]
 fn a_ship_without_cargo_and_a_drone_leave_nothing() {
-    let mut shard = arena(vec![ship(1, middle()), laden(drone(2, middle() + DVec2::Y * 900.0), 9)]);
+    let mut shard = arena(vec![ship(1, middle()), drone(2, middle() + DVec2::Y * 900.0)]);
     shard.strike(id(1), 200);
     shard.strike(id(2), 200);
     shard.tick();
@@ -208,7 +208,7 @@ fn a_crate_nearby_is_taken_in_as_far_as_there_is_room_and_ends_when_it_is_empty(
 #[test]
 fn a_crate_out_of_reach_stays_until_its_time_is_over() {
     let mut lost = cargo(6, middle() + DVec2::X * (SCOOP_RANGE + 1.0), 5);
-    lost.expires = SimTick(START + 90);
+    lost.set(ExpiresAt(SimTick(START + 90)));
     let mut shard = Shard::with(1, &around(), vec![ship(1, middle()), lost]);
     shard.ticks(89);
     assert!(shard.owns(id(6)));
@@ -228,7 +228,7 @@ fn nothing_touches_a_crate_and_nothing_aims_at_it() {
     shard.hold(id(1), 0, 1);
     let missiles: Vec<_> = shard.owned().into_iter().filter(|&id| shard.body(id).kind == EntityKind::Missile).collect();
     let [missile] = missiles[..] else { panic!("{missiles:?}") };
-    assert_eq!(shard.own_record(missile).warhead.and_then(|warhead| warhead.target), Some(id(2)));
+    assert_eq!(shard.own_record(missile).warhead().and_then(|warhead| warhead.target), Some(id(2)));
     shard.ticks(60);
     assert_eq!(shard.state(id(6)).velocity, DVec2::ZERO);
     assert!(shard.state(id(1)).position.x > middle().x + 80.0 && shard.state(id(1)).velocity.y == 0.0);
@@ -246,7 +246,7 @@ fn a_crate_crosses_a_border_with_what_is_in_it_and_is_taken_in_on_the_other_side
     }
     mesh.ticks(6);
     let crate_now = mesh.shards[1].own_record(id(6));
-    assert_eq!((crate_now.ore, crate_now.expires), (9, SimTick(START + 1800)));
+    assert_eq!((crate_now.ore(), crate_now.get()), (9, Some(ExpiresAt(SimTick(START + 1800)))));
     mesh.ticks(300);
     assert_eq!((mesh.ore.get(&id(2)), mesh.lives(id(6))), (Some(&9), false));
 }
@@ -255,10 +255,10 @@ fn a_crate_crosses_a_border_with_what_is_in_it_and_is_taken_in_on_the_other_side
 fn a_ship_that_crosses_a_border_keeps_its_cargo_and_its_weapons() {
     use sidereal_protocol::economy::{Fitted, Weapon};
     let fitted = Fitted::default().with(Weapon::RapidGun);
-    let trader = EntityRecord { fitted, ore: 21, ..moving(ship(1, DVec2::new(960.0, 500.0)), DVec2::X * 150.0) };
+    let trader = moving(ship(1, DVec2::new(960.0, 500.0)), DVec2::X * 150.0).with(fitted).with(OreLoad(21));
     let mut mesh = Mesh::new(vec![trader], vec![], 2);
     mesh.ticks(60);
     assert_eq!(mesh.handoffs, 1);
-    assert_eq!(mesh.shards[1].own_record(id(1)).ore, 21);
+    assert_eq!(mesh.shards[1].own_record(id(1)).ore(), 21);
     assert_eq!(mesh.shards[1].body(id(1)).fitted, fitted);
 }

@@ -85,7 +85,7 @@ fn a_crowd_at_a_station_docks_and_undocks_in_the_midst_of_each_other() {
         for number in (101..=100 + SHIPS).chain(200..206) {
             // Everybody is drawn to a place beside the station, slowly enough to dock.
             let there = id(u64::from(number));
-            if !shard.owns(there) || shard.own_record(there).docked.is_some() {
+            if !shard.owns(there) || shard.own_record(there).docked().is_some() {
                 continue;
             }
             let state = shard.state(there);
@@ -96,7 +96,7 @@ fn a_crowd_at_a_station_docks_and_undocks_in_the_midst_of_each_other() {
         shard.tick();
         touched += touching(&shard);
         let number = 100 + random.random_range(1..=SHIPS);
-        let is_docked = shard.own_record(id(u64::from(number))).docked.is_some();
+        let is_docked = shard.own_record(id(u64::from(number))).docked().is_some();
         let bargain = if is_docked { Bargain::Undock } else { Bargain::Dock };
         if deal(&mut shard, round, number, bargain) {
             *(if is_docked { &mut undocked } else { &mut docked }) += 1;

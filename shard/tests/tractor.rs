@@ -10,7 +10,7 @@ use sidereal_protocol::{
     DVec2,
     control::{ImpactCause, ToServer, ToShard},
     flight::{Controls, HullKind},
-    record::EntityRecord,
+    record::{EntityRecord, OreLoad},
     tick::TICK_HZ,
     tractor::{TRACTOR_GAP, TRACTOR_RANGE},
 };
@@ -19,7 +19,7 @@ const SECOND: u64 = TICK_HZ as u64;
 
 /// A ship without room for what it pulls.
 fn full_ship(number: u32, position: DVec2) -> EntityRecord {
-    EntityRecord { ore: HullKind::Scout.hold(), ..ship(number, position) }
+    ship(number, position).with(OreLoad(HullKind::Scout.hold()))
 }
 
 fn middle() -> DVec2 {

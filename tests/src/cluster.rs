@@ -310,7 +310,7 @@ impl Cluster {
                     let at = entry.record.state.position;
                     entry.record.owner.is_some()
                         || at.x.abs() > reach + 100.0
-                        || (at.y - lane).abs() > entry.record.radius + 30.0
+                        || (at.y - lane).abs() > entry.record.radius() + 30.0
                 })
             })
             .expect("space is mostly empty")

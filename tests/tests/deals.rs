@@ -8,7 +8,7 @@ use sidereal_protocol::{
     flight::{FlightState, HullKind},
     ids::EntityId,
     messages::DealOutcome,
-    record::{EntityKind, EntityRecord},
+    record::{EntityKind, EntityRecord, Structure},
     tick::SimTick,
 };
 use sidereal_server::{
@@ -151,12 +151,9 @@ fn a_trade_that_one_side_cannot_keep_has_no_side() {
 /// A station on one side of the border, where the second player is docked with 40 ore in a hold of 60 and credits; the
 /// first one is on the other side, with 40 ore. A verdict of the first one's shard takes `far_ms` to the server.
 fn at_the_station(far_ms: u32) -> (Cluster, [EntityId; 2]) {
-    let station = EntityRecord {
-        radius: STATION_RADIUS,
-        hull: u16::MAX,
-        hull_max: u16::MAX,
-        ..EntityRecord::at_rest(EntityId(Uuid::from_u128(5)), EntityKind::Station, DVec2::new(150.0, 200.0), SimTick(0))
-    };
+    let id = EntityId(Uuid::from_u128(5));
+    let station = EntityRecord::at_rest(id, EntityKind::Station, DVec2::new(150.0, 200.0), SimTick(0))
+        .with(Structure::whole(STATION_RADIUS, u16::MAX));
     let home = Some(vec![station.clone()]);
     let mut cluster = Cluster::of(Setup { seed: 12, shards: 2, home, ..Setup::default() });
     let ships = ["ada", "bob"].map(|name| {
@@ -205,7 +202,7 @@ fn a_trade_and_another_hull_at_once_never_overfill_the_hold() {
             cluster.ticks(10);
             let has = ore(&cluster, ships[1]);
             let flies =
-                cluster.server.world().resource::<Mirror>().get(ships[1]).and_then(|entry| entry.record.hull_kind);
+                cluster.server.world().resource::<Mirror>().get(ships[1]).and_then(|entry| entry.record.hull_kind());
             let hold = i64::from(flies.expect("a ship").hold());
             assert!(
                 has <= hold,

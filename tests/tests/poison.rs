@@ -5,7 +5,7 @@ use sidereal_protocol::{
     DVec2,
     flight::{Controls, FlightState},
     ids::EntityId,
-    record::{EntityKind, EntityRecord},
+    record::{EntityKind, EntityRecord, Structure},
     tick::{SimTick, TICK_HZ},
 };
 use sidereal_server::{
@@ -30,7 +30,7 @@ fn rock(number: u64) -> EntityRecord {
     let (column, row) = ((number % 6) as f64, (number / 6) as f64);
     let position = DVec2::new(-2_100.0 + 800.0 * column, -1_900.0 + 1_200.0 * row);
     let mut rock = EntityRecord::at_rest(id(number), EntityKind::Asteroid, position, SimTick(0));
-    (rock.radius, rock.hull, rock.hull_max) = (10.0, 60, 60);
+    rock.set(Structure::whole(10.0, 60));
     rock
 }
 

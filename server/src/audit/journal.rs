@@ -111,11 +111,11 @@ impl Journal {
     }
 
     pub(crate) fn loaded(&mut self, record: &EntityRecord, stored: bool) {
-        self.push(Event::Loaded { id: record.id, hull: record.hull, stored });
+        self.push(Event::Loaded { id: record.id, hull: record.hull(), stored });
     }
 
     pub(crate) fn created(&mut self, record: &EntityRecord) {
-        self.push(Event::Created { id: record.id, hull: record.hull });
+        self.push(Event::Created { id: record.id, hull: record.hull() });
     }
 
     pub(crate) fn ship_made(&mut self, account: AccountId, id: EntityId) {
@@ -123,8 +123,8 @@ impl Journal {
     }
 
     pub(crate) fn boarded(&mut self, account: AccountId, record: &EntityRecord) {
-        let boarding = record.pilot.map_or(0, |pilot| pilot.boarding);
-        self.push(Event::Boarded { account, id: record.id, hull: record.hull, boarding });
+        let boarding = record.pilot().map_or(0, |pilot| pilot.boarding);
+        self.push(Event::Boarded { account, id: record.id, hull: record.hull(), boarding });
     }
 
     pub(crate) fn taken_over(&mut self, id: EntityId, boarding: u32) {
@@ -132,7 +132,7 @@ impl Journal {
     }
 
     pub(crate) fn admitted(&mut self, record: &EntityRecord) {
-        self.push(Event::Admitted { id: record.id, hull: record.hull });
+        self.push(Event::Admitted { id: record.id, hull: record.hull() });
     }
 
     pub(crate) fn destroyed(&mut self, id: EntityId, epoch: u64) {
@@ -140,10 +140,10 @@ impl Journal {
     }
 
     pub(crate) fn set_aside(&mut self, record: &EntityRecord) {
-        self.push(Event::SetAside { id: record.id, hull: record.hull });
+        self.push(Event::SetAside { id: record.id, hull: record.hull() });
     }
 
     pub(crate) fn stored(&mut self, record: &EntityRecord) {
-        self.push(Event::Stored { id: record.id, hull: record.hull });
+        self.push(Event::Stored { id: record.id, hull: record.hull() });
     }
 }

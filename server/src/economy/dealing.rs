@@ -301,7 +301,7 @@ impl DealDesk<'_> {
             && after.version > known.version
             && (after.kind, after.net_id, after.owner) == (known.kind, known.net_id, known.owner)
             && after
-                .docked
+                .docked()
                 .is_none_or(|at| space.mirror.get(at).is_some_and(|station| station.record.kind == EntityKind::Station))
             && after.validate().is_ok()
     }
@@ -390,9 +390,9 @@ impl DealDesk<'_> {
         let name_of = |at: EntityId| space.mirror.get(at).map_or(String::new(), |entry| entry.record.name.clone());
         if *bargain == Bargain::Undock {
             let undocked = Terms::new(Vec::new(), "undocked".to_owned());
-            return if after.docked.is_none() { Ok(undocked) } else { Err(strange()) };
+            return if after.docked().is_none() { Ok(undocked) } else { Err(strange()) };
         }
-        let station = after.docked.ok_or_else(|| DealRefusal::NotDocked.to_string())?;
+        let station = after.docked().ok_or_else(|| DealRefusal::NotDocked.to_string())?;
         if *bargain == Bargain::Dock {
             return Ok(Terms::new(Vec::new(), format!("docked at {}", name_of(station))));
         }
@@ -406,19 +406,19 @@ impl DealDesk<'_> {
                 Terms::new(lines, format!("sold {ore} ore for {credits} credits"))
             }
             Bargain::BuyHull(hull) => {
-                let price = hull.price().filter(|_| after.hull_kind == Some(hull)).ok_or_else(strange)?;
+                let price = hull.price().filter(|_| after.hull_kind() == Some(hull)).ok_or_else(strange)?;
                 let answer = format!("bought a {} for {price} credits", HullKind::name(hull));
                 Terms { lines: pays(price), rooms: vec![room_of(ship, hull)], answer }
             }
             Bargain::BuyWeapon(weapon) => {
-                if before.fitted.has(weapon) || !after.fitted.has(weapon) {
+                if before.fitted().has(weapon) || !after.fitted().has(weapon) {
                     return Err(DealRefusal::HasIt.to_string());
                 }
                 let answer = format!("bought a {} for {} credits", Weapon::name(weapon), weapon.price());
                 Terms::new(pays(weapon.price()), answer)
             }
             Bargain::Repair => {
-                let points = u64::from(after.hull.saturating_sub(before.hull));
+                let points = u64::from(after.hull().saturating_sub(before.hull()));
                 let cost = points * REPAIR_PRICE;
                 if self.storage.balance(wallet, Credits) < signed(cost) {
                     return Err(format!("mending your hull costs {cost} credits, more than you have"));
@@ -429,7 +429,7 @@ impl DealDesk<'_> {
                 Terms::new(Posting::pair(hold, vault, Ore, i64::from(ore)).to_vec(), format!("stored {ore} ore"))
             }
             Bargain::Take { ore } => {
-                let rooms = vec![room_of(ship, after.hull_kind.ok_or_else(strange)?)];
+                let rooms = vec![room_of(ship, after.hull_kind().ok_or_else(strange)?)];
                 let lines = Posting::pair(vault, hold, Ore, i64::from(ore)).to_vec();
                 Terms { lines, rooms, answer: format!("took {ore} ore") }
             }
@@ -448,7 +448,8 @@ impl DealDesk<'_> {
         if known.epoch != after.epoch {
             (after.epoch, after.version) = (known.epoch, known.version);
         }
-        (after.sector, after.pilot) = (known.sector, known.pilot);
+        after.sector = known.sector;
+        after.set_or_remove(known.pilot());
         space.rename_hull(&after);
         if let Some(owner) = after.owner {
             self.goods.tell(owner);

@@ -90,7 +90,7 @@ impl OreMoves<'_> {
             return;
         };
         let born_with = match from.record.kind.spec().ore {
-            Ore::Deposit => ore_of_rock(from.record.radius),
+            Ore::Deposit => ore_of_rock(from.record.radius()),
             Ore::Cargo => 0,
             Ore::None | Ore::Hold => {
                 log_limited!(warn, %shard, from = %order.from, "ore can be taken out of rocks and crates only");
@@ -99,7 +99,7 @@ impl OreMoves<'_> {
             }
         };
         let hold =
-            ship.record.hull_kind.filter(|_| ship.record.kind.spec().ore == Ore::Hold).map_or(0, |hull| hull.hold());
+            ship.record.hull_kind().filter(|_| ship.record.kind.spec().ore == Ore::Hold).map_or(0, |hull| hull.hold());
         self.goods.askers.insert((order.from, shard));
         if let Some(store) = self.storage.store() {
             // What has a balance has a row: with its first one it is stored in the same transaction.
@@ -187,13 +187,14 @@ impl Holdings<'_> {
     fn purse(&self, account: AccountId) -> Option<(SocketAddr, Purse)> {
         let (address, ship) = self.players.flying_of(account)?;
         let record = &self.mirror.get(ship)?.record;
-        let station = record.docked.and_then(|station| self.mirror.get(station));
-        let stored = record.docked.map_or(0, |at| self.storage.balance(Holder::vault(account.0, at.0), Commodity::Ore));
+        let station = record.docked().and_then(|station| self.mirror.get(station));
+        let stored =
+            record.docked().map_or(0, |at| self.storage.balance(Holder::vault(account.0, at.0), Commodity::Ore));
         let purse = Purse {
             credits: self.storage.balance(Holder::wallet(account.0), Commodity::Credits).max(0) as u64,
             ore: self.storage.ore_in(record),
-            hold: record.hull_kind.map_or(0, |hull| hull.hold()),
-            fitted: record.fitted.0,
+            hold: record.hull_kind().map_or(0, |hull| hull.hold()),
+            fitted: record.fitted().0,
             docked: station.map_or(0, |station| station.record.net_id.0),
             stored: units(stored),
         };

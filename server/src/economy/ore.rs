@@ -4,7 +4,11 @@ use crate::{
     db::{Commodity, Holder},
     persistence::storage::Storage,
 };
-use sidereal_protocol::{economy::ore_of_rock, kind::Ore, record::EntityRecord};
+use sidereal_protocol::{
+    economy::ore_of_rock,
+    kind::Ore,
+    record::{EntityRecord, OreLoad},
+};
 
 /// Amounts of ore in the protocol end here; the ledger's do not.
 pub fn units(amount: i64) -> u32 {
@@ -22,14 +26,14 @@ impl Storage {
         let known = self.store().and_then(|store| store.balance(Holder::entity(record.id.0), Commodity::Ore));
         match (record.kind.spec().ore, known) {
             (Ore::None, _) => 0,
-            (Ore::Deposit, None) => ore_of_rock(record.radius),
+            (Ore::Deposit, None) => ore_of_rock(record.radius()),
             (Ore::Deposit | Ore::Hold | Ore::Cargo, known) => units(known.unwrap_or(0)),
         }
     }
 
     /// The record as a shard is told it: with what the ledger says is in it.
     pub fn with_ore(&self, mut record: EntityRecord) -> EntityRecord {
-        record.ore = self.ore_in(&record);
+        record.set(OreLoad(self.ore_in(&record)));
         record
     }
 }

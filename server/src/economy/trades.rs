@@ -152,7 +152,7 @@ impl Trades {
         let mut rooms = Vec::new();
         for (side, gets) in [(&trade.maker, trade.taker.gives), (&trade.taker, trade.maker.gives)] {
             if gets.ore > 0 {
-                let hull = mirror.get(side.ship).and_then(|entry| entry.record.hull_kind);
+                let hull = mirror.get(side.ship).and_then(|entry| entry.record.hull_kind());
                 rooms.push(room_of(side.ship, hull.ok_or(NO_OFFER)?));
             }
         }

@@ -185,7 +185,7 @@ impl HandoffEffects<'_> {
     /// Inputs of the pilot of `record` after the last one in it.
     fn inputs_for(&self, record: &EntityRecord) -> Vec<Input> {
         record
-            .pilot
+            .pilot()
             .zip(record.owner)
             .map(|(pilot, owner)| self.players.inputs_since(owner, pilot.last_input))
             .unwrap_or_default()

@@ -7,7 +7,7 @@ use sidereal_process::log_limited;
 use sidereal_protocol::{
     economy::DealKey,
     ids::{AccountId, EntityId, NetId},
-    record::EntityRecord,
+    record::{EntityRecord, OreLoad, Pilot},
     sector::{BlockId, SectorId},
     tick::SimTick,
 };
@@ -155,7 +155,9 @@ impl Storage {
 
 /// The row of a record, without what is another's to say: its pilot, its compact id, its ore.
 pub fn row_of(record: &EntityRecord) -> Option<StoredEntity> {
-    let stored = EntityRecord { net_id: NetId(0), pilot: None, ore: 0, ..record.clone() };
+    let mut stored = EntityRecord { net_id: NetId(0), ..record.clone() };
+    stored.remove::<Pilot>();
+    stored.remove::<OreLoad>();
     match stored.encode() {
         Ok(bytes) => Some(StoredEntity {
             id: record.id.0,

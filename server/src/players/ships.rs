@@ -22,8 +22,8 @@ use sidereal_protocol::{
     control::ToShard,
     ids::{AccountId, EntityId, NetId, ShardId},
     messages::{self, RespawnReply, ShipAssigned, ToPlayer},
-    record::{EntityRecord, Pilot},
-    tick::{SimTick, TICK_HZ},
+    record::{EntityRecord, GunReady, Pilot, SettledAt},
+    tick::TICK_HZ,
 };
 use std::net::SocketAddr;
 
@@ -109,7 +109,7 @@ impl Ships<'_> {
         let rewind = player.rewind;
         player.inputs.clear();
         let Some(entry) = space.mirror.get_mut(id) else { return };
-        entry.record.pilot = Some(Pilot::aboard(boarding, rewind));
+        entry.record.set(Pilot::aboard(boarding, rewind));
         let (holder, net_id) = (entry.holder, entry.record.net_id);
         #[cfg(feature = "journal")]
         space.journal.taken_over(id, boarding);
@@ -172,7 +172,7 @@ impl Ships<'_> {
                     victim: record.net_id.0,
                     victim_name: record.name.clone(),
                     victim_kind: record.kind as u8,
-                    victim_hull: record.hull_kind.map_or(u8::MAX, |hull| hull as u8),
+                    victim_hull: record.hull_kind().map_or(u8::MAX, |hull| hull as u8),
                     by_name: String::new(),
                     by_kind: u8::MAX,
                     by_you: false,
@@ -239,9 +239,9 @@ impl Ships<'_> {
         record.net_id = net_id;
         record.tick = space.clock.tick;
         record.owner = Some(account);
-        record.pilot = Some(Pilot::aboard(boarding, rewind));
-        record.settled_at = SimTick(0);
-        record.weapon_ready = SimTick(0);
+        record.set(Pilot::aboard(boarding, rewind));
+        record.remove::<SettledAt>();
+        record.remove::<GunReady>();
         #[cfg(feature = "journal")]
         space.journal.boarded(account, &record);
         if let Some(player) = self.players.of_mut(account) {
@@ -261,7 +261,7 @@ impl Ships<'_> {
 
     /// The ship has found an authority and is in the world, or was there: its owner flies it from now on.
     fn ship_admitted(&mut self, space: &mut Space, owner: AccountId, id: EntityId, net_id: NetId) {
-        let boarding = space.mirror.get(id).and_then(|entry| entry.record.pilot).map_or(0, |pilot| pilot.boarding);
+        let boarding = space.mirror.get(id).and_then(|entry| entry.record.pilot()).map_or(0, |pilot| pilot.boarding);
         match self.players.by_account.get(&owner).copied() {
             Some(address) => {
                 // It may be another session than the one that the ship was brought in for: nobody is to fetch it then.
@@ -309,7 +309,9 @@ impl Ships<'_> {
         let known = space.mirror.get(id).map(|entry| &entry.record).filter(|known| known.fence() > record.fence());
         let record = match known {
             Some(known) => {
-                EntityRecord { state: record.state, tick: record.tick, pilot: record.pilot, ..known.clone() }
+                let mut newest = EntityRecord { state: record.state, tick: record.tick, ..known.clone() };
+                newest.set_or_remove(record.pilot());
+                newest
             }
             None => record,
         };

@@ -154,16 +154,17 @@ pub fn sync_vitals(mut mirror: ResMut<Mirror>, mut vitals: Query<&mut Vitals>, m
     for id in std::mem::take(&mut mirror.stale_hulls) {
         let Some(entry) = mirror.entries.get(&id) else { continue };
         if let Ok(mut identity) = identities.get_mut(entry.entity) {
-            *identity.hull_kind = entry.record.hull_kind.map_or(255, |hull| hull as u8);
-            *identity.radius = entry.record.radius as f32;
+            *identity.hull_kind = entry.record.hull_kind().map_or(255, |hull| hull as u8);
+            *identity.radius = entry.record.radius() as f32;
         }
     }
     for id in std::mem::take(&mut mirror.stale_vitals) {
         let Some(entry) = mirror.entries.get(&id) else { continue };
         match vitals.get_mut(entry.entity) {
             Ok(mut vitals) => {
-                *vitals.hull = entry.record.hull;
-                *vitals.hull_max = entry.record.hull_max;
+                let structure = entry.record.structure();
+                *vitals.hull = structure.hull;
+                *vitals.hull_max = structure.hull_max;
             }
             // Entered the mirror in this very update: its components come with the next one.
             Err(_) => {

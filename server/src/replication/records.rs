@@ -48,11 +48,12 @@ impl Records<'_> {
                 if let Some(entry) = space.mirror.get(record.id) {
                     record.sector = entry.record.sector;
                     // Own states overtake records: what they have told of the pilot is not taken back.
-                    if let (Some(told), Some(known)) = (&mut record.pilot, entry.record.pilot)
+                    if let (Some(mut told), Some(known)) = (record.pilot(), entry.record.pilot())
                         && told.boarding == known.boarding
                     {
                         told.last_input = told.last_input.max(known.last_input);
                         told.inputs_applied = told.inputs_applied.max(known.inputs_applied);
+                        record.set(told);
                     }
                 }
                 space.replace_record(record);

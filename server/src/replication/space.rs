@@ -148,18 +148,18 @@ impl Space<'_, '_> {
     /// Players see the hull that a ship has got.
     pub fn rename_hull(&mut self, record: &EntityRecord) {
         let Some(entry) = self.mirror.get(record.id) else { return };
-        if (entry.record.hull_kind, entry.record.radius) != (record.hull_kind, record.radius) {
+        if (entry.record.hull_kind(), entry.record.radius()) != (record.hull_kind(), record.radius()) {
             self.mirror.stale_hulls.insert(record.id);
         }
     }
 
     /// The record with the pilot who came aboard last: a shard that says nothing of him has not heard of him yet.
     pub fn with_last_pilot(&self, mut record: EntityRecord) -> EntityRecord {
-        let known = self.mirror.get(record.id).and_then(|entry| entry.record.pilot);
-        if let (Some(known), Some(told)) = (known, record.pilot)
+        let known = self.mirror.get(record.id).and_then(|entry| entry.record.pilot());
+        if let (Some(known), Some(told)) = (known, record.pilot())
             && known.boarding > told.boarding
         {
-            record.pilot = Some(known);
+            record.set(known);
         }
         record
     }
@@ -169,7 +169,7 @@ impl Space<'_, '_> {
         let record = self.with_last_pilot(record);
         let id = record.id;
         if let Some(entry) = self.mirror.entries.get_mut(&id) {
-            let changed = (entry.record.hull, entry.record.hull_max) != (record.hull, record.hull_max);
+            let changed = entry.record.structure() != record.structure();
             entry.record = record;
             entry.dirty = true;
             if changed {

@@ -70,7 +70,7 @@ impl Grants<'_> {
             let Some(record) = space.move_authority(*id, Holder::Shard(shard), Succession::NextEpoch) else {
                 continue;
             };
-            if let (Some(pilot), Some(owner)) = (record.pilot, record.owner) {
+            if let (Some(pilot), Some(owner)) = (record.pilot(), record.owner) {
                 piloted.push((*id, owner, pilot));
             }
             records.push(self.storage.with_ore(record));

@@ -8,7 +8,7 @@ use sidereal_protocol::{
     economy::STATION_RADIUS,
     flight::{HullKind, wrap_angle},
     ids::{AccountId, EntityId},
-    record::{DroneMind, EntityKind, EntityRecord},
+    record::{DroneMind, EntityKind, EntityRecord, ShipHull, Structure},
     sector::{SECTOR_SIZE, SectorId},
     tick::SimTick,
 };
@@ -40,12 +40,8 @@ pub fn sector_records(seed: u64, sector: SectorId, tick: SimTick) -> Vec<EntityR
         let radius = 12.0 + 44.0 * random.random::<f64>().powi(2);
         let Some(position) = clear_spot(&mut random, sector, radius, &records) else { continue };
         let id = generated_id(&mut random);
-        records.push(EntityRecord {
-            radius,
-            hull: (radius * 4.0) as u16,
-            hull_max: (radius * 4.0) as u16,
-            ..EntityRecord::at_rest(id, EntityKind::Asteroid, position, tick)
-        });
+        let structure = Structure::whole(radius, (radius * 4.0) as u16);
+        records.push(EntityRecord::at_rest(id, EntityKind::Asteroid, position, tick).with(structure));
     }
     // Most sectors have a patrol; the ones round the centre are left to beginners.
     let near_home = sector.x.abs() <= 1 && sector.y.abs() <= 1;
@@ -56,19 +52,11 @@ pub fn sector_records(seed: u64, sector: SectorId, tick: SimTick) -> Vec<EntityR
             continue;
         };
         let id = generated_id(&mut random);
-        let mut record = EntityRecord {
-            hull_kind: Some(HullKind::Drone),
-            name: format!("Sentinel {}", number + 1),
-            radius: spec.radius,
-            hull: spec.hull,
-            hull_max: spec.hull,
-            mind: Some(DroneMind {
-                home: position,
-                patrol_phase: random.random_range(0.0..std::f64::consts::TAU),
-                target: None,
-            }),
-            ..EntityRecord::at_rest(id, EntityKind::Drone, position, tick)
-        };
+        let patrol_phase = random.random_range(0.0..std::f64::consts::TAU);
+        let mut record = EntityRecord::at_rest(id, EntityKind::Drone, position, tick)
+            .with(Structure::whole(spec.radius, spec.hull))
+            .with(DroneMind { home: position, patrol_phase, target: None });
+        record.name = format!("Sentinel {}", number + 1);
         record.state.angle = wrap_angle(random.random_range(0.0..std::f64::consts::TAU));
         records.push(record);
     }
@@ -94,13 +82,9 @@ pub fn station(seed: u64, sector: SectorId, there: &[EntityRecord], tick: SimTic
     };
     let name =
         format!("{} {}", STATION_NAMES[random.random_range(0..STATION_NAMES.len())], random.random_range(1..100));
-    Some(EntityRecord {
-        name: if home { "Meridian".to_owned() } else { name },
-        radius: STATION_RADIUS,
-        hull: u16::MAX,
-        hull_max: u16::MAX,
-        ..EntityRecord::at_rest(id, EntityKind::Station, position, tick)
-    })
+    let station = EntityRecord::at_rest(id, EntityKind::Station, position, tick);
+    let name = if home { "Meridian".to_owned() } else { name };
+    Some(EntityRecord { name, ..station }.with(Structure::whole(STATION_RADIUS, u16::MAX)))
 }
 
 /// A player's first ship: near the centre of the world, whole, at rest. `attempt` moves the spot.
@@ -111,15 +95,11 @@ pub fn new_ship(account: AccountId, name: &str, tick: SimTick, attempt: u64) -> 
     let position = DVec2::from_angle(angle) * random.random_range(START_RADIUS);
     let spec = HullKind::Scout.spec();
     let id = generated_id(&mut random);
-    let mut record = EntityRecord {
-        hull_kind: Some(HullKind::Scout),
-        owner: Some(account),
-        name: name.to_owned(),
-        radius: spec.radius,
-        hull: spec.hull,
-        hull_max: spec.hull,
-        ..EntityRecord::at_rest(id, EntityKind::Ship, position, tick)
-    };
+    let mut record = EntityRecord::at_rest(id, EntityKind::Ship, position, tick)
+        .with(ShipHull(HullKind::Scout))
+        .with(Structure::whole(spec.radius, spec.hull));
+    record.owner = Some(account);
+    record.name = name.to_owned();
     record.state.angle = wrap_angle(angle);
     record
 }
@@ -133,7 +113,7 @@ fn clear_spot(random: &mut Pcg64Mcg, sector: SectorId, radius: f64, there: &[Ent
             DVec2::new(random.random_range(edge..SECTOR_SIZE - edge), random.random_range(edge..SECTOR_SIZE - edge));
         let position = sector.origin() + local;
         let clear = position.length() > CLEAR_RADIUS + radius
-            && there.iter().all(|other| other.state.position.distance(position) > other.radius + radius + 10.0);
+            && there.iter().all(|other| other.state.position.distance(position) > other.radius() + radius + 10.0);
         clear.then_some(position)
     })
 }
@@ -154,7 +134,7 @@ mod tests {
                 assert_eq!(SectorId::containing(record.state.position), sector);
                 for other in &records[index + 1..] {
                     let gap = record.state.position.distance(other.state.position);
-                    assert!(gap > record.radius + other.radius);
+                    assert!(gap > record.radius() + other.radius());
                 }
             }
         }

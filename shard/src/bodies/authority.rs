@@ -3,7 +3,12 @@
 //! Runs in the shard.
 
 use bevy::prelude::*;
-use sidereal_protocol::{flight::FlightState, record::EntityRecord, sector::SectorId, tick::SimTick};
+use sidereal_protocol::{
+    flight::FlightState,
+    record::{EntityRecord, SettledAt},
+    sector::SectorId,
+    tick::SimTick,
+};
 use std::time::Instant;
 
 /// A body that this shard is the authority of. It is added after everything else of a body, and removed first.
@@ -30,7 +35,7 @@ impl Authority {
             epoch: record.epoch,
             version: record.version,
             sector: record.sector,
-            settled_at: record.settled_at,
+            settled_at: record.get::<SettledAt>().unwrap_or_default().0,
             adopted: None,
             ahead: None,
         }

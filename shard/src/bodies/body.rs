@@ -13,7 +13,7 @@ use sidereal_protocol::{
     ids::{AccountId, EntityId, NetId},
     kind::{EntityKind, Solidity},
     motion::EngineGlow,
-    record::EntityRecord,
+    record::{EntityRecord, Structure},
 };
 
 /// Radius of a body whose mass is one: a scout's. Mass goes with the area.
@@ -50,17 +50,18 @@ pub struct Body {
 impl Body {
     /// The body of a record.
     pub fn of(record: &EntityRecord) -> Self {
+        let Structure { radius, hull, hull_max } = record.structure();
         Self {
             id: record.id,
             net_id: record.net_id,
             kind: record.kind,
-            hull_kind: record.hull_kind,
+            hull_kind: record.hull_kind(),
             owner: record.owner,
             name: record.name.clone(),
-            radius: record.radius,
-            hull: record.hull,
-            hull_max: record.hull_max,
-            fitted: record.fitted,
+            radius,
+            hull,
+            hull_max,
+            fitted: record.fitted(),
         }
     }
 

@@ -14,7 +14,13 @@ use crate::{
 };
 use avian2d::prelude::*;
 use bevy::prelude::*;
-use sidereal_protocol::{flight::FlightState, ids::EntityId, record::EntityRecord, tick::SimTick};
+use sidereal_protocol::{
+    flight::FlightState,
+    ids::EntityId,
+    kind::Hulls,
+    record::{EntityRecord, SettledAt, ShipHull, Structure},
+    tick::SimTick,
+};
 
 /// The record of the own body that `entity` is after `tick`, under the version that was last sent; `None` when it is not
 /// this shard's.
@@ -24,20 +30,20 @@ pub fn record(world: &World, entity: Entity, tick: SimTick) -> Option<EntityReco
     let (tick, state) = authority.ahead.unwrap_or((tick, entity.get::<Flight>()?.0));
     let mut record = EntityRecord {
         net_id: body.net_id,
-        hull_kind: body.hull_kind,
         owner: body.owner,
         name: body.name.clone(),
         epoch: authority.epoch,
         version: authority.version,
         sector: authority.sector,
-        settled_at: authority.settled_at,
         state,
-        radius: body.radius,
-        hull: body.hull,
-        hull_max: body.hull_max,
-        fitted: body.fitted,
         ..EntityRecord::at_rest(body.id, body.kind, state.position, tick)
     };
+    record.set(Structure { radius: body.radius, hull: body.hull, hull_max: body.hull_max });
+    record.set(SettledAt(authority.settled_at));
+    record.set(body.fitted);
+    if body.kind.spec().hulls == Hulls::Chosen {
+        record.set_or_remove(body.hull_kind.map(ShipHull));
+    }
     world.resource::<RecordParts>().write(entity, &mut record);
     Some(record)
 }

@@ -7,7 +7,10 @@ use crate::bodies::{
     parts::{AppRecordParts, RecordPart},
 };
 use bevy::prelude::*;
-use sidereal_protocol::{kind::Ore, record::EntityRecord};
+use sidereal_protocol::{
+    kind::Ore,
+    record::{EntityRecord, OreLoad, Section},
+};
 
 /// Cargo.
 pub(crate) struct CargoPlugin;
@@ -26,12 +29,14 @@ pub struct Cargo {
 }
 
 impl RecordPart for Cargo {
+    const SECTION: Option<u16> = Some(OreLoad::ID);
+
     fn of(record: &EntityRecord) -> Option<Self> {
-        (record.kind.spec().ore != Ore::None).then_some(Self { ore: record.ore })
+        (record.kind.spec().ore != Ore::None).then_some(Self { ore: record.ore() })
     }
 
     fn write(&self, record: &mut EntityRecord) {
-        record.ore = self.ore;
+        record.set(OreLoad(self.ore));
     }
 }
 

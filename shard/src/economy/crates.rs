@@ -31,7 +31,7 @@ use sidereal_protocol::{
     control::ToServer,
     economy::{CRATE_RADIUS, CRATE_TICKS, MINING_INTERVAL_TICKS, OreMove, SCOOP_RANGE},
     kind::{EntityKind, Ore},
-    record::EntityRecord,
+    record::{EntityRecord, ExpiresAt, OreLoad, Section, SettledAt, Structure},
     sector::SectorId,
     tick::SimTick,
 };
@@ -54,12 +54,14 @@ const KEPT_VELOCITY: f64 = 0.5;
 pub(crate) struct CrateEnd(pub SimTick);
 
 impl RecordPart for CrateEnd {
+    const SECTION: Option<u16> = Some(ExpiresAt::ID);
+
     fn of(record: &EntityRecord) -> Option<Self> {
-        (record.kind.spec().ore == Ore::Cargo).then_some(Self(record.expires))
+        (record.kind.spec().ore == Ore::Cargo).then_some(Self(record.get::<ExpiresAt>().unwrap_or_default().0))
     }
 
     fn write(&self, record: &mut EntityRecord) {
-        record.expires = self.0;
+        record.set(ExpiresAt(self.0));
     }
 }
 
@@ -96,12 +98,12 @@ impl Births<'_> {
             epoch: 1,
             version: 1,
             sector,
-            radius: CRATE_RADIUS,
-            ore,
-            expires: now + CRATE_TICKS,
-            settled_at: now,
             ..EntityRecord::at_rest(id, EntityKind::Crate, flight.0.position, now)
-        };
+        }
+        .with(Structure::whole(CRATE_RADIUS, 1))
+        .with(OreLoad(ore))
+        .with(ExpiresAt(now + CRATE_TICKS))
+        .with(SettledAt(now));
         record.state.velocity = flight.0.velocity * KEPT_VELOCITY;
         spawn::spawn_new(commands, registry, record.clone());
         Some(Box::new(record))

@@ -35,7 +35,7 @@ use sidereal_protocol::{
     economy::{Bargain, DOCKING_RANGE, DOCKING_SPEED, DealKey, DealRefusal, Fitted, TRADING_RANGE},
     flight::FlightState,
     ids::EntityId,
-    record::EntityRecord,
+    record::{DockedAt, EntityRecord, ShipHull, Structure},
     tick::{SimTick, TICK_HZ},
 };
 use std::f64::consts::TAU;
@@ -106,7 +106,7 @@ fn own_ship(world: &World, id: EntityId, now: SimTick) -> Option<EntityRecord> {
 
 /// Makes of `record` what the ship is after the deal.
 fn judge(world: &mut World, record: &mut EntityRecord, bargain: &Bargain) -> Result<(), DealRefusal> {
-    let Some(station) = record.docked else {
+    let Some(station) = record.docked() else {
         if *bargain != Bargain::Dock {
             return Err(DealRefusal::NotDocked);
         }
@@ -114,7 +114,7 @@ fn judge(world: &mut World, record: &mut EntityRecord, bargain: &Bargain) -> Res
         if record.state.velocity.length() > DOCKING_SPEED {
             return Err(DealRefusal::TooFast);
         }
-        record.docked = Some(station.id);
+        record.set(DockedAt(station.id));
         hold(record, &station);
         return Ok(());
     };
@@ -124,33 +124,35 @@ fn judge(world: &mut World, record: &mut EntityRecord, bargain: &Bargain) -> Res
             if let Some(station) = find_station(world, station) {
                 record.state.position = clear_place(world, record, &station);
             }
-            record.docked = None;
+            record.remove::<DockedAt>();
         }
         Bargain::BuyHull(hull) => {
-            if record.hull_kind == Some(hull) {
+            if record.hull_kind() == Some(hull) {
                 return Err(DealRefusal::HasIt);
             }
-            if record.ore > hull.hold() {
+            if record.ore() > hull.hold() {
                 return Err(DealRefusal::HoldTooSmall);
             }
             let spec = hull.spec();
-            (record.hull_kind, record.radius, record.fitted) = (Some(hull), spec.radius, Fitted::default());
-            (record.hull, record.hull_max) = (spec.hull, spec.hull);
+            record.set(ShipHull(hull));
+            record.set(Structure::whole(spec.radius, spec.hull));
+            record.remove::<Fitted>();
             if let Some(station) = find_station(world, station) {
                 hold(record, &station);
             }
         }
         Bargain::BuyWeapon(weapon) => {
-            if record.fitted.has(weapon) {
+            if record.fitted().has(weapon) {
                 return Err(DealRefusal::HasIt);
             }
-            record.fitted = record.fitted.with(weapon);
+            record.set(record.fitted().with(weapon));
         }
         Bargain::Repair => {
-            if record.hull >= record.hull_max {
+            let structure = record.structure();
+            if structure.hull >= structure.hull_max {
                 return Err(DealRefusal::Whole);
             }
-            record.hull = record.hull_max;
+            record.set(Structure { hull: structure.hull_max, ..structure });
         }
         // Ore is the ledger's.
         _ => {}
@@ -167,7 +169,7 @@ fn judge_trade(world: &World, ship: &EntityRecord, partner: Option<EntityId>) ->
         return Err(DealRefusal::TooFar);
     }
     let docked = world.get::<Authority>(entity).map(|_| world.get::<Docked>(entity).is_some());
-    match (ship.docked.is_some(), docked) {
+    match (ship.docked().is_some(), docked) {
         (true, Some(false)) => Err(DealRefusal::Docked),
         (false, Some(true)) => Err(DealRefusal::NotDocked),
         _ => Ok(()),
@@ -207,7 +209,7 @@ fn nearest_station(world: &World, position: DVec2) -> Option<Station> {
 fn hold(record: &mut EntityRecord, station: &Station) {
     let outward = (record.state.position - station.position).normalize_or(DVec2::X);
     record.state = FlightState {
-        position: place(station, record.radius, outward),
+        position: place(station, record.radius(), outward),
         velocity: DVec2::ZERO,
         angular_velocity: 0.0,
         ..record.state
@@ -231,9 +233,9 @@ fn clear_place(world: &mut World, ship: &EntityRecord, station: &Station) -> DVe
         // To both sides in turn.
         let side = if index % 2 == 0 { 1.0 } else { -1.0 };
         let angle = side * f64::from(index.div_ceil(2)) * TAU / f64::from(PLACES);
-        place(station, ship.radius, DVec2::from_angle(angle).rotate(outward))
+        place(station, ship.radius(), DVec2::from_angle(angle).rotate(outward))
     });
-    let clear = places.into_iter().find(|at| body::is_clear(*at, ship.radius, others.iter().copied(), 0.0));
+    let clear = places.into_iter().find(|at| body::is_clear(*at, ship.radius(), others.iter().copied(), 0.0));
     clear.unwrap_or(ship.state.position)
 }
 
@@ -261,10 +263,10 @@ pub(crate) fn settle(world: &mut World, key: DealKey, ship: EntityId, done: bool
 /// changes is kept.
 fn become_record(world: &mut World, entity: Entity, after: &EntityRecord) {
     #[cfg(feature = "journal")]
-    crate::journal::remade(world, entity, after.hull);
+    crate::journal::remade(world, entity, after.hull());
     let (body, flight) = (Body::of(after), Flight(after.state));
     let mut entity = world.entity_mut(entity);
-    match after.docked {
+    match after.docked() {
         Some(station) => {
             entity.insert(Docked(station)).remove_with_requires::<(RigidBody, Collider)>();
         }

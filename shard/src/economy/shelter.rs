@@ -4,19 +4,26 @@
 
 use crate::bodies::parts::RecordPart;
 use bevy::{ecs::query::QueryData, prelude::*};
-use sidereal_protocol::{economy::DealKey, ids::EntityId, record::EntityRecord, tick::SimTick};
+use sidereal_protocol::{
+    economy::DealKey,
+    ids::EntityId,
+    record::{DockedAt, EntityRecord, Section},
+    tick::SimTick,
+};
 
 /// The station that an own ship is docked at.
 #[derive(Component, Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Docked(pub EntityId);
 
 impl RecordPart for Docked {
+    const SECTION: Option<u16> = Some(DockedAt::ID);
+
     fn of(record: &EntityRecord) -> Option<Self> {
-        record.docked.map(Self)
+        record.docked().map(Self)
     }
 
     fn write(&self, record: &mut EntityRecord) {
-        record.docked = Some(self.0);
+        record.set(DockedAt(self.0));
     }
 }
 

@@ -22,9 +22,9 @@ use sidereal_protocol::{
     DVec2,
     control::ToServer,
     economy::ore_of_rock,
-    flight::{FlightState, HullKind},
+    flight::FlightState,
     ids::{EntityId, NetId},
-    record::{DroneMind, EntityKind, EntityRecord},
+    record::{DroneMind, EntityKind, EntityRecord, OreLoad, SettledAt, Structure},
     sector::{SECTOR_SIZE, SectorId},
     tick::{SimTick, TICK_HZ, TICK_SECONDS},
 };
@@ -57,7 +57,6 @@ struct Loss {
     due: SimTick,
     sector: SectorId,
     kind: EntityKind,
-    hull_kind: Option<HullKind>,
     name: String,
     radius: f64,
     hull_max: u16,
@@ -79,7 +78,6 @@ impl Losses {
             due: now + wait,
             sector: home.unwrap_or(sector),
             kind: body.kind,
-            hull_kind: body.hull_kind,
             name: body.name.clone(),
             radius: body.radius,
             hull_max: body.hull_max,
@@ -165,9 +163,8 @@ fn replacement(loss: &Loss, position: DVec2, net_id: NetId, now: SimTick, random
     let drift = DVec2::from_angle(random.random_range(-PI..PI)) * random.random_range(0.0..DRIFT);
     let spin = random.random_range(-0.5..0.5);
     let id = new_id(now, random);
-    EntityRecord {
+    let mut record = EntityRecord {
         net_id,
-        hull_kind: loss.hull_kind,
         name: loss.name.clone(),
         epoch: 1,
         version: 1,
@@ -178,18 +175,17 @@ fn replacement(loss: &Loss, position: DVec2, net_id: NetId, now: SimTick, random
             angle,
             angular_velocity: if is_rock { spin } else { 0.0 },
         },
-        radius: loss.radius,
-        hull: loss.hull_max,
-        hull_max: loss.hull_max,
-        ore: if is_rock { ore_of_rock(loss.radius) } else { 0 },
-        settled_at: now,
-        mind: (loss.kind == EntityKind::Drone).then_some(DroneMind {
-            home: position,
-            patrol_phase: angle,
-            target: None,
-        }),
         ..EntityRecord::at_rest(id, loss.kind, position, now)
     }
+    .with(Structure::whole(loss.radius, loss.hull_max))
+    .with(SettledAt(now));
+    if is_rock {
+        record.set(OreLoad(ore_of_rock(loss.radius)));
+    }
+    if loss.kind == EntityKind::Drone {
+        record.set(DroneMind { home: position, patrol_phase: angle, target: None });
+    }
+    record
 }
 
 /// An identity for what comes to be at `now`. Version 7 by the world's clock: sorted by creation, and the

@@ -19,7 +19,7 @@ use sidereal_protocol::{
     DVec2,
     flight::{Controls, FlightState, HullSpec, wrap_angle},
     ids::EntityId,
-    record::{DroneMind, EntityRecord},
+    record::{DroneMind, EntityRecord, Section},
     shot::BULLET_SPEED,
     tick::TICK_SECONDS,
 };
@@ -65,12 +65,14 @@ struct Sighted {
 pub(crate) struct Drone(pub DroneMind);
 
 impl RecordPart for Drone {
+    const SECTION: Option<u16> = Some(DroneMind::ID);
+
     fn of(record: &EntityRecord) -> Option<Self> {
-        record.mind.map(Self)
+        record.get().map(Self)
     }
 
     fn write(&self, record: &mut EntityRecord) {
-        record.mind = Some(self.0);
+        record.set(self.0);
     }
 }
 

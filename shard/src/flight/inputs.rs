@@ -18,7 +18,7 @@ use sidereal_protocol::{
     flight::Controls,
     ids::EntityId,
     input::{FIRST_INPUT_DELAY_TICKS, Input},
-    record::{EntityRecord, Pilot},
+    record::{EntityRecord, Pilot, Section},
     tick::SimTick,
 };
 
@@ -47,8 +47,10 @@ pub struct PilotInput {
 }
 
 impl RecordPart for PilotInput {
+    const SECTION: Option<u16> = Some(Pilot::ID);
+
     fn of(record: &EntityRecord) -> Option<Self> {
-        record.pilot.map(|mut pilot| {
+        record.pilot().map(|mut pilot| {
             if pilot.inputs_applied == 0 && pilot.input_delay_ticks == 0 {
                 pilot.input_delay_ticks = FIRST_INPUT_DELAY_TICKS;
             }
@@ -57,25 +59,25 @@ impl RecordPart for PilotInput {
     }
 
     fn write(&self, record: &mut EntityRecord) {
-        record.pilot = Some(self.pilot);
+        record.set(self.pilot);
     }
 }
 
 impl RecordPart for Helm {
     fn of(record: &EntityRecord) -> Option<Self> {
-        record.hull_kind.map(|_| Self::default())
+        record.hull_kind().map(|_| Self::default())
     }
 }
 
 impl RecordPart for Lights {
     fn of(record: &EntityRecord) -> Option<Self> {
-        record.hull_kind.map(|_| Self::default())
+        record.hull_kind().map(|_| Self::default())
     }
 }
 
 impl RecordPart for View {
     fn of(record: &EntityRecord) -> Option<Self> {
-        record.hull_kind.map(|_| Self::default())
+        record.hull_kind().map(|_| Self::default())
     }
 }
 

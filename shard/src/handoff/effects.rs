@@ -129,7 +129,7 @@ fn adopt(world: &mut World, record: EntityRecord, inputs: &[Input], now: SimTick
     let behind = now.since(record.tick);
     let ahead = record.tick.since(now);
     let mut lived = Lived::default();
-    if behind > 0 && behind <= MAX_REPLAY_TICKS && record.warhead.is_some() {
+    if behind > 0 && behind <= MAX_REPLAY_TICKS && record.warhead().is_some() {
         missiles::catch_up(world, entity, record.tick, now);
     } else if behind > 0 && behind <= MAX_REPLAY_TICKS {
         lived = catch_up(world, entity, record.tick, now, &blows);

@@ -29,7 +29,7 @@ use sidereal_protocol::{
     flight::MAX_SPEED,
     ids::NetId,
     precision::POSITION,
-    record::{EntityKind, EntityRecord, Pilot},
+    record::{BeamReady, EntityKind, EntityRecord, Pilot, Section},
     sector::SectorId,
     shot::{BEAM_INTERVAL_TICKS, BEAM_RANGE, Beam, MAX_REWIND_TICKS, SHOT_REPEATS, ShotId},
     tick::{SimTick, TICK_SECONDS},
@@ -57,12 +57,14 @@ pub(crate) struct BeamEmitter {
 }
 
 impl RecordPart for BeamEmitter {
+    const SECTION: Option<u16> = Some(BeamReady::ID);
+
     fn of(record: &EntityRecord) -> Option<Self> {
-        (record.kind == EntityKind::Ship).then_some(Self { ready: record.beam_ready })
+        (record.kind == EntityKind::Ship).then_some(Self { ready: record.get::<BeamReady>().unwrap_or_default().0 })
     }
 
     fn write(&self, record: &mut EntityRecord) {
-        record.beam_ready = self.ready;
+        record.set(BeamReady(self.ready));
     }
 }
 

@@ -29,7 +29,7 @@ use sidereal_protocol::{
     economy::fire_interval_ticks,
     flight::{Controls, FlightState, HullKind, MAX_SPEED},
     precision::POSITION,
-    record::{EntityKind, EntityRecord},
+    record::{EntityKind, EntityRecord, GunReady, Section},
     sector::SectorId,
     shot::{BULLET_DAMAGE, BULLET_LIFE_TICKS, BULLET_SPEED, SHOT_REPEATS, Shot, ShotHit, ShotId},
     tick::SimTick,
@@ -63,13 +63,15 @@ pub(crate) struct Gun {
 }
 
 impl RecordPart for Gun {
+    const SECTION: Option<u16> = Some(GunReady::ID);
+
     fn of(record: &EntityRecord) -> Option<Self> {
         let armed = matches!(record.kind, EntityKind::Ship | EntityKind::Drone);
-        armed.then_some(Self { ready: record.weapon_ready })
+        armed.then_some(Self { ready: record.get::<GunReady>().unwrap_or_default().0 })
     }
 
     fn write(&self, record: &mut EntityRecord) {
-        record.weapon_ready = self.ready;
+        record.set(GunReady(self.ready));
     }
 }
 

@@ -36,7 +36,7 @@ use sidereal_protocol::{
     economy::launcher_interval_ticks,
     flight::{self, Controls, FlightState, HullKind, HullSpec, wrap_angle},
     ids::{EntityId, NetId},
-    record::{EntityKind, EntityRecord, Warhead},
+    record::{EntityKind, EntityRecord, LauncherReady, Section, SettledAt, Structure, Warhead},
     sector::SectorId,
     shot::{MISSILE_CONE, MISSILE_DAMAGE, MISSILE_LIFE_TICKS, MISSILE_SIGHT, Shot, ShotId},
     tick::{SimTick, TICK_SECONDS},
@@ -86,12 +86,14 @@ pub(crate) struct Launcher {
 }
 
 impl RecordPart for Launcher {
+    const SECTION: Option<u16> = Some(LauncherReady::ID);
+
     fn of(record: &EntityRecord) -> Option<Self> {
-        (record.kind == EntityKind::Ship).then_some(Self { ready: record.launcher_ready })
+        (record.kind == EntityKind::Ship).then_some(Self { ready: record.get::<LauncherReady>().unwrap_or_default().0 })
     }
 
     fn write(&self, record: &mut EntityRecord) {
-        record.launcher_ready = self.ready;
+        record.set(LauncherReady(self.ready));
     }
 }
 
@@ -167,7 +169,6 @@ fn missile(
     let position = ship.position + heading * (ship_radius + spec.radius);
     EntityRecord {
         net_id,
-        hull_kind: Some(HullKind::Missile),
         epoch: 1,
         version: 1,
         sector,
@@ -177,13 +178,11 @@ fn missile(
             angle: ship.angle,
             angular_velocity: 0.0,
         },
-        radius: spec.radius,
-        hull: spec.hull,
-        hull_max: spec.hull,
-        settled_at: now,
-        warhead: Some(warhead),
         ..EntityRecord::at_rest(id, EntityKind::Missile, position, now)
     }
+    .with(Structure::whole(spec.radius, spec.hull))
+    .with(SettledAt(now))
+    .with(warhead)
 }
 
 /// Lets every own missile decide where to fly.

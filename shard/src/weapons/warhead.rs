@@ -6,7 +6,7 @@ use crate::bodies::parts::RecordPart;
 use bevy::prelude::*;
 use sidereal_protocol::{
     DVec2,
-    record::{EntityRecord, Warhead},
+    record::{EntityRecord, Section, Warhead},
     tick::SimTick,
 };
 
@@ -20,11 +20,13 @@ pub struct Missile {
 }
 
 impl RecordPart for Missile {
+    const SECTION: Option<u16> = Some(Warhead::ID);
+
     fn of(record: &EntityRecord) -> Option<Self> {
-        record.warhead.map(|warhead| Self { warhead, judged: (record.tick, record.state.position) })
+        record.warhead().map(|warhead| Self { warhead, judged: (record.tick, record.state.position) })
     }
 
     fn write(&self, record: &mut EntityRecord) {
-        record.warhead = Some(self.warhead);
+        record.set(self.warhead);
     }
 }

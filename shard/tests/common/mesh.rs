@@ -76,7 +76,7 @@ impl Mesh {
             impacts: Vec::new(),
             beams: Vec::new(),
             destroyed: Vec::new(),
-            ore: records.iter().map(|record| (record.id, record.ore)).collect(),
+            ore: records.iter().map(|record| (record.id, record.ore())).collect(),
             ore_moves: Vec::new(),
             sectors,
             offers: BTreeMap::new(),
@@ -222,9 +222,10 @@ impl Mesh {
     }
 
     fn commit(&mut self, to: usize, mut record: EntityRecord) {
-        record.ore = self.ore.get(&record.id).copied().unwrap_or_default();
+        let ore = self.ore.get(&record.id).copied().unwrap_or_default();
+        record.set(OreLoad(ore));
         let (id, epoch) = (record.id, record.epoch);
-        let last = record.pilot.map(|pilot| pilot.last_input);
+        let last = record.pilot().map(|pilot| pilot.last_input);
         let history = self.history.get(&id).cloned().unwrap_or_default();
         let inputs = history.into_iter().filter(|input| Some(input.tick) > last).collect();
         self.authority.insert(id, (to, epoch));

@@ -15,7 +15,7 @@ use sidereal_protocol::{
     lane,
     motion::SectorUpdate,
     own_state::{OwnState, decode_own_states},
-    record::{DroneMind, EntityKind, EntityRecord, Pilot},
+    record::{DroneMind, EntityKind, EntityRecord, ExpiresAt, OreLoad, Pilot, ShipHull, Structure},
     sector::SectorId,
     shot::ShotId,
     tick::SimTick,
@@ -137,7 +137,7 @@ impl Shard {
     }
 
     pub fn pilot(&self, id: EntityId) -> Pilot {
-        self.own_record(id).pilot.expect("a pilot is aboard")
+        self.own_record(id).pilot().expect("a pilot is aboard")
     }
 
     pub fn totals(&self) -> &Totals {
@@ -204,57 +204,49 @@ pub fn beam(tick: u64, view_lag: u8) -> Input {
 pub fn ship(number: u32, position: DVec2) -> EntityRecord {
     let spec = HullKind::Scout.spec();
     EntityRecord {
-        net_id: NetId(number),
-        hull_kind: Some(HullKind::Scout),
         owner: Some(AccountId(id(u64::from(number)).0)),
         name: format!("ship {number}"),
-        epoch: 1,
-        radius: spec.radius,
-        hull: spec.hull,
-        hull_max: spec.hull,
-        pilot: Some(Pilot { rewind: REWIND, ..Pilot::default() }),
-        ..EntityRecord::at_rest(id(u64::from(number)), EntityKind::Ship, position, SimTick(START))
+        ..body(EntityKind::Ship, number, position, Structure::whole(spec.radius, spec.hull))
     }
+    .with(ShipHull(HullKind::Scout))
+    .with(Pilot { rewind: REWIND, ..Pilot::default() })
+}
+
+fn body(kind: EntityKind, number: u32, position: DVec2, structure: Structure) -> EntityRecord {
+    let id = id(u64::from(number));
+    EntityRecord { net_id: NetId(number), epoch: 1, ..EntityRecord::at_rest(id, kind, position, SimTick(START)) }
+        .with(structure)
 }
 
 pub fn drone(number: u32, position: DVec2) -> EntityRecord {
     let spec = HullKind::Drone.spec();
     EntityRecord {
-        kind: EntityKind::Drone,
-        hull_kind: Some(HullKind::Drone),
-        owner: None,
         name: "Sentinel".to_owned(),
-        radius: spec.radius,
-        hull: spec.hull,
-        hull_max: spec.hull,
-        pilot: None,
-        mind: Some(DroneMind { home: position, patrol_phase: 0.0, target: None }),
-        ..ship(number, position)
+        ..body(EntityKind::Drone, number, position, Structure::whole(spec.radius, spec.hull))
     }
+    .with(DroneMind { home: position, patrol_phase: 0.0, target: None })
 }
 
 pub fn rock(number: u32, position: DVec2, radius: f64) -> EntityRecord {
-    EntityRecord {
-        kind: EntityKind::Asteroid,
-        hull_kind: None,
-        owner: None,
-        name: String::new(),
-        radius,
-        hull: 100,
-        hull_max: 100,
-        pilot: None,
-        ..ship(number, position)
-    }
+    body(EntityKind::Asteroid, number, position, Structure::whole(radius, 100))
 }
 
 pub fn station(number: u32, position: DVec2) -> EntityRecord {
-    EntityRecord { kind: EntityKind::Station, ..rock(number, position, STATION_RADIUS) }
+    body(EntityKind::Station, number, position, Structure::whole(STATION_RADIUS, 100))
 }
 
 /// A crate with some ore that ends a minute after the start.
 pub fn cargo(number: u32, position: DVec2, ore: u32) -> EntityRecord {
     let expires = SimTick(START + 1800);
-    EntityRecord { kind: EntityKind::Crate, hull: 1, hull_max: 1, ore, expires, ..rock(number, position, CRATE_RADIUS) }
+    body(EntityKind::Crate, number, position, Structure::whole(CRATE_RADIUS, 1))
+        .with(OreLoad(ore))
+        .with(ExpiresAt(expires))
+}
+
+/// The same with so many hull points left.
+pub fn with_hull(record: EntityRecord, hull: u16) -> EntityRecord {
+    let structure = record.structure();
+    record.with(Structure { hull, ..structure })
 }
 
 pub fn moving(mut record: EntityRecord, velocity: DVec2) -> EntityRecord {

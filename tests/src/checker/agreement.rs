@@ -71,8 +71,8 @@ fn differs(id: EntityId, entry: &Mirrored, plane: &MotionPlane, scene: &Scene, t
     if holder != Some(&held.shard) {
         return Some(format!("the mirror says {:?}, it is at shard {}", entry.holder, held.shard));
     }
-    if (entry.record.epoch, entry.record.hull) != (held.epoch, held.hull) {
-        let mirrored = (entry.record.epoch, entry.record.hull);
+    if (entry.record.epoch, entry.record.hull()) != (held.epoch, held.hull) {
+        let mirrored = (entry.record.epoch, entry.record.hull());
         return Some(format!(
             "(epoch, hull) is {mirrored:?} in the mirror, {:?} at the shard",
             (held.epoch, held.hull)

@@ -201,8 +201,8 @@ fn check_living(
         }
     }
     match record.kind.spec().ore {
-        Ore::Deposit => i64::from(ore_of_rock(record.radius)),
-        Ore::Hold => record.hull_kind.map_or(0, |hull| i64::from(hull.hold())),
+        Ore::Deposit => i64::from(ore_of_rock(record.radius())),
+        Ore::Hold => record.hull_kind().map_or(0, |hull| i64::from(hull.hold())),
         Ore::Cargo => i64::MAX,
         Ore::None => 0,
     }

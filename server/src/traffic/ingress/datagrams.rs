@@ -28,13 +28,14 @@ fn on_own_state(space: &mut Space, players: &mut Players, shard: ShardId, state:
         space.tally.stale += 1;
         return;
     }
-    if let Some(pilot) = &mut entry.record.pilot {
+    if let Some(mut pilot) = entry.record.pilot() {
         // Of the hands that have let go nothing counts any more, and the player is not to build on it.
         if pilot.boarding != state.boarding {
             return;
         }
         pilot.last_input = pilot.last_input.max(state.input_tick);
         pilot.inputs_applied = pilot.inputs_applied.max(state.inputs_applied);
+        entry.record.set(pilot);
     }
     let Some(owner) = entry.record.owner else { return };
     let Some(player) = players.of_mut(owner) else { return };
