@@ -1,4 +1,4 @@
-//! Records: a body gives back the record that it was made of, whatever its kind, and a ghost keeps nothing of it.
+//! Records: a body returns the record that it was made from, for every kind, and a ghost keeps nothing of it.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -24,10 +24,10 @@ use std::{any::TypeId, collections::BTreeSet};
 
 const HOME: SectorId = SectorId::new(0, 0);
 
-/// The tick of the records: that of the shards.
+/// The tick of the records and of the shards.
 const NOW: SimTick = SimTick(common::START);
 
-/// A record of a kind, with something in every field that the kind uses. A new field has to be entered here.
+/// A record of a kind, with a value in every field that the kind uses. Add new fields here.
 fn record(kind: EntityKind, number: u32) -> EntityRecord {
     let is_ship = kind == EntityKind::Ship;
     let is_armed = matches!(kind, EntityKind::Ship | EntityKind::Drone);
@@ -103,7 +103,7 @@ fn one_of_each() -> Vec<EntityRecord> {
     records
 }
 
-/// The types of the components of what stands for `id` on a shard.
+/// The types of the components of the body `id` on a shard.
 fn components(shard: &Shard, id: EntityId) -> BTreeSet<TypeId> {
     let entity = shard.entity(id).expect("it is here");
     shard.app.world().inspect_entity(entity).unwrap().filter_map(|component| component.type_id()).collect()
@@ -127,14 +127,14 @@ fn a_handoff_carries_all_of_a_record() {
             ToServer::Withdrawn { record } => Some(*record),
             _ => None,
         });
-        let given = given.expect("it is given back");
+        let given = given.expect("it is withdrawn");
         assert_eq!(EntityRecord { version: record.version, ..given.clone() }, record, "{:?}", record.kind);
         let mut target = Shard::with(2, &[HOME], vec![]);
         let offer = EntityRecord { epoch: 8, version: 0, ..given };
         target.send(ToShard::Commit { record: Box::new(offer.clone()), inputs: vec![] });
         target.app.update();
         let taken = target.own_record(record.id);
-        // A handoff settles it anew.
+        // A handoff sets it anew.
         assert!(taken.settled_at > NOW);
         assert_eq!(EntityRecord { settled_at: offer.settled_at, ..taken }, offer, "{:?}", record.kind);
     }
@@ -142,7 +142,7 @@ fn a_handoff_carries_all_of_a_record() {
 
 #[test]
 fn a_body_that_is_given_away_is_a_ghost_like_any_other() {
-    // Of what is docked here, a neighbour does not know that: it has a collider there.
+    // A neighbour does not know that a body is docked here: it has a collider there.
     for record in one_of_each().into_iter().filter(|record| record.docked.is_none()) {
         let mut shard = Shard::with(1, &[HOME], vec![record.clone()]);
         let own = components(&shard, record.id);
