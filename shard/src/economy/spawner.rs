@@ -68,7 +68,7 @@ struct Loss {
 pub struct Losses(Vec<Loss>);
 
 impl Losses {
-    /// Adds a body that was destroyed in `sector`, or whose home is `home`. Players' ships respawn by the server.
+    /// Adds a body that was destroyed in `sector`, or whose home is `home`. The server respawns players' ships.
     pub fn add(&mut self, body: &Body, sector: SectorId, home: Option<DVec2>, now: SimTick) {
         let Some(wait) = body.kind.spec().replaced_after_ticks else { return };
         if self.0.len() >= MAX_LOSSES {

@@ -142,7 +142,7 @@ pub(crate) fn read_bodies(
     }
 }
 
-/// Clears the recorded state of a body whose tick the clock has reached.
+/// Clears [`Authority::ahead`] when the clock has reached its tick.
 fn arrive(authority: Option<Mut<Authority>>, now: SimTick) {
     if let Some(mut authority) = authority
         && authority.ahead.is_some_and(|(tick, _)| tick <= now)
