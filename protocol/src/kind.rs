@@ -1,7 +1,7 @@
-//! The kinds of entities, and what the mesh must know of each: one row of a table per kind.
+//! The kinds of entities, with their common properties: one row of a table per kind.
 //!
-//! Who draws, simulates or stores an entity looks its row up instead of matching on its kind. What belongs to one
-//! capability alone (how a station is docked at, what a drone pursues) is not here but in that capability.
+//! Code that draws, simulates or stores an entity reads its row instead of matching on its kind. Properties that
+//! concern one capability alone (how to dock at a station, what a drone pursues) are in that capability.
 
 use crate::{flight::HullKind, tick::TICK_HZ};
 use serde::{Deserialize, Serialize};
@@ -46,7 +46,7 @@ pub enum Hulls {
     Always(HullKind),
 }
 
-/// Where the ore of a kind comes from.
+/// Whether and how a kind has ore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ore {
     /// It never has any.
@@ -59,10 +59,10 @@ pub enum Ore {
     Cargo,
 }
 
-/// What the mesh must know of a kind.
+/// The common properties of a kind.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct KindSpec {
-    /// Whose row this is.
+    /// The kind of this row.
     pub kind: EntityKind,
     /// Its hull.
     pub hulls: Hulls,
@@ -78,7 +78,7 @@ pub struct KindSpec {
     pub keeps_speed: f64,
     /// Whether it has a row in the database.
     pub is_stored: bool,
-    /// Ticks after which another one takes the place of a destroyed one; `None`: never.
+    /// Ticks after which a destroyed one is replaced; `None`: never.
     pub replaced_after_ticks: Option<u64>,
 }
 
@@ -93,7 +93,7 @@ const KINDS: [KindSpec; 6] = [
         ore: Ore::Hold,
         keeps_speed: 1.0,
         is_stored: true,
-        // Its player gets another one, by another way.
+        // The server gives its player another one.
         replaced_after_ticks: None,
     },
     KindSpec {

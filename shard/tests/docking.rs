@@ -1,4 +1,4 @@
-//! What a shard lets a ship do at a station, and how it keeps a ship while the ledger decides.
+//! Deals on a shard: which ones it allows, and how it shelters a ship until the ledger decides.
 
 mod common;
 
@@ -25,7 +25,7 @@ fn around() -> Vec<SectorId> {
     (-3..=3).flat_map(|x| (-3..=3).map(move |y| SectorId::new(x, y))).collect()
 }
 
-/// A station in the middle, and these.
+/// A shard with a station in the middle, and `records`.
 fn port(records: Vec<EntityRecord>) -> Shard {
     Shard::with(1, &around(), [vec![station(9, middle())], records].concat())
 }
@@ -34,7 +34,7 @@ fn middle() -> DVec2 {
     WEST.center()
 }
 
-/// A place from which one can dock.
+/// A position from which a ship can dock.
 fn near() -> DVec2 {
     middle() + DVec2::X * (STATION_RADIUS + DOCKING_RANGE - 1.0)
 }
@@ -60,7 +60,7 @@ fn settle(shard: &mut Shard, deal: u128, ship: u64, done: bool) {
     assert_eq!(shard.answers(), vec![]);
 }
 
-/// Asks for something that passes, and settles it; returns the record that it was settled with.
+/// Requests a deal that is allowed, and settles it; returns the record that it was settled with.
 fn strike_deal(shard: &mut Shard, deal: u128, ship: u64, bargain: Bargain) -> EntityRecord {
     let after = ask(shard, deal, ship, bargain).expect("it passes").expect("it changes the ship");
     settle(shard, deal, ship, true);
@@ -107,7 +107,7 @@ fn business_is_for_who_is_docked_and_each_has_its_refusal() {
     assert_eq!(ask(&mut shard, 2, 1, Bargain::BuyHull(HullKind::Gunship)), Err(DealRefusal::HoldTooSmall));
     strike_deal(&mut shard, 2, 1, Bargain::BuyWeapon(Weapon::HeavyBeam));
     assert_eq!(ask(&mut shard, 3, 1, Bargain::BuyWeapon(Weapon::HeavyBeam)), Err(DealRefusal::HasIt));
-    // What no server asks for is refused, and counted.
+    // An invalid request, which no server sends, is rejected and counted.
     assert_eq!(ask(&mut shard, 3, 1, Bargain::Sell { ore: 0 }), Err(DealRefusal::NotMine));
     assert_eq!(shard.totals().frames_refused, 1);
 }
@@ -130,9 +130,9 @@ fn a_docked_ship_stays_where_it_is_does_nothing_and_nothing_is_done_to_it() {
     assert_eq!(shard.body(id(1)).hull, 100);
     let totals = shard.totals();
     assert_eq!((totals.missiles, totals.beams, totals.ore_moves), (0, 0, 0));
-    // Its pilot's inputs are acknowledged all the same.
+    // Its pilot's inputs are acknowledged anyway.
     let told = own_states(&shard.datagrams());
-    let last = told.iter().rfind(|state| state.net_id.0 == 1).expect("it is told");
+    let last = told.iter().rfind(|state| state.net_id.0 == 1).expect("its state is sent");
     assert_eq!(last.input_tick, SimTick(shard.tick - 2));
 }
 
@@ -145,7 +145,7 @@ fn a_deal_that_is_asked_for_twice_has_one_answer_and_another_one_waits() {
     assert_eq!(ask(&mut shard, 1, 1, Bargain::Dock), first);
     assert_eq!(ask(&mut shard, 2, 1, Bargain::Dock), Err(DealRefusal::Busy));
     assert_eq!(shard.own_record(id(1)).docked(), None, "nothing has happened yet");
-    // Another one's settlement is not this one's.
+    // The settlement of another deal does not settle this one.
     settle(&mut shard, 2, 1, true);
     assert_eq!(ask(&mut shard, 3, 1, Bargain::Dock), Err(DealRefusal::Busy));
     settle(&mut shard, 1, 1, true);
@@ -189,7 +189,7 @@ fn what_is_told_of_a_ship_while_its_deal_is_open_is_older_than_the_deal() {
         ToServer::Record(record) if record.id == id(1) => Some(record),
         _ => None,
     });
-    let drained = drained.expect("a drain hands in everything");
+    let drained = drained.expect("a drain sends every record");
     assert!(drained.fence() < after.fence() && drained.version > 0);
     assert_eq!(drained.docked(), None);
 }
@@ -214,11 +214,11 @@ fn a_ship_that_is_wanted_back_waits_for_its_deal_but_not_for_ever() {
             None => shard.tick(),
         }
         shard.app.update();
-        let record = withdrawn(shard.frames()).expect("it is given back");
+        let record = withdrawn(shard.frames()).expect("it is withdrawn");
         assert_eq!(record.docked().is_some(), docked);
         assert_eq!(record.fence() > after.fence(), settled.is_some());
         assert!(shard.entity(id(1)).is_none());
-        // The answer that comes too late finds nobody.
+        // An answer that arrives too late finds no ship.
         settle(&mut shard, 1, 1, true);
         assert!(shard.entity(id(1)).is_none());
     }
@@ -260,7 +260,7 @@ fn another_hull_is_whole_bare_and_of_its_own_size() {
     shard.ticks(30);
     let state = shard.state(id(1));
     assert!(state.velocity.length() < 1e-9 && shard.own_record(id(1)).docked().is_none(), "{state:?}");
-    // And it is in the way again, with all of its size.
+    // It collides again, with its full size.
     let from = state.position + DVec2::new(200.0, 22.0);
     shard.grant(&[], vec![moving(ship(2, from), DVec2::X * -200.0)]);
     shard.ticks(60);
@@ -292,7 +292,7 @@ fn ships_trade_in_space_or_at_stations_within_range() {
     assert_eq!(accept(&mut shard, Some(3)), Err(DealRefusal::TooFar));
     assert_eq!(accept(&mut shard, Some(4)), Err(DealRefusal::TooFar));
     assert_eq!(accept(&mut shard, None), Err(DealRefusal::TooFar));
-    // A trade changes no ship: nothing is sheltered by it.
+    // A trade changes no ship: it shelters none.
     settle(&mut shard, 1, 1, true);
     strike_deal(&mut shard, 2, 1, Bargain::Dock);
     assert_eq!(accept(&mut shard, Some(2)), Err(DealRefusal::Docked));
@@ -365,6 +365,6 @@ fn a_ghost_that_gets_another_hull_is_of_its_new_size() {
     let ghost = mesh.shards[0].body(id(7));
     assert_eq!((ghost.kind, ghost.hull_kind, ghost.radius), (EntityKind::Ship, Some(HullKind::Hauler), 15.0));
     mesh.ticks(90);
-    // 20 apart, 9 and 9 in size before: they would have passed.
+    // 20 apart with radii of 9 and 9 before: they would not have touched.
     assert!(mesh.shards[0].state(id(1)).velocity.x < -1.0, "{:?}", mesh.shards[0].state(id(1)));
 }

@@ -1,4 +1,4 @@
-//! Ore in space: out of rocks, into holds, out of wrecks.
+//! Ore in space: from rocks into holds, and out of wrecks.
 
 mod common;
 
@@ -17,7 +17,7 @@ use sidereal_protocol::{
     tick::SimTick,
 };
 
-/// Ticks after which a ship that was just granted is ready to mine.
+/// Ticks after which a ship that was just granted can mine.
 const READY: u64 = MINING_INTERVAL_TICKS;
 
 fn around() -> Vec<SectorId> {
@@ -71,7 +71,7 @@ fn a_ship_that_mines_takes_a_bite_every_half_second() {
     assert_eq!(amounts(&bites), [MINING_BITE; 4]);
     assert!(bites.iter().all(|(_, asked)| (asked.from, asked.to) == (id(5), id(1))));
     assert!(bites.windows(2).all(|pair| pair[1].0 - pair[0].0 == MINING_INTERVAL_TICKS), "{bites:?}");
-    // A rock that is mined by rapid presses gives no more.
+    // Rapid presses mine no more from a rock.
     let pressed: usize =
         (0..MINING_INTERVAL_TICKS).map(|_| mine(&mut shard, 1).len() + moves(shard.hold(id(1), 0, 1)).len()).sum();
     assert_eq!(pressed, 2);
@@ -93,7 +93,7 @@ fn nothing_is_mined_without_room_without_ore_or_out_of_range() {
         let mut shard = arena(vec![ship, rock]);
         let moves = mine(&mut shard, MINING_INTERVAL_TICKS - 1);
         assert_eq!(amounts(&moves), bites);
-        // The ledger's answer ends it.
+        // The ledger's answer ends that.
         for bite in bites {
             holdings(&mut shard, 1, carried + bite);
             holdings(&mut shard, 5, held - bite);
@@ -143,7 +143,7 @@ fn a_rock_over_the_border_is_mined_until_it_is_empty() {
     }
 }
 
-/// The deaths that were told, with what is left.
+/// The deaths that were sent, with their crates.
 fn deaths(frames: &[ToServer]) -> Vec<(sidereal_protocol::ids::EntityId, Option<EntityRecord>)> {
     let deaths = frames.iter().filter_map(|frame| match frame {
         ToServer::Destroyed { id, wreck, .. } => Some((*id, wreck.as_deref().cloned())),
@@ -168,7 +168,7 @@ fn a_ship_that_dies_leaves_its_cargo_in_the_same_tick() {
     assert!(shard.owns(wreck.id) && shard.entity(id(1)).is_none());
     let told = sector_updates(&shard.datagrams());
     assert!(told.iter().flat_map(|update| &update.motions).any(|motion| motion.net_id == wreck.net_id));
-    // It drifts on, slower and slower, to rest.
+    // It drifts ever slower, to rest.
     assert!(wreck.state.velocity.x > 20.0);
     shard.ticks(400);
     let state = shard.state(wreck.id);
@@ -232,7 +232,7 @@ fn nothing_touches_a_crate_and_nothing_aims_at_it() {
     shard.ticks(60);
     assert_eq!(shard.state(id(6)).velocity, DVec2::ZERO);
     assert!(shard.state(id(1)).position.x > middle().x + 80.0 && shard.state(id(1)).velocity.y == 0.0);
-    assert!(shard.body(id(2)).hull < 100 - 40, "shot, beam and missile went through: {}", shard.body(id(2)).hull);
+    assert!(shard.body(id(2)).hull < 100 - 40, "shot, beam and missile passed through: {}", shard.body(id(2)).hull);
     assert!(shard.owns(id(6)));
 }
 

@@ -1,4 +1,4 @@
-//! Records: a body gives back the record that it was made of, whatever its kind, and a ghost keeps nothing of it.
+//! Records: a body returns the record that it was made from, for every kind, and a ghost keeps nothing of it.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -27,10 +27,10 @@ use std::{any::TypeId, collections::BTreeSet};
 
 const HOME: SectorId = SectorId::new(0, 0);
 
-/// The tick of the records: that of the shards.
+/// The tick of the records and of the shards.
 const NOW: SimTick = SimTick(common::START);
 
-/// A record of a kind, with every section that the kind may have. A new one has to be entered here.
+/// A record of a kind, with every section that the kind may have. Add new sections here.
 fn record(kind: EntityKind, number: u32) -> EntityRecord {
     let is_ship = kind == EntityKind::Ship;
     let mut record = EntityRecord {
@@ -104,7 +104,7 @@ fn one_of_each() -> Vec<EntityRecord> {
     records
 }
 
-/// The types of the components of what stands for `id` on a shard.
+/// The types of the components of the body `id` on a shard.
 fn components(shard: &Shard, id: EntityId) -> BTreeSet<TypeId> {
     let entity = shard.entity(id).expect("it is here");
     shard.app.world().inspect_entity(entity).unwrap().filter_map(|component| component.type_id()).collect()
@@ -128,14 +128,14 @@ fn a_handoff_carries_all_of_a_record() {
             ToServer::Withdrawn { record } => Some(*record),
             _ => None,
         });
-        let given = given.expect("it is given back");
+        let given = given.expect("it is withdrawn");
         assert_eq!(EntityRecord { version: record.version, ..given.clone() }, record, "{:?}", record.kind);
         let mut target = Shard::with(2, &[HOME], vec![]);
         let offer = EntityRecord { epoch: 8, version: 0, ..given };
         target.send(ToShard::Commit { record: Box::new(offer.clone()), inputs: vec![] });
         target.app.update();
         let taken = target.own_record(record.id);
-        // A handoff settles it anew.
+        // A handoff sets it anew.
         assert!(taken.get::<SettledAt>().unwrap().0 > NOW);
         assert_eq!(taken.with(offer.get::<SettledAt>().unwrap()), offer, "{:?}", record.kind);
     }
@@ -143,7 +143,7 @@ fn a_handoff_carries_all_of_a_record() {
 
 #[test]
 fn a_body_that_is_given_away_is_a_ghost_like_any_other() {
-    // Of what is docked here, a neighbour does not know that: it has a collider there.
+    // A neighbour does not know that a body is docked here: it has a collider there.
     for record in one_of_each().into_iter().filter(|record| record.docked().is_none()) {
         let mut shard = Shard::with(1, &[HOME], vec![record.clone()]);
         let own = components(&shard, record.id);

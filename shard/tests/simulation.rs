@@ -1,4 +1,4 @@
-//! What one shard does alone: flight, collisions, weapons, drones, replacement, publishing.
+//! What one shard simulates: flight, collisions, weapons, drones, replacement, publishing.
 
 mod common;
 
@@ -94,7 +94,7 @@ fn a_shot_hits_what_is_ahead_costs_hull_and_is_told() {
     let updates = sector_updates(&shard.datagrams());
     let shots: usize = updates.iter().map(|update| update.shots.len()).sum();
     let hits: Vec<_> = updates.iter().flat_map(|update| &update.hits).collect();
-    assert_eq!((shots, hits.len()), (3, 3), "each is told three times");
+    assert_eq!((shots, hits.len()), (3, 3), "each is sent three times");
     assert!((hits[0].position.x - (middle().x + 180.0)).abs() < 1.0, "{:?}", hits[0]);
     let records: Vec<_> = shard
         .frames()

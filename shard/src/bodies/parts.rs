@@ -1,8 +1,8 @@
-//! Parts of records: each capability says what of a record is its own, once.
+//! Parts of records: each capability converts its own part of a record.
 //!
-//! Runs in the shard. A capability's plugin registers its components with [`AppRecordParts::add_record_part`]. When a body
-//! is made of a record, each part that the record has becomes a component; when the body's record is made, each component
-//! writes its part back; when the body becomes a ghost, all of them go.
+//! Runs in the shard. A capability's plugin registers its components with [`AppRecordParts::add_record_part`]. Each
+//! part of a record becomes a component when the body is spawned from the record, is written back when the body's
+//! record is made, and is removed when the body becomes a ghost.
 
 use bevy::prelude::*;
 use sidereal_protocol::{
@@ -10,15 +10,15 @@ use sidereal_protocol::{
     record::{EntityRecord, Section, Sections, SettledAt, ShipHull, Structure},
 };
 
-/// A component of own bodies that a capability has.
+/// A component of own bodies that is made from a record.
 pub trait RecordPart: Component + Sized {
-    /// The number of the section that it is kept in; `None`: it is not kept.
+    /// The number of the section that keeps it; `None` if it is not kept.
     const SECTION: Option<u16> = None;
 
-    /// That of a record; `None` if its body has none.
+    /// The component from a record; `None` if the body has none.
     fn of(record: &EntityRecord) -> Option<Self>;
 
-    /// Writes into `record` what of this is to be kept. As it is, nothing is.
+    /// Writes into `record` what must be kept. By default nothing is kept.
     fn write(&self, _record: &mut EntityRecord) {}
 }
 
@@ -29,14 +29,14 @@ struct Part {
     remove: fn(&mut EntityWorldMut),
 }
 
-/// All parts that are registered, and the numbers of all sections that this shard knows.
+/// All registered parts, and the numbers of all sections that this shard knows.
 #[derive(Resource, Clone)]
 pub(crate) struct RecordParts {
     parts: Vec<Part>,
     known: Vec<u16>,
 }
 
-/// Sections of an own body that no capability of this shard knows. They leave with its record as they came.
+/// Sections of an own body that no capability of this shard knows. They are sent on unchanged with its record.
 #[derive(Component, Debug, Clone, PartialEq, Eq)]
 pub(crate) struct UnknownSections(Sections);
 
@@ -71,7 +71,7 @@ impl RecordParts {
 
 /// Registers parts.
 pub(crate) trait AppRecordParts {
-    /// Own bodies have a `C` where their record says so.
+    /// Registers `C`: own bodies have it if [`RecordPart::of`] makes it from their record.
     fn add_record_part<C: RecordPart>(&mut self) -> &mut Self;
 }
 

@@ -1,6 +1,6 @@
-//! Ore in ships, rocks and crates, as the server's ledger last said.
+//! Ore in ships, rocks and crates, by the server's ledger.
 //!
-//! Runs in the shard. How much there is, the ledger decides.
+//! Runs in the shard. Only the ledger changes an amount; this is the last one that it sent.
 
 use crate::bodies::{
     body::Body,
@@ -12,7 +12,7 @@ use sidereal_protocol::{
     record::{EntityRecord, OreLoad, Section},
 };
 
-/// Cargo.
+/// Adds cargo.
 pub(crate) struct CargoPlugin;
 
 impl Plugin for CargoPlugin {
@@ -40,7 +40,7 @@ impl RecordPart for Cargo {
     }
 }
 
-/// Units of ore for which there is room in the hold of an own ship.
+/// Free space in the hold of an own ship, units of ore.
 pub(crate) fn room(body: &Body, cargo: Option<&Cargo>) -> u32 {
     let held = cargo.map_or(0, |cargo| cargo.ore);
     body.hull_kind.map_or(0, |hull| hull.hold().saturating_sub(held))

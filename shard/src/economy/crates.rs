@@ -1,8 +1,8 @@
-//! Crates: what is left of a ship's cargo. They drift to rest, are taken in by who comes near, and end.
+//! Crates: the remaining cargo of a destroyed ship. They come to rest, are collected by ships nearby, and end.
 //!
-//! Runs in the shard. A crate comes to be in the tick in which its ship dies, and is told with that death: the
-//! server moves the cargo in one transaction with it. It is an entity like others, with a record and handoffs, but
-//! nothing touches it: no collider, shots pass. It ends when it is empty, by the ledger's word, or too old.
+//! Runs in the shard. A crate is spawned in the tick in which its ship is destroyed, and is sent in the same message:
+//! the server moves the cargo in the transaction of that death. A crate has a record and handoffs like other entities,
+//! but no collider, and shots pass through it. It ends when the ledger has it empty, or when it is too old.
 
 use crate::{
     app::{clock::SimClock, report::Totals, suspect},
@@ -36,7 +36,7 @@ use sidereal_protocol::{
     tick::SimTick,
 };
 
-/// Crates.
+/// Adds crates.
 pub(crate) struct CratesPlugin;
 
 impl Plugin for CratesPlugin {
@@ -49,7 +49,7 @@ impl Plugin for CratesPlugin {
 /// Share of a ship's velocity that its crate keeps.
 const KEPT_VELOCITY: f64 = 0.5;
 
-/// When an own crate is lost; zero if it does not end by itself.
+/// When an own crate ends; zero if it does not end by itself.
 #[derive(Component, Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CrateEnd(pub SimTick);
 
@@ -65,7 +65,7 @@ impl RecordPart for CrateEnd {
     }
 }
 
-/// What it takes to make a crate.
+/// What the spawning of a crate needs.
 #[derive(SystemParam)]
 pub(crate) struct Births<'w> {
     welcomed: Option<Res<'w, Welcomed>>,
@@ -73,8 +73,8 @@ pub(crate) struct Births<'w> {
 }
 
 impl Births<'_> {
-    /// The crate with the cargo of a ship that dies: an own body from now on. `None` when there is no cargo, or no
-    /// net id is left; what was in the hold is lost then.
+    /// Spawns a crate with the cargo of a destroyed ship, as an own body. `None` without cargo or without a free net
+    /// id; in the latter case the cargo is lost.
     pub fn wreck(
         &mut self,
         body: &Body,
@@ -110,7 +110,7 @@ impl Births<'_> {
     }
 }
 
-/// Asks for what is in a crate near an own ship with room, the nearest first.
+/// Requests the ore of crates near own ships with free space, the nearest first.
 pub(crate) fn scoop_crates(
     clock: Res<SimClock>,
     registry: Res<Registry>,
@@ -154,7 +154,7 @@ pub(crate) fn scoop_crates(
     }
 }
 
-/// Ends own crates that are empty or whose time is over. One that is leaving is the next owner's to end.
+/// Ends own crates that are empty or too old. The next owner of one that is leaving ends it.
 pub(crate) fn end_crates(
     clock: Res<SimClock>,
     mut handoffs: ResMut<Handoffs>,

@@ -1,4 +1,4 @@
-//! [`Missile`]: what makes an own body a missile.
+//! [`Missile`]: the mark of own missiles.
 //!
 //! Runs in the shard.
 
@@ -13,9 +13,9 @@ use sidereal_protocol::{
 /// An own missile.
 #[derive(Component, Debug, Clone, Copy, PartialEq)]
 pub struct Missile {
-    /// Whose, at what, and until when.
+    /// Shooter, target and end.
     pub warhead: Warhead,
-    /// How far its path was held against the bodies in its way: until then, when it was there.
+    /// Until when its path was judged, and its position then.
     pub judged: (SimTick, DVec2),
 }
 

@@ -1,4 +1,4 @@
-//! A headless shard, and a server that only passes messages on: what the tests here stand on.
+//! A headless shard, and records and inputs for it: the base of the tests here.
 
 #![allow(dead_code, missing_docs, clippy::unwrap_used)]
 
@@ -94,7 +94,7 @@ impl Shard {
         }
     }
 
-    /// Says that `tick` is due, without an update.
+    /// Makes `tick` due, without an update.
     pub fn due(&mut self, tick: u64) {
         self.app.world_mut().resource_mut::<Inbox<SimTick>>().push(SimTick(tick));
     }
@@ -126,7 +126,7 @@ impl Shard {
         self.entity(id).is_some_and(|entity| self.app.world().get::<Authority>(entity).is_some())
     }
 
-    /// All that are this shard's.
+    /// All own entities of this shard.
     pub fn owned(&mut self) -> Vec<EntityId> {
         let mut bodies = self.app.world_mut().query_filtered::<&Body, With<Authority>>();
         bodies.iter(self.app.world()).map(|body| body.id).collect()
@@ -144,12 +144,12 @@ impl Shard {
         self.app.world().resource::<Totals>()
     }
 
-    /// The record that this shard would send of it now.
+    /// The record that this shard would send of `id` now.
     pub fn own_record(&self, id: EntityId) -> EntityRecord {
         bodies::record_of(self.app.world(), id, SimTick(self.tick)).expect("it is this shard's")
     }
 
-    /// Does what the server has asked for, without a tick, and returns the answers.
+    /// Handles the server's frames without a tick, and returns the answers.
     pub fn answers(&mut self) -> Vec<ToServer> {
         self.app.update();
         self.frames()
@@ -167,7 +167,7 @@ impl Shard {
         sent
     }
 
-    /// A neighbour's bullet has hit `target`.
+    /// Applies a hit by a neighbour's bullet to `target`.
     pub fn strike(&mut self, target: EntityId, damage: u16) {
         let cause = ImpactCause::Bullet(ShotId { shooter: NetId(77), tick: SimTick(self.tick) });
         let (impulse, tick) = (DVec2::ZERO, SimTick(self.tick));
@@ -178,13 +178,13 @@ impl Shard {
         self.boarded(id, 0, inputs);
     }
 
-    /// What a boarding sends.
+    /// Sends the inputs of a boarding.
     pub fn boarded(&mut self, id: EntityId, boarding: u32, inputs: Vec<Input>) {
         self.send(ToShard::Inputs { id, boarding, rewind: REWIND, inputs });
     }
 }
 
-/// As far back as any link allows, quarters of a tick.
+/// The longest rewind of any link, quarters of a tick.
 pub const REWIND: u8 = 30;
 
 pub fn id(number: u64) -> EntityId {
@@ -195,7 +195,7 @@ pub fn input(tick: u64, thrust: i8, turn: i8, buttons: u8) -> Input {
     Input { tick: SimTick(tick), controls: Controls { thrust, turn, buttons }, view_lag: 0 }
 }
 
-/// An input that wants the beam, by a pilot who sees the others `view_lag` quarters of a tick late.
+/// An input with the beam's button, by a pilot who sees the others `view_lag` quarters of a tick late.
 pub fn beam(tick: u64, view_lag: u8) -> Input {
     Input { view_lag, ..input(tick, 0, 0, Controls::BEAM) }
 }
