@@ -25,7 +25,7 @@ use naia_bevy_server::Server;
 use serde::Serialize;
 use std::{sync::Arc, time::Instant};
 
-/// The server's report at the end of a run; the launcher joins it with the others'.
+/// The server's report at the end of a run; the launcher merges it with those of the other processes.
 #[derive(Debug, Serialize)]
 pub struct Report {
     #[serde(flatten)]
@@ -51,7 +51,7 @@ pub struct Report {
     max_rss_kb: u64,
 }
 
-/// Everything that is reported.
+/// All that is reported.
 #[derive(SystemParam)]
 pub struct Readings<'w> {
     clock: Res<'w, Clock>,
@@ -108,7 +108,7 @@ impl Readings<'_> {
         }
     }
 
-    /// How much is in each map that a run can grow, and what was removed from the database.
+    /// Writes the size of each map that a run can grow, and the rows removed from the database.
     fn tell_sizes(&self, text: &mut MetricsText) {
         let store = self.storage.store();
         let (balances, leaving) = store.map(Store::known_balances).unwrap_or_default();
@@ -134,7 +134,7 @@ impl Readings<'_> {
             ("chat", self.chat.len()),
             ("samples", self.tally.samples()),
         ];
-        text.gauges("sidereal_entries", "Entries of what a run can grow, by map.", "map", &sizes);
+        text.gauges("sidereal_entries", "Entries of maps that grow during a run, by map.", "map", &sizes);
         text.gauge("sidereal_resident_kib", "Resident memory.", sidereal_process::rss_kb().unwrap_or(0));
         text.counter("sidereal_blocks_refused_total", "Blocks that found no room.", self.leases.table.refused);
         let pruned = store.map(Store::pruned).unwrap_or_default();
@@ -151,7 +151,7 @@ impl Readings<'_> {
     }
 }
 
-/// When this tick's work began.
+/// The start of this tick's work.
 #[derive(Debug, Default, Resource)]
 pub struct TickStart(Option<Instant>);
 
@@ -208,10 +208,10 @@ pub fn show_status(readings: Readings, shown: Option<Res<Shown>>) {
         text.gauge("sidereal_store_loss_window_max_ms", "Greatest age of a stored change.", store.loss_window_max_ms);
         text.gauge("sidereal_store_flush_ms_p99", "Duration of a batch, 99 of 100.", store.flush_ms_p99);
     }
-    text.counter("sidereal_said_total", "Texts that players said.", readings.tally.said);
+    text.counter("sidereal_said_total", "Chat lines sent by players.", readings.tally.said);
     text.counter("sidereal_said_refused_total", "Texts refused for what they were.", readings.tally.said_refused);
     text.counter("sidereal_said_over_rate_total", "Texts above an account's rate.", readings.tally.said_over_rate);
-    text.counter("sidereal_said_unheard_total", "Lines too many for who would hear them.", readings.tally.said_unheard);
+    text.counter("sidereal_said_unheard_total", "Chat lines over a receiver's limit.", readings.tally.said_unheard);
     if let Some(books) = readings.storage.store().map(crate::db::Store::books_stats) {
         text.counter("sidereal_deals_total", "Deals done.", books.deals_done);
         text.counter("sidereal_deals_refused_total", "Deals refused.", readings.tally.deals_refused);
@@ -222,7 +222,7 @@ pub fn show_status(readings: Readings, shown: Option<Res<Shown>>) {
         );
         text.counter(
             "sidereal_deals_undecided_total",
-            "Deals whose end was not known for a while.",
+            "Deals whose result was unknown for a while.",
             books.deals_undecided,
         );
         text.gauge("sidereal_deals_waiting", "Deals that wait for the database.", books.deals_waiting);

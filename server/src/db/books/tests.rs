@@ -1,4 +1,4 @@
-//! The books against a database that is a map, that fails before or after it has written, and that dies.
+//! The ledger against a simulated database, a map, that fails before or after writing, and against crashes.
 
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
@@ -218,7 +218,7 @@ fn trade(key: u128, from: u128, to: u128, ore: i64) -> Deal {
     deal(key, Posting::pair(ship(from), ship(to), Commodity::Ore, ore).to_vec())
 }
 
-/// Buying a hull: only credits move.
+/// A hull purchase: only credits move.
 fn hull(key: u128, of: u128) -> Deal {
     deal(key, Posting::pair(wallet(of), Holder::market(id(9)), Commodity::Credits, 5).to_vec())
 }
@@ -252,7 +252,7 @@ fn a_hold_that_is_being_made_smaller_takes_nothing_in_and_one_that_is_being_fill
     assert_eq!(books.submit(trade(7, 2, 1, 20), Vec::new(), room(1, 50), 0), Submission::Busy);
     write(&mut books, 0);
     books.committed(1);
-    // Who hands this in has not heard that the hold is smaller.
+    // The sender of this does not have the smaller hold yet.
     assert_eq!(books.submit(trade(7, 2, 1, 20), Vec::new(), room(1, 50), 1), Submission::Busy);
     assert!(books.poll_settled(1).is_some());
     assert_eq!(books.submit(trade(7, 2, 1, 20), Vec::new(), room(1, 40), 1), Submission::Full(ship(1)));
@@ -271,7 +271,7 @@ fn what_was_mined_while_the_hold_was_made_smaller_is_cut_to_what_fits_now() {
         } else {
             books.failed(false, 1);
         }
-        // Sent before its shard heard that it is.
+        // Sent before its shard received the result.
         books.apply(mining(1, 1, 15), 2);
         assert_eq!(books.balance(ship(1), Commodity::Ore), Some(30), "it waits");
         assert_eq!(books.poll_settled(2), Some(Settled { key: id(8), done }));
@@ -397,7 +397,7 @@ fn who_has_left_is_forgotten_once_all_of_it_is_written_unless_it_came_back() {
     assert_eq!(books.balance(Holder::WORLD, Commodity::Ore), Some(-200), "and what is shared");
 
     books.leave([wallet(2).id, ship(1).id]);
-    // Read again, for whoever has come back.
+    // Read again for the holder that returned.
     books.admit(&[wallet(2).id], [(wallet(2), Commodity::Credits, 8)]);
     books.forget_the_left();
     assert_eq!(books.balance(wallet(2), Commodity::Credits), Some(8));
@@ -424,7 +424,7 @@ fn who_has_a_part_in_a_deal_is_not_forgotten_before_its_end() {
     assert_eq!(books.balance(wallet(1), Commodity::Credits), None);
 }
 
-/// A world of miners, wrecks and deals over a database that fails in every way, and a server that dies at any moment.
+/// A world of miners, wrecks and deals, with a database that fails in every way and a server that crashes at any time.
 #[test]
 fn nothing_is_made_lost_or_done_twice_whatever_the_database_does() {
     for seed in 0..400 {
@@ -433,7 +433,7 @@ fn nothing_is_made_lost_or_done_twice_whatever_the_database_does() {
         let mut told: BTreeMap<Uuid, bool> = BTreeMap::new();
         let mut asked: BTreeSet<Uuid> = BTreeSet::new();
         let mut next_key = 10_000u128;
-        // Which ship was to have what hold under which key.
+        // The expected hold of each ship, by the key of its deal.
         let mut hulls: BTreeMap<Uuid, (u128, i64)> = BTreeMap::new();
         for _life in 0..3 {
             let mut books = Books::new(INTERVAL_MS);

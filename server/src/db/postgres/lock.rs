@@ -1,9 +1,10 @@
-//! The lock of a PostgreSQL database: an advisory lock on a connection of its own, watched as long as the server runs.
+//! The lock of a PostgreSQL database: an advisory lock on a connection of its own, monitored while the server runs.
 //!
-//! A connection can die, and the lock with it, while the server lives. A thread looks every two seconds, and takes the
-//! lock again. That alone would leave a gap, so there is a fence in the database too: whoever took the lock writes a name
-//! of its own into `meta` before it reads anything, and every write transaction of a [`Writer`] sees that the name is
-//! still its own, under a row lock that lasts until it commits. A server that was overtaken can write nothing after that.
+//! The connection, and with it the lock, can be lost while the server runs. A thread checks it every two seconds and
+//! takes the lock again. That alone would leave a gap, so there is a fence in the database too: a server that takes
+//! the lock writes a unique name into `meta` before it reads anything, and every write transaction of a [`Writer`]
+//! checks that the name is unchanged, under a row lock that lasts until it commits. After another server has taken the
+//! lock, this one can write nothing.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -21,23 +22,23 @@ use super::super::schema::meta;
 use super::url::PgUrl;
 use super::{check_ours, connect, place};
 
-/// The setting that names the server which may write.
+/// The setting with the name of the server that may write.
 const META_WRITER: &str = "writer";
 
-/// How often the lock is looked at, and taken again when it is lost.
+/// Interval at which the lock is checked, and taken again if it is lost.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 
-/// How long the end waits for a look at the lock that is under way; a new connection is given up after 5 s.
+/// How long shutdown waits for a running check; a new connection times out after 5 s.
 const END_PATIENCE: Duration = Duration::from_secs(6);
 
-/// What the watching thread and the writes both know.
+/// State shared by the monitoring thread and the writes.
 #[derive(Debug, Default)]
 struct Shared {
-    /// Another server has the lock: nothing is written.
+    /// Another server has the lock: no more writes.
     overtaken: AtomicBool,
-    /// How often the connection of the lock died.
+    /// How often the lock's connection was lost.
     losses: AtomicU64,
-    /// What this server wrote into `meta`, once it did.
+    /// The name that this server wrote into `meta`, if any.
     name: Mutex<Option<String>>,
 }
 
@@ -65,7 +66,7 @@ pub(in crate::db) struct Writer {
     name: String,
 }
 
-/// The connection that holds the lock, and how the server knows it.
+/// The connection that holds the lock, and its identification at the database server.
 struct Session {
     conn: PgConnection,
     key: i64,
@@ -91,7 +92,7 @@ impl SessionLock {
     /// Takes the lock of the schema at `url`, which may be empty.
     ///
     /// # Errors
-    /// [`DbError::InUse`] when another server has it.
+    /// [`DbError::InUse`] if another server has it.
     pub fn take(url: &str) -> Result<Self, DbError> {
         let url = PgUrl::parse(url)?;
         let session = Session::take(&url)?;
@@ -113,7 +114,7 @@ impl SessionLock {
         Ok(Self { shared, end: Some(end), ended, thread: Some(thread) })
     }
 
-    /// Makes this server the one that may write. After this, no other server's write comes in.
+    /// Makes this server the only one that may write. After this, writes of other servers fail.
     pub fn claim(&self, conn: &mut PgConnection) -> Result<Writer, DbError> {
         let name = Uuid::new_v4().to_string();
         diesel::insert_into(meta::table)
@@ -190,23 +191,23 @@ impl Session {
     }
 }
 
-/// Where the lock is.
+/// The state of the lock.
 enum Held {
     Here(Session),
-    /// Its connection died.
+    /// Its connection was lost.
     Lost(Former),
     /// Another server has taken it, and written.
     Elsewhere,
 }
 
-/// What the server knew the dead connection by.
+/// Identification of the lost connection at the database server.
 struct Former {
     pid: i32,
     since: String,
 }
 
 impl Former {
-    /// The server may not have noticed yet that a connection is dead, and keep the lock for it.
+    /// Ends it at the database server, which may not have detected yet that it is dead, and would keep its lock.
     fn end(&self, url: &PgUrl) -> Result<(), DbError> {
         let mut conn = connect(url)?;
         diesel::sql_query(
@@ -238,7 +239,7 @@ fn watch(url: &PgUrl, session: Session, shared: &Shared, ended: &Receiver<()>) {
     }
 }
 
-/// Takes the lock again after its connection died, unless another server has been there.
+/// Takes the lock again after its connection was lost, unless another server has written since.
 fn retake(url: &PgUrl, shared: &Shared, former: Former) -> Held {
     match try_retake(url, shared.name().as_deref(), &former) {
         Ok(session) => {
@@ -258,7 +259,7 @@ fn retake(url: &PgUrl, shared: &Shared, former: Former) -> Held {
     }
 }
 
-/// [`DbError::Overtaken`] when another server has written since: the world went on without this one.
+/// [`DbError::Overtaken`] if another server has written since: the world continued without this one.
 fn try_retake(url: &PgUrl, name: Option<&str>, former: &Former) -> Result<Session, DbError> {
     former.end(url)?;
     let mut session = Session::take(url)?;
@@ -276,7 +277,7 @@ fn try_retake(url: &PgUrl, name: Option<&str>, former: &Former) -> Result<Sessio
 mod tests {
     use super::*;
 
-    /// A server must be able to end, whatever its database does.
+    /// A server must be able to shut down, whatever its database does.
     #[test]
     fn a_lock_can_be_left_in_the_midst_of_a_look_that_never_ends() {
         let (end, _told) = channel();
