@@ -1,4 +1,4 @@
-//! An operator's tools: a dump brings a world over whole, and a check finds each fault that is planted.
+//! An operator's tools: a dump moves a whole world, and a check finds each planted fault.
 
 mod common;
 
@@ -54,7 +54,7 @@ fn rock() -> EntityRecord {
     }
 }
 
-/// A world with an account, a ship, a rock that was mined, something that is gone, a store and a sale.
+/// A world with an account, a ship, a mined rock, an entity that is gone, a stored item and a sale.
 fn world(path: &Path) -> Uuid {
     let database = open(path);
     let account = database.create_account("ann", "$argon2id$hash").expect("a new name").id;
@@ -125,7 +125,7 @@ fn a_world_moves_from_sqlite_to_postgres_and_back() {
     let (from, back) = (folder.path().join("from.sqlite"), folder.path().join("back.sqlite"));
     let account = world(&from);
     let text = dump(&from);
-    // As the tool does it: reserved for the one who fills it.
+    // As the tool does it: locked by the importer.
     let lock = Database::lock(postgres.url()).expect("nobody else has it");
     let there = postgres.open().guarded_by(&lock).expect("it is reserved");
     tools::import(&there, &mut text.as_bytes()).expect("it is imported");

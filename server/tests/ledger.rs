@@ -1,4 +1,4 @@
-//! The ledger through real files: what is done is stored with all that it changed, what is refused changed nothing.
+//! The ledger through real files: a completed deal is stored with all its changes, a rejected one changes nothing.
 
 mod common;
 
@@ -14,7 +14,7 @@ use sidereal_server::db::{
 };
 use uuid::Uuid;
 
-/// Nothing ordinary is written before the store is told to stop.
+/// No ordinary change is written before the store is stopped.
 const NEVER: StoreConfig = StoreConfig { flush_interval_ms: 86_400_000, dirty_limit: 10_000, batch: 500 };
 
 const ROCK: Holder =
@@ -28,7 +28,7 @@ fn open(path: &Path) -> Database {
     Database::open(path.to_str().expect("a readable path")).expect("the database opens")
 }
 
-/// A store whose writer has come as far as to take deals.
+/// A store whose writer is ready for deals.
 fn start(path: &Path) -> Store {
     let store = Store::start(open(path), NEVER);
     wait_for("the ledger", || (!store.is_away()).then_some(()));
@@ -75,7 +75,7 @@ fn a_deal_that_was_told_as_done_survives_a_kill_with_all_that_it_changed() {
     let settled = settle(&store, sale(7, 15), vec![Change::Put(ship_row(4))]);
     assert_eq!(settled, Settled { key: Uuid::from_u128(7), done: true });
     store.move_goods(mining(5));
-    // No flush: what a crash is.
+    // No flush, as in a crash.
     drop(store);
 
     let database = open(&path);

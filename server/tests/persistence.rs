@@ -1,4 +1,4 @@
-//! The store and its database, through real files and a real server: what is read, what survives, what is refused.
+//! The store and its database, through real files and a real server: what is read, what survives, what is rejected.
 
 mod common;
 
@@ -16,7 +16,7 @@ use sidereal_server::db::{
 use tempfile::TempDir;
 use uuid::Uuid;
 
-/// Nothing is written before the store is told to stop.
+/// Nothing is written before the store is stopped.
 const NEVER: StoreConfig = StoreConfig { flush_interval_ms: 86_400_000, dirty_limit: 10_000, batch: 500 };
 
 /// Everything is written as soon as it can be.
@@ -221,7 +221,7 @@ fn a_waiting_state_that_the_database_knows_better_is_not_shown(world: &World) {
     assert_eq!(load(&store, &[(1, 0), (0, 0)]), [((1, 0), false, vec![]), ((0, 0), false, vec![entity(1, (0, 0), 9)])]);
 }
 
-/// Flushes run all the time while entities wander: every read finds each of them once, where it last went.
+/// Flushes run all the time while entities move: every read finds each of them once, at its last position.
 fn a_read_sees_every_change_while_flushes_run(world: &World) {
     let store = Store::start(world.open(), AT_ONCE);
     let sectors: Vec<Sector> = (0..4).map(|x| (x, 0)).collect();

@@ -1,4 +1,4 @@
-//! What only a PostgreSQL server can do: refuse, go away, come back, and give its lock to another one.
+//! Events that only a PostgreSQL server has: it rejects, goes away, returns, and gives its lock to another server.
 #![cfg(feature = "postgres")]
 
 mod common;
@@ -30,7 +30,7 @@ fn entity(id: u128, version: i64) -> StoredEntity {
     }
 }
 
-/// Ends all connections to the database but the one that asks; of one schema's lock only, when `locks` is set.
+/// Ends all connections to the database except its own; with `locks`, only those of one schema's lock.
 fn terminate(url: &str, locks: bool) {
     let mut conn = PgConnection::establish(url).expect("the server answers");
     let which = if locks {
@@ -64,14 +64,14 @@ fn is_locked(url: &str) -> bool {
     count(url, &format!("pg_locks WHERE {LOCK}")) > 0
 }
 
-/// A server's database as `sidereal-server` opens it.
+/// Opens a server's database as `sidereal-server` does.
 fn serve(url: &str) -> Result<(sidereal_server::db::DatabaseLock, Database), DbError> {
     let lock = Database::lock(url)?;
     let database = Database::open(url)?.guarded_by(&lock)?;
     Ok((lock, database))
 }
 
-/// Connections are cut, and the server is killed and comes back, all while states are written.
+/// Connections are cut, and the server is killed and restarted, while states are written.
 #[test]
 fn what_is_written_through_outages_arrives_all_and_once() {
     let Some(cluster) = PgCluster::start_new() else { return };
@@ -150,7 +150,7 @@ fn a_lock_whose_connection_died_is_taken_again() {
     database.set_meta("seed", "7").expect("it still writes");
 }
 
-/// As long as somebody else has the lock nothing is written; who has not written himself has changed nothing.
+/// While another server has the lock nothing is written; one that has not written has changed nothing.
 #[test]
 fn a_server_writes_on_when_the_other_one_left_without_writing() {
     let Some(world) = World::postgres() else { return };
@@ -190,7 +190,7 @@ fn a_server_that_was_overtaken_writes_nothing_any_more() {
     assert_eq!(reader.entity(Uuid::from_u128(1)).expect("read"), None);
 }
 
-/// Somebody's transaction holds what is to be written: that is an error after a while, not for ever.
+/// Another transaction locks the rows to be written: that is an error after a while, not a wait forever.
 #[test]
 fn a_statement_that_hangs_fails_and_is_tried_again() {
     let Some(world) = World::postgres() else { return };
@@ -244,7 +244,7 @@ fn what_cannot_be_used_is_told_in_one_line_without_the_password() {
     assert!(matches!(Database::open(foreign.url()), Err(DbError::ForeignSchema { .. })), "the name alone is no mark");
 }
 
-/// Two servers begin on an empty schema at one moment.
+/// Two servers start on an empty schema at once.
 #[test]
 fn a_new_schema_is_made_once() {
     let Some(world) = World::postgres() else { return };

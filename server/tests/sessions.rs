@@ -1,4 +1,4 @@
-//! Sessions, keys of registrations and limits, over a real socket. Every answer is held against the OpenAPI document.
+//! Sessions, registration keys and limits, over a real socket. Every answer is checked against the OpenAPI document.
 
 mod http_world;
 
@@ -71,7 +71,7 @@ fn a_refreshed_token_takes_the_place_of_the_one_before() {
     for token in [login.text("session_token"), refreshed.text("session_token")] {
         assert_eq!(world.with_token("/api/ticket", token).status, 200, "the one before is good for a minute");
     }
-    // The answer was lost: sent again.
+    // The answer was lost: the request is repeated.
     let again = world.with_token("/api/refresh", login.text("session_token"));
     assert_eq!(again.status, 200, "{again:?}");
     assert_eq!(world.with_token("/api/logout", again.text("session_token")).status, 204);
@@ -86,7 +86,7 @@ fn without_a_good_token_there_is_nothing() {
     let login = world.ann_logs_in();
     let token = login.text("session_token");
     for path in ["/api/ticket", "/api/refresh"] {
-        // By hand: no honest client's library lets these through.
+        // By hand: an ordinary client library rejects these.
         let ask = |headers: &str| {
             let mut stream = TcpStream::connect(world.server.local_addr).expect("it listens");
             let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 0\r\n");
@@ -155,7 +155,7 @@ fn behind_trusted_proxies_each_address_has_its_own_limit() {
     let from = |list: &str| world.ask("/api/login", &[("x-forwarded-for", list)], &ann().to_string()).status;
     assert_eq!([from("192.0.2.1"), from("203.0.113.7, 192.0.2.1"), from("192.0.2.1")], [401, 401, 429]);
     assert_eq!(from("192.0.2.2"), 401);
-    // Not by the proxy: the address of the connection.
+    // Not by the proxy: the address of the connection counts.
     assert_eq!([from("nonsense"), from(""), from("nonsense")], [401, 401, 429]);
 }
 

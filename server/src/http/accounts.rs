@@ -45,10 +45,10 @@ pub(super) async fn register(
     let key = idempotency_key(&headers)?;
     let Credentials { user, password } = credentials(body)?;
     if key.is_some() {
-        // Whoever has a key could try passwords with it.
+        // The key could otherwise be used to try passwords.
         may_try(&api, &user, from)?;
     }
-    // What is against the rules costs nothing.
+    // Input that breaks the rules costs nothing.
     if check_new(&user, &password, key.as_deref()).is_ok() {
         api.rates.registration(from, api.now_ms()).map_err(|come_back| {
             api.count(|counts| &counts.limited_registrations);
@@ -123,7 +123,7 @@ async fn begin_session(api: &Shared, account: Uuid) -> Result<Given, Refusal> {
     })
 }
 
-/// Whether there were too many failures under a name. One against the rules is nobody's, and costs nothing.
+/// Checks for too many failures under a name. An invalid name has no account, and costs nothing.
 fn may_try(api: &Shared, name: &str, from: IpAddr) -> Result<(), Refusal> {
     if !is_name(name) {
         return Ok(());
@@ -153,7 +153,7 @@ fn credentials(body: Result<Bytes, BytesRejection>) -> Result<Credentials, Refus
         _ => refuse(StatusCode::BAD_REQUEST, "the body did not arrive whole: send it again"),
     })?;
     serde_json::from_slice(&body).map_err(|error| {
-        // Its words may quote the body, so only the place is told.
+        // The parser's message may quote the body, so only the position is reported.
         let (line, column) = (error.line(), error.column());
         let error = format!(
             "the body is not what is expected (line {line} column {column}): \

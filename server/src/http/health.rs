@@ -1,5 +1,5 @@
-//! Health and metrics. On the public address there are the first two only; on that of operations, whose thread does
-//! nothing else, there is all.
+//! Health and metrics. The public address serves only `/live` and `/ready`. The operations address, which has its own
+//! thread, serves all.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,7 +17,7 @@ use super::refusal::refuse;
 use super::state::HttpState;
 use super::status::{HEARTBEAT_LIMIT, MetricsText, ServerStatus};
 
-/// The routes of the address of operations.
+/// The routes of the operations address.
 pub(super) fn router(state: HttpState) -> Router {
     let state = Arc::new(state);
     Router::new()

@@ -1,4 +1,4 @@
-//! The state machine against a database that is a map, and that fails when it is told to.
+//! The state machine with a simulated database: a map that fails on request.
 
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
@@ -232,7 +232,7 @@ fn a_read_that_never_ends_does_not_let_the_memory_grow() {
     assert!(core.take_batch(9_000).is_some());
 }
 
-/// What a database does with a batch.
+/// A simulated database.
 #[derive(Default)]
 struct MapDatabase {
     entities: HashMap<Uuid, Change>,
@@ -261,8 +261,8 @@ impl MapDatabase {
     }
 }
 
-/// Every step of a long random run: readers see the newest accepted state of everything, a sector is never marked
-/// before what was put into it, and at the end all of it is stored.
+/// In every step of a long random run readers see the newest accepted state of everything, and a sector is never
+/// marked before its entities are stored; at the end everything is stored.
 #[test]
 fn nothing_is_lost_or_reordered_under_a_failing_database() {
     for seed in 0..200 {
