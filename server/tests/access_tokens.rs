@@ -89,7 +89,7 @@ impl Issuer {
                 let lines = BufReader::new(stream.try_clone().expect("a socket")).lines();
                 let _request = lines.map_while(Result::ok).take_while(|line| !line.is_empty()).count();
                 asked.fetch_add(1, Ordering::SeqCst);
-                let (status, body) = answer.lock().expect("nobody panics with it").clone();
+                let (status, body) = answer.lock().expect("not poisoned").clone();
                 // A client that has read enough closes the connection.
                 let _ = write!(
                     stream,
@@ -106,7 +106,7 @@ impl Issuer {
     }
 
     fn answers(&self, status: &'static str, body: String) {
-        *self.answer.lock().expect("nobody panics with it") = (status, body);
+        *self.answer.lock().expect("not poisoned") = (status, body);
     }
 }
 
@@ -144,7 +144,7 @@ fn good_tokens_are_taken_and_of_the_others_none() {
                 assert_ne!(world.with_token(path, token).status, 200, "{what}");
             }
         }
-        assert_eq!(world.metric("sidereal_access_token_accounts_total"), 0, "nobody came in");
+        assert_eq!(world.metric("sidereal_access_token_accounts_total"), 0, "no token was accepted");
         let first = world.with_token("/api/ticket", &family.good);
         assert_eq!(first.status, 200, "{algorithm:?}: {first:?}");
         for token in &family.also_good {
@@ -307,6 +307,6 @@ fn an_issuer_that_was_never_reached_is_told_as_what_it_is() {
     let issuer = Issuer { url: format!("http://{free}/keys"), ..Issuer::start(&tokens.jwks) };
     let judge = supabase(tokens, Algorithm::Es256, &issuer);
     let world = World::with(HttpLimits::default(), |state| state.supabase = Some(judge));
-    world.with_token("/api/ticket", &tokens.es256.good).refused(503, "cannot be had at the moment");
+    world.with_token("/api/ticket", &tokens.es256.good).refused(503, "are unavailable at the moment");
     assert_eq!((world.metric("sidereal_jwks_fetches_total"), world.metric("sidereal_jwks_failures_total")), (1, 1));
 }

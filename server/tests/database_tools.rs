@@ -126,7 +126,7 @@ fn a_world_moves_from_sqlite_to_postgres_and_back() {
     let account = world(&from);
     let text = dump(&from);
     // As the tool does it: locked by the importer.
-    let lock = Database::lock(postgres.url()).expect("nobody else has it");
+    let lock = Database::lock(postgres.url()).expect("no other process has it");
     let there = postgres.open().guarded_by(&lock).expect("it is reserved");
     tools::import(&there, &mut text.as_bytes()).expect("it is imported");
     assert!(tools::check(&there).expect("read").is_clean());

@@ -84,7 +84,7 @@ fn health_and_metrics_follow_what_the_simulation_tells() {
     world.status.beat(long_ago);
     let (status, text) = get("/live");
     assert_eq!(status, 503);
-    assert!(text.contains("the main loop has not turned"), "{text}");
+    assert!(text.contains("the main loop has not run"), "{text}");
     // Longer than this test may take.
     world.status.beat(Instant::now() + Duration::from_secs(3_600));
     assert_eq!(get("/live"), (200, "live\n".to_owned()));

@@ -87,7 +87,7 @@ fn a_deal_that_was_told_as_done_survives_a_kill_with_all_that_it_changed() {
     assert_eq!(database.entity(SHIP.id).expect("read"), Some(ship_row(4)));
 
     let store = start(&path);
-    assert_eq!(done(&store, 7).as_deref(), Some("sold 15 ore"), "asked for again it is only told again");
+    assert_eq!(done(&store, 7).as_deref(), Some("sold 15 ore"), "a repeated request only repeats the answer");
     assert_eq!(done(&store, 8), None);
     store.request_ship(1, ACCOUNT);
     wait_for("a reply", || store.poll());

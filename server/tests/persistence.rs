@@ -349,7 +349,7 @@ fn reads_past_the_limit_fail_and_the_earlier_ones_are_answered(world: &World) {
                 assert!(error.ends_with("ask again later"), "{error}");
                 refused += 1;
             }
-            other => panic!("nobody asked for {other:?}"),
+            other => panic!("not requested: {other:?}"),
         }
     }
     assert_eq!((answered, refused), (4_096, 904));

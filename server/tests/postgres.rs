@@ -76,7 +76,7 @@ fn serve(url: &str) -> Result<(sidereal_server::db::DatabaseLock, Database), DbE
 fn what_is_written_through_outages_arrives_all_and_once() {
     let Some(cluster) = PgCluster::start_new() else { return };
     let url = cluster.new_schema();
-    let (lock, database) = serve(&url).expect("nobody else is there");
+    let (lock, database) = serve(&url).expect("no other server runs");
     let store = Store::start(database.clone(), AT_ONCE);
     let (mut version, mut accounts) = (0, Vec::new());
     let mut write_some = |store: &Store| {
@@ -121,7 +121,7 @@ fn what_is_written_through_outages_arrives_all_and_once() {
         assert_eq!(database.entity(Uuid::from_u128(id)).expect("read"), Some(entity(id, version)));
     }
     for account in &accounts {
-        assert_eq!(database.account_by_id(account.id).expect("read").as_ref(), Some(account), "it was told as made");
+        assert_eq!(database.account_by_id(account.id).expect("read").as_ref(), Some(account), "it was confirmed");
     }
     assert_eq!(count(&url, "entities"), 20 + version);
 }
@@ -129,7 +129,7 @@ fn what_is_written_through_outages_arrives_all_and_once() {
 #[test]
 fn a_second_server_is_refused_until_the_first_has_ended() {
     let Some(world) = World::postgres() else { return };
-    let (lock, database) = serve(world.url()).expect("nobody else is there");
+    let (lock, database) = serve(world.url()).expect("no other server runs");
     let error = Database::lock(world.url()).expect_err("in use").to_string();
     assert!(error.contains("in use by another program") && error.contains("--database-url"), "{error}");
     database.set_meta("seed", "7").expect("the first goes on");
@@ -143,7 +143,7 @@ fn a_second_server_is_refused_until_the_first_has_ended() {
 #[test]
 fn a_lock_whose_connection_died_is_taken_again() {
     let Some(world) = World::postgres() else { return };
-    let (lock, database) = serve(world.url()).expect("nobody else is there");
+    let (lock, database) = serve(world.url()).expect("no other server runs");
     terminate(world.url(), true);
     wait_for("the loss", || (lock.losses() == 1).then_some(()));
     wait_for("the lock", || is_locked(world.url()).then_some(()));
@@ -154,7 +154,7 @@ fn a_lock_whose_connection_died_is_taken_again() {
 #[test]
 fn a_server_writes_on_when_the_other_one_left_without_writing() {
     let Some(world) = World::postgres() else { return };
-    let (_lock, database) = serve(world.url()).expect("nobody else is there");
+    let (_lock, database) = serve(world.url()).expect("no other server runs");
     let other = wait_for("the lock", || {
         terminate(world.url(), true);
         Database::lock(world.url()).ok()
@@ -167,7 +167,7 @@ fn a_server_writes_on_when_the_other_one_left_without_writing() {
 #[test]
 fn a_server_that_was_overtaken_writes_nothing_any_more() {
     let Some(world) = World::postgres() else { return };
-    let (first_lock, first) = serve(world.url()).expect("nobody else is there");
+    let (first_lock, first) = serve(world.url()).expect("no other server runs");
     first.set_meta("seed", "first").expect("it writes");
     let store = Store::start(first.clone(), AT_ONCE);
     let (second_lock, second) = wait_for("the lock", || {

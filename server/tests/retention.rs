@@ -30,7 +30,7 @@ on_every_backend!(
     a_running_store_removes_what_is_over_between_its_own_work,
 );
 
-/// No ordinary change is written before the store is told to flush.
+/// No ordinary change is written before the store is asked to flush.
 const NEVER: StoreConfig = StoreConfig { flush_interval_ms: 86_400_000, dirty_limit: 10_000, batch: 500 };
 const DAY_MS: i64 = 86_400_000;
 const SHIP: Uuid = Uuid::from_u128(11);
@@ -302,7 +302,7 @@ fn the_tool_prunes_a_database_at_rest_and_leaves_a_running_servers_alone() {
         let arguments = ["db", "prune", "--database-url", world_at.url(), "--retention", retention];
         db_tool::run(&DbTool::try_parse_from(arguments).expect("a good command line"))
     };
-    let lock = Database::lock(world_at.url()).expect("nobody has it");
+    let lock = Database::lock(world_at.url()).expect("no process has it");
     let error = prune("1d").expect_err("a server runs").to_string();
     assert!(error.contains("in use") && error.contains("by itself"), "{error}");
     drop(lock);

@@ -279,7 +279,7 @@ mod postgres {
             .load(conn)
             .expect("indexes");
             for index in indexes {
-                let sql = index.sql.expect("PostgreSQL knows all of them");
+                let sql = index.sql.expect("PostgreSQL has all of them");
                 table.indexes.insert(index.name, (index.is_unique, index_definition(&sql)));
             }
             let unique: Vec<Constraint> = diesel::sql_query(format!(

@@ -208,7 +208,7 @@ fn an_authority_moves_in_one_piece() {
         let held = space.mirror.get(ship).expect("it stays in the world");
         assert_eq!((held.holder, held.record.epoch, held.issued_epoch), (Holder::Server, issued + 1, issued + 1));
         assert_eq!((record.epoch, record.version), (issued + 1, 0));
-        assert_eq!(space.motion.authority_of(net_id), None, "nobody's motion counts");
+        assert_eq!(space.motion.authority_of(net_id), None, "no shard's motion counts");
         let from = record.sector;
         let to = SectorId { x: from.x + 1, ..from };
         let prepared = EntityRecord { sector: to, epoch: issued + 2, ..record };

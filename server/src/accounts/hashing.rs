@@ -230,9 +230,9 @@ mod tests {
             let stat = std::fs::read_to_string("/proc/thread-self/stat").ok()?;
             stat.rsplit_once(')')?.1.split_whitespace().nth(16)?.parse().ok()
         };
-        let own = niceness().expect("Linux tells");
+        let own = niceness().expect("Linux has it");
         let hashing = Hashing::start().expect("threads");
-        let theirs = hashing.run(network(1), niceness).await.flatten().expect("Linux tells");
+        let theirs = hashing.run(network(1), niceness).await.flatten().expect("Linux has it");
         assert_eq!(theirs, (own + NICENESS).min(19));
         assert_eq!(niceness(), Some(own), "this one is as it was");
     }

@@ -482,7 +482,7 @@ mod tests {
         assert_eq!((ann.name.as_str(), is_new), ("Ann-nly", true));
         let (again, is_new) = account(&identity(1, Some("another wish")));
         assert_eq!((&again, is_new), (&ann, false));
-        assert_eq!(find(&identity(1, None), Registration::Closed), Some((ann, false)), "who is known comes in");
+        assert_eq!(find(&identity(1, None), Registration::Closed), Some((ann, false)), "an existing account logs in");
         assert_eq!(find(&identity(77, None), Registration::Closed), None);
         let mut names = std::collections::HashSet::new();
         let long = "x".repeat(500);

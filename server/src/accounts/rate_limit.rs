@@ -394,7 +394,7 @@ mod tests {
         assert_eq!(limits.may_try("ANN", here, 0), Err(ComeBack { after_ms: 80_000 }), "overdrawn by three at most");
         assert_eq!(limits.may_try("bob", here, 0), Ok(()));
         assert_eq!(limits.may_try("ann", here, 80_000), Ok(()));
-        assert_eq!(limits.may_try("ann", there, 0), Ok(()), "who guesses elsewhere keeps nobody out");
+        assert_eq!(limits.may_try("ann", there, 0), Ok(()), "guesses from elsewhere lock nobody out");
         for number in 0..10 {
             limits.failed("ann", [198, 51, 100, number].into(), 0);
         }

@@ -148,7 +148,7 @@ impl Sessions {
         }
         if stored.rotated_at.is_some_and(|rotated_at| now_ms >= rotated_at + ROTATED_GRACE_MS) {
             self.database.end_session(stored.session_id)?;
-            log_limited!(warn, account = %stored.account_id, session = %stored.session_id, "a replaced session token was used: the session is ended");
+            log_limited!(warn, account = %stored.account_id, session = %stored.session_id, "a replaced session token was used: the session was ended");
             return Err(SessionError::Reused);
         }
         if stored.has_predecessors {
@@ -168,8 +168,8 @@ impl Sessions {
         }
         match self.database.sweep_sessions(now_ms, now_ms - REGISTRATION_KEY_LIFETIME_MS, SWEEP_ROWS) {
             Ok(0) => {}
-            Ok(rows) => tracing::debug!(rows, "sessions and keys that are over were removed"),
-            Err(error) => log_limited!(warn, %error, "sessions that are over could not be removed: it is tried again"),
+            Ok(rows) => tracing::debug!(rows, "expired sessions and keys were removed"),
+            Err(error) => log_limited!(warn, %error, "expired sessions could not be removed: it is tried again"),
         }
     }
 }
@@ -270,7 +270,7 @@ mod tests {
         sessions.check(&second, used_ms).expect("the present one");
         sessions.check(&first, used_ms + ROTATED_GRACE_MS - 1).expect("good for another minute");
         let reused = sessions.check(&lost, used_ms + ROTATED_GRACE_MS);
-        assert!(matches!(reused, Err(SessionError::Reused)), "nobody should have that one");
+        assert!(matches!(reused, Err(SessionError::Reused)), "it was ended");
         assert!(matches!(sessions.check(&second, used_ms), Err(SessionError::Unknown)));
     }
 

@@ -111,14 +111,14 @@ impl Censuses<'_> {
         let lost = tally(&mut self.audit.missing, shard, &missing);
         let doubled = tally(&mut self.audit.surplus, shard, &surplus);
         for net_id in &lost {
-            error!(%shard, %net_id, %tick, "lost: the shard does not simulate what it has the authority of");
+            error!(%shard, %net_id, %tick, "lost: the shard does not simulate an entity of its authority");
             if let Some(id) = space.mirror.id_of(*net_id) {
                 // The server holds the authority until a shard has the lease on its sector.
                 space.move_authority(id, Holder::Server, Succession::NextEpoch);
             }
         }
         for net_id in &doubled {
-            error!(%shard, %net_id, %tick, "doubled: the shard simulates what it has no authority of");
+            error!(%shard, %net_id, %tick, "doubled: the shard simulates an entity without its authority");
         }
         self.audit.lost += lost.len() as u64;
         self.audit.doubled += doubled.len() as u64;

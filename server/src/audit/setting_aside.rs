@@ -87,7 +87,7 @@ impl Asides<'_> {
         let (kind, sector, name) = (record.kind, record.sector, &record.name);
         match why {
             Why::Guilty => error!(%id, ?kind, %sector, name, "set aside: shards fail when they simulate it"),
-            Why::Suspect => warn!(%id, ?kind, %sector, name, "held back: it may be what shards fail at"),
+            Why::Suspect => warn!(%id, ?kind, %sector, name, "held back: it may be what makes shards fail"),
         }
         let fate = record.owner.map(|_| ShipFate::SetAside(Box::new(record.clone()), why));
         self.aside.kept.insert(id, (why, record));

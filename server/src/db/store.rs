@@ -271,8 +271,8 @@ impl Store {
             self.shared.write_work.notify_one();
         }
         match (changed, away) {
-            (true, true) => tracing::warn!("the database does not answer as it should: the books are closed to deals"),
-            (true, false) => tracing::info!("the books are open"),
+            (true, true) => tracing::warn!("the database does not respond: deals are rejected"),
+            (true, false) => tracing::info!("deals are accepted"),
             (false, _) => {}
         }
         settled
@@ -348,7 +348,7 @@ impl Store {
             state.replies.push_back(StoreReply::Failed { token, error });
         } else {
             drop(state);
-            log_limited!(error, token, outstanding, "a read was dropped: nobody fetches the replies");
+            log_limited!(error, token, outstanding, "a read was dropped: the replies are not fetched");
         }
     }
 
@@ -453,7 +453,7 @@ impl Drop for Store {
         self.abandon();
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
-                tracing::error!("a database thread had panicked");
+                tracing::error!("a database thread panicked");
             }
         }
     }
@@ -481,7 +481,7 @@ fn write_loop(shared: &Shared) {
                 Ok(outcome) => {
                     state.core.committed(outcome.stale, now_ms);
                     if state.last_error.take().is_some() {
-                        tracing::info!(waiting = state.core.uncommitted(), "the database takes writes again");
+                        tracing::info!(waiting = state.core.uncommitted(), "the database accepts writes again");
                     }
                 }
                 Err(error) => {
@@ -527,7 +527,7 @@ fn prune(shared: &Shared) -> MutexGuard<'_, State> {
             Ok((removed, full)) => pruner.done(removed, full, now_ms - started_ms, now_ms),
             Err(error) => {
                 pruner.failed(now_ms);
-                log_limited!(warn, %error, "what is over could not be removed: it is tried again");
+                log_limited!(warn, %error, "expired rows could not be removed: it is tried again");
             }
         }
     }
@@ -543,7 +543,7 @@ fn keep_books(shared: &Shared, work: Work) -> MutexGuard<'_, State> {
             database.write_books(&tx, shared.run).map(|()| shared.lock().books.committed(shared.now_ms()))
         }
         Work::Resolve(keys) => database.done_deals(&keys, shared.run).map(|found| {
-            tracing::info!(deals = keys.len(), done = found.len(), "the database has told what became of deals");
+            tracing::info!(deals = keys.len(), done = found.len(), "undecided deals were looked up in the database");
             shared.lock().books.resolved(&found, shared.now_ms());
         }),
     };

@@ -42,7 +42,7 @@ const VERDICT_TICKS: u64 = 3 * TICK_HZ as u64;
 const PATIENCE_TICKS: u64 = 3 * TICK_HZ as u64;
 
 /// The answer while the database is unavailable.
-const AWAY: &str = "the station's books are closed (the database is away): nothing has changed, try again later";
+const AWAY: &str = "deals are unavailable (the database does not respond): nothing has changed, try again later";
 
 /// The answer when a shard's and the server's state of a ship differ.
 const STRANGE_SHIP: &str = "your ship's state is inconsistent: try again";
@@ -101,7 +101,7 @@ impl DealDesk<'_> {
             return self.answer(asker, key, DealOutcome::Done, text);
         }
         if self.deals.open.values().filter(|open| open.account == account).count() >= MAX_OPEN_DEALS {
-            return self.answer(asker, key, unknown, "too many deals at once: wait for their ends");
+            return self.answer(asker, key, unknown, "too many deals at once: wait for their results");
         }
         let needs_books = bargain != Bargain::Undock;
         if needs_books && self.storage.store().is_none_or(crate::db::Store::is_away) {
@@ -276,7 +276,7 @@ impl DealDesk<'_> {
         if let Some(record) = &record
             && !self.is_good_after(space, shard, ship, record)
         {
-            log_limited!(warn, %shard, %ship, %key, "the record after a deal does not fit the ship");
+            log_limited!(warn, %shard, %ship, %key, "the record after a deal does not match the ship");
             space.tally.violations += 1;
             return self.refuse_deal(space, key, STRANGE_SHIP);
         }
@@ -481,10 +481,10 @@ fn not_looked_up(again: bool) -> DealOutcome {
 
 fn poor(own: bool, commodity: Commodity) -> &'static str {
     match (own, commodity) {
-        (true, Commodity::Ore) => "you have not so much ore there",
-        (true, Commodity::Credits) => "you have not enough credits",
-        (false, Commodity::Ore) => "the other one has not so much ore",
-        (false, Commodity::Credits) => "the other one has not enough credits",
+        (true, Commodity::Ore) => "you do not have that much ore there",
+        (true, Commodity::Credits) => "you do not have enough credits",
+        (false, Commodity::Ore) => "the other pilot does not have that much ore",
+        (false, Commodity::Credits) => "the other pilot does not have enough credits",
     }
 }
 

@@ -94,7 +94,7 @@ impl OreMoves<'_> {
             Ore::Deposit => ore_of_rock(from.record.radius),
             Ore::Cargo => 0,
             Ore::None | Ore::Hold => {
-                log_limited!(warn, %shard, from = %order.from, "ore can be taken out of rocks and crates only");
+                log_limited!(warn, %shard, from = %order.from, "ore can be taken from rocks and crates only");
                 space.tally.violations += 1;
                 return;
             }

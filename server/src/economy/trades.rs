@@ -103,10 +103,10 @@ impl Trades {
             };
         }
         if self.open.values().filter(|trade| trade.maker.account == account).count() >= MAX_OFFERS {
-            return Err("you have too many offers open: wait for their ends");
+            return Err("you have too many offers open: wait until they end");
         }
         let other = mirror.id_of(to).and_then(|id| mirror.get(id)).and_then(|entry| entry.record.owner);
-        let other = other.filter(|other| *other != account).ok_or("that is no ship of another pilot")?;
+        let other = other.filter(|other| *other != account).ok_or("that is not another pilot's ship")?;
         let maker = side(mirror, players, account, give).ok_or("you have no ship in space")?;
         let taker = side(mirror, players, other, want).ok_or("its pilot is not there")?;
         if mirror.id_of(to) != Some(taker.ship) {
@@ -246,7 +246,7 @@ impl Trades {
             .map(|(key, _)| *key)
             .collect();
         for key in over {
-            self.tell_trade(players, link, key, Stage::Over, "the offer has run out");
+            self.tell_trade(players, link, key, Stage::Over, "the offer has expired");
             self.open.remove(&key);
         }
     }

@@ -250,7 +250,7 @@ mod tests {
             assert_eq!(places.judge(id, 1), Verdict::NotBefore(20_000), "twice the time for the work");
             places.wrote(id, 300_000, 5_000);
         }
-        assert_eq!(places.judge(slow, 25_000), Verdict::NotBefore(45_000), "what the system took at first counts");
+        assert_eq!(places.judge(slow, 25_000), Verdict::NotBefore(45_000), "what the system accepted at first counts");
         assert_eq!(places.judge(good, 25_000), Verdict::NotBefore(45_000));
         for second in 25..45 {
             places.wrote(good, 1_000, second * 1_000);
@@ -279,15 +279,15 @@ mod tests {
         for now_ms in 0..3 {
             admit(&mut places, 1, now_ms);
         }
-        assert_eq!(goes_for(&mut places, 1, 9), Some(0), "its oldest that has not asked");
+        assert_eq!(goes_for(&mut places, 1, 9), Some(0), "its oldest without a request");
         idle(&mut places, 2, 9);
-        assert_eq!(goes_for(&mut places, 1, 10), Some(2), "rather one that is idle");
+        assert_eq!(goes_for(&mut places, 1, 10), Some(2), "an idle one first");
         for id in [1, 3, 4] {
             places.asked(id, 11);
         }
         assert_eq!(goes_for(&mut places, 1, 12), None, "not one that is served");
         let other = admit(&mut places, 2, 12);
-        assert_eq!(other, 6 - 1, "others find their places free");
+        assert_eq!(other, 6 - 1, "other networks' places are free");
         assert_eq!(places.len(), 4);
     }
 
@@ -302,11 +302,11 @@ mod tests {
             places.asked(id, 10);
             places.wrote(id, 1, 10 + id);
         }
-        assert_eq!(goes_for(&mut places, 4, 20), Some(3), "of those that have not asked, the oldest of two");
-        assert_eq!(goes_for(&mut places, 4, 21), Some(0), "then of the greatest");
-        assert_eq!(goes_for(&mut places, 4, 22), None, "nobody has more than it");
+        assert_eq!(goes_for(&mut places, 4, 20), Some(3), "of those without a request, the oldest of two");
+        assert_eq!(goes_for(&mut places, 4, 21), Some(0), "then of the largest network");
+        assert_eq!(goes_for(&mut places, 4, 22), None, "no network has more");
         idle(&mut places, 5, 23);
-        assert_eq!(goes_for(&mut places, 4, 24), Some(5), "who is idle makes room for everybody");
+        assert_eq!(goes_for(&mut places, 4, 24), Some(5), "an idle one makes room for any other");
         assert_eq!(places.len(), 6);
     }
 

@@ -74,7 +74,7 @@ async fn web_file(api: Shared, request: Request) -> Response {
     answer.unwrap_or_else(|| {
         let error = match path {
             "/" | "/index.html" => {
-                "the browser client is not served here: build it as README.md says, and start the server with --web-dir target/web"
+                "the browser client is not served here: build it as in README.md, and start the server with --web-dir target/web"
             }
             _ => "there is no such page: see docs/PROTOCOL.md for the routes",
         };
@@ -112,8 +112,8 @@ async fn contain_request(request: Request, next: Next) -> Response {
         next.run(request).await
     });
     answered.await.unwrap_or_else(|panicked| {
-        tracing::error!(%panicked, "a request");
-        refuse(StatusCode::INTERNAL_SERVER_ERROR, "the server failed at this request, and has logged why")
+        tracing::error!(%panicked, "a request panicked");
+        refuse(StatusCode::INTERNAL_SERVER_ERROR, "the server failed to handle this request; the reason is in its log")
             .into_response()
     })
 }
@@ -133,7 +133,7 @@ async fn within_rate(
         }
         Err(come_back) => {
             api.count(|counts| &counts.limited_by_address);
-            too_many("there were too many requests from this address", come_back).into_response()
+            too_many("too many requests from this address", come_back).into_response()
         }
     }
 }

@@ -36,7 +36,7 @@ pub(super) fn registration_is_closed(api: &Api) -> Refusal {
     api.count(|counts| &counts.registrations_closed);
     refuse(
         StatusCode::FORBIDDEN,
-        "this server takes no new pilots at the moment: log in with an account that is there, or ask its operator",
+        "registration is closed on this server: log in with an existing account, or ask its operator",
     )
 }
 
@@ -104,7 +104,7 @@ pub(super) async fn ticket(api: Shared, headers: HeaderMap) -> Result<Response, 
     let holder = if token.contains('.') {
         let Some(supabase) = &api.supabase else {
             api.count(|counts| &counts.access_tokens_refused);
-            return Err(unauthorized("this server takes no access tokens of others: log in with /api/login"));
+            return Err(unauthorized("this server accepts no access tokens of other issuers: log in with /api/login"));
         };
         api.visitor(supabase, token).await?
     } else {

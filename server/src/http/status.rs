@@ -156,7 +156,7 @@ impl ServerStatus {
             ("http_limited_by_address", "Requests above an address's rate.", &api.limited_by_address),
             ("http_limited_by_account", "Logins above an account's rate of failures.", &api.limited_by_account),
             ("http_limited_logins", "Logins above a network's rate, or that of all.", &api.limited_logins),
-            ("http_limited_registrations", "Registrations above a network's rate, or all's.", &api.limited_registrations),
+            ("http_limited_registrations", "Registrations above their rate limits.", &api.limited_registrations),
             ("http_busy", "Requests rejected because the server was busy.", &api.busy),
             ("registrations_closed", "Registrations while registration was closed.", &api.registrations_closed),
             ("tickets_refused", "Tickets not issued because too many were valid.", &api.tickets_refused),

@@ -85,7 +85,7 @@ mod tests {
                 (Some(Duration::from_secs(seconds)), shown.to_owned())
             );
         }
-        assert_eq!("0".parse::<Retention>().expect("for ever").age(), None);
+        assert_eq!("0".parse::<Retention>().expect("forever").age(), None);
         assert_eq!(Retention::default().to_string().parse(), Ok(Retention::default()));
     }
 

@@ -116,7 +116,7 @@ impl Voices<'_> {
             // A player whose ship is lost still sees the sector where it was.
             Scope::Sector => {
                 let sector: Option<SectorId> = self.interest.center(&address);
-                let sector = sector.ok_or("you are in no sector yet: say it to the world")?;
+                let sector = sector.ok_or("you are in no sector yet: write to the world")?;
                 self.interest.players_seeing(sector)
             }
         };

@@ -126,7 +126,7 @@ impl CertificateKeeper {
         };
         if let Err(error) = outcome {
             self.certificate.refusals.fetch_add(1, Ordering::Relaxed);
-            tracing::error!("the next certificate is refused, the one before goes on: {error:#}");
+            tracing::error!("the next certificate is rejected, the present one stays in use: {error:#}");
         }
     }
 

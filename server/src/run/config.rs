@@ -88,7 +88,7 @@ pub enum AdvertiseError {
     )]
     ListensEverywhere(SocketAddr),
     /// Players cannot connect to the advertised address.
-    #[error("--advertise-player-addr {0} is no address that players can connect to: name the one that they reach")]
+    #[error("--advertise-player-addr {0} is not an address that players can connect to: name the one that they reach")]
     Unspecified(SocketAddr),
 }
 

@@ -90,7 +90,7 @@ pub enum SupabaseConfigError {
     #[error("--supabase-issuer is missing: give what `iss` is in the tokens, like https://PROJECT.supabase.co/auth/v1")]
     NoIssuer,
     /// The keys would be fetched over an unencrypted network.
-    #[error("--supabase-jwks-url is no https:// address (http:// is for 127.0.0.1, [::1] and localhost only)")]
+    #[error("--supabase-jwks-url is not an https:// address (http:// is for 127.0.0.1, [::1] and localhost only)")]
     BadUrl,
     /// The secret is short enough to be guessed.
     #[error("--supabase-jwt-secret has less than 32 bytes: take the project's own")]
@@ -101,19 +101,19 @@ pub enum SupabaseConfigError {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum TokenError {
     /// Not a token of this issuer for this server; the answer does not say what exactly is wrong.
-    #[error("this access token is not good here: log in again at the place that it is from")]
+    #[error("this access token is not valid here: log in again at its issuer")]
     Invalid,
     /// It was valid and has expired.
-    #[error("this access token has expired: get a new one from the place that it is from")]
+    #[error("this access token has expired: get a new one from its issuer")]
     Expired,
     /// It is not valid yet.
-    #[error("this access token is not good yet: look at this machine's clock")]
+    #[error("this access token is not valid yet: check this machine's clock")]
     NotYet,
     /// It belongs to a program.
     #[error("this access token is not a person's: log in as a user")]
     WrongRole,
     /// The issuer's keys are unavailable.
-    #[error("the keys for access tokens cannot be had at the moment: try again in half a minute")]
+    #[error("the keys for access tokens are unavailable at the moment: try again in half a minute")]
     KeysUnreachable,
 }
 

@@ -194,7 +194,7 @@ fn nobody_sells_twice_what_he_has_once() {
     assert_eq!(books.submit(sale(8, 1, 20), Vec::new(), Vec::new(), 0), Submission::Busy);
     write(&mut books, 0);
     books.committed(1);
-    assert_eq!(books.submit(sale(8, 1, 20), Vec::new(), Vec::new(), 1), Submission::Busy, "its end was not told");
+    assert_eq!(books.submit(sale(8, 1, 20), Vec::new(), Vec::new(), 1), Submission::Busy, "it was not returned");
     assert_eq!(books.poll_settled(1), Some(Settled { key: id(7), done: true }));
     assert_eq!(books.submit(sale(8, 1, 20), Vec::new(), Vec::new(), 2), Submission::Poor(ship(1), Commodity::Ore));
 }
@@ -243,7 +243,7 @@ fn a_hold_that_is_being_made_smaller_takes_nothing_in_and_one_that_is_being_fill
     assert_eq!(books.submit(hull(8, 1), Vec::new(), room(1, 40), 0), Submission::Busy);
     write(&mut books, 0);
     books.committed(1);
-    assert_eq!(books.submit(hull(8, 1), Vec::new(), room(1, 40), 1), Submission::Busy, "its end was not told");
+    assert_eq!(books.submit(hull(8, 1), Vec::new(), room(1, 40), 1), Submission::Busy, "it was not returned");
     assert!(books.poll_settled(1).is_some());
     assert_eq!(books.submit(hull(8, 1), Vec::new(), room(1, 40), 1), Submission::Full(ship(1)));
 
@@ -345,12 +345,12 @@ fn a_transaction_whose_end_is_unknown_is_looked_up_and_not_guessed() {
             stored.write(&tx);
         }
         books.failed(true, 5);
-        assert_eq!(books.poll_settled(5), None, "nobody knows");
+        assert_eq!(books.poll_settled(5), None, "undecided");
         assert_eq!(books.submit(sale(8, 1, 1), Vec::new(), Vec::new(), 6), Submission::Away);
         let retry_ms = books.next_wake_ms().expect("it is looked up");
         let Some(Work::Resolve(keys)) = books.take_work(retry_ms) else { panic!("not looked up") };
         books.failed(true, retry_ms);
-        assert_eq!(books.poll_settled(retry_ms), None, "still nobody knows");
+        assert_eq!(books.poll_settled(retry_ms), None, "still undecided");
         let retry_ms = books.next_wake_ms().expect("it is looked up again");
         assert!(matches!(books.take_work(retry_ms), Some(Work::Resolve(_))));
         let found = keys.into_iter().filter(|key| stored.deals.contains(key)).collect();
@@ -507,9 +507,9 @@ fn nothing_is_made_lost_or_done_twice_whatever_the_database_does() {
                     None => {}
                 }
                 while let Some(settled) = books.poll_settled(now_ms) {
-                    assert!(open.remove(&settled.key), "told once, and only what was asked");
+                    assert!(open.remove(&settled.key), "returned once, and only if submitted");
                     assert_eq!(told.insert(settled.key, settled.done), None);
-                    assert_eq!(stored.deals.contains(&settled.key), settled.done, "what is told is so");
+                    assert_eq!(stored.deals.contains(&settled.key), settled.done, "the result is true");
                     holds.extend(hulls.get(&settled.key).filter(|_| settled.done).copied());
                 }
                 for (of, hold) in &holds {

@@ -127,30 +127,30 @@ impl SessionLock {
         Ok(Writer { shared: self.shared.clone(), name })
     }
 
-    /// How often the connection of the lock has died.
+    /// How often the lock's connection was lost.
     pub fn losses(&self) -> u64 {
         self.shared.losses.load(Ordering::Relaxed)
     }
 }
 
 impl Drop for SessionLock {
-    /// Waits for the thread: another server can take the lock when this returns. But not for a database that does not
-    /// answer: nobody can take its lock either, and the process must be able to end.
+    /// Waits for the thread, so that another server can take the lock when this returns. It does not wait for a
+    /// database that does not respond: no other server can take its lock either, and the process must be able to end.
     fn drop(&mut self) {
         self.end = None;
         if matches!(self.ended.recv_timeout(END_PATIENCE), Err(RecvTimeoutError::Timeout)) {
-            tracing::warn!("the database does not answer: its lock is left to end with the connection");
+            tracing::warn!("the database does not respond: its lock will end with the connection");
             return;
         }
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("the thread of the database's lock had panicked");
+            tracing::error!("the thread of the database's lock panicked");
         }
     }
 }
 
 impl Writer {
-    /// Inside a transaction, before it writes: this server may still write, and nobody takes that away before the
-    /// transaction ends.
+    /// Checks, inside a transaction and before it writes, that this server may still write; no other server can take
+    /// that right before the transaction ends.
     pub fn check(&self, conn: &mut PgConnection) -> Result<(), DbError> {
         if self.shared.overtaken.load(Ordering::Relaxed) {
             return Err(DbError::Overtaken);
@@ -178,7 +178,7 @@ impl Session {
         Ok(Self { conn, key, pid: backend.pid, since: backend.since })
     }
 
-    /// Whether this session has the lock. Through a pooler that gives each statement another session, it has not.
+    /// Whether this session has the lock. Behind a pooler that gives each statement another session, it does not.
     fn holds(&mut self) -> QueryResult<bool> {
         let held: Yes = diesel::sql_query(
             "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = pg_backend_pid() \
@@ -229,7 +229,7 @@ fn watch(url: &PgUrl, session: Session, shared: &Shared, ended: &Receiver<()>) {
                 lost => {
                     shared.losses.fetch_add(1, Ordering::Relaxed);
                     let why = lost.map_or_else(|error| url.scrub(&error.to_string()), |_| "it is not held".to_owned());
-                    tracing::error!(database = %url, why, "the database's lock is lost: it is taken again");
+                    tracing::error!(database = %url, why, "the database's lock is lost: taking it again");
                     retake(url, shared, Former { pid: session.pid, since: session.since })
                 }
             },
@@ -244,15 +244,15 @@ fn retake(url: &PgUrl, shared: &Shared, former: Former) -> Held {
     match try_retake(url, shared.name().as_deref(), &former) {
         Ok(session) => {
             shared.overtaken.store(false, Ordering::Relaxed);
-            tracing::info!(database = %url, "the database's lock is taken again");
+            tracing::info!(database = %url, "the database's lock was taken again");
             Held::Here(session)
         }
         Err(error) => {
             let other = matches!(error, DbError::InUse { .. } | DbError::Overtaken);
             if other && !shared.overtaken.swap(true, Ordering::Relaxed) {
-                tracing::error!(database = %url, %error, "another server has the database's lock: nothing is written any more");
+                tracing::error!(database = %url, %error, "another server has the database's lock: no more writes");
             } else if !other {
-                tracing::warn!(database = %url, %error, "the database's lock cannot be taken again: it is tried again");
+                tracing::warn!(database = %url, %error, "the database's lock cannot be taken: trying again");
             }
             if matches!(error, DbError::Overtaken) { Held::Elsewhere } else { Held::Lost(former) }
         }

@@ -186,7 +186,7 @@ mod tests {
         assert_eq!((url.parameter("host"), url.parameter("port")), (Some("db.example"), Some("6543")));
         assert_eq!(url.parameter("dbname"), Some("world"));
         assert_eq!(url.parameter("options"), Some("-csearch_path=sidereal"));
-        assert!(url.conninfo().contains(r"password='p@ss\'\\' "), "quoted as libpq wants it");
+        assert!(url.conninfo().contains(r"password='p@ss\'\\' "), "quoted for libpq");
         assert!(url.conninfo().contains("connect_timeout='5' "));
         assert!(!parse("postgres://h/d?connect_timeout=60").conninfo().contains("connect_timeout='5'"));
         let url = parse("postgresql://%2Fvar%2Frun/world");

@@ -194,7 +194,7 @@ pub fn import(database: &Database, input: &mut dyn BufRead) -> Result<u64, DumpE
         match lines.next()? {
             Some(Line::Sidereal { format: FORMAT }) => {}
             Some(Line::Sidereal { format }) => {
-                return Err(lines.wrong(format!("says format {format}, and this build reads {FORMAT}")));
+                return Err(lines.wrong(format!("has format {format}, and this build reads {FORMAT}")));
             }
             _ => return Err(lines.wrong("is not the first one of a Sidereal dump".to_owned())),
         }
@@ -205,7 +205,7 @@ pub fn import(database: &Database, input: &mut dyn BufRead) -> Result<u64, DumpE
                 None => return Err(lines.wrong("is missing: the dump has no end".to_owned())),
                 Some(Line::End { rows: said }) if said == rows => break,
                 Some(Line::End { rows: said }) => {
-                    return Err(lines.wrong(format!("says that there are {said} rows, and there were {rows}")));
+                    return Err(lines.wrong(format!("names {said} rows, and there were {rows}")));
                 }
                 Some(line) => {
                     if !batch.take(line) {

@@ -150,7 +150,7 @@ impl Capabilities<'_, '_> {
         self.ships().on_news(space, news);
     }
 
-    /// A frame of a player: what is said and asked for.
+    /// A frame of a player: chat texts and requests.
     fn on_player_frame(&mut self, space: &mut Space, address: SocketAddr, bytes: &[u8]) {
         if !self.senders().players.by_address.contains_key(&address) {
             return;
