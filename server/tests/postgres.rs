@@ -184,7 +184,7 @@ fn a_server_that_was_overtaken_writes_nothing_any_more() {
     drop((second_lock, second));
     assert!(matches!(first.set_meta("seed", "late"), Err(DbError::Overtaken)), "the world went on without it");
     let error = store.flush_and_stop(Duration::from_millis(500)).expect_err("nothing was stored");
-    assert!(error.to_string().contains("taken the database over"), "{error}");
+    assert!(error.to_string().contains("taken over the database"), "{error}");
     let reader = Database::open(world.url()).expect("it opens");
     assert_eq!(reader.meta("seed").expect("read").as_deref(), Some("second"));
     assert_eq!(reader.entity(Uuid::from_u128(1)).expect("read"), None);

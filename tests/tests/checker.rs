@@ -1,5 +1,4 @@
-//! The checker finds what it must find: each test plants one fault in a correct world, and waits until the checker
-//! reports it.
+//! The checker detects faults: each test plants one in a correct world, and waits until the checker reports it.
 
 use bevy::{
     ecs::{query::With, system::RunSystemOnce},

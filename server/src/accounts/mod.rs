@@ -310,8 +310,7 @@ pub(crate) fn check_new(name: &str, password: &str, key: Option<&str>) -> Result
     Ok(())
 }
 
-/// A valid name that is close to `wish`: other characters become one hyphen, and a wish that is too short becomes a
-/// pilot's name.
+/// A valid name close to `wish`: other characters become one hyphen, and a result that is too short becomes `pilot`.
 fn clean_name(wish: &str) -> String {
     let mut name = String::new();
     for c in wish.chars() {

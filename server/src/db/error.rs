@@ -28,7 +28,7 @@ pub enum DbError {
     },
     /// The URL requires TLS, and this build has none.
     #[error(
-        "database {database}: sslmode={mode} needs TLS, which this build has not: build sidereal-server with --features postgres-tls"
+        "database {database}: sslmode={mode} needs TLS, which this build lacks: build sidereal-server with --features postgres-tls"
     )]
     NoTls {
         /// Host and database.
@@ -38,7 +38,7 @@ pub enum DbError {
     },
     /// The database server is unreachable, or rejects the login.
     #[error(
-        "database {database} cannot be used ({why}): see that its server runs, and that host, user and password of --database-url are right"
+        "database {database} cannot be used ({why}): check that its server runs, and host, user and password in --database-url"
     )]
     Unreachable {
         /// Host and database.
@@ -56,7 +56,7 @@ pub enum DbError {
     },
     /// Another server has taken the database while this one had lost its connections.
     #[error(
-        "another server has taken the database over: nothing is written any more; end one of the two, and start this one again if it is to go on"
+        "another server has taken over the database: no more writes; stop one of the two, and restart this one if it should continue"
     )]
     Overtaken,
     /// A text that not every backend can store.
@@ -131,7 +131,7 @@ pub enum DbError {
     },
     /// The file system lacks a feature that the file needs.
     #[error(
-        "database {database} cannot have a write-ahead log where it is (its journal mode stays {mode}), as on many network shares: put the file on a local disk, or use PostgreSQL"
+        "database {database} cannot have a write-ahead log there (its journal mode stays {mode}), as on many network shares: put the file on a local disk, or use PostgreSQL"
     )]
     NoWal {
         /// The file.
@@ -157,7 +157,7 @@ pub enum DbError {
     },
     /// A migration failed; it changed nothing.
     #[error(
-        "database {database} could not be brought to this version ({why}): restore a backup or use another file with --database-url"
+        "database {database} could not be migrated to this version ({why}): restore a backup or use another file with --database-url"
     )]
     Migration {
         /// The file.

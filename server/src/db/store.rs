@@ -75,7 +75,7 @@ pub struct FlushSummary {
 /// Not everything was stored at shutdown.
 #[derive(Debug, Error)]
 #[error(
-    "{unsaved} changes could not be stored within {waited_ms} ms ({why}): see that the database can be written, the world goes back by these"
+    "{unsaved} changes could not be stored within {waited_ms} ms ({why}): check that the database is writable; the world loses these changes"
 )]
 pub struct StopError {
     /// Lost changes.

@@ -39,8 +39,8 @@ const PURSE_INTERVAL_TICKS: u64 = 6;
 /// Holdings whose updates must be sent.
 #[derive(Debug, Default, Resource)]
 pub struct Goods {
-    /// Ships that moved ore, with the shard that proposed it, until the update is sent: the ship's shard may differ
-    /// from the rock's.
+    /// Rocks and crates that ore was moved from, with the shard that proposed the move, until the update is sent: it
+    /// may not be the rock's own shard.
     askers: BTreeSet<(EntityId, ShardId)>,
     stale_lodes: BTreeSet<EntityId>,
     stale_purses: BTreeSet<AccountId>,

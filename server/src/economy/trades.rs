@@ -42,7 +42,7 @@ struct Trade {
     maker: Side,
     /// The other pilot.
     taker: Side,
-    /// The encoded request.
+    /// The request.
     bargain: Bargain,
     since: SimTick,
     /// It is being settled and does not expire.

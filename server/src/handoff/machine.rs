@@ -146,7 +146,7 @@ pub enum Event {
 /// An output of the state machine.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
-    /// Store the record, the newest of its authority.
+    /// Update the mirror with the record, the newest of its authority.
     Keep {
         /// The authority's record.
         record: Box<EntityRecord>,

@@ -40,12 +40,12 @@ pub enum WebError {
     NoIndex(PathBuf),
     /// It is too large for a web client.
     #[error(
-        "{0} holds more than {MAX_WEB_FILES} files or {mib} MiB, which is no web client: name its folder with --web-dir",
+        "{0} holds more than {MAX_WEB_FILES} files or {mib} MiB, which is not a web client: name its folder with --web-dir",
         mib = MAX_WEB_BYTES >> 20
     )]
     TooMuch(PathBuf),
     /// A name would need escaping in a URL.
-    #[error("the web client's file {0:?} has a name that is not out of a-z A-Z 0-9 . _ -: give it another one")]
+    #[error("the web client's file {0:?} has a name with characters other than a-z A-Z 0-9 . _ -: rename it")]
     BadName(PathBuf),
 }
 

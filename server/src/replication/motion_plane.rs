@@ -273,7 +273,7 @@ fn recent<T: Copy>(items: &[(SimTick, T)], now: SimTick) -> Vec<T> {
 }
 
 /// An entry at the packet's tick: a state whose update was lost is extrapolated, for a second at most. One that waits
-/// for an authority is not: its next one continues from there.
+/// for an authority is not: the next authority continues from that state.
 fn motion_at(net_id: NetId, entry: &Entry, tick: SimTick) -> Motion {
     let behind = if entry.waits { 0 } else { tick.since(entry.tick).min(REFRESH_TICKS) };
     let state = match behind {

@@ -1,6 +1,6 @@
 //! Leases on blocks of sectors: which shard simulates which block, without I/O.
 //!
-//! A block is requested when an entity with a player is in or near it. It goes to the shard with the fewest blocks, or
+//! A block is requested when a player's ship is in or near it. It goes to the shard with the fewest blocks, or
 //! to one that has more of its neighbours while the difference stays small, so that leases stay contiguous and most
 //! crossings stay within a shard. Each change of holder raises the lease's epoch.
 

@@ -83,7 +83,7 @@ pub struct SupabaseConfig {
 pub enum SupabaseConfigError {
     /// Neither a key address nor a secret, or both.
     #[error(
-        "ES256 and RS256 go with --supabase-jwks-url, HS256 with --supabase-jwt-secret: give the one that fits, and not the other"
+        "ES256 and RS256 go with --supabase-jwks-url, HS256 with --supabase-jwt-secret: give only the matching one"
     )]
     WrongKeys,
     /// The issuer is missing.
