@@ -259,7 +259,7 @@ fn a_new_key_is_found_and_a_withdrawn_one_is_not_taken() {
     let bench = Bench::new(tokens);
     bench.verify(&tokens.es256.good, 0).expect("a good token");
     bench.issuer.answers("200 OK", tokens.next_jwks.to_string());
-    assert_eq!(bench.verify(&tokens.next_good, 999), Err(TokenError::Invalid), "not asked again so soon");
+    assert_eq!(bench.verify(&tokens.next_good, 999), Err(TokenError::Invalid), "not fetched again so soon");
     bench.verify(&tokens.next_good, 1_000).expect("found");
     assert_eq!(bench.verify(&tokens.es256.good, 1_001), Err(TokenError::Invalid));
     assert_eq!(bench.issuer.asked(), 2);
@@ -287,7 +287,7 @@ fn while_the_issuer_is_away_its_old_keys_are_good_for_a_bounded_time() {
     for (now_ms, (status, body)) in (TIMES.lifetime_ms..end).step_by(500).zip(ways.into_iter().cycle()) {
         bench.issuer.answers(status, body);
         bench.verify(good, now_ms).expect("a good token");
-        assert_eq!(bench.verify(&tokens.es256.bad["anon"], now_ms), Err(TokenError::WrongRole), "as strict as ever");
+        assert_eq!(bench.verify(&tokens.es256.bad["anon"], now_ms), Err(TokenError::WrongRole), "still as strict");
         tries += u64::from(now_ms.is_multiple_of(1_000));
     }
     assert_eq!(bench.issuer.asked(), 1 + tries);
@@ -295,7 +295,7 @@ fn while_the_issuer_is_away_its_old_keys_are_good_for_a_bounded_time() {
     assert_eq!(elsewhere.asked(), 0, "a redirect is not followed");
     assert_eq!(bench.verify(good, end), Err(TokenError::KeysUnreachable));
     bench.issuer.answers("200 OK", tokens.jwks.to_string());
-    assert_eq!(bench.verify(good, end + 999), Err(TokenError::KeysUnreachable), "not asked again so soon");
+    assert_eq!(bench.verify(good, end + 999), Err(TokenError::KeysUnreachable), "not fetched again so soon");
     bench.verify(good, end + 1_000).expect("it is back");
 }
 

@@ -109,7 +109,7 @@ fn a_dump_brings_a_world_over_whole() {
     assert_eq!(dump(&to), text, "and it is the same");
     let database = open(&to);
     assert_eq!(database.entity(SHIP).expect("read"), row_of(&ship(account)));
-    assert_eq!(database.fence(GONE).expect("read").map(|fence| fence.deleted), Some(true), "the dead stay dead");
+    assert_eq!(database.fence(GONE).expect("read").map(|fence| fence.deleted), Some(true), "it stays deleted");
     assert_eq!(database.deal(Uuid::from_u128(77)).expect("read").map(|deal| deal.account), Some(account));
     assert_eq!(tools::stats(&database).expect("read"), tools::stats(&open(&from)).expect("read"));
     assert!(tools::check(&database).expect("read").is_clean());

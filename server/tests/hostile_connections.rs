@@ -175,7 +175,7 @@ fn one_network_holds_its_share_of_the_places_and_no_more() {
     }
     assert_eq!((count(&world, "gave_way"), count(&world, "refused")), (97, 0));
     for stream in &mut silent[97..] {
-        assert_eq!(ask(stream, "/index.html").len(), 15, "its place is its own");
+        assert_eq!(ask(stream, "/index.html").len(), 15, "its own place is kept");
     }
 }
 
@@ -197,7 +197,7 @@ fn when_many_networks_hold_all_places_there_is_one_for_who_has_none() {
     }
     is_closed(&mut silent[0]);
     let given_way = count(&world, "gave_way");
-    assert!((1..=3).contains(&given_way), "a place for one at a time: {given_way}");
+    assert!((1..=3).contains(&given_way), "one place at a time: {given_way}");
     assert_eq!(count(&world, "refused"), 0);
     drop(slow);
 }

@@ -53,7 +53,7 @@ fn outcome<T>(result: Result<T, DbError>) -> String {
         Err(error @ (DbError::NameTaken | DbError::NulInText { .. } | DbError::TextTooLong { .. })) => {
             error.to_string()
         }
-        Err(other) => panic!("not refused for what it is: {other}"),
+        Err(other) => panic!("rejected for another reason: {other}"),
     }
 }
 

@@ -91,7 +91,7 @@ fn a_deal_that_was_told_as_done_survives_a_kill_with_all_that_it_changed() {
     assert_eq!(done(&store, 8), None);
     store.request_ship(1, ACCOUNT);
     wait_for("a reply", || store.poll());
-    assert_eq!(store.balance(Holder::wallet(ACCOUNT), Commodity::Credits), Some(45), "the wallet comes with the ship");
+    assert_eq!(store.balance(Holder::wallet(ACCOUNT), Commodity::Credits), Some(45), "the wallet is read too");
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn moves_go_on_from_what_is_stored() {
         assert_eq!(store.balance(SHIP, Commodity::Ore), Some(10 * round));
         store.flush_and_stop(PATIENCE).expect("everything is written");
         let world = open(&path).balance(Holder::WORLD, Commodity::Ore).expect("read");
-        assert_eq!(world, Some(-100), "a rock is born once");
+        assert_eq!(world, Some(-100), "a rock is created once");
     }
 }
 
@@ -157,9 +157,9 @@ fn a_transaction_that_fails_refuses_its_deals_and_keeps_what_had_moved() {
     shell.batch_execute("DROP TRIGGER shut").expect("the trigger goes");
     assert_eq!(store.balance(SHIP, Commodity::Ore), Some(40));
     wait_for("the database's return", || (!store.is_away()).then_some(()));
-    assert_eq!(done(&store, 7), None, "refused is refused");
-    assert_eq!(open(&path).entity(SHIP.id).expect("read"), None, "and nothing of it is there");
-    assert!(settle(&store, sale(7, 15), Vec::new()).done, "and it may be asked for again");
+    assert_eq!(done(&store, 7), None, "a rejected deal stays rejected");
+    assert_eq!(open(&path).entity(SHIP.id).expect("read"), None, "and is not stored");
+    assert!(settle(&store, sale(7, 15), Vec::new()).done, "and may be requested again");
     drop(store);
     assert_eq!(open(&path).balance(SHIP, Commodity::Ore).expect("read"), Some(25));
 }

@@ -209,7 +209,7 @@ fn a_read_sees_what_is_not_yet_written(world: &World) {
     assert_eq!(ship(&store, account), Some(owned.clone()));
     store.tombstone(owned.id, 1, 2, 0);
     assert_eq!(ship(&store, account), None);
-    assert_eq!(store.stats().flushes, 0, "nothing of this was written");
+    assert_eq!(store.stats().flushes, 0, "none of it was written");
 }
 
 fn a_waiting_state_that_the_database_knows_better_is_not_shown(world: &World) {
@@ -392,7 +392,7 @@ fn what_cannot_be_opened_is_told_in_one_line_with_what_to_do() {
         assert!(error.contains(what) && error.contains("--database-url") && !error.contains('\n'), "{url}: {error}");
     }
     let notes = std::fs::read_to_string(inside("notes.txt")).expect("still there");
-    assert!(notes.starts_with("not a database"), "a refused file is left alone");
+    assert!(notes.starts_with("not a database"), "a rejected file is unchanged");
     assert!(!Path::new(&inside("missing")).exists());
     open(&inside("empty.db"));
 }
@@ -413,5 +413,5 @@ fn an_unknown_account_gets_no_ship(world: &World) {
     store.set_ship(nobody, Uuid::from_u128(2));
     store.set_meta("after", "it");
     stop(store);
-    assert_eq!(database.meta("after").expect("read").as_deref(), Some("it"), "the batch is not held up by it");
+    assert_eq!(database.meta("after").expect("read").as_deref(), Some("it"), "it does not block the batch");
 }

@@ -182,7 +182,7 @@ fn a_server_that_was_overtaken_writes_nothing_any_more() {
     second.set_meta("seed", "second").expect("the second writes");
     wait_for("the first to see it", || (first_lock.losses() > 0).then_some(()));
     drop((second_lock, second));
-    assert!(matches!(first.set_meta("seed", "late"), Err(DbError::Overtaken)), "the world went on without it");
+    assert!(matches!(first.set_meta("seed", "late"), Err(DbError::Overtaken)), "the world continued without it");
     let error = store.flush_and_stop(Duration::from_millis(500)).expect_err("nothing was stored");
     assert!(error.to_string().contains("taken over the database"), "{error}");
     let reader = Database::open(world.url()).expect("it opens");
@@ -241,7 +241,7 @@ fn what_cannot_be_used_is_told_in_one_line_without_the_password() {
     }
     foreign.shell("INSERT INTO songs VALUES ('still here')");
     foreign.shell("CREATE TABLE meta (key INTEGER)");
-    assert!(matches!(Database::open(foreign.url()), Err(DbError::ForeignSchema { .. })), "the name alone is no mark");
+    assert!(matches!(Database::open(foreign.url()), Err(DbError::ForeignSchema { .. })), "a name is not enough");
 }
 
 /// Two servers start on an empty schema at once.

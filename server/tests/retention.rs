@@ -235,7 +235,7 @@ fn the_fence_of_what_is_long_gone_goes_with_its_empty_balance(world_at: &World) 
     let report = tools::check(&database).expect("readable");
     let its_own = |problem: &String| problem.contains(&fault.to_string()) || problem.contains("of Ore add up");
     assert!(report.problems.iter().all(its_own), "{report}");
-    assert!(report.problems.iter().any(|problem| problem.contains("and is gone")), "a fault is kept to be found");
+    assert!(report.problems.iter().any(|problem| problem.contains("and is gone")), "a fault is kept for the check");
     world_at.shell(&format!("DELETE FROM balances WHERE id = {literal}"));
     assert_eq!(database.prune(Some(30 * DAY_MS), unix_ms()).expect("pruned").tombstones, 1);
     assert_sound(&database);
@@ -257,7 +257,7 @@ fn a_fence_stays_while_an_older_write_waits(world_at: &World) {
     store.prune(Some(Duration::from_secs(3_600)));
     let fence = |number| database.fence(Uuid::from_u128(number)).expect("readable");
     wait_for("the end of the other one", || fence(42).is_none().then_some(()));
-    assert!(fence(41).is_some_and(|fence| fence.deleted), "without it the rock would be there again");
+    assert!(fence(41).is_some_and(|fence| fence.deleted), "without it the rock would return");
     store.flush();
     assert!(fence(41).is_some_and(|fence| fence.deleted));
     assert!(database.entity(Uuid::from_u128(41)).expect("readable").is_none());

@@ -92,7 +92,7 @@ fn kind(name: &str) -> &'static str {
         "bigint" => "64 bits",
         "text" => "text",
         "boolean" => "truth",
-        other => panic!("{other} is a type that the backends are not known to share"),
+        other => panic!("{other} is not a known common type of the backends"),
     }
 }
 

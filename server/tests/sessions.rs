@@ -55,7 +55,7 @@ fn a_session_token_gives_tickets_for_its_account_until_the_log_out() {
     }
     world.with_token("/api/ticket", token).refused(401, "log in again");
     world.with_token("/api/refresh", token).refused(401, "log in again");
-    assert_eq!(world.with_token("/api/ticket", other.text("session_token")).status, 200, "another log in goes on");
+    assert_eq!(world.with_token("/api/ticket", other.text("session_token")).status, 200, "the other session continues");
     let figures = ["logins", "tickets_issued", "session_logouts", "session_tokens_refused"];
     assert_eq!(figures.map(|name| world.metric(&format!("sidereal_{name}_total"))), [2, 6, 1, 2]);
 }
@@ -69,7 +69,7 @@ fn a_refreshed_token_takes_the_place_of_the_one_before() {
     assert_eq!(refreshed.body["account_id"], login.body["account_id"]);
     assert_ne!(refreshed.body["session_token"], login.body["session_token"]);
     for token in [login.text("session_token"), refreshed.text("session_token")] {
-        assert_eq!(world.with_token("/api/ticket", token).status, 200, "the one before is good for a minute");
+        assert_eq!(world.with_token("/api/ticket", token).status, 200, "the previous one is valid for a minute");
     }
     // The answer was lost: the request is repeated.
     let again = world.with_token("/api/refresh", login.text("session_token"));
@@ -213,7 +213,7 @@ fn log_ins_and_registrations_have_rates_of_their_own() {
     assert_eq!([0, 1].map(|n| ask("/api/login", "192.0.2.2", &format!("pilot-{n}")).status), [200, 200]);
     ask("/api/login", "192.0.2.2", "pilot-0").refused(429, "too many logins: try again in");
     assert_eq!(world.metric("sidereal_password_hashed_kib_total"), hashed + 2 * 8, "no password is hashed for these");
-    assert_eq!(ask("/api/login", "192.0.2.3", "pilot-0").status, 200, "others are not concerned");
+    assert_eq!(ask("/api/login", "192.0.2.3", "pilot-0").status, 200, "others are not affected");
     assert_eq!(ask("/api/register", "192.0.2.3", "pilot-60").status, 201);
     for name in ["logins", "registrations"] {
         assert_eq!(world.metric(&format!("sidereal_http_limited_{name}_total")), 1);

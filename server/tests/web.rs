@@ -131,7 +131,7 @@ fn compressed_files_go_to_who_takes_them_and_known_ones_are_not_sent_again() {
     }
     let (plain, brotli) = (with("identity"), with("br"));
     let (plain, brotli) = (plain.header("etag").expect("a tag"), brotli.header("etag").expect("a tag"));
-    assert_ne!(plain, brotli, "they are other bytes");
+    assert_ne!(plain, brotli, "their bytes differ");
     let known = get(&world, "/game.js", &format!("if-none-match: \"other\", W/{plain}\r\n"));
     assert!(known.is(304).body.is_empty());
     assert_eq!(known.header("etag"), Some(plain));
@@ -312,7 +312,7 @@ fn junk_and_slow_handshakes_hold_no_place() {
     junk.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("it takes bytes");
     let mut rest = Vec::new();
     let _ = junk.read_to_end(&mut rest);
-    assert!(!rest.starts_with(b"HTTP"), "it is no HTTP without TLS");
+    assert!(!rest.starts_with(b"HTTP"), "no HTTP without TLS");
     // A silent one delays no other, and is closed.
     let mut silent = [tcp(&world), tcp(&world)];
     get_secure(&world, &trusting, "/game.js").expect("an answer").is(200);

@@ -80,7 +80,7 @@ fn run(flags: &str) {
                 one.expect("a thread");
             }
             for _ in 0..10_000 {
-                eprintln!("the log goes on");
+                eprintln!("the log continues");
                 std::thread::sleep(Duration::from_millis(1));
             }
         }

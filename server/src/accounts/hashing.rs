@@ -142,7 +142,7 @@ mod tests {
         let first = hashing.clone();
         tokio::spawn(async move {
             let work = move || {
-                begin.send(()).expect("it is waited for");
+                begin.send(()).expect("the receiver waits");
                 held.recv().expect_err("only dropped");
             };
             first.run(network(0), work).await
@@ -157,7 +157,7 @@ mod tests {
         let asked = hashing.clone();
         let task = tokio::spawn(async move {
             let work = move || {
-                done.send(from).expect("it is waited for");
+                done.send(from).expect("the receiver waits");
                 from
             };
             hashing.run(network(from), work).await
@@ -234,6 +234,6 @@ mod tests {
         let hashing = Hashing::start().expect("threads");
         let theirs = hashing.run(network(1), niceness).await.flatten().expect("Linux has it");
         assert_eq!(theirs, (own + NICENESS).min(19));
-        assert_eq!(niceness(), Some(own), "this one is as it was");
+        assert_eq!(niceness(), Some(own), "this one is unchanged");
     }
 }

@@ -324,7 +324,7 @@ mod tests {
         }
         assert_eq!(buckets.take("a", 0), Err(ComeBack { after_ms: 1_000 }));
         assert_eq!(buckets.take("a", 400), Err(ComeBack { after_ms: 600 }));
-        assert_eq!(buckets.take("b", 400), Ok(()), "others are not concerned");
+        assert_eq!(buckets.take("b", 400), Ok(()), "others are not affected");
         assert_eq!(buckets.take("a", 1_000), Ok(()));
         assert!(buckets.take("a", 1_000).is_err());
         for _ in 0..60 {
@@ -376,7 +376,7 @@ mod tests {
         assert!(buckets.look(&1_003, 0).is_err());
         assert_eq!(buckets.take(7, 0), Ok(()), "the second of a known one");
         assert_eq!(buckets.buckets.len(), 100);
-        assert_eq!(buckets.take(1_002, 60_000), Ok(()), "those that are full again are forgotten");
+        assert_eq!(buckets.take(1_002, 60_000), Ok(()), "those that are full again are removed");
         assert!(buckets.buckets.len() < 100);
     }
 
@@ -414,7 +414,7 @@ mod tests {
             tries.filter(|network| what(&limits, *network, 0).is_ok()).count()
         };
         assert_eq!(passed(0..1, RateLimits::login), 2);
-        assert_eq!(passed(0..10, RateLimits::login), 18, "what was refused to one took nothing from the others");
+        assert_eq!(passed(0..10, RateLimits::login), 18, "rejections of one took nothing from the others");
         assert_eq!(passed(10..60, RateLimits::login), 20, "twenty networks' worth in all");
         assert_eq!(passed(0..1, RateLimits::registration), 60, "logins are not counted against registrations");
         assert_eq!(passed(1..60, RateLimits::registration), 19 * 60);

@@ -390,7 +390,7 @@ mod tests {
         }
         assert!(given > 1_000, "{given} pages of {before}");
         let kept = pages(&mut new).expect("counted").freelist_count;
-        assert!((90..=100).contains(&kept), "some are kept for what comes next: {kept}");
+        assert!((90..=100).contains(&kept), "some are kept for new rows: {kept}");
 
         // As an earlier build created it.
         let path = folder.path().join("old.sqlite");
@@ -400,7 +400,7 @@ mod tests {
             .expect("it is a database");
         let mut old = open_at("old.sqlite");
         fill_and_empty(&mut old);
-        assert_eq!(give_pages_back(&mut old, 100).expect("nothing is wrong"), (0, false), "that it cannot");
+        assert_eq!(give_pages_back(&mut old, 100).expect("nothing is wrong"), (0, false), "it is not possible");
         assert!(rewrite(&mut old).expect("rewritten") > 1_000);
         fill_and_empty(&mut old);
         assert_eq!(give_pages_back(&mut old, 100).expect("given back"), (100, true), "from then on it can");

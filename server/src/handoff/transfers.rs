@@ -53,7 +53,7 @@ impl Transfers {
     /// An entity was destroyed or has left the world: its handoff ends.
     pub fn entity_gone(&mut self, id: EntityId, now: SimTick) {
         let actions = self.machine.step(now, Event::Gone { id });
-        debug_assert!(actions.is_empty(), "nothing is left to do for what is gone: {actions:?}");
+        debug_assert!(actions.is_empty(), "no actions for a gone entity: {actions:?}");
     }
 
     /// Forwards an impact to the shard that simulates its target, or keeps it while there is none.

@@ -113,7 +113,7 @@ async fn contain_request(request: Request, next: Next) -> Response {
     });
     answered.await.unwrap_or_else(|panicked| {
         tracing::error!(%panicked, "a request panicked");
-        refuse(StatusCode::INTERNAL_SERVER_ERROR, "the server failed to handle this request; the reason is in its log")
+        refuse(StatusCode::INTERNAL_SERVER_ERROR, "the server failed to handle this request, and has logged why")
             .into_response()
     })
 }

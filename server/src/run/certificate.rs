@@ -278,7 +278,7 @@ mod tests {
             if certificate.hash() != before {
                 changes += 1;
                 assert_eq!(announced, Some(certificate.hash()), "it was announced");
-                assert_eq!(certificate.hashes().len(), 1, "what follows is not known so early");
+                assert_eq!(certificate.hashes().len(), 1, "the next one is not made so early");
                 // The second one is a day old when it replaces the first.
                 assert_eq!(age_h, 13 * 24);
                 assert_eq!(told_h, 24);

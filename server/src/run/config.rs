@@ -354,7 +354,7 @@ mod tests {
             (vec!["--player-addr", "[::]:0"], "[::]:4000"),
             (advertise("[::]:9"), "0.0.0.0:4000"),
         ] {
-            let error = advertised(&arguments, bound).expect_err("nobody can connect there");
+            let error = advertised(&arguments, bound).expect_err("no address to connect to");
             assert!(error.contains("--advertise-player-addr"), "{error}");
         }
     }

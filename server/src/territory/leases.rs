@@ -210,7 +210,7 @@ mod tests {
         (0..5_000).for_each(|x| leases.want(BlockId { x, y: 0 }));
         assert_eq!((leases.len(), leases.refused), (MAX_BLOCKS - BLOCKS_FOR_ARRIVALS, 5_000 - 3_584));
         leases.want(BlockId { x: 0, y: 0 });
-        assert_eq!(leases.refused, 5_000 - 3_584, "what is there is not refused");
+        assert_eq!(leases.refused, 5_000 - 3_584, "a requested one is not rejected");
         (0..1_000).for_each(|x| leases.want_for_arrival(BlockId { x, y: 1 }));
         assert_eq!(leases.len(), MAX_BLOCKS);
     }
@@ -297,7 +297,7 @@ mod tests {
         assert_eq!(leases.leases_of(block)[0].epoch, 1);
         assert_eq!(leases.lose_shard(ShardId(1)), vec![block]);
         assert_eq!(leases.holder(SectorId::new(0, 0)), None);
-        assert_eq!(leases.assign(), vec![], "nobody is there");
+        assert_eq!(leases.assign(), vec![], "no shard is there");
         leases.add_shard(ShardId(2));
         assert_eq!(leases.assign(), vec![(block, ShardId(2), BlockState::Live)]);
         assert_eq!(leases.leases_of(block)[0].epoch, 2);

@@ -73,7 +73,7 @@ impl PgCluster {
 
     fn start_with(durable: bool) -> Option<Self> {
         let Some(programs) = programs() else {
-            assert!(std::env::var("CI").as_deref() != Ok("true"), "there is no PostgreSQL, and CI has it all");
+            assert!(std::env::var("CI").as_deref() != Ok("true"), "PostgreSQL is missing, and CI must have it");
             eprintln!("SKIPPED: there is no PostgreSQL server (Debian: apt-get install postgresql)");
             return None;
         };

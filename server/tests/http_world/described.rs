@@ -98,10 +98,10 @@ fn an_answer_that_is_not_as_described_is_found() {
     assert!(!error(429, &[("retry-after", "1")], sentence()));
     assert!(error(401, &[], sentence()), "a header is missing");
     assert!(error(429, &[("retry-after", "0")], sentence()), "a header is out of range");
-    assert!(error(401, &[("www-authenticate", "Basic")], sentence()), "a header is another");
+    assert!(error(401, &[("www-authenticate", "Basic")], sentence()), "a header has another value");
     assert!(error(418, &[], sentence()), "a status is not described");
     assert!(error(503, &[], serde_json::json!({ "error": "do this", "trace": "main.rs" })), "a field is not described");
     assert!(error(503, &[], serde_json::json!({})), "a field is missing");
     assert!(error(503, &[], serde_json::json!({ "error": 7 })), "a field has another type");
-    assert!(error(200, &[], serde_json::json!({ "ticket": "abc" })), "a ticket is no ticket");
+    assert!(error(200, &[], serde_json::json!({ "ticket": "abc" })), "a ticket is malformed");
 }

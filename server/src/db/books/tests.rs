@@ -72,7 +72,7 @@ impl Stored {
     fn check(&self) {
         for wanted in [Commodity::Ore, Commodity::Credits] {
             let sum: i64 = self.balances.iter().filter(|((_, of), _)| *of == wanted).map(|(_, amount)| *amount).sum();
-            assert_eq!(sum, 0, "{wanted:?} is made or lost");
+            assert_eq!(sum, 0, "{wanted:?} is created or lost");
         }
     }
 
@@ -106,7 +106,7 @@ fn a_move_holds_at_once_and_is_written_with_its_other_side_after_the_interval() 
     let mut stored = Stored::default();
     stored.write(&write(&mut books, 1_500));
     books.committed(1_510);
-    assert_eq!(stored.balances[&(Holder::WORLD, Commodity::Ore)], -200, "what the rock was born with");
+    assert_eq!(stored.balances[&(Holder::WORLD, Commodity::Ore)], -200, "the initial ore of the rock");
     assert_eq!((books.next_wake_ms(), books.unwritten()), (None, 0));
     assert_eq!(books.stats(2_000).loss_window_max_ms, 510);
 }
@@ -148,14 +148,14 @@ fn a_deal_that_cannot_go_out_is_refused_in_time_and_whoever_had_a_part_in_it_is_
     books.apply(mining(1, 1, 8), 1_500);
     books.refuse_overdue(2_999);
     assert_eq!((books.poll_settled(2_999), books.is_away(2_999)), (None, false));
-    assert!(books.is_away(3_000), "nobody else is to wait behind it");
+    assert!(books.is_away(3_000), "no more deals may wait for it");
     books.refuse_overdue(3_000);
     assert_eq!(books.poll_settled(3_000), Some(Settled { key: id(7), done: false }));
-    assert_eq!(books.balance(ship(1), Commodity::Ore), Some(38), "what moved meanwhile holds");
+    assert_eq!(books.balance(ship(1), Commodity::Ore), Some(38), "moves meanwhile apply");
     let mut stored = Stored::default();
     let tx = write(&mut books, 3_000);
     stored.write(&tx);
-    assert!(tx.deals.is_empty(), "what was refused never goes out");
+    assert!(tx.deals.is_empty(), "a rejected deal is not written");
     books.committed(3_010);
     assert_eq!(books.submit(sale(8, 1, 20), Vec::new(), Vec::new(), 3_020), Submission::Accepted);
     assert_eq!(books.stats(3_020).deals_refused, 1);
@@ -210,7 +210,7 @@ fn what_moves_at_a_ship_in_a_deal_waits_for_its_end() {
     write(&mut books, 0);
     books.failed(false, 10);
     assert_eq!(books.poll_settled(10), Some(Settled { key: id(7), done: false }));
-    assert_eq!(books.balance(ship(2), Commodity::Ore), Some(30), "the deal came to nothing: the wreck has it all");
+    assert_eq!(books.balance(ship(2), Commodity::Ore), Some(30), "the deal was rejected: the wreck has it all");
 }
 
 /// A trade that brings `ore` from one ship to another.
@@ -384,8 +384,8 @@ fn who_has_left_is_forgotten_once_all_of_it_is_written_unless_it_came_back() {
     books.apply(mining(1, 1, 30), 0);
     books.leave([wallet(1).id, ship(1).id]);
     books.forget_the_left();
-    assert_eq!(books.balance(wallet(1), Commodity::Credits), None, "nothing of it was unwritten");
-    assert_eq!(books.balance(ship(1), Commodity::Ore), Some(30), "that is still to be written");
+    assert_eq!(books.balance(wallet(1), Commodity::Credits), None, "all of it was written");
+    assert_eq!(books.balance(ship(1), Commodity::Ore), Some(30), "that is still unwritten");
     let mut stored = Stored::default();
     stored.write(&write(&mut books, INTERVAL_MS));
     books.forget_the_left();

@@ -69,7 +69,7 @@ fn a_flush_goes_on_batch_after_batch_to_where_it_began() {
         core.committed(0, 500);
     }
     assert_eq!(sizes, [10, 10, 5]);
-    assert_eq!((core.uncommitted(), core.next_wake_ms()), (3, Some(1_000)), "what came meanwhile waits for its turn");
+    assert_eq!((core.uncommitted(), core.next_wake_ms()), (3, Some(1_000)), "later changes wait for their turn");
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn an_older_fence_changes_nothing_and_a_deletion_beats_its_equal() {
     assert_eq!(core.put(older_epoch, 3), Admission::Stale);
     assert_eq!(core.stats(3).stale_refused, 4);
     assert_eq!(versions(&core.take_batch(500).expect("due")), [(1, -5)]);
-    assert_eq!(core.put(put(1, 4), 501), Admission::Stale, "what is in flight is known too");
+    assert_eq!(core.put(put(1, 4), 501), Admission::Stale, "the one in flight counts too");
 }
 
 #[test]
