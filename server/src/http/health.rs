@@ -1,5 +1,5 @@
-//! Health and metrics. The public address serves only `/live` and `/ready`. The operations address, which has its own
-//! thread, serves all.
+//! Health and metrics. Of these the public address serves only `/live` and `/ready`; the operations address, which has
+//! its own thread, serves all.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
