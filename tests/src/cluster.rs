@@ -272,7 +272,7 @@ impl Cluster {
                 return;
             }
         }
-        panic!("{}: {id} does not stay where it is put", self.context());
+        panic!("{}: {id} does not stay where it was placed", self.context());
     }
 
     /// Hits an entity in its shard. Returns whether there is one.

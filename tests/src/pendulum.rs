@@ -155,7 +155,7 @@ pub fn fight(scene: &Scene, ship: Option<EntityId>, session: &SessionState, phas
     let aims = enemy.filter(|there| wrap_angle((*there - here).to_angle() - own.state.angle).abs() < 0.15);
     let error = wrap_angle(missing.to_angle() - own.state.angle - 0.2 * own.state.angular_velocity);
     let thrust = if error.abs() < 0.6 { missing.length().min(127.0) as i8 } else { 0 };
-    // Whoever has nobody to shoot at pulls: rocks swing on the border, and crates lie about.
+    // Without an enemy it uses the tractor beam: rocks swing on the border, and crates float there.
     let buttons = aims.map_or(Controls::TRACTOR, |_| Controls::FIRE);
     PilotIntent {
         controls: Controls { thrust, turn: (error * 200.0).clamp(-127.0, 127.0) as i8, buttons },

@@ -1,5 +1,4 @@
-//! The checker finds what it must find: each test plants one fault in a correct world, and waits until the checker
-//! reports it.
+//! The checker detects faults: each test plants one in a correct world, and waits until the checker reports it.
 
 use bevy::{
     ecs::{query::With, system::RunSystemOnce},
@@ -204,7 +203,7 @@ fn an_authority_moves_in_one_piece() {
         let held = space.mirror.get(ship).expect("it stays in the world");
         assert_eq!((held.holder, held.record.epoch, held.issued_epoch), (Holder::Server, issued + 1, issued + 1));
         assert_eq!((record.epoch, record.version), (issued + 1, 0));
-        assert_eq!(space.motion.authority_of(net_id), None, "nobody's motion counts");
+        assert_eq!(space.motion.authority_of(net_id), None, "no shard's motion counts");
         let from = record.sector;
         let to = SectorId { x: from.x + 1, ..from };
         let prepared = EntityRecord { sector: to, epoch: issued + 2, ..record };

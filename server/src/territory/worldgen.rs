@@ -1,4 +1,4 @@
-//! What is in a sector that nobody has visited: a function of the world's seed and its coordinates.
+//! The contents of an unvisited sector: a function of the world's seed and the sector's coordinates.
 
 use crate::territory::seeds;
 use rand::{Rng, SeedableRng};
@@ -19,10 +19,10 @@ const CLEAR_RADIUS: f64 = 450.0;
 /// How far from the world's centre new ships start, units.
 const START_RADIUS: std::ops::Range<f64> = 120.0..330.0;
 
-/// Where the station of the centre is, units: beyond where ships start, in the ring without rocks.
+/// Position of the central station, units: outside the starting positions of ships, in the ring without rocks.
 const HOME_STATION: DVec2 = DVec2::new(283.0, 283.0);
 
-/// What stations are called.
+/// Names of stations.
 const STATION_NAMES: [&str; 8] =
     ["Antares", "Bellatrix", "Canopus", "Deneb", "Electra", "Fomalhaut", "Gacrux", "Hadar"];
 
@@ -30,8 +30,7 @@ fn generated_id(random: &mut Pcg64Mcg) -> EntityId {
     EntityId(uuid::Builder::from_custom_bytes(random.random()).into_uuid())
 }
 
-/// The entities of a sector as they are when it is first visited, at `tick`. The same for the same
-/// seed and sector, ids included.
+/// The entities of a sector at its first visit, at `tick`. The same for the same seed and sector, including ids.
 pub fn sector_records(seed: u64, sector: SectorId, tick: SimTick) -> Vec<EntityRecord> {
     let mut random = Pcg64Mcg::from_seed(seeds::sector(seed, "sector", sector));
     let mut records: Vec<EntityRecord> = Vec::new();
@@ -43,7 +42,7 @@ pub fn sector_records(seed: u64, sector: SectorId, tick: SimTick) -> Vec<EntityR
         let structure = Structure::whole(radius, (radius * 4.0) as u16);
         records.push(EntityRecord::at_rest(id, EntityKind::Asteroid, position, tick).with(structure));
     }
-    // Most sectors have a patrol; the ones round the centre are left to beginners.
+    // Most sectors have a patrol; those round the centre are reserved for beginners.
     let near_home = sector.x.abs() <= 1 && sector.y.abs() <= 1;
     let drones = if near_home { 0 } else { random.random_range(0..=2) };
     for number in 0..drones {
@@ -65,9 +64,9 @@ pub fn sector_records(seed: u64, sector: SectorId, tick: SimTick) -> Vec<EntityR
 }
 
 /// The station of a sector, if it has one: the four sectors round the centre share one, of the others one in nine has
-/// its own. It touches nothing that is `there`. The same for the same seed and sector.
+/// its own. It does not touch the entities in `there`. The same for the same seed and sector.
 pub fn station(seed: u64, sector: SectorId, there: &[EntityRecord], tick: SimTick) -> Option<EntityRecord> {
-    // Apart from those of the rest, which must not change with it.
+    // Separate from the random numbers of the other contents, which must not change with it.
     let mut random = Pcg64Mcg::from_seed(seeds::sector(seed, "station", sector));
     let home = sector == SectorId::new(0, 0);
     let near_home = (-1..=0).contains(&sector.x) && (-1..=0).contains(&sector.y);
@@ -87,7 +86,7 @@ pub fn station(seed: u64, sector: SectorId, there: &[EntityRecord], tick: SimTic
     Some(EntityRecord { name, ..station }.with(Structure::whole(STATION_RADIUS, u16::MAX)))
 }
 
-/// A player's first ship: near the centre of the world, whole, at rest. `attempt` moves the spot.
+/// A player's first ship: near the centre of the world, undamaged, at rest. `attempt` moves the position.
 pub fn new_ship(account: AccountId, name: &str, tick: SimTick, attempt: u64) -> EntityRecord {
     let (high, low) = account.0.as_u64_pair();
     let mut random = Pcg64Mcg::seed_from_u64(high ^ low.rotate_left(17) ^ attempt);
@@ -104,8 +103,7 @@ pub fn new_ship(account: AccountId, name: &str, tick: SimTick, attempt: u64) -> 
     record
 }
 
-/// A place in the sector where a circle of `radius` touches nothing that is there; `None` when a few
-/// tries found none.
+/// A position in the sector where a circle of `radius` touches no entity; `None` if a few attempts found none.
 fn clear_spot(random: &mut Pcg64Mcg, sector: SectorId, radius: f64, there: &[EntityRecord]) -> Option<DVec2> {
     (0..8).find_map(|_| {
         let edge = radius + 5.0;

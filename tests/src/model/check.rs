@@ -93,7 +93,7 @@ impl Model {
         for (id, entry) in &server.mirror {
             let holder = entry.holder.and_then(|holder| self.shards.get(&holder));
             let Some(body) = holder.and_then(|shard| shard.bodies.get(id)) else {
-                return Err(format!("{id} is simulated by nobody: {entry:?}"));
+                return Err(format!("no shard simulates {id}: {entry:?}"));
             };
             if body.record.hull() != entry.record.hull() {
                 return Err(format!(
