@@ -9,6 +9,7 @@
 //! range with a [`DecodeError`].
 
 pub mod bits;
+pub mod cause;
 pub mod chat;
 pub mod components;
 pub mod control;

@@ -59,7 +59,7 @@ impl Transfers {
     /// Passes an impact on to whoever simulates its target; keeps it while nobody does.
     pub fn pass_on(&mut self, space: &mut Space, link: &mut Link, impact: GhostImpact) {
         match space.mirror.get(impact.target).map(|entry| entry.holder) {
-            None | Some(Holder::Server) if impact.cause.is_momentary() => {}
+            None | Some(Holder::Server) if impact.cause.spec().is_momentary() => {}
             Some(Holder::Shard(authority)) => link.to_shard(authority, &ToShard::Impact(impact)),
             Some(Holder::Server) => {
                 if !self.keep(impact) {

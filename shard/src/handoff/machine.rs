@@ -8,7 +8,7 @@
 use bevy::prelude::*;
 use sidereal_protocol::{
     DVec2,
-    control::{GhostImpact, ImpactCause, RefuseReason, ToServer},
+    control::{GhostImpact, RefuseReason, ToServer},
     ids::EntityId,
     input::Input,
     record::EntityRecord,
@@ -302,10 +302,8 @@ impl Handoffs {
 /// What is left of a held impact where its target stays: the body has felt the push of a collision when
 /// it happened; only the damage was held.
 fn already_felt(impact: GhostImpact) -> GhostImpact {
-    match impact.cause {
-        ImpactCause::Contact { .. } => GhostImpact { impulse: DVec2::ZERO, ..impact },
-        _ => impact,
-    }
+    let impulse = if impact.cause.spec().is_witnessed() { DVec2::ZERO } else { impact.impulse };
+    GhostImpact { impulse, ..impact }
 }
 
 #[cfg(test)]

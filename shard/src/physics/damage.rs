@@ -27,9 +27,8 @@ use crate::{
 use bevy::prelude::*;
 use sidereal_protocol::{
     DVec2,
-    control::{GhostImpact, ImpactCause, ToServer},
+    control::{GhostImpact, ToServer},
     flight::MAX_SPEED,
-    ids::EntityId,
 };
 use std::collections::BTreeSet;
 
@@ -108,6 +107,7 @@ pub(crate) fn hit(
 
 /// An own target gets an impact in this tick; one of a ghost is sent to its authority.
 pub(crate) fn deliver(impact: GhostImpact, own: bool, impacts: &mut Impacts, outbox: &mut Outbox<ToServer>) {
+    debug_assert!(impact.fits_cause(), "{impact:?}");
     if own {
         impacts.push(impact);
     } else {
@@ -153,12 +153,13 @@ pub(crate) fn apply_impacts(
     let mut pulled = BTreeSet::new();
     for Waiting { impact, pushed } in std::mem::take(&mut impacts.waiting) {
         let _at = suspect::at(impact.target);
+        let cause = impact.cause.spec();
         let entity = registry.get(impact.target);
         let Some((mut body, mut authority, mut flight, mut replication, cargo, drone, docked, deals)) =
             entity.and_then(|entity| bodies.get_mut(entity).ok())
         else {
             // Released since it came: the server knows where to. If it was destroyed, it finds nobody there.
-            if impact.cause.is_momentary() {
+            if cause.is_momentary() {
                 continue;
             }
             if now.since(impact.tick) <= BOUNCE_TICKS {
@@ -171,7 +172,7 @@ pub(crate) fn apply_impacts(
         if body.is_station() || docked {
             continue;
         }
-        if impact.cause.is_momentary() {
+        if cause.is_momentary() {
             // The next one is computed from what becomes of this one: late, or doubled, or on a body whose copy elsewhere
             // counts, it would be a push too much.
             let is_timely = now.since(impact.tick) <= MOMENT_TICKS && !handoffs.is_leaving(body.id);
@@ -180,10 +181,9 @@ pub(crate) fn apply_impacts(
             }
             continue;
         }
-        let is_contact = matches!(impact.cause, ImpactCause::Contact { .. });
         // A contact moves the body here and now, also one that is leaving: here it goes on being in the way
         // of others. What is held back of it is the damage, and the push for a new owner's copy.
-        if is_contact && !pushed && impact.impulse != DVec2::ZERO {
+        if cause.is_witnessed() && !pushed && impact.impulse != DVec2::ZERO {
             if !felt.is_new(&impact, now) {
                 totals.impacts_doubled += 1;
                 continue;
@@ -192,7 +192,7 @@ pub(crate) fn apply_impacts(
         }
         for action in handoffs.step(now, Event::Struck(impact)) {
             let Action::Strike(impact) = action else { continue };
-            if !is_contact {
+            if !cause.is_witnessed() {
                 // Asked only now: what is held back is not felt yet.
                 if !felt.is_new(&impact, now) {
                     totals.impacts_doubled += 1;
@@ -215,7 +215,7 @@ pub(crate) fn apply_impacts(
                     epoch: authority.epoch,
                     version: authority.version + 1,
                     tick: now,
-                    by: culprit(&impact),
+                    by: impact.culprit(),
                     wreck,
                 });
                 losses.add(&body, authority.sector, drone.map(|drone| drone.0.home), now);
@@ -235,11 +235,4 @@ fn push(body: &Body, authority: &mut Authority, flight: &mut Flight, impulse: DV
     }
     flight.0.velocity = (flight.0.velocity + impulse / body.mass()).clamp_length_max(MAX_SPEED);
     authority.ahead = None;
-}
-
-fn culprit(impact: &GhostImpact) -> Option<EntityId> {
-    match impact.cause {
-        ImpactCause::Contact { other } => Some(other),
-        _ => impact.source,
-    }
 }
