@@ -31,6 +31,7 @@ pub mod secret;
 pub mod sector;
 pub mod shot;
 pub mod tick;
+pub mod tool;
 pub mod tractor;
 
 pub use bevy::math::DVec2;

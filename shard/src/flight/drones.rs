@@ -22,6 +22,7 @@ use sidereal_protocol::{
     record::{DroneMind, EntityRecord},
     shot::BULLET_SPEED,
     tick::TICK_SECONDS,
+    tool::Tool,
 };
 
 /// Drones' minds at the helm.
@@ -138,7 +139,7 @@ fn chase(state: &FlightState, spec: &HullSpec, target: &FlightState) -> Controls
     let (turn, error) = turn_to(state, spec, target.position + lead);
     let mut buttons = 0;
     if error.abs() < AIM && distance < RANGE {
-        buttons |= Controls::FIRE;
+        buttons |= Tool::Gun.spec().button;
     }
     let thrust = if distance > CLOSE && error.abs() < 1.2 { 127 } else { 0 };
     if distance < CLOSE {
