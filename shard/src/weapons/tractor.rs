@@ -1,9 +1,9 @@
 //! The tractor beam: a ship pulls the nearest loose body as long as its pilot holds the button.
 //!
 //! A pull is an impact without damage, one each tick: it applies to an own body at once, to a ghost through its
-//! authority. It counts only in this tick ([`CauseSpec::is_momentary`](sidereal_protocol::cause::CauseSpec::is_momentary)): one that finds its body on the way to another
-//! shard is dropped, and of several on one body in a tick the first applies. Which body is pulled,
-//! [`sidereal_protocol::tractor`] computes anew each tick: nothing of it is kept.
+//! authority. It counts only in this tick ([`Counting::Momentary`](sidereal_protocol::cause::Counting::Momentary)): one
+//! that finds its body on the way to another shard is dropped, and of several on one body in a tick the first applies.
+//! Which body is pulled, [`sidereal_protocol::tractor`] computes anew each tick: nothing of it is kept.
 
 use crate::{
     app::{clock::SimClock, report::Totals, suspect},
