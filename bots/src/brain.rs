@@ -13,7 +13,8 @@ use sidereal_client::view::{Other, OwnShip, WorldView};
 use sidereal_protocol::{
     flight::Controls,
     sector::{BLOCK_SECTORS, SECTOR_SIZE},
-    shot::{BEAM_RANGE, BULLET_SPEED},
+    shot::BULLET_SPEED,
+    tool::{Act, Tool},
 };
 use std::ops::Range;
 
@@ -30,15 +31,20 @@ const ATTACK_UNITS: f64 = 380.0;
 const ATTACK_S: f64 = 6.0;
 const ROAM_S: f64 = 9.0;
 
-/// Time between two requests for a missile, or a beam, seconds: longer than the weapon's reload time, and different
-/// each time.
-const MISSILE_S: Range<f64> = 4.0..12.0;
-const BEAM_S: Range<f64> = 1.2..5.0;
+/// How a pilot uses a weapon that reloads slowly.
+struct Habit {
+    tool: Tool,
+    /// Time between two requests, seconds: longer than the weapon's reload time, and different each time.
+    every_s: Range<f64>,
+    /// How well the ship must point at its target, radians.
+    aim: f64,
+}
 
-/// How well the ship must point at its target for a missile, which steers itself, and for a beam, radians; and a beam's
-/// range.
-const MISSILE_AIM: f64 = 0.5;
-const BEAM_AIM: f64 = 0.08;
+/// The weapons beside the gun. A missile steers itself.
+const HABITS: [Habit; 2] = [
+    Habit { tool: Tool::Launcher, every_s: 4.0..12.0, aim: 0.5 },
+    Habit { tool: Tool::Beam, every_s: 1.2..5.0, aim: 0.08 },
+];
 
 /// A waypoint that was not reached within this time, seconds, is given up: the way is blocked.
 const LEG_S: f64 = 20.0;
@@ -81,8 +87,8 @@ pub struct Brain {
     quadrant: usize,
     attack_until_s: f64,
     roam_until_s: f64,
-    missile_next_s: f64,
-    beam_next_s: f64,
+    /// When each of [`HABITS`] is due again, seconds.
+    weapon_next_s: [f64; HABITS.len()],
     destroyed_at_s: Option<f64>,
     trader: Trader,
 }
@@ -102,8 +108,7 @@ impl Brain {
             quadrant,
             attack_until_s: 0.0,
             roam_until_s: 0.0,
-            missile_next_s: 0.0,
-            beam_next_s: 0.0,
+            weapon_next_s: [0.0; HABITS.len()],
             destroyed_at_s: None,
             trader: Trader::new(seed, index),
         }
@@ -155,21 +160,22 @@ impl Brain {
     fn special_weapons(&mut self, own: &OwnShip, view: &WorldView, target: &Other, now: f64) -> u8 {
         let way = target.state.position - own.state.position;
         let error = bearing_error(own, way).abs();
-        let in_reach = way.length() < BEAM_RANGE + target.radius;
-        let random = &mut self.random;
-        let mut hold = |button: u8, next_s: &mut f64, every_s: Range<f64>, ready: f64, aimed: bool| {
+        let mut buttons = 0;
+        for (Habit { tool, every_s, aim }, next_s) in HABITS.into_iter().zip(&mut self.weapon_next_s) {
+            let in_reach = match tool.spec().act {
+                Act::Ray { range } => way.length() < range + target.radius,
+                _ => true,
+            };
             if now < *next_s {
-                return 0;
+                continue;
             }
-            if ready < 1.0 {
-                *next_s = now + random.random_range(every_s);
-                return 0;
+            if view.arms.of(tool) < 1.0 {
+                *next_s = now + self.random.random_range(every_s);
+            } else if error < aim && in_reach {
+                buttons |= tool.spec().button;
             }
-            if aimed { button } else { 0 }
-        };
-        let (launcher, beam) = (view.arms.launcher, view.arms.beam);
-        hold(Controls::LAUNCH, &mut self.missile_next_s, MISSILE_S, launcher, error < MISSILE_AIM)
-            | hold(Controls::BEAM, &mut self.beam_next_s, BEAM_S, beam, error < BEAM_AIM && in_reach)
+        }
+        buttons
     }
 
     /// Selects the target: the nearest ship or drone within reach, for some seconds at a time.
@@ -240,7 +246,7 @@ fn attack(own: &OwnShip, target: &Other) -> Controls {
     let closing = distance > 120.0 && error.abs() < 0.7;
     let mut controls = Controls { thrust: if closing { 90 } else { 0 }, turn: turn_for(error), buttons: 0 };
     if error.abs() < 0.1 && distance < 360.0 {
-        controls.buttons |= Controls::FIRE;
+        controls.buttons |= Tool::Gun.spec().button;
     }
     controls
 }

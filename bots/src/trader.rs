@@ -15,6 +15,7 @@ use sidereal_protocol::{
     flight::{Controls, HullKind},
     ids::NetId,
     kind::{EntityKind, Ore},
+    tool::Tool,
 };
 use std::{collections::VecDeque, ops::Range};
 
@@ -156,7 +157,7 @@ impl Trader {
             let speed = (distance * 0.7).clamp(25.0, CRUISE);
             let mut controls = fly(own, around_rocks(own, view, way, None) * speed + found.state.velocity);
             if tractor::own_target(view, own).is_some_and(|pulled| pulled.net_id == found.net_id) {
-                controls.buttons |= Controls::TRACTOR;
+                controls.buttons |= Tool::TractorBeam.spec().button;
             }
             return Some(controls);
         }
@@ -170,7 +171,7 @@ impl Trader {
             approach(own, view, way, edge, rock.net_id)
         };
         if mining::target(&own.state, view.others.values()).is_some() {
-            controls.buttons |= Controls::MINE;
+            controls.buttons |= Tool::MiningLaser.spec().button;
         }
         Some(controls)
     }
@@ -273,7 +274,7 @@ impl Trader {
 
     fn buy_weapon(&mut self, purse: &PurseShown) -> Option<Bargain> {
         let weapon = Weapon::ALL[self.random.random_range(0..Weapon::ALL.len())];
-        (self.random.random_bool(0.4) && !purse.fitted.has(weapon) && weapon.price() <= purse.credits)
+        (self.random.random_bool(0.4) && !purse.fitted.has(weapon) && weapon.spec().price <= purse.credits)
             .then_some(Bargain::BuyWeapon(weapon))
     }
 

@@ -160,7 +160,7 @@ impl World {
                 own.hull = own.hull_max;
             }
             Bargain::BuyWeapon(weapon) => {
-                purse.credits -= weapon.price();
+                purse.credits -= weapon.spec().price;
                 purse.fitted = purse.fitted.with(weapon);
             }
             Bargain::BuyHull(hull) => {

@@ -1,69 +1,88 @@
-//! When the own ship's beam and launcher are ready, by the client's own count.
+//! When the own ship's tools that reload slowly (beam, launcher) are ready, by the client's own count.
 //!
 //! Pure except that it is a resource. Runs in the player client and in bots. The shard decides; this predicts its
-//! decision at once, and is corrected by the shard's packets. The cannon's interval is in [`crate::shots`], with its
+//! decision at once, and is corrected by the shard's packets. The gun's interval is in [`crate::shots`], with its
 //! bullets.
 
 use bevy::prelude::Resource;
 use sidereal_protocol::{
-    economy::{Fitted, launcher_interval_ticks},
-    flight::Controls,
-    shot::BEAM_INTERVAL_TICKS,
+    economy::Fitted,
+    flight::{Controls, HullKind},
     tick::SimTick,
+    tool::Tool,
 };
 
-/// The times at which both weapons are ready, in ticks of the world.
+/// The times at which the tools are ready, in ticks of the world.
 #[derive(Resource, Debug, Default, Clone, Copy)]
 pub struct Arms {
-    beam_ready: SimTick,
-    launcher_ready: SimTick,
+    ready: [SimTick; Tool::COUNT],
+    hull: Option<HullKind>,
     fitted: Fitted,
 }
 
-/// The weapons that the controls of a tick fire.
+/// The tools that the controls of a tick use.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Triggered {
-    /// A beam.
-    pub beam: bool,
-    /// A missile.
-    pub missile: bool,
+pub struct Triggered([bool; Tool::COUNT]);
+
+impl Triggered {
+    /// Whether `tool` is one of them.
+    pub fn has(&self, tool: Tool) -> bool {
+        self.0[tool as usize]
+    }
 }
 
-/// The reload progress of each weapon, 0 to 1; 1 is ready.
+/// The reload progress of each tool, 0 to 1; 1 is ready.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Readiness {
-    /// The beam.
-    pub beam: f64,
-    /// The missile launcher.
-    pub launcher: f64,
-}
+pub struct Readiness([f64; Tool::COUNT]);
 
 impl Default for Readiness {
     fn default() -> Self {
-        Self { beam: 1.0, launcher: 1.0 }
+        Self([1.0; Tool::COUNT])
     }
+}
+
+impl Readiness {
+    /// The progress of `tool`.
+    pub fn of(&self, tool: Tool) -> f64 {
+        self.0[tool as usize]
+    }
+
+    /// These, with `share` for `tool`.
+    #[must_use]
+    pub fn with(mut self, tool: Tool, share: f64) -> Self {
+        self.0[tool as usize] = share;
+        self
+    }
+}
+
+/// The tools that are counted here.
+pub fn reloading() -> impl Iterator<Item = Tool> {
+    Tool::all().filter(|tool| tool.spec().shows_reload)
 }
 
 impl Arms {
     /// Applies the controls of the tick that the shard will apply at `tick` of the world.
     pub fn trigger(&mut self, controls: Controls, tick: SimTick) -> Triggered {
-        let launcher_interval = launcher_interval_ticks(self.fitted);
-        let set_off = |button: u8, ready: &mut SimTick, interval_ticks: u64| {
-            let goes = controls.holds(button) && tick >= *ready;
+        let mut triggered = Triggered::default();
+        for tool in reloading() {
+            let goes = tool.is_held(controls) && tick >= self.ready[tool as usize];
             if goes {
-                *ready = tick + interval_ticks;
+                self.ready[tool as usize] = self.ready_after(tool, tick);
             }
-            goes
-        };
-        Triggered {
-            beam: set_off(Controls::BEAM, &mut self.beam_ready, BEAM_INTERVAL_TICKS),
-            missile: set_off(Controls::LAUNCH, &mut self.launcher_ready, launcher_interval),
+            triggered.0[tool as usize] = goes;
         }
+        triggered
     }
 
-    /// The shard has confirmed a beam of the own ship at `tick`: the next one follows after its interval.
-    pub fn hear_beam(&mut self, tick: SimTick) {
-        self.beam_ready = self.beam_ready.max(tick + BEAM_INTERVAL_TICKS);
+    /// The shard has confirmed that the own ship used `tool` at `tick`: the next time follows after its interval.
+    pub fn confirm(&mut self, tool: Tool, tick: SimTick) {
+        let ready = self.ready_after(tool, tick);
+        self.ready[tool as usize] = self.ready[tool as usize].max(ready);
+    }
+
+    /// The hull of the ship.
+    pub fn set_hull(&mut self, hull: HullKind) {
+        self.hull = Some(hull);
     }
 
     /// The weapons that are fitted to the ship.
@@ -73,25 +92,30 @@ impl Arms {
 
     /// The own ship is another one: everything is ready. The server sends its fitted weapons.
     pub fn board(&mut self) {
-        *self = Self { fitted: self.fitted, ..Self::default() };
+        self.ready = Default::default();
     }
 
     /// The reload progress at `tick` of the world.
     pub fn readiness(&self, tick: f64) -> Readiness {
-        let share = |ready: SimTick, interval_ticks: u64| {
-            (1.0 - (ready.0 as f64 - tick) / interval_ticks as f64).clamp(0.0, 1.0)
-        };
-        Readiness {
-            beam: share(self.beam_ready, BEAM_INTERVAL_TICKS),
-            launcher: share(self.launcher_ready, launcher_interval_ticks(self.fitted)),
-        }
+        reloading().fold(Readiness::default(), |readiness, tool| {
+            let interval_ticks = tool.interval_ticks(self.hull, self.fitted) as f64;
+            let missing = (self.ready[tool as usize].0 as f64 - tick) / interval_ticks;
+            readiness.with(tool, (1.0 - missing).clamp(0.0, 1.0))
+        })
+    }
+
+    fn ready_after(&self, tool: Tool, tick: SimTick) -> SimTick {
+        tick + tool.interval_ticks(self.hull, self.fitted)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sidereal_protocol::{economy::Weapon, shot::MISSILE_INTERVAL_TICKS};
+    use sidereal_protocol::{
+        economy::Weapon,
+        shot::{BEAM_INTERVAL_TICKS, MISSILE_INTERVAL_TICKS},
+    };
 
     fn hold(buttons: u8) -> Controls {
         Controls { buttons, ..Default::default() }
@@ -103,8 +127,8 @@ mod tests {
         let (mut beams, mut missiles) = (Vec::new(), Vec::new());
         for tick in 1000..1000 + 2 * MISSILE_INTERVAL_TICKS {
             let set_off = arms.trigger(hold(Controls::BEAM | Controls::LAUNCH), SimTick(tick));
-            beams.extend(set_off.beam.then_some(tick));
-            missiles.extend(set_off.missile.then_some(tick));
+            beams.extend(set_off.has(Tool::Beam).then_some(tick));
+            missiles.extend(set_off.has(Tool::Launcher).then_some(tick));
         }
         assert_eq!(missiles, [1000, 1000 + MISSILE_INTERVAL_TICKS]);
         assert_eq!(beams.len() as u64, 2 * MISSILE_INTERVAL_TICKS / BEAM_INTERVAL_TICKS);
@@ -115,19 +139,19 @@ mod tests {
     fn a_fast_launcher_is_ready_in_half_the_time() {
         let mut arms = Arms::default();
         arms.set_fitted(Fitted::default().with(Weapon::FastLauncher));
-        assert!(arms.trigger(hold(Controls::LAUNCH), SimTick(1000)).missile);
+        assert!(arms.trigger(hold(Controls::LAUNCH), SimTick(1000)).has(Tool::Launcher));
         let half = MISSILE_INTERVAL_TICKS / 2;
-        assert!(!arms.trigger(hold(Controls::LAUNCH), SimTick(1000 + half - 1)).missile);
-        assert!(arms.trigger(hold(Controls::LAUNCH), SimTick(1000 + half)).missile);
+        assert!(!arms.trigger(hold(Controls::LAUNCH), SimTick(1000 + half - 1)).has(Tool::Launcher));
+        assert!(arms.trigger(hold(Controls::LAUNCH), SimTick(1000 + half)).has(Tool::Launcher));
     }
 
     #[test]
     fn what_the_shard_tells_of_moves_the_time() {
         let mut arms = Arms::default();
-        assert!(arms.trigger(hold(Controls::BEAM), SimTick(100)).beam);
-        arms.hear_beam(SimTick(103));
-        assert!(!arms.trigger(hold(Controls::BEAM), SimTick(102 + BEAM_INTERVAL_TICKS)).beam);
-        assert!(arms.trigger(hold(Controls::BEAM), SimTick(103 + BEAM_INTERVAL_TICKS)).beam);
+        assert!(arms.trigger(hold(Controls::BEAM), SimTick(100)).has(Tool::Beam));
+        arms.confirm(Tool::Beam, SimTick(103));
+        assert!(!arms.trigger(hold(Controls::BEAM), SimTick(102 + BEAM_INTERVAL_TICKS)).has(Tool::Beam));
+        assert!(arms.trigger(hold(Controls::BEAM), SimTick(103 + BEAM_INTERVAL_TICKS)).has(Tool::Beam));
     }
 
     #[test]
@@ -135,8 +159,8 @@ mod tests {
         let mut arms = Arms::default();
         assert_eq!(arms.readiness(100.0), Readiness::default());
         arms.trigger(hold(Controls::BEAM), SimTick(100));
-        assert_eq!(arms.readiness(100.0), Readiness { beam: 0.0, launcher: 1.0 });
-        assert_eq!(arms.readiness(115.0).beam, 0.5);
+        assert_eq!(arms.readiness(100.0), Readiness::default().with(Tool::Beam, 0.0));
+        assert_eq!(arms.readiness(115.0).of(Tool::Beam), 0.5);
         assert_eq!(arms.readiness(500.0), Readiness::default());
         arms.board();
         assert_eq!(arms.readiness(100.0), Readiness::default());

@@ -28,6 +28,7 @@ use sidereal_protocol::{
     sector::SectorId,
     shot::{Beam, ShotId},
     tick::TICK_SECONDS,
+    tool::Tool,
 };
 use std::sync::Arc;
 
@@ -115,7 +116,7 @@ fn own_ship(piloting: &Piloting, roster: &Roster) -> Option<OwnShip> {
         glow: EngineGlow {
             thrust: held.thrust > 0,
             boost: held.thrust > 0 && held.holds(Controls::BOOST),
-            tractor: held.holds(Controls::TRACTOR) && !piloting.is_moored(),
+            tractor: Tool::TractorBeam.is_held(held) && !piloting.is_moored(),
             ..EngineGlow::default()
         },
         hull_kind: piloting.hull(),
@@ -223,7 +224,7 @@ fn mining_target(view: &WorldView, piloting: &Piloting) -> Option<MiningTarget> 
     }
     let rock = mining::target(&own.state, view.others.values())?.net_id;
     let has_room = view.purse.is_none_or(|purse| purse.room() > 0);
-    Some(MiningTarget { rock, works: has_room && piloting.held.holds(Controls::MINE) })
+    Some(MiningTarget { rock, works: has_room && Tool::MiningLaser.is_held(piloting.held) })
 }
 
 fn compose_shots(view: &mut WorldView, shots: &mut ShotBook, piloting: &Piloting, delta_s: f64) {

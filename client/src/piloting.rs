@@ -22,7 +22,7 @@ use bevy::{
 };
 use naia_bevy_client::{Client, DefaultClientTag};
 use sidereal_protocol::{
-    economy::{Fitted, fire_interval_ticks},
+    economy::Fitted,
     flight::{Controls, HullKind},
     ids::{EntityId, NetId},
     input::{Input, InputPacket},
@@ -30,6 +30,7 @@ use sidereal_protocol::{
     sector::SectorId,
     shot::{Beam, ShotId},
     tick::SimTick,
+    tool::Tool,
 };
 
 /// The player's ship, or the one that it will be with its first state.
@@ -158,7 +159,7 @@ impl Piloting {
 
     /// Ticks between two shots.
     pub fn fire_interval_ticks(&self) -> u64 {
-        fire_interval_ticks(self.hull, self.fitted)
+        Tool::Gun.interval_ticks(Some(self.hull), self.fitted)
     }
 
     /// The moment at which the own ship is drawn: in own ticks, and in ticks of the world.
@@ -169,7 +170,7 @@ impl Piloting {
     /// The tick of the world in which the next input fires, if the trigger is held and the controls have effect.
     pub(crate) fn fires_at(&self) -> Option<SimTick> {
         let prediction = self.prediction.as_ref()?;
-        let answers = self.held.holds(Controls::FIRE) && !self.paused && !prediction.is_stalled();
+        let answers = Tool::Gun.is_held(self.held) && !self.paused && !prediction.is_stalled();
         answers.then(|| prediction.tick() + 1 + prediction.input_delay_ticks())
     }
 
@@ -295,7 +296,7 @@ fn sample(
     now_s: f64,
     stats: &mut PlayStats,
 ) {
-    let lag = if controls.holds(Controls::BEAM) { view_lag(&weapons.interpolation.clock, tick) } else { 0 };
+    let lag = if controls.is_aimed() { view_lag(&weapons.interpolation.clock, tick) } else { 0 };
     let input = Input { tick, controls, view_lag: lag };
     if piloting.paused || !piloting.queue.push(input) {
         return;
@@ -307,16 +308,16 @@ fn sample(
         return;
     }
     let applied_at = tick + prediction.input_delay_ticks();
-    if controls.holds(Controls::FIRE) {
-        let interval_ticks = fire_interval_ticks(piloting.hull, piloting.fitted);
+    if Tool::Gun.is_held(controls) {
+        let interval_ticks = Tool::Gun.interval_ticks(Some(piloting.hull), piloting.fitted);
         weapons.shots.fire(shooter, applied_at, prediction.state(), prediction.muzzle(), interval_ticks);
     }
     let triggered = weapons.arms.trigger(controls, applied_at);
-    if triggered.beam {
+    if triggered.has(Tool::Beam) {
         let id = ShotId { shooter, tick: applied_at };
         weapons.beams.foresee(foreseen_beam(id, prediction, &weapons.roster, &weapons.interpolation, now_s));
     }
-    stats.missiles_launched += u64::from(triggered.missile);
+    stats.missiles_launched += u64::from(triggered.has(Tool::Launcher));
 }
 
 /// The beam in the player's view: with others where they are drawn, which is where the shard judges it.

@@ -15,7 +15,7 @@ use crate::{
     stats::PlayStats,
 };
 use bevy::ecs::system::{Res, ResMut};
-use sidereal_protocol::{lane, motion::SectorUpdate, own_state::decode_own_states};
+use sidereal_protocol::{lane, motion::SectorUpdate, own_state::decode_own_states, tool::Tool};
 
 /// The most datagrams read in one update; the rest waits in the transport's bounded queue. Nine sectors with two
 /// packets each, for half a second.
@@ -112,7 +112,7 @@ fn take_in_beams(
     let own = piloting.own_net_id();
     for beam in &update.beams {
         if beams.hear(beam, own) && own == Some(beam.id.shooter) {
-            arms.hear_beam(beam.id.tick);
+            arms.confirm(Tool::Beam, beam.id.tick);
             stats.beams_fired += 1;
         }
     }

@@ -21,6 +21,7 @@ use sidereal_client::{
 use sidereal_protocol::{
     flight::{Controls, HullKind},
     record::EntityKind,
+    tool::Tool,
 };
 use sidereal_transport::memory::LinkConditions;
 
@@ -125,7 +126,7 @@ fn a_beam_is_shown_at_once_and_becomes_the_worlds() {
     game.until("the drone is in the view", |game| game.get::<WorldView>().others.contains_key(&DRONE));
     let hold = Controls { buttons: Controls::BEAM, ..Default::default() };
     game.client.insert_resource(PilotIntent { controls: hold, respawn: false });
-    game.until("set off", |game| game.get::<WorldView>().arms.beam < 0.5);
+    game.until("set off", |game| game.get::<WorldView>().arms.of(Tool::Beam) < 0.5);
     let view = game.get::<WorldView>();
     assert_eq!(view.beams.len(), 1);
     let foreseen = view.beams[0];

@@ -6,17 +6,20 @@
 
 use crate::{
     DecodeError,
+    cause::Credit,
     economy::{Bargain, DealKey, DealRefusal, OreMove},
     ids::{EntityId, NetId, NetIdBlock, ShardId},
     input::Input,
     limits::MAX_CONTROL_BYTES,
     record::EntityRecord,
     sector::SectorId,
-    shot::{Shot, ShotId},
+    shot::Shot,
     tick::SimTick,
 };
 use bevy::math::DVec2;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+pub use crate::cause::ImpactCause;
 
 /// A lease on one sector. The epoch rises at every change of owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,32 +41,6 @@ pub enum RefuseReason {
     BadRecord,
 }
 
-/// The cause of an impact. Target and cause identify the impact: each applies once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum ImpactCause {
-    /// A bullet: it ends with its first hit.
-    Bullet(ShotId),
-    /// A beam: it hits at most one target.
-    Beam(ShotId),
-    /// A missile: it ends with its hit.
-    Missile(EntityId),
-    /// Two bodies touched. Both authorities may have detected it: see `shard`'s contacts.
-    Contact {
-        /// The other body.
-        other: EntityId,
-    },
-    /// A tick of a tractor beam.
-    Tractor(ShotId),
-}
-
-impl ImpactCause {
-    /// Whether it counts only now: its sender computes the next one from the state of the body in the next tick. It is
-    /// not held for a handoff, and its loss is harmless.
-    pub fn is_momentary(self) -> bool {
-        matches!(self, Self::Tractor(_))
-    }
-}
-
 /// Damage and impulse on an entity, for its authority, sent once.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct GhostImpact {
@@ -79,6 +56,23 @@ pub struct GhostImpact {
     pub damage: u16,
     /// Its tick in the source's simulation.
     pub tick: SimTick,
+}
+
+impl GhostImpact {
+    /// The entity that destroyed the target, if this ends it.
+    pub fn culprit(&self) -> Option<EntityId> {
+        match self.cause.spec().credit {
+            Credit::Source => self.source,
+            Credit::OtherBody => self.cause.other_body(),
+            Credit::None => None,
+        }
+    }
+
+    /// Whether it does nothing that its cause cannot do.
+    pub fn fits_cause(&self) -> bool {
+        let spec = self.cause.spec();
+        (spec.harms || self.damage == 0) && (spec.pushes || self.impulse == DVec2::ZERO)
+    }
 }
 
 /// From the server to a shard.

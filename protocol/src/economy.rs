@@ -8,7 +8,6 @@ use crate::{
     DecodeError,
     flight::{FlightState, HullKind, wrap_angle},
     ids::{EntityId, NetId},
-    shot::{BEAM_DAMAGE, MISSILE_INTERVAL_TICKS},
     tick::TICK_HZ,
 };
 use bevy::math::DVec2;
@@ -65,7 +64,8 @@ pub const REPAIR_PRICE: u64 = 1;
 /// The largest amount that one deal may move: far above any balance, far below where sums overflow.
 pub const MAX_AMOUNT: u64 = 1 << 40;
 
-/// A weapon that is bought once and fitted to a ship. It is lost with the ship.
+/// A weapon that is bought once and fitted to a ship: it improves one of the ship's tools (see
+/// [`ToolSpec::improvements`](crate::tool::ToolSpec::improvements)). It is lost with the ship.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Weapon {
@@ -77,31 +77,53 @@ pub enum Weapon {
     FastLauncher = 4,
 }
 
+/// What stations and players must know of a weapon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WeaponSpec {
+    /// Whose row this is.
+    pub weapon: Weapon,
+    /// Its name for players.
+    pub name: &'static str,
+    /// Its price, credits.
+    pub price: u64,
+    /// What players read of its effect.
+    pub advantage: &'static str,
+}
+
+/// The table, by the weapons' bits in [`Fitted`].
+const WEAPONS: [WeaponSpec; 3] = [
+    WeaponSpec { weapon: Weapon::RapidGun, name: "rapid gun", price: 240, advantage: "fires half as often again" },
+    WeaponSpec { weapon: Weapon::HeavyBeam, name: "heavy beam", price: 320, advantage: "twice the damage" },
+    WeaponSpec { weapon: Weapon::FastLauncher, name: "fast launcher", price: 400, advantage: "ready in half the time" },
+];
+
+const _: () = {
+    let mut place = 0;
+    while place < WEAPONS.len() {
+        assert!(WEAPONS[place].weapon as usize == 1 << place, "the rows stand in the order of the weapons' bits");
+        place += 1;
+    }
+};
+
 impl Weapon {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::RapidGun, Self::HeavyBeam, Self::FastLauncher];
+    pub const ALL: [Self; WEAPONS.len()] = {
+        let (mut all, mut place) = ([WEAPONS[0].weapon; WEAPONS.len()], 0);
+        while place < WEAPONS.len() {
+            all[place] = WEAPONS[place].weapon;
+            place += 1;
+        }
+        all
+    };
 
     /// The weapon for a number from outside.
     pub fn from_u8(value: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|weapon| *weapon as u8 == value)
     }
 
-    /// Its price, credits.
-    pub fn price(self) -> u64 {
-        match self {
-            Self::RapidGun => 240,
-            Self::HeavyBeam => 320,
-            Self::FastLauncher => 400,
-        }
-    }
-
-    /// Its name for players.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::RapidGun => "rapid gun",
-            Self::HeavyBeam => "heavy beam",
-            Self::FastLauncher => "fast launcher",
-        }
+    /// Its row.
+    pub fn spec(self) -> &'static WeaponSpec {
+        &WEAPONS[(self as u8).trailing_zeros() as usize]
     }
 }
 
@@ -126,23 +148,6 @@ impl Fitted {
         let all = Weapon::ALL.into_iter().fold(0, |all, weapon| all | weapon as u8);
         self.0 & !all == 0
     }
-}
-
-/// Ticks between two shots of the gun of a hull with these weapons. Shards fire by it, clients predict by it.
-pub fn fire_interval_ticks(hull: HullKind, fitted: Fitted) -> u64 {
-    let plain = hull.spec().fire_interval_ticks;
-    // Two thirds. The interval of a gun that never fires is too long to be doubled.
-    if fitted.has(Weapon::RapidGun) { plain / 3 * 2 + plain % 3 * 2 / 3 } else { plain }
-}
-
-/// Damage of a beam of a ship with these weapons, hull points.
-pub fn beam_damage(fitted: Fitted) -> u16 {
-    if fitted.has(Weapon::HeavyBeam) { 2 * BEAM_DAMAGE } else { BEAM_DAMAGE }
-}
-
-/// Ticks between two missiles of a ship with these weapons.
-pub fn launcher_interval_ticks(fitted: Fitted) -> u64 {
-    if fitted.has(Weapon::FastLauncher) { MISSILE_INTERVAL_TICKS / 2 } else { MISSILE_INTERVAL_TICKS }
 }
 
 impl HullKind {
@@ -342,27 +347,14 @@ mod tests {
     fn what_is_fitted_is_told_apart_and_strange_bits_are_seen() {
         for weapon in Weapon::ALL {
             assert_eq!(Weapon::from_u8(weapon as u8), Some(weapon));
+            assert_eq!(weapon.spec().weapon, weapon);
             let only = Fitted::default().with(weapon);
             assert!(only.is_known());
             assert_eq!(Weapon::ALL.into_iter().filter(|other| only.has(*other)).collect::<Vec<_>>(), [weapon]);
         }
+        assert_eq!(Weapon::ALL.map(|weapon| weapon as u8), [1, 2, 4]);
         assert!(!Fitted(0x80).is_known());
         assert_eq!(Weapon::from_u8(3), None);
-    }
-
-    #[test]
-    fn each_weapon_changes_what_it_says_and_nothing_else() {
-        let figures = |fitted| {
-            let gun = fire_interval_ticks(HullKind::Scout, fitted);
-            (gun, beam_damage(fitted), launcher_interval_ticks(fitted))
-        };
-        let plain = (6, BEAM_DAMAGE, MISSILE_INTERVAL_TICKS);
-        let none = Fitted::default();
-        assert_eq!(figures(none), plain);
-        assert_eq!(figures(none.with(Weapon::RapidGun)), (4, plain.1, plain.2));
-        assert_eq!(figures(none.with(Weapon::HeavyBeam)), (plain.0, 2 * plain.1, plain.2));
-        assert_eq!(figures(none.with(Weapon::FastLauncher)), (plain.0, plain.1, plain.2 / 2));
-        assert!(fire_interval_ticks(HullKind::Missile, none.with(Weapon::RapidGun)) > u64::MAX / 2);
     }
 
     #[test]

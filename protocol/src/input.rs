@@ -31,7 +31,7 @@ pub struct Input {
     /// The controls.
     pub controls: Controls,
     /// How far behind `tick` the player saw the others, quarters of a tick; 255 means that or more. Only sent with
-    /// [`Controls::BEAM`], else zero.
+    /// controls that are aimed ([`Controls::is_aimed`]), else zero.
     pub view_lag: u8,
 }
 
@@ -40,7 +40,7 @@ pub struct Input {
 /// Layout after the kind byte, bit-packed: tick of the first (varint, groups of 8), count (6 bits). Then per input: the
 /// step from the previous tick minus one (varint, groups of 2; not for the first), one bit that is 1 if the controls
 /// are those of the previous input, otherwise thrust, turn, buttons (8 bits each), and the view lag (8 bits) if the
-/// beam is requested.
+/// controls are aimed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct InputPacket {
     /// Strictly rising ticks, at most [`MAX_UNACKNOWLEDGED_INPUTS`].
@@ -71,7 +71,7 @@ impl InputPacket {
                 writer.write(input.controls.turn as u8 as u64, 8);
                 writer.write(u64::from(input.controls.buttons), 8);
             }
-            if input.controls.holds(Controls::BEAM) {
+            if input.controls.is_aimed() {
                 writer.write(u64::from(input.view_lag), 8);
             }
             previous = Some(*input);
@@ -112,7 +112,7 @@ impl InputPacket {
                     buttons: reader.read(8)? as u8,
                 },
             };
-            let view_lag = if controls.holds(Controls::BEAM) { reader.read(8)? as u8 } else { 0 };
+            let view_lag = if controls.is_aimed() { reader.read(8)? as u8 } else { 0 };
             inputs.push(Input { tick: SimTick(tick), controls, view_lag });
         }
         Ok(Self { inputs })

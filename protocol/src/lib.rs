@@ -9,6 +9,7 @@
 //! range with a [`DecodeError`].
 
 pub mod bits;
+pub mod cause;
 pub mod chat;
 pub mod components;
 pub mod control;
@@ -30,6 +31,7 @@ pub mod secret;
 pub mod sector;
 pub mod shot;
 pub mod tick;
+pub mod tool;
 pub mod tractor;
 
 pub use bevy::math::DVec2;

@@ -44,20 +44,48 @@ pub struct EngineGlow {
     pub tractor: bool,
 }
 
+/// One of the lights, by its bit in a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Light {
+    /// The main engine.
+    Thrust = 0,
+    /// The booster.
+    Boost = 1,
+    /// The mining laser.
+    Mining = 2,
+    /// The tractor beam.
+    Tractor = 3,
+}
+
+impl Light {
+    const ALL: [Self; 4] = [Self::Thrust, Self::Boost, Self::Mining, Self::Tractor];
+}
+
 /// Width of an [`EngineGlow`] in a packet, bits: one for each of its lights.
-const GLOW_BITS: u32 = 4;
+const GLOW_BITS: u32 = Light::ALL.len() as u32;
 
 impl EngineGlow {
-    fn bits(self) -> u64 {
-        [self.thrust, self.boost, self.mining, self.tractor]
-            .into_iter()
-            .rev()
-            .fold(0, |bits, on| bits << 1 | u64::from(on))
+    /// The state of `light`.
+    pub fn light(&mut self, light: Light) -> &mut bool {
+        match light {
+            Light::Thrust => &mut self.thrust,
+            Light::Boost => &mut self.boost,
+            Light::Mining => &mut self.mining,
+            Light::Tractor => &mut self.tractor,
+        }
+    }
+
+    fn bits(mut self) -> u64 {
+        Light::ALL.into_iter().fold(0, |bits, light| bits | u64::from(*self.light(light)) << light as u8)
     }
 
     fn of_bits(bits: u64) -> Self {
-        let on = |place: u32| bits >> place & 1 == 1;
-        Self { thrust: on(0), boost: on(1), mining: on(2), tractor: on(3) }
+        let mut glow = Self::default();
+        for light in Light::ALL {
+            *glow.light(light) = bits >> light as u8 & 1 == 1;
+        }
+        glow
     }
 }
 

@@ -39,6 +39,7 @@ use sidereal_protocol::{
     sector::SectorId,
     shot::{BULLET_SPEED, Beam, Shot, ShotId},
     tick::{SimTick, TICK_SECONDS},
+    tool::Tool,
 };
 use std::{path::PathBuf, sync::Arc};
 
@@ -495,7 +496,7 @@ fn play_scene(
         let drone = view.others[&NetId(33)].state.position;
         beam(&mut view, 11, false, linus, age_s(0.08), drone - linus.position);
     }
-    view.arms = Readiness { beam: age_s(0.0), launcher: (now_s / 3.0).fract() };
+    view.arms = Readiness::default().with(Tool::Beam, age_s(0.0)).with(Tool::Launcher, (now_s / 3.0).fract());
 
     // A hit and an explosion, repeatedly; each with an id of its own.
     let hit_turn = (now_s / HIT_SECONDS).floor();

@@ -172,6 +172,7 @@ pub(crate) fn follow_messages(
     if let Some(hull) = piloting.own_net_id().and_then(|net_id| roster.get(net_id)).and_then(|member| member.hull_kind)
     {
         piloting.set_hull(hull);
+        arms.set_hull(hull);
     }
     let waits = matches!(*state, SessionState::Joining | SessionState::Destroyed);
     if waits && piloting.prediction().is_some() {

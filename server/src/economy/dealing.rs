@@ -19,7 +19,7 @@ use bevy::{
 use sidereal_process::log_limited;
 use sidereal_protocol::{
     control::ToShard,
-    economy::{Bargain, DealKey, DealRefusal, ORE_PRICE, REPAIR_PRICE, Weapon},
+    economy::{Bargain, DealKey, DealRefusal, ORE_PRICE, REPAIR_PRICE, WeaponSpec},
     flight::HullKind,
     ids::{AccountId, EntityId, ShardId},
     messages::{Deal, DealOutcome, DealReply, ToPlayer},
@@ -415,8 +415,8 @@ impl DealDesk<'_> {
                 if before.fitted().has(weapon) || !after.fitted().has(weapon) {
                     return Err(DealRefusal::HasIt.to_string());
                 }
-                let answer = format!("bought a {} for {} credits", Weapon::name(weapon), weapon.price());
-                Terms::new(pays(weapon.price()), answer)
+                let WeaponSpec { name, price, .. } = *weapon.spec();
+                Terms::new(pays(price), format!("bought a {name} for {price} credits"))
             }
             Bargain::Repair => {
                 let points = u64::from(after.hull().saturating_sub(before.hull()));

@@ -59,7 +59,7 @@ impl Transfers {
     /// Forwards an impact to the shard that simulates its target, or keeps it while there is none.
     pub fn pass_on(&mut self, space: &mut Space, link: &mut Link, impact: GhostImpact) {
         match space.mirror.get(impact.target).map(|entry| entry.holder) {
-            None | Some(Holder::Server) if impact.cause.is_momentary() => {}
+            None | Some(Holder::Server) if impact.cause.spec().is_momentary() => {}
             Some(Holder::Shard(authority)) => link.to_shard(authority, &ToShard::Impact(impact)),
             Some(Holder::Server) => {
                 if !self.keep(impact) {

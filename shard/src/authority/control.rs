@@ -93,10 +93,10 @@ fn handle(world: &mut World, frame: ToShard) {
         ToShard::Impact(impact) => {
             if owned_epoch(world, impact.target).is_some() {
                 world.resource_mut::<Impacts>().push(impact);
-            } else if now.since(impact.tick) <= BOUNCE_TICKS && !impact.cause.is_momentary() {
+            } else if now.since(impact.tick) <= BOUNCE_TICKS && !impact.cause.spec().is_momentary() {
                 world.resource_mut::<Outbox<ToServer>>().push(ToServer::Impact(impact));
             } else {
-                world.resource_mut::<Totals>().impacts_lost += u64::from(!impact.cause.is_momentary());
+                world.resource_mut::<Totals>().impacts_lost += u64::from(!impact.cause.spec().is_momentary());
             }
         }
         ToShard::Shot(shot) => world.resource_scope(|world, mut shots: Mut<Shots>| {

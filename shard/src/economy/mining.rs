@@ -18,15 +18,16 @@ use crate::{
     handoff::machine::Handoffs,
     link::mailbox::Outbox,
     schedule::{SimStep, WeaponSystems},
+    weapons::trigger,
 };
 use bevy::prelude::*;
 use sidereal_protocol::{
     control::ToServer,
-    economy::{MINING_BITE, MINING_INTERVAL_TICKS, OreMove, mined_rock},
-    flight::Controls,
+    economy::{MINING_INTERVAL_TICKS, OreMove, mined_rock},
     kind::Ore,
     record::EntityRecord,
     tick::SimTick,
+    tool::Tool,
 };
 
 /// Adds mining.
@@ -68,26 +69,27 @@ pub(crate) fn mine_rocks(
     bodies: Query<(&Body, &Flight, Option<&Cargo>, Option<&Ghost>)>,
 ) {
     let now = clock.tick;
+    let bite = Tool::MiningLaser.spec().bite;
     for ship in registry.in_order() {
         let Ok((body, flight, helm, authority, cargo, mut laser, mut lights)) = ships.get_mut(ship) else { continue };
         let _at = suspect::at(body.id);
-        let wants = helm.0.holds(Controls::MINE) && authority.ahead.is_none() && !handoffs.is_leaving(body.id);
+        let wants = trigger::is_used(Tool::MiningLaser, body, helm, authority, &handoffs);
         let room = room(body, cargo);
         let rocks = registry.in_order().filter_map(|entity| bodies.get(entity).ok()).filter_map(
             |(rock, flight, cargo, ghost)| {
-                let ore = known_ore(cargo, ghost).unwrap_or(MINING_BITE);
+                let ore = known_ore(cargo, ghost).unwrap_or(bite);
                 let mined = rock.kind.spec().ore == Ore::Deposit && ore > 0;
                 mined.then_some((flight.0.position, rock.radius, (rock.id, ore)))
             },
         );
         let rock = (wants && room > 0).then(|| mined_rock(&flight.0, rocks)).flatten();
-        lights.0.mining = rock.is_some();
+        trigger::shine(Tool::MiningLaser, &mut lights, rock.is_some());
         if let Some((from, ore)) = rock
             && now >= laser.ready
         {
-            laser.ready = now + MINING_INTERVAL_TICKS;
+            laser.ready = trigger::ready_after(Tool::MiningLaser, body, now);
             totals.ore_moves += 1;
-            outbox.push(ToServer::OreMove(OreMove { from, to: body.id, ore: MINING_BITE.min(room).min(ore) }));
+            outbox.push(ToServer::OreMove(OreMove { from, to: body.id, ore: bite.min(room).min(ore) }));
         }
     }
 }

@@ -22,6 +22,7 @@ use sidereal_protocol::{
     record::{DroneMind, EntityRecord, Section},
     shot::BULLET_SPEED,
     tick::TICK_SECONDS,
+    tool::Tool,
 };
 
 /// Adds drones.
@@ -140,7 +141,7 @@ fn chase(state: &FlightState, spec: &HullSpec, target: &FlightState) -> Controls
     let (turn, error) = turn_to(state, spec, target.position + lead);
     let mut buttons = 0;
     if error.abs() < AIM && distance < RANGE {
-        buttons |= Controls::FIRE;
+        buttons |= Tool::Gun.spec().button;
     }
     let thrust = if distance > CLOSE && error.abs() < 1.2 { 127 } else { 0 };
     if distance < CLOSE {

@@ -10,6 +10,7 @@ use sidereal_protocol::{
     limits::INPUT_HISTORY,
     record::Pilot,
     tick::{SimTick, TICK_HZ},
+    tool::TRIGGERS,
 };
 use std::collections::VecDeque;
 
@@ -53,9 +54,6 @@ pub struct InputQueue {
     #[cfg(feature = "planted-faults")]
     pub planted: bool,
 }
-
-/// Buttons that act at once and must not get lost when inputs are merged.
-const TRIGGERS: u8 = Controls::FIRE | Controls::LAUNCH | Controls::BEAM;
 
 /// Quarters of a tick in [`Input::view_lag`].
 const VIEW_LAG_PER_TICK: f64 = 4.0;
@@ -111,7 +109,7 @@ impl InputQueue {
             pilot.inputs_applied += 1;
             pilot.controls = input.controls;
             triggers |= input.controls.buttons & TRIGGERS;
-            if input.controls.holds(Controls::BEAM) {
+            if input.controls.is_aimed() {
                 self.view = Some(input.tick.0 as f64 - f64::from(input.view_lag) / VIEW_LAG_PER_TICK);
             }
             applied += 1;

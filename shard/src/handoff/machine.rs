@@ -8,7 +8,7 @@
 use bevy::prelude::*;
 use sidereal_protocol::{
     DVec2,
-    control::{GhostImpact, ImpactCause, RefuseReason, ToServer},
+    control::{GhostImpact, RefuseReason, ToServer},
     ids::EntityId,
     input::Input,
     record::EntityRecord,
@@ -301,10 +301,8 @@ impl Handoffs {
 /// The rest of a held impact on an entity that stays: a collision has pushed the body when it happened; only its damage
 /// was held.
 fn already_felt(impact: GhostImpact) -> GhostImpact {
-    match impact.cause {
-        ImpactCause::Contact { .. } => GhostImpact { impulse: DVec2::ZERO, ..impact },
-        _ => impact,
-    }
+    let impulse = if impact.cause.spec().is_witnessed() { DVec2::ZERO } else { impact.impulse };
+    GhostImpact { impulse, ..impact }
 }
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
 //! The shard's side alone. Both sides together, under every fault, are in `tests/tests/handoff.rs`.
 
 use super::*;
-use sidereal_protocol::record::{EntityKind, Structure};
+use sidereal_protocol::{
+    cause::ImpactCause,
+    record::{EntityKind, Structure},
+};
 
 const NOW: SimTick = SimTick(100);
 const THERE: SectorId = SectorId::new(1, 0);

@@ -26,9 +26,8 @@ use crate::{
 use bevy::prelude::*;
 use sidereal_protocol::{
     DVec2,
-    control::{GhostImpact, ImpactCause, ToServer},
+    control::{GhostImpact, ToServer},
     flight::MAX_SPEED,
-    ids::EntityId,
 };
 use std::collections::BTreeSet;
 
@@ -106,6 +105,7 @@ pub(crate) fn hit(
 
 /// Queues an impact on an own target for this tick; sends one on a ghost to its authority.
 pub(crate) fn deliver(impact: GhostImpact, own: bool, impacts: &mut Impacts, outbox: &mut Outbox<ToServer>) {
+    debug_assert!(impact.fits_cause(), "{impact:?}");
     if own {
         impacts.push(impact);
     } else {
@@ -151,12 +151,13 @@ pub(crate) fn apply_impacts(
     let mut pulled = BTreeSet::new();
     for Waiting { impact, pushed } in std::mem::take(&mut impacts.waiting) {
         let _at = suspect::at(impact.target);
+        let cause = impact.cause.spec();
         let entity = registry.get(impact.target);
         let Some((mut body, mut authority, mut flight, mut replication, cargo, drone, docked, deals)) =
             entity.and_then(|entity| bodies.get_mut(entity).ok())
         else {
             // Released since it arrived: the server routes it. If the body was destroyed, the server drops it.
-            if impact.cause.is_momentary() {
+            if cause.is_momentary() {
                 continue;
             }
             if now.since(impact.tick) <= BOUNCE_TICKS {
@@ -169,7 +170,7 @@ pub(crate) fn apply_impacts(
         if body.is_station() || docked {
             continue;
         }
-        if impact.cause.is_momentary() {
+        if cause.is_momentary() {
             // The next one is computed from the result of this one: if it is late, doubled, or on a body whose other
             // copy counts, it would be one push too many.
             let is_timely = now.since(impact.tick) <= MOMENT_TICKS && !handoffs.is_leaving(body.id);
@@ -178,10 +179,9 @@ pub(crate) fn apply_impacts(
             }
             continue;
         }
-        let is_contact = matches!(impact.cause, ImpactCause::Contact { .. });
         // A contact moves the body at once, even one that is leaving: it still collides with others here. Its damage is
         // held, and the push for the new owner's copy.
-        if is_contact && !pushed && impact.impulse != DVec2::ZERO {
+        if cause.is_witnessed() && !pushed && impact.impulse != DVec2::ZERO {
             if !felt.is_new(&impact, now) {
                 totals.impacts_doubled += 1;
                 continue;
@@ -190,7 +190,7 @@ pub(crate) fn apply_impacts(
         }
         for action in handoffs.step(now, Event::Struck(impact)) {
             let Action::Strike(impact) = action else { continue };
-            if !is_contact {
+            if !cause.is_witnessed() {
                 // Checked only now: a held impact counts as not applied.
                 if !felt.is_new(&impact, now) {
                     totals.impacts_doubled += 1;
@@ -213,7 +213,7 @@ pub(crate) fn apply_impacts(
                     epoch: authority.epoch,
                     version: authority.version + 1,
                     tick: now,
-                    by: culprit(&impact),
+                    by: impact.culprit(),
                     wreck,
                 });
                 losses.add(&body, authority.sector, drone.map(|drone| drone.0.home), now);
@@ -233,11 +233,4 @@ fn push(body: &Body, authority: &mut Authority, flight: &mut Flight, impulse: DV
     }
     flight.0.velocity = (flight.0.velocity + impulse / body.mass()).clamp_length_max(MAX_SPEED);
     authority.ahead = None;
-}
-
-fn culprit(impact: &GhostImpact) -> Option<EntityId> {
-    match impact.cause {
-        ImpactCause::Contact { other } => Some(other),
-        _ => impact.source,
-    }
 }

@@ -19,20 +19,21 @@ use crate::{
     link::mailbox::Outbox,
     physics::damage::{self, Impacts},
     schedule::{SimStep, WeaponSystems},
+    weapons::trigger,
 };
 use avian2d::prelude::RigidBody;
 use bevy::prelude::*;
 use sidereal_protocol::{
     DVec2,
     control::{GhostImpact, ImpactCause, ToServer},
-    economy::beam_damage,
     flight::MAX_SPEED,
     ids::NetId,
     precision::POSITION,
     record::{BeamReady, EntityKind, EntityRecord, Pilot, Section},
     sector::SectorId,
-    shot::{BEAM_INTERVAL_TICKS, BEAM_RANGE, Beam, MAX_REWIND_TICKS, SHOT_REPEATS, ShotId},
+    shot::{BEAM_RANGE, Beam, MAX_REWIND_TICKS, SHOT_REPEATS, ShotId},
     tick::{SimTick, TICK_SECONDS},
+    tool::Tool,
 };
 
 /// Adds beams.
@@ -156,10 +157,10 @@ pub(crate) fn fire_beams(
         let Ok((shooter, flight, view, authority, input, mut emitter)) = shooters.get_mut(entity) else { continue };
         let _at = suspect::at(shooter.id);
         let Some(seen) = view.0 else { continue };
-        if now < emitter.ready || authority.ahead.is_some() || handoffs.is_leaving(shooter.id) {
+        if now < emitter.ready || !trigger::is_free(shooter, authority, &handoffs) {
             continue;
         }
-        emitter.ready = now + BEAM_INTERVAL_TICKS;
+        emitter.ready = trigger::ready_after(Tool::Beam, shooter, now);
         totals.beams += 1;
         let heading = flight.0.heading();
         let ray = Ray::new(authority.sector, flight.0.position + heading * shooter.radius, heading);
@@ -196,7 +197,7 @@ pub(crate) fn fire_beams(
             source: Some(shooter.id),
             cause: ImpactCause::Beam(id),
             impulse: DVec2::ZERO,
-            damage: beam_damage(shooter.fitted),
+            damage: Tool::Beam.damage(shooter.fitted),
             tick: now,
         };
         damage::hit(impact, own, &mut impacts, &mut totals, &mut outbox);

@@ -20,19 +20,19 @@ use crate::{
     schedule::{SimStep, WeaponSystems},
     weapons::{
         field::{Candidate, Field, Target},
-        shot_path,
+        shot_path, trigger,
     },
 };
 use bevy::prelude::*;
 use sidereal_protocol::{
     control::{GhostImpact, ImpactCause, ToServer},
-    economy::fire_interval_ticks,
-    flight::{Controls, FlightState, HullKind, MAX_SPEED},
+    flight::{Controls, FlightState, MAX_SPEED},
     precision::POSITION,
     record::{EntityKind, EntityRecord, GunReady, Section},
     sector::SectorId,
-    shot::{BULLET_DAMAGE, BULLET_LIFE_TICKS, BULLET_SPEED, SHOT_REPEATS, Shot, ShotHit, ShotId},
+    shot::{BULLET_LIFE_TICKS, BULLET_SPEED, SHOT_REPEATS, Shot, ShotHit, ShotId},
     tick::SimTick,
+    tool::Tool,
 };
 use std::collections::BTreeMap;
 
@@ -47,9 +47,6 @@ impl Plugin for BulletsPlugin {
         );
     }
 }
-
-/// Share of a bullet's velocity that it gives to a body of mass one.
-const BULLET_PUSH: f64 = 0.01;
 
 /// Limit of shots in flight. 300 ships that all hold the trigger have some 2,300; beyond the limit new ones are dropped
 /// and counted.
@@ -181,18 +178,17 @@ pub(crate) fn fire_weapons(
     for entity in registry.in_order() {
         let Ok((body, flight, helm, authority, mut gun)) = shooters.get_mut(entity) else { continue };
         let _at = suspect::at(body.id);
-        let Some(hull) = body.hull_kind else { continue };
-        if !helm.0.holds(Controls::FIRE) || now < gun.ready || authority.ahead.is_some() || handoffs.is_leaving(body.id)
+        if body.hull_kind.is_none() || now < gun.ready || !trigger::is_used(Tool::Gun, body, helm, authority, &handoffs)
         {
             continue;
         }
-        shots.fire(bullet(body, &flight.0, &mut gun, authority.sector, hull, now), now, &mut totals);
+        shots.fire(bullet(body, &flight.0, &mut gun, authority.sector, now), now, &mut totals);
     }
 }
 
 /// A bullet from the nose of a ship at its state after `tick`; sets when its gun is ready again.
-fn bullet(body: &Body, state: &FlightState, gun: &mut Gun, sector: SectorId, hull: HullKind, tick: SimTick) -> Shot {
-    gun.ready = tick + fire_interval_ticks(hull, body.fitted);
+fn bullet(body: &Body, state: &FlightState, gun: &mut Gun, sector: SectorId, tick: SimTick) -> Shot {
+    gun.ready = trigger::ready_after(Tool::Gun, body, tick);
     let heading = state.heading();
     let id = ShotId { shooter: body.net_id, tick };
     let nose = state.position + heading * body.radius;
@@ -208,9 +204,8 @@ pub(crate) fn fire_late(
     controls: Controls,
     tick: SimTick,
 ) -> Option<Shot> {
-    let hull = body.hull_kind?;
-    let fires = controls.holds(Controls::FIRE) && tick >= gun.ready;
-    fires.then(|| bullet(body, state, gun, sector, hull, tick))
+    let fires = body.hull_kind.is_some() && Tool::Gun.is_held(controls) && tick >= gun.ready;
+    fires.then(|| bullet(body, state, gun, sector, tick))
 }
 
 /// Tests the next part of every path against the bodies.
@@ -279,14 +274,15 @@ pub(crate) fn judge_shots(
         totals.shots_passed_on += 1;
         outbox.push(ToServer::Shot { shot, to });
     }
+    let gun = Tool::Gun.spec();
     for (shot, sector, position, target) in hits {
         shots.hits.push((now, sector, ShotHit { id: shot.id, target: target.body.net_id, position }));
         let impact = GhostImpact {
             target: target.body.id,
             source: shooter_of(&shot),
             cause: ImpactCause::Bullet(shot.id),
-            impulse: shot.velocity * BULLET_PUSH,
-            damage: BULLET_DAMAGE,
+            impulse: shot.velocity * gun.push,
+            damage: gun.damage,
             tick: now,
         };
         damage::hit(impact, target.own, &mut impacts, &mut totals, &mut outbox);

@@ -24,6 +24,7 @@ use crate::{
     weapons::{
         field::{Candidate, Field, Target},
         shot_path::Leg,
+        trigger,
         warhead::Missile,
     },
 };
@@ -32,13 +33,13 @@ use rand_pcg::Pcg64Mcg;
 use sidereal_protocol::{
     DVec2,
     control::{GhostImpact, ImpactCause, ToServer},
-    economy::launcher_interval_ticks,
     flight::{self, Controls, FlightState, HullKind, HullSpec, wrap_angle},
     ids::{EntityId, NetId},
     record::{EntityKind, EntityRecord, LauncherReady, Section, SettledAt, Structure, Warhead},
     sector::SectorId,
-    shot::{MISSILE_CONE, MISSILE_DAMAGE, MISSILE_LIFE_TICKS, MISSILE_SIGHT, Shot, ShotId},
+    shot::{MISSILE_CONE, MISSILE_LIFE_TICKS, MISSILE_SIGHT, Shot, ShotId},
     tick::{SimTick, TICK_SECONDS},
+    tool::Tool,
 };
 
 /// Adds missiles.
@@ -59,9 +60,6 @@ impl Plugin for MissilesPlugin {
 
 /// Speed of a missile relative to its ship at the launch, units/s.
 const LAUNCH_SPEED: f64 = 100.0;
-
-/// Share of a missile's velocity that it gives to a body of mass one.
-const MISSILE_PUSH: f64 = 0.1;
 
 /// Navigation constant: how much faster than the line of sight a missile turns its course. Between 3 and 5 is usual;
 /// higher values waste the engine on every turn of the target.
@@ -115,15 +113,11 @@ pub(crate) fn launch_missiles(
     for &entity in &order {
         let Ok((shooter, flight, helm, authority, mut launcher)) = shooters.get_mut(entity) else { continue };
         let _at = suspect::at(shooter.id);
-        if !helm.0.holds(Controls::LAUNCH)
-            || now < launcher.ready
-            || authority.ahead.is_some()
-            || handoffs.is_leaving(shooter.id)
-        {
+        if now < launcher.ready || !trigger::is_used(Tool::Launcher, shooter, helm, authority, &handoffs) {
             continue;
         }
         let Some(net_id) = net_ids.take() else { continue };
-        launcher.ready = now + launcher_interval_ticks(shooter.fitted);
+        launcher.ready = trigger::ready_after(Tool::Launcher, shooter, now);
         let others = order.iter().filter_map(|&entity| bodies.get(entity).ok());
         let target = find_target(shooter.id, &flight.0, others);
         let warhead = Warhead { shooter: shooter.id, target, expires: now + MISSILE_LIFE_TICKS };
@@ -253,6 +247,7 @@ pub(crate) fn judge_missiles(
         return;
     }
     {
+        let launcher = Tool::Launcher.spec();
         let missiles = bodies.p1();
         let known: Vec<(Entity, Missile)> =
             own.iter().filter_map(|&entity| Some((entity, *missiles.get(entity).ok()?))).collect();
@@ -272,8 +267,8 @@ pub(crate) fn judge_missiles(
                     target: target.body.id,
                     source: Some(warhead.shooter),
                     cause: ImpactCause::Missile(body.id),
-                    impulse: flight.0.velocity * MISSILE_PUSH,
-                    damage: MISSILE_DAMAGE,
+                    impulse: flight.0.velocity * launcher.push,
+                    damage: launcher.damage,
                     tick: now,
                 };
                 damage::hit(impact, target.own, &mut impacts, &mut totals, &mut outbox);

@@ -6,4 +6,5 @@ pub(crate) mod field;
 pub(crate) mod missiles;
 pub(crate) mod shot_path;
 pub(crate) mod tractor;
+pub(crate) mod trigger;
 pub(crate) mod warhead;

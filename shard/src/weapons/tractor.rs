@@ -1,7 +1,7 @@
 //! The tractor beam: a ship pulls the nearest loose body as long as its pilot holds the button.
 //!
 //! A pull is an impact without damage, one each tick: it applies to an own body at once, to a ghost through its
-//! authority. It counts only in this tick ([`ImpactCause::is_momentary`]): an impact on a body that is moving to
+//! authority. It counts only in this tick ([`Counting::Momentary`](sidereal_protocol::cause::Counting::Momentary)): an impact on a body that is moving to
 //! another shard is dropped, and of several on one body in a tick the first applies. [`sidereal_protocol::tractor`]
 //! computes the pulled body anew each tick, without state.
 
@@ -16,12 +16,13 @@ use crate::{
     link::mailbox::Outbox,
     physics::{damage, damage::Impacts},
     schedule::{SimStep, WeaponSystems},
+    weapons::trigger,
 };
 use bevy::prelude::*;
 use sidereal_protocol::{
     control::{GhostImpact, ImpactCause, ToServer},
-    flight::Controls,
     shot::ShotId,
+    tool::Tool,
     tractor::{self, Nearby},
 };
 
@@ -48,17 +49,14 @@ fn pull_bodies(
     for ship in registry.in_order() {
         let Ok((body, flight, helm, authority, mut lights)) = ships.get_mut(ship) else { continue };
         let _at = suspect::at(body.id);
-        let wants = body.is_ship()
-            && helm.0.holds(Controls::TRACTOR)
-            && authority.ahead.is_none()
-            && !handoffs.is_leaving(body.id);
+        let wants = body.is_ship() && trigger::is_used(Tool::TractorBeam, body, helm, authority, &handoffs);
         let nearby = registry.in_order().filter_map(|entity| {
             let (other, at, _) = bodies.get(entity).ok()?;
             Some(Nearby { position: at.0.position, radius: other.radius, kind: other.kind, id: entity })
         });
         let found = wants.then(|| tractor::target(flight.0.position, body.radius, nearby));
         let pulled = found.flatten().and_then(|entity| bodies.get(entity).ok());
-        lights.0.tractor = pulled.is_some();
+        trigger::shine(Tool::TractorBeam, &mut lights, pulled.is_some());
         let Some((target, at, own)) = pulled else { continue };
         let change = tractor::pull(&flight.0, body.radius, &at.0, target.radius, target.mass());
         let impact = GhostImpact {
@@ -66,7 +64,7 @@ fn pull_bodies(
             source: Some(body.id),
             cause: ImpactCause::Tractor(ShotId { shooter: body.net_id, tick: clock.tick }),
             impulse: change * target.mass(),
-            damage: 0,
+            damage: Tool::TractorBeam.spec().damage,
             tick: clock.tick,
         };
         totals.tractor_pulls += 1;

@@ -4,7 +4,7 @@
 //! [`Quantity`], a place in [`amounts`], and events.
 
 use super::{LOSS_TICKS, scene::Scene};
-use sidereal_protocol::{control::ImpactCause, ids::EntityId, record::EntityKind};
+use sidereal_protocol::{cause::ImpactCause, ids::EntityId, record::EntityKind};
 use sidereal_server::audit::journal::Event as ServerEvent;
 use sidereal_shard::journal::Event as ShardEvent;
 use std::collections::{BTreeMap, VecDeque};
@@ -285,11 +285,11 @@ impl Ledger {
 
     fn feel(&mut self, step: u64, id: EntityId, cause: ImpactCause) -> Result<(), String> {
         // Two bodies may collide as often as they like.
-        if matches!(cause, ImpactCause::Contact { .. }) {
+        if cause.spec().is_witnessed() {
             return Ok(());
         }
         match self.felt.insert((id, cause), step) {
-            Some(before) => Err(format!("{id}: feels {cause:?} again, it did in step {before}")),
+            Some(before) => Err(format!("{id}: feels a {cause} again, it did in step {before}")),
             None => Ok(()),
         }
     }

@@ -17,26 +17,36 @@ use bevy::{
     prelude::*,
     window::{WindowFocused, WindowOccluded},
 };
-use sidereal_protocol::{flight::Controls, tick::TICK_SECONDS};
+use sidereal_protocol::{flight::Controls, tick::TICK_SECONDS, tool::Tool};
 
 /// A key counts as held for at least this long after it was pressed, seconds, so that a tap between two samples of the
 /// client is not lost.
 const TAP_SECONDS: f64 = TICK_SECONDS * 1.2;
 
-/// Actions that last as long as their key is held, or tapped.
-const FLIGHT: [Action; 11] = [
-    Action::Ahead,
-    Action::Reverse,
-    Action::Left,
-    Action::Right,
-    Action::Fire,
-    Action::Beam,
-    Action::Launch,
-    Action::Mine,
-    Action::Tractor,
-    Action::Boost,
-    Action::Brake,
+/// The action that uses each tool.
+const TOOL_KEYS: [(Action, Tool); Tool::COUNT] = [
+    (Action::Fire, Tool::Gun),
+    (Action::Beam, Tool::Beam),
+    (Action::Launch, Tool::Launcher),
+    (Action::Mine, Tool::MiningLaser),
+    (Action::Tractor, Tool::TractorBeam),
 ];
+
+const STEERING: [Action; 6] =
+    [Action::Ahead, Action::Reverse, Action::Left, Action::Right, Action::Boost, Action::Brake];
+
+/// Actions that last as long as their key is held, or tapped.
+const FLIGHT: [Action; STEERING.len() + TOOL_KEYS.len()] = {
+    let (mut flight, mut place) = ([Action::Ahead; STEERING.len() + TOOL_KEYS.len()], 0);
+    while place < flight.len() {
+        flight[place] = match place.checked_sub(STEERING.len()) {
+            Some(tool) => TOOL_KEYS[tool].0,
+            None => STEERING[place],
+        };
+        place += 1;
+    }
+    flight
+};
 
 const ARROWS: [KeyCode; 4] = [KeyCode::ArrowUp, KeyCode::ArrowDown, KeyCode::ArrowLeft, KeyCode::ArrowRight];
 
@@ -65,13 +75,11 @@ fn controls_of(held: impl Fn(Action) -> bool) -> Controls {
     Controls {
         thrust: axis(Action::Ahead, Action::Reverse),
         turn: axis(Action::Left, Action::Right),
-        buttons: button(Action::Fire, Controls::FIRE)
-            | button(Action::Beam, Controls::BEAM)
-            | button(Action::Launch, Controls::LAUNCH)
-            | button(Action::Mine, Controls::MINE)
-            | button(Action::Tractor, Controls::TRACTOR)
-            | button(Action::Boost, Controls::BOOST)
-            | button(Action::Brake, Controls::BRAKE),
+        buttons: TOOL_KEYS
+            .into_iter()
+            .map(|(action, tool)| button(action, tool.spec().button))
+            .chain([button(Action::Boost, Controls::BOOST), button(Action::Brake, Controls::BRAKE)])
+            .fold(0, |buttons, button| buttons | button),
     }
 }
 

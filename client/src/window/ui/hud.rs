@@ -1,6 +1,7 @@
 //! Texts and bars over the picture: hull, speed, sector, link, notices, help, and the session's state.
 
 use crate::{
+    arms::reloading,
     session::SessionState,
     view::{Dock, NOTICE_SECONDS, Notice, NoticeKind, Part, WorldView},
     window::{
@@ -24,6 +25,7 @@ use crate::{
     },
 };
 use bevy::prelude::*;
+use sidereal_protocol::tool::Tool;
 
 /// The most notices shown.
 const NEWS_LINES: usize = 6;
@@ -67,12 +69,7 @@ impl Plugin for HudPlugin {
 struct HullFill;
 /// The fill of a weapon's bar.
 #[derive(Component, Debug, Clone, Copy, PartialEq, Eq)]
-enum ArmFill {
-    /// The beam.
-    Beam,
-    /// The missile launcher.
-    Launcher,
-}
+struct ArmFill(Tool);
 /// The fill of the hold's bar.
 #[derive(Component)]
 struct HoldFill;
@@ -153,7 +150,7 @@ fn spawn_hud(mut commands: Commands) {
             (
                 Anchor::Ship,
                 Node { width: px(HULL_PIXELS), justify_content: JustifyContent::SpaceBetween, ..default() },
-                children![arm_bar("beam", ArmFill::Beam), arm_bar("missile", ArmFill::Launcher)],
+                Children::spawn(SpawnIter(reloading().map(arm_bar))),
             ),
             (
                 Anchor::Ship,
@@ -249,16 +246,21 @@ fn spawn_hud(mut commands: Commands) {
 }
 
 /// A weapon's name over the bar that fills until it is ready.
-fn arm_bar(name: &str, fill: ArmFill) -> impl Bundle {
+fn arm_bar(tool: Tool) -> impl Bundle {
     (
-        Node { width: percent(47), flex_direction: FlexDirection::Column, row_gap: px(3), ..default() },
+        Node {
+            width: percent(94.0 / reloading().count() as f32),
+            flex_direction: FlexDirection::Column,
+            row_gap: px(3),
+            ..default()
+        },
         children![
-            (Text::new(name), TextFont::from_font_size(12.0), TextColor(palette::FAINT.color())),
+            (Text::new(tool.spec().name), TextFont::from_font_size(12.0), TextColor(palette::FAINT.color())),
             (
                 Node { width: percent(100), height: px(4), ..default() },
                 BackgroundColor(palette::LINE.at(0.16).color()),
                 children![(
-                    fill,
+                    ArmFill(tool),
                     Node { width: percent(100), height: percent(100), ..default() },
                     BackgroundColor(palette::OWN.color()),
                 )],
@@ -544,10 +546,7 @@ fn fill_arms(
     mut fills: Query<(&ArmFill, &mut Node, &mut BackgroundColor)>,
 ) {
     for (fill, mut node, mut color) in &mut fills {
-        let share = match fill {
-            ArmFill::Beam => view.arms.beam,
-            ArmFill::Launcher => view.arms.launcher,
-        } as f32;
+        let share = view.arms.of(fill.0) as f32;
         let width = percent(share * 100.0);
         if node.width != width {
             node.width = width;

@@ -12,7 +12,7 @@ use crate::{
 };
 use bevy::prelude::*;
 use sidereal_protocol::{
-    economy::{Bargain, Goods, MAX_AMOUNT, ORE_PRICE, REPAIR_PRICE, TRADING_RANGE, Weapon},
+    economy::{Bargain, Goods, MAX_AMOUNT, ORE_PRICE, REPAIR_PRICE, TRADING_RANGE, Weapon, WeaponSpec},
     flight::{HullKind, wrap_angle},
     ids::NetId,
 };
@@ -78,8 +78,8 @@ pub(crate) fn rows(own: &OwnShip, purse: &PurseShown) -> Vec<Row> {
         row(label, price.to_string(), Bargain::BuyHull(hull), blocked);
     }
     for weapon in Weapon::ALL {
-        let price = weapon.price();
-        let label = format!("{}: {}", weapon.name(), advantage(weapon));
+        let WeaponSpec { name, price, advantage, .. } = *weapon.spec();
+        let label = format!("{name}: {advantage}");
         let blocked = if purse.fitted.has(weapon) { Some("fitted".to_owned()) } else { unpaid(price, purse) };
         row(label, price.to_string(), Bargain::BuyWeapon(weapon), blocked);
     }
@@ -90,14 +90,6 @@ pub(crate) fn rows(own: &OwnShip, purse: &PurseShown) -> Vec<Row> {
 fn unpaid(price: u64, purse: &PurseShown) -> Option<String> {
     let missing = price.saturating_sub(purse.credits);
     (missing > 0).then(|| format!("{missing} credits short"))
-}
-
-fn advantage(weapon: Weapon) -> &'static str {
-    match weapon {
-        Weapon::RapidGun => "fires half as often again",
-        Weapon::HeavyBeam => "twice the damage",
-        Weapon::FastLauncher => "ready in half the time",
-    }
 }
 
 /// A trade that is being composed.

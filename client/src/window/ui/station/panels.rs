@@ -344,8 +344,11 @@ pub(crate) fn write_words(
                 _ => continue,
             },
             Words::StationPurse => {
-                let fitted: Vec<_> =
-                    Weapon::ALL.into_iter().filter(|weapon| purse.fitted.has(*weapon)).map(Weapon::name).collect();
+                let fitted: Vec<_> = Weapon::ALL
+                    .into_iter()
+                    .filter(|weapon| purse.fitted.has(*weapon))
+                    .map(|weapon| weapon.spec().name)
+                    .collect();
                 let fitted = if fitted.is_empty() { String::new() } else { format!("   {}", fitted.join(", ")) };
                 let have = format!(
                     "{} credits   hold {}/{}   in store {}{fitted}",
