@@ -54,7 +54,7 @@ fn before_sections(kind: EntityKind) -> Format3 {
             EntityKind::Missile => Some(HullKind::Missile),
             EntityKind::Asteroid | EntityKind::Station | EntityKind::Crate => None,
         },
-        owner: is_ship.then(|| AccountId(id.0)),
+        owner: is_ship.then_some(AccountId(id.0)),
         name: if is_ship { "Grace Hopper".to_owned() } else { String::new() },
         epoch: 12,
         version: 345,

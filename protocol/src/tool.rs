@@ -8,6 +8,7 @@
 use crate::{
     economy::{Fitted, MINING_BITE, MINING_INTERVAL_TICKS, MINING_RANGE, Weapon},
     flight::{Controls, HullKind},
+    kind::EntityKind,
     motion::Light,
     shot::{
         BEAM_DAMAGE, BEAM_INTERVAL_TICKS, BEAM_RANGE, BULLET_DAMAGE, BULLET_LIFE_TICKS, BULLET_SPEED, MISSILE_CONE,
@@ -104,6 +105,8 @@ pub struct ToolSpec {
     pub tool: Tool,
     /// Its name for players.
     pub name: &'static str,
+    /// The kinds that carry it.
+    pub carriers: &'static [EntityKind],
     /// The bit in [`Controls::buttons`] that uses it.
     pub button: u8,
     /// Whether a short press counts: it is remembered when several inputs are applied in one tick.
@@ -129,6 +132,7 @@ const TOOLS: [ToolSpec; 5] = [
     ToolSpec {
         tool: Tool::Gun,
         name: "gun",
+        carriers: &[EntityKind::Ship, EntityKind::Drone],
         button: Controls::FIRE,
         is_trigger: true,
         act: Act::Path { speed: BULLET_SPEED, life_ticks: BULLET_LIFE_TICKS },
@@ -142,6 +146,7 @@ const TOOLS: [ToolSpec; 5] = [
     ToolSpec {
         tool: Tool::Beam,
         name: "beam",
+        carriers: &[EntityKind::Ship],
         button: Controls::BEAM,
         is_trigger: true,
         act: Act::Ray { range: BEAM_RANGE },
@@ -155,6 +160,7 @@ const TOOLS: [ToolSpec; 5] = [
     ToolSpec {
         tool: Tool::Launcher,
         name: "missile",
+        carriers: &[EntityKind::Ship],
         button: Controls::LAUNCH,
         is_trigger: true,
         act: Act::Homing { life_ticks: MISSILE_LIFE_TICKS, sight: MISSILE_SIGHT, cone: MISSILE_CONE },
@@ -168,6 +174,7 @@ const TOOLS: [ToolSpec; 5] = [
     ToolSpec {
         tool: Tool::MiningLaser,
         name: "mining laser",
+        carriers: &[EntityKind::Ship],
         button: Controls::MINE,
         is_trigger: false,
         act: Act::Hold { range: MINING_RANGE, light: Light::Mining },
@@ -181,6 +188,7 @@ const TOOLS: [ToolSpec; 5] = [
     ToolSpec {
         tool: Tool::TractorBeam,
         name: "tractor beam",
+        carriers: &[EntityKind::Ship],
         button: Controls::TRACTOR,
         is_trigger: false,
         act: Act::Hold { range: TRACTOR_RANGE, light: Light::Tractor },
@@ -248,6 +256,11 @@ impl Tool {
     /// Its row.
     pub fn spec(self) -> &'static ToolSpec {
         &TOOLS[self as usize]
+    }
+
+    /// Whether entities of this kind carry it.
+    pub fn is_carried_by(self, kind: EntityKind) -> bool {
+        self.spec().carriers.contains(&kind)
     }
 
     /// Ticks between two uses by a craft of this hull with these weapons. Shards act by it, clients predict by it. A

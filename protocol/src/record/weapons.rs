@@ -1,7 +1,7 @@
 //! Sections of weapons: when each is ready again, and a missile's warhead.
 
 use super::{EntityRecord, Presence, Section};
-use crate::{ids::EntityId, kind::EntityKind, tick::SimTick};
+use crate::{ids::EntityId, kind::EntityKind, tick::SimTick, tool::Tool};
 use serde::{Deserialize, Serialize};
 
 /// No shot before this tick.
@@ -27,9 +27,9 @@ pub struct Warhead {
     pub expires: SimTick,
 }
 
-/// Waiting times are those of ships and drones.
-fn of_craft(kind: EntityKind) -> Presence {
-    if kind.spec().is_craft() { Presence::Optional } else { Presence::Never }
+/// A tool's waiting time is one of the kinds that carry it.
+fn of_carriers(tool: Tool, kind: EntityKind) -> Presence {
+    if tool.is_carried_by(kind) { Presence::Optional } else { Presence::Never }
 }
 
 impl Section for GunReady {
@@ -37,7 +37,7 @@ impl Section for GunReady {
     const NAME: &'static str = "weapon_ready";
 
     fn presence(kind: EntityKind) -> Presence {
-        of_craft(kind)
+        of_carriers(Tool::Gun, kind)
     }
 
     fn is_absent(&self) -> bool {
@@ -50,7 +50,7 @@ impl Section for LauncherReady {
     const NAME: &'static str = "launcher_ready";
 
     fn presence(kind: EntityKind) -> Presence {
-        of_craft(kind)
+        of_carriers(Tool::Launcher, kind)
     }
 
     fn is_absent(&self) -> bool {
@@ -63,7 +63,7 @@ impl Section for BeamReady {
     const NAME: &'static str = "beam_ready";
 
     fn presence(kind: EntityKind) -> Presence {
-        of_craft(kind)
+        of_carriers(Tool::Beam, kind)
     }
 
     fn is_absent(&self) -> bool {

@@ -101,8 +101,8 @@ proptest! {
         is_body_of(&record, &old.before.before)?;
         let (kind, spec) = (record.kind, record.kind.spec());
         let (launcher, beam) = (old.before.launcher_ready, old.before.beam_ready);
-        prop_assert_eq!(record.get::<LauncherReady>().unwrap_or_default().0, of_kind(launcher, spec.is_craft()));
-        prop_assert_eq!(record.get::<BeamReady>().unwrap_or_default().0, of_kind(beam, spec.is_craft()));
+        prop_assert_eq!(record.get::<LauncherReady>().unwrap_or_default().0, of_kind(launcher, kind == EntityKind::Ship));
+        prop_assert_eq!(record.get::<BeamReady>().unwrap_or_default().0, of_kind(beam, kind == EntityKind::Ship));
         prop_assert_eq!(record.warhead(), old.before.warhead);
         prop_assert_eq!(record.docked(), old.docked);
         prop_assert_eq!(record.fitted(), of_kind(old.fitted, kind == EntityKind::Ship));

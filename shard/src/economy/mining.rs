@@ -49,7 +49,7 @@ pub struct MiningLaser {
 impl RecordPart for MiningLaser {
     fn of(record: &EntityRecord) -> Option<Self> {
         let ready = record.tick + MINING_INTERVAL_TICKS;
-        (record.kind.spec().ore == Ore::Hold).then_some(Self { ready })
+        Tool::MiningLaser.is_carried_by(record.kind).then_some(Self { ready })
     }
 }
 

@@ -61,7 +61,7 @@ impl RecordPart for BeamEmitter {
     const SECTION: Option<u16> = Some(BeamReady::ID);
 
     fn of(record: &EntityRecord) -> Option<Self> {
-        (record.kind == EntityKind::Ship).then_some(Self { ready: record.get::<BeamReady>().unwrap_or_default().0 })
+        Tool::Beam.is_carried_by(record.kind).then_some(Self { ready: record.get::<BeamReady>().unwrap_or_default().0 })
     }
 
     fn write(&self, record: &mut EntityRecord) {

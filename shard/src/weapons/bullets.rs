@@ -28,7 +28,7 @@ use sidereal_protocol::{
     control::{GhostImpact, ImpactCause, ToServer},
     flight::{Controls, FlightState, MAX_SPEED},
     precision::POSITION,
-    record::{EntityKind, EntityRecord, GunReady, Section},
+    record::{EntityRecord, GunReady, Section},
     sector::SectorId,
     shot::{BULLET_LIFE_TICKS, BULLET_SPEED, SHOT_REPEATS, Shot, ShotHit, ShotId},
     tick::SimTick,
@@ -63,8 +63,7 @@ impl RecordPart for Gun {
     const SECTION: Option<u16> = Some(GunReady::ID);
 
     fn of(record: &EntityRecord) -> Option<Self> {
-        let armed = matches!(record.kind, EntityKind::Ship | EntityKind::Drone);
-        armed.then_some(Self { ready: record.get::<GunReady>().unwrap_or_default().0 })
+        Tool::Gun.is_carried_by(record.kind).then_some(Self { ready: record.get::<GunReady>().unwrap_or_default().0 })
     }
 
     fn write(&self, record: &mut EntityRecord) {

@@ -86,7 +86,9 @@ impl RecordPart for Launcher {
     const SECTION: Option<u16> = Some(LauncherReady::ID);
 
     fn of(record: &EntityRecord) -> Option<Self> {
-        (record.kind == EntityKind::Ship).then_some(Self { ready: record.get::<LauncherReady>().unwrap_or_default().0 })
+        Tool::Launcher
+            .is_carried_by(record.kind)
+            .then_some(Self { ready: record.get::<LauncherReady>().unwrap_or_default().0 })
     }
 
     fn write(&self, record: &mut EntityRecord) {

@@ -49,7 +49,8 @@ fn pull_bodies(
     for ship in registry.in_order() {
         let Ok((body, flight, helm, authority, mut lights)) = ships.get_mut(ship) else { continue };
         let _at = suspect::at(body.id);
-        let wants = body.is_ship() && trigger::is_used(Tool::TractorBeam, body, helm, authority, &handoffs);
+        let wants = Tool::TractorBeam.is_carried_by(body.kind)
+            && trigger::is_used(Tool::TractorBeam, body, helm, authority, &handoffs);
         let nearby = registry.in_order().filter_map(|entity| {
             let (other, at, _) = bodies.get(entity).ok()?;
             Some(Nearby { position: at.0.position, radius: other.radius, kind: other.kind, id: entity })
