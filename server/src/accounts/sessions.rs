@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::accounts::hex;
 use crate::accounts::tickets::token_bytes;
-use crate::db::{Database, DbError, SessionBounds, StoredToken, TokenHash};
+use crate::db::{Database, DbError, REGISTRATION_KEY_LIFETIME_MS, SessionBounds, StoredToken, TokenHash};
 
 /// How long a session lives without being used.
 pub const SESSION_LIFETIME_MS: i64 = 30 * 24 * 3_600_000;
@@ -30,9 +30,6 @@ pub const ROTATED_GRACE_MS: i64 = 60_000;
 
 /// A session that is used is put off when it has lost this much of its lifetime: not every use writes.
 const EXTEND_AFTER_MS: i64 = 3_600_000;
-
-/// How long a registration's key is remembered: a client that still tries has long told its user.
-pub(crate) const REGISTRATION_KEY_LIFETIME_MS: i64 = 24 * 3_600_000;
 
 /// How often what is over is removed, and how much at a time.
 const SWEEP_INTERVAL_MS: i64 = 60_000;

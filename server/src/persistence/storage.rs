@@ -13,10 +13,7 @@ use sidereal_protocol::{
 };
 use std::collections::HashMap;
 
-/// Key of the world's tick in the database.
-pub const META_TICK: &str = "sim_tick";
-/// Key of the world's seed in the database.
-pub const META_SEED: &str = "seed";
+pub use crate::db::{META_SEED, META_TICK};
 
 /// The way to the database.
 #[derive(Resource)]

@@ -7,9 +7,11 @@ use diesel::prelude::*;
 use serde::Serialize;
 
 use super::rows::BalanceRow;
-use crate::db::conn::{Conn, with_conn};
-use crate::db::schema::{accounts, balances, carried, deals, entities, meta, postings, sectors, sessions};
-use crate::db::{Commodity, Database, DbError, Holder};
+use crate::db::backend::conn::{Conn, with_conn};
+use crate::db::database::Database;
+use crate::db::error::DbError;
+use crate::db::ledger::holdings::{Commodity, Holder};
+use crate::db::tables::schema::{accounts, balances, carried, deals, entities, meta, postings, sectors, sessions};
 
 /// What is in a database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -75,8 +77,8 @@ pub fn stats(database: &Database) -> Result<DatabaseStats, DbError> {
             }
         });
         Ok(DatabaseStats {
-            seed: setting(conn, crate::persistence::storage::META_SEED)?,
-            tick: setting(conn, crate::persistence::storage::META_TICK)?,
+            seed: setting(conn, crate::db::tables::schema::META_SEED)?,
+            tick: setting(conn, crate::db::tables::schema::META_TICK)?,
             accounts: with_conn!(conn, |c| accounts::table.count().get_result(c))?,
             sectors: with_conn!(conn, |c| sectors::table.count().get_result(c))?,
             entities: kinds,
