@@ -10,7 +10,7 @@ use sidereal_protocol::{
 };
 use sidereal_server::replication::{
     mirror::{Holder, Mirror},
-    rooms::Rooms,
+    naia::rooms::Rooms,
 };
 use sidereal_tests::cluster::{Cluster, PERFECT};
 use sidereal_transport::memory::LinkConditions;

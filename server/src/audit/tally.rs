@@ -100,7 +100,7 @@ pub struct Counters {
     pub thinned: u64,
     /// Times that a room had to wait before it came into a peer's view: too much is there already.
     pub rooms_delayed: u64,
-    /// Entities of naia's that were renewed, see [`crate::replication::renewal`].
+    /// Entities of naia's that were renewed, see [`crate::replication::naia::renewal`].
     pub renewals: u64,
     /// Deals that were done.
     pub deals_done: u64,

@@ -4,7 +4,7 @@
 //!
 //! Every active entity has exactly one authority: one shard, or the server while nobody simulates it. What says so stands in
 //! several places, since each is read by another: the holder, the epoch and the sector in the [`Mirror`], the sender whose
-//! motion counts in the [`MotionPlane`], naia's room in [`Rooms`](super::rooms::Rooms). They change together, at one moment, in
+//! motion counts in the [`MotionPlane`], naia's room in [`Rooms`](super::naia::rooms::Rooms). They change together, at one moment, in
 //! [`Space::move_authority`] and nowhere else:
 //!
 //! - The epoch never falls, and rises with every change after which an older holder may still speak.
@@ -16,7 +16,7 @@
 use super::{
     mirror::{Holder, Mirror, Mirrored},
     motion_plane::{MotionPlane, SectorChange},
-    replicas::{LEAVING_COMMANDS, Replicas},
+    naia::replicas::{LEAVING_COMMANDS, Replicas},
 };
 use crate::{audit::tally::Tally, clock::Clock};
 use bevy::{

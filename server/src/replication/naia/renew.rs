@@ -1,12 +1,11 @@
 //! Gives entities that have been in view for too much another one of naia's (see [`super::renewal`]).
 
 use super::{
-    interest::Interest,
     renewal::Renewals,
     replicas::{LEAVING_COMMANDS, Replicas},
     rooms::Rooms,
-    space::Space,
 };
+use crate::replication::{interest::Interest, space::Space};
 use bevy::prelude::Res;
 use sidereal_protocol::{
     ids::EntityId,

@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 /// naia's rooms, one for each sector in which there is something to see, or somebody who looks.
 #[derive(Debug, Default, Resource)]
 pub struct Rooms {
-    pub(super) by_sector: HashMap<SectorId, RoomKey>,
+    pub(in crate::replication) by_sector: HashMap<SectorId, RoomKey>,
     /// Rooms that entities are still in though they have moved on, since when.
-    pub(super) lingering: BTreeMap<EntityId, Vec<(SectorId, SimTick)>>,
+    pub(in crate::replication) lingering: BTreeMap<EntityId, Vec<(SectorId, SimTick)>>,
     /// Rooms that were empty when they were looked at last.
     empty: BTreeSet<SectorId>,
 }
