@@ -19,7 +19,7 @@ use sidereal_protocol::{
     flight::{Controls, HullKind},
     messages::TradeNews,
 };
-use sidereal_transport::memory::LinkConditions;
+use sidereal_transport::network::memory::LinkConditions;
 use std::collections::BTreeSet;
 
 const GOOD: LinkConditions =

@@ -22,7 +22,7 @@ use sidereal_protocol::{
     flight::{Controls, HullKind},
     record::EntityKind,
 };
-use sidereal_transport::memory::LinkConditions;
+use sidereal_transport::network::memory::LinkConditions;
 
 const GOOD: LinkConditions =
     LinkConditions { latency_ms: 20, jitter_ms: 4, loss: 0.0, duplication: 0.0, reordering: 0.0 };

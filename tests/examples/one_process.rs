@@ -15,7 +15,7 @@ use sidereal_server::{
 use sidereal_shard::config::{Secret, ShardConfig};
 use sidereal_transport::{
     PeerKind,
-    memory::{LinkConditions, MemoryNetwork},
+    network::memory::{LinkConditions, MemoryNetwork},
 };
 use std::time::{Duration, Instant};
 use uuid::Uuid;

@@ -42,7 +42,7 @@ use sidereal_shard::{
 };
 use sidereal_transport::{
     ClientHandle, PeerKind, ServerHandle,
-    memory::{LinkConditions, MemoryNetwork},
+    network::memory::{LinkConditions, MemoryNetwork},
 };
 use std::collections::BTreeSet;
 

@@ -17,7 +17,7 @@ use sidereal_server::{
     replication::mirror::Mirror,
 };
 use sidereal_tests::cluster::{Cluster, PERFECT, Setup};
-use sidereal_transport::memory::LinkConditions;
+use sidereal_transport::network::memory::LinkConditions;
 use std::collections::BTreeSet;
 use uuid::Uuid;
 

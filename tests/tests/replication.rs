@@ -10,7 +10,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use sidereal_server::replication::naia::announced::{Announced, despawn_leaving, mark_seen};
 use sidereal_transport::{
     ClientHandle, PeerKind, ServerHandle, Valve,
-    memory::{LinkConditions, MemoryNetwork},
+    network::memory::{LinkConditions, MemoryNetwork},
 };
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},

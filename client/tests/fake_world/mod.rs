@@ -51,7 +51,7 @@ use sidereal_protocol::{
 };
 use sidereal_transport::{
     ClientHandle, PeerKind, ServerHandle,
-    memory::{LinkConditions, MemoryNetwork},
+    network::memory::{LinkConditions, MemoryNetwork},
 };
 use std::{
     collections::{BTreeSet, VecDeque},

@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 use wtransport::{Connection, quinn};
 
+use crate::session::wire::OutDatagram;
 use crate::stats::TrafficCounters;
-use crate::wire::OutDatagram;
 
 /// Where a session's datagrams are sent.
 pub(crate) struct QuicLink {

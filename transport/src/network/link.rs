@@ -20,11 +20,11 @@ use tokio::time::timeout;
 use wtransport::error::ConnectionError;
 use wtransport::{Connection, RecvStream, SendStream, VarInt, quinn};
 
-use crate::ending::{EndCause, SessionEnd};
 use crate::limits::Limits;
+use crate::session::ending::{EndCause, SessionEnd};
+use crate::session::wire::{Frame, MAX_FRAME_BODY_BYTES, Malformed, OutDatagram, clean_reason, framed};
 use crate::session::{End, Hub, Next, Session};
-use crate::wire::{Frame, MAX_FRAME_BODY_BYTES, Malformed, OutDatagram, clean_reason, framed};
-use crate::{PeerKind, wire};
+use crate::{PeerKind, session::wire};
 
 /// Close code of a session that ended in order.
 const CODE_OK: VarInt = VarInt::from_u32(0);

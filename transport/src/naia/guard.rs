@@ -13,15 +13,15 @@
 //! | a response to no request | `message_manager.rs`, `process_incoming_response(..).unwrap()` |
 //! | tick-buffered messages on another channel | `tick_buffer_receiver.rs`, `get_mut(..).unwrap()` |
 //! | a reliable message 30,000 ahead: a list of that length, walked for each message | `reliable_receiver.rs` |
-//! | acknowledgements that are withheld or invented | see [`acks`](crate::acks) |
+//! | acknowledgements that are withheld or invented | see [`acks`](crate::naia::acks) |
 //!
 //! An honest client of this protocol sends naia only its handshake, heartbeats, pings and pongs: all messages of
 //! players and shards are frames of the stream and lane datagrams. So the guard accepts these four, in their order, and
 //! no data packet at all.
 
-use crate::acks;
-use crate::bits::Bits;
 use crate::limits::MAX_NAIA_PACKET_BYTES;
+use crate::naia::acks;
+use crate::naia::bits::Bits;
 
 /// naia's token has 32 characters.
 const MAX_TOKEN_BYTES: usize = 32;

@@ -16,12 +16,12 @@ use rand_pcg::Pcg64Mcg;
 
 use crate::PeerKind;
 use crate::client::{self, ClientHandle, ClientSocket};
-use crate::ending::{EndCause, SessionEnd};
-use crate::hub::lock;
 use crate::limits::Limits;
 use crate::server::{self, Registry, ServerHandle, ServerSocket};
+use crate::session::ending::{EndCause, SessionEnd};
+use crate::session::hub::lock;
+use crate::session::wire::{AuthReply, AuthRequest, FrameWay, OutFrame};
 use crate::session::{End, Hub, Next, Session};
-use crate::wire::{AuthReply, AuthRequest, FrameWay, OutFrame};
 
 /// The faults of a link, in each direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

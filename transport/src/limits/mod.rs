@@ -1,9 +1,12 @@
 //! Every limit of the transport, with its reason. Runs in every process.
 
+#[cfg_attr(target_family = "wasm", allow(dead_code))]
+pub(crate) mod rate;
+
 use std::time::Duration;
 
 use crate::PeerKind;
-pub use crate::rate::Rate;
+pub use crate::limits::rate::Rate;
 
 /// Longest lane payload. With the lane's prefix, the WebTransport session id and QUIC's own header it fits the 1,200
 /// bytes that every QUIC path must support, so that it needs no MTU discovery.

@@ -12,7 +12,7 @@
 //! acknowledgements of the peer. naia never resends, and its windows stay empty. The session of a peer that does not
 //! read its stream is closed at the limit of its queue.
 
-use crate::bits::Bits;
+use crate::naia::bits::Bits;
 
 /// Bits of an acknowledgement: the newest packet, and the 32 before it.
 const INDEX_BITS: usize = 16;

@@ -13,10 +13,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use crate::acks::HEARTBEAT_BYTES;
 use crate::limits::Limits;
+use crate::naia::acks::HEARTBEAT_BYTES;
+use crate::session::waker::Waker;
 use crate::stats::TrafficCounters;
-use crate::waker::Waker;
 
 /// Locks. A poisoned lock is used as it is: the data are queues, each valid after every operation.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
