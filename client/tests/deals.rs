@@ -7,11 +7,9 @@ mod fake_world;
 use bevy::math::DVec2;
 use fake_world::{CRATE, Game, Mood, STATION, TICKET};
 use sidereal_client::{
-    controls::PilotIntent,
-    deals::DealBook,
-    piloting::Piloting,
-    session::SessionState,
-    stats::PlayStats,
+    economy::deals::DealBook,
+    flight::{controls::PilotIntent, piloting::Piloting},
+    session::{SessionState, stats::PlayStats},
     view::{Dock, NoticeKind, PurseShown, WorldView},
 };
 use sidereal_protocol::{

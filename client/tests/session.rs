@@ -12,10 +12,8 @@ use bevy::{
 use fake_world::{DRONE, Game, MISSILE, START_TICK, TICKET, World, drone_at};
 use naia_bevy_shared::HostSyncChangeTracking;
 use sidereal_client::{
-    controls::PilotIntent,
-    piloting::Piloting,
-    session::{self, SessionState},
-    stats::PlayStats,
+    flight::{controls::PilotIntent, piloting::Piloting},
+    session::{self, SessionState, stats::PlayStats},
     view::{NoticeKind, Other, Part, WorldView},
 };
 use sidereal_protocol::{

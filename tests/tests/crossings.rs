@@ -1,6 +1,6 @@
 //! Single crossings of a border, with a mishap at every step.
 
-use sidereal_client::{controls::PilotIntent, session::SessionState};
+use sidereal_client::{flight::controls::PilotIntent, session::SessionState};
 use sidereal_protocol::{
     DVec2,
     control::{GhostImpact, ImpactCause},

@@ -7,7 +7,7 @@
 
 use sidereal_client::{
     FrameDelta,
-    interpolation::{EXTRAPOLATION_FADE_S, Interpolation},
+    replication::interpolation::{EXTRAPOLATION_FADE_S, Interpolation},
     view::WorldView,
 };
 use sidereal_protocol::{

@@ -1,8 +1,8 @@
 //! Tractor beams: a trembling band from the ship to what it pulls.
 
 use crate::{
-    tractor,
     view::{Other, WorldView},
+    weapons::tractor,
     window::{
         render::{
             camera::CameraView,

@@ -3,7 +3,7 @@
 //! Pure. Runs in the player client and in bots. One step of [`flight::step`] per own input, as the shard makes one per
 //! tick. Collisions are not predicted (contacts are the shard's state): they appear as corrections.
 
-use crate::smoothing::{VisualOffset, blend};
+use crate::replication::smoothing::{VisualOffset, blend};
 use bevy::math::DVec2;
 use sidereal_protocol::{
     flight::{self, Controls, FlightState, HullKind, HullSpec, wrap_angle},

@@ -1,18 +1,18 @@
 //! Sends the deal book's requests, receives their answers, and the player's balances.
 //!
 //! Runs in the player client and in bots. It owns what belongs to one session: the offers that wait for an answer. The
-//! deals themselves are in [`crate::deals`].
+//! deals themselves are in [`crate::economy::deals`].
 
 use crate::{
-    arms::Arms,
-    clock::ClientClock,
-    deals::DealBook,
-    piloting::{Mooring, Piloting},
+    economy::deals::DealBook,
+    flight::piloting::{Mooring, Piloting},
+    replication::clock::ClientClock,
     session::{
         link::{Session, SessionState},
         news::{self, News},
     },
     view::{NoticeKind, PurseShown, TradeOffer, WorldView},
+    weapons::arms::Arms,
 };
 use bevy::{
     ecs::{

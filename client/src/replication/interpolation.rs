@@ -4,7 +4,7 @@
 //! samples by tick. A missing sample is bridged by extrapolation for a bounded time, and the error of the extrapolation
 //! is blended away.
 
-use crate::{
+use crate::replication::{
     clock::PlaybackClock,
     smoothing::{VisualOffset, blend},
 };
@@ -292,7 +292,7 @@ impl Interpolation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::{MAX_DELAY_TICKS, ticks_in};
+    use crate::replication::clock::{MAX_DELAY_TICKS, ticks_in};
     use proptest::prelude::*;
     use sidereal_protocol::flight::{Controls, HullKind, step};
 
@@ -423,7 +423,7 @@ mod tests {
             let passed = (standstill_s / TICK_S) as u64;
             (now, tick) = (now + passed as f64 * TICK_S, tick + passed);
             world.wake(now);
-            world.advance(now, crate::clock::MAX_DELTA_S);
+            world.advance(now, crate::replication::clock::MAX_DELTA_S);
             // The newest that waited, and then the next ones.
             for late in (0..40).rev() {
                 assert_ne!(hear(&mut world, now, tick - late), Heard::Jump);

@@ -148,7 +148,7 @@ impl ShotBook {
         for hit in &due {
             flying.remove(&hit.id);
         }
-        let left = 0.5f64.powf(delta_s / crate::smoothing::OFFSET_HALF_LIFE_S);
+        let left = 0.5f64.powf(delta_s / crate::replication::smoothing::OFFSET_HALF_LIFE_S);
         let ended = &mut self.ended;
         flying.retain(|id, flying| {
             flying.offset *= left;

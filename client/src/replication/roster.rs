@@ -1,12 +1,14 @@
 //! The entities in view: naia's entities by net id.
 //!
 //! Runs in the player client and in bots. It owns identities and vitals as they were replicated; positions are in
-//! [`crate::interpolation`].
+//! [`crate::replication::interpolation`].
 
 use crate::{
-    clock::ClientClock,
-    interpolation::{Interpolation, Track},
-    stats::PlayStats,
+    replication::{
+        clock::ClientClock,
+        interpolation::{Interpolation, Track},
+    },
+    session::stats::PlayStats,
     view::{BlastEffect, WorldView},
 };
 use bevy::{

@@ -7,14 +7,16 @@
 use crate::{
     ClientConfig, FrameDelta,
     account::{AccountApi, AccountError, LoginTicket, SessionToken, WayIn},
-    build_app, chat,
-    clock::MAX_DELTA_S,
-    connect, deals,
-    inputs::InputCounts,
-    piloting::Piloting,
-    reconnect::{Patience, Reconnect, Step},
-    session::{self, Session, SessionState},
-    stats::PlayStats,
+    build_app, chat, connect,
+    economy::deals,
+    flight::{inputs::InputCounts, piloting::Piloting},
+    replication::clock::MAX_DELTA_S,
+    session::{
+        flow,
+        link::{Session, SessionState},
+        reconnect::{Patience, Reconnect, Step},
+        stats::PlayStats,
+    },
     view::WorldView,
 };
 use bevy::{app::App, prelude::Resource};
@@ -155,7 +157,7 @@ impl Player {
         self.now_s += delta_s;
         self.awake_s += delta_s.min(MAX_DELTA_S);
         self.app.insert_resource(FrameDelta(delta_s));
-        session::update(&mut self.app);
+        flow::update(&mut self.app);
         let state = self.resource::<SessionState>().clone();
         if state == SessionState::InSpace {
             self.was_in_space = true;
@@ -227,7 +229,7 @@ impl Player {
     pub fn close(&mut self) {
         self.way_back = None;
         self.asking = None;
-        session::close(&mut self.app);
+        flow::close(&mut self.app);
     }
 }
 

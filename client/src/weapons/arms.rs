@@ -1,8 +1,8 @@
 //! When the own ship's beam and launcher are ready, by the client's own count.
 //!
 //! Pure except that it is a resource. Runs in the player client and in bots. The shard decides; this predicts its
-//! decision at once, and is corrected by the shard's packets. The cannon's interval is in [`crate::shots`], with its
-//! bullets.
+//! decision at once, and is corrected by the shard's packets. The cannon's interval is in [`crate::weapons::shots`],
+//! with its bullets.
 
 use bevy::prelude::Resource;
 use sidereal_protocol::{

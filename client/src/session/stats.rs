@@ -2,7 +2,7 @@
 //!
 //! Runs in the player client and in bots. It only counts; readers judge the figures. Everything in it is bounded.
 
-use crate::prediction::Outcome;
+use crate::flight::prediction::Outcome;
 use bevy::prelude::Resource;
 use serde::Serialize;
 use std::collections::{BTreeSet, VecDeque};
@@ -26,7 +26,7 @@ pub struct PlayStats {
     pub own_states: u64,
     /// Corrections of the own ship, blended ones and snaps.
     pub corrections: u64,
-    /// Corrections by more than [`crate::prediction::SNAP_UNITS`], which move the own ship at once.
+    /// Corrections by more than [`crate::flight::prediction::SNAP_UNITS`], which move the own ship at once.
     pub teleports: u64,
     /// Other entities that moved impossibly far between two samples.
     pub jumps: u64,

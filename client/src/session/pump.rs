@@ -52,8 +52,8 @@ pub(crate) fn pump_packets(world: &mut World) {
     });
 }
 
-/// Passes on the events that the library uses. Entities are found by their components ([`crate::roster`]), a reject by
-/// the transport's status.
+/// Passes on the events that the library uses. Entities are found by their components ([`crate::replication::roster`]), a
+/// reject by the transport's status.
 fn pass_on_events(world: &mut World, naia: &mut ClientWrapper<Tag>) {
     let mut events = naia.client.take_world_events();
     if events.is_empty() {

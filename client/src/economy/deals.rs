@@ -3,7 +3,7 @@
 //! Pure except that it is a resource. Runs in the player client and in bots. A deal keeps its key until it has ended,
 //! however often it is requested: a client without a result repeats the request with the same key, and the deal is
 //! still applied once. So the book outlives the session: take it out of one app with [`take_book`] and insert it into
-//! the next. The requests are sent in [`crate::dealing`].
+//! the next. The requests are sent in [`crate::economy::dealing`].
 
 use bevy::{app::App, prelude::Resource};
 use sidereal_protocol::{

@@ -5,14 +5,13 @@
 
 use crate::{
     FrameDelta,
-    arms::Arms,
-    beams::BeamBook,
-    clock::ClientClock,
-    interpolation::{Heard, Interpolation},
-    piloting::Piloting,
-    session::link::Session,
-    shots::ShotBook,
-    stats::PlayStats,
+    flight::piloting::Piloting,
+    replication::{
+        clock::ClientClock,
+        interpolation::{Heard, Interpolation},
+    },
+    session::{link::Session, stats::PlayStats},
+    weapons::{arms::Arms, beams::BeamBook, shots::ShotBook},
 };
 use bevy::ecs::system::{Res, ResMut};
 use sidereal_protocol::{lane, motion::SectorUpdate, own_state::decode_own_states};

@@ -2,17 +2,23 @@
 //! added as they come.
 
 use crate::{
-    arms::Arms,
-    beams::{BEAM_SECONDS, BeamBook},
-    clock::ClientClock,
-    interpolation::{Interpolation, Track},
-    mining,
-    piloting::Piloting,
-    roster::{Member, Roster},
-    session::link::{Session, SessionState},
-    shots::ShotBook,
-    stats::PlayStats,
+    economy::mining,
+    flight::piloting::Piloting,
+    replication::{
+        clock::ClientClock,
+        interpolation::{Interpolation, Track},
+        roster::{Member, Roster},
+    },
+    session::{
+        link::{Session, SessionState},
+        stats::PlayStats,
+    },
     view::{BeamShown, Dock, HitEffect, LinkQuality, MiningTarget, Other, OwnShip, WorldView},
+    weapons::{
+        arms::Arms,
+        beams::{BEAM_SECONDS, BeamBook},
+        shots::ShotBook,
+    },
 };
 use bevy::{
     ecs::system::{Local, Res, ResMut},

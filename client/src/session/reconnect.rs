@@ -1,7 +1,7 @@
 //! Reconnecting after a lost session: when to request a ticket, and when to give up. A state machine without I/O;
-//! [`crate::player`] carries out its steps.
+//! [`crate::session::player`] carries out its steps.
 
-use crate::{account::AccountError, session::SessionState};
+use crate::{account::AccountError, session::link::SessionState};
 use sidereal_protocol::messages::TAKEN_OVER;
 use sidereal_transport::VERSIONS_DIFFER;
 use std::hash::{DefaultHasher, Hash, Hasher};

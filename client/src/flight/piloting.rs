@@ -1,20 +1,25 @@
 //! The own ship: from controls to inputs, and from inputs to the server and the prediction.
 //!
-//! Runs in the player client and in bots, at the ticks of its own clock. It connects the pure parts ([`crate::inputs`],
-//! [`crate::prediction`], [`crate::clock::OwnClock`]) with the session.
+//! Runs in the player client and in bots, at the ticks of its own clock. It connects the pure parts
+//! ([`crate::flight::inputs`], [`crate::flight::prediction`], [`crate::replication::clock::OwnClock`]) with the session.
 
 use crate::{
-    arms::Arms,
-    beams::{self, BeamBook},
-    clock::{ClientClock, OwnClock, PlaybackClock},
-    controls::PilotIntent,
-    inputs::InputQueue,
-    interpolation::Interpolation,
-    prediction::{Outcome, Prediction},
-    roster::Roster,
-    session::link::Session,
-    shots::ShotBook,
-    stats::PlayStats,
+    flight::{
+        controls::PilotIntent,
+        inputs::InputQueue,
+        prediction::{Outcome, Prediction},
+    },
+    replication::{
+        clock::{ClientClock, OwnClock, PlaybackClock},
+        interpolation::Interpolation,
+        roster::Roster,
+    },
+    session::{link::Session, stats::PlayStats},
+    weapons::{
+        arms::Arms,
+        beams::{self, BeamBook},
+        shots::ShotBook,
+    },
 };
 use bevy::{
     ecs::system::{Res, ResMut, SystemParam},
