@@ -25,12 +25,12 @@ fn what_is_said_arrives_once_and_in_order_over_a_bad_link_and_outlives_the_sessi
     let mut game = Game::new(BAD, TICKET);
     say(&mut game, Scope::World, "  before there was a session ");
     game.until("in space", |game| *game.get::<SessionState>() == SessionState::InSpace);
-    game.until("the first is told back", |game| heard(game).len() == 1);
+    game.until("the first is sent back", |game| heard(game).len() == 1);
     for text in ["one", "two", "/mute nobody", "three"] {
         say(&mut game, Scope::Sector, text);
     }
     let said = ["before there was a session", "one", "two", "three"];
-    game.until("all are told back", |game| heard(game).len() == said.len() + 1);
+    game.until("all are sent back", |game| heard(game).len() == said.len() + 1);
     assert_eq!(game.world().said, said);
     let lines = game.get::<ChatBook>().lines().clone();
     assert_eq!(lines[0].scope, Some(Scope::World));
@@ -39,6 +39,6 @@ fn what_is_said_arrives_once_and_in_order_over_a_bad_link_and_outlives_the_sessi
     game.reconnect();
     say(&mut game, Scope::Sector, "back again");
     game.until("said in the next session", |game| game.world().said.len() == 5);
-    game.until("told back", |game| heard(game).len() == 6);
-    assert!(game.get::<ChatBook>().is_muted("Nobody"), "whom one does not hear outlives it, too");
+    game.until("sent back", |game| heard(game).len() == 6);
+    assert!(game.get::<ChatBook>().is_muted("Nobody"), "muted players outlive it, too");
 }

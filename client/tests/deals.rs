@@ -67,11 +67,11 @@ fn an_undecided_deal_is_asked_for_again_under_its_key_until_it_is_decided() {
     let mut game = in_space(BAD);
     game.world().mood = Mood::Undecided;
     let key = ask(&mut game, Bargain::Repair);
-    game.until("asked for twice", |game| game.world().asked.len() >= 2);
+    game.until("requested twice", |game| game.world().asked.len() >= 2);
     let warnings = |game: &Game| {
         game.get::<WorldView>().notices.iter().filter(|notice| notice.kind == NoticeKind::Warning).count()
     };
-    assert_eq!(warnings(&game), 1, "told once");
+    assert_eq!(warnings(&game), 1, "shown once");
     game.world().mood = Mood::Done;
     game.until("done", |game| game.get::<DealBook>().counts().done == 1);
     assert_eq!(keys_asked(&mut game), BTreeSet::from([key]));
@@ -101,7 +101,7 @@ fn a_ship_that_docks_lets_go_of_its_controls_and_stays_where_it_is_held() {
     let key = ask(&mut game, Bargain::Dock);
     game.until("asked for", |game| !game.world().asked.is_empty());
     let from = game.world().felt.len() + 10;
-    game.until("its hands are felt", |game| game.world().felt.len() > from + 10);
+    game.until("its controls are applied", |game| game.world().felt.len() > from + 10);
     assert!(game.world().felt[from..].iter().all(|felt| *felt == Controls::default()), "not while it docks");
     game.world().docked = true;
     game.world().done.insert(key);

@@ -1,4 +1,4 @@
-//! What a sector of 200 moving ships costs on the wire, and what is left of their positions.
+//! The size of an update with 200 moving ships on the wire, and the rounding of their positions.
 //!
 //! `cargo run -p sidereal-protocol --example sector_update`
 
@@ -46,7 +46,7 @@ fn main() -> Result<(), DecodeError> {
     }
     println!("the farthest that a position moved by rounding: {farthest:.4} units of a sector's {SECTOR_SIZE}");
 
-    // A decoder never panics and takes nothing from a packet that is partly wrong.
+    // A decoder never panics, and rejects a packet with any invalid part.
     let cut = &packets[0].bytes[..packets[0].bytes.len() / 2];
     println!("half a packet: {}", SectorUpdate::decode(cut).expect_err("it is cut"));
     Ok(())

@@ -68,10 +68,10 @@ impl Identity {
             id_low,
             record.net_id.0,
             record.kind as u8,
-            record.hull_kind.map_or(255, |hull| hull as u8),
+            record.hull_kind().map_or(255, |hull| hull as u8),
             owner_high,
             owner_low,
-            record.radius as f32,
+            record.radius() as f32,
             record.name.clone(),
         )
     }
@@ -106,13 +106,13 @@ impl Identity {
 impl Lode {
     /// The ore in a record; `None` for kinds whose ore is not shown.
     pub fn of(record: &EntityRecord) -> Option<Self> {
-        record.kind.spec().shows_ore().then(|| Self::new_complete(record.ore))
+        record.kind.spec().shows_ore().then(|| Self::new_complete(record.ore()))
     }
 }
 
 impl Vitals {
     /// The vitals in a record.
     pub fn of(record: &EntityRecord) -> Self {
-        Self::new_complete(record.hull, record.hull_max)
+        Self::new_complete(record.hull(), record.structure().hull_max)
     }
 }

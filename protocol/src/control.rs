@@ -57,8 +57,8 @@ pub enum ImpactCause {
 }
 
 impl ImpactCause {
-    /// Whether it counts only now: its sender computes the next one from what became of the body, in the next tick. It is
-    /// not kept, and nothing is lost with it.
+    /// Whether it counts only now: its sender computes the next one from the state of the body in the next tick. It is
+    /// not held for a handoff, and its loss is harmless.
     pub fn is_momentary(self) -> bool {
         matches!(self, Self::Tractor(_))
     }

@@ -292,7 +292,7 @@ impl Bargain {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum DealRefusal {
     /// The ship is not (or no longer) this shard's.
-    #[error("your ship is just changing hands: try again")]
+    #[error("your ship is just crossing a border: try again")]
     NotMine,
     /// Another deal of the ship is pending.
     #[error("your last deal is not settled yet: wait for it")]
@@ -313,7 +313,7 @@ pub enum DealRefusal {
     #[error("your ship has this already")]
     HasIt,
     /// The hull is undamaged.
-    #[error("your hull is whole: there is nothing to mend")]
+    #[error("your hull is undamaged: there is nothing to repair")]
     Whole,
     /// The other ship is not within [`TRADING_RANGE`].
     #[error("the other ship is too far away to trade")]

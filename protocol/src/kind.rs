@@ -1,7 +1,7 @@
-//! The kinds of entities, and what the mesh must know of each: one row of a table per kind.
+//! The kinds of entities, with their common properties: one row of a table per kind.
 //!
-//! Who draws, simulates or stores an entity looks its row up instead of matching on its kind. What belongs to one
-//! capability alone (how a station is docked at, what a drone pursues) is not here but in that capability.
+//! Code that draws, simulates or stores an entity reads its row instead of matching on its kind. Properties that
+//! concern one capability alone (how to dock at a station, what a drone pursues) are in that capability.
 
 use crate::{flight::HullKind, tick::TICK_HZ};
 use serde::{Deserialize, Serialize};
@@ -35,18 +35,18 @@ pub enum Solidity {
     Passable,
 }
 
-/// Which hulls a kind has.
+/// The hull of a kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hulls {
     /// None: it has no engine.
     None,
-    /// Those that a pilot or the shard flies.
-    Craft,
-    /// The missile's.
-    Missile,
+    /// One of those that stations sell: see [`ShipHull`](crate::record::ShipHull).
+    Chosen,
+    /// Always this one.
+    Always(HullKind),
 }
 
-/// Where the ore of a kind comes from.
+/// Whether and how a kind has ore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ore {
     /// It never has any.
@@ -59,12 +59,12 @@ pub enum Ore {
     Cargo,
 }
 
-/// What the mesh must know of a kind.
+/// The common properties of a kind.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct KindSpec {
-    /// Whose row this is.
+    /// The kind of this row.
     pub kind: EntityKind,
-    /// Which hulls it may have.
+    /// Its hull.
     pub hulls: Hulls,
     /// Collisions.
     pub solidity: Solidity,
@@ -78,7 +78,7 @@ pub struct KindSpec {
     pub keeps_speed: f64,
     /// Whether it has a row in the database.
     pub is_stored: bool,
-    /// Ticks after which another one takes the place of a destroyed one; `None`: never.
+    /// Ticks after which a destroyed one is replaced; `None`: never.
     pub replaced_after_ticks: Option<u64>,
 }
 
@@ -86,19 +86,19 @@ pub struct KindSpec {
 const KINDS: [KindSpec; 6] = [
     KindSpec {
         kind: EntityKind::Ship,
-        hulls: Hulls::Craft,
+        hulls: Hulls::Chosen,
         solidity: Solidity::Movable,
         takes_hits: true,
         is_target: true,
         ore: Ore::Hold,
         keeps_speed: 1.0,
         is_stored: true,
-        // Its player gets another one, by another way.
+        // The server gives its player another one.
         replaced_after_ticks: None,
     },
     KindSpec {
         kind: EntityKind::Drone,
-        hulls: Hulls::Craft,
+        hulls: Hulls::Always(HullKind::Drone),
         solidity: Solidity::Movable,
         takes_hits: true,
         is_target: true,
@@ -120,7 +120,7 @@ const KINDS: [KindSpec; 6] = [
     },
     KindSpec {
         kind: EntityKind::Missile,
-        hulls: Hulls::Missile,
+        hulls: Hulls::Always(HullKind::Missile),
         solidity: Solidity::Passable,
         takes_hits: true,
         is_target: false,
@@ -180,15 +180,6 @@ impl EntityKind {
 }
 
 impl KindSpec {
-    /// Whether an entity of this kind may have this hull.
-    pub fn allows_hull(&self, hull: Option<HullKind>) -> bool {
-        match self.hulls {
-            Hulls::None => hull.is_none(),
-            Hulls::Craft => hull.is_some_and(|hull| hull != HullKind::Missile),
-            Hulls::Missile => hull == Some(HullKind::Missile),
-        }
-    }
-
     /// Whether it collides.
     pub fn is_solid(&self) -> bool {
         self.solidity != Solidity::Passable
@@ -197,6 +188,11 @@ impl KindSpec {
     /// Whether it is a body without an engine, to be flown around.
     pub fn is_obstacle(&self) -> bool {
         self.hulls == Hulls::None && self.is_solid()
+    }
+
+    /// Whether it has an engine and collides: a ship or a drone.
+    pub fn is_craft(&self) -> bool {
+        self.hulls != Hulls::None && self.is_solid()
     }
 
     /// Whether a tractor beam pulls it: a body without an engine that can move.

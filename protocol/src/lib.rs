@@ -46,6 +46,14 @@ pub enum DecodeError {
     /// The first byte is not a kind that this build supports.
     #[error("unknown kind {0}")]
     UnknownKind(u8),
+    /// A record has a section whose version this build does not support.
+    #[error("version {version} of section `{section}` is not supported")]
+    UnknownSectionVersion {
+        /// The name of the section.
+        section: &'static str,
+        /// Its version.
+        version: u8,
+    },
     /// The bytes are longer than the limit for their kind.
     #[error("{len} bytes exceed the limit of {limit}")]
     TooLong {

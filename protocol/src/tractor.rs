@@ -1,15 +1,15 @@
 //! The tractor beam: what a ship pulls, and how hard.
 //!
-//! A ship with the beam on pulls the nearest loose body in reach: a crate, or a rock. Everybody computes which one by the
-//! same rule from the bodies that it sees, so that only the ship's light is sent (see
-//! [`EngineGlow::tractor`](crate::motion::EngineGlow::tractor)), and nothing has to follow the ship or the body over a
-//! border. The beam lets go when its button does, when the body is out of reach, or when something stands in between.
+//! A ship with the beam on pulls the nearest loose body in reach: a crate, or a rock. Every process computes the same
+//! body by this rule from the bodies that it knows, so only the ship's light is sent (see
+//! [`EngineGlow::tractor`](crate::motion::EngineGlow::tractor)), and no state follows the ship or the body across a
+//! border. The beam ends when its button is released, when the body is out of reach, or when something blocks the line.
 
 use crate::{flight::FlightState, kind::EntityKind, tick::TICK_SECONDS};
 use bevy::math::DVec2;
 
-/// How far the beam reaches, units from the ship's edge to the body's. A shard sees more than that of its neighbours'
-/// ground.
+/// How far the beam reaches, units from the ship's edge to the body's. A shard receives its neighbours' bodies from
+/// further away than that.
 pub const TRACTOR_RANGE: f64 = 220.0;
 
 /// The gap in which the beam holds a body, units from edge to edge. A crate is collected from there.
@@ -18,17 +18,18 @@ pub const TRACTOR_GAP: f64 = 14.0;
 /// The force of the beam, units/s² on the mass of a scout.
 pub const TRACTOR_FORCE: f64 = 130.0;
 
-/// How fast a body comes nearer at most, units/s.
+/// The highest speed at which a body comes nearer, units/s.
 const PULL_SPEED: f64 = 80.0;
 
-/// How fast a body comes nearer per unit of way that is left, 1/s.
+/// The speed at which a body comes nearer, per unit of remaining distance, 1/s.
 const EASE: f64 = 0.6;
 
-/// The share of the missing velocity that one tick adds. A ship sees a neighbour's body as it was up to ten ticks ago, and
-/// its pull takes as long again: a larger share would add the same correction too often, and the body would swing.
+/// The share of the missing velocity that one tick adds. A ship's shard has a neighbour's body as it was up to ten
+/// ticks ago, and its pull takes as long again: a larger share would add the same correction too often, and the body
+/// would oscillate.
 const SHARE: f64 = 0.05;
 
-/// The share of the beam's force with which it plans to brake what comes nearer.
+/// The share of the beam's force with which it brakes a body that comes nearer.
 const BRAKING: f64 = 0.6;
 
 /// A body near a tractor beam.
@@ -40,7 +41,7 @@ pub struct Nearby<T> {
     pub radius: f64,
     /// Its kind, which decides whether it can be pulled, and whether it blocks the beam.
     pub kind: EntityKind,
-    /// The caller's name for it.
+    /// The caller's id of it.
     pub id: T,
 }
 
@@ -67,8 +68,8 @@ pub fn target<T: Copy>(position: DVec2, radius: f64, bodies: impl IntoIterator<I
 
 /// The change of velocity that the beam gives a body in one tick, units/s. `mass` in scouts, above zero.
 ///
-/// The body is drawn towards [`TRACTOR_GAP`] and then carried along. A heavy body follows slowly, because the beam's force
-/// is the same for all. The ship itself gets no push, so that its own prediction needs to know nothing of the body.
+/// The body is pulled towards [`TRACTOR_GAP`] and then carried along. A heavy body follows slowly, because the beam's
+/// force is the same for all. The ship itself gets no push, so its prediction does not depend on the body.
 pub fn pull(ship: &FlightState, ship_radius: f64, body: &FlightState, body_radius: f64, mass: f64) -> DVec2 {
     let force = TRACTOR_FORCE / mass;
     let way = ship.position - body.position;
@@ -79,7 +80,7 @@ pub fn pull(ship: &FlightState, ship_radius: f64, body: &FlightState, body_radiu
     ((wanted - body.velocity) * SHARE).clamp_length_max(force * TICK_SECONDS)
 }
 
-/// How near the line from `from` to `to` comes to a point, units.
+/// The distance of a point from the line from `from` to `to`, units.
 fn distance_to_line(point: DVec2, from: DVec2, to: DVec2) -> f64 {
     let along = to - from;
     let share = ((point - from).dot(along) / along.length_squared().max(f64::MIN_POSITIVE)).clamp(0.0, 1.0);
@@ -101,10 +102,10 @@ mod tests {
         let at = |bodies: &[Nearby<u32>]| target(DVec2::ZERO, 9.0, bodies.iter().copied());
         let (near, far) = (body(1, 100.0, 0.0, 4.0), body(2, 0.0, 150.0, 20.0));
         assert_eq!(at(&[far, near]), Some(1));
-        // A large one is nearer than its centre.
+        // A large body is nearer than its centre.
         assert_eq!(at(&[body(3, 0.0, 100.0, 30.0), near]), Some(3));
         let station = Nearby { kind: EntityKind::Station, ..body(4, 50.0, 3.0, 20.0) };
-        assert_eq!(at(&[near, station, far]), Some(2), "a station stands before the crate");
+        assert_eq!(at(&[near, station, far]), Some(2), "a station blocks the line to the crate");
         assert_eq!(at(&[near, station]), None);
         let edge = TRACTOR_RANGE + 9.0 + 4.0;
         assert_eq!(at(&[body(5, edge - 0.1, 0.0, 4.0)]), Some(5));

@@ -5,9 +5,9 @@
 //!     --example database_figures
 //! ```
 //!
-//! Writes go through the store as a running server's do, reads too. PostgreSQL runs in a temporary folder of its own and
-//! waits for its disk (`fsync`); SQLite waits as it does in production. Without the feature, or without a PostgreSQL
-//! server, there are figures of SQLite alone.
+//! Writes and reads go through the store, as in a running server. PostgreSQL runs in a temporary folder and waits for
+//! its disk (`fsync`); SQLite waits as it does in production. Without the feature, or without a PostgreSQL server,
+//! only SQLite is measured.
 
 #[cfg(feature = "postgres")]
 #[path = "../tests/common/cluster.rs"]
@@ -29,10 +29,10 @@ const SIZES: [usize; 2] = [10_000, 100_000];
 /// Sectors in a row of the world.
 const ROW: i32 = 128;
 
-/// How often each read is done.
+/// Repetitions of each read.
 const READS: usize = 200;
 
-/// Only there so that a broken run ends.
+/// Limit after which a stuck run fails.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A database to measure.
@@ -150,7 +150,7 @@ fn spread(mut times_ms: Vec<f64>) -> String {
 /// A figure's name and its value.
 type Figures = Vec<(String, String)>;
 
-/// Runs `work`, and tells how long it took of the clock and of the processor.
+/// Runs `work` and returns its wall time and processor time.
 fn timed<T>(subject: &Subject, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<(T, f64, String)> {
     let (own, server) = subject.cpu_ms();
     let begun = Instant::now();
@@ -178,7 +178,7 @@ fn measure(subject: &Subject, count: usize) -> anyhow::Result<Figures> {
     let mut figures = Figures::new();
     let mut add = |name: &str, value: String| figures.push((format!("{count:>7}: {name}"), value));
     let per_entity = |bytes: i64| format!("{:.0} bytes", bytes as f64 / count as f64);
-    // The last change begins a flush by itself unless it may wait long.
+    // The last change starts a flush early unless the flush interval is long.
     let config = StoreConfig { flush_interval_ms: 600_000, ..StoreConfig::default() };
     let empty = subject.bytes().unwrap_or(0);
     let store = Store::start(Database::open(&subject.url)?, config);
@@ -187,7 +187,7 @@ fn measure(subject: &Subject, count: usize) -> anyhow::Result<Figures> {
     add("written, all rows again", write_all(subject, &store, world(count, 2)?)?);
     add("on disk per entity, all written twice", per_entity(subject.bytes()? - empty));
 
-    // Reads while everything is written once more.
+    // Reads while all rows are written once more.
     let blocks = (count / 8 / 16).max(1) as i32;
     let place = |number: usize| {
         let number = number as i32 % blocks;

@@ -1,22 +1,22 @@
-//! The world's tick on the server, which owns it: naia's tick, unwrapped, from where the last run stopped.
+//! The world's tick. The server owns it: it is naia's tick, unwrapped, and continues where the last run stopped.
 
 use bevy::prelude::Resource;
 use sidereal_protocol::tick::{SimTick, TickSync};
 
-/// What tick it is.
+/// The present tick.
 #[derive(Debug, Resource)]
 pub struct Clock {
     sync: TickSync,
     /// The world's tick.
     pub tick: SimTick,
-    /// naia's tick, the same moment.
+    /// naia's tick at the same moment.
     pub naia_tick: u16,
-    /// The tick of this run's start.
+    /// The tick at which this run started.
     pub started: SimTick,
 }
 
 impl Clock {
-    /// A clock that stands at `tick` when naia's is at `naia_tick`.
+    /// A clock at `tick` while naia's is at `naia_tick`.
     pub fn new(tick: SimTick, naia_tick: u16) -> Self {
         Self { sync: TickSync::new(naia_tick, tick), tick, naia_tick, started: tick }
     }

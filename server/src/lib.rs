@@ -1,12 +1,11 @@
-//! Sidereal's replication server: the only door for players and for shards.
+//! Sidereal's replication server, to which all clients and shards connect.
 //!
-//! It keeps a mirror of every active entity, decides who sees what, routes inputs to the shard that has
-//! a ship's authority, leases sectors to shards, moves authority between them, and is the only one that
-//! writes to the database. It simulates nothing.
+//! It keeps a mirror of every active entity, decides which player sees which entity, routes inputs to the shard with
+//! the ship's authority, leases sectors to shards, moves authority between them, and is the only process that writes
+//! to the database. It simulates nothing.
 //!
-//! What decides (handoffs, leases, input logs, the motion plane, the write-behind) has no I/O; thin
-//! systems around it stand in [`schedule`]. [`build_app`] makes the same App for the binary and for
-//! tests.
+//! The state machines (handoffs, leases, input logs, the motion plane, the write-behind) have no I/O; thin systems
+//! around them are ordered in [`schedule`]. [`build_app`] makes the same App for the binary and for tests.
 
 #![allow(elided_lifetimes_in_paths, reason = "a system is its parameters: their lifetimes say nothing")]
 
@@ -34,19 +33,19 @@ use sidereal_protocol::{schema::protocol, tick::SimTick};
 use sidereal_transport::{ServerHandle, ServerSocket};
 use std::time::Duration;
 
-/// What a server's App is made from.
+/// The parts of a server's App.
 pub struct ServerParts {
     /// The transport.
     pub transport: ServerHandle,
-    /// The transport's side for naia.
+    /// The transport's socket for naia.
     pub socket: ServerSocket,
     /// The running store.
     pub store: db::Store,
-    /// Where the HTTP API's tickets are redeemed.
+    /// Redeems the HTTP API's tickets.
     pub tickets: accounts::tickets::TicketOffice,
-    /// What shards must present.
+    /// The secret that shards must present.
     pub shard_secret: String,
-    /// Seed of what nobody has visited.
+    /// Seed of unvisited sectors.
     pub world_seed: u64,
     /// The world's tick at the start.
     pub start_tick: SimTick,
@@ -54,8 +53,7 @@ pub struct ServerParts {
     pub expected_shards: usize,
 }
 
-/// The server's App, listening. It is run by calling `update` whenever something arrives or a tick is
-/// due.
+/// Builds the server's App, already listening. Call `update` whenever something arrives or a tick is due.
 pub fn build_app(parts: ServerParts) -> App {
     let mut app = App::new();
     let mut config = NaiaServerConfig {
@@ -63,13 +61,13 @@ pub fn build_app(parts: ServerParts) -> App {
         pending_auth_timeout: traffic::admission::CONNECT_DEADLINE,
         ..NaiaServerConfig::default()
     };
-    // The transport notices a dead peer, and `link` one that stands still. naia hears from the transport for each of its
-    // peers (see `acks` there), so this only ends a session that the transport has forgotten.
+    // The transport detects a dead peer, and `link` a frozen one. naia gets traffic from the transport for each of its
+    // peers (see `acks` there), so this only ends a session that the transport has dropped.
     config.connection.disconnection_timeout_duration = Duration::from_secs(15);
     config.connection.heartbeat_interval = Duration::from_secs(1);
     config.connection.bandwidth_measure_duration = None;
-    // The stream's flow control is what bounds it. What naia does not write at once it may find changed later: a spawn of
-    // what has gone meanwhile is a no-op that it never counts as delivered.
+    // The stream's flow control limits it. An update that naia delays may be outdated later: a spawn of an entity that
+    // is gone is a no-op that naia never counts as delivered.
     config.connection.bandwidth.target_bytes_per_sec = u32::MAX;
     app.add_plugins(NaiaServerPlugin::new(config, protocol()));
     for label in [Update.intern(), PostUpdate.intern()] {

@@ -1,4 +1,4 @@
-//! `sidereal-server`: parses its configuration, runs the server or a database tool, and says in one line what went wrong.
+//! `sidereal-server`: parses its configuration, runs the server or a database tool, and prints one line on failure.
 
 use clap::Parser;
 use sidereal_process::crash;

@@ -1,5 +1,5 @@
-//! The order of everything in an update of the server: sets and their order, nothing else. Each capability's plugin puts its
-//! systems into them.
+//! The order of everything in an update of the server: sets and their order, nothing else. Each capability's plugin
+//! adds its systems to them.
 
 use crate::clock::Clock;
 use bevy::{
@@ -9,68 +9,67 @@ use bevy::{
 use naia_bevy_server::{HandleTickEvents, HandleWorldEvents, WorldUpdate, events::TickEvent};
 use naia_bevy_shared::{ReceivePackets, SendPackets};
 
-/// What runs in an update, in this order, between naia's own sets.
+/// The sets of an update, in this order, between naia's own sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, SystemSet)]
 pub enum ServerSystems {
-    /// The stopwatch starts.
+    /// Starts the stopwatch.
     Begin,
-    /// Credentials are judged before naia reads its packets, so that who is admitted comes in at once.
+    /// Checks credentials before naia reads its packets, so that an admitted peer connects in the same update.
     Admit,
-    /// Frames first, since the last ones of a shard that has gone still count: handoffs take their next step as they
-    /// come.
+    /// Handles frames first, because the last ones of a shard that has gone still count: handoffs advance at once.
     Frames,
-    /// What was said in the frames goes to those who hear it.
+    /// Delivers the chat texts of these frames.
     Chat,
-    /// Who has come and gone: naia has just told.
+    /// Handles peers that have connected or gone, right after naia has reported them.
     Peers,
-    /// The database's answers, as they come.
+    /// Handles the database's replies.
     Answers,
-    /// Datagrams, as they come: inputs go on at once.
+    /// Handles datagrams: inputs are forwarded at once.
     Datagrams,
     /// Once a tick: [`ServerTick`].
     Tick,
-    /// After naia has written its packets: everything leaves in one burst.
+    /// After naia has written its packets: sends everything in one burst.
     Flush,
-    /// The stopwatch ends, and what is shown outside is brought up to date.
+    /// Stops the stopwatch and updates the published status.
     Report,
 }
 
-/// What runs once a tick. Two systems whose order is left open are an error here.
+/// The schedule that runs once a tick. Ambiguous system order is an error in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ScheduleLabel)]
 pub struct ServerTick;
 
 /// The order in [`ServerTick`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, SystemSet)]
 pub enum TickSystems {
-    /// The orderly end, before anything new begins.
+    /// The shutdown, before anything new starts.
     End,
-    /// What shards fail at leaves the world before it is leased again.
+    /// Entities that make shards fail leave the world before it is leased again.
     SetAside,
-    /// Sessions whose program stands still.
+    /// Ends sessions whose program is frozen.
     Silence,
-    /// Wanted blocks find shards.
+    /// Assigns requested blocks to shards.
     Leases,
-    /// Timeouts of handoffs, and new homes: in the blocks that were just leased.
+    /// Timeouts of handoffs, and new holders for orphans: in the blocks that were just leased.
     Handoffs,
-    /// Waiting ships come in, ships without a player go out.
+    /// Admits waiting ships, and withdraws ships without a player.
     Ships,
-    /// Entities leave the rooms that they have left a while ago.
+    /// Entities leave the rooms that they moved out of a while ago.
     Rooms,
-    /// naia's entities are renewed before naia loses count of them.
+    /// Renews naia's entities before its counter wraps around them.
     Renewals,
-    /// Views follow ships and leases: all of this tick's have moved.
+    /// Updates views after all ships and leases of this tick have moved.
     Views,
-    /// Own states and motion leave, to the views as they are now.
+    /// Sends own states and motion to the views of this tick.
     Publish,
-    /// Deals that the database has decided, and those that wait too long.
+    /// Handles the ledger's results of deals, and deals past their time limits.
     Deals,
-    /// Shards and players are told what has changed hands, by deals or otherwise.
+    /// Sends changed holdings to shards and players, by deals or otherwise.
     Holdings,
-    /// Changed fields go into naia's components.
+    /// Writes changed fields into naia's components.
     Components,
-    /// What changed goes to the store.
+    /// Passes changes to the store.
     Store,
-    /// What is over is forgotten.
+    /// Frees unused state.
     Forget,
 }
 
@@ -86,7 +85,7 @@ fn advance_clock(mut ticks: MessageReader<TickEvent>, mut clock: ResMut<Clock>, 
     }
 }
 
-/// Whether this update has a new tick, as a condition.
+/// The same as a run condition.
 pub fn on_new_tick(new: Res<NewTick>) -> bool {
     new.0
 }

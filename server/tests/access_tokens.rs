@@ -1,8 +1,8 @@
 //! Access tokens of another issuer, made by a library that shares no code with the server (PyJWT), and the issuer's
-//! keys, served by a counting HTTP server of this machine.
+//! keys, served by a local, counting HTTP server.
 //!
-//! Needs Python with PyJWT and cryptography, as `python3` or as `SIDEREAL_PYTHON` says. Without them it says SKIPPED;
-//! where `CI` is `true` it fails.
+//! Needs Python with PyJWT and cryptography, as `python3` or at `SIDEREAL_PYTHON`. Without them it prints SKIPPED; if
+//! `CI` is `true` it fails.
 
 mod http_world;
 
@@ -44,7 +44,7 @@ struct Tokens {
     hs256: Family,
 }
 
-/// Made once for all tests; `None` where they cannot be made.
+/// Made once for all tests; `None` if they cannot be made.
 static TOKENS: LazyLock<Option<Tokens>> = LazyLock::new(|| {
     let python = std::env::var("SIDEREAL_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/access_tokens/tokens.py");
@@ -68,7 +68,7 @@ fn tokens() -> Option<&'static Tokens> {
     TOKENS.as_ref()
 }
 
-/// The issuer's side: answers every request with what it was told last, and counts.
+/// The issuer's server: answers every request with the answer set last, and counts.
 #[derive(Clone)]
 struct Issuer {
     url: String,
@@ -89,8 +89,8 @@ impl Issuer {
                 let lines = BufReader::new(stream.try_clone().expect("a socket")).lines();
                 let _request = lines.map_while(Result::ok).take_while(|line| !line.is_empty()).count();
                 asked.fetch_add(1, Ordering::SeqCst);
-                let (status, body) = answer.lock().expect("nobody panics with it").clone();
-                // Who has read enough hangs up.
+                let (status, body) = answer.lock().expect("not poisoned").clone();
+                // A client that has read enough closes the connection.
                 let _ = write!(
                     stream,
                     "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
@@ -106,7 +106,7 @@ impl Issuer {
     }
 
     fn answers(&self, status: &'static str, body: String) {
-        *self.answer.lock().expect("nobody panics with it") = (status, body);
+        *self.answer.lock().expect("not poisoned") = (status, body);
     }
 }
 
@@ -144,7 +144,7 @@ fn good_tokens_are_taken_and_of_the_others_none() {
                 assert_ne!(world.with_token(path, token).status, 200, "{what}");
             }
         }
-        assert_eq!(world.metric("sidereal_access_token_accounts_total"), 0, "nobody came in");
+        assert_eq!(world.metric("sidereal_access_token_accounts_total"), 0, "no token was accepted");
         let first = world.with_token("/api/ticket", &family.good);
         assert_eq!(first.status, 200, "{algorithm:?}: {first:?}");
         for token in &family.also_good {
@@ -158,7 +158,7 @@ fn good_tokens_are_taken_and_of_the_others_none() {
         let figures = ["token_accounts", "tokens_accepted", "tokens_refused"];
         let figures = figures.map(|name| world.metric(&format!("sidereal_access_{name}_total")));
         assert_eq!(figures, [1, 6, family.bad.len() as u64]);
-        // Another issuer's tokens open no account with a password, and the other way round.
+        // Another issuer's tokens give no access to an account with a password, nor the reverse.
         let guess = serde_json::json!({ "user": "Ann-Only", "password": "nobody has this password" });
         assert_eq!(world.post("/api/login", &guess).0, 401);
         assert_eq!(issuer.asked(), u64::from(algorithm != Algorithm::Hs256), "the keys were fetched once");
@@ -189,7 +189,7 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
-/// A judge of ES256 tokens at a time of the test's choice.
+/// A verifier of ES256 tokens at a time of the test's choice.
 struct Bench {
     issuer: Issuer,
     judge: Supabase,
@@ -243,7 +243,7 @@ fn made_up_key_ids_cost_the_issuer_one_request_in_the_interval() {
     }
     assert_eq!(bench.issuer.asked(), 10);
     assert_eq!(bench.judge.fetches(), (10, 0));
-    // What is not of the algorithm, or names no key, makes nobody ask.
+    // A token with another algorithm, or without a key id, causes no request.
     let bench = Bench::new(tokens);
     for what in
         ["no algorithm", "no key id", "another algorithm", "HS256 with the public key's DER", "critical header", "huge"]
@@ -259,7 +259,7 @@ fn a_new_key_is_found_and_a_withdrawn_one_is_not_taken() {
     let bench = Bench::new(tokens);
     bench.verify(&tokens.es256.good, 0).expect("a good token");
     bench.issuer.answers("200 OK", tokens.next_jwks.to_string());
-    assert_eq!(bench.verify(&tokens.next_good, 999), Err(TokenError::Invalid), "not asked again so soon");
+    assert_eq!(bench.verify(&tokens.next_good, 999), Err(TokenError::Invalid), "not fetched again so soon");
     bench.verify(&tokens.next_good, 1_000).expect("found");
     assert_eq!(bench.verify(&tokens.es256.good, 1_001), Err(TokenError::Invalid));
     assert_eq!(bench.issuer.asked(), 2);
@@ -287,7 +287,7 @@ fn while_the_issuer_is_away_its_old_keys_are_good_for_a_bounded_time() {
     for (now_ms, (status, body)) in (TIMES.lifetime_ms..end).step_by(500).zip(ways.into_iter().cycle()) {
         bench.issuer.answers(status, body);
         bench.verify(good, now_ms).expect("a good token");
-        assert_eq!(bench.verify(&tokens.es256.bad["anon"], now_ms), Err(TokenError::WrongRole), "as strict as ever");
+        assert_eq!(bench.verify(&tokens.es256.bad["anon"], now_ms), Err(TokenError::WrongRole), "still as strict");
         tries += u64::from(now_ms.is_multiple_of(1_000));
     }
     assert_eq!(bench.issuer.asked(), 1 + tries);
@@ -295,18 +295,18 @@ fn while_the_issuer_is_away_its_old_keys_are_good_for_a_bounded_time() {
     assert_eq!(elsewhere.asked(), 0, "a redirect is not followed");
     assert_eq!(bench.verify(good, end), Err(TokenError::KeysUnreachable));
     bench.issuer.answers("200 OK", tokens.jwks.to_string());
-    assert_eq!(bench.verify(good, end + 999), Err(TokenError::KeysUnreachable), "not asked again so soon");
+    assert_eq!(bench.verify(good, end + 999), Err(TokenError::KeysUnreachable), "not fetched again so soon");
     bench.verify(good, end + 1_000).expect("it is back");
 }
 
 #[test]
 fn an_issuer_that_was_never_reached_is_told_as_what_it_is() {
     let Some(tokens) = tokens() else { return };
-    // Bound and dropped: nobody listens there.
+    // Bound and dropped: no server listens there.
     let free = TcpListener::bind(("127.0.0.1", 0)).expect("a free port").local_addr().expect("it is bound");
     let issuer = Issuer { url: format!("http://{free}/keys"), ..Issuer::start(&tokens.jwks) };
     let judge = supabase(tokens, Algorithm::Es256, &issuer);
     let world = World::with(HttpLimits::default(), |state| state.supabase = Some(judge));
-    world.with_token("/api/ticket", &tokens.es256.good).refused(503, "cannot be had at the moment");
+    world.with_token("/api/ticket", &tokens.es256.good).refused(503, "are unavailable at the moment");
     assert_eq!((world.metric("sidereal_jwks_fetches_total"), world.metric("sidereal_jwks_failures_total")), (1, 1));
 }

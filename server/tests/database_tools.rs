@@ -1,4 +1,4 @@
-//! An operator's tools: a dump brings a world over whole, and a check finds each fault that is planted.
+//! An operator's tools: a dump moves a whole world, and a check finds each planted fault.
 
 mod common;
 
@@ -11,7 +11,7 @@ use sidereal_protocol::{
     economy::ore_of_rock,
     flight::HullKind,
     ids::{AccountId, EntityId},
-    record::{EntityKind, EntityRecord},
+    record::{EntityKind, EntityRecord, ShipHull, Structure},
     tick::SimTick,
 };
 use sidereal_server::run::db_tool::give_back;
@@ -38,23 +38,21 @@ fn open(path: &Path) -> Database {
 
 fn ship(account: Uuid) -> EntityRecord {
     EntityRecord {
-        hull_kind: Some(HullKind::Scout),
         owner: Some(AccountId(account)),
         name: "Ann 🚀 O'Neil".to_owned(),
         epoch: 3,
         version: 2,
         ..EntityRecord::at_rest(EntityId(SHIP), EntityKind::Ship, DVec2::new(-5.0, 7.0), SimTick(90))
     }
+    .with(ShipHull(HullKind::Scout))
 }
 
 fn rock() -> EntityRecord {
-    EntityRecord {
-        radius: 20.0,
-        ..EntityRecord::at_rest(EntityId(ROCK), EntityKind::Asteroid, DVec2::new(1.0, 1.0), SimTick(90))
-    }
+    EntityRecord::at_rest(EntityId(ROCK), EntityKind::Asteroid, DVec2::new(1.0, 1.0), SimTick(90))
+        .with(Structure::whole(20.0, 1))
 }
 
-/// A world with an account, a ship, a rock that was mined, something that is gone, a store and a sale.
+/// A world with an account, a ship, a mined rock, an entity that is gone, a stored item and a sale.
 fn world(path: &Path) -> Uuid {
     let database = open(path);
     let account = database.create_account("ann", "$argon2id$hash").expect("a new name").id;
@@ -109,7 +107,7 @@ fn a_dump_brings_a_world_over_whole() {
     assert_eq!(dump(&to), text, "and it is the same");
     let database = open(&to);
     assert_eq!(database.entity(SHIP).expect("read"), row_of(&ship(account)));
-    assert_eq!(database.fence(GONE).expect("read").map(|fence| fence.deleted), Some(true), "the dead stay dead");
+    assert_eq!(database.fence(GONE).expect("read").map(|fence| fence.deleted), Some(true), "it stays deleted");
     assert_eq!(database.deal(Uuid::from_u128(77)).expect("read").map(|deal| deal.account), Some(account));
     assert_eq!(tools::stats(&database).expect("read"), tools::stats(&open(&from)).expect("read"));
     assert!(tools::check(&database).expect("read").is_clean());
@@ -125,8 +123,8 @@ fn a_world_moves_from_sqlite_to_postgres_and_back() {
     let (from, back) = (folder.path().join("from.sqlite"), folder.path().join("back.sqlite"));
     let account = world(&from);
     let text = dump(&from);
-    // As the tool does it: reserved for the one who fills it.
-    let lock = Database::lock(postgres.url()).expect("nobody else has it");
+    // As the tool does it: locked by the importer.
+    let lock = Database::lock(postgres.url()).expect("no other process has it");
     let there = postgres.open().guarded_by(&lock).expect("it is reserved");
     tools::import(&there, &mut text.as_bytes()).expect("it is imported");
     assert!(tools::check(&there).expect("read").is_clean());

@@ -1,7 +1,7 @@
-//! Connections that are there to hold places: silent ones, slow ones in both directions, many of one network. Others are
-//! answered all the same.
+//! Connections that only occupy places: silent ones, slow ones in both directions, many of one network. Other clients
+//! still get answers.
 
-// Elsewhere the loopback network has one address only.
+// On other systems the loopback network has only one address.
 #![cfg(target_os = "linux")]
 
 mod http_world;
@@ -15,10 +15,10 @@ use http_world::World;
 use sidereal_server::http::{HttpLimits, WebFiles};
 use socket2::{Domain, Socket, Type};
 
-/// Longer than any test runs: what is closed here is not closed for its time.
+/// Longer than any test runs: connections closed here are not closed for their time.
 const NEVER: Duration = Duration::from_secs(3_600);
 
-/// How long a test waits for what must come.
+/// Time limit of expected events.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const FILE_BYTES: usize = 8 << 20;
@@ -44,7 +44,7 @@ fn world(limits: HttpLimits, trusted_proxies: usize) -> World {
     })
 }
 
-/// A connection from 127.0.0.`number`, whose system holds little of what is not read.
+/// A connection from 127.0.0.`number` with a small receive buffer.
 fn connect(world: &World, number: u8) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     socket.set_recv_buffer_size(16 * 1024).expect("a size");
@@ -55,7 +55,7 @@ fn connect(world: &World, number: u8) -> TcpStream {
     stream
 }
 
-/// Asks, and reads the answer; the connection goes on.
+/// Sends a request and reads the answer; the connection stays open.
 #[track_caller]
 fn ask(stream: &mut TcpStream, path: &str) -> Vec<u8> {
     try_ask(stream, path).expect("an answer")
@@ -76,7 +76,7 @@ fn try_ask(stream: &mut TcpStream, path: &str) -> std::io::Result<Vec<u8>> {
     Ok(body)
 }
 
-/// It was closed, without an answer.
+/// Checks that it was closed without an answer.
 #[track_caller]
 fn is_closed(stream: &mut TcpStream) {
     let mut rest = Vec::new();
@@ -102,7 +102,7 @@ fn who_sends_no_whole_head_in_time_is_cut_off_silent_or_bit_by_bit() {
     let mut begun = connect(&world, 1);
     begun.write_all(b"POST /api/login HTTP/1.1\r\nHost:").expect("sent");
     is_closed(&mut begun);
-    // Each byte comes in time, and gives no more time to the next one.
+    // Each byte comes in time, and does not extend the time of the next one.
     let mut slow = connect(&world, 1);
     slow.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nx-slow: ").expect("sent");
     slow.set_read_timeout(Some(Duration::from_millis(5))).expect("not zero");
@@ -169,13 +169,13 @@ fn one_network_holds_its_share_of_the_places_and_no_more() {
         is_answered_from(&world, 1);
     }
     is_answered_from(&world, 2);
-    // 100 and one came from there, and one of them asked.
+    // 100 and one came from there, and one of them sent a request.
     for stream in &mut silent[..97] {
         is_closed(stream);
     }
     assert_eq!((count(&world, "gave_way"), count(&world, "refused")), (97, 0));
     for stream in &mut silent[97..] {
-        assert_eq!(ask(stream, "/index.html").len(), 15, "its place is its own");
+        assert_eq!(ask(stream, "/index.html").len(), 15, "its own place is kept");
     }
 }
 
@@ -183,7 +183,7 @@ fn one_network_holds_its_share_of_the_places_and_no_more() {
 fn when_many_networks_hold_all_places_there_is_one_for_who_has_none() {
     let world = world(HttpLimits { max_connections: 12, max_connections_per_network: 4, ..patient() }, 0);
     let mut silent: Vec<_> = (0..8).map(|number| connect(&world, 2 + number / 4)).collect();
-    // They do not read; what fills the system's buffers is on its way when the first of it is there.
+    // They do not read; the system's buffers fill while the first bytes arrive.
     let slow: Vec<_> = (0..4)
         .map(|_| {
             let mut slow = connect(&world, 4);
@@ -197,7 +197,7 @@ fn when_many_networks_hold_all_places_there_is_one_for_who_has_none() {
     }
     is_closed(&mut silent[0]);
     let given_way = count(&world, "gave_way");
-    assert!((1..=3).contains(&given_way), "a place for one at a time: {given_way}");
+    assert!((1..=3).contains(&given_way), "one place at a time: {given_way}");
     assert_eq!(count(&world, "refused"), 0);
     drop(slow);
 }
@@ -206,7 +206,8 @@ fn when_many_networks_hold_all_places_there_is_one_for_who_has_none() {
 fn a_connection_goes_on_after_an_answer_until_it_was_idle_for_long() {
     let world = world(HttpLimits { idle_timeout: Duration::from_millis(200), ..patient() }, 0);
     let mut stream = connect(&world, 1);
-    // One after the other, each within the time of a fast machine; a slow one finds it closed, and asks anew.
+    // One after the other, each within the time of a fast machine; a slow one finds it closed, and sends the request
+    // again.
     let mut answers = 0;
     for _ in 0..1_000 {
         match try_ask(&mut stream, "/index.html") {

@@ -1,4 +1,4 @@
-//! Whatever is sent to the HTTP API, it answers with a refusal and goes on: never a 5xx, never a panic.
+//! The HTTP API answers any input with an error and continues: never a 5xx, never a panic.
 
 mod http_world;
 
@@ -16,7 +16,8 @@ const PATHS: [&str; 7] =
 
 fn world() -> World {
     World::with(HttpLimits::default(), |state| {
-        // Of all algorithms the one that needs nobody else; limits on, so that they see it all, but out of the way.
+        // The only algorithm that needs no other server; limits are on, so that they get every request, but too high
+        // to matter.
         let config = SupabaseConfig {
             algorithm: Algorithm::Hs256,
             jwks_url: None,
@@ -34,12 +35,12 @@ fn world() -> World {
     })
 }
 
-/// The status of what comes back, if anything does. Who hangs up before the answer may get none: that is for what has no
-/// end.
+/// The status of the answer, if any. With `hangs_up` the connection is closed before the answer, which may then be
+/// missing: for requests without an end.
 fn send(world: &World, request: &[u8], hangs_up: bool) -> Option<u16> {
     let mut stream = TcpStream::connect(world.server.local_addr).expect("it listens");
     stream.set_read_timeout(Some(Duration::from_secs(60))).expect("not zero");
-    // It may hang up in the middle, which is an answer as well.
+    // It may close the connection midway, which counts as an answer.
     let _ = stream.write_all(request);
     if hangs_up {
         let _ = stream.shutdown(std::net::Shutdown::Write);
@@ -50,7 +51,7 @@ fn send(world: &World, request: &[u8], hangs_up: bool) -> Option<u16> {
     text.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()
 }
 
-/// Bytes that may stand in a header: all but those that end it.
+/// Bytes that may be in a header: all except those that end it.
 fn header_bytes(longest: usize) -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(any::<u8>().prop_map(|c| if c < 32 || c == 127 { b'\t' } else { c }), 0..longest)
 }
@@ -154,14 +155,14 @@ fn whatever_is_sent_is_answered_or_cut_off_and_the_server_goes_on() {
         }
         request.extend(format!("\r\ncontent-length: {}\r\n\r\n", body.len()).into_bytes());
         request.extend(&body);
-        // What is a request is answered: a handler that panics would hang up.
+        // Every request is answered: a handler that panics would close the connection.
         let status = send(&world, &request, false);
         prop_assert!(status.is_some_and(|status| status < 500), "{status:?} for {}", String::from_utf8_lossy(&request));
         Ok(())
     });
     ran.unwrap_or_else(|error| panic!("{error}"));
     world.is_live();
-    // It went deep enough to mean something.
+    // The requests got far enough to be meaningful.
     for name in ["registrations", "logins_refused", "access_tokens_refused", "session_tokens_refused"] {
         assert!(world.metric(&format!("sidereal_{name}_total")) > 0, "no {name}");
     }

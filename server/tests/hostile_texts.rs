@@ -1,5 +1,4 @@
-//! Whatever a text holds, every backend does the same with it: it comes back byte for byte, or is refused with an error
-//! and changes nothing.
+//! Every backend treats any text the same: it is returned byte for byte, or rejected with an error and without effect.
 
 mod common;
 
@@ -9,7 +8,7 @@ use common::World;
 use proptest::prelude::*;
 use sidereal_server::db::{Admission, Database, DbError, MAX_TEXT_BYTES, Store, StoreConfig};
 
-/// Quotes, statements, NUL, both directions of writing, what takes two UTF-16 units, what looks like an escape.
+/// Quotes, statements, NUL, both writing directions, a character of two UTF-16 units, apparent escapes.
 const PIECES: [&str; 16] = [
     "'",
     "\"",
@@ -47,14 +46,14 @@ fn worlds() -> Vec<World> {
     [World::sqlite()].into_iter().chain(postgres).collect()
 }
 
-/// What came of it, in words that both backends share.
+/// The result, in words that both backends share.
 fn outcome<T>(result: Result<T, DbError>) -> String {
     match result {
         Ok(_) => "stored".to_owned(),
         Err(error @ (DbError::NameTaken | DbError::NulInText { .. } | DbError::TextTooLong { .. })) => {
             error.to_string()
         }
-        Err(other) => panic!("not refused for what it is: {other}"),
+        Err(other) => panic!("rejected for another reason: {other}"),
     }
 }
 
@@ -118,7 +117,7 @@ fn a_text_of_ten_megabytes_is_refused_and_the_longest_one_comes_back() {
     }
 }
 
-/// What no backend can store must not hold up what waits behind it.
+/// A text that no backend can store must not block later changes.
 #[test]
 fn a_text_that_cannot_be_stored_is_refused_when_it_is_handed_in() {
     for world in worlds() {

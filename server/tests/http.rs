@@ -84,8 +84,8 @@ fn health_and_metrics_follow_what_the_simulation_tells() {
     world.status.beat(long_ago);
     let (status, text) = get("/live");
     assert_eq!(status, 503);
-    assert!(text.contains("the main loop has not turned"), "{text}");
-    // Beyond all that this test may take.
+    assert!(text.contains("the main loop has not run"), "{text}");
+    // Longer than this test may take.
     world.status.beat(Instant::now() + Duration::from_secs(3_600));
     assert_eq!(get("/live"), (200, "live\n".to_owned()));
     let (status, text) = get("/ready");
@@ -112,7 +112,7 @@ fn health_and_metrics_follow_what_the_simulation_tells() {
     metrics.gauge("sidereal_tick_ms_p99", "Duration of a tick.", 1.5);
     world.status.set_metrics(metrics);
     world.post("/api/login", &ann());
-    assert_eq!(world.get("/metrics").0, 404, "nothing for everybody");
+    assert_eq!(world.get("/metrics").0, 404, "not on the public address");
     assert_eq!(world.get_operations("/api/openapi.json").0, 404);
     let (status, text) = world.get_operations("/metrics");
     assert_eq!(status, 200);

@@ -1,4 +1,4 @@
-//! The ledger through real files: what is done is stored with all that it changed, what is refused changed nothing.
+//! The ledger through real files: a completed deal is stored with all its changes, a rejected one changes nothing.
 
 mod common;
 
@@ -14,7 +14,7 @@ use sidereal_server::db::{
 };
 use uuid::Uuid;
 
-/// Nothing ordinary is written before the store is told to stop.
+/// No ordinary change is written before the store is stopped.
 const NEVER: StoreConfig = StoreConfig { flush_interval_ms: 86_400_000, dirty_limit: 10_000, batch: 500 };
 
 const ROCK: Holder =
@@ -28,7 +28,7 @@ fn open(path: &Path) -> Database {
     Database::open(path.to_str().expect("a readable path")).expect("the database opens")
 }
 
-/// A store whose writer has come as far as to take deals.
+/// A store whose writer is ready for deals.
 fn start(path: &Path) -> Store {
     let store = Store::start(open(path), NEVER);
     wait_for("the ledger", || (!store.is_away()).then_some(()));
@@ -75,7 +75,7 @@ fn a_deal_that_was_told_as_done_survives_a_kill_with_all_that_it_changed() {
     let settled = settle(&store, sale(7, 15), vec![Change::Put(ship_row(4))]);
     assert_eq!(settled, Settled { key: Uuid::from_u128(7), done: true });
     store.move_goods(mining(5));
-    // No flush: what a crash is.
+    // No flush, as in a crash.
     drop(store);
 
     let database = open(&path);
@@ -87,11 +87,11 @@ fn a_deal_that_was_told_as_done_survives_a_kill_with_all_that_it_changed() {
     assert_eq!(database.entity(SHIP.id).expect("read"), Some(ship_row(4)));
 
     let store = start(&path);
-    assert_eq!(done(&store, 7).as_deref(), Some("sold 15 ore"), "asked for again it is only told again");
+    assert_eq!(done(&store, 7).as_deref(), Some("sold 15 ore"), "a repeated request only repeats the answer");
     assert_eq!(done(&store, 8), None);
     store.request_ship(1, ACCOUNT);
     wait_for("a reply", || store.poll());
-    assert_eq!(store.balance(Holder::wallet(ACCOUNT), Commodity::Credits), Some(45), "the wallet comes with the ship");
+    assert_eq!(store.balance(Holder::wallet(ACCOUNT), Commodity::Credits), Some(45), "the wallet is read too");
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn moves_go_on_from_what_is_stored() {
         assert_eq!(store.balance(SHIP, Commodity::Ore), Some(10 * round));
         store.flush_and_stop(PATIENCE).expect("everything is written");
         let world = open(&path).balance(Holder::WORLD, Commodity::Ore).expect("read");
-        assert_eq!(world, Some(-100), "a rock is born once");
+        assert_eq!(world, Some(-100), "a rock is created once");
     }
 }
 
@@ -157,9 +157,9 @@ fn a_transaction_that_fails_refuses_its_deals_and_keeps_what_had_moved() {
     shell.batch_execute("DROP TRIGGER shut").expect("the trigger goes");
     assert_eq!(store.balance(SHIP, Commodity::Ore), Some(40));
     wait_for("the database's return", || (!store.is_away()).then_some(()));
-    assert_eq!(done(&store, 7), None, "refused is refused");
-    assert_eq!(open(&path).entity(SHIP.id).expect("read"), None, "and nothing of it is there");
-    assert!(settle(&store, sale(7, 15), Vec::new()).done, "and it may be asked for again");
+    assert_eq!(done(&store, 7), None, "a rejected deal stays rejected");
+    assert_eq!(open(&path).entity(SHIP.id).expect("read"), None, "and is not stored");
+    assert!(settle(&store, sale(7, 15), Vec::new()).done, "and may be requested again");
     drop(store);
     assert_eq!(open(&path).balance(SHIP, Commodity::Ore).expect("read"), Some(25));
 }

@@ -1,4 +1,4 @@
-//! The store and its database, through real files and a real server: what is read, what survives, what is refused.
+//! The store and its database, through real files and a real server: what is read, what survives, what is rejected.
 
 mod common;
 
@@ -16,7 +16,7 @@ use sidereal_server::db::{
 use tempfile::TempDir;
 use uuid::Uuid;
 
-/// Nothing is written before the store is told to stop.
+/// Nothing is written before the store is stopped.
 const NEVER: StoreConfig = StoreConfig { flush_interval_ms: 86_400_000, dirty_limit: 10_000, batch: 500 };
 
 /// Everything is written as soon as it can be.
@@ -209,7 +209,7 @@ fn a_read_sees_what_is_not_yet_written(world: &World) {
     assert_eq!(ship(&store, account), Some(owned.clone()));
     store.tombstone(owned.id, 1, 2, 0);
     assert_eq!(ship(&store, account), None);
-    assert_eq!(store.stats().flushes, 0, "nothing of this was written");
+    assert_eq!(store.stats().flushes, 0, "none of it was written");
 }
 
 fn a_waiting_state_that_the_database_knows_better_is_not_shown(world: &World) {
@@ -221,7 +221,7 @@ fn a_waiting_state_that_the_database_knows_better_is_not_shown(world: &World) {
     assert_eq!(load(&store, &[(1, 0), (0, 0)]), [((1, 0), false, vec![]), ((0, 0), false, vec![entity(1, (0, 0), 9)])]);
 }
 
-/// Flushes run all the time while entities wander: every read finds each of them once, where it last went.
+/// Flushes run all the time while entities move: every read finds each of them once, at its last position.
 fn a_read_sees_every_change_while_flushes_run(world: &World) {
     let store = Store::start(world.open(), AT_ONCE);
     let sectors: Vec<Sector> = (0..4).map(|x| (x, 0)).collect();
@@ -349,7 +349,7 @@ fn reads_past_the_limit_fail_and_the_earlier_ones_are_answered(world: &World) {
                 assert!(error.ends_with("ask again later"), "{error}");
                 refused += 1;
             }
-            other => panic!("nobody asked for {other:?}"),
+            other => panic!("not requested: {other:?}"),
         }
     }
     assert_eq!((answered, refused), (4_096, 904));
@@ -392,7 +392,7 @@ fn what_cannot_be_opened_is_told_in_one_line_with_what_to_do() {
         assert!(error.contains(what) && error.contains("--database-url") && !error.contains('\n'), "{url}: {error}");
     }
     let notes = std::fs::read_to_string(inside("notes.txt")).expect("still there");
-    assert!(notes.starts_with("not a database"), "a refused file is left alone");
+    assert!(notes.starts_with("not a database"), "a rejected file is unchanged");
     assert!(!Path::new(&inside("missing")).exists());
     open(&inside("empty.db"));
 }
@@ -413,5 +413,5 @@ fn an_unknown_account_gets_no_ship(world: &World) {
     store.set_ship(nobody, Uuid::from_u128(2));
     store.set_meta("after", "it");
     stop(store);
-    assert_eq!(database.meta("after").expect("read").as_deref(), Some("it"), "the batch is not held up by it");
+    assert_eq!(database.meta("after").expect("read").as_deref(), Some("it"), "it does not block the batch");
 }

@@ -1,4 +1,4 @@
-//! What only a PostgreSQL server can do: refuse, go away, come back, and give its lock to another one.
+//! Events that only a PostgreSQL server has: it rejects, goes away, returns, and gives its lock to another server.
 #![cfg(feature = "postgres")]
 
 mod common;
@@ -30,7 +30,7 @@ fn entity(id: u128, version: i64) -> StoredEntity {
     }
 }
 
-/// Ends all connections to the database but the one that asks; of one schema's lock only, when `locks` is set.
+/// Ends all connections to the database except its own; with `locks`, only those of one schema's lock.
 fn terminate(url: &str, locks: bool) {
     let mut conn = PgConnection::establish(url).expect("the server answers");
     let which = if locks {
@@ -64,19 +64,19 @@ fn is_locked(url: &str) -> bool {
     count(url, &format!("pg_locks WHERE {LOCK}")) > 0
 }
 
-/// A server's database as `sidereal-server` opens it.
+/// Opens a server's database as `sidereal-server` does.
 fn serve(url: &str) -> Result<(sidereal_server::db::DatabaseLock, Database), DbError> {
     let lock = Database::lock(url)?;
     let database = Database::open(url)?.guarded_by(&lock)?;
     Ok((lock, database))
 }
 
-/// Connections are cut, and the server is killed and comes back, all while states are written.
+/// Connections are cut, and the server is killed and restarted, while states are written.
 #[test]
 fn what_is_written_through_outages_arrives_all_and_once() {
     let Some(cluster) = PgCluster::start_new() else { return };
     let url = cluster.new_schema();
-    let (lock, database) = serve(&url).expect("nobody else is there");
+    let (lock, database) = serve(&url).expect("no other server runs");
     let store = Store::start(database.clone(), AT_ONCE);
     let (mut version, mut accounts) = (0, Vec::new());
     let mut write_some = |store: &Store| {
@@ -121,7 +121,7 @@ fn what_is_written_through_outages_arrives_all_and_once() {
         assert_eq!(database.entity(Uuid::from_u128(id)).expect("read"), Some(entity(id, version)));
     }
     for account in &accounts {
-        assert_eq!(database.account_by_id(account.id).expect("read").as_ref(), Some(account), "it was told as made");
+        assert_eq!(database.account_by_id(account.id).expect("read").as_ref(), Some(account), "it was confirmed");
     }
     assert_eq!(count(&url, "entities"), 20 + version);
 }
@@ -129,7 +129,7 @@ fn what_is_written_through_outages_arrives_all_and_once() {
 #[test]
 fn a_second_server_is_refused_until_the_first_has_ended() {
     let Some(world) = World::postgres() else { return };
-    let (lock, database) = serve(world.url()).expect("nobody else is there");
+    let (lock, database) = serve(world.url()).expect("no other server runs");
     let error = Database::lock(world.url()).expect_err("in use").to_string();
     assert!(error.contains("in use by another program") && error.contains("--database-url"), "{error}");
     database.set_meta("seed", "7").expect("the first goes on");
@@ -143,18 +143,18 @@ fn a_second_server_is_refused_until_the_first_has_ended() {
 #[test]
 fn a_lock_whose_connection_died_is_taken_again() {
     let Some(world) = World::postgres() else { return };
-    let (lock, database) = serve(world.url()).expect("nobody else is there");
+    let (lock, database) = serve(world.url()).expect("no other server runs");
     terminate(world.url(), true);
     wait_for("the loss", || (lock.losses() == 1).then_some(()));
     wait_for("the lock", || is_locked(world.url()).then_some(()));
     database.set_meta("seed", "7").expect("it still writes");
 }
 
-/// As long as somebody else has the lock nothing is written; who has not written himself has changed nothing.
+/// While another server has the lock nothing is written; one that has not written has changed nothing.
 #[test]
 fn a_server_writes_on_when_the_other_one_left_without_writing() {
     let Some(world) = World::postgres() else { return };
-    let (_lock, database) = serve(world.url()).expect("nobody else is there");
+    let (_lock, database) = serve(world.url()).expect("no other server runs");
     let other = wait_for("the lock", || {
         terminate(world.url(), true);
         Database::lock(world.url()).ok()
@@ -167,7 +167,7 @@ fn a_server_writes_on_when_the_other_one_left_without_writing() {
 #[test]
 fn a_server_that_was_overtaken_writes_nothing_any_more() {
     let Some(world) = World::postgres() else { return };
-    let (first_lock, first) = serve(world.url()).expect("nobody else is there");
+    let (first_lock, first) = serve(world.url()).expect("no other server runs");
     first.set_meta("seed", "first").expect("it writes");
     let store = Store::start(first.clone(), AT_ONCE);
     let (second_lock, second) = wait_for("the lock", || {
@@ -182,15 +182,15 @@ fn a_server_that_was_overtaken_writes_nothing_any_more() {
     second.set_meta("seed", "second").expect("the second writes");
     wait_for("the first to see it", || (first_lock.losses() > 0).then_some(()));
     drop((second_lock, second));
-    assert!(matches!(first.set_meta("seed", "late"), Err(DbError::Overtaken)), "the world went on without it");
+    assert!(matches!(first.set_meta("seed", "late"), Err(DbError::Overtaken)), "the world continued without it");
     let error = store.flush_and_stop(Duration::from_millis(500)).expect_err("nothing was stored");
-    assert!(error.to_string().contains("taken the database over"), "{error}");
+    assert!(error.to_string().contains("taken over the database"), "{error}");
     let reader = Database::open(world.url()).expect("it opens");
     assert_eq!(reader.meta("seed").expect("read").as_deref(), Some("second"));
     assert_eq!(reader.entity(Uuid::from_u128(1)).expect("read"), None);
 }
 
-/// Somebody's transaction holds what is to be written: that is an error after a while, not for ever.
+/// Another transaction locks the rows to be written: that is an error after a while, not a wait forever.
 #[test]
 fn a_statement_that_hangs_fails_and_is_tried_again() {
     let Some(world) = World::postgres() else { return };
@@ -241,10 +241,10 @@ fn what_cannot_be_used_is_told_in_one_line_without_the_password() {
     }
     foreign.shell("INSERT INTO songs VALUES ('still here')");
     foreign.shell("CREATE TABLE meta (key INTEGER)");
-    assert!(matches!(Database::open(foreign.url()), Err(DbError::ForeignSchema { .. })), "the name alone is no mark");
+    assert!(matches!(Database::open(foreign.url()), Err(DbError::ForeignSchema { .. })), "a name is not enough");
 }
 
-/// Two servers begin on an empty schema at one moment.
+/// Two servers start on an empty schema at once.
 #[test]
 fn a_new_schema_is_made_once() {
     let Some(world) = World::postgres() else { return };

@@ -1,4 +1,4 @@
-//! What is over goes, from a database at rest and under a running store, and everything still adds up.
+//! Expired rows are removed, from a database at rest and under a running store, and all sums still match.
 
 mod common;
 
@@ -9,7 +9,7 @@ use sidereal_protocol::{
     economy::ore_of_rock,
     flight::HullKind,
     ids::{AccountId, EntityId},
-    record::{EntityKind, EntityRecord},
+    record::{EntityKind, EntityRecord, ShipHull, Structure},
     tick::SimTick,
 };
 use sidereal_server::{
@@ -30,7 +30,7 @@ on_every_backend!(
     a_running_store_removes_what_is_over_between_its_own_work,
 );
 
-/// Nothing ordinary is written before the store is told to.
+/// No ordinary change is written before the store is asked to flush.
 const NEVER: StoreConfig = StoreConfig { flush_interval_ms: 86_400_000, dirty_limit: 10_000, batch: 500 };
 const DAY_MS: i64 = 86_400_000;
 const SHIP: Uuid = Uuid::from_u128(11);
@@ -44,12 +44,12 @@ fn start(database: &Database) -> Store {
 
 fn rock(number: u128) -> EntityRecord {
     let id = EntityId(Uuid::from_u128(number));
-    EntityRecord { radius: 40.0, ..EntityRecord::at_rest(id, EntityKind::Asteroid, DVec2::new(1.0, 1.0), SimTick(9)) }
+    EntityRecord::at_rest(id, EntityKind::Asteroid, DVec2::new(1.0, 1.0), SimTick(9)).with(Structure::whole(40.0, 1))
 }
 
 fn ship(account: Uuid) -> EntityRecord {
     let at_rest = EntityRecord::at_rest(EntityId(SHIP), EntityKind::Ship, DVec2::ZERO, SimTick(9));
-    EntityRecord { hull_kind: Some(HullKind::Scout), owner: Some(AccountId(account)), ..at_rest }
+    EntityRecord { owner: Some(AccountId(account)), ..at_rest }.with(ShipHull(HullKind::Scout))
 }
 
 fn row(record: &EntityRecord) -> StoredEntity {
@@ -62,14 +62,14 @@ fn mine(store: &Store, from: u128, ore: i64) {
         to: Holder::entity(SHIP),
         commodity: Commodity::Ore,
         amount: ore,
-        // Less than the hold, for what is taken out of the stores.
+        // Less than the hold, for withdrawals from the vaults.
         room: 40,
         born_with: i64::from(ore_of_rock(40.0)),
         links: Vec::new(),
     });
 }
 
-/// Sells, stores, takes, buys, and gives credits to another, in turn.
+/// Sells, stores, withdraws, buys, and gives credits to another account, in turn.
 fn deal(store: &Store, key: u128, account: Uuid, other: Uuid) {
     let station = STATIONS[key as usize % 2];
     let (market, wallet, hold) = (Holder::market(station), Holder::wallet(account), Holder::entity(SHIP));
@@ -89,7 +89,7 @@ fn deal(store: &Store, key: u128, account: Uuid, other: Uuid) {
     assert!(wait_for("the deal's end", || store.poll_settled()).done);
 }
 
-/// A world in which `deals` were done, the first at the key 1,000.
+/// A world with completed `deals`, the first with the key 1,000.
 fn world(database: &Database, deals: std::ops::Range<u128>) -> (Uuid, Uuid) {
     let name = |name: &str| match database.find_account(name).expect("readable") {
         Some(account) => account.id,
@@ -117,7 +117,7 @@ fn world(database: &Database, deals: std::ops::Range<u128>) -> (Uuid, Uuid) {
     (ann, bob)
 }
 
-/// All that is a promise: who has what.
+/// All balances of the two accounts, which must not change.
 fn held(database: &Database, (ann, bob): (Uuid, Uuid)) -> Vec<Option<i64>> {
     let markets = STATIONS.map(Holder::market);
     let vaults = STATIONS.map(|station| Holder::vault(ann, station));
@@ -159,7 +159,7 @@ fn old_deals_go_and_the_sums_stay_exact(world_at: &World) {
     let again = database.prune(Some(30 * DAY_MS), unix_ms()).expect("pruned");
     assert_eq!((again.deals, again.postings), (0, 0));
 
-    // What is carried is added to, and a dump takes it along.
+    // Carried sums are added to, and a dump contains them.
     world(&database, 300..340);
     age_deals(world_at, 40, "true");
     let before = held(&database, accounts);
@@ -186,7 +186,7 @@ fn old_deals_go_and_the_sums_stay_exact(world_at: &World) {
     }
 }
 
-/// Destroys a rock that was mined, as the server does it.
+/// Destroys a mined rock as the server does.
 fn destroy(store: &Store, number: u128) {
     let id = Uuid::from_u128(number);
     let fence = Fence { epoch: 1, version: 0, tick: 50, deleted: true };
@@ -212,7 +212,7 @@ fn the_fence_of_what_is_long_gone_goes_with_its_empty_balance(world_at: &World) 
     destroy(&store, 32);
     store.flush_and_stop(PATIENCE).expect("everything is written");
     let old = unix_ms() - 31 * DAY_MS;
-    // A fault: it is gone and has something.
+    // A fault: it is gone and has a balance.
     let fault = Uuid::from_u128(33);
     let store = start(&database);
     store.put(row(&rock(33)));
@@ -235,11 +235,11 @@ fn the_fence_of_what_is_long_gone_goes_with_its_empty_balance(world_at: &World) 
     let report = tools::check(&database).expect("readable");
     let its_own = |problem: &String| problem.contains(&fault.to_string()) || problem.contains("of Ore add up");
     assert!(report.problems.iter().all(its_own), "{report}");
-    assert!(report.problems.iter().any(|problem| problem.contains("and is gone")), "a fault is kept to be found");
+    assert!(report.problems.iter().any(|problem| problem.contains("and is gone")), "a fault is kept for the check");
     world_at.shell(&format!("DELETE FROM balances WHERE id = {literal}"));
     assert_eq!(database.prune(Some(30 * DAY_MS), unix_ms()).expect("pruned").tombstones, 1);
     assert_sound(&database);
-    // With no age, only what has expired goes.
+    // Without an age, only expired rows are removed.
     world_at.shell("UPDATE deals SET created_at = 0");
     assert_eq!(database.prune(None, unix_ms()).expect("pruned").deals, 0);
 }
@@ -257,7 +257,7 @@ fn a_fence_stays_while_an_older_write_waits(world_at: &World) {
     store.prune(Some(Duration::from_secs(3_600)));
     let fence = |number| database.fence(Uuid::from_u128(number)).expect("readable");
     wait_for("the end of the other one", || fence(42).is_none().then_some(()));
-    assert!(fence(41).is_some_and(|fence| fence.deleted), "without it the rock would be there again");
+    assert!(fence(41).is_some_and(|fence| fence.deleted), "without it the rock would return");
     store.flush();
     assert!(fence(41).is_some_and(|fence| fence.deleted));
     assert!(database.entity(Uuid::from_u128(41)).expect("readable").is_none());
@@ -280,7 +280,7 @@ fn a_running_store_removes_what_is_over_between_its_own_work(world_at: &World) {
     store.prune(Some(Duration::from_secs(30 * 86_400)));
     let mut done: u128 = 0;
     wait_for("the end of all that is over", || {
-        // Two units into the store at a station, and out again one by one.
+        // Two units into the vault at a station, and out again one by one.
         let kind = [2, 4, 4][done as usize % 3];
         deal(&store, 100_000 + 10 * done + kind, accounts.0, accounts.1);
         done += 1;
@@ -302,7 +302,7 @@ fn the_tool_prunes_a_database_at_rest_and_leaves_a_running_servers_alone() {
         let arguments = ["db", "prune", "--database-url", world_at.url(), "--retention", retention];
         db_tool::run(&DbTool::try_parse_from(arguments).expect("a good command line"))
     };
-    let lock = Database::lock(world_at.url()).expect("nobody has it");
+    let lock = Database::lock(world_at.url()).expect("no process has it");
     let error = prune("1d").expect_err("a server runs").to_string();
     assert!(error.contains("in use") && error.contains("by itself"), "{error}");
     drop(lock);

@@ -1,4 +1,5 @@
-//! The migrations of all backends, read back from real databases: they make the same schema, and each can be undone.
+//! The migrations of both backends, read back from real databases: they make the same schema, and each can be
+//! reverted.
 
 mod common;
 
@@ -13,7 +14,7 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 const SQLITE: EmbeddedMigrations = embed_migrations!("../migrations/sqlite");
 
-/// A schema in words that are no backend's.
+/// A schema in terms of neither backend.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Schema {
     tables: BTreeMap<String, Table>,
@@ -24,7 +25,7 @@ struct Table {
     /// Type, whether it may be null, and its default, by name and in order.
     columns: Vec<(String, Column)>,
     primary_key: Vec<String>,
-    /// Of constraints in the table itself, which have no names that both know.
+    /// Constraints in the table itself, which have no names in common.
     unique: BTreeSet<Vec<String>>,
     /// Definitions by name: unique or not, expressions, condition.
     indexes: BTreeMap<String, (bool, String)>,
@@ -55,7 +56,7 @@ struct ColumnRow {
     nullable: bool,
     #[diesel(sql_type = Nullable<Text>)]
     default: Option<String>,
-    /// The place in the primary key from 1, or 0.
+    /// The position in the primary key from 1, or 0.
     #[diesel(sql_type = Integer)]
     key: i32,
 }
@@ -91,11 +92,11 @@ fn kind(name: &str) -> &'static str {
         "bigint" => "64 bits",
         "text" => "text",
         "boolean" => "truth",
-        other => panic!("{other} is a type that the backends are not known to share"),
+        other => panic!("{other} is not a known common type of the backends"),
     }
 }
 
-/// SQL without what the backends write differently: case, parentheses, quotes, casts, spaces.
+/// SQL without the backends' differences: case, parentheses, quotes, casts, spaces.
 fn plain(sql: &str) -> String {
     let mut text = String::new();
     for word in sql.to_ascii_lowercase().replace(['(', ')', '"', '\n', '\t'], " ").split([' ', ',']) {
@@ -108,7 +109,7 @@ fn plain(sql: &str) -> String {
     text
 }
 
-/// What a `CREATE INDEX` says after its table.
+/// The part of a `CREATE INDEX` after its table.
 fn index_definition(sql: &str) -> String {
     plain(&sql[sql.find('(').expect("an index has columns")..])
 }
@@ -195,7 +196,7 @@ fn folder(backend: &str) -> Vec<String> {
     names
 }
 
-/// Up step by step, down again, and up again: after each step the schema is what it was at that step.
+/// Up step by step, down again, and up again: after each step the schema is the one of that step.
 fn redo<C: MigrationHarness<DB>, DB: diesel::backend::Backend>(
     conn: &mut C,
     migrations: fn() -> EmbeddedMigrations,
@@ -278,7 +279,7 @@ mod postgres {
             .load(conn)
             .expect("indexes");
             for index in indexes {
-                let sql = index.sql.expect("PostgreSQL knows all of them");
+                let sql = index.sql.expect("PostgreSQL has all of them");
                 table.indexes.insert(index.name, (index.is_unique, index_definition(&sql)));
             }
             let unique: Vec<Constraint> = diesel::sql_query(format!(
@@ -315,7 +316,7 @@ mod postgres {
         assert_eq!(postgres, sqlite_schema(&mut conn));
     }
 
-    /// What is read differs when the schemas do: one difference of each kind.
+    /// The read schemas differ if the real ones do: one difference of each kind.
     #[test]
     fn a_difference_between_the_schemas_is_seen() {
         let Some(world) = common::World::postgres() else { return };

@@ -1,4 +1,4 @@
-//! Sessions, keys of registrations and limits, over a real socket. Every answer is held against the OpenAPI document.
+//! Sessions, registration keys and limits, over a real socket. Every answer is checked against the OpenAPI document.
 
 mod http_world;
 
@@ -43,7 +43,7 @@ fn a_session_token_gives_tickets_for_its_account_until_the_log_out() {
         let answer = world.with_token("/api/ticket", token);
         assert_eq!(answer.status, 200, "{answer:?}");
         for field in ["account_id", "player_addr", "certificate_hash", "expires_in_s"] {
-            assert_eq!(answer.body[field], login.body[field], "as the login says");
+            assert_eq!(answer.body[field], login.body[field], "as in the login");
         }
         assert_ne!(answer.body["ticket"], login.body["ticket"]);
         let ticket = world.tickets.redeem(answer.text("ticket"), world.tickets.now_ms()).expect("just issued");
@@ -55,7 +55,7 @@ fn a_session_token_gives_tickets_for_its_account_until_the_log_out() {
     }
     world.with_token("/api/ticket", token).refused(401, "log in again");
     world.with_token("/api/refresh", token).refused(401, "log in again");
-    assert_eq!(world.with_token("/api/ticket", other.text("session_token")).status, 200, "another log in goes on");
+    assert_eq!(world.with_token("/api/ticket", other.text("session_token")).status, 200, "the other session continues");
     let figures = ["logins", "tickets_issued", "session_logouts", "session_tokens_refused"];
     assert_eq!(figures.map(|name| world.metric(&format!("sidereal_{name}_total"))), [2, 6, 1, 2]);
 }
@@ -69,9 +69,9 @@ fn a_refreshed_token_takes_the_place_of_the_one_before() {
     assert_eq!(refreshed.body["account_id"], login.body["account_id"]);
     assert_ne!(refreshed.body["session_token"], login.body["session_token"]);
     for token in [login.text("session_token"), refreshed.text("session_token")] {
-        assert_eq!(world.with_token("/api/ticket", token).status, 200, "the one before is good for a minute");
+        assert_eq!(world.with_token("/api/ticket", token).status, 200, "the previous one is valid for a minute");
     }
-    // The answer was lost: sent again.
+    // The answer was lost: the request is repeated.
     let again = world.with_token("/api/refresh", login.text("session_token"));
     assert_eq!(again.status, 200, "{again:?}");
     assert_eq!(world.with_token("/api/logout", again.text("session_token")).status, 204);
@@ -86,7 +86,7 @@ fn without_a_good_token_there_is_nothing() {
     let login = world.ann_logs_in();
     let token = login.text("session_token");
     for path in ["/api/ticket", "/api/refresh"] {
-        // By hand: no honest client's library lets these through.
+        // By hand: an ordinary client library rejects these.
         let ask = |headers: &str| {
             let mut stream = TcpStream::connect(world.server.local_addr).expect("it listens");
             let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 0\r\n");
@@ -104,7 +104,7 @@ fn without_a_good_token_there_is_nothing() {
             world.with_token(path, wrong).refused(401, "log in again");
         }
     }
-    world.with_token("/api/ticket", "a.b.c").refused(401, "takes no access tokens");
+    world.with_token("/api/ticket", "a.b.c").refused(401, "accepts no access tokens");
     assert_eq!(world.ask("/api/ticket", &[("authorization", &format!("bEARER  {token}"))], "").status, 200);
 }
 
@@ -141,7 +141,7 @@ fn who_asks_too_often_is_told_when_to_come_back() {
     for path in ["/api/login", "/api/register", "/api/ticket", "/api/refresh", "/api/logout"] {
         let answer = world.ask(path, &spoofed, &ann().to_string());
         answer.refused(429, "too many requests from this address: try again in");
-        let after_s: u64 = answer.header("retry-after").expect("told").parse().expect("seconds");
+        let after_s: u64 = answer.header("retry-after").expect("it is sent").parse().expect("seconds");
         assert!((1..=12).contains(&after_s), "{after_s}");
     }
     world.is_live();
@@ -155,7 +155,7 @@ fn behind_trusted_proxies_each_address_has_its_own_limit() {
     let from = |list: &str| world.ask("/api/login", &[("x-forwarded-for", list)], &ann().to_string()).status;
     assert_eq!([from("192.0.2.1"), from("203.0.113.7, 192.0.2.1"), from("192.0.2.1")], [401, 401, 429]);
     assert_eq!(from("192.0.2.2"), 401);
-    // Not by the proxy: the address of the connection.
+    // Not by the proxy: the address of the connection counts.
     assert_eq!([from("nonsense"), from(""), from("nonsense")], [401, 401, 429]);
 }
 
@@ -175,7 +175,7 @@ fn wrong_passwords_for_a_name_are_few_in_a_minute_whether_it_is_there_or_not() {
         assert_eq!(world.metric("sidereal_password_hashed_kib_total"), hashed, "no password is hashed for it");
     }
     world.ask("/api/login", &[], &ann().to_string()).refused(429, "for this name");
-    assert_eq!(world.with_token("/api/ticket", session.text("session_token")).status, 200, "who is in stays in");
+    assert_eq!(world.with_token("/api/ticket", session.text("session_token")).status, 200, "sessions stay valid");
     let bob = json!({ "user": "bob", "password": "correct horse" });
     assert_eq!(world.post("/api/register", &bob).0, 201);
     for _ in 0..10 {
@@ -205,15 +205,15 @@ fn log_ins_and_registrations_have_rates_of_their_own() {
     for number in 0..60 {
         assert_eq!(ask("/api/register", "192.0.2.1", &format!("pilot-{number}")).status, 201);
     }
-    assert_eq!(ask("/api/register", "192.0.2.1", "no").status, 400, "what is against the rules is told");
+    assert_eq!(ask("/api/register", "192.0.2.1", "no").status, 400, "invalid input is reported");
     let hashed = world.metric("sidereal_password_hashed_kib_total");
     let many = ask("/api/register", "192.0.2.1", "pilot-60");
     many.refused(429, "too many registrations: try again in");
     assert!(many.header("retry-after").is_some());
     assert_eq!([0, 1].map(|n| ask("/api/login", "192.0.2.2", &format!("pilot-{n}")).status), [200, 200]);
-    ask("/api/login", "192.0.2.2", "pilot-0").refused(429, "too many log ins: try again in");
+    ask("/api/login", "192.0.2.2", "pilot-0").refused(429, "too many logins: try again in");
     assert_eq!(world.metric("sidereal_password_hashed_kib_total"), hashed + 2 * 8, "no password is hashed for these");
-    assert_eq!(ask("/api/login", "192.0.2.3", "pilot-0").status, 200, "others are not concerned");
+    assert_eq!(ask("/api/login", "192.0.2.3", "pilot-0").status, 200, "others are not affected");
     assert_eq!(ask("/api/register", "192.0.2.3", "pilot-60").status, 201);
     for name in ["logins", "registrations"] {
         assert_eq!(world.metric(&format!("sidereal_http_limited_{name}_total")), 1);
@@ -230,7 +230,7 @@ fn a_server_that_takes_no_new_pilots_says_so_and_lets_the_others_in() {
     });
     for (name, headers) in [("bob", &[][..]), ("ann", &[("idempotency-key", "a-good-key")])] {
         let body = json!({ "user": name, "password": "correct horse" }).to_string();
-        world.ask("/api/register", headers, &body).refused(403, "takes no new pilots");
+        world.ask("/api/register", headers, &body).refused(403, "registration is closed");
     }
     assert!(world.database.find_account("bob").expect("memory").is_none());
     assert_eq!(world.ask("/api/login", &[], &ann().to_string()).status, 200);

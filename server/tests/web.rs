@@ -21,7 +21,7 @@ use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, Stream
 
 const SCRIPT: &str = "console.log('a game')";
 
-/// What comes back: the status line with the headers in small letters, and the body.
+/// An answer: the status line with the headers in lower case, and the body.
 struct Reply {
     head: String,
     body: Vec<u8>,
@@ -63,7 +63,7 @@ fn get(world: &World, path: &str, headers: &str) -> Reply {
     ask(world, "GET", path, headers)
 }
 
-/// A built client, as far as a server can tell.
+/// A built client, as far as a server can see.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("writable");
@@ -131,7 +131,7 @@ fn compressed_files_go_to_who_takes_them_and_known_ones_are_not_sent_again() {
     }
     let (plain, brotli) = (with("identity"), with("br"));
     let (plain, brotli) = (plain.header("etag").expect("a tag"), brotli.header("etag").expect("a tag"));
-    assert_ne!(plain, brotli, "they are other bytes");
+    assert_ne!(plain, brotli, "their bytes differ");
     let known = get(&world, "/game.js", &format!("if-none-match: \"other\", W/{plain}\r\n"));
     assert!(known.is(304).body.is_empty());
     assert_eq!(known.header("etag"), Some(plain));
@@ -206,7 +206,7 @@ fn a_folder_that_is_no_client_is_refused_in_words() {
     assert!(error(folder.path()).contains("more than 200 files"));
 }
 
-/// A certificate for localhost in files, whose writer can be trusted like an authority.
+/// A certificate for localhost in files, which also serves as its own authority.
 struct Pem {
     folder: tempfile::TempDir,
 }
@@ -220,7 +220,7 @@ impl Pem {
         self.folder.path().join(name)
     }
 
-    /// Writes another certificate, and says what trusts it.
+    /// Writes another certificate, and returns a client configuration that trusts it.
     fn write(&self) -> Arc<ClientConfig> {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a good name");
         std::fs::write(self.path("key.pem"), made.signing_key.serialize_pem()).expect("writable");
@@ -232,7 +232,7 @@ impl Pem {
             .expect("ring has them")
             .with_root_certificates(roots);
         let mut config = config.with_no_client_auth();
-        // Who resumes a session is shown no certificate.
+        // A resumed session gets no certificate.
         config.resumption = Resumption::disabled();
         Arc::new(config)
     }
@@ -305,15 +305,15 @@ fn junk_and_slow_handshakes_hold_no_place() {
     let pem = Pem::new();
     let trusting = pem.write();
     let keeper = pem.keeper("localhost").expect("a good certificate");
-    // So long that a slow machine has done a handshake, and so short that a test can wait for it once.
+    // Long enough for a handshake on a slow machine, and short enough for a test to wait for once.
     let limits = HttpLimits { head_timeout: Duration::from_secs(5), ..HttpLimits::default() };
     let world = secure(&keeper, limits);
     let mut junk = tcp(&world);
     junk.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("it takes bytes");
     let mut rest = Vec::new();
     let _ = junk.read_to_end(&mut rest);
-    assert!(!rest.starts_with(b"HTTP"), "it is no HTTP without TLS");
-    // One that says nothing holds nobody up, and is closed.
+    assert!(!rest.starts_with(b"HTTP"), "no HTTP without TLS");
+    // A silent one delays no other, and is closed.
     let mut silent = [tcp(&world), tcp(&world)];
     get_secure(&world, &trusting, "/game.js").expect("an answer").is(200);
     for stream in &mut silent {

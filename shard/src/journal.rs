@@ -1,7 +1,7 @@
-//! A diary of what this shard does to its own entities: for the tests of the whole mesh.
+//! A log of all changes of own entities, for the tests of the whole mesh.
 //!
-//! Runs in the shard, only with the feature `journal`. Where an own body begins and ends is seen by observers,
-//! applied inputs are collected at the end of the tick; damage is told where it is done.
+//! Runs in the shard, only with the feature `journal`. Observers log the begin and end of own bodies, applied inputs
+//! are collected at the end of the tick, damage is logged where it is applied.
 
 use crate::{
     bodies::{authority::Authority, body::Body, registry::Registry},
@@ -16,16 +16,16 @@ use sidereal_protocol::{
     tick::SimTick,
 };
 
-/// Events that wait at most. A reader who comes every tick never sees a hundredth of it, but when a large block is
-/// granted.
+/// Limit of events between two reads. A reader that reads in every tick stays below a hundredth of it, except when a
+/// large block is granted.
 pub const MAX_EVENTS: usize = 65_536;
 
-/// What happened.
+/// An event of an own entity.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// It is this shard's own from now on.
     Began {
-        /// Whom it concerns.
+        /// The entity.
         id: EntityId,
         /// What it is.
         kind: EntityKind,
@@ -33,24 +33,23 @@ pub enum Event {
         epoch: u64,
         /// Hull points.
         hull: u16,
-        /// Whose hands are at its helm.
+        /// The boarding that pilots it.
         boarding: u32,
-        /// Inputs that were applied before, by this boarding's earlier owners: all but those that came with it.
+        /// Inputs that this boarding's earlier owners applied, without those that came along.
         inputs: u64,
     },
-    /// It is no longer: released, withdrawn or destroyed.
+    /// It is no longer this shard's own: released, withdrawn or destroyed.
     Ended {
-        /// Whom it concerns.
+        /// The entity.
         id: EntityId,
-        /// Under which epoch it was.
+        /// The epoch under which it was.
         epoch: u64,
         /// Hull points.
         hull: u16,
     },
-    /// A deal at a station has given it another hull, or repaired it, or taken it in or let it out: it stays this
-    /// shard's, under the same epoch.
+    /// A deal has changed its hull, repaired, docked or undocked it: it stays this shard's own, under the same epoch.
     Remade {
-        /// Whom it concerns.
+        /// The entity.
         id: EntityId,
         /// Under which epoch.
         epoch: u64,
@@ -61,24 +60,24 @@ pub enum Event {
     },
     /// It was hit.
     Damaged {
-        /// Whom it concerns.
+        /// The entity.
         id: EntityId,
         /// Under which epoch.
         epoch: u64,
         /// Hull points before.
         before: u16,
-        /// Hull points that went.
+        /// Lost hull points.
         amount: u16,
-        /// By what.
+        /// The cause.
         cause: ImpactCause,
     },
     /// Inputs of its pilot were applied in one tick.
     Inputs {
-        /// Whom it concerns.
+        /// The entity.
         id: EntityId,
         /// Under which epoch.
         epoch: u64,
-        /// Of which boarding.
+        /// The boarding that sent them.
         boarding: u32,
         /// Their stamps in the order in which they were applied.
         stamps: Vec<SimTick>,
@@ -87,7 +86,7 @@ pub enum Event {
     },
 }
 
-/// What happened since it was last read.
+/// Events since the last read.
 #[derive(Debug, Default, Resource)]
 pub struct Journal {
     events: Vec<Event>,
@@ -95,13 +94,13 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Takes out everything, oldest first; `None` when something is missing because nobody has read it in time.
+    /// Removes and returns all events, oldest first; `None` if some are missing because they were not read in time.
     pub fn take(&mut self) -> Option<Vec<Event>> {
         let events = std::mem::take(&mut self.events);
         (!std::mem::take(&mut self.overfull)).then_some(events)
     }
 
-    /// Adds an event. Past [`MAX_EVENTS`] it is dropped, which the reader is told.
+    /// Adds an event. Beyond [`MAX_EVENTS`] it is dropped, and the next [`Journal::take`] reports that.
     pub fn push(&mut self, event: Event) {
         if self.events.len() < MAX_EVENTS {
             self.events.push(event);
@@ -121,14 +120,14 @@ impl Journal {
     }
 }
 
-/// A deal gives an own body `hull` points, or another hull with as many.
+/// Logs that a deal gives an own body `hull` points, or another hull with as many.
 pub(crate) fn remade(world: &mut World, entity: Entity, hull: u16) {
     let Ok((body, authority)) = world.query::<(&Body, &Authority)>().get(world, entity) else { return };
     let event = Event::Remade { id: body.id, epoch: authority.epoch, before: body.hull, hull };
     world.resource_mut::<Journal>().push(event);
 }
 
-/// Writes the diary.
+/// Adds the journal.
 pub(crate) struct JournalPlugin;
 
 impl Plugin for JournalPlugin {

@@ -1,12 +1,11 @@
 //! The shard: it simulates the sectors that the server leases to it.
 //!
-//! A shard has a connection to the server and nothing else: no listener, no neighbours that it knows
-//! of, no database. All that it knows it was told since it connected; when the connection is lost it
-//! drops everything and starts anew.
+//! A shard has one connection, to the server: no listener, no connections to neighbours, no database. Its whole state
+//! comes from that connection; when it is lost, the shard drops everything and starts anew.
 //!
-//! [`sim::SimPlugin`] is the simulation and knows no network: plain queues ([`mailbox`]) lie between it
-//! and the link ([`link`]), which speaks naia, the lane and the control stream. Each capability is a file with a plugin;
-//! [`schedule`] has the sets into which they put their systems, and the order of these.
+//! [`sim::SimPlugin`] is the simulation and needs no network: plain queues ([`link::mailbox`]) lie between it and the
+//! link ([`link`]), which uses naia, the lane and the control stream. Each capability is a file with a plugin;
+//! [`schedule`] has the sets of their systems, and the order of the sets.
 
 #![allow(elided_lifetimes_in_paths, reason = "a system is its parameters: their lifetimes say nothing")]
 

@@ -74,7 +74,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Whether the report can be written there: told now, not after hours. What is there stays.
+/// Checks that the report can be written, at the start, not after hours. An existing file is not changed.
 fn check_writable(path: &Path) -> std::io::Result<()> {
     let probe = path.with_extension("part");
     std::fs::write(&probe, "").and_then(|()| std::fs::remove_file(&probe))

@@ -1,11 +1,10 @@
 //! The order of everything on a shard, in one place.
 //!
-//! Runs in the shard. Once an update, [`ShardSystems`]: what came in, what it asks for, the ticks that
-//! are due, what goes out. Once a tick of the world, [`SimStep`] with [`SimSystems`]. avian runs in a
-//! schedule of its own inside [`SimSystems::Physics`]. Two systems of a tick whose order is left open
-//! are an error.
+//! Runs in the shard. [`ShardSystems`] run once an update: receive, handle control frames, simulate the due ticks,
+//! send. [`SimSystems`] run in [`SimStep`], once a tick. avian runs in a schedule of its own inside
+//! [`SimSystems::Physics`]. An undefined order between two systems of a tick is an error.
 //!
-//! No system stands here: each capability's plugin puts its own into these sets.
+//! It contains no systems of capabilities: each plugin puts its own into these sets.
 
 use bevy::{
     ecs::schedule::{ExecutorKind, LogLevel, ScheduleBuildSettings, ScheduleLabel},
@@ -16,56 +15,56 @@ use bevy::{
 #[derive(ScheduleLabel, Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SimStep;
 
-/// What happens in an update, in order.
+/// The sets of an update, in order.
 #[derive(SystemSet, Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ShardSystems {
-    /// What the link brought is put into the inboxes. Empty without a link.
+    /// The link fills the inboxes. Empty without a link.
     Receive,
     /// Control frames are handled in every update, not only at ticks: a handoff waits for them.
     Control,
-    /// The ticks that are due are simulated.
+    /// The due ticks are simulated.
     Simulate,
-    /// The outboxes are handed to the link. Empty without a link.
+    /// The link sends the outboxes. Empty without a link.
     Send,
 }
 
-/// What happens in a tick, in order.
+/// The sets of a tick, in order.
 #[derive(SystemSet, Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SimSystems {
-    /// Ghosts follow the newest that is known of them: minds look at them, bodies meet them.
+    /// Ghosts move to their newest known states, before drones target them and bodies touch them.
     Ghosts,
-    /// Inputs that are due, then drones' and missiles' minds: all end as controls at the helm.
+    /// Controls: pilots' due inputs, then drones, then missiles.
     Helm,
-    /// Controls become the tick's planned motion.
+    /// Controls become planned motion.
     Flight,
-    /// avian steps; what nothing touched keeps its planned motion exactly. Then where everybody is now is
-    /// known, and is noted for those who see it late.
+    /// avian steps; bodies that nothing touched keep their planned motion exactly. Then the states of own bodies are
+    /// stored for rewinds.
     Physics,
-    /// Shots and missiles are launched and judged where the bodies are now, beams where they were. Ore is asked for.
+    /// Shots and missiles are launched and judged at the present positions, beams at past ones. Ore is requested.
     Weapons,
-    /// What was hit pays for it.
+    /// Impacts are applied.
     Damage,
-    /// Crates that are empty or old end. What was destroyed some time ago is replaced.
+    /// Empty or old crates end. Destroyed drones and rocks are replaced.
     Spawning,
-    /// Entities change their logical sector, or ask to leave.
+    /// Entities change their logical sector, or start a handoff.
     Borders,
-    /// The tick is told: motion, own states, records, census.
+    /// The results of the tick are sent: motion, own states, records, census.
     Publish,
 }
 
 /// Order within [`ShardSystems::Control`].
 #[derive(SystemSet, Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ControlSystems {
-    /// What naia says of ghosts: frames may ask for them.
+    /// naia's announcements of ghosts: frames may refer to them.
     Ghosts,
     /// Frames of the control stream.
     Frames,
 }
 
-/// Order within [`SimSystems::Helm`]: one helm, and whose it is is decided by what the body is.
+/// Order within [`SimSystems::Helm`]: a body's kind decides which of these sets its controls.
 #[derive(SystemSet, Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum HelmSystems {
-    /// Inputs of pilots. What has no pilot has its helm cleared.
+    /// Pilots' inputs. Bodies without a pilot get neutral controls.
     Pilots,
     /// Drones decide.
     Drones,
@@ -78,65 +77,65 @@ pub enum HelmSystems {
 pub enum PhysicsSystems {
     /// avian's step, and what it made of the plans.
     Step,
-    /// What the contacts of that step cost.
+    /// The impacts of that step's contacts.
     Contacts,
-    /// Where own bodies are now is noted, after everything has moved.
+    /// The states of own bodies are stored, after all motion.
     Past,
 }
 
-/// Order within [`SimSystems::Weapons`]: what is launched in a tick is there before anything is judged in it.
+/// Order within [`SimSystems::Weapons`]: everything is launched before anything is judged.
 #[derive(SystemSet, Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum WeaponSystems {
-    /// Bullets leave.
+    /// Bullets are fired.
     Fire,
-    /// Missiles leave.
+    /// Missiles are launched.
     Launch,
     /// Beams are fired and judged.
     Beams,
     /// Paths of bullets are judged.
     JudgeShots,
-    /// Ways of missiles are judged.
+    /// Paths of missiles are judged.
     JudgeMissiles,
     /// Tractor beams pull.
     Tractor,
-    /// Bites are taken out of rocks.
+    /// Rocks are mined.
     Mine,
-    /// Crates are taken in. A hold that has just asked for ore of a rock asks for no more.
+    /// Crates are collected. A ship that has just requested the ore of a rock requests no more.
     Scoop,
 }
 
 /// Order within [`SimSystems::Spawning`].
 #[derive(SystemSet, Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SpawnSystems {
-    /// What is over ends, and leaves its place.
+    /// Bodies whose time is over end, before their places are filled.
     End,
-    /// What was lost is replaced.
+    /// Lost bodies are replaced.
     Replace,
 }
 
 /// Order within [`SimSystems::Borders`].
 #[derive(SystemSet, Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum BorderSystems {
-    /// Sectors are entered and left.
+    /// Own entities enter and leave sectors.
     Cross,
-    /// Handoffs without an answer are asked for again.
+    /// Unanswered requests for a handoff are repeated.
     Handoffs,
-    /// Ships that waited for a deal for too long are given back.
+    /// Ships with a deal that stays unsettled are withdrawn.
     Withdrawals,
 }
 
 /// Order within [`SimSystems::Publish`]: the order of the frames on the control stream.
 #[derive(SystemSet, Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PublishSystems {
-    /// Motion, for everybody.
+    /// Motion, for all subscribers.
     Motion,
-    /// Exact states, for each pilot its own.
+    /// The exact state of each ship, for its pilot.
     OwnStates,
     /// Entities that had their first tick here.
     Adoptions,
     /// Records that changed.
     Records,
-    /// The census, of all that was sent before.
+    /// The census, after all that it counts.
     Census,
 }
 

@@ -1,8 +1,7 @@
-//! The simulation without any network: [`SimPlugin`].
+//! The simulation without a network: [`SimPlugin`].
 //!
-//! Runs in the shard, and alone in tests: control frames go into `Inbox<ToShard>`, due ticks into
-//! `Inbox<SimTick>`, neighbours' motion into `Inbox<SectorUpdate>`; answers come out of
-//! `Outbox<ToServer>` and `Outbox<LaneDatagram>`.
+//! Runs in the shard, and alone in tests: control frames go into `Inbox<ToShard>`, due ticks into `Inbox<SimTick>`,
+//! neighbours' motion into `Inbox<SectorUpdate>`; results come out of `Outbox<ToServer>` and `Outbox<LaneDatagram>`.
 
 use crate::app::{report, ticks};
 use crate::{authority, bodies, economy, flight, handoff, link, physics, schedule, weapons};
@@ -11,12 +10,12 @@ use bevy::{
     prelude::*,
 };
 
-/// Everything that a shard simulates: a plugin for each capability.
+/// The complete simulation of a shard: a plugin for each capability.
 pub struct SimPlugin;
 
 impl Plugin for SimPlugin {
     fn build(&self, shard: &mut App) {
-        // One thread: shards share a machine, and a sector's bodies are done in a millisecond.
+        // One thread: shards share a machine, and a sector's bodies take a millisecond.
         shard.add_plugins(TaskPoolPlugin { task_pool_options: TaskPoolOptions::with_num_threads(1) });
         shard.add_plugins((
             schedule::SchedulePlugin,

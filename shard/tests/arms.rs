@@ -1,4 +1,4 @@
-//! What one shard does with missiles and beams, and with impacts that come more than once.
+//! Missiles and beams of one shard, and impacts that arrive more than once.
 
 mod common;
 
@@ -40,7 +40,7 @@ fn launch(shard: &mut Shard, ship: EntityId) {
     shard.inputs(ship, vec![next, after]);
 }
 
-/// The missiles that were told of, by their records.
+/// The records of launched missiles that were sent.
 fn launched(shard: &mut Shard) -> Vec<EntityRecord> {
     let records = shard.frames().into_iter().filter_map(|frame| match frame {
         ToServer::Record(record) if record.kind == EntityKind::Missile => Some(*record),
@@ -67,9 +67,9 @@ fn a_missile_is_an_entity_that_is_told_and_goes_after_who_is_nearest_to_the_head
     launch(&mut shard, id(1));
     let missile = launched_one(&mut shard);
     assert_eq!(missile.validate(), Ok(()));
-    let warhead = missile.warhead.expect("a missile has one");
+    let warhead = missile.warhead().expect("a missile has one");
     assert_eq!((warhead.shooter, warhead.target), (id(1), Some(id(3))));
-    assert_eq!((missile.owner, missile.name.as_str(), missile.hull), (None, "", HullKind::Missile.spec().hull));
+    assert_eq!((missile.owner, missile.name.as_str(), missile.hull()), (None, "", HullKind::Missile.spec().hull));
     assert!(shard.owns(missile.id));
     assert!(missile.net_id.0 >= 1_000_000, "from the block that the server gave");
 }
@@ -98,7 +98,7 @@ fn a_missile_catches_nearly_all_ships_that_fly_across_and_costs_each_once() {
         let missile = launched_one(&mut shard);
         let mut most: f64 = 0.0;
         while shard.owns(missile.id) {
-            // It flies on under half thrust, in a bend.
+            // It flies on under half thrust, in a curve.
             let next = input(shard.tick - 1, 64, if seed % 2 == 0 { 12 } else { -12 }, 0);
             shard.inputs(id(2), vec![next]);
             shard.tick();
@@ -117,7 +117,7 @@ fn a_missile_catches_nearly_all_ships_that_fly_across_and_costs_each_once() {
         });
         assert_eq!(destroyed.count(), 1);
     }
-    // It turns worse than a ship: who is quick and close may get away.
+    // It turns worse than a ship: a quick ship nearby may escape.
     assert!(caught >= 22, "{caught} of 24");
 }
 
@@ -141,8 +141,7 @@ fn a_missile_without_a_target_flies_straight_spares_its_ship_and_expires() {
 
 #[test]
 fn a_missile_whose_target_is_gone_flies_on() {
-    let mut target = ship(2, middle() + DVec2::new(300.0, 60.0));
-    target.hull = 1;
+    let target = with_hull(ship(2, middle() + DVec2::new(300.0, 60.0)), 1);
     let mut shard = arena(vec![ship(1, middle()), target]);
     shard.ticks(1);
     launch(&mut shard, id(1));
@@ -182,13 +181,13 @@ fn missiles_have_no_part_in_collisions() {
     while shard.owns(missile.id) {
         shard.tick();
     }
-    // A push along its way is all that it leaves, and its own ship felt nothing.
+    // Only a push along its path remains, and its own ship took no impact.
     let (one, other) = (shard.state(id(1)), shard.state(id(2)));
     assert!(one.velocity.y.abs() < 1e-9 && one.velocity.x < 150.0, "{one:?}");
     assert!(other.velocity.x > 10.0, "{other:?}");
 }
 
-/// The beams that were told, each once.
+/// The beams that were sent, each once.
 fn beams(shard: &mut Shard) -> Vec<Beam> {
     let mut all: Vec<Beam> = Vec::new();
     for beam in sector_updates(&shard.datagrams()).into_iter().flat_map(|update| update.beams) {
@@ -199,19 +198,18 @@ fn beams(shard: &mut Shard) -> Vec<Beam> {
     all
 }
 
-/// How far the ship of the next test flies across the beam in a tick, units.
+/// How far the target of the next test flies across the beam in a tick, units.
 const ACROSS: f64 = 200.0 / 30.0;
 
-/// A ship at rest fires a beam along x while another one flies across it, upwards, and is on it after
-/// `crosses` ticks; it is judged in the tick `judged`, the pilot having seen the others `lag` quarters of
-/// a tick behind the input's stamp.
+/// A ship at rest fires a beam along x while another ship flies upwards across it and reaches it after `crosses` ticks.
+/// The beam is judged in the tick `judged`; the pilot saw the others `lag` quarters of a tick before the input's stamp.
 fn beam_at_a_crossing_ship(crosses: u64, judged: u64, lag: u8) -> (bool, Vec<Beam>) {
     beam_over_a_link(REWIND, crosses, judged, lag)
 }
 
-/// The same over a link that lets it be judged `rewind` quarters of a tick back at most.
+/// The same over a link that allows a rewind of at most `rewind` quarters of a tick.
 fn beam_over_a_link(rewind: u8, crosses: u64, judged: u64, lag: u8) -> (bool, Vec<Beam>) {
-    // With a record's delay of two ticks an input is due two after its stamp.
+    // With the delay of two ticks in the record an input is due two ticks after its stamp.
     let start = middle() + DVec2::new(200.0, -ACROSS * crosses as f64);
     let target = moving(rock(2, start, 9.0), DVec2::Y * 200.0);
     let mut shard = arena(vec![ship(1, middle()), target]);
@@ -234,16 +232,16 @@ fn a_beam_hits_who_was_there_when_the_pilot_saw_it_and_who_is_there_now_is_safe(
     assert_eq!(told[0].target, Some(NetId(2)));
     assert!((told[0].end.x - (middle().x + 191.0)).abs() < 1.5, "{:?}", told[0]);
     let (hit, told) = beam_at_a_crossing_ship(30, 30, 16);
-    assert!(!hit, "it is there now, and was 40 units away");
+    assert!(!hit, "it is there now, but was 40 units away");
     assert!((told[0].end.x - told[0].origin.x - BEAM_RANGE).abs() < 0.1);
     assert!(beam_at_a_crossing_ship(28, 30, 0).0, "seen without any lag: only the stamp's two ticks");
 }
 
 #[test]
 fn a_beam_goes_back_no_further_than_the_bound() {
-    // There 12 ticks ago, 400 ms, as the pilot saw it: judged at the bound, it is gone.
+    // There 12 ticks ago, 400 ms, as the pilot saw it: at the limit of the rewind it is gone.
     assert!(!beam_at_a_crossing_ship(18, 30, 40).0);
-    // Any view beyond the bound is judged at the bound.
+    // Any view beyond the limit is judged at the limit.
     let at_bound = 30 - MAX_REWIND_TICKS as u64;
     for lag in [22, 40, 100, 255] {
         assert!(beam_at_a_crossing_ship(at_bound, 30, lag).0, "{lag}");
@@ -252,27 +250,27 @@ fn a_beam_goes_back_no_further_than_the_bound() {
 
 #[test]
 fn a_beam_goes_back_no_further_than_the_measured_link_explains_whatever_its_pilot_says() {
-    // There seven ticks ago. Over a link that explains five, the pilot says that it saw just that.
+    // It was there seven ticks ago, and the pilot reports that moment. The link explains five.
     let (crosses, told) = (23, 20);
-    assert!(beam_over_a_link(REWIND, crosses, 30, told).0, "over a long link it is believed");
+    assert!(beam_over_a_link(REWIND, crosses, 30, told).0, "a long link allows it");
     for told in [told, 100, 255] {
         assert!(!beam_over_a_link(20, crosses, 30, told).0, "{told}");
     }
     for told in [12, 20, 255] {
-        assert!(beam_over_a_link(20, 25, 30, told).0, "{told}: what it explains is judged as ever");
+        assert!(beam_over_a_link(20, 25, 30, told).0, "{told}: the link explains that much");
     }
     assert!(!beam_over_a_link(0, crosses, 30, told).0);
-    assert!(beam_over_a_link(0, 30, 30, 255).0, "of a link that was not measured nothing is believed");
+    assert!(beam_over_a_link(0, 30, 30, 255).0, "an unmeasured link allows no rewind");
 }
 
 #[test]
 fn a_laggy_pilot_hits_what_is_drawn_at_any_lag_up_to_the_bound() {
     let bound = ((MAX_REWIND_TICKS - 2.0) * 4.0) as u8;
     for lag in 0..=bound {
-        // Where it was to the quarter of a tick: on the beam's line at that very moment.
+        // Its position to the quarter of a tick: on the beam's line at that moment.
         let seen = 28.0 - f64::from(lag) / 4.0;
         let start = middle() + DVec2::new(200.0, -ACROSS * seen);
-        // Just within its radius, before and after: a tick off would be a miss.
+        // Just within its radius, before and after: a tick's difference would be a miss.
         for (off, hits) in [(-8.5, true), (8.5, true), (-9.5, false), (9.5, false)] {
             let target = moving(rock(2, start + DVec2::Y * off, 9.0), DVec2::Y * 200.0);
             let mut shard = arena(vec![ship(1, middle()), target]);
@@ -324,7 +322,7 @@ fn a_beam_is_fired_by_an_input_not_by_hands_that_are_held() {
 
 #[test]
 fn a_ghost_is_hit_where_it_was_drawn_and_its_authority_is_told_once() {
-    // It flies in the sector next to ours, along the border, and comes by the line of the beam.
+    // It flies in the neighbouring sector, along the border, and crosses the line of the beam.
     for (crossed_ago, hits) in [(6.0, true), (0.0, false), (12.0, false)] {
         let mut shard = Shard::with(1, &[HOME], vec![ship(1, DVec2::new(900.0, 500.0))]);
         let record = ship(7, DVec2::new(1100.0, 500.0));
@@ -334,7 +332,7 @@ fn a_ghost_is_hit_where_it_was_drawn_and_its_authority_is_told_once() {
             let (position, velocity) = (DVec2::new(1100.0, y), DVec2::Y * 200.0);
             let state = FlightState { position, velocity, ..Default::default() };
             let motions = vec![Motion { net_id: NetId(7), state, glow: EngineGlow::default() }];
-            // Each update comes two ticks late, every fifth never.
+            // Each update arrives two ticks late, every fifth never.
             if tick % 5 != 0 && tick <= 28 {
                 shard.update_from(SectorUpdate {
                     sector: SectorId::new(1, 0),
@@ -397,11 +395,11 @@ fn an_impact_that_comes_twice_is_felt_once() {
 
 #[test]
 fn headings_wrap_for_targets_behind_the_seam() {
-    // It looks to the left, where angles jump from π to -π.
+    // It faces left, where angles jump from π to -π.
     let target = ship(2, middle() + DVec2::from_angle(wrap_angle(PI + 0.2)) * 300.0);
     let mut shard = arena(vec![headed(ship(1, middle()), PI), target]);
     shard.ticks(1);
     launch(&mut shard, id(1));
     let missile = launched_one(&mut shard);
-    assert_eq!(missile.warhead.and_then(|warhead| warhead.target), Some(id(2)));
+    assert_eq!(missile.warhead().and_then(|warhead| warhead.target), Some(id(2)));
 }

@@ -1,4 +1,4 @@
-//! Hits and blows across the border of two shards: each arrives, and once.
+//! Hits and contacts across the border of two shards: each arrives, and applies once.
 
 mod common;
 
@@ -17,17 +17,17 @@ use sidereal_protocol::{
 use sidereal_shard::ghosts::GhostNews;
 use std::f64::consts::PI;
 
-/// Ticks until two shards see each other's bodies.
+/// Ticks until two shards have each other's ghosts.
 const SIGHT: u64 = 15;
 
-/// One press of `button`, and what is done with it.
+/// One press of `button` in one tick.
 fn press(mesh: &mut Mesh, ship: u64, button: u8, view_lag: u8) {
     let stamp = mesh.now + mesh.delay - 1;
     mesh.input(id(ship), sidereal_protocol::input::Input { view_lag, ..input(stamp, 0, 0, button) });
     mesh.input(id(ship), input(stamp + 1, 0, 0, 0));
 }
 
-/// A mesh in which every impact comes twice.
+/// A mesh in which every impact arrives twice.
 fn doubling(records: Vec<EntityRecord>, delay: u64) -> Mesh {
     let mut mesh = Mesh::with([vec![WEST], vec![EAST]], records, delay);
     mesh.doubles_impacts = true;
@@ -38,7 +38,7 @@ fn doubling(records: Vec<EntityRecord>, delay: u64) -> Mesh {
 #[test]
 fn a_bullet_across_the_border_hits_once_even_if_it_is_told_twice() {
     for delay in [1, 2, 4] {
-        // Judged on the far side, and here, where the target's circle still reaches.
+        // Judged beyond the border, and before it, where the target's circle still reaches.
         for x in [1100.0, 1006.0] {
             let mut mesh = doubling(vec![ship(1, DVec2::new(900.0, 500.0)), ship(2, DVec2::new(x, 500.0))], delay);
             press(&mut mesh, 1, Controls::FIRE, 0);
@@ -72,7 +72,7 @@ fn a_missile_across_the_border_goes_on_after_its_target_and_hits_once() {
 
 #[test]
 fn a_missile_hits_what_it_passes_while_it_is_handed_over() {
-    // A ship at each distance behind the border, so that it is met in every tick of the handoff.
+    // A ship at each distance behind the border, so that it is hit in every tick of the handoff.
     for delay in [1, 2, 4] {
         for step in 0..30 {
             let x = 1000.0 + 5.0 * f64::from(step);
@@ -104,7 +104,7 @@ fn a_missile_across_the_border_can_be_shot_down_there() {
 #[test]
 fn a_beam_across_the_border_hits_who_was_drawn_there_once() {
     for delay in [1, 2, 4] {
-        // Seen 16 quarters late, judged two ticks after the stamp: six ticks ago.
+        // Seen 16 quarters of a tick late, judged two ticks after the stamp: six ticks ago.
         for (ago, hits) in [(6.0, true), (0.0, false), (-6.0, false)] {
             let at_stamp = SIGHT as f64 + delay as f64 - 1.0;
             let y = 500.0 - 6.0 * (at_stamp + 2.0 - ago);
@@ -119,7 +119,7 @@ fn a_beam_across_the_border_hits_who_was_drawn_there_once() {
     }
 }
 
-/// Of each body, its momentum.
+/// The momentum of each body, added.
 fn momentum(mesh: &Mesh, bodies: &[u64]) -> DVec2 {
     let one = |&number: &u64| {
         let shard = mesh.owner(id(number));
@@ -135,7 +135,7 @@ fn a_blow_that_only_one_side_sees_is_felt_on_both_and_no_momentum_is_lost() {
             let west = moving(rock(1, DVec2::new(940.0, 500.0), 20.0), DVec2::X * 60.0);
             let east = moving(rock(2, DVec2::new(1070.0, 507.0), 14.0), -DVec2::X * 60.0);
             let mut mesh = Mesh::new(vec![west], vec![east], delay);
-            // One shard does not hear of the other's rock.
+            // One shard has no ghost of the other's rock.
             mesh.shards[blind].news(GhostNews::Gone(id(2 - blind as u64)));
             let before = momentum(&mesh, &[1, 2]);
             mesh.ticks(60);
@@ -186,7 +186,7 @@ fn two_ghosts_that_meet_leave_each_other_alone() {
     assert!(shard.frames().is_empty());
 }
 
-/// Two ships meet at `x` while one of them flies on over the border; what each came out with.
+/// Two ships collide at `x` while one of them crosses the border; returns the state of both afterwards.
 fn crash(place: [Vec<SectorId>; 2], x: f64, aside: f64, delay: u64, at_once: bool) -> [(DVec2, u16); 2] {
     let ticks = 20.0;
     let one = moving(ship(1, DVec2::new(x - 9.0 - 180.0 / 30.0 * ticks, 500.0)), DVec2::X * 180.0);
@@ -206,10 +206,9 @@ fn crash(place: [Vec<SectorId>; 2], x: f64, aside: f64, delay: u64, at_once: boo
     })
 }
 
-/// How far from each other a ship's velocities may be after the same crash inside and across, units/s. Each
-/// side judges it by a ghost that is up to four ticks old and rounded to a packet's steps: the normal is off
-/// by a part of a degree, and of the 240 units/s of this crash some goes aside. A blow that is felt twice or
-/// not at all makes 50 units/s.
+/// How far a ship's velocities may differ after the same crash inside and across, units/s. Each side judges it against
+/// a ghost that is up to four ticks old and rounded to a packet's steps: the normal is off by a part of a degree, which
+/// diverts some of the 240 units/s of this crash. A contact that applies twice or not at all makes 50 units/s.
 const CRASH_OFF: f64 = 6.0;
 
 #[test]
@@ -218,7 +217,7 @@ fn a_crash_anywhere_round_the_border_is_felt_once_by_each() {
     for delay in [1, 2] {
         for at_once in [false, true] {
             for step in 0..60 {
-                // From before the border to well after: the blow falls in every tick of the handoff.
+                // From before the border to well after: the contact happens in every tick of the handoff.
                 let x = 960.0 + 3.0 * f64::from(step);
                 let aside = f64::from(step % 7) - 3.0;
                 let inside = crash([vec![WEST, EAST], vec![]], x, aside, delay, at_once);

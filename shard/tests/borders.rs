@@ -1,4 +1,4 @@
-//! Two shards and a server that passes messages on: nothing is lost or doubled at a border.
+//! Two shards and a server that passes messages on: no entity is lost or doubled at a border.
 
 mod common;
 
@@ -27,8 +27,8 @@ fn a_ship_that_crosses_back_and_forth_flies_as_if_there_were_no_border() {
         let mut expected = FlightState { position: start, ..Default::default() };
         let mut sent = Vec::new();
         for tick in 0..1500u64 {
-            // Full ahead in circles over the border, the inputs stamped so early that they come a tick before
-            // they are due: with two to spare the delay would fall, and two inputs be merged.
+            // Full thrust in circles across the border. The inputs are stamped so early that they arrive a tick before
+            // they are due: with two ticks of slack the delay would fall, and two inputs would be merged.
             let turn = if tick % 400 < 250 { 70 } else { -50 };
             let next = input(mesh.now + delay - 1, 127, turn, 0);
             sent.push(next);
@@ -101,7 +101,7 @@ fn a_duel_across_the_border_comes_out_as_one_inside_a_shard() {
     let hull = |mesh: &Mesh, ship| mesh.owner(ship).body(ship).hull;
     for ship in [id(1), id(2)] {
         let (one, other) = (hull(&across, ship), hull(&inside, ship));
-        // A hit more or less is under way between the shards.
+        // One hit may be on its way between the shards.
         assert!(one.abs_diff(other) <= 10, "{one} across, {other} inside");
         assert!(other < 70, "they never hit: {other}");
     }
@@ -110,7 +110,7 @@ fn a_duel_across_the_border_comes_out_as_one_inside_a_shard() {
 #[test]
 fn a_duel_across_the_border_ends_with_one_destroyed_once() {
     let (west, mut east) = duel(1000.0);
-    east[0].hull = 30;
+    east[0] = with_hull(east[0].clone(), 30);
     let mut mesh = Mesh::new(west, east, 2);
     fight(&mut mesh, 120);
     let destroyed: Vec<_> = mesh.destroyed.iter().map(|&(victim, _, by)| (victim, by)).collect();
@@ -120,7 +120,7 @@ fn a_duel_across_the_border_ends_with_one_destroyed_once() {
 
 #[test]
 fn no_part_of_a_shots_path_is_judged_twice_or_not_at_all() {
-    // Rocks just before, on and just beyond the border, each hit by one shot alone.
+    // Rocks just before, on and just beyond the border, each hit by a single shot.
     for x in [940.0, 990.0, 1000.0, 1010.0, 1060.0] {
         let target = rock(2, DVec2::new(x, 500.0), 12.0);
         let (mut west, mut east) = (vec![ship(1, DVec2::new(800.0, 500.0))], vec![]);
@@ -183,7 +183,7 @@ fn until_prepared(shard: &mut Shard) -> (Box<EntityRecord>, u32) {
             }
         }
     }
-    panic!("it never asked to leave: {:?}", shard.state(id(1)));
+    panic!("it never started a handoff: {:?}", shard.state(id(1)));
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn an_aborted_handoff_goes_on_here_and_is_not_tried_again_for_a_second() {
         tick: SimTick(shard.tick),
     }));
     shard.ticks(2);
-    assert_eq!(shard.body(id(1)).hull, 100, "damage is held back");
+    assert_eq!(shard.body(id(1)).hull, 100, "damage is held");
     shard.send(ToShard::Abort { id: id(1), attempt });
     shard.ticks(1);
     assert_eq!(shard.body(id(1)).hull, 70, "and applied here after all");
@@ -310,7 +310,7 @@ fn a_ghost_is_carried_on_for_half_a_second_and_goes_after_three() {
     let position = DVec2::new(1100.0, 500.0);
     shard.update_from(ghost_update(START, position, DVec2::X * 30.0));
     shard.tick();
-    assert!(shard.entity(id(7)).is_none(), "motion without an announcement is nothing");
+    assert!(shard.entity(id(7)).is_none(), "motion without an announcement spawns no ghost");
     let body = sidereal_shard::bodies::Body::of(&ship(7, position));
     shard.news(GhostNews::Appeared(Box::new(body)));
     shard.update_from(ghost_update(START + 1, position, DVec2::X * 30.0));

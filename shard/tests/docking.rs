@@ -1,4 +1,4 @@
-//! What a shard lets a ship do at a station, and how it keeps a ship while the ledger decides.
+//! Deals on a shard: which ones it allows, and how it shelters a ship until the ledger decides.
 
 mod common;
 
@@ -12,7 +12,7 @@ use sidereal_protocol::{
     economy::{Bargain, DOCKING_RANGE, DealKey, DealRefusal, Fitted, STATION_RADIUS, TRADING_RANGE, Weapon},
     flight::{Controls, HullKind},
     ids::EntityId,
-    record::{EntityKind, EntityRecord},
+    record::{EntityKind, EntityRecord, OreLoad, Structure},
     sector::SectorId,
     shot::{BEAM_DAMAGE, MISSILE_INTERVAL_TICKS},
     tick::SimTick,
@@ -25,7 +25,7 @@ fn around() -> Vec<SectorId> {
     (-3..=3).flat_map(|x| (-3..=3).map(move |y| SectorId::new(x, y))).collect()
 }
 
-/// A station in the middle, and these.
+/// A shard with a station in the middle, and `records`.
 fn port(records: Vec<EntityRecord>) -> Shard {
     Shard::with(1, &around(), [vec![station(9, middle())], records].concat())
 }
@@ -34,7 +34,7 @@ fn middle() -> DVec2 {
     WEST.center()
 }
 
-/// A place from which one can dock.
+/// A position from which a ship can dock.
 fn near() -> DVec2 {
     middle() + DVec2::X * (STATION_RADIUS + DOCKING_RANGE - 1.0)
 }
@@ -60,7 +60,7 @@ fn settle(shard: &mut Shard, deal: u128, ship: u64, done: bool) {
     assert_eq!(shard.answers(), vec![]);
 }
 
-/// Asks for something that passes, and settles it; returns the record that it was settled with.
+/// Requests a deal that is allowed, and settles it; returns the record that it was settled with.
 fn strike_deal(shard: &mut Shard, deal: u128, ship: u64, bargain: Bargain) -> EntityRecord {
     let after = ask(shard, deal, ship, bargain).expect("it passes").expect("it changes the ship");
     settle(shard, deal, ship, true);
@@ -81,14 +81,14 @@ fn a_ship_docks_only_near_a_station_slowly_and_once() {
     let mut shard = port(vec![moving(ship(1, near()), DVec2::Y * 59.0)]);
     let after = strike_deal(&mut shard, 1, 1, Bargain::Dock);
     assert_eq!(after.validate(), Ok(()));
-    assert_eq!((after.docked, after.state.velocity), (Some(id(9)), DVec2::ZERO));
+    assert_eq!((after.docked(), after.state.velocity), (Some(id(9)), DVec2::ZERO));
     assert!(after.version > 0 && after.state.position.distance(middle()) < STATION_RADIUS + 12.0);
     assert_eq!(ask(&mut shard, 2, 1, Bargain::Dock), Err(DealRefusal::Docked));
 }
 
 #[test]
 fn business_is_for_who_is_docked_and_each_has_its_refusal() {
-    let mut shard = port(vec![EntityRecord { ore: 50, ..ship(1, near()) }]);
+    let mut shard = port(vec![ship(1, near()).with(OreLoad(50))]);
     let all = [
         Bargain::Undock,
         Bargain::Sell { ore: 1 },
@@ -107,7 +107,7 @@ fn business_is_for_who_is_docked_and_each_has_its_refusal() {
     assert_eq!(ask(&mut shard, 2, 1, Bargain::BuyHull(HullKind::Gunship)), Err(DealRefusal::HoldTooSmall));
     strike_deal(&mut shard, 2, 1, Bargain::BuyWeapon(Weapon::HeavyBeam));
     assert_eq!(ask(&mut shard, 3, 1, Bargain::BuyWeapon(Weapon::HeavyBeam)), Err(DealRefusal::HasIt));
-    // What no server asks for is refused, and counted.
+    // An invalid request, which no server sends, is rejected and counted.
     assert_eq!(ask(&mut shard, 3, 1, Bargain::Sell { ore: 0 }), Err(DealRefusal::NotMine));
     assert_eq!(shard.totals().frames_refused, 1);
 }
@@ -130,9 +130,9 @@ fn a_docked_ship_stays_where_it_is_does_nothing_and_nothing_is_done_to_it() {
     assert_eq!(shard.body(id(1)).hull, 100);
     let totals = shard.totals();
     assert_eq!((totals.missiles, totals.beams, totals.ore_moves), (0, 0, 0));
-    // Its pilot's inputs are acknowledged all the same.
+    // Its pilot's inputs are acknowledged anyway.
     let told = own_states(&shard.datagrams());
-    let last = told.iter().rfind(|state| state.net_id.0 == 1).expect("it is told");
+    let last = told.iter().rfind(|state| state.net_id.0 == 1).expect("its state is sent");
     assert_eq!(last.input_tick, SimTick(shard.tick - 2));
 }
 
@@ -144,12 +144,12 @@ fn a_deal_that_is_asked_for_twice_has_one_answer_and_another_one_waits() {
     shard.frames();
     assert_eq!(ask(&mut shard, 1, 1, Bargain::Dock), first);
     assert_eq!(ask(&mut shard, 2, 1, Bargain::Dock), Err(DealRefusal::Busy));
-    assert_eq!(shard.own_record(id(1)).docked, None, "nothing has happened yet");
-    // Another one's settlement is not this one's.
+    assert_eq!(shard.own_record(id(1)).docked(), None, "nothing has happened yet");
+    // The settlement of another deal does not settle this one.
     settle(&mut shard, 2, 1, true);
     assert_eq!(ask(&mut shard, 3, 1, Bargain::Dock), Err(DealRefusal::Busy));
     settle(&mut shard, 1, 1, true);
-    assert_eq!(shard.own_record(id(1)).docked, Some(id(9)));
+    assert_eq!(shard.own_record(id(1)).docked(), Some(id(9)));
     assert_eq!(shard.own_record(id(1)).version, first.expect("it passed").expect("it changes").version);
 }
 
@@ -176,7 +176,7 @@ fn a_ship_whose_deal_is_not_settled_is_sheltered_and_goes_on_when_it_comes_to_no
     });
     let prepared = prepared.expect("it leaves now");
     assert!(prepared.version > after.version);
-    assert_eq!((prepared.docked, prepared.hull), (None, 50));
+    assert_eq!((prepared.docked(), prepared.hull()), (None, 50));
 }
 
 #[test]
@@ -189,9 +189,9 @@ fn what_is_told_of_a_ship_while_its_deal_is_open_is_older_than_the_deal() {
         ToServer::Record(record) if record.id == id(1) => Some(record),
         _ => None,
     });
-    let drained = drained.expect("a drain hands in everything");
+    let drained = drained.expect("a drain sends every record");
     assert!(drained.fence() < after.fence() && drained.version > 0);
-    assert_eq!(drained.docked, None);
+    assert_eq!(drained.docked(), None);
 }
 
 #[test]
@@ -214,11 +214,11 @@ fn a_ship_that_is_wanted_back_waits_for_its_deal_but_not_for_ever() {
             None => shard.tick(),
         }
         shard.app.update();
-        let record = withdrawn(shard.frames()).expect("it is given back");
-        assert_eq!(record.docked.is_some(), docked);
+        let record = withdrawn(shard.frames()).expect("it is withdrawn");
+        assert_eq!(record.docked().is_some(), docked);
         assert_eq!(record.fence() > after.fence(), settled.is_some());
         assert!(shard.entity(id(1)).is_none());
-        // The answer that comes too late finds nobody.
+        // An answer that arrives too late finds no ship.
         settle(&mut shard, 1, 1, true);
         assert!(shard.entity(id(1)).is_none());
     }
@@ -231,21 +231,21 @@ fn a_docked_ship_that_its_player_leaves_is_given_back_and_comes_back_docked() {
     shard.send(ToShard::Withdraw { id: id(1) });
     let frames = shard.answers();
     let [ToServer::Withdrawn { record }] = &frames[..] else { panic!("{frames:?}") };
-    assert_eq!((record.docked, record.state), (Some(id(9)), docked.state));
+    assert_eq!((record.docked(), record.state), (Some(id(9)), docked.state));
     let mut again = (**record).clone();
     (again.epoch, again.version) = (again.epoch + 1, 0);
     shard.send(ToShard::Commit { record: Box::new(again), inputs: vec![] });
     shard.ticks(30);
-    assert_eq!((shard.own_record(id(1)).docked, shard.state(id(1))), (Some(id(9)), docked.state));
+    assert_eq!((shard.own_record(id(1)).docked(), shard.state(id(1))), (Some(id(9)), docked.state));
 }
 
 #[test]
 fn another_hull_is_whole_bare_and_of_its_own_size() {
     let fitted = Fitted::default().with(Weapon::RapidGun);
-    let mut shard = port(vec![EntityRecord { fitted, hull: 7, ..ship(1, near()) }]);
+    let mut shard = port(vec![with_hull(ship(1, near()), 7).with(fitted)]);
     strike_deal(&mut shard, 1, 1, Bargain::Dock);
     let repaired = strike_deal(&mut shard, 2, 1, Bargain::Repair);
-    assert_eq!((repaired.hull, repaired.fitted), (100, fitted));
+    assert_eq!((repaired.hull(), repaired.fitted()), (100, fitted));
     let hauler = strike_deal(&mut shard, 3, 1, Bargain::BuyHull(HullKind::Hauler));
     let spec = HullKind::Hauler.spec();
     let body = shard.body(id(1));
@@ -259,8 +259,8 @@ fn another_hull_is_whole_bare_and_of_its_own_size() {
     strike_deal(&mut shard, 4, 1, Bargain::Undock);
     shard.ticks(30);
     let state = shard.state(id(1));
-    assert!(state.velocity.length() < 1e-9 && shard.own_record(id(1)).docked.is_none(), "{state:?}");
-    // And it is in the way again, with all of its size.
+    assert!(state.velocity.length() < 1e-9 && shard.own_record(id(1)).docked().is_none(), "{state:?}");
+    // It collides again, with its full size.
     let from = state.position + DVec2::new(200.0, 22.0);
     shard.grant(&[], vec![moving(ship(2, from), DVec2::X * -200.0)]);
     shard.ticks(60);
@@ -292,7 +292,7 @@ fn ships_trade_in_space_or_at_stations_within_range() {
     assert_eq!(accept(&mut shard, Some(3)), Err(DealRefusal::TooFar));
     assert_eq!(accept(&mut shard, Some(4)), Err(DealRefusal::TooFar));
     assert_eq!(accept(&mut shard, None), Err(DealRefusal::TooFar));
-    // A trade changes no ship: nothing is sheltered by it.
+    // A trade changes no ship: it shelters none.
     settle(&mut shard, 1, 1, true);
     strike_deal(&mut shard, 2, 1, Bargain::Dock);
     assert_eq!(accept(&mut shard, Some(2)), Err(DealRefusal::Docked));
@@ -334,9 +334,9 @@ fn a_station_stops_shots_and_takes_no_damage() {
 #[test]
 fn what_is_fitted_has_its_effect() {
     let everything = Weapon::ALL.into_iter().fold(Fitted::default(), Fitted::with);
-    let target = EntityRecord { hull: 1000, hull_max: 1000, ..rock(2, middle() + DVec2::new(0.0, 300.0), 20.0) };
+    let target = rock(2, middle() + DVec2::new(0.0, 300.0), 20.0).with(Structure::whole(20.0, 1000));
     let figures = |fitted, button, ticks| {
-        let pilot = headed(EntityRecord { fitted, ..ship(1, middle()) }, std::f64::consts::FRAC_PI_2);
+        let pilot = headed(ship(1, middle()).with(fitted), std::f64::consts::FRAC_PI_2);
         let mut shard = Shard::with(1, &around(), vec![pilot, target.clone()]);
         shard.ticks(2);
         shard.hold(id(1), button, ticks);
@@ -365,6 +365,6 @@ fn a_ghost_that_gets_another_hull_is_of_its_new_size() {
     let ghost = mesh.shards[0].body(id(7));
     assert_eq!((ghost.kind, ghost.hull_kind, ghost.radius), (EntityKind::Ship, Some(HullKind::Hauler), 15.0));
     mesh.ticks(90);
-    // 20 apart, 9 and 9 in size before: they would have passed.
+    // 20 apart with radii of 9 and 9 before: they would not have touched.
     assert!(mesh.shards[0].state(id(1)).velocity.x < -1.0, "{:?}", mesh.shards[0].state(id(1)));
 }

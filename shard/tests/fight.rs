@@ -1,4 +1,4 @@
-//! The same fight inside a shard and across the border of two: it ends alike.
+//! The same fight inside a shard and across the border of two has the same result.
 
 mod common;
 
@@ -9,34 +9,35 @@ use sidereal_protocol::{
     DVec2, flight::Controls, ids::EntityId, input::Input, record::EntityRecord, sector::SectorId, tick::SimTick,
 };
 
-/// How long a fight is, ticks: 8 s, a pass of two pairs with what flies after it.
+/// The length of a fight, ticks: 8 s, a pass of two pairs and the shots that follow.
 const TICKS: u64 = 240;
 /// Ticks before it begins.
 const WARM_UP: u64 = 12;
 const SHIPS: u32 = 4;
 const SCRIPTS: u64 = 50;
 
-// The tolerances. Across the border each side knows the other by ghosts that are 2 or 4 ticks old here (two
-// hops of one or two), carried on in their curve; what a pilot does in these ticks is not in it, 1 to 2
-// units at a ship's acceleration against a radius of 9. So a shot at the edge of a hull may go past, and a
-// ram's normal turns by that share: at 300 units/s some 20 go aside, which are 150 units apart after eight
-// seconds. A hit comes 2 or 4 ticks later, and so does its push. A ship that changes shards holds its fire
+// The tolerances. Across the border each side knows the other by ghosts that are 2 or 4 ticks old here (two hops of one
+// or two), extrapolated along their curve. A pilot's actions in these ticks are missing in it: 1 to 2 units at a ship's
+// acceleration, against a radius of 9. So a shot at the edge of a hull may miss, and a ram's normal turns by that
+// share: at 300 units/s some 20 go sideways, which are 150 units after eight seconds. A hit arrives 2 or 4 ticks later,
+// and so does its push. A ship that changes shards does not fire for two hops. One different contact soon makes the
+// whole fight of a ship different.
 // for two hops. Who is at all touched differently in a fight soon is so in everything.
 //
-// How much that is, the same fights say with no border at all and the pilots in the east late by a single
-// hop, 1 or 2 ticks: a border must not cost more than that.
+// The measure of it is the same fights without a border, with the pilots in the east late by one hop, 1 or 2 ticks: a
+// border must not cost more than that.
 
-/// Half of all ships end nearer than this to where they end without a border, units.
+/// Half of all ships end nearer than this to their end without a border, units.
 const MEDIAN_APART: f64 = 3.0;
-/// Three quarters of them end with no more hull points of difference than this: a bullet's.
+/// Three quarters of them end with at most this difference in hull points: a bullet's.
 const HULL_P75: f64 = 10.0;
-/// Nine tenths: a missile's.
+/// Nine tenths: at most a missile's.
 const HULL_P90: f64 = 40.0;
-/// Share by which all that is lost in all fights may differ: a ship holds its fire for 2 or 4 ticks at each of
-/// some two crossings, of the 240.
+/// Share by which the lost hull points of all fights may differ: a ship does not fire for 2 or 4 ticks at each of some
+/// two crossings, of the 240.
 const LOST_SHARE: f64 = 0.08;
 
-/// A fight: who is where, and what each pilot does in each tick.
+/// A fight: the ships, and the controls of each pilot in each tick.
 struct Script {
     ships: Vec<EntityRecord>,
     hands: Vec<Vec<Input>>,
@@ -86,7 +87,7 @@ fn pilot(random: &mut Pcg64Mcg) -> Vec<Input> {
     inputs
 }
 
-/// How one ship came out of it; where it was last, if it died.
+/// The end of one ship; its last state, if it was destroyed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct End {
     position: DVec2,
@@ -110,7 +111,7 @@ enum Place {
     Inside,
     /// The border of two shards runs through its middle.
     Across,
-    /// All of it in one shard, and the pilots in the east do everything so many ticks later.
+    /// All of it in one shard, and the controls of the pilots in the east delayed by so many ticks.
     InsideLate(u64),
 }
 
@@ -123,7 +124,7 @@ fn fight(script: &Script, place: Place, delay: u64) -> Outcome {
     mesh.at_once = true;
     let ids: Vec<EntityId> = (1..=SHIPS).map(|number| id(u64::from(number))).collect();
     let mut ends: Vec<End> =
-        script.ships.iter().map(|ship| End { position: ship.state.position, hull: ship.hull, died: None }).collect();
+        script.ships.iter().map(|ship| End { position: ship.state.position, hull: ship.hull(), died: None }).collect();
     for tick in 0..WARM_UP + TICKS {
         for (index, &ship) in ids.iter().enumerate() {
             let late = match place {
@@ -132,7 +133,7 @@ fn fight(script: &Script, place: Place, delay: u64) -> Outcome {
             };
             let line = tick.checked_sub(WARM_UP + late).and_then(|line| script.hands[index].get(line as usize));
             let next = line.copied().unwrap_or(input(0, 0, 0, 0));
-            // So early that it comes a tick before it is due: then the delay stays as it is.
+            // So early that it arrives a tick before it is due: then the delay stays the same.
             mesh.input(ship, Input { tick: SimTick(mesh.now + delay - 1), ..next });
         }
         mesh.tick();
@@ -147,18 +148,18 @@ fn fight(script: &Script, place: Place, delay: u64) -> Outcome {
     Outcome { ends, mesh }
 }
 
-/// How far apart two ends of the same fights are.
+/// The difference between two runs of the same fights.
 #[derive(Default)]
 struct Difference {
-    /// Of ships that lived in both, units.
+    /// Of ships that survived in both, units.
     apart: Vec<f64>,
     /// Of every ship, hull points.
     hull: Vec<f64>,
-    /// Of ships that died in both, ticks.
+    /// Of ships that were destroyed in both, ticks.
     death: Vec<f64>,
-    /// Ships that died in one only.
+    /// Ships that were destroyed in one only.
     deaths_in_one: u64,
-    /// Hull points lost, in all.
+    /// Lost hull points, in total.
     lost: [u64; 2],
 }
 
@@ -210,10 +211,10 @@ fn a_fight_across_the_border_ends_as_one_inside_a_shard() {
             ghosts_hit += other.mesh.total(|totals| totals.ghost_impacts);
         }
         println!("{SCRIPTS} fights, {delay} ticks each way: {handoffs} handoffs, {ghosts_hit} ghosts hit,");
-        println!("  {told} contacts told, {doubled} impacts not felt again");
+        println!("  {told} contacts sent, {doubled} doubled impacts dropped");
         across.print("across the border");
         late.print("inside, the east late by a hop");
-        // Else the fights show nothing.
+        // With fewer events the fights would prove nothing.
         assert!(handoffs > 100 && ghosts_hit > 50 && told > 10 && across.lost[0] > 5000);
         assert!(at(&mut across.apart, 0.5) < MEDIAN_APART);
         for share in [0.5, 0.75, 0.9] {

@@ -1,4 +1,4 @@
-//! Who is at a ship's helm: another session of its player takes over, and what a link allows goes with the ship.
+//! Who pilots a ship: another session of the player takes over, and the link's rewind goes with the ship.
 
 mod common;
 
@@ -23,16 +23,16 @@ fn who_takes_the_helm_begins_anew_and_the_ship_flies_on() {
         shard.inputs(id(1), vec![input(tick, 127, 0, 0)]);
         shard.tick();
     }
-    // The old hands have stamps far ahead: none of them may be in the way of the new ones.
+    // The old session's stamps are far ahead: none of them may block the new session's inputs.
     shard.inputs(id(1), (START + 20..START + 80).map(|tick| input(tick, 127, 0, Controls::FIRE)).collect());
     shard.answers();
     let before = shard.state(id(1));
     shard.boarded(id(1), 1, Vec::new());
     shard.answers();
-    assert_eq!(shard.pilot(id(1)), Pilot::aboard(1, REWIND), "nothing of the old hands is left");
+    assert_eq!(shard.pilot(id(1)), Pilot::aboard(1, REWIND), "nothing of the old session is left");
     assert_eq!(shard.state(id(1)), before, "and the ship is where it was");
     shard.tick();
-    assert_eq!(shard.totals().shots, 0, "what the old hands still wanted is void");
+    assert_eq!(shard.totals().shots, 0, "the old session's queued inputs are dropped");
     shard.datagrams();
     let from = shard.tick;
     for tick in from..from + 10 {
@@ -69,7 +69,7 @@ fn what_the_link_allows_goes_with_the_ship_to_the_next_shard() {
         ToServer::Withdrawn { record } => Some(record),
         _ => None,
     });
-    let record = record.expect("it was given back");
+    let record = record.expect("it was withdrawn");
     let next = Shard::with(2, &[SectorId::new(0, 0)], vec![*record]);
     let pilot = next.pilot(id(1));
     assert_eq!((pilot.boarding, pilot.rewind), (3, 21));

@@ -1,4 +1,4 @@
-//! The link, over the in-memory network, to a naia server that says just enough.
+//! The link, over the in-memory network, to a minimal naia server.
 
 #![allow(clippy::unwrap_used, elided_lifetimes_in_paths)]
 
@@ -45,7 +45,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// naia keeps real time, so a test waits for it; this long at most.
+/// naia uses real time, so a test waits for it; this long at most.
 const PATIENCE: Duration = Duration::from_secs(30);
 const HOME: SectorId = SectorId::new(0, 0);
 const BEYOND: SectorId = SectorId::new(1, 0);
@@ -160,7 +160,7 @@ impl Scene {
         while !done(self) {
             assert!(
                 start.elapsed() < PATIENCE,
-                "it never came that {what}: {:?}, {:#?}, {:?}",
+                "it never happened: {what}: {:?}, {:#?}, {:?}",
                 self.shard.world().resource::<LinkState>(),
                 self.shard.world().resource::<Totals>(),
                 self.frames,
@@ -242,13 +242,13 @@ fn an_entity_next_door_becomes_a_ghost_changes_and_goes() {
     assert_eq!((ghost.radius, ghost.hull, ghost.net_id), (25.0, 100, NetId(7)));
 
     *scene.server.world_mut().get_mut::<Vitals>(entity).unwrap().hull = 60;
-    scene.until("it is told of its hull", |scene| {
+    scene.until("its hull arrives", |scene| {
         motion(scene);
         scene.ghost(7).is_some_and(|ghost| ghost.hull == 60)
     });
 
     *scene.server.world_mut().get_mut::<Identity>(entity).unwrap().radius = 30.0;
-    scene.until("it is told of its new size", |scene| {
+    scene.until("its new size arrives", |scene| {
         motion(scene);
         scene.ghost(7).is_some_and(|ghost| ghost.radius == 30.0)
     });
@@ -295,10 +295,11 @@ fn an_update_that_panics_ends_the_session_and_not_the_process() {
     scene.until("it is joined", |scene| *scene.shard.world().resource::<LinkState>() == LinkState::Joined);
     scene.shard.add_systems(Update, || panic!("planted"));
     scene.until("it is lost", |scene| matches!(scene.shard.world().resource::<LinkState>(), LinkState::Lost(_)));
-    scene.until("the server is told", |scene| scene.handle.poll_closed().is_some());
+    scene.until("the server detects it", |scene| scene.handle.poll_closed().is_some());
 }
 
-/// naia warns of every change of a component whose events are not registered: each bite out of a rock was a line.
+/// naia warns of every change of a component whose events are not registered: each bite out of a rock was a line in the
+/// log.
 #[test]
 fn the_events_of_every_replicated_component_are_registered() {
     fn registered<C: naia_bevy_server::Replicate>(app: &App) -> bool {

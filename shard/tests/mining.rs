@@ -1,4 +1,4 @@
-//! Ore in space: out of rocks, into holds, out of wrecks.
+//! Ore in space: from rocks into holds, and out of wrecks.
 
 mod common;
 
@@ -12,12 +12,12 @@ use sidereal_protocol::{
     economy::{CRATE_TICKS, MINING_BITE, MINING_INTERVAL_TICKS, MINING_RANGE, OreMove, SCOOP_RANGE},
     flight::{Controls, HullKind},
     input::Input,
-    record::{EntityKind, EntityRecord},
+    record::{EntityKind, EntityRecord, ExpiresAt, OreLoad},
     sector::SectorId,
     tick::SimTick,
 };
 
-/// Ticks after which a ship that was just granted is ready to mine.
+/// Ticks after which a ship that was just granted can mine.
 const READY: u64 = MINING_INTERVAL_TICKS;
 
 fn around() -> Vec<SectorId> {
@@ -36,11 +36,11 @@ fn middle() -> DVec2 {
 }
 
 fn ore_rock(number: u32, position: DVec2, ore: u32) -> EntityRecord {
-    EntityRecord { ore, ..rock(number, position, 20.0) }
+    rock(number, position, 20.0).with(OreLoad(ore))
 }
 
 fn laden(record: EntityRecord, ore: u32) -> EntityRecord {
-    EntityRecord { ore, ..record }
+    record.with(OreLoad(ore))
 }
 
 fn mine(shard: &mut Shard, ticks: u64) -> Vec<(u64, OreMove)> {
@@ -71,7 +71,7 @@ fn a_ship_that_mines_takes_a_bite_every_half_second() {
     assert_eq!(amounts(&bites), [MINING_BITE; 4]);
     assert!(bites.iter().all(|(_, asked)| (asked.from, asked.to) == (id(5), id(1))));
     assert!(bites.windows(2).all(|pair| pair[1].0 - pair[0].0 == MINING_INTERVAL_TICKS), "{bites:?}");
-    // A rock that is mined by rapid presses gives no more.
+    // Rapid presses mine no more from a rock.
     let pressed: usize =
         (0..MINING_INTERVAL_TICKS).map(|_| mine(&mut shard, 1).len() + moves(shard.hold(id(1), 0, 1)).len()).sum();
     assert_eq!(pressed, 2);
@@ -89,11 +89,11 @@ fn nothing_is_mined_without_room_without_ore_or_out_of_range() {
         (ship(1, middle()), ore_rock(5, near, 0), vec![]),
         (ship(1, middle()), ore_rock(5, far, 100), vec![]),
     ] {
-        let (carried, held) = (ship.ore, rock.ore);
+        let (carried, held) = (ship.ore(), rock.ore());
         let mut shard = arena(vec![ship, rock]);
         let moves = mine(&mut shard, MINING_INTERVAL_TICKS - 1);
         assert_eq!(amounts(&moves), bites);
-        // The ledger's answer ends it.
+        // The ledger's answer ends that.
         for bite in bites {
             holdings(&mut shard, 1, carried + bite);
             holdings(&mut shard, 5, held - bite);
@@ -138,12 +138,12 @@ fn a_rock_over_the_border_is_mined_until_it_is_empty() {
         let asked: Vec<u32> = mesh.ore_moves.iter().map(|asked| asked.ore).collect();
         assert_eq!(asked, [4, 4, 2], "delay {delay}");
         assert_eq!((mesh.ore[&id(1)], mesh.ore[&id(5)]), (10, 0));
-        assert_eq!(mesh.owner(id(1)).own_record(id(1)).ore, 10);
-        assert_eq!(mesh.owner(id(5)).own_record(id(5)).ore, 0);
+        assert_eq!(mesh.owner(id(1)).own_record(id(1)).ore(), 10);
+        assert_eq!(mesh.owner(id(5)).own_record(id(5)).ore(), 0);
     }
 }
 
-/// The deaths that were told, with what is left.
+/// The deaths that were sent, with their crates.
 fn deaths(frames: &[ToServer]) -> Vec<(sidereal_protocol::ids::EntityId, Option<EntityRecord>)> {
     let deaths = frames.iter().filter_map(|frame| match frame {
         ToServer::Destroyed { id, wreck, .. } => Some((*id, wreck.as_deref().cloned())),
@@ -161,14 +161,14 @@ fn a_ship_that_dies_leaves_its_cargo_in_the_same_tick() {
     shard.tick();
     let frames = shard.frames();
     let [(dead, Some(wreck))] = &deaths(&frames)[..] else { panic!("{frames:?}") };
-    assert_eq!((*dead, wreck.kind, wreck.ore), (id(1), EntityKind::Crate, 37));
+    assert_eq!((*dead, wreck.kind, wreck.ore()), (id(1), EntityKind::Crate, 37));
     assert_eq!(wreck.validate(), Ok(()));
-    assert_eq!(wreck.expires, SimTick(shard.tick) + CRATE_TICKS);
+    assert_eq!(wreck.get(), Some(ExpiresAt(SimTick(shard.tick) + CRATE_TICKS)));
     assert!(!frames.iter().any(|frame| matches!(frame, ToServer::Record(_))));
     assert!(shard.owns(wreck.id) && shard.entity(id(1)).is_none());
     let told = sector_updates(&shard.datagrams());
     assert!(told.iter().flat_map(|update| &update.motions).any(|motion| motion.net_id == wreck.net_id));
-    // It drifts on, slower and slower, to rest.
+    // It drifts ever slower, to rest.
     assert!(wreck.state.velocity.x > 20.0);
     shard.ticks(400);
     let state = shard.state(wreck.id);
@@ -177,7 +177,7 @@ fn a_ship_that_dies_leaves_its_cargo_in_the_same_tick() {
 
 #[test]
 fn a_ship_without_cargo_and_a_drone_leave_nothing() {
-    let mut shard = arena(vec![ship(1, middle()), laden(drone(2, middle() + DVec2::Y * 900.0), 9)]);
+    let mut shard = arena(vec![ship(1, middle()), drone(2, middle() + DVec2::Y * 900.0)]);
     shard.strike(id(1), 200);
     shard.strike(id(2), 200);
     shard.tick();
@@ -208,7 +208,7 @@ fn a_crate_nearby_is_taken_in_as_far_as_there_is_room_and_ends_when_it_is_empty(
 #[test]
 fn a_crate_out_of_reach_stays_until_its_time_is_over() {
     let mut lost = cargo(6, middle() + DVec2::X * (SCOOP_RANGE + 1.0), 5);
-    lost.expires = SimTick(START + 90);
+    lost.set(ExpiresAt(SimTick(START + 90)));
     let mut shard = Shard::with(1, &around(), vec![ship(1, middle()), lost]);
     shard.ticks(89);
     assert!(shard.owns(id(6)));
@@ -228,11 +228,11 @@ fn nothing_touches_a_crate_and_nothing_aims_at_it() {
     shard.hold(id(1), 0, 1);
     let missiles: Vec<_> = shard.owned().into_iter().filter(|&id| shard.body(id).kind == EntityKind::Missile).collect();
     let [missile] = missiles[..] else { panic!("{missiles:?}") };
-    assert_eq!(shard.own_record(missile).warhead.and_then(|warhead| warhead.target), Some(id(2)));
+    assert_eq!(shard.own_record(missile).warhead().and_then(|warhead| warhead.target), Some(id(2)));
     shard.ticks(60);
     assert_eq!(shard.state(id(6)).velocity, DVec2::ZERO);
     assert!(shard.state(id(1)).position.x > middle().x + 80.0 && shard.state(id(1)).velocity.y == 0.0);
-    assert!(shard.body(id(2)).hull < 100 - 40, "shot, beam and missile went through: {}", shard.body(id(2)).hull);
+    assert!(shard.body(id(2)).hull < 100 - 40, "shot, beam and missile passed through: {}", shard.body(id(2)).hull);
     assert!(shard.owns(id(6)));
 }
 
@@ -246,7 +246,7 @@ fn a_crate_crosses_a_border_with_what_is_in_it_and_is_taken_in_on_the_other_side
     }
     mesh.ticks(6);
     let crate_now = mesh.shards[1].own_record(id(6));
-    assert_eq!((crate_now.ore, crate_now.expires), (9, SimTick(START + 1800)));
+    assert_eq!((crate_now.ore(), crate_now.get()), (9, Some(ExpiresAt(SimTick(START + 1800)))));
     mesh.ticks(300);
     assert_eq!((mesh.ore.get(&id(2)), mesh.lives(id(6))), (Some(&9), false));
 }
@@ -255,10 +255,10 @@ fn a_crate_crosses_a_border_with_what_is_in_it_and_is_taken_in_on_the_other_side
 fn a_ship_that_crosses_a_border_keeps_its_cargo_and_its_weapons() {
     use sidereal_protocol::economy::{Fitted, Weapon};
     let fitted = Fitted::default().with(Weapon::RapidGun);
-    let trader = EntityRecord { fitted, ore: 21, ..moving(ship(1, DVec2::new(960.0, 500.0)), DVec2::X * 150.0) };
+    let trader = moving(ship(1, DVec2::new(960.0, 500.0)), DVec2::X * 150.0).with(fitted).with(OreLoad(21));
     let mut mesh = Mesh::new(vec![trader], vec![], 2);
     mesh.ticks(60);
     assert_eq!(mesh.handoffs, 1);
-    assert_eq!(mesh.shards[1].own_record(id(1)).ore, 21);
+    assert_eq!(mesh.shards[1].own_record(id(1)).ore(), 21);
     assert_eq!(mesh.shards[1].body(id(1)).fitted, fitted);
 }

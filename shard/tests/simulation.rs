@@ -1,4 +1,4 @@
-//! What one shard does alone: flight, collisions, weapons, drones, replacement, publishing.
+//! What one shard simulates: flight, collisions, weapons, drones, replacement, publishing.
 
 mod common;
 
@@ -94,7 +94,7 @@ fn a_shot_hits_what_is_ahead_costs_hull_and_is_told() {
     let updates = sector_updates(&shard.datagrams());
     let shots: usize = updates.iter().map(|update| update.shots.len()).sum();
     let hits: Vec<_> = updates.iter().flat_map(|update| &update.hits).collect();
-    assert_eq!((shots, hits.len()), (3, 3), "each is told three times");
+    assert_eq!((shots, hits.len()), (3, 3), "each is sent three times");
     assert!((hits[0].position.x - (middle().x + 180.0)).abs() < 1.0, "{:?}", hits[0]);
     let records: Vec<_> = shard
         .frames()
@@ -105,7 +105,7 @@ fn a_shot_hits_what_is_ahead_costs_hull_and_is_told() {
         })
         .collect();
     assert_eq!(records.len(), 1);
-    assert_eq!((records[0].hull, records[0].version), (90, 1));
+    assert_eq!((records[0].hull(), records[0].version), (90, 1));
 }
 
 #[test]
@@ -121,8 +121,7 @@ fn the_weapon_keeps_its_interval() {
 
 #[test]
 fn what_has_no_hull_left_is_destroyed_and_a_rock_is_replaced_after_a_minute() {
-    let mut target = rock(2, middle() + DVec2::X * 100.0, 20.0);
-    target.hull = 10;
+    let target = with_hull(rock(2, middle() + DVec2::X * 100.0, 20.0), 10);
     let mut shard = Shard::with(1, &[HOME], vec![ship(1, middle()), target]);
     shard.inputs(id(1), vec![input(1000, 0, 0, FIRE), input(1001, 0, 0, 0)]);
     shard.ticks(20);

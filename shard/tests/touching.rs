@@ -1,5 +1,5 @@
-//! Colliders that go and come back while they are touched: avian must keep no account of contacts that are no more
-//! (its issue 1025, "Head contact has no island").
+//! Colliders that are removed and added while they are touched: avian must keep no contacts of removed ones (its issue
+//! 1025, "Head contact has no island").
 
 mod common;
 
@@ -28,7 +28,7 @@ fn middle() -> DVec2 {
     WEST.center()
 }
 
-/// What a ship is answered, and whether it was settled.
+/// The answer to a ship's deal, and whether it was settled.
 fn deal(shard: &mut Shard, number: u64, ship: u32, bargain: Bargain) -> bool {
     let (key, ship) = (DealKey(EntityId::from_halves(7, number).0), id(u64::from(ship)));
     shard.send(ToShard::Deal { key, ship, bargain, partner: None });
@@ -63,7 +63,7 @@ fn two_ships_touch_and_one_docks_and_comes_back_into_the_other() {
         assert!(touching(&shard) > 0);
         assert!(deal(&mut shard, 2 * round, 1, Bargain::Dock));
         shard.tick();
-        assert_eq!(touching(&shard), 0, "who is docked touches nobody");
+        assert_eq!(touching(&shard), 0, "a docked ship touches nothing");
         assert!(deal(&mut shard, 2 * round + 1, 1, Bargain::Undock));
         shard.ticks(3);
     }
@@ -83,9 +83,9 @@ fn a_crowd_at_a_station_docks_and_undocks_in_the_midst_of_each_other() {
     let (mut docked, mut undocked, mut touched) = (0, 0, 0);
     for round in 0..1_500u64 {
         for number in (101..=100 + SHIPS).chain(200..206) {
-            // Everybody is drawn to a place beside the station, slowly enough to dock.
+            // Every ship is pulled to a position beside the station, slowly enough to dock.
             let there = id(u64::from(number));
-            if !shard.owns(there) || shard.own_record(there).docked.is_some() {
+            if !shard.owns(there) || shard.own_record(there).docked().is_some() {
                 continue;
             }
             let state = shard.state(there);
@@ -96,7 +96,7 @@ fn a_crowd_at_a_station_docks_and_undocks_in_the_midst_of_each_other() {
         shard.tick();
         touched += touching(&shard);
         let number = 100 + random.random_range(1..=SHIPS);
-        let is_docked = shard.own_record(id(u64::from(number))).docked.is_some();
+        let is_docked = shard.own_record(id(u64::from(number))).docked().is_some();
         let bargain = if is_docked { Bargain::Undock } else { Bargain::Dock };
         if deal(&mut shard, round, number, bargain) {
             *(if is_docked { &mut undocked } else { &mut docked }) += 1;

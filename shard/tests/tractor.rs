@@ -1,4 +1,4 @@
-//! The tractor beam: what it pulls, what it leaves alone, and that borders do not matter to it.
+//! The tractor beam: what it pulls, what it does not pull, and that it works across borders.
 
 mod common;
 
@@ -10,7 +10,7 @@ use sidereal_protocol::{
     DVec2,
     control::{ImpactCause, ToServer, ToShard},
     flight::{Controls, HullKind},
-    record::EntityRecord,
+    record::{EntityRecord, OreLoad},
     tick::TICK_HZ,
     tractor::{TRACTOR_GAP, TRACTOR_RANGE},
 };
@@ -19,7 +19,7 @@ const SECOND: u64 = TICK_HZ as u64;
 
 /// A ship without room for what it pulls.
 fn full_ship(number: u32, position: DVec2) -> EntityRecord {
-    EntityRecord { ore: HullKind::Scout.hold(), ..ship(number, position) }
+    ship(number, position).with(OreLoad(HullKind::Scout.hold()))
 }
 
 fn middle() -> DVec2 {
@@ -62,7 +62,7 @@ fn a_crate_comes_to_the_ship_and_stays_behind_when_the_button_is_released() {
     assert_eq!(is_lit(&mut shard), Some(false));
     shard.hold(id(1), Controls::TRACTOR, 10 * SECOND);
     assert!((gap(&shard, 6) - TRACTOR_GAP).abs() < 2.0, "{}", gap(&shard, 6));
-    // The pull costs nobody a hull point, and the ship feels nothing of it.
+    // The pull costs no hull point, and the ship takes no impact.
     assert_eq!(shard.body(id(6)).hull, 1);
     assert_eq!(shard.state(id(1)).velocity, DVec2::ZERO);
 }
@@ -87,7 +87,7 @@ fn a_heavy_rock_follows_slower_and_a_station_not_at_all() {
     let (light, heavy) = (moved(rock(5, middle() + away, 10.0)), moved(rock(5, middle() + away, 40.0)));
     assert!(heavy > 0.5 && light > 3.0 * heavy, "{light}, {heavy}");
     assert_eq!(moved(station(5, middle() + away)), 0.0);
-    assert_eq!(moved(drone(5, middle() + away)), moved_drone(middle() + away), "what flies by itself is left alone");
+    assert_eq!(moved(drone(5, middle() + away)), moved_drone(middle() + away), "a body with an engine is not pulled");
     assert_eq!(moved(cargo(5, middle() + DVec2::X * (TRACTOR_RANGE + 30.0), 9)), 0.0, "out of reach");
 }
 
@@ -105,14 +105,14 @@ fn the_beam_lets_go_when_something_stands_in_between() {
     let between = moving(rock(5, middle() + DVec2::new(120.0, 300.0), 15.0), DVec2::Y * -60.0);
     let mut shard = arena(vec![full_ship(1, middle()), cargo(6, crate_at, 9), station(7, middle() + DVec2::X * 120.0)]);
     shard.hold(id(1), Controls::TRACTOR, SECOND);
-    assert_eq!(shard.state(id(6)).position, crate_at, "a station hides it");
-    // A rock that flies in between is nearer: it is pulled then.
+    assert_eq!(shard.state(id(6)).position, crate_at, "a station blocks it");
+    // A rock that flies in between is nearer: the beam pulls it instead.
     let mut shard = arena(vec![full_ship(1, middle()), cargo(6, crate_at, 9), between]);
     shard.hold(id(1), Controls::TRACTOR, 2 * SECOND);
     assert!(gap(&shard, 6) < 190.0);
 }
 
-/// Holds the beam of both ships for so many ticks; the fastest that the body was.
+/// Holds the beam of both ships for so many ticks; returns the highest speed of the body.
 fn fastest(mesh: &mut Mesh, ships: &[u64], number: u64, ticks: u64) -> f64 {
     let mut fastest = 0.0f64;
     for _ in 0..ticks {
@@ -178,7 +178,7 @@ fn a_pull_that_waits_for_a_handoff_is_not_applied_later() {
             break attempt;
         }
     };
-    // Nobody answers for a second, in which the beam is on.
+    // No answer arrives for a second, while the beam is on.
     shard.hold(id(1), Controls::TRACTOR, SECOND);
     let before = shard.state(id(6)).velocity.length();
     shard.send(ToShard::Abort { id: id(6), attempt: asked });

@@ -269,7 +269,7 @@ impl Cluster {
                 return;
             }
         }
-        panic!("{}: {id} does not stay where it is put", self.context());
+        panic!("{}: {id} does not stay where it was placed", self.context());
     }
 
     /// Hits an entity in its shard. Returns whether there is one.
@@ -307,7 +307,7 @@ impl Cluster {
                     let at = entry.record.state.position;
                     entry.record.owner.is_some()
                         || at.x.abs() > reach + 100.0
-                        || (at.y - lane).abs() > entry.record.radius + 30.0
+                        || (at.y - lane).abs() > entry.record.radius() + 30.0
                 })
             })
             .expect("space is mostly empty")

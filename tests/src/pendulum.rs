@@ -13,7 +13,7 @@ use sidereal_protocol::{
     DVec2,
     flight::{Controls, FlightState, HullKind, wrap_angle},
     ids::EntityId,
-    record::{DroneMind, EntityKind, EntityRecord},
+    record::{DroneMind, EntityKind, EntityRecord, Structure},
     tick::SimTick,
 };
 use sidereal_shard::{
@@ -96,7 +96,7 @@ pub fn records(count: usize, seed: u64) -> Vec<EntityRecord> {
             _ => DVec2::new(-along, -aside),
         };
         let mut rock = EntityRecord::at_rest(id(), EntityKind::Asteroid, position, SimTick(0));
-        (rock.radius, rock.hull, rock.hull_max) = (ROCK_RADIUS, ROCK_HULL, ROCK_HULL);
+        rock.set(Structure::whole(ROCK_RADIUS, ROCK_HULL));
         rock.state.velocity = Swing::of(rock.id, position).wanted(&rock.state);
         records.push(rock);
     }
@@ -104,10 +104,9 @@ pub fn records(count: usize, seed: u64) -> Vec<EntityRecord> {
         let spec = HullKind::Drone.spec();
         let home = DVec2::from_angle(f64::from(number) * std::f64::consts::FRAC_PI_2) * 600.0 + DVec2::splat(10.0);
         let mut drone = EntityRecord::at_rest(id(), EntityKind::Drone, home, SimTick(0));
-        drone.hull_kind = Some(HullKind::Drone);
         drone.name = format!("Sentinel {number}");
-        (drone.radius, drone.hull, drone.hull_max) = (spec.radius, spec.hull, spec.hull);
-        drone.mind = Some(DroneMind { home, patrol_phase: 0.0, target: None });
+        drone.set(Structure::whole(spec.radius, spec.hull));
+        drone.set(DroneMind { home, patrol_phase: 0.0, target: None });
         records.push(drone);
     }
     records
@@ -156,7 +155,7 @@ pub fn fight(scene: &Scene, ship: Option<EntityId>, session: &SessionState, phas
     let aims = enemy.filter(|there| wrap_angle((*there - here).to_angle() - own.state.angle).abs() < 0.15);
     let error = wrap_angle(missing.to_angle() - own.state.angle - 0.2 * own.state.angular_velocity);
     let thrust = if error.abs() < 0.6 { missing.length().min(127.0) as i8 } else { 0 };
-    // Whoever has nobody to shoot at pulls: rocks swing on the border, and crates lie about.
+    // Without an enemy it uses the tractor beam: rocks swing on the border, and crates float there.
     let buttons = aims.map_or(Controls::TRACTOR, |_| Controls::FIRE);
     PilotIntent {
         controls: Controls { thrust, turn: (error * 200.0).clamp(-127.0, 127.0) as i8, buttons },

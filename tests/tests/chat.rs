@@ -29,7 +29,7 @@ fn send(cluster: &mut Cluster, player: usize, say: Say) {
     cluster.players[player].handle.send_stream(frame.into()).unwrap();
 }
 
-/// The texts that a player has received, with their speakers.
+/// The texts that a player has received, with their senders.
 fn heard(cluster: &Cluster, player: usize) -> Vec<(String, String)> {
     let book = cluster.players[player].app.world().resource::<ChatBook>();
     book.lines().iter().map(|line| (line.speaker.clone(), line.text.clone())).collect()
@@ -43,7 +43,7 @@ fn put(cluster: &mut Cluster, player: usize, sector: SectorId) -> EntityId {
     let id = cluster.ship_of(player).unwrap();
     let position = sector.origin() + DVec2::splat(500.0);
     cluster.place(id, FlightState { position, ..FlightState::default() });
-    cluster.until("the server knows", 200, |cluster| {
+    cluster.until("the server has both", 200, |cluster| {
         cluster.server.world().resource::<Mirror>().get(id).is_some_and(|entry| entry.record.sector == sector)
     });
     id
@@ -61,7 +61,7 @@ fn a_sector_hears_its_neighbours_and_the_world_hears_everybody() {
     cluster.ticks(90);
     say(&mut cluster, ada, Scope::Sector, "to the neighbours");
     say(&mut cluster, far, Scope::World, "to all");
-    cluster.until("heard", 60, |cluster| heard(cluster, bob).len() == 2);
+    cluster.until("received", 60, |cluster| heard(cluster, bob).len() == 2);
     cluster.ticks(10);
     let near = ("ada".to_owned(), "to the neighbours".to_owned());
     let all = ("far".to_owned(), "to all".to_owned());
@@ -86,7 +86,7 @@ fn who_talks_too_fast_is_told_and_is_heard_again_later_even_in_another_session()
     for index in 0..7 {
         send(&mut cluster, ada, Say::to(Scope::World, index.to_string()));
     }
-    cluster.until("all are judged", 60, |cluster| heard(cluster, ada).len() == 7);
+    cluster.until("all are answered", 60, |cluster| heard(cluster, ada).len() == 7);
     assert_eq!(texts(&cluster, bob), ["0", "1", "2", "3", "4"]);
     assert!(texts(&cluster, ada)[5].starts_with("you talk too fast"), "{:?}", texts(&cluster, ada));
     assert_eq!((cluster.tally().said, cluster.tally().said_over_rate), (5, 2));
@@ -98,7 +98,7 @@ fn who_talks_too_fast_is_told_and_is_heard_again_later_even_in_another_session()
     for text in ["a", "b", "c", "d", "e", "f"] {
         send(&mut cluster, ada, Say::to(Scope::World, text.to_owned()));
     }
-    cluster.until("all are judged", 60, |cluster| heard(cluster, ada).len() == 6);
+    cluster.until("all are answered", 60, |cluster| heard(cluster, ada).len() == 6);
     let again = texts(&cluster, bob).len() - 5;
     assert!((1..6).contains(&again), "{again}: a new session brings no new five, and time brings some");
 }
@@ -112,7 +112,7 @@ fn a_text_that_is_refused_is_told_to_its_speaker_alone_and_ends_no_session() {
     send(&mut cluster, ada, Say { scope: 77, text: "to whom?".to_owned() });
     send(&mut cluster, ada, Say { scope, text: "x".repeat(201) });
     send(&mut cluster, ada, Say { scope, text: "a\u{202e}b\nc\u{0}".to_owned() });
-    cluster.until("all are judged", 60, |cluster| heard(cluster, ada).len() == 4);
+    cluster.until("all are answered", 60, |cluster| heard(cluster, ada).len() == 4);
     assert_eq!(heard(&cluster, bob), [("ada".to_owned(), "ab c".to_owned())]);
     assert_eq!(cluster.tally().said_refused, 3);
     assert_eq!(*cluster.session(ada), SessionState::InSpace);
@@ -121,7 +121,7 @@ fn a_text_that_is_refused_is_told_to_its_speaker_alone_and_ends_no_session() {
     cluster.until("the session ends", 60, |cluster| matches!(cluster.session(ada), SessionState::Lost(_)));
     assert_eq!((cluster.tally().said, cluster.tally().said_refused), (1, 3));
     say(&mut cluster, bob, Scope::World, "still here");
-    cluster.until("heard", 60, |cluster| texts(cluster, bob).last().is_some_and(|text| text == "still here"));
+    cluster.until("received", 60, |cluster| texts(cluster, bob).last().is_some_and(|text| text == "still here"));
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn who_has_lost_the_ship_still_talks_where_it_was() {
     let parts = [ada, bob].map(|player| cluster.view(player).kills.back().map(|kill| (kill.part, kill.victim_hull)));
     assert_eq!(parts, [Part::Victim, Part::None].map(|part| Some((part, Some(HullKind::Scout)))));
     say(&mut cluster, ada, Scope::Sector, "who was that?");
-    cluster.until("heard", 60, |cluster| texts(cluster, bob) == ["who was that?"]);
+    cluster.until("received", 60, |cluster| texts(cluster, bob) == ["who was that?"]);
     cluster.players[ada].app.insert_resource(PilotIntent { respawn: true, ..Default::default() });
     cluster.until_flying(ada);
 }

@@ -1,5 +1,4 @@
-//! The checker finds what it must find: each test plants one fault in a correct world, and waits until the checker
-//! reports it.
+//! The checker detects faults: each test plants one in a correct world, and waits until the checker reports it.
 
 use bevy::{
     ecs::{query::With, system::RunSystemOnce},
@@ -9,7 +8,7 @@ use sidereal_protocol::{
     DVec2,
     control::{GhostImpact, ImpactCause},
     ids::{AccountId, EntityId, NetId, ShardId},
-    record::{EntityKind, EntityRecord, Pilot},
+    record::{EntityKind, EntityRecord, Pilot, Structure},
     sector::SectorId,
     shot::ShotId,
     tick::SimTick,
@@ -41,7 +40,7 @@ fn well() -> (Cluster, EntityId) {
         let position = DVec2::new(100.0, 300.0 + 50.0 * number as f64);
         let mut rock =
             EntityRecord::at_rest(EntityId::from_halves(1, number), EntityKind::Asteroid, position, SimTick(0));
-        (rock.radius, rock.hull, rock.hull_max) = (5.0, 40, 40);
+        rock.set(Structure::whole(5.0, 40));
         rock
     };
     let home = Some((1..=3).map(rock).collect());
@@ -144,13 +143,9 @@ fn a_second_owner_under_the_same_epoch_is_seen() {
 fn an_owner_under_an_old_epoch_is_borne_with_only_for_a_while() {
     let (mut cluster, ship) = well();
     let (shard, _) = cluster.truth(ship).expect("simulated");
-    let stranger = EntityRecord {
-        id: STRANGER,
-        net_id: NetId(9_999),
-        owner: None,
-        pilot: None,
-        ..record_in_mirror(&cluster, ship)
-    };
+    let twin = record_in_mirror(&cluster, ship);
+    let mut stranger = EntityRecord { id: STRANGER, net_id: NetId(9_999), owner: None, ..twin };
+    stranger.remove::<Pilot>();
     bodies::spawn_owned(cluster.shards[shard].as_mut().expect("it lives").world_mut(), &stranger);
     let from = cluster.step;
     assert_names(&fault(&mut cluster), "after its end");
@@ -208,7 +203,7 @@ fn an_authority_moves_in_one_piece() {
         let held = space.mirror.get(ship).expect("it stays in the world");
         assert_eq!((held.holder, held.record.epoch, held.issued_epoch), (Holder::Server, issued + 1, issued + 1));
         assert_eq!((record.epoch, record.version), (issued + 1, 0));
-        assert_eq!(space.motion.authority_of(net_id), None, "nobody's motion counts");
+        assert_eq!(space.motion.authority_of(net_id), None, "no shard's motion counts");
         let from = record.sector;
         let to = SectorId { x: from.x + 1, ..from };
         let prepared = EntityRecord { sector: to, epoch: issued + 2, ..record };
@@ -281,8 +276,8 @@ fn hull_points_that_come_from_nowhere_or_go_without_a_word_are_seen() {
 fn a_hull_that_a_handoff_heals_is_seen() {
     let (mut cluster, ship) = well();
     let record = record_in_mirror(&cluster, ship);
-    let (kind, epoch, hull) = (record.kind, record.epoch + 1, record.hull - 1);
-    let boarding = record.pilot.expect("a player's").boarding;
+    let (kind, epoch, hull) = (record.kind, record.epoch + 1, record.hull() - 1);
+    let boarding = record.pilot().expect("a player's").boarding;
     let began = ShardEvent::Began { id: ship, kind, epoch, hull, boarding, inputs: 0 };
     shard_says(&mut cluster, ship, began);
     assert_names(&fault(&mut cluster), "begins at shard");
@@ -293,8 +288,8 @@ fn a_repair_by_a_shard_that_does_not_have_it_or_knows_other_points_is_seen() {
     for (later, fewer) in [(1, 0), (0, 1)] {
         let (mut cluster, ship) = well();
         let record = record_in_mirror(&cluster, ship);
-        let (epoch, before) = (record.epoch + later, record.hull - fewer);
-        shard_says(&mut cluster, ship, ShardEvent::Remade { id: ship, epoch, before, hull: record.hull });
+        let (epoch, before) = (record.epoch + later, record.hull() - fewer);
+        shard_says(&mut cluster, ship, ShardEvent::Remade { id: ship, epoch, before, hull: record.hull() });
         assert_names(&fault(&mut cluster), "remade at shard");
     }
 }
@@ -304,7 +299,7 @@ fn an_impact_that_is_felt_twice_is_seen() {
     let (mut cluster, ship) = well();
     let record = record_in_mirror(&cluster, ship);
     let cause = bullet();
-    for before in [record.hull, record.hull - 10] {
+    for before in [record.hull(), record.hull() - 10] {
         let hit = ShardEvent::Damaged { id: ship, epoch: record.epoch, before, amount: 10, cause };
         shard_says(&mut cluster, ship, hit);
     }
@@ -316,7 +311,7 @@ fn damage_under_an_epoch_that_is_over_is_seen() {
     let (mut cluster, ship) = well();
     let record = record_in_mirror(&cluster, ship);
     let cause = bullet();
-    let hit = ShardEvent::Damaged { id: ship, epoch: record.epoch - 1, before: record.hull, amount: 10, cause };
+    let hit = ShardEvent::Damaged { id: ship, epoch: record.epoch - 1, before: record.hull(), amount: 10, cause };
     shard_says(&mut cluster, ship, hit);
     assert_names(&fault(&mut cluster), "the damage is lost");
 }
@@ -339,9 +334,14 @@ fn an_epoch_that_falls_in_a_shard_is_seen() {
 fn a_mirror_that_does_not_follow_its_shards_is_seen() {
     let (mut cluster, ship) = well();
     cluster.try_settle(AGREE_TICKS).expect("all is well");
-    change_record(&mut cluster, ship, |record| record.hull -= 1);
+    change_record(&mut cluster, ship, |record| record.set(one_point_less(record)));
     let problem = cluster.try_settle(AGREE_TICKS).expect_err("nothing mends it");
     assert_names(&problem, "(epoch, hull)");
+}
+
+fn one_point_less(record: &EntityRecord) -> Structure {
+    let structure = record.structure();
+    Structure { hull: structure.hull - 1, ..structure }
 }
 
 fn pilot_of(cluster: &mut Cluster, ship: EntityId) -> Pilot {

@@ -110,7 +110,7 @@ fn players_and_bots_come_back_after_the_server_was_started_again() {
     drop(shards);
     let from_line = ada.printed().len();
     let mut world = World::start_with(folder, 1, &[("--http-addr", &http)]);
-    assert_ne!(world.server.certificate_hash, old_hash, "players are told the new one with their ticket");
+    assert_ne!(world.server.certificate_hash, old_hash, "players get the new one with their ticket");
     says(&mut ada, "back in space");
     assert_eq!(flies(&mut ada, from_line), flown, "the same ship");
     bots.wait_until("both bots", |bots| {
@@ -141,7 +141,7 @@ fn who_is_taken_over_by_a_second_log_in_stays_away() {
     assert_eq!(flies(&mut second, 0), flown, "the same ship");
     let ended = first.end();
     assert_eq!(ended.code, Some(1), "{ended:#?}");
-    let complaint = ended.stderr.last().expect("it says why");
+    let complaint = ended.stderr.last().expect("it prints the reason");
     assert_eq!(complaint, "sidereal-client: this account has logged in elsewhere");
     let from_line = second.printed().len();
     assert_eq!(flies(&mut second, from_line), flown);

@@ -61,7 +61,7 @@ fn run(flags: &str) {
         "sidereal-shard" => {
             crash::end_on_panic("sidereal-shard");
             let arguments = Arguments::parse_from(&flags);
-            let stop = sidereal_process::stop_flag(arguments.die_with_stdin).expect("signals can be heard");
+            let stop = sidereal_process::stop_flag(arguments.die_with_stdin).expect("signals can be handled");
             let network = ClientNetwork::new().expect("the network starts");
             let hash = arguments.certificate_hash.0;
             let options = ConnectOptions::new(arguments.server, PeerKind::Shard, hash, PROTOCOL_VERSION);
@@ -80,7 +80,7 @@ fn run(flags: &str) {
                 one.expect("a thread");
             }
             for _ in 0..10_000 {
-                eprintln!("the log goes on");
+                eprintln!("the log continues");
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
@@ -89,7 +89,7 @@ fn run(flags: &str) {
 }
 
 fn start(name: &'static str, flags: &[String], fault: &str) -> Process {
-    let mut command = Command::new(std::env::current_exe().expect("the system says where this test is"));
+    let mut command = Command::new(std::env::current_exe().expect("the system has this test's path"));
     command.args(["program", "--exact", "--nocapture"]);
     let flags = std::iter::once(name).chain(flags.iter().map(String::as_str)).collect::<Vec<_>>().join("\n");
     Process::run(name, command, &[(FLAGS, &flags), ("SIDEREAL_PLANTED_FAULT", fault)])

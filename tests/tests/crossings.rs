@@ -6,7 +6,7 @@ use sidereal_protocol::{
     control::{GhostImpact, ImpactCause},
     flight::{Controls, FlightState, wrap_angle},
     ids::{EntityId, NetId, ShardId},
-    record::{EntityKind, EntityRecord},
+    record::{EntityKind, EntityRecord, Structure},
     shot::ShotId,
     tick::{SimTick, TICK_HZ},
 };
@@ -170,7 +170,7 @@ impl Crossing {
     /// The ship's hull points in the mirror.
     fn hull(&self) -> u16 {
         let mirror = self.cluster.server.world().resource::<Mirror>();
-        mirror.get(self.ship).expect("it is in the world").record.hull
+        mirror.get(self.ship).expect("it is in the world").record.hull()
     }
 
     /// Hits the ship at `shard` so that it is destroyed.
@@ -341,7 +341,7 @@ fn two_that_swap_their_shards_in_the_same_tick_do_so() {
         let position = DVec2::new(side * 150.0, 200.0 + 100.0 * side);
         let mut rock =
             EntityRecord::at_rest(EntityId::from_halves(1, number), EntityKind::Asteroid, position, SimTick(0));
-        (rock.radius, rock.hull, rock.hull_max) = (5.0, 40, 40);
+        rock.set(Structure::whole(5.0, 40));
         rock
     };
     let home = Some(vec![rock(1, 1.0), rock(2, -1.0)]);

@@ -8,7 +8,7 @@ use sidereal_protocol::{
     flight::{FlightState, HullKind},
     ids::EntityId,
     messages::DealOutcome,
-    record::{EntityKind, EntityRecord},
+    record::{EntityKind, EntityRecord, Structure},
     tick::SimTick,
 };
 use sidereal_server::{
@@ -91,7 +91,7 @@ fn across_the_border(conditions: LinkConditions) -> (Cluster, [EntityId; 2]) {
     };
     let lane = cluster.clear_lane(200.0);
     place(&mut cluster, lane);
-    let shards = ships.map(|ship| cluster.truth(ship).expect("somebody flies it").0);
+    let shards = ships.map(|ship| cluster.truth(ship).expect("a shard simulates it").0);
     assert_ne!(shards[0], shards[1], "they are on two shards");
     for ship in ships {
         load(&cluster, ship, 40);
@@ -103,7 +103,7 @@ fn offer(cluster: &mut Cluster, to: EntityId, give: u32, want: u32) -> DealKey {
     let to = cluster.server.world().resource::<Mirror>().get(to).expect("it is there").record.net_id;
     let goods = |ore| Goods { ore, credits: 0 };
     let key = ask(cluster, 0, Bargain::Offer { to, give: goods(give), want: goods(want) });
-    cluster.until("the offer is told", LONG, |cluster| {
+    cluster.until("the offer is received", LONG, |cluster| {
         !is_open(cluster, 0, key) && cluster.view(1).trades.iter().any(|trade| trade.key == key)
     });
     key
@@ -124,7 +124,7 @@ fn a_trade_between_two_shards_has_both_sides() {
         assert_eq!(outcomes(&mut cluster, 1).last(), Some(&DealOutcome::Done));
         assert_eq!(ships.map(|ship| ore(&cluster, ship)), [20, 60]);
         cluster.ticks(30);
-        assert_eq!(cluster.view(0).purse.map(|purse| purse.ore), Some(20), "both are told");
+        assert_eq!(cluster.view(0).purse.map(|purse| purse.ore), Some(20), "both have received it");
         assert_eq!(cluster.view(1).purse.map(|purse| purse.ore), Some(60));
         is_sound(&cluster);
         // A repeated request with the same key only repeats the answer.
@@ -151,12 +151,9 @@ fn a_trade_that_one_side_cannot_keep_has_no_side() {
 /// A station on one side of the border, where the second player is docked with 40 ore in a hold of 60 and credits; the
 /// first one is on the other side, with 40 ore. A verdict of the first one's shard takes `far_ms` to the server.
 fn at_the_station(far_ms: u32) -> (Cluster, [EntityId; 2]) {
-    let station = EntityRecord {
-        radius: STATION_RADIUS,
-        hull: u16::MAX,
-        hull_max: u16::MAX,
-        ..EntityRecord::at_rest(EntityId(Uuid::from_u128(5)), EntityKind::Station, DVec2::new(150.0, 200.0), SimTick(0))
-    };
+    let id = EntityId(Uuid::from_u128(5));
+    let station = EntityRecord::at_rest(id, EntityKind::Station, DVec2::new(150.0, 200.0), SimTick(0))
+        .with(Structure::whole(STATION_RADIUS, u16::MAX));
     let home = Some(vec![station.clone()]);
     let mut cluster = Cluster::of(Setup { seed: 12, shards: 2, home, ..Setup::default() });
     let ships = ["ada", "bob"].map(|name| {
@@ -167,7 +164,7 @@ fn at_the_station(far_ms: u32) -> (Cluster, [EntityId; 2]) {
         cluster.place(ship, FlightState { position: DVec2::new(x, 200.0), ..FlightState::default() });
     }
     cluster.ticks(90);
-    let shards = ships.map(|ship| cluster.truth(ship).expect("somebody flies it").0);
+    let shards = ships.map(|ship| cluster.truth(ship).expect("a shard simulates it").0);
     assert_ne!(shards[0], shards[1], "they are on two shards");
     for ship in ships {
         load(&cluster, ship, 40);
@@ -205,7 +202,7 @@ fn a_trade_and_another_hull_at_once_never_overfill_the_hold() {
             cluster.ticks(10);
             let has = ore(&cluster, ships[1]);
             let flies =
-                cluster.server.world().resource::<Mirror>().get(ships[1]).and_then(|entry| entry.record.hull_kind);
+                cluster.server.world().resource::<Mirror>().get(ships[1]).and_then(|entry| entry.record.hull_kind());
             let hold = i64::from(flies.expect("a ship").hold());
             assert!(
                 has <= hold,
@@ -225,14 +222,14 @@ fn a_trade_is_whole_or_not_at_all_when_a_shard_dies_at_any_moment_of_it() {
         let key = offer(&mut cluster, ships[1], 30, 10);
         accept(&mut cluster, key);
         cluster.ticks(moment);
-        let shard = cluster.truth(ships[victim]).expect("somebody flies it").0;
+        let shard = cluster.truth(ships[victim]).expect("a shard simulates it").0;
         cluster.kill_shard(shard);
         cluster.until("the trade has ended", LONG, |cluster| !is_open(cluster, 1, key));
         let done = outcomes(&mut cluster, 1).last() == Some(&DealOutcome::Done);
         let wanted = if done { [20, 60] } else { [40, 40] };
         assert_eq!(ships.map(|ship| ore(&cluster, ship)), wanted, "shard of {victim} died at {moment}");
         ends[usize::from(done)] += 1;
-        cluster.until("somebody else flies it", LONG, |cluster| cluster.truth(ships[victim]).is_some());
+        cluster.until("another shard simulates it", LONG, |cluster| cluster.truth(ships[victim]).is_some());
         is_sound(&cluster);
     }
     assert!(ends.iter().all(|count| *count > 0), "both ends were seen: {ends:?}");
@@ -251,7 +248,7 @@ fn a_trade_is_done_once_when_the_server_dies_at_any_moment_of_it() {
         let told = outcomes(&mut cluster, 1).last() == Some(&DealOutcome::Done);
         cluster.kill_server();
         let stored = cluster.database().deal(key.0).expect("the database answers").is_some();
-        assert!(stored || !told, "what was told as done is there");
+        assert!(stored || !told, "a confirmed deal is stored");
         let wanted = if stored { [20, 60] } else { [40, 40] };
         let kept = ships.map(|ship| {
             cluster.database().balance(Holder::entity(ship.0), Commodity::Ore).expect("the database answers")

@@ -42,7 +42,7 @@ fn stalled(cluster: &mut Cluster, name: &str) -> PlayerSide {
         }
         cluster.tick_once();
     }
-    panic!("{name} never told its token: {:?}", users(cluster));
+    panic!("{name} never sent its token: {:?}", users(cluster));
 }
 
 #[test]

@@ -106,7 +106,7 @@ fn what_the_link_allows_goes_with_the_ship_over_a_border() {
     cluster.place(ship, FlightState { position: DVec2::new(-60.0, 40.0), ..FlightState::default() });
     cluster.ticks(5 * SECOND);
     let (source, before) = allowed(&mut cluster, ship).expect("simulated");
-    assert!(before > 0.0, "the link was measured, and its shard knows");
+    assert!(before > 0.0, "the link was measured, and its shard has the limit");
     cluster.steer(player, Controls { thrust: 127, turn: 0, buttons: 0 });
     let mut crossed = false;
     for _ in 0..10 * SECOND {

@@ -369,7 +369,7 @@ fn the_own_ship_is_where_its_shard_has_it_and_hardly_ever_corrected() {
 #[test]
 fn ships_that_collide_are_corrected_without_a_jump() {
     let feel = fly(21, Flown { together: true, ..Flown::apart(LINKS[1]) });
-    assert!(feel.corrections > 0, "nobody collided");
+    assert!(feel.corrections > 0, "no ships collided");
     let p99 = percentile(&feel.own, 0.99);
     let farthest = |leaps: &[f64]| percentile(leaps, 1.0);
     let (own, others) = (farthest(&feel.own_leaps), farthest(&feel.others_leaps));

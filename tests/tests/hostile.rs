@@ -212,7 +212,7 @@ fn hostile_players_are_nobodys_trouble() {
         assert_eq!((counts.lost, counts.doubled, counts.given_up), (0, 0, 0), "{counts:?}");
     }
     cluster.players[honest[0]].app.world_mut().resource_mut::<ChatBook>().say(Scope::World, "still here").unwrap();
-    cluster.until("it is heard", 90, |cluster| {
+    cluster.until("it is received", 90, |cluster| {
         let book = cluster.players[honest[1]].app.world().resource::<ChatBook>();
         book.lines().iter().any(|line| line.text == "still here")
     });

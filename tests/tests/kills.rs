@@ -71,7 +71,7 @@ fn hold_against(found: &mut Found, url: &str, journal_path: &Path, tick: u64, fl
     found.problems.append(&mut found.kept.problems);
     for record in ships(&database) {
         // A body at rest does not change, and keeps the tick at which it came to rest.
-        let moves = record.state.velocity.length() > 1.0 && record.docked.is_none();
+        let moves = record.state.velocity.length() > 1.0 && record.docked().is_none();
         if moves && flown.contains(&record.id.0) {
             found.ships += 1;
             let age_ms = tick.saturating_sub(record.tick.0) * TICK_DURATION.as_millis() as u64;

@@ -1,4 +1,4 @@
-//! What an observer sees when ships cross from one shard to another: nothing of it.
+//! An observer does not notice when ships cross from one shard to another.
 //!
 //! An observer rests beside the border between two shards. Pairs of ships fly one figure each: one of a pair across the
 //! border, repeatedly, the other inside one shard. From frame to frame the largest jump of the drawing is compared

@@ -85,7 +85,7 @@ fn run(base: &mut Base, faults: &[Fault], size: Size) -> Run {
     let (server_ms, shards_ms, journal, folder) = play.end();
     let kept = journal::hold_against(&journal, &Database::open(&base.direct_url()).expect("it opens"));
     assert!(kept.problems.is_empty(), "{:#?}", kept.problems);
-    println!("{} deals told as done are there, {} told as refused are not", kept.done, kept.refused);
+    println!("{} deals answered as done are stored, {} answered as refused are not", kept.done, kept.refused);
     drop(folder);
     Run { during, server_ms, shards_ms }
 }

@@ -5,7 +5,7 @@ use sidereal_protocol::{
     DVec2,
     flight::{Controls, FlightState},
     ids::EntityId,
-    record::{EntityKind, EntityRecord},
+    record::{EntityKind, EntityRecord, Structure},
     tick::{SimTick, TICK_HZ},
 };
 use sidereal_server::{
@@ -30,7 +30,7 @@ fn rock(number: u64) -> EntityRecord {
     let (column, row) = ((number % 6) as f64, (number / 6) as f64);
     let position = DVec2::new(-2_100.0 + 800.0 * column, -1_900.0 + 1_200.0 * row);
     let mut rock = EntityRecord::at_rest(id(number), EntityKind::Asteroid, position, SimTick(0));
-    (rock.radius, rock.hull, rock.hull_max) = (10.0, 60, 60);
+    rock.set(Structure::whole(10.0, 60));
     rock
 }
 
@@ -87,7 +87,7 @@ fn after_two_deaths_the_third_shard_goes_on_without_it_and_with_everybody_else()
     let rest: BTreeSet<EntityId> = everybody.into_iter().filter(|id| *id != culprit).collect();
     assert_alive(&mut cluster, &rest);
     cluster.ticks(u64::from(TICK_HZ) * 10);
-    assert_eq!(cluster.failed_sessions, 2, "nobody dies any more");
+    assert_eq!(cluster.failed_sessions, 2, "no more shards crash");
     assert_eq!((metric(&cluster, "sidereal_set_aside"), metric(&cluster, "sidereal_shards_crashed_total")), (1, 2));
     // The ship is where it was, and responds.
     assert_eq!((cluster.session(ada), cluster.ship_of(ada)), (&SessionState::InSpace, Some(ship)));
@@ -113,12 +113,12 @@ fn a_pilot_whose_ship_it_is_is_told_and_goes_on_in_another_one() {
     let others = cluster.ship_of(bob).expect("flying");
     poison(ship, Place::Alone);
     cluster.until("it is set aside", 300, |cluster| aside(cluster).why(ship) == Some(Why::Guilty));
-    cluster.until("she is told", 60, |cluster| *cluster.session(ada) == SessionState::Destroyed);
+    cluster.until("her client detects it", 60, |cluster| *cluster.session(ada) == SessionState::Destroyed);
     let told = |cluster: &mut Cluster| {
         let lines = cluster.players[ada].app.world().resource::<ChatBook>().lines();
         lines.iter().any(|line| line.speaker.is_empty() && line.text.contains("set aside"))
     };
-    cluster.until("she is told in words", 60, told);
+    cluster.until("she gets the notice", 60, told);
     cluster.players[ada].app.insert_resource(PilotIntent { respawn: true, ..PilotIntent::default() });
     cluster.until("she has another", 300, |cluster| cluster.ship_of(ada).is_some_and(|id| id != ship));
     let another = cluster.ship_of(ada).expect("flying");
@@ -150,7 +150,7 @@ fn a_fault_that_names_nobody_is_found_by_halves() {
         println!("{culprit}: {deaths} shards have failed until it was found");
         assert!(deaths <= 3 + rounds);
     }
-    cluster.until("nobody else is held back", 10, |cluster| aside(cluster).len() == 2);
+    cluster.until("no other one is held back", 10, |cluster| aside(cluster).len() == 2);
     let rest: BTreeSet<EntityId> = everybody.into_iter().filter(|other| ![id(0), id(17)].contains(other)).collect();
     assert_alive(&mut cluster, &rest);
     assert_eq!(cluster.session(ada), &SessionState::InSpace);
@@ -186,7 +186,7 @@ fn who_comes_back_to_a_ship_that_is_held_back_waits_for_it() {
         }
         aside(cluster).why(ship) == Some(Why::Guilty)
     });
-    assert_eq!(aside(&cluster).why(other), None, "nobody else is taken for it");
+    assert_eq!(aside(&cluster).why(other), None, "no other one is suspected");
     assert_eq!(cluster.ship_of(pilots[1]), Some(other));
     cure(ship);
 }

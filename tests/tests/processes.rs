@@ -190,7 +190,7 @@ fn a_database_that_cannot_be_used_is_named_and_stays_as_it_is() {
     let before = bytes();
 
     let in_use = path("in use.sqlite");
-    let _lock = Database::lock(&text(&in_use)).expect("nobody has it");
+    let _lock = Database::lock(&text(&in_use)).expect("no process has it");
     let seeded = path("seeded.sqlite");
     Database::open(&text(&seeded)).and_then(|database| database.set_meta("seed", "1")).expect("a new database");
 

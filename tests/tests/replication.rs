@@ -338,7 +338,7 @@ fn as_many_comings_and_goings_as_there_are() {
         for _ in 0..60 {
             pair.step();
         }
-        assert_eq!(pair.seen().last(), Some(&(u32::MAX - 1)), "changes are told, {loss}");
+        assert_eq!(pair.seen().last(), Some(&(u32::MAX - 1)), "changes are sent, {loss}");
         assert_eq!(pair.room_size(), living.len() + 1, "naia keeps none that is gone, {loss}");
         let kib = sidereal_process::max_rss_kb().unwrap_or(0);
         println!(

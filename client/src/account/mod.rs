@@ -234,7 +234,7 @@ impl AccountApi {
         match (answer.status, error_text(&answer.body)) {
             // Without the server's text it may be a proxy that answers for an unavailable server.
             (502..=504, text) => AccountError::Busy(
-                text.unwrap_or_else(|| format!("the server at {} is not to be reached: try again later", self.base)),
+                text.unwrap_or_else(|| format!("the server at {} cannot be reached: try again later", self.base)),
             ),
             (429, Some(reason)) => {
                 AccountError::TooMany { after_s: answer.retry_after_s.unwrap_or(1).min(MAX_RETRY_AFTER_S), reason }

@@ -126,7 +126,7 @@ pub(crate) fn deal(
             let again = book.open().iter().any(|deal| deal.key == key && deal.sent > 1);
             // It is repeated after a pause.
             if let Err(error) = news::ask(&session, &FromPlayer::Deal(Deal::of(key, &bargain).again(again))) {
-                tracing::warn!(%key, %error, "asking for a deal failed");
+                tracing::warn!(%key, %error, "a request for a deal failed");
             }
         }
     }

@@ -48,7 +48,7 @@ mod tests {
         assert_eq!(found(&[beside.clone(), ahead.clone()]), Some(1), "not the nearest one");
         assert_eq!(found(&[beside.clone(), rock(1, (130.0, 20.0), Some(0))]), Some(2), "not an empty one");
         assert_eq!(found(&[rock(1, (141.0, 0.0), None)]), None, "too far: {MINING_RANGE} from edge");
-        assert_eq!(found(&[rock(1, (139.0, 0.0), None)]), Some(1), "what nobody has told of may be mined");
+        assert_eq!(found(&[rock(1, (139.0, 0.0), None)]), Some(1), "a rock with an unknown amount may be mined");
         let crate_ahead = Other { kind: EntityKind::Crate, ..ahead };
         assert_eq!(found(&[crate_ahead]), None);
     }

@@ -22,7 +22,7 @@ struct Aboard {
     first: Option<SimTick>,
     /// The shard's count before the first of them was applied.
     baseline: u64,
-    /// The newest stamp in a state of the ship.
+    /// The newest stamp of an applied input in a state of the ship.
     newest: SimTick,
     counts: InputCounts,
 }

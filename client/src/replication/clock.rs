@@ -310,7 +310,7 @@ mod tests {
         assert_eq!(clock.advance(0.016, 5000.0), [SimTick(5000)]);
         assert_eq!(clock.advance(0.016, 4000.0), [], "it was further already");
         clock.reset();
-        assert_eq!(clock.advance(0.016, 5002.0), [SimTick(5002)], "nobody flew the one between");
+        assert_eq!(clock.advance(0.016, 5002.0), [SimTick(5002)], "the ticks in between were not flown");
     }
 
     proptest! {

@@ -108,7 +108,7 @@ impl BeamBook {
         let twin = if own { self.foreseen_twin(id) } else { None };
         let seen = twin.and_then(|twin| self.shown.iter_mut().find(|shown| shown.foreseen && shown.beam.id == twin));
         let age_s = match (seen, twin) {
-            // It continues as what it was.
+            // The predicted beam continues as the confirmed one.
             (Some(seen), _) => {
                 *seen = Shown::told(beam, own, seen.age_s);
                 return true;

@@ -10,7 +10,7 @@ use sidereal_protocol::{
     tractor::{self, Nearby},
 };
 
-/// The body that a ship with this name at `position` with `radius` (units) pulls: see [`tractor::target`].
+/// The body that a ship with the net id `ship` pulls: see [`tractor::target`].
 pub fn target(view: &WorldView, ship: NetId, position: DVec2, radius: f64) -> Option<&Other> {
     let nearby = view.others.values().filter(|other| other.net_id != ship).map(|other| Nearby {
         position: other.state.position,

@@ -12,7 +12,10 @@ use sidereal_protocol::{
     messages::Credential,
     motion::{EngineGlow, Motion, SectorUpdate},
     own_state::OwnState,
-    record::{DroneMind, EntityKind, EntityRecord, Pilot, Warhead},
+    record::{
+        DroneMind, EntityKind, EntityRecord, Pilot, Warhead,
+        formats::{Format1, Format2, Format3},
+    },
     sector::{SECTOR_SIZE, SectorId},
     shot::{BEAM_RANGE, Beam, MAX_SHOT_LEAD_TICKS, Shot, ShotHit, ShotId},
     tick::SimTick,
@@ -20,6 +23,7 @@ use sidereal_protocol::{
 use std::{
     collections::{BTreeMap, BTreeSet},
     f64::consts::PI,
+    ops::RangeInclusive,
 };
 use uuid::Uuid;
 
@@ -69,11 +73,12 @@ pub fn controls() -> impl Strategy<Value = Controls> {
 
 /// Every hull that flies.
 pub fn hull_kind() -> impl Strategy<Value = HullKind> {
-    prop_oneof![2 => ship_hull(), 1 => Just(HullKind::Missile)]
+    prop_oneof![3 => sold_hull(), 1 => Just(HullKind::Drone), 1 => Just(HullKind::Missile)]
 }
 
-fn ship_hull() -> impl Strategy<Value = HullKind> {
-    prop_oneof![Just(HullKind::Scout), Just(HullKind::Drone), Just(HullKind::Hauler), Just(HullKind::Gunship)]
+/// Every hull that a player's ship can have.
+pub fn sold_hull() -> impl Strategy<Value = HullKind> {
+    prop_oneof![Just(HullKind::Scout), Just(HullKind::Hauler), Just(HullKind::Gunship)]
 }
 
 /// Addresses near the origin, anywhere, and at the ends.
@@ -192,31 +197,50 @@ pub fn own_state() -> impl Strategy<Value = OwnState> {
     )
 }
 
-/// Every record that [`EntityRecord::validate`] lets pass.
+/// Every record that [`EntityRecord::validate`] lets pass, many of them with sections that nobody here knows.
 pub fn record() -> impl Strategy<Value = EntityRecord> {
+    (format_3(), collection::btree_map(UNKNOWN_SECTIONS, (any::<u8>(), bytes(40)), 0..3)).prop_map(|(old, unknown)| {
+        let mut record = EntityRecord::try_from(old).expect("such a record was stored");
+        for (id, (version, bytes)) in unknown {
+            record.sections.put(id, version, &bytes);
+        }
+        record
+    })
+}
+
+/// Numbers of sections that this build does not know.
+pub const UNKNOWN_SECTIONS: RangeInclusive<u16> = 1000..=u16::MAX;
+
+/// At most `most` bytes.
+pub fn bytes(most: usize) -> impl Strategy<Value = Vec<u8>> {
+    collection::vec(any::<u8>(), 0..=most)
+}
+
+/// Every record of the last format without sections that was stored.
+pub fn format_3() -> impl Strategy<Value = Format3> {
     let kind = prop_oneof![
-        ship_hull().prop_map(|hull| (EntityKind::Ship, Some(hull))),
-        ship_hull().prop_map(|hull| (EntityKind::Drone, Some(hull))),
+        sold_hull().prop_map(|hull| (EntityKind::Ship, Some(hull))),
+        Just((EntityKind::Drone, Some(HullKind::Drone))),
         Just((EntityKind::Missile, Some(HullKind::Missile))),
         Just((EntityKind::Asteroid, None)),
         Just((EntityKind::Station, None)),
         Just((EntityKind::Crate, None)),
     ];
     let who = (entity_id(), net_id(), kind, option::of(any::<u128>()), name(MAX_NAME_BYTES));
-    let when = (any::<[u64; 2]>(), any::<[u64; 3]>(), sector());
+    let when = (any::<[u64; 2]>(), tick(), [waiting(), waiting()], sector());
     let how = (finite_state(), f64::MIN_POSITIVE..=500.0, any::<[u16; 2]>());
     let mind = (finite_vector(), finite(), option::of(entity_id()))
         .prop_map(|(home, patrol_phase, target)| DroneMind { home, patrol_phase, target });
-    let fire = (tick(), tick(), entity_id(), option::of(entity_id()), tick());
-    let trade = (option::of(entity_id()), 0..8u8, any::<u32>(), tick());
+    let fire = (waiting(), waiting(), entity_id(), option::of(entity_id()), tick());
+    let trade = (option::of(entity_id()), 0..8u8, any::<u32>(), waiting());
     let minds = (option::of(pilot()), option::of(mind));
     (who, when, how, minds, fire, trade).prop_map(|(who, when, how, (pilot, mind), fire, trade)| {
-        let (docked, fitted, ore, ends) = trade;
-        let (launcher_ready, beam_ready, shooter, target, expires) = fire;
+        let (docked, fitted, ore, expires) = trade;
+        let (launcher_ready, beam_ready, shooter, target, ends) = fire;
         let (id, net_id, (kind, hull_kind), owner, name) = who;
-        let ([epoch, version], [tick, weapon_ready, settled_at], sector) = when;
+        let ([epoch, version], tick, [weapon_ready, settled_at], sector) = when;
         let (state, radius, [one, other]) = how;
-        EntityRecord {
+        let body = Format1 {
             id,
             net_id,
             kind,
@@ -225,25 +249,27 @@ pub fn record() -> impl Strategy<Value = EntityRecord> {
             name,
             epoch,
             version,
-            tick: SimTick(tick),
+            tick,
             sector,
             state,
             radius,
             hull: one.min(other),
             hull_max: one.max(other),
-            weapon_ready: SimTick(weapon_ready),
-            settled_at: SimTick(settled_at),
+            weapon_ready,
+            settled_at,
             pilot,
             mind,
-            launcher_ready,
-            beam_ready,
-            warhead: (kind == EntityKind::Missile).then_some(Warhead { shooter, target, expires }),
-            docked: docked.filter(|_| kind == EntityKind::Ship),
-            fitted: Fitted(fitted),
-            ore,
-            expires: ends,
-        }
+        };
+        let warhead = (kind == EntityKind::Missile).then_some(Warhead { shooter, target, expires: ends });
+        let before = Format2 { before: body, launcher_ready, beam_ready, warhead };
+        let docked = docked.filter(|_| kind == EntityKind::Ship);
+        Format3 { before, docked, fitted: Fitted(fitted), ore, expires }
     })
+}
+
+/// The end of a waiting time; zero for none.
+fn waiting() -> impl Strategy<Value = SimTick> {
+    prop_oneof![1 => Just(SimTick(0)), 2 => tick()]
 }
 
 fn pilot() -> impl Strategy<Value = Pilot> {

@@ -15,6 +15,7 @@ mod hostile_bytes;
 mod motion;
 mod player_packets;
 mod records;
+mod sections;
 mod space;
 mod time;
 

@@ -7,79 +7,14 @@ use sidereal_protocol::{
     DecodeError,
     components::{Identity, Vitals},
     control::{ToServer, ToShard, decode_frame, encode_frame},
-    economy::Fitted,
-    flight::{FlightState, HullKind},
-    ids::{AccountId, EntityId, NetId},
+    flight::HullKind,
+    ids::NetId,
     limits::{MAX_CONTROL_BYTES, MAX_NAME_BYTES, MAX_RECORD_BYTES},
     messages::{Credential, ShipAssigned},
-    record::{DroneMind, EntityKind, EntityRecord, Pilot, RECORD_FORMAT, Warhead},
-    sector::SectorId,
+    record::{DroneMind, EntityKind, EntityRecord, RECORD_FORMAT, ShipHull, Structure, Warhead},
     tick::SimTick,
 };
 use std::fmt::Debug;
-
-/// The format before missiles and beams, field by field as it was then.
-const OLD_FORMAT: u8 = 1;
-
-/// The format before the economy: as today's, without the last four fields.
-const FORMAT_2: u8 = 2;
-
-#[derive(Serialize)]
-struct OldRecord {
-    id: EntityId,
-    net_id: NetId,
-    kind: EntityKind,
-    hull_kind: Option<HullKind>,
-    owner: Option<AccountId>,
-    name: String,
-    epoch: u64,
-    version: u64,
-    tick: SimTick,
-    sector: SectorId,
-    state: FlightState,
-    radius: f64,
-    hull: u16,
-    hull_max: u16,
-    weapon_ready: SimTick,
-    settled_at: SimTick,
-    pilot: Option<Pilot>,
-    mind: Option<DroneMind>,
-}
-
-/// Without all fields of the economy.
-fn poor(record: EntityRecord) -> EntityRecord {
-    EntityRecord { docked: None, fitted: Fitted::default(), ore: 0, expires: SimTick(0), ..record }
-}
-
-impl OldRecord {
-    fn of(record: &EntityRecord) -> Self {
-        Self {
-            id: record.id,
-            net_id: record.net_id,
-            kind: record.kind,
-            hull_kind: record.hull_kind,
-            owner: record.owner,
-            name: record.name.clone(),
-            epoch: record.epoch,
-            version: record.version,
-            tick: record.tick,
-            sector: record.sector,
-            state: record.state,
-            radius: record.radius,
-            hull: record.hull,
-            hull_max: record.hull_max,
-            weapon_ready: record.weapon_ready,
-            settled_at: record.settled_at,
-            pilot: record.pilot,
-            mind: record.mind,
-        }
-    }
-
-    fn bytes(&self) -> Vec<u8> {
-        // A frame is plain postcard, as what follows a record's format byte.
-        [vec![OLD_FORMAT], encode_frame(self).expect("a record is short")].concat()
-    }
-}
 
 fn comes_back_whole_or_not_at_all<T>(message: &T) -> Result<(), TestCaseError>
 where
@@ -112,89 +47,33 @@ proptest! {
 
     #[test]
     fn a_record_of_another_format_is_refused_by_its_number(record in given::record(), format in any::<u8>()) {
-        prop_assume!(![RECORD_FORMAT, OLD_FORMAT, FORMAT_2].contains(&format));
+        prop_assume!(!(1..=RECORD_FORMAT).contains(&format));
         let mut bytes = record.encode()?;
         bytes[0] = format;
         prop_assert_eq!(EntityRecord::decode(&bytes), Err(DecodeError::UnknownKind(format)));
     }
 
     #[test]
-    fn a_record_of_the_format_before_is_ready_for_what_it_did_not_know(record in given::record()) {
-        if record.kind == EntityKind::Missile {
-            return Ok(());
-        }
-        let bytes = OldRecord::of(&record).bytes();
-        let ready = poor(EntityRecord { launcher_ready: SimTick(0), beam_ready: SimTick(0), warhead: None, ..record });
-        prop_assert_eq!(&EntityRecord::decode(&bytes)?, &ready);
-        prop_assert_eq!(EntityRecord::decode(&ready.encode()?)?, ready, "stored again in the new format");
-        for length in 1..bytes.len() {
-            let early = EntityRecord::decode(&bytes[..length]);
-            prop_assert!(matches!(early, Err(DecodeError::Malformed(_))), "{length} bytes gave {early:?}");
-        }
-    }
-
-    #[test]
-    fn a_record_from_before_the_economy_has_nothing_of_it(record in given::record()) {
-        let record = poor(record);
-        let mut bytes = record.encode()?;
-        prop_assert_eq!(&bytes[bytes.len() - 4..], &[0; 4], "what format 3 added");
-        bytes.truncate(bytes.len() - 4);
-        bytes[0] = FORMAT_2;
-        prop_assert_eq!(&EntityRecord::decode(&bytes)?, &record);
-        for length in 1..bytes.len() {
-            let early = EntityRecord::decode(&bytes[..length]);
-            prop_assert!(matches!(early, Err(DecodeError::Malformed(_))), "{length} bytes gave {early:?}");
-        }
-    }
-
-    #[test]
-    fn a_missile_of_the_format_before_is_refused(record in given::record()) {
-        let missile = EntityRecord { kind: EntityKind::Missile, hull_kind: Some(HullKind::Missile), ..record };
-        let old = EntityRecord::decode(&OldRecord::of(&missile).bytes());
-        prop_assert_eq!(old, Err(DecodeError::OutOfRange("warhead")));
-    }
-
-    #[test]
-    fn a_hull_or_a_warhead_of_another_kind_is_refused(
-        record in given::record(),
-        id in given::entity_id(),
-        other in given::hull_kind(),
-    ) {
-        let missile = record.kind == EntityKind::Missile;
-        let odd = EntityRecord { hull_kind: Some(other), ..record.clone() };
-        let flies = matches!(record.kind, EntityKind::Ship | EntityKind::Drone | EntityKind::Missile);
-        let fits = flies && missile == (other == HullKind::Missile);
-        let wanted = if fits { Ok(()) } else { Err(DecodeError::OutOfRange("hull_kind")) };
-        prop_assert_eq!(EntityRecord::decode(&odd.encode()?).map(drop), wanted);
-        let warhead = match missile {
-            true => None,
-            false => Some(Warhead { shooter: id, target: None, expires: SimTick(1) }),
-        };
-        let odd = EntityRecord { warhead, ..record };
-        prop_assert_eq!(EntityRecord::decode(&odd.encode()?), Err(DecodeError::OutOfRange("warhead")));
-    }
-
-    #[test]
-    fn the_least_record_of_a_kind_lacks_its_hull_at_most(
+    fn the_least_record_of_a_kind_lacks_its_hull_or_its_warhead_at_most(
         id in given::entity_id(),
         sector in given::sector(),
         local in given::vector(499.0),
         tick in given::tick(),
     ) {
         let position = sector.center() + local;
-        let hulls = [
-            (EntityKind::Ship, Some(HullKind::Scout)),
-            (EntityKind::Drone, Some(HullKind::Drone)),
-            (EntityKind::Missile, Some(HullKind::Missile)),
-            (EntityKind::Asteroid, None),
-        ];
-        for (kind, hull_kind) in hulls {
-            let mut record = EntityRecord { hull_kind, ..EntityRecord::at_rest(id, kind, position, tick) };
-            prop_assert_eq!((record.sector, record.tick, record.state.position), (sector, tick, position));
-            if kind == EntityKind::Missile {
-                record.warhead = Some(Warhead { shooter: id, target: None, expires: tick });
-            }
-            prop_assert_eq!(record.validate(), Ok(()));
+        for kind in EntityKind::all() {
+            let least = EntityRecord::at_rest(id, kind, position, tick);
+            prop_assert_eq!((least.sector, least.tick, least.state.position), (sector, tick, position));
+            prop_assert_eq!((least.radius(), least.hull(), least.structure().hull_max), (1.0, 1, 1));
+            let (lacks, whole) = match kind {
+                EntityKind::Ship => (Some("hull_kind"), least.clone().with(ShipHull(HullKind::Scout))),
+                EntityKind::Missile => {
+                    (Some("warhead"), least.clone().with(Warhead { shooter: id, target: None, expires: tick }))
+                }
+                _ => (None, least.clone()),
+            };
+            prop_assert_eq!(least.validate(), lacks.map_or(Ok(()), |name| Err(DecodeError::OutOfRange(name))));
+            prop_assert_eq!(whole.validate(), Ok(()));
         }
     }
 
@@ -206,18 +85,17 @@ proptest! {
     ) {
         let mut record = record;
         let state = &mut record.state;
-        let (field, name) = match which {
-            0 => (&mut state.position.x, "state"),
-            1 => (&mut state.velocity.y, "state"),
-            2 => (&mut state.angle, "state"),
-            3 => (&mut state.angular_velocity, "state"),
-            4 => (&mut record.radius, "radius"),
-            _ => match &mut record.mind {
-                Some(mind) => (&mut mind.patrol_phase, "mind"),
+        let name = match which {
+            0 => { state.position.x = number; "state" }
+            1 => { state.velocity.y = number; "state" }
+            2 => { state.angle = number; "state" }
+            3 => { state.angular_velocity = number; "state" }
+            4 => { record.set(Structure { radius: number, ..record.structure() }); "radius" }
+            _ => match record.get::<DroneMind>() {
+                Some(mind) => { record.set(DroneMind { patrol_phase: number, ..mind }); "mind" }
                 None => return Ok(()),
             },
         };
-        *field = number;
         prop_assert_eq!(EntityRecord::decode(&record.encode()?), Err(DecodeError::OutOfRange(name)));
     }
 
@@ -226,17 +104,12 @@ proptest! {
         let long = EntityRecord { name: "n".repeat(MAX_NAME_BYTES + by), ..record.clone() };
         prop_assert_eq!(EntityRecord::decode(&long.encode()?), Err(DecodeError::OutOfRange("name")));
         for radius in [0.0, -(by as f64), 500.0 + by as f64] {
-            let odd = EntityRecord { radius, ..record.clone() };
+            let odd = record.clone().with(Structure { radius, ..record.structure() });
             prop_assert_eq!(EntityRecord::decode(&odd.encode()?), Err(DecodeError::OutOfRange("radius")));
         }
-        let more = EntityRecord { hull: by as u16, hull_max: by as u16 - 1, ..record.clone() };
+        let more = Structure { hull: by as u16, hull_max: by as u16 - 1, ..record.structure() };
+        let more = record.with(more);
         prop_assert_eq!(EntityRecord::decode(&more.encode()?), Err(DecodeError::OutOfRange("hull")));
-        let other = match record.hull_kind {
-            Some(_) => None,
-            None => Some(HullKind::Scout),
-        };
-        let other = EntityRecord { hull_kind: other, ..record };
-        prop_assert_eq!(EntityRecord::decode(&other.encode()?), Err(DecodeError::OutOfRange("hull_kind")));
     }
 
     #[test]
@@ -273,11 +146,11 @@ proptest! {
         prop_assert_eq!(identity.entity_id(), record.id);
         prop_assert_eq!(identity.net_id(), record.net_id);
         prop_assert_eq!(identity.entity_kind(), Some(record.kind));
-        prop_assert_eq!(identity.hull_kind(), record.hull_kind);
+        prop_assert_eq!(identity.hull_kind(), record.hull_kind());
         prop_assert_eq!(identity.owner(), record.owner.filter(|owner| !owner.0.is_nil()));
         prop_assert_eq!(&*identity.name, &record.name);
         let vitals = Vitals::of(&record);
-        prop_assert_eq!((*vitals.hull, *vitals.hull_max), (record.hull, record.hull_max));
+        prop_assert_eq!((*vitals.hull, *vitals.hull_max), (record.hull(), record.structure().hull_max));
         let assigned = ShipAssigned::of(record.id, record.net_id);
         prop_assert_eq!((assigned.entity_id(), assigned.net_id), (record.id, record.net_id.0));
     }

@@ -1,33 +1,33 @@
-//! A bounded queue in which one asker's many do not hold up another's one: each asker has a line, and the lines take
-//! turns. It has no I/O and no threads.
+//! A bounded queue that is fair between clients: each client has a line, and the lines take turns, so that many jobs
+//! of one client do not delay another's. It has no I/O and no threads.
 
 use std::collections::VecDeque;
 
-/// Things of type `T`, of askers told apart by `K`.
+/// A queue of `T`, with one line per client key `K`.
 #[derive(Debug)]
 pub(crate) struct FairQueue<K, T> {
-    /// None is empty. The first one's turn is next.
+    /// No line is empty. The first one is next.
     lines: VecDeque<(K, VecDeque<T>)>,
     len: usize,
     max: usize,
 }
 
 impl<K: PartialEq, T> FairQueue<K, T> {
-    /// Room for `max` things.
+    /// A queue with room for `max` items.
     pub fn new(max: usize) -> Self {
         Self { lines: VecDeque::new(), len: 0, max }
     }
 
-    /// How many things wait.
+    /// The number of queued items.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Puts one at the end of its asker's line. In a full queue the newest of the longest line makes room, and is
-    /// given back, if that line is longer than the asker's would be.
+    /// Adds an item at the end of its client's line. If the queue is full and the longest line is longer than the
+    /// client's would become, the newest item of that line is removed and returned.
     ///
     /// # Errors
-    /// The thing itself, when there is no room for it.
+    /// Returns the item itself if there is no room for it.
     pub fn push(&mut self, asker: K, thing: T) -> Result<Option<T>, T> {
         let mut gone = None;
         if self.len >= self.max {
@@ -45,7 +45,7 @@ impl<K: PartialEq, T> FairQueue<K, T> {
         Ok(gone)
     }
 
-    /// The next one.
+    /// Removes and returns the next item.
     pub fn pop(&mut self) -> Option<T> {
         let (asker, mut line) = self.lines.pop_front()?;
         let thing = line.pop_front();

@@ -1,7 +1,8 @@
-//! The threads that hash passwords: fewer than there are cores, and less urgent than the rest of the process, so that
-//! logins never take the simulation's cores. What waits for them is bounded, and waits fairly: networks take turns.
+//! The threads that hash passwords. There are fewer than there are cores and their priority is lower than the rest of
+//! the process, so that logins never take cores from the simulation. Their queue is bounded and fair between networks.
 //!
-//! Nothing that others wait for is done here: no call of the database, whose locks a thread that gets no time would keep.
+//! No work that others wait for runs here. In particular there are no database calls: a thread that gets no time would
+//! keep their locks.
 
 use std::io;
 use std::net::IpAddr;
@@ -12,13 +13,14 @@ use tokio::sync::oneshot;
 
 use crate::accounts::fair_queue::FairQueue;
 
-/// Threads at the most: 100 hashes a second, more than the rates let in.
+/// Maximum number of threads: 100 hashes a second, more than the rate limits admit.
 const MAX_THREADS: usize = 4;
 
-/// Passwords that wait for a thread: some seconds of hashing. One more is told to come back, or somebody else is.
+/// Maximum number of queued passwords: some seconds of hashing. One more is rejected, or displaces one of a longer
+/// line.
 pub(crate) const MAX_WAITING: usize = 64;
 
-/// How much less urgent the threads are, on the scale of `nice`: on a core that others want they get a tenth of it.
+/// The threads' `nice` increment: on a contended core they get a tenth of the time.
 #[cfg(target_os = "linux")]
 const NICENESS: i32 = 10;
 
@@ -40,16 +42,16 @@ impl Shared {
     }
 }
 
-/// The threads. Dropping it ends them, each after what it is doing.
+/// The thread pool. Dropping it ends each thread after its present job.
 pub(crate) struct Hashing {
     shared: Arc<Shared>,
 }
 
 impl Hashing {
-    /// Starts them, with places for [`MAX_WAITING`].
+    /// Starts the threads, with a queue of [`MAX_WAITING`].
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// When the system cannot start a thread.
     pub fn start() -> io::Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self::with(cores.saturating_sub(1).clamp(1, MAX_THREADS), MAX_WAITING)
@@ -65,22 +67,22 @@ impl Hashing {
         Ok(hashing)
     }
 
-    /// How many wait.
+    /// The number of queued jobs.
     pub fn waiting(&self) -> usize {
         self.shared.lock().waiting.len()
     }
 
-    /// Does `work` when its turn has come, unless the asker has gone by then. `None` when there is no place for it, or
-    /// no more, or when it panicked.
+    /// Runs `work` in its turn, unless the caller has dropped the future by then. Returns `None` if the queue is full,
+    /// if the job was displaced, or if it panicked.
     pub async fn run<T: Send + 'static>(&self, asker: IpAddr, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         let (sender, outcome) = oneshot::channel();
         let job: Job = Box::new(move || {
             if !sender.is_closed() {
-                // Gone in this moment.
+                // The receiver may have been dropped just now.
                 let _ = sender.send(work());
             }
         });
-        // Who has to make room is told so by losing the job, once the lock is open again.
+        // A displaced job is dropped, which notifies its caller, once the lock is open again.
         let pushed = self.shared.lock().waiting.push(asker, job);
         drop(pushed.ok()?);
         self.shared.work.notify_one();
@@ -110,16 +112,16 @@ fn run(shared: &Shared) {
         };
         drop(state);
         if let Err(panicked) = crash::contain(job) {
-            tracing::error!(%panicked, "hashing a password broke off");
+            tracing::error!(%panicked, "hashing a password panicked");
         }
     }
 }
 
-/// Linux counts niceness by thread; elsewhere it is the whole process's, and left alone.
+/// Linux has a niceness per thread. Elsewhere it applies to the whole process, and stays unchanged.
 fn be_less_urgent() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::nice(NICENESS) {
-        tracing::warn!(%error, "the threads that hash passwords are as urgent as all others");
+        tracing::warn!(%error, "cannot lower the priority of the threads that hash passwords");
     }
 }
 
@@ -132,7 +134,7 @@ mod tests {
         IpAddr::from([192, 0, 2, number])
     }
 
-    /// One thread, and one that holds it up until the sender is dropped.
+    /// A pool of one thread, which is blocked until the sender is dropped.
     async fn held_up(places: usize) -> (Arc<Hashing>, mpsc::Sender<()>) {
         let hashing = Arc::new(Hashing::with(1, places).expect("a thread"));
         let (hold, held) = mpsc::channel::<()>();
@@ -140,7 +142,7 @@ mod tests {
         let first = hashing.clone();
         tokio::spawn(async move {
             let work = move || {
-                begin.send(()).expect("it is waited for");
+                begin.send(()).expect("the receiver waits");
                 held.recv().expect_err("only dropped");
             };
             first.run(network(0), work).await
@@ -149,13 +151,13 @@ mod tests {
         (hashing, hold)
     }
 
-    /// Asks, and is in the queue when this returns.
+    /// Queues a job; it is in the queue when this returns.
     async fn ask(hashing: &Arc<Hashing>, from: u8, done: &mpsc::Sender<u8>) -> tokio::task::JoinHandle<Option<u8>> {
         let (before, hashing, done) = (hashing.waiting(), hashing.clone(), done.clone());
         let asked = hashing.clone();
         let task = tokio::spawn(async move {
             let work = move || {
-                done.send(from).expect("it is waited for");
+                done.send(from).expect("the receiver waits");
                 from
             };
             hashing.run(network(from), work).await
@@ -189,7 +191,7 @@ mod tests {
         let second = ask(&hashing, 1, &done).await;
         let third = ask(&hashing, 1, &done).await;
         assert_eq!(third.await.expect("no panic"), None, "no place");
-        // The one for whom the second one has to go is in the queue when the second is told.
+        // The job that displaces the second one is queued by the time that the second one fails.
         let other = {
             let (hashing, done) = (hashing.clone(), done.clone());
             tokio::spawn(async move { hashing.run(network(2), move || done.send(2)).await.is_some() })
@@ -228,10 +230,10 @@ mod tests {
             let stat = std::fs::read_to_string("/proc/thread-self/stat").ok()?;
             stat.rsplit_once(')')?.1.split_whitespace().nth(16)?.parse().ok()
         };
-        let own = niceness().expect("Linux tells");
+        let own = niceness().expect("Linux has it");
         let hashing = Hashing::start().expect("threads");
-        let theirs = hashing.run(network(1), niceness).await.flatten().expect("Linux tells");
+        let theirs = hashing.run(network(1), niceness).await.flatten().expect("Linux has it");
         assert_eq!(theirs, (own + NICENESS).min(19));
-        assert_eq!(niceness(), Some(own), "this one is as it was");
+        assert_eq!(niceness(), Some(own), "this one is unchanged");
     }
 }

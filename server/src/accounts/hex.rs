@@ -1,8 +1,8 @@
-//! Bytes as hexadecimal digits: tokens as players hold them, ids and records as a dump has them.
+//! Bytes as hexadecimal digits: tokens in the API, ids and records in a dump.
 
 use std::fmt::Write;
 
-/// Two digits for each byte.
+/// Encodes each byte as two digits.
 pub(crate) fn encode(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
         write!(text, "{byte:02x}").expect("a string takes whatever is written");
@@ -10,7 +10,7 @@ pub(crate) fn encode(bytes: &[u8]) -> String {
     })
 }
 
-/// The inverse of [`encode`], in either case; `None` for what is not two digits for each byte.
+/// The inverse of [`encode`], for upper and lower case. `None` unless the text is two digits for each byte.
 pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
     let digit = |digit: u8| char::from(digit).to_digit(16);
     let pairs = text.as_bytes().chunks(2);

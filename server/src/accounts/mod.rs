@@ -1,9 +1,9 @@
-//! Accounts: registration and login with a name and a password (argon2id), and accounts of those whom another issuer
-//! of tokens knows.
+//! Accounts: registration and login with a name and a password (argon2id), and accounts for identities of another
+//! token issuer.
 //!
-//! Owned by the server process and called by its HTTP thread. The calls wait for the database on blocking threads, a few
-//! at a time, and hash, which takes tens of milliseconds of a core, on threads of their own (`hashing`). What a login
-//! gives its owner is made elsewhere: `tickets`, `sessions`.
+//! Owned by the server process and called by its HTTP thread. Database calls run on blocking threads, a few at a time.
+//! Hashing takes tens of milliseconds of a core and has its own threads (`hashing`). Tickets and session tokens are
+//! issued elsewhere: `tickets`, `sessions`.
 
 mod fair_queue;
 mod hashing;
@@ -29,35 +29,35 @@ use crate::accounts::supabase::Identity;
 use crate::accounts::turns::Turns;
 use crate::db::{Account, Database, DbError, Made};
 
-/// The lengths of a name.
+/// Allowed lengths of a name, characters.
 pub const NAME_CHARS: std::ops::RangeInclusive<usize> = 3..=24;
 
-/// The lengths of a password.
+/// Allowed lengths of a password, characters.
 pub const PASSWORD_CHARS: std::ops::RangeInclusive<usize> = 8..=128;
 
-/// The lengths of an `Idempotency-Key`.
+/// Allowed lengths of an `Idempotency-Key`, characters.
 pub const KEY_CHARS: std::ops::RangeInclusive<usize> = 8..=64;
 
-/// Names that are tried for an account that another issuer's user gets.
+/// Maximum number of names that are tried for the account of an external identity.
 const NAME_TRIES: u32 = 8;
 
-/// What makes a name that is taken another one: this many characters, and a hyphen before them.
+/// Length of the random suffix, after a hyphen, that is added to a name that is taken.
 const SUFFIX_CHARS: usize = 4;
 
-/// Calls of the database for accounts at a time; as many wait as there are passwords that may.
+/// Concurrent database calls for accounts. As many may wait as there are places for passwords.
 const CALLS_AT_ONCE: usize = 2;
 
-/// Whether accounts are made for who comes.
+/// Whether new accounts can be made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Registration {
-    /// For everybody.
+    /// Anybody can register.
     #[default]
     Open,
-    /// For nobody: those that there are log in.
+    /// Only existing accounts can log in.
     Closed,
 }
 
-/// What a password hash costs.
+/// The cost parameters of a password hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HashCost {
     /// Memory in KiB.
@@ -72,7 +72,7 @@ impl HashCost {
     /// OWASP's recommendation for argon2id.
     pub const PRODUCTION: Self = Self { memory_kib: 19_456, passes: 2, lanes: 1 };
 
-    /// As little as argon2 allows: for tests and for worlds that live on one machine for an hour.
+    /// The minimum that argon2 allows: for tests and for short-lived worlds on one machine.
     pub const WEAK: Self = Self { memory_kib: 8, passes: 1, lanes: 1 };
 }
 
@@ -88,13 +88,13 @@ pub enum RegisterError {
     /// The name is taken, in whatever case.
     #[error("the name is taken: choose another one")]
     NameTaken,
-    /// The registration's key is none.
+    /// The registration's key is malformed.
     #[error("an Idempotency-Key has 8 to 64 visible ASCII characters: make another one, at random")]
     BadKey,
     /// The registration's key was used for something else.
     #[error("this Idempotency-Key was used with another name or password: make a new one for each registration")]
     KeyReused,
-    /// Too many wait for their turn.
+    /// The queue for hashing is full.
     #[error("the server is busy: try again in a few seconds")]
     Busy,
     /// The database failed.
@@ -105,10 +105,10 @@ pub enum RegisterError {
 /// Why a login was refused.
 #[derive(Debug, Error)]
 pub enum LoginError {
-    /// No such account, or another password: nobody is told which.
+    /// No such account, or another password: the answer does not distinguish them.
     #[error("the name or the password is wrong: try again, or register first")]
     WrongCredentials,
-    /// Too many wait for their turn.
+    /// The queue for hashing is full.
     #[error("the server is busy: try again in a few seconds")]
     Busy,
     /// The database failed.
@@ -119,7 +119,7 @@ pub enum LoginError {
 struct Inner {
     database: Database,
     passwords: Passwords,
-    /// Checked when there is no such account, so that it takes as long as when there is one.
+    /// Checked when there is no such account, so that both cases take the same time.
     dummy_hash: String,
     hashing: Hashing,
     storage: Turns,
@@ -132,10 +132,11 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// Accounts in `database`; new passwords are hashed at `cost`, old ones are checked at the cost they were hashed at.
+    /// Accounts in `database`. New passwords are hashed at `cost`; old ones are checked at the cost they were hashed
+    /// at.
     ///
     /// # Errors
-    /// When argon2 does not allow `cost`, or the system gives no threads to hash on.
+    /// When argon2 does not allow `cost`, or the system cannot start the hashing threads.
     pub fn new(database: Database, cost: HashCost) -> anyhow::Result<Self> {
         let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, None).map_err(anyhow::Error::msg)?;
         let passwords = Passwords::new(params);
@@ -144,17 +145,17 @@ impl Accounts {
         Ok(Self { inner: Arc::new(Inner { database, passwords, dummy_hash, hashing, storage }) })
     }
 
-    /// Passwords that wait to be hashed.
+    /// The number of passwords in the hashing queue.
     pub fn waiting(&self) -> usize {
         self.inner.hashing.waiting()
     }
 
-    /// Memory that all hashes so far have gone over, KiB: what they have cost.
+    /// Memory that all hashes so far have processed, KiB: a measure of their cost.
     pub fn hashed_kib(&self) -> u64 {
         self.inner.passwords.work()
     }
 
-    /// What was registered under a key before; else whether the name is free.
+    /// The account that was registered under `key` before; otherwise checks that the name is free.
     fn registered_before(&self, name: &str, key: Option<&str>) -> Result<Option<Account>, RegisterError> {
         let database = &self.inner.database;
         if let Some(key) = key
@@ -180,7 +181,8 @@ impl Accounts {
         })
     }
 
-    /// Whether it is the account's password; for no account, and for one without a password, never, after the same work.
+    /// Whether `password` is the account's. False without an account or without a stored password, after the same
+    /// work.
     fn matches(&self, account: Option<&Account>, password: &str) -> bool {
         let Inner { passwords, dummy_hash, .. } = &*self.inner;
         let hash = account.map(|account| account.password_hash.as_str()).filter(|hash| !hash.is_empty());
@@ -196,11 +198,11 @@ impl Accounts {
         }
     }
 
-    /// The account of somebody whom another issuer knows, made at their first visit where `registration` is open. Whether
-    /// it was is told; `None` when there is none.
+    /// The account of an external identity. It is made at the first login if `registration` is open. Returns it with
+    /// whether it is new, or `None` if there is none.
     ///
     /// # Errors
-    /// When the database fails, or no name was free for them.
+    /// When the database fails, or no free name was found.
     pub fn of_identity_blocking(
         &self,
         identity: &Identity,
@@ -226,11 +228,11 @@ impl Accounts {
         }
     }
 
-    /// Makes an account; it is stored when this is ready. With a `key`, the same registration again gives the same
-    /// account, for a day. Who asks from the network `from` waits for their turn among the other networks.
+    /// Makes an account; it is stored when the future completes. With a `key`, repeating the registration within a day
+    /// returns the same account. Hashing is fair between networks; `from` is the caller's.
     ///
     /// # Errors
-    /// [`RegisterError`] tells why it was not made.
+    /// [`RegisterError`] says why it was not made.
     pub async fn register(
         &self,
         from: IpAddr,
@@ -262,14 +264,13 @@ impl Accounts {
         }
     }
 
-    /// The account with that name and password. Who asks from the network `from` waits for their turn among the other
-    /// networks.
+    /// The account with that name and password. Hashing is fair between networks; `from` is the caller's.
     ///
     /// # Errors
     /// [`LoginError`]; an unknown name and a wrong password give the same answer after the same work.
     pub async fn login(&self, from: IpAddr, name: String, password: String) -> Result<Account, LoginError> {
         if !is_name(&name) || !is_password(&password) {
-            // No account has these, which everybody can know.
+            // No account has these, and the rules are public.
             return Err(LoginError::WrongCredentials);
         }
         let accounts = self.clone();
@@ -290,12 +291,12 @@ impl Accounts {
     }
 }
 
-/// What was registered before under a key, if it is what is asked for now.
+/// The account registered before under a key, if it matches this registration.
 fn same_registration(matches: bool, before: Account, name: &str) -> Result<Account, RegisterError> {
     if before.name == name && matches { Ok(before) } else { Err(RegisterError::KeyReused) }
 }
 
-/// Whether name, password and key of a registration keep to the rules.
+/// Checks name, password and key of a registration against the rules.
 pub(crate) fn check_new(name: &str, password: &str, key: Option<&str>) -> Result<(), RegisterError> {
     if !is_name(name) {
         return Err(RegisterError::BadName);
@@ -309,8 +310,7 @@ pub(crate) fn check_new(name: &str, password: &str, key: Option<&str>) -> Result
     Ok(())
 }
 
-/// What is left of a wish within the rules for names: other characters become one hyphen, and who wishes for too little
-/// is a pilot.
+/// A valid name close to `wish`: other characters become one hyphen, and a result that is too short becomes `pilot`.
 fn clean_name(wish: &str) -> String {
     let mut name = String::new();
     for c in wish.chars() {
@@ -328,7 +328,7 @@ fn clean_name(wish: &str) -> String {
 }
 
 fn with_suffix(base: &str) -> String {
-    // Without what is easily taken for something else.
+    // Without characters that look alike.
     const LETTERS: &[u8] = b"abcdefghjkmnpqrstuvwxyz23456789";
     let kept = base.len().min(*NAME_CHARS.end() - SUFFIX_CHARS - 1);
     let mut random = rand::rng();
@@ -336,7 +336,7 @@ fn with_suffix(base: &str) -> String {
     format!("{}-{}", base[..kept].trim_end_matches('-'), suffix.collect::<String>())
 }
 
-/// ASCII only: names that look alike are then alike.
+/// ASCII only, so that names which look alike are equal.
 pub(crate) fn is_name(name: &str) -> bool {
     NAME_CHARS.contains(&name.len()) && name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_' || c == b'-')
 }
@@ -461,7 +461,7 @@ mod tests {
         for name in ["nobody", "external", "damaged"] {
             assert_eq!(work_of(name), wrong, "{name}");
         }
-        // The empty hash of an account without a password is nobody's.
+        // The empty hash of an account without a password matches no password.
         let nothing = accounts.login_blocking("external", "nobody has this password");
         assert!(matches!(nothing, Err(LoginError::WrongCredentials)));
     }
@@ -481,7 +481,7 @@ mod tests {
         assert_eq!((ann.name.as_str(), is_new), ("Ann-nly", true));
         let (again, is_new) = account(&identity(1, Some("another wish")));
         assert_eq!((&again, is_new), (&ann, false));
-        assert_eq!(find(&identity(1, None), Registration::Closed), Some((ann, false)), "who is known comes in");
+        assert_eq!(find(&identity(1, None), Registration::Closed), Some((ann, false)), "an existing account logs in");
         assert_eq!(find(&identity(77, None), Registration::Closed), None);
         let mut names = std::collections::HashSet::new();
         let long = "x".repeat(500);

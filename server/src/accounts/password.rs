@@ -1,7 +1,7 @@
-//! Password hashes: argon2id in the PHC string format, over memory that is used again.
+//! Password hashes: argon2id in the PHC string format, with reused memory.
 //!
-//! Each hash wants 19 MiB. Freshly allocated on a few threads they stay with the allocator, and the server
-//! held 150 MiB after some logins; a buffer for each hash at a time is all that is needed.
+//! Each hash needs 19 MiB. When each call allocated its own, the allocator kept them, and the server held 150 MiB
+//! after some logins. One buffer for each concurrent hash is enough.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -16,9 +16,9 @@ const OUTPUT_BYTES: usize = 32;
 /// Hashes and checks passwords.
 pub(crate) struct Passwords {
     params: Params,
-    /// Buffers that nobody uses now; as many as there were hashes at once.
+    /// Unused buffers; as many as there were concurrent hashes.
     idle: Mutex<Vec<Vec<Block>>>,
-    /// Blocks of memory that were gone over, for tests and figures: what the hashes have cost, whatever the clock says.
+    /// Blocks of memory processed, for tests and figures: the cost of the hashes, independent of the clock.
     work: AtomicU64,
 }
 
@@ -28,7 +28,7 @@ impl Passwords {
         Self { params, idle: Mutex::default(), work: AtomicU64::new(0) }
     }
 
-    /// The PHC string for a password within its limits, with a salt of its own.
+    /// The PHC string for a password, with a random salt. The password must be within its limits.
     pub fn hash(&self, password: &str) -> String {
         let mut salt = [0; 16];
         rand::rng().fill_bytes(&mut salt);
@@ -44,10 +44,10 @@ impl Passwords {
         hash.to_string()
     }
 
-    /// Whether `password` is the one that was hashed, at the cost that it was hashed at.
+    /// Whether `password` is the hashed one, checked at the cost in `stored`.
     ///
     /// # Errors
-    /// The stored string is no argon2id hash of ours.
+    /// The stored string is not an argon2id hash in this format.
     pub fn matches(&self, password: &str, stored: &str) -> Result<bool, argon2::password_hash::Error> {
         use argon2::password_hash::Error;
         let stored = PasswordHash::new(stored)?;
@@ -64,7 +64,7 @@ impl Passwords {
         Ok(Output::new(&output)? == expected)
     }
 
-    /// Blocks of memory (1 KiB) that all hashes so far have gone over.
+    /// Blocks of memory (1 KiB) that all hashes so far have processed.
     pub fn work(&self) -> u64 {
         self.work.load(Ordering::Relaxed)
     }

@@ -1,8 +1,8 @@
-//! How often somebody may ask: a token bucket for each network, for what costs much (logins and registrations) one more,
-//! and one for each account's name.
+//! Rate limits: a token bucket for each network, a second one for expensive requests (logins and registrations), and
+//! one for each account name.
 //!
-//! Owned by the server's HTTP thread, and by [`crate::players::chat`] for who talks; it has no I/O and no clock of its own. A
-//! bucket begins full, mostly with a minute's worth, and fills up evenly.
+//! Owned by the server's HTTP thread, and by [`crate::players::chat`] for chat. It has no I/O and no clock of its own.
+//! A bucket starts full, mostly with a minute's worth, and fills up evenly.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -11,14 +11,14 @@ use std::sync::{Mutex, PoisonError};
 
 use sidereal_transport::network_of;
 
-/// Buckets of one kind that are remembered, about a megabyte. A bucket that is full again is forgotten; while more than
-/// this many are not, all who are new share one bucket.
+/// Maximum number of stored buckets of one kind, about a megabyte. Full buckets are removed. While more than this many
+/// are not full, all new keys share one bucket.
 pub const MAX_BUCKETS: usize = 16_384;
 
-/// How often buckets that are full again are looked for, ms.
+/// Interval at which full buckets are removed, ms.
 const SWEEP_INTERVAL_MS: u64 = 1_000;
 
-/// Too much was asked; what is left is to come back after so many milliseconds.
+/// The limit is exceeded; the request can be repeated after this time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ComeBack {
     /// Milliseconds, at least 1.
@@ -34,7 +34,7 @@ impl ComeBack {
 
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
-    /// Below zero for who has overdrawn.
+    /// Negative after an overdraft.
     tokens: f64,
     at_ms: u64,
 }
@@ -59,42 +59,42 @@ impl Bucket {
 #[derive(Debug)]
 pub struct Buckets<K> {
     per_minute: f64,
-    /// What a full bucket holds.
+    /// Capacity of a bucket.
     burst: f64,
     max_buckets: usize,
     buckets: HashMap<K, Bucket>,
-    /// Of all who are new while there is no room.
+    /// Shared by all new keys while there is no room.
     shared: Bucket,
     swept_ms: Option<u64>,
 }
 
 impl<K: Hash + Eq> Buckets<K> {
-    /// `per_minute` for each key, 0 for no limit; `max_buckets` are remembered.
+    /// `per_minute` tokens for each key, 0 for no limit. At most `max_buckets` are stored.
     pub fn new(per_minute: u32, max_buckets: usize) -> Self {
         Self::with_burst(per_minute, per_minute, max_buckets)
     }
 
-    /// The same with `burst` at once instead of a minute's worth.
+    /// The same with a capacity of `burst` instead of a minute's worth.
     pub fn with_burst(per_minute: u32, burst: u32, max_buckets: usize) -> Self {
         let (per_minute, burst) = (f64::from(per_minute), f64::from(burst));
         let shared = Bucket { tokens: burst, at_ms: 0 };
         Self { per_minute, burst, max_buckets, buckets: HashMap::new(), shared, swept_ms: None }
     }
 
-    /// Keys that are remembered.
+    /// The number of stored keys.
     pub fn len(&self) -> usize {
         self.buckets.len()
     }
 
-    /// Whether none is.
+    /// Whether no key is stored.
     pub fn is_empty(&self) -> bool {
         self.buckets.is_empty()
     }
 
-    /// Takes one.
+    /// Takes one token.
     ///
     /// # Errors
-    /// [`ComeBack`] when there is none.
+    /// [`ComeBack`] if there is none.
     pub fn take(&mut self, key: K, now_ms: u64) -> Result<(), ComeBack> {
         if self.per_minute == 0.0 {
             return Ok(());
@@ -106,10 +106,10 @@ impl<K: Hash + Eq> Buckets<K> {
         Ok(())
     }
 
-    /// Whether there is one to take.
+    /// Checks for a token without taking it.
     ///
     /// # Errors
-    /// [`ComeBack`] when there is none.
+    /// [`ComeBack`] if there is none.
     pub fn look(&mut self, key: &K, now_ms: u64) -> Result<(), ComeBack> {
         if self.per_minute == 0.0 {
             return Ok(());
@@ -124,8 +124,8 @@ impl<K: Hash + Eq> Buckets<K> {
         bucket.come_back(self.per_minute)
     }
 
-    /// Takes one whether it is there or not: who looked at the same time as others may overdraw, by a minute's worth
-    /// at most, and pays with time.
+    /// Takes one token even if there is none. Concurrent callers of [`look`](Self::look) may overdraw by a minute's
+    /// worth at most, which lengthens their wait.
     pub fn spend(&mut self, key: K, now_ms: u64) {
         if self.per_minute == 0.0 {
             return;
@@ -168,13 +168,13 @@ pub struct RateLimits {
     addresses: Mutex<Buckets<IpAddr>>,
     logins: Mutex<Costly>,
     registrations: Mutex<Costly>,
-    /// Failures under a name from a network.
+    /// Failed logins by name and network.
     names: Mutex<Buckets<(String, IpAddr)>>,
-    /// Failures under a name from everywhere.
+    /// Failed logins by name, from all networks.
     names_in_all: Mutex<Buckets<String>>,
 }
 
-/// The buckets of what costs much: one for each network, and one for all of them.
+/// The buckets of expensive requests: one for each network, and one for all together.
 #[derive(Debug)]
 struct Costly {
     networks: Buckets<IpAddr>,
@@ -190,36 +190,37 @@ impl Costly {
         }
     }
 
-    /// What is refused to a network takes nothing from all.
+    /// A request rejected for its network takes no token from the bucket of all.
     fn take(&mut self, network: IpAddr, now_ms: u64) -> Result<(), ComeBack> {
         self.networks.take(network, now_ms)?;
         self.all.take((), now_ms)
     }
 }
 
-/// Networks that may log in and register at their full rate at the same time.
+/// Number of networks that may log in and register at their full rate at the same time.
 const NETWORKS_AT_ONCE: u32 = 20;
 
-/// Networks from which the same name may be tried at the full rate of failures at the same time. Who fails from one
-/// network thus does not keep the name's owner out of another.
+/// Number of networks from which the same name may fail at the full rate at the same time. Failures from one network
+/// thus do not lock the name's owner out on another.
 const NETWORKS_PER_NAME: u32 = 10;
 
-/// A third of a minute's log ins passes at once: what a flood begins with has to be hashed too.
+/// A burst is a third of a minute's logins, because the start of a flood must be hashed too.
 const LOGIN_BURST_PART: u32 = 3;
 
-/// Registrations that one network may make at once: a class at school, or the bots of a test.
+/// Registrations that one network may make at once: a school class, or the bots of a test.
 const REGISTRATION_BURST: u32 = 60;
 
-/// How much is allowed in a minute; 0: as much as one likes.
+/// Limits per minute; 0 means unlimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rates {
-    /// Requests of a remote address.
+    /// Requests per remote address.
     pub requests_per_address: u32,
-    /// Logins with a wrong password for an account's name, from one network; ten times as many from all.
+    /// Logins with a wrong password per account name and network; ten times as many from all networks.
     pub failures_per_account: u32,
-    /// Logins with a password, good or not, of a network, a third of them at once; twenty times as many of all.
+    /// Password logins per network, successful or not, a third of them at once; twenty times as many from all
+    /// networks.
     pub logins_per_address: u32,
-    /// Registrations of a network, once it has made 60; twenty times as many of all.
+    /// Registrations per network after the first 60; twenty times as many from all networks.
     pub registrations_per_address: u32,
 }
 
@@ -230,9 +231,9 @@ impl Rates {
 }
 
 impl Default for Rates {
-    /// A new bot takes three requests: 60 of them on one address, and more behind a provider's one address, pass at
-    /// once. A hundred guesses a minute, the most from all networks, are 50 million a year, and a password of eight random
-    /// letters is one of 200,000 million. A login costs a core some 40 ms, and who was in comes back without one.
+    /// A new bot makes three requests: 60 bots on one address pass at once, and so do many players behind a provider's
+    /// shared address. The maximum of a hundred guesses a minute from all networks is 50 million a year; a password of
+    /// eight random letters is one of 200,000 million. A login costs a core some 40 ms; a session resumes without one.
     fn default() -> Self {
         Self {
             requests_per_address: 600,
@@ -244,7 +245,7 @@ impl Default for Rates {
 }
 
 impl RateLimits {
-    /// With nothing used up.
+    /// All buckets full.
     pub fn new(rates: Rates) -> Self {
         Self {
             addresses: Mutex::new(Buckets::new(rates.requests_per_address, MAX_BUCKETS)),
@@ -267,7 +268,7 @@ impl RateLimits {
     /// Counts a request.
     ///
     /// # Errors
-    /// [`ComeBack`] when the address has asked too often.
+    /// [`ComeBack`] if the address has exceeded its rate.
     pub fn request(&self, address: IpAddr, now_ms: u64) -> Result<(), ComeBack> {
         lock(&self.addresses).take(network_of(address), now_ms)
     }
@@ -275,7 +276,7 @@ impl RateLimits {
     /// Counts a login with a password.
     ///
     /// # Errors
-    /// [`ComeBack`] when the network, or all of them, have logged in too often.
+    /// [`ComeBack`] if the network, or all together, have exceeded the rate.
     pub fn login(&self, from: IpAddr, now_ms: u64) -> Result<(), ComeBack> {
         lock(&self.logins).take(network_of(from), now_ms)
     }
@@ -283,22 +284,22 @@ impl RateLimits {
     /// Counts a registration.
     ///
     /// # Errors
-    /// [`ComeBack`] when the network, or all of them, have registered too often.
+    /// [`ComeBack`] if the network, or all together, have exceeded the rate.
     pub fn registration(&self, from: IpAddr, now_ms: u64) -> Result<(), ComeBack> {
         lock(&self.registrations).take(network_of(from), now_ms)
     }
 
-    /// Whether a login under a name may be tried. Names are alike in whatever case.
+    /// Checks whether a login under a name may be tried. Names are compared without case.
     ///
     /// # Errors
-    /// [`ComeBack`] when there were too many failures from that network, or from all of them.
+    /// [`ComeBack`] after too many failures from that network, or from all together.
     pub fn may_try(&self, name: &str, from: IpAddr, now_ms: u64) -> Result<(), ComeBack> {
         let name = name.to_ascii_lowercase();
         lock(&self.names_in_all).look(&name, now_ms)?;
         lock(&self.names).look(&(name, network_of(from)), now_ms)
     }
 
-    /// Counts a login that failed, whether there is an account of that name or not.
+    /// Counts a failed login, whether or not the account exists.
     pub fn failed(&self, name: &str, from: IpAddr, now_ms: u64) {
         let name = name.to_ascii_lowercase();
         lock(&self.names_in_all).spend(name.clone(), now_ms);
@@ -323,7 +324,7 @@ mod tests {
         }
         assert_eq!(buckets.take("a", 0), Err(ComeBack { after_ms: 1_000 }));
         assert_eq!(buckets.take("a", 400), Err(ComeBack { after_ms: 600 }));
-        assert_eq!(buckets.take("b", 400), Ok(()), "others are not concerned");
+        assert_eq!(buckets.take("b", 400), Ok(()), "others are not affected");
         assert_eq!(buckets.take("a", 1_000), Ok(()));
         assert!(buckets.take("a", 1_000).is_err());
         for _ in 0..60 {
@@ -375,7 +376,7 @@ mod tests {
         assert!(buckets.look(&1_003, 0).is_err());
         assert_eq!(buckets.take(7, 0), Ok(()), "the second of a known one");
         assert_eq!(buckets.buckets.len(), 100);
-        assert_eq!(buckets.take(1_002, 60_000), Ok(()), "those that are full again are forgotten");
+        assert_eq!(buckets.take(1_002, 60_000), Ok(()), "those that are full again are removed");
         assert!(buckets.buckets.len() < 100);
     }
 
@@ -386,14 +387,14 @@ mod tests {
         for _ in 0..100 {
             assert_eq!(limits.may_try("Ann", here, 0), Ok(()));
         }
-        // As many at once as got past the look.
+        // As many concurrent attempts as passed the check.
         for _ in 0..20 {
             limits.failed("ann", here, 0);
         }
         assert_eq!(limits.may_try("ANN", here, 0), Err(ComeBack { after_ms: 80_000 }), "overdrawn by three at most");
         assert_eq!(limits.may_try("bob", here, 0), Ok(()));
         assert_eq!(limits.may_try("ann", here, 80_000), Ok(()));
-        assert_eq!(limits.may_try("ann", there, 0), Ok(()), "who guesses elsewhere keeps nobody out");
+        assert_eq!(limits.may_try("ann", there, 0), Ok(()), "guesses from elsewhere lock nobody out");
         for number in 0..10 {
             limits.failed("ann", [198, 51, 100, number].into(), 0);
         }
@@ -413,7 +414,7 @@ mod tests {
             tries.filter(|network| what(&limits, *network, 0).is_ok()).count()
         };
         assert_eq!(passed(0..1, RateLimits::login), 2);
-        assert_eq!(passed(0..10, RateLimits::login), 18, "what was refused to one took nothing from the others");
+        assert_eq!(passed(0..10, RateLimits::login), 18, "rejections of one took nothing from the others");
         assert_eq!(passed(10..60, RateLimits::login), 20, "twenty networks' worth in all");
         assert_eq!(passed(0..1, RateLimits::registration), 60, "logins are not counted against registrations");
         assert_eq!(passed(1..60, RateLimits::registration), 19 * 60);

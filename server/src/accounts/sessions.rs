@@ -1,10 +1,9 @@
-//! Sessions: what a player comes back with instead of the password, as long as it is used now and then.
+//! Sessions: a token that replaces the password when a player returns, valid as long as it is used now and then.
 //!
 //! Owned by the server process, called on its HTTP server's blocking threads. A session has one present token, random
-//! and opaque, of which only the hash is stored. Refreshing gives it another one; the one before stays good until a
-//! minute after the new one was first used, so that who never got the answer is not locked out, whenever they ask again.
-//! A token that comes later than that was copied: its session ends, for whoever holds it. However it is used, a session
-//! ends when it is old.
+//! and opaque, of which only the hash is stored. A refresh issues another token. The previous one stays valid until a
+//! minute after the first use of the new one, so that a lost answer locks nobody out. A token that is used later than
+//! that was copied: its session ends for all its holders. Every session ends at its maximum age.
 
 use sidereal_process::log_limited;
 use std::sync::Arc;
@@ -19,27 +18,27 @@ use crate::accounts::hex;
 use crate::accounts::tickets::token_bytes;
 use crate::db::{Database, DbError, REGISTRATION_KEY_LIFETIME_MS, SessionBounds, StoredToken, TokenHash};
 
-/// How long a session lives without being used.
+/// Lifetime of an unused session, ms.
 pub const SESSION_LIFETIME_MS: i64 = 30 * 24 * 3_600_000;
 
-/// How long a session lives at the most, from the log in on: what was copied unseen is good for so long.
+/// Maximum age of a session since the login, ms: the limit for the use of a copied token.
 pub const SESSION_MAX_AGE_MS: i64 = 90 * 24 * 3_600_000;
 
-/// How long a token stays good after another was first used in its place.
+/// How long a replaced token stays valid after the first use of the new one, ms.
 pub const ROTATED_GRACE_MS: i64 = 60_000;
 
-/// A session that is used is put off when it has lost this much of its lifetime: not every use writes.
+/// A session's end is extended only if it has lost this much of its lifetime, ms: not every use writes.
 const EXTEND_AFTER_MS: i64 = 3_600_000;
 
-/// How often what is over is removed, and how much at a time.
+/// Interval and number of rows of the removal of expired sessions.
 const SWEEP_INTERVAL_MS: i64 = 60_000;
 const SWEEP_ROWS: i64 = 200;
 
-/// A player has a few devices; a bot begins a session at each log in. Of a session's old tokens enough are kept to
-/// tell a copied one, were it from a month of daily use.
+/// A player has a few devices; a bot starts a session at each login. The old tokens kept are enough to detect a copied
+/// one after a month of daily use.
 const BOUNDS: SessionBounds = SessionBounds { sessions_per_account: 16, tokens_per_session: 32 };
 
-/// Who holds a session.
+/// The account of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
     /// The account.
@@ -48,25 +47,25 @@ pub struct Holder {
     pub name: String,
 }
 
-/// A token that was given out.
+/// An issued token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Given {
     /// The token: 64 hexadecimal digits.
     pub token: String,
-    /// How long its session lives from now on without being used, ms.
+    /// How long its session lives from now on without use, ms.
     pub lives_ms: i64,
 }
 
-/// Why a session token is not taken.
+/// Why a session token was rejected.
 #[derive(Debug, Error)]
 pub enum SessionError {
     /// Never issued, or its session has ended.
     #[error("this session is not known or has ended: log in again")]
     Unknown,
-    /// It was not used for too long, or is too old.
+    /// Unused for too long, or too old.
     #[error("this session has expired: log in again")]
     Expired,
-    /// Another token took its place long ago, so somebody has a copy: the session has ended.
+    /// Replaced by another token long ago, so it was copied: the session has ended.
     #[error("this session token was replaced by a newer one, so the session was ended: log in again")]
     Reused,
     /// The database failed.
@@ -74,7 +73,7 @@ pub enum SessionError {
     Database(#[from] DbError),
 }
 
-/// All sessions. Clones share them. The calls wait for the database.
+/// All sessions. Clones share them. The calls block on the database.
 #[derive(Clone, Debug)]
 pub struct Sessions {
     database: Database,
@@ -87,7 +86,7 @@ impl Sessions {
         Self { database, swept_ms: Arc::new(AtomicI64::new(i64::MIN)) }
     }
 
-    /// Begins a session of an account and gives its token.
+    /// Starts a session of an account and issues its token.
     ///
     /// # Errors
     /// When the database fails.
@@ -99,14 +98,14 @@ impl Sessions {
         Ok(Given { token, lives_ms: SESSION_LIFETIME_MS })
     }
 
-    /// Who holds the session of a token. Puts its end off.
+    /// The account of the session of a token. Extends the session.
     ///
     /// # Errors
-    /// [`SessionError`] tells why the token is not taken.
+    /// [`SessionError`] says why the token was rejected.
     pub fn check(&self, token: &str, now_ms: i64) -> Result<Holder, SessionError> {
         let stored = self.find(token, now_ms)?;
         let expires_ms = put_off(&stored, now_ms);
-        // The last hour before its age is not worth a write either.
+        // The last hour before the maximum age is not worth a write either.
         if stored.expires_at < expires_ms - EXTEND_AFTER_MS
             && !self.database.extend_session(stored.session_id, expires_ms)?
         {
@@ -115,10 +114,10 @@ impl Sessions {
         Ok(Holder { account_id: stored.account_id, name: stored.account_name })
     }
 
-    /// Gives the session of a token another one. The one that is used stays good until a minute after the other is.
+    /// Replaces the token of a session. The old one stays valid until a minute after the first use of the new one.
     ///
     /// # Errors
-    /// [`SessionError`] tells why the token is not taken.
+    /// [`SessionError`] says why the token was rejected.
     pub fn refresh(&self, token: &str, now_ms: i64) -> Result<(Holder, Given), SessionError> {
         self.sweep(now_ms);
         let stored = self.find(token, now_ms)?;
@@ -134,7 +133,7 @@ impl Sessions {
     /// Ends the session of a token.
     ///
     /// # Errors
-    /// [`SessionError`] when there is none, or the database fails.
+    /// [`SessionError`] if there is no such session, or the database fails.
     pub fn end(&self, token: &str, now_ms: i64) -> Result<Holder, SessionError> {
         let stored = self.find(token, now_ms)?;
         self.database.end_session(stored.session_id)?;
@@ -149,7 +148,7 @@ impl Sessions {
         }
         if stored.rotated_at.is_some_and(|rotated_at| now_ms >= rotated_at + ROTATED_GRACE_MS) {
             self.database.end_session(stored.session_id)?;
-            log_limited!(warn, account = %stored.account_id, session = %stored.session_id, "a replaced session token was used: the session is ended");
+            log_limited!(warn, account = %stored.account_id, session = %stored.session_id, "a replaced session token was used: the session was ended");
             return Err(SessionError::Reused);
         }
         if stored.has_predecessors {
@@ -158,10 +157,10 @@ impl Sessions {
         Ok(stored)
     }
 
-    /// Removes some of what is over, now and then. That it fails is no reason to refuse a player.
+    /// Removes some expired rows, now and then. A failure does not affect the player's request.
     fn sweep(&self, now_ms: i64) {
         let swept_ms = self.swept_ms.load(Ordering::Relaxed);
-        // A clock that was put back must not stop it.
+        // A clock that was set back must not stop it.
         if (swept_ms..swept_ms.saturating_add(SWEEP_INTERVAL_MS)).contains(&now_ms)
             || self.swept_ms.compare_exchange(swept_ms, now_ms, Ordering::Relaxed, Ordering::Relaxed).is_err()
         {
@@ -169,13 +168,13 @@ impl Sessions {
         }
         match self.database.sweep_sessions(now_ms, now_ms - REGISTRATION_KEY_LIFETIME_MS, SWEEP_ROWS) {
             Ok(0) => {}
-            Ok(rows) => tracing::debug!(rows, "sessions and keys that are over were removed"),
-            Err(error) => log_limited!(warn, %error, "sessions that are over could not be removed: it is tried again"),
+            Ok(rows) => tracing::debug!(rows, "expired sessions and keys were removed"),
+            Err(error) => log_limited!(warn, %error, "expired sessions could not be removed: it is tried again"),
         }
     }
 }
 
-/// When a session that is used now ends.
+/// The new end of a session that is used now, ms since the epoch.
 fn put_off(stored: &StoredToken, now_ms: i64) -> i64 {
     (now_ms + SESSION_LIFETIME_MS).min(stored.created_at + SESSION_MAX_AGE_MS)
 }
@@ -252,7 +251,7 @@ mod tests {
         for with in [Sessions::end as fn(&Sessions, &str, i64) -> Result<Holder, SessionError>, Sessions::check] {
             assert!(matches!(with(&sessions, &token, 5 + SESSION_MAX_AGE_MS), Err(SessionError::Expired)));
         }
-        // One that an earlier build has put off for longer.
+        // A session that an earlier build has extended further.
         let bytes = hash(&token_bytes(&token).expect("a token"));
         let session = sessions.database.session_token(&bytes).expect("readable").expect("stored").session_id;
         assert!(sessions.database.extend_session(session, 200 * DAY_MS).expect("stored"));
@@ -271,7 +270,7 @@ mod tests {
         sessions.check(&second, used_ms).expect("the present one");
         sessions.check(&first, used_ms + ROTATED_GRACE_MS - 1).expect("good for another minute");
         let reused = sessions.check(&lost, used_ms + ROTATED_GRACE_MS);
-        assert!(matches!(reused, Err(SessionError::Reused)), "nobody should have that one");
+        assert!(matches!(reused, Err(SessionError::Reused)), "it was ended");
         assert!(matches!(sessions.check(&second, used_ms), Err(SessionError::Unknown)));
     }
 

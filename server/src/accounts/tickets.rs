@@ -1,7 +1,7 @@
-//! Tickets: what a login gives out over HTTP and a connection redeems, once, within half a minute.
+//! Tickets: a login over HTTP issues one, and a connection redeems it once, within half a minute.
 //!
 //! Owned by the server process: the HTTP thread issues, the ECS thread redeems. Nothing is stored; a restart makes all
-//! tickets unknown. Time comes in as an argument; [`TicketOffice::now_ms`] is the clock that both threads use.
+//! tickets unknown. Time is an argument; [`TicketOffice::now_ms`] is the clock of both threads.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -14,51 +14,51 @@ use uuid::Uuid;
 
 use crate::accounts::hex;
 
-/// How long a ticket can be redeemed: a client connects within a second or two of its login.
+/// How long a ticket can be redeemed, ms: a client connects within a second or two of its login.
 pub const TICKET_LIFETIME_MS: u64 = 30_000;
 
-/// How long a ticket is remembered after that, so that its owner is told that it expired.
+/// How long an expired ticket is kept, ms, so that its use is reported as expired instead of unknown.
 const REMEMBER_EXPIRED_MS: u64 = 60_000;
 
-/// Tickets of one account that are remembered: for a few devices, and tries whose answers were lost. The oldest is
-/// forgotten for a newer one, and becomes unknown.
+/// Maximum number of tickets of one account: for a few devices, and for attempts whose answers were lost. A newer
+/// ticket removes the oldest, which becomes unknown.
 pub const MAX_TICKETS_PER_ACCOUNT: usize = 8;
 
-/// How many tickets are remembered, some megabytes. Past it those that are good for nothing any more are forgotten, and
-/// when all are good no more are given out: nobody's ticket goes for another account's.
+/// Maximum number of tickets, some megabytes. At the limit, tickets that can no longer be redeemed are removed; if all
+/// are valid, no more are issued: an account's ticket is never removed for another account's.
 pub const MAX_TICKETS: usize = 32_768;
 
 const TOKEN_BYTES: usize = 32;
 
-/// What a ticket stands for.
+/// The account of a redeemed ticket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ticket {
-    /// Who logged in.
+    /// The account.
     pub account_id: Uuid,
     /// The account's name.
     pub name: String,
 }
 
-/// Why a ticket is not taken.
+/// Why a ticket was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum TicketError {
-    /// Never issued, issued before a restart, or forgotten.
+    /// Never issued, issued before a restart, or removed.
     #[error("this ticket is not known here: log in again")]
     Unknown,
-    /// It was redeemed before.
+    /// Redeemed before.
     #[error("this ticket was already used: log in again")]
     Used,
-    /// It was not redeemed in time.
+    /// Not redeemed in time.
     #[error("this ticket has expired: log in again")]
     Expired,
 }
 
-/// As many tickets as can be remembered are good.
+/// [`MAX_TICKETS`] tickets are valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the server is busy: try again in a few seconds")]
 pub struct TicketsFull;
 
-/// When a ticket expires, and which of those it is: the order in which tickets are forgotten.
+/// Expiry and serial number of a ticket: the order in which tickets are removed.
 type Turn = (u64, u64);
 
 #[derive(Debug)]
@@ -72,7 +72,7 @@ struct Issued {
 struct Tickets {
     issued: HashMap<[u8; TOKEN_BYTES], Issued>,
     order: BTreeMap<Turn, [u8; TOKEN_BYTES]>,
-    /// The oldest first; none is empty.
+    /// The oldest first; no queue is empty.
     of_account: HashMap<Uuid, VecDeque<[u8; TOKEN_BYTES]>>,
     count: u64,
 }
@@ -89,7 +89,7 @@ impl Tickets {
         }
     }
 
-    /// Forgets what has expired for `remember_ms`.
+    /// Removes tickets that expired more than `remember_ms` ago.
     fn forget_expired(&mut self, remember_ms: u64, now_ms: u64) {
         while let Some((&(expires_ms, _), token)) = self.order.first_key_value()
             && now_ms >= expires_ms.saturating_add(remember_ms)
@@ -99,7 +99,7 @@ impl Tickets {
         }
     }
 
-    /// Forgets what is remembered only for the words in which it is refused.
+    /// Removes tickets that are kept only to explain a rejection.
     fn forget_what_is_over(&mut self, now_ms: u64) {
         self.forget_expired(0, now_ms);
         let used: Vec<_> = self.issued.iter().filter(|(_, issued)| issued.used).map(|(token, _)| *token).collect();
@@ -121,20 +121,20 @@ impl Default for TicketOffice {
 }
 
 impl TicketOffice {
-    /// An office without tickets.
+    /// Makes an office without tickets.
     pub fn new() -> Self {
         Self { opened: Instant::now(), tickets: Arc::default() }
     }
 
-    /// Milliseconds since the office was opened: never goes back, the same for every clone.
+    /// Milliseconds since the office was made: monotonic, and the same for every clone.
     pub fn now_ms(&self) -> u64 {
         self.opened.elapsed().as_millis() as u64
     }
 
-    /// A new ticket, as 64 hexadecimal digits.
+    /// Issues a ticket, 64 hexadecimal digits.
     ///
     /// # Errors
-    /// [`TicketsFull`] when [`MAX_TICKETS`] are good.
+    /// [`TicketsFull`] if [`MAX_TICKETS`] are valid.
     pub fn issue(&self, account_id: Uuid, name: &str, now_ms: u64) -> Result<String, TicketsFull> {
         let mut token = [0; TOKEN_BYTES];
         rand::rng().fill_bytes(&mut token);
@@ -162,10 +162,10 @@ impl TicketOffice {
         Ok(hex::encode(&token))
     }
 
-    /// Takes a ticket, once.
+    /// Redeems a ticket, once.
     ///
     /// # Errors
-    /// [`TicketError`] tells why it is not taken.
+    /// [`TicketError`] says why it was rejected.
     pub fn redeem(&self, token: &str, now_ms: u64) -> Result<Ticket, TicketError> {
         let token = token_bytes(token).ok_or(TicketError::Unknown)?;
         let mut tickets = self.lock();
@@ -185,7 +185,7 @@ impl TicketOffice {
     }
 }
 
-/// The bytes of a token as players hold it.
+/// Decodes a token of 64 hexadecimal digits.
 pub(crate) fn token_bytes(text: &str) -> Option<[u8; TOKEN_BYTES]> {
     hex::decode(text)?.try_into().ok()
 }

@@ -1,11 +1,11 @@
-//! Blocking work for the HTTP thread: so much at a time, so much that waits, and no more.
+//! Blocking work for the HTTP thread, with a limit on what runs at a time and on what waits.
 
 use std::sync::Arc;
 
 use sidereal_process::crash::contain;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// A bound on one kind of blocking work. Clones share it.
+/// A limit for one kind of blocking work. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Turns {
     turns: Arc<Semaphore>,
@@ -13,13 +13,13 @@ pub(crate) struct Turns {
 }
 
 impl Turns {
-    /// `at_once` run at a time, `waiting` more wait; one more is turned away.
+    /// `at_once` jobs run at a time, `waiting` more wait; further ones are rejected.
     pub fn new(at_once: usize, waiting: usize) -> Self {
         Self { turns: Arc::new(Semaphore::new(at_once)), places: Arc::new(Semaphore::new(at_once + waiting)) }
     }
 
-    /// Runs `work` on a blocking thread when its turn has come. The turn goes with the work, which goes on when the one
-    /// who asked is gone. `None` if too many wait, the runtime ends, or the work panicked.
+    /// Runs `work` on a blocking thread in its turn. If the caller is dropped, the work continues and keeps its turn.
+    /// `None` if too many wait, the runtime ends, or the work panicked.
     pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         let turn = self.turn().await?;
         tokio::task::spawn_blocking(move || {
@@ -28,9 +28,9 @@ impl Turns {
             outcome
         })
         .await
-        .inspect_err(|error| tracing::error!(%error, "a request's blocking work broke off"))
+        .inspect_err(|error| tracing::error!(%error, "a request's blocking work was cancelled"))
         .ok()?
-        .inspect_err(|panicked| tracing::error!(%panicked, "a request's blocking work"))
+        .inspect_err(|panicked| tracing::error!(%panicked, "a request's blocking work panicked"))
         .ok()
     }
 

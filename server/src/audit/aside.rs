@@ -1,54 +1,54 @@
-//! What was set aside: entities that make shards fail, and suspects of that while it is found out.
+//! The entities that were set aside: those that make shards fail, and suspects during the search.
 //!
-//! Who it was is decided by [`crate::audit::suspicion`]; [`super::setting_aside`] does it. What is set aside leaves the mirror, so that no shard
-//! gets it, not as a ghost either; its newest state is in the database. When the server ends, everything is released: the
-//! next one reads it with its sector or its player, as ever.
+//! [`crate::audit::suspicion`] decides which; [`super::setting_aside`] carries it out. An entity that is set aside
+//! leaves the mirror, so that no shard gets it, not even as a ghost; its newest state is in the database. When the
+//! server ends, all are released: the next one loads them with their sector or player, as usual.
 
 use super::suspicion::Suspicion;
 use bevy::prelude::Resource;
 use sidereal_protocol::{ids::EntityId, record::EntityRecord};
 use std::collections::BTreeMap;
 
-/// Why an entity was set aside.
+/// Why an entity is set aside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
     /// Shards fail when they simulate it.
     Guilty,
-    /// It is one of several that may be why: for a while.
+    /// One of several possible causes; set aside for a while.
     Suspect,
 }
 
-/// What has become of a player's ship: its player is still to be told.
+/// A change of a player's ship of which the player must be notified.
 #[derive(Debug)]
 pub enum ShipFate {
     /// It was set aside.
     SetAside(Box<EntityRecord>, Why),
-    /// It is free again.
+    /// It is released.
     PutBack(Box<EntityRecord>),
 }
 
-/// What was set aside. All of it was in the mirror before, and each costs shards their lives: it needs no bound of its
-/// own.
+/// The entities that are set aside. Each was in the mirror before, and each costs shards crashes, so this needs no
+/// limit of its own.
 #[derive(Debug, Default, Resource)]
 pub struct Aside {
     pub(super) kept: BTreeMap<EntityId, (Why, EntityRecord)>,
-    /// To be set aside when their deals have ended: until then nobody simulates them either.
+    /// To be set aside when their deals have ended; until then no shard simulates them either.
     pub(super) to_come: BTreeMap<EntityId, Why>,
     pub(super) suspicion: Suspicion,
 }
 
 impl Aside {
-    /// Why an entity was set aside; `None` when it was not.
+    /// Why an entity is set aside; `None` if it is not.
     pub fn why(&self, id: EntityId) -> Option<Why> {
         self.kept.get(&id).map(|(why, _)| *why)
     }
 
-    /// How many were.
+    /// The number of entities set aside.
     pub fn len(&self) -> usize {
         self.kept.len()
     }
 
-    /// Whether nobody was.
+    /// Whether no entity is set aside.
     pub fn is_empty(&self) -> bool {
         self.kept.is_empty()
     }

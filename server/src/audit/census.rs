@@ -1,8 +1,8 @@
 //! Checks, while the world runs, that every entity has exactly one authority.
 //!
-//! Once a second each shard tells what it simulates. What the mirror gives to a shard must be in its
-//! census and in no other; messages under way excuse a difference, but not for three censuses. Either
-//! difference is also healed: who has too much is told so, what is missing is taken back.
+//! Once a second each shard reports the entities it simulates. An entity must be in the census of the shard that has
+//! its authority in the mirror, and in no other. Messages in flight excuse a difference, but not for three censuses.
+//! Both kinds of difference are repaired: a surplus entity is released, a missing one is taken back by the server.
 
 use crate::{
     handoff::{
@@ -27,34 +27,34 @@ use sidereal_protocol::{
 use std::collections::{BTreeMap, HashMap, HashSet};
 use tracing::error;
 
-/// A difference in this many censuses in a row is a fault. One round trip is far less than one census.
+/// A difference in this many consecutive censuses is a fault. A round trip is far shorter than one census interval.
 const PATIENCE: u32 = 3;
 
-/// What the censuses said.
+/// The results of the censuses.
 #[derive(Debug, Default, Resource)]
 pub struct Audit {
-    /// Entities of the mirror that were missing in their authority's last censuses, how often.
+    /// Entities of the mirror that are missing in their authority's censuses, and in how many in a row.
     missing: HashMap<(ShardId, NetId), u32>,
-    /// Entities that a shard counts but has no authority over, how often.
+    /// Entities in a shard's census without its authority, and in how many in a row.
     surplus: HashMap<(ShardId, NetId), u32>,
     applied: BTreeMap<ShardId, u64>,
-    /// Of shards that are gone.
+    /// Inputs applied by shards that have gone.
     applied_before: u64,
-    /// Entities that were lost: the mirror says that a shard has it, the shard has not.
+    /// Lost entities: the mirror names a shard as authority, and the shard does not have it.
     pub lost: u64,
-    /// Entities that were doubled: a shard has it that is not its authority.
+    /// Doubled entities: a shard that is not the authority simulates it.
     pub doubled: u64,
 }
 
 impl Audit {
-    /// A shard is gone: what it counted does not matter any longer.
+    /// A shard has gone: removes its differences.
     pub fn forget(&mut self, shard: ShardId) {
         self.missing.retain(|(of, _), _| *of != shard);
         self.surplus.retain(|(of, _), _| *of != shard);
         self.applied_before += self.applied.remove(&shard).unwrap_or(0);
     }
 
-    /// Differences that are being watched.
+    /// The number of differences that are being watched.
     pub fn len(&self) -> usize {
         self.missing.len() + self.surplus.len()
     }
@@ -73,11 +73,11 @@ impl Audit {
 /// Compares censuses with the mirror.
 #[derive(SystemParam)]
 pub struct Censuses<'w> {
-    /// What the censuses said.
+    /// The results of the censuses.
     audit: ResMut<'w, Audit>,
-    /// The way to the shards.
+    /// Sends to the shards.
     link: ResMut<'w, Link>,
-    /// What is on its way is missing for a reason.
+    /// Entities in a handoff may be missing.
     transfers: Res<'w, Transfers>,
 }
 
@@ -101,7 +101,7 @@ impl Censuses<'_> {
         let counted: HashSet<NetId> = entities.iter().map(|(net_id, _)| *net_id).collect();
         let held = || space.mirror.iter().filter(|(_, entry)| entry.holder == Holder::Shard(shard));
         let net_ids: HashSet<NetId> = held().map(|(_, entry)| entry.record.net_id).collect();
-        // What is on its way there is missing for a reason.
+        // Entities in a handoff to this shard may be missing.
         let missing: Vec<NetId> = held()
             .filter(|(id, _)| !self.transfers.machine.is_under_way(*id))
             .map(|(_, entry)| entry.record.net_id)
@@ -111,21 +111,21 @@ impl Censuses<'_> {
         let lost = tally(&mut self.audit.missing, shard, &missing);
         let doubled = tally(&mut self.audit.surplus, shard, &surplus);
         for net_id in &lost {
-            error!(%shard, %net_id, %tick, "lost: the shard does not simulate what it has the authority of");
+            error!(%shard, %net_id, %tick, "lost: the shard does not simulate an entity of its authority");
             if let Some(id) = space.mirror.id_of(*net_id) {
-                // The server takes it back until somebody has the lease on its sector.
+                // The server holds the authority until a shard has the lease on its sector.
                 space.move_authority(id, Holder::Server, Succession::NextEpoch);
             }
         }
         for net_id in &doubled {
-            error!(%shard, %net_id, %tick, "doubled: the shard simulates what it has no authority of");
+            error!(%shard, %net_id, %tick, "doubled: the shard simulates an entity without its authority");
         }
         self.audit.lost += lost.len() as u64;
         self.audit.doubled += doubled.len() as u64;
     }
 }
 
-/// Counts what differs in a row; returns what has just run out of patience.
+/// Counts consecutive differences; returns those that have reached the limit.
 fn tally(counts: &mut HashMap<(ShardId, NetId), u32>, shard: ShardId, differing: &[NetId]) -> Vec<NetId> {
     let now: HashSet<NetId> = differing.iter().copied().collect();
     counts.retain(|(of, net_id), _| *of != shard || now.contains(net_id));

@@ -1,4 +1,4 @@
-//! What is watched and counted while the world runs: censuses, what shards fail at, figures, the report.
+//! Checks and figures of the running world: censuses, entities that make shards fail, counters, the report.
 
 pub mod aside;
 pub mod census;
@@ -12,7 +12,7 @@ pub mod tally;
 use crate::schedule::{ServerSystems, ServerTick, TickSystems, on_new_tick};
 use bevy::prelude::{App, IntoScheduleConfigs, Plugin, Update};
 
-/// Sets entities aside that shards fail at, counts, and reports.
+/// Sets entities aside that make shards fail, counts, and reports.
 pub struct AuditPlugin;
 
 impl Plugin for AuditPlugin {

@@ -25,7 +25,7 @@ use naia_bevy_server::Server;
 use serde::Serialize;
 use std::{sync::Arc, time::Instant};
 
-/// The server's report at the end of a run; the launcher joins it with the others'.
+/// The server's report at the end of a run; the launcher merges it with those of the other processes.
 #[derive(Debug, Serialize)]
 pub struct Report {
     #[serde(flatten)]
@@ -51,7 +51,7 @@ pub struct Report {
     max_rss_kb: u64,
 }
 
-/// Everything that is reported.
+/// All that is reported.
 #[derive(SystemParam)]
 pub struct Readings<'w> {
     clock: Res<'w, Clock>,
@@ -108,7 +108,7 @@ impl Readings<'_> {
         }
     }
 
-    /// How much is in each map that a run can grow, and what was removed from the database.
+    /// Writes the size of each map that a run can grow, and the rows removed from the database.
     fn tell_sizes(&self, text: &mut MetricsText) {
         let store = self.storage.store();
         let (balances, leaving) = store.map(Store::known_balances).unwrap_or_default();
@@ -134,9 +134,9 @@ impl Readings<'_> {
             ("chat", self.chat.len()),
             ("samples", self.tally.samples()),
         ];
-        text.gauges("sidereal_entries", "Entries of what a run can grow, by map.", "map", &sizes);
+        text.gauges("sidereal_entries", "Entries of maps that grow during a run, by map.", "map", &sizes);
         text.gauge("sidereal_resident_kib", "Resident memory.", sidereal_process::rss_kb().unwrap_or(0));
-        text.counter("sidereal_blocks_refused_total", "Blocks that found no room.", self.leases.table.refused);
+        text.counter("sidereal_blocks_refused_total", "Blocks rejected at the limit.", self.leases.table.refused);
         let pruned = store.map(Store::pruned).unwrap_or_default();
         for (name, count) in [
             ("deals", pruned.deals),
@@ -151,7 +151,7 @@ impl Readings<'_> {
     }
 }
 
-/// When this tick's work began.
+/// The start of this tick's work.
 #[derive(Debug, Default, Resource)]
 pub struct TickStart(Option<Instant>);
 
@@ -184,20 +184,20 @@ pub fn show_status(readings: Readings, shown: Option<Res<Shown>>) {
     text.gauge("sidereal_players", "Connected players.", readings.players.len());
     text.gauge("sidereal_entities", "Entities in the mirror.", readings.mirror.len());
     let missiles = readings.mirror.iter().filter(|(_, entry)| !is_stored(&entry.record)).count();
-    text.gauge("sidereal_missiles", "Of the entities, missiles in flight, which are never stored.", missiles);
+    text.gauge("sidereal_missiles", "Missiles in flight, which are never stored.", missiles);
     text.gauge("sidereal_tick", "The world's tick.", readings.clock.tick.0);
     let lengths = readings.tally.recent_ticks();
-    text.gauge("sidereal_tick_ms_p50", "Work in a tick, half of the last 10 s.", format_args!("{:.3}", lengths.p50));
-    text.gauge("sidereal_tick_ms_p99", "The same, 99 of 100.", format_args!("{:.3}", lengths.p99));
+    text.gauge("sidereal_tick_ms_p50", "Median work in a tick of the last 10 s.", format_args!("{:.3}", lengths.p50));
+    text.gauge("sidereal_tick_ms_p99", "99th percentile of the same.", format_args!("{:.3}", lengths.p99));
     text.counter("sidereal_handoffs_total", "Completed handoffs.", readings.tally.handoffs);
     text.counter("sidereal_crossings_total", "Changes of sector.", readings.tally.crossings);
     text.counter("sidereal_lost_total", "Entities lost.", readings.audit.lost);
     text.counter("sidereal_doubled_total", "Entities doubled.", readings.audit.doubled);
     text.counter("sidereal_shards_crashed_total", "Shards whose simulation failed.", readings.tally.shards_crashed);
-    text.gauge("sidereal_set_aside", "Entities that shards failed at, or may have.", readings.aside.len());
+    text.gauge("sidereal_set_aside", "Entities that made shards fail, or may have.", readings.aside.len());
     text.counter("sidereal_stale_total", "Stale messages refused.", readings.tally.stale);
     text.counter("sidereal_motions_delivered_total", "Motions sent to players.", readings.tally.motions_delivered);
-    text.counter("sidereal_inputs_forwarded_total", "Inputs passed on.", readings.tally.inputs_forwarded);
+    text.counter("sidereal_inputs_forwarded_total", "Inputs forwarded.", readings.tally.inputs_forwarded);
     if let Some(store) = readings.storage.store().map(crate::db::Store::stats) {
         text.counter("sidereal_store_rows_total", "Rows stored.", store.flushed_rows);
         text.gauge("sidereal_store_dirty", "Changes that are not stored yet.", store.dirty);
@@ -206,23 +206,23 @@ pub fn show_status(readings: Readings, shown: Option<Res<Shown>>) {
         text.counter("sidereal_store_failed_flushes_total", "Batches that failed.", store.failed_flushes);
         text.counter("sidereal_store_dropped_total", "Changes dropped at the limit.", store.dropped_at_limit);
         text.gauge("sidereal_store_loss_window_max_ms", "Greatest age of a stored change.", store.loss_window_max_ms);
-        text.gauge("sidereal_store_flush_ms_p99", "Duration of a batch, 99 of 100.", store.flush_ms_p99);
+        text.gauge("sidereal_store_flush_ms_p99", "99th percentile of a batch's duration.", store.flush_ms_p99);
     }
-    text.counter("sidereal_said_total", "Texts that players said.", readings.tally.said);
-    text.counter("sidereal_said_refused_total", "Texts refused for what they were.", readings.tally.said_refused);
+    text.counter("sidereal_said_total", "Chat lines sent by players.", readings.tally.said);
+    text.counter("sidereal_said_refused_total", "Texts refused for their content.", readings.tally.said_refused);
     text.counter("sidereal_said_over_rate_total", "Texts above an account's rate.", readings.tally.said_over_rate);
-    text.counter("sidereal_said_unheard_total", "Lines too many for who would hear them.", readings.tally.said_unheard);
+    text.counter("sidereal_said_unheard_total", "Chat lines over a receiver's limit.", readings.tally.said_unheard);
     if let Some(books) = readings.storage.store().map(crate::db::Store::books_stats) {
         text.counter("sidereal_deals_total", "Deals done.", books.deals_done);
         text.counter("sidereal_deals_refused_total", "Deals refused.", readings.tally.deals_refused);
         text.counter(
             "sidereal_deals_away_total",
-            "Of these, as the database was away.",
+            "Deals refused because the database was unavailable.",
             readings.tally.deals_refused_away,
         );
         text.counter(
             "sidereal_deals_undecided_total",
-            "Deals whose end was not known for a while.",
+            "Deals whose result was unknown for a while.",
             books.deals_undecided,
         );
         text.gauge("sidereal_deals_waiting", "Deals that wait for the database.", books.deals_waiting);
@@ -236,15 +236,15 @@ pub fn show_status(readings: Readings, shown: Option<Res<Shown>>) {
     text.counter("sidereal_refused_total", "Tickets and secrets refused.", readings.tally.refused);
     text.counter(
         "sidereal_admissions_overdue_total",
-        "Peers let in that did not connect in time.",
+        "Admitted peers that did not connect in time.",
         readings.tally.admissions_overdue,
     );
     text.counter(
         "sidereal_admissions_displaced_total",
-        "Peers let in and closed for another one of the same account.",
+        "Admitted peers closed for another one of the same account.",
         readings.tally.admissions_displaced,
     );
-    text.gauge("sidereal_admissions", "Peers let in that are not connected yet.", readings.link.admissions.len());
+    text.gauge("sidereal_admissions", "Admitted peers that are not connected yet.", readings.link.admissions.len());
     text.gauge("sidereal_naia_users", "Users that naia keeps, connected or not.", readings.naia.users_count());
     text.counter("sidereal_bad_packets_total", "Malformed packets of players.", readings.tally.bad_packets);
     let transport = readings.link.transport.stats();

@@ -1,4 +1,4 @@
-//! Takes entities that shards fail at out of the world, and puts back those that are free.
+//! Removes entities that make shards fail from the world, and puts released ones back.
 
 use super::{
     aside::{Aside, ShipFate, Why},
@@ -20,25 +20,25 @@ use bevy::{
 use sidereal_protocol::{control::ToShard, ids::EntityId};
 use tracing::{error, info, warn};
 
-/// Entities are set aside and put back. What that means for players' ships is returned.
+/// Sets entities aside and puts them back. The methods return the consequences for players' ships.
 #[derive(SystemParam)]
 pub struct Asides<'w> {
-    /// What was set aside, and what is suspected.
+    /// The entities set aside, and the suspects.
     aside: ResMut<'w, Aside>,
-    /// Deals end before their ships are set aside.
+    /// An entity's deals end before it is set aside.
     deals: Res<'w, Deals>,
-    /// Handoffs that are over with it.
+    /// Its handoffs are cancelled.
     transfers: ResMut<'w, Transfers>,
-    /// The way to the shards.
+    /// Sends to the shards.
     link: ResMut<'w, Link>,
-    /// Where its newest state is stored.
+    /// Stores its newest state.
     storage: Res<'w, Storage>,
-    /// What players are bringing in will be simulated.
+    /// Ships that players are bringing in will be simulated.
     players: Res<'w, Players>,
 }
 
 impl Asides<'_> {
-    /// A shard has gone, and has said in its last words that its simulation had failed: at this entity, if it knew.
+    /// A shard has gone after it reported that its simulation failed, and at which entity if it could.
     #[must_use]
     pub fn shard_crashed(&mut self, space: &mut Space, crash: ShardCrash) -> Vec<ShipFate> {
         let ShardCrash { shard, at, held } = crash;
@@ -87,14 +87,14 @@ impl Asides<'_> {
         let (kind, sector, name) = (record.kind, record.sector, &record.name);
         match why {
             Why::Guilty => error!(%id, ?kind, %sector, name, "set aside: shards fail when they simulate it"),
-            Why::Suspect => warn!(%id, ?kind, %sector, name, "held back: it may be what shards fail at"),
+            Why::Suspect => warn!(%id, ?kind, %sector, name, "held back: it may be what makes shards fail"),
         }
         let fate = record.owner.map(|_| ShipFate::SetAside(Box::new(record.clone()), why));
         self.aside.kept.insert(id, (why, record));
         fate
     }
 
-    /// What was held back is innocent, or has to be looked at again.
+    /// The entity is innocent, or must be tried again.
     fn put_back(&mut self, space: &mut Space, id: EntityId) -> Option<ShipFate> {
         self.aside.to_come.remove(&id);
         let (_, mut record) = self.aside.kept.remove(&id)?;
@@ -114,7 +114,7 @@ impl Asides<'_> {
         None
     }
 
-    /// Sets aside what waited for the end of its deals.
+    /// Sets entities aside whose deals have ended.
     #[must_use]
     fn set_aside_due(&mut self, space: &mut Space) -> Vec<ShipFate> {
         let due: Vec<(EntityId, Why)> = self
@@ -132,7 +132,7 @@ impl Asides<'_> {
         fates
     }
 
-    /// Goes on with what is being found out.
+    /// Continues the search.
     #[must_use]
     fn try_suspects(&mut self, space: &mut Space) -> Vec<ShipFate> {
         let (mirror, players) = (&space.mirror, &self.players);
@@ -145,7 +145,7 @@ impl Asides<'_> {
     }
 }
 
-/// Goes on with what is being found out.
+/// Continues the search each tick.
 pub fn tend_aside(mut space: Space, mut both: ParamSet<(Asides, Ships)>) {
     let fates = both.p0().set_aside_due(&mut space);
     both.p1().on_fates(&mut space, fates);

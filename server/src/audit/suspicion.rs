@@ -1,12 +1,12 @@
-//! Which entity it was that made shards fail, without I/O.
+//! Finds the entity that makes shards fail, without I/O.
 //!
-//! An entity whose simulation panics does so on every shard that gets it: with its block it would walk from one to the
-//! next and end them all. A shard says in its last words at which entity it failed, where it knows ([`crashed`]):
-//! what two have named is *guilty*. Where they do not know (the fault came up in the middle of a step of physics, say),
-//! those that both shards had are the suspects, and are halved: one half is held back, the other one goes on. If a
-//! shard fails with that one, the half that was held back is innocent; if none does for [`TRIAL_TICKS`], the other
-//! one is. Nobody is guilty without a shard that failed with nobody else left to suspect, so that two failures that
-//! had nothing to do with each other cost nobody more than a wait.
+//! An entity whose simulation panics does so on every shard that gets it: with its block it would move from one to the
+//! next and crash them all. A crashing shard reports the entity at which it failed if it can ([`crashed`]): an entity
+//! that two have named is *guilty*. If they cannot (the fault arose in the middle of a physics step, for example), the
+//! entities that both shards had are the suspects, and are halved: one half is held back, the other half continues. If
+//! a shard fails with that half, the half that was held back is innocent; if none does for [`TRIAL_TICKS`], the other
+//! half is. An entity is found guilty only if a shard failed with it as the only suspect, so that two unrelated
+//! failures cost no more than a wait.
 //!
 //! [`crashed`]: Suspicion::crashed
 
@@ -16,56 +16,56 @@ use sidereal_protocol::{
 };
 use std::collections::{BTreeSet, VecDeque};
 
-/// Two crashes further apart than this have nothing to do with each other, ticks: 10 min.
+/// Two crashes further apart than this are unrelated, ticks: 10 min.
 pub const WINDOW_TICKS: u64 = 10 * 60 * TICK_HZ as u64;
 
-/// How long suspects are simulated without a crash until they count as innocent, ticks: 30 s. What is deterministic
-/// shows at once or at its next collision.
+/// How long suspects are simulated without a crash before they count as innocent, ticks: 30 s. A deterministic fault
+/// appears at once or at the next collision.
 pub const TRIAL_TICKS: u64 = 30 * TICK_HZ as u64;
 
-/// Crashes that are remembered. Each keeps the ids of what the shard had; more in one window come of something else
-/// than two of the same entity.
+/// Maximum number of crashes kept. Each keeps the ids of the shard's entities. More crashes in one window have another
+/// cause than one entity.
 const MAX_CRASHES: usize = 16;
 
-/// How a shard has failed.
+/// A crash of a shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Crash {
-    /// The entity that it was at, if it could say.
+    /// The entity at which it failed, if known.
     pub at: Option<EntityId>,
-    /// What it simulated, and what it was shown of its neighbours': that is in the same step of physics.
+    /// The entities that it simulated, and the ghosts it had: those are in the same physics step.
     pub held: BTreeSet<EntityId>,
 }
 
-/// What is to be done.
+/// The entities to set aside and to release.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Verdict {
-    /// To be set aside: found guilty.
+    /// To set aside: found guilty.
     pub guilty: Vec<EntityId>,
-    /// To be set aside for a while.
+    /// To set aside for a while.
     pub held_back: Vec<EntityId>,
-    /// Not held back any longer.
+    /// To release.
     pub freed: Vec<EntityId>,
 }
 
-/// Suspects of crashes that named nobody. One of `held_back` and `free` together is guilty, or nobody is.
+/// Suspects of crashes that named no entity. One of `held_back` and `free` together is guilty, or none is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Trial {
     held_back: Vec<EntityId>,
     free: Vec<EntityId>,
-    /// How long those that are free have been simulated.
+    /// How long the free suspects have been simulated, ticks.
     simulated_ticks: u64,
     absences: Absences,
 }
 
-/// Suspects that leave the world during a trial and may come back: players' ships.
+/// Suspects that leave the world during a trial and may return: players' ships.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 struct Absences {
     ships: BTreeSet<EntityId>,
-    /// One has left. Whoever remains at the end is not found guilty for want of others.
+    /// One has left. The last remaining suspect is then not found guilty merely because it is the last.
     any: bool,
 }
 
-/// The crashes of late, and what they say.
+/// Recent crashes, and the present search.
 #[derive(Debug, Default)]
 pub struct Suspicion {
     crashes: VecDeque<(SimTick, Crash)>,
@@ -73,7 +73,7 @@ pub struct Suspicion {
 }
 
 impl Suspicion {
-    /// A shard has failed. `rank` orders suspects: those of a lower one are held back first; above 0 are players' ships.
+    /// A shard has failed. `rank` orders suspects: lower ranks are held back first; ranks above 0 are players' ships.
     pub fn crashed(&mut self, now: SimTick, crash: Crash, rank: impl Fn(EntityId) -> u8) -> Verdict {
         self.crashes.retain(|(when, _)| now.since(*when) <= WINDOW_TICKS);
         if let Some(id) = crash.at {
@@ -87,12 +87,12 @@ impl Suspicion {
         if let Some(trial) = self.trial.take() {
             let suspects: Vec<EntityId> = trial.free.iter().copied().filter(|id| crash.held.contains(id)).collect();
             if suspects.is_empty() {
-                // Of another cause: the trial goes on.
+                // It has another cause: the trial continues.
                 self.trial = Some(trial);
                 return Verdict::default();
             }
             if suspects.len() == 1 && trial.absences.any {
-                // It may have been the one that is gone: all that is known is this failure.
+                // The cause may have been one that left: only this failure counts.
                 self.remember(now, crash);
                 return Verdict { freed: trial.held_back, ..Verdict::default() };
             }
@@ -115,10 +115,10 @@ impl Suspicion {
         self.try_again(suspects, true, Absences { ships, any: false })
     }
 
-    /// A tick has passed. `simulated` tells whether a shard has an entity now, and `None` when it is no more.
+    /// Call once per tick. `simulated` returns whether a shard has an entity now, and `None` if it no longer exists.
     pub fn tick(&mut self, simulated: impl Fn(EntityId) -> Option<bool>) -> Verdict {
         let Some(trial) = &mut self.trial else { return Verdict::default() };
-        // What was destroyed or has left proves nothing; it may have taken the fault with it.
+        // Entities that were destroyed or have left prove nothing; the fault may have gone with them.
         let gone: Vec<EntityId> = trial.free.extract_if(.., |id| simulated(*id).is_none()).collect();
         trial.absences.any |= gone.iter().any(|id| trial.absences.ships.contains(id));
         if trial.free.iter().any(|id| simulated(*id) == Some(false)) {
@@ -131,7 +131,7 @@ impl Suspicion {
         let suspects = std::mem::take(&mut trial.held_back);
         let absences = std::mem::take(&mut trial.absences);
         self.trial = None;
-        // They were held back until now; the half that stays so is not told again.
+        // They were held back until now; the half that stays so is not reported again.
         let verdict = self.try_again(suspects.clone(), false, absences);
         Verdict {
             freed: suspects.into_iter().filter(|id| !verdict.held_back.contains(id)).collect(),
@@ -139,7 +139,8 @@ impl Suspicion {
         }
     }
 
-    /// Halves the suspects. Of one alone: guilty if a shard has just failed with it, else it is let go to see.
+    /// Halves the suspects. A single suspect is guilty if a shard has just failed with it; otherwise it is released on
+    /// trial.
     fn try_again(&mut self, mut suspects: Vec<EntityId>, has_crashed: bool, absences: Absences) -> Verdict {
         match suspects.as_slice() {
             [] => Verdict::default(),
@@ -192,7 +193,7 @@ mod tests {
         assert_eq!(suspicion.crashed(SimTick(5), named(4, 0..9), same), Verdict::default());
         let verdict = suspicion.crashed(SimTick(9), named(3, 0..20), same);
         assert_eq!(verdict, Verdict { guilty: vec![id(3)], ..Verdict::default() });
-        // Released by an operator, it is as good as new.
+        // Released by an operator, it starts without any history.
         assert_eq!(suspicion.crashed(SimTick(12), named(3, 0..9), same), Verdict::default());
     }
 
@@ -236,7 +237,7 @@ mod tests {
         assert_eq!(suspicion.tick(|_| Some(true)).freed, vec![id(0)]);
     }
 
-    /// Shards that have everything which is not held back fail as long as the culprit is among it.
+    /// Shards that have all entities which are not held back fail as long as the culprit is among them.
     fn drive(suspects: u64, culprit: Option<u64>) -> (BTreeSet<EntityId>, BTreeSet<EntityId>, u32) {
         let mut suspicion = Suspicion::default();
         let mut away = BTreeSet::new();
@@ -244,7 +245,7 @@ mod tests {
         let mut crashes = 0;
         for now in 0..12 * TRIAL_TICKS {
             let free = |id: &EntityId| !away.contains(id) && !guilty.contains(id);
-            // Without a culprit, two crashes that have nothing to do with anybody stand at the beginning.
+            // Without a culprit, the search starts with two unrelated crashes.
             let fails = culprit.map_or(now < 2, |culprit| free(&id(culprit)));
             let verdict = if fails {
                 crashes += 1;
@@ -277,7 +278,7 @@ mod tests {
     fn without_a_culprit_everybody_is_free_again() {
         for suspects in [1, 2, 3, 64, 100] {
             let (guilty, away, _) = drive(suspects, None);
-            // One alone that two shards have failed with is guilty by that.
+            // A single suspect that two shards have failed with is guilty.
             assert_eq!((guilty.len(), away.len()), (usize::from(suspects == 1), 0), "{suspects} suspects");
         }
     }
@@ -291,7 +292,7 @@ mod tests {
             let (guilty, away, crashes) = drive(suspects, Some(culprit));
             prop_assert_eq!(guilty, ids([culprit]));
             prop_assert_eq!(away, BTreeSet::new());
-            // Each one halves the suspects, and each trial that ends without one does.
+            // Each crash halves the suspects, and so does each trial that ends without one.
             prop_assert!(crashes <= 3 + u64::BITS - suspects.leading_zeros(), "{} crashes", crashes);
         }
     }

@@ -1,4 +1,4 @@
-//! What is counted in a run.
+//! The counters and measurements of a run.
 
 use crate::handoff::figures::Cutover;
 use bevy::prelude::{Deref, DerefMut, Resource};
@@ -6,13 +6,13 @@ use serde::Serialize;
 use sidereal_protocol::tick::TICK_HZ;
 use std::collections::VecDeque;
 
-/// Samples kept for percentiles; beyond it the oldest go.
+/// Samples kept for percentiles; beyond that the oldest are dropped.
 const MAX_SAMPLES: usize = 100_000;
 
-/// Ticks whose length `/metrics` tells of: ten seconds.
+/// Number of ticks in `/metrics`' tick times: ten seconds.
 const RECENT_TICKS: usize = 10 * TICK_HZ as usize;
 
-/// The last samples of something, in milliseconds.
+/// The latest samples of one quantity, milliseconds.
 #[derive(Debug, Default)]
 pub struct Samples {
     values: Vec<f64>,
@@ -20,7 +20,7 @@ pub struct Samples {
 }
 
 impl Samples {
-    /// Adds one.
+    /// Adds a sample.
     pub fn push(&mut self, value: f64) {
         if self.values.len() < MAX_SAMPLES {
             self.values.push(value);
@@ -30,7 +30,7 @@ impl Samples {
         }
     }
 
-    /// The value that `share` (0 to 1) of the samples do not exceed; zero without samples.
+    /// The percentile at `share` (0 to 1); zero without samples.
     pub fn percentile(&self, share: f64) -> f64 {
         let mut sorted = self.values.clone();
         sorted.sort_by(f64::total_cmp);
@@ -39,101 +39,101 @@ impl Samples {
     }
 }
 
-/// The counters of a run. Each stands here once: the report contains them by these names.
+/// The counters of a run. The report contains them by these names.
 #[derive(Debug, Default, Clone, Copy, Serialize)]
 pub struct Counters {
-    /// The most players at once.
+    /// Maximum number of concurrent players.
     pub players_max: u64,
     /// Entities that entered the mirror.
     pub entered: u64,
     /// Entities that left the mirror.
     pub left: u64,
-    /// Entities that came to be in this run, or were loaded.
+    /// Entities that were spawned or loaded in this run.
     pub created: u64,
-    /// Ships that came into the world with their players.
+    /// Ships that entered the world with their players.
     pub admitted: u64,
     /// Entities that were destroyed.
     pub destroyed: u64,
     /// Ships that left the world with their players.
     pub stored: u64,
-    /// Ships after the first.
+    /// Respawns: ships after a player's first.
     pub respawns: u64,
-    /// Sessions that took the helm of a ship which was in the world.
+    /// Sessions that took control of a ship that was already in the world.
     pub takeovers: u64,
     /// Changes of logical sector.
     pub crossings: u64,
     /// Completed handoffs between shards.
     pub handoffs: u64,
-    /// Inputs that were new, of sessions that have ended.
+    /// New inputs received, of sessions that have ended.
     pub inputs_received: u64,
-    /// Inputs passed on to shards.
+    /// Inputs forwarded to shards.
     pub inputs_forwarded: u64,
     /// Input packets above a player's rate.
     pub inputs_over_rate: u64,
-    /// Refused credentials.
+    /// Rejected credentials.
     pub refused: u64,
-    /// Peers that were let in and closed as they did not connect in time.
+    /// Peers that were admitted and closed because they did not connect in time.
     pub admissions_overdue: u64,
-    /// Peers that were let in and closed, before they connected, for another one of the same account.
+    /// Peers that were admitted and closed before they connected, because another one of the same account came.
     pub admissions_displaced: u64,
-    /// Malformed packets of players.
+    /// Malformed packets from players.
     pub bad_packets: u64,
-    /// Sessions that were lost: see [`EndCause::is_drop`](sidereal_transport::EndCause::is_drop).
+    /// Lost sessions: see [`EndCause::is_drop`](sidereal_transport::EndCause::is_drop).
     pub sessions_dropped: u64,
     /// Shards that ended without a goodbye.
     pub shards_lost: u64,
-    /// Of these, shards whose simulation has failed.
+    /// Lost shards whose simulation has failed.
     pub shards_crashed: u64,
-    /// Messages about an epoch, a holder or an entity that is no longer.
+    /// Messages with an outdated epoch, holder or entity.
     pub stale: u64,
-    /// Blows on an entity that was between two owners or gone.
+    /// Impacts on an entity that was in a handoff or gone.
     pub impacts_lost: u64,
-    /// Things that own processes must never do.
+    /// Protocol violations by the mesh's own processes.
     pub violations: u64,
-    /// Sectors' packets made.
+    /// Motion packets built, one per sector.
     pub sector_packets: u64,
     /// Motions sent to players.
     pub motions_delivered: u64,
-    /// Their bytes.
+    /// Bytes of the motions sent.
     pub motion_bytes: u64,
-    /// Packets that a player's byte budget held back.
+    /// Packets held back by a player's byte budget.
     pub thinned: u64,
-    /// Times that a room had to wait before it came into a peer's view: too much is there already.
+    /// Delays before a room entered a peer's view because too much was entering already.
     pub rooms_delayed: u64,
-    /// Entities of naia's that were renewed, see [`crate::replication::naia::renewal`].
+    /// Renewals of naia entities, see [`crate::replication::naia::renewal`].
     pub renewals: u64,
-    /// Deals that were done.
+    /// Completed deals.
     pub deals_done: u64,
-    /// Deals that were refused, for whatever reason.
+    /// Rejected deals, for any reason.
     pub deals_refused: u64,
-    /// Of these, because the database was away.
+    /// Deals rejected because the database was unavailable.
     pub deals_refused_away: u64,
-    /// Texts that players said and others could hear.
+    /// Chat texts that were sent on.
     pub said: u64,
-    /// Texts that were refused for what they were.
+    /// Chat texts rejected for their content.
     pub said_refused: u64,
-    /// Texts above an account's rate.
+    /// Chat texts above an account's rate.
     pub said_over_rate: u64,
-    /// Lines that a player was not sent, for there were too many.
+    /// Chat lines not sent to a player because there were too many.
     pub said_unheard: u64,
 }
 
-/// Everything that is counted and measured.
+/// All counters and measurements.
 #[derive(Debug, Default, Resource, Deref, DerefMut)]
 pub struct Tally {
     #[deref]
     counters: Counters,
-    /// From prepare to the target's first tick, as the server saw it.
+    /// Handoff time from prepare to the target's first tick, as measured by the server.
     pub cutovers_ms: Samples,
-    /// Of these, until the commit.
+    /// The part of it until the commit.
     pub cutover_commits_ms: Samples,
-    /// Of these, on the way to the target and back.
+    /// The part of it for the way to the target and back.
     pub cutover_ways_ms: Samples,
-    /// Of these, waiting for the target's tick.
+    /// The part of it that waits for the target's tick.
     pub cutover_ticks_ms: Samples,
-    /// Length of the server's work in a tick.
+    /// Duration of the server's work in a tick.
     pub ticks_ms: Samples,
-    /// Of these the last ones.
+    /// The latest of them.
     recent_ticks_ms: VecDeque<f64>,
 }
 
@@ -143,7 +143,7 @@ impl Tally {
         self.counters
     }
 
-    /// Counts a tick's work.
+    /// Records the duration of a tick's work.
     pub fn record_tick(&mut self, length_ms: f64) {
         self.ticks_ms.push(length_ms);
         if self.recent_ticks_ms.len() == RECENT_TICKS {
@@ -152,19 +152,19 @@ impl Tally {
         self.recent_ticks_ms.push_back(length_ms);
     }
 
-    /// What the last ten seconds' ticks took.
+    /// Tick durations of the last ten seconds.
     pub fn recent_ticks(&self) -> Percentiles {
         let values = self.recent_ticks_ms.iter().copied().collect();
         Percentiles::of(&Samples { values, next: 0 })
     }
 
-    /// Samples that are kept.
+    /// The number of samples kept.
     pub fn samples(&self) -> usize {
         let kept = [&self.cutovers_ms, &self.cutover_commits_ms, &self.cutover_ways_ms, &self.cutover_ticks_ms];
         kept.iter().map(|samples| samples.values.len()).sum::<usize>() + self.ticks_ms.values.len()
     }
 
-    /// Counts a completed handoff.
+    /// Records a completed handoff.
     pub fn record_cutover(&mut self, cutover: Cutover) {
         self.cutovers_ms.push(cutover.total_ms());
         self.cutover_commits_ms.push(cutover.commit_ms);
@@ -185,7 +185,7 @@ pub struct Percentiles {
 }
 
 impl Percentiles {
-    /// Of these samples.
+    /// The percentiles of `samples`.
     pub fn of(samples: &Samples) -> Self {
         Self { p50: samples.percentile(0.50), p95: samples.percentile(0.95), p99: samples.percentile(0.99) }
     }

@@ -1,4 +1,5 @@
-//! The database's blocking calls. A call waits for a free connection and for the disk: never on the ECS thread.
+//! The database's blocking calls. A call waits for a free connection and for the disk, so it never runs on the ECS
+//! thread.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
@@ -22,7 +23,7 @@ use crate::db::tables::text;
 use crate::db::writer::batch::{self, WriteOutcome, write_meta, write_ship};
 use crate::db::writer::write_behind::Change;
 
-/// How many ids one query asks for: below every backend's limit of parameters.
+/// Maximum number of ids in one query: below every backend's limit of parameters.
 const IDS_PER_QUERY: usize = 500;
 
 #[diesel::declare_sql_function]
@@ -34,7 +35,7 @@ extern "SQL" {
 #[derive(Clone)]
 pub struct Database {
     pool: Pool,
-    /// The right to write, where a server can lose it.
+    /// The exclusive right to write, which a server can lose to another one.
     #[cfg(feature = "postgres")]
     writer: Option<postgres::Writer>,
 }
@@ -50,12 +51,12 @@ impl fmt::Debug for Database {
 pub struct Account {
     /// The account.
     pub id: Uuid,
-    /// Its name, as it was registered; unique in whatever case.
+    /// The name as registered; unique without regard to case.
     pub name: String,
-    /// The password's hash with its parameters (PHC string); empty for an account that has no password, because
-    /// somebody else says who may use it.
+    /// The password's hash with its parameters (PHC string); empty for an account of an external identity, which has
+    /// no password.
     pub password_hash: String,
-    /// The ship that the player comes back to.
+    /// The ship to which the player returns.
     pub ship_id: Option<Uuid>,
 }
 
@@ -70,7 +71,7 @@ impl fmt::Debug for Account {
 }
 
 impl Account {
-    /// One under a new id.
+    /// A new account, with a new id.
     pub(super) fn without_ship(name: &str, password_hash: &str) -> Self {
         Self { id: Uuid::now_v7(), name: name.to_owned(), password_hash: password_hash.to_owned(), ship_id: None }
     }
@@ -87,14 +88,14 @@ impl Account {
     }
 }
 
-/// What is stored of some sectors, read at one moment.
+/// The stored content of some sectors, from one snapshot.
 #[derive(Debug, Default)]
 pub(super) struct StoredSectors {
-    /// Those that were ever generated.
+    /// The sectors that have been generated.
     pub generated: HashSet<Sector>,
-    /// Their entities that live and have no owner.
+    /// Their living entities without an owner.
     pub entities: Vec<StoredEntity>,
-    /// The fences of the ids that were asked for besides.
+    /// The fences of the ids that were requested with them.
     pub fences: HashMap<Uuid, Fence>,
 }
 
@@ -130,20 +131,20 @@ pub(super) const ACCOUNT_COLUMNS: AccountColumns =
 
 type EntityRow = (Vec<u8>, i16, Option<Vec<u8>>, i32, i32, i64, i64, i64, Vec<u8>);
 
-/// A database that is reserved for this process, see [`Database::lock`].
+/// An exclusive lock on a database, see [`Database::lock`].
 #[derive(Debug)]
 pub struct DatabaseLock(LockKind);
 
 #[derive(Debug)]
 enum LockKind {
-    /// A file that is locked while it is open; a database in memory needs none.
+    /// A file that is locked while it is open; none for a database in memory.
     File { _file: Option<std::fs::File> },
     #[cfg(feature = "postgres")]
     Session(postgres::SessionLock),
 }
 
 impl DatabaseLock {
-    /// How often the lock was lost and had to be taken again.
+    /// How often the lock was lost and taken again.
     pub fn losses(&self) -> u64 {
         match &self.0 {
             LockKind::File { .. } => 0,
@@ -154,12 +155,12 @@ impl DatabaseLock {
 }
 
 impl Database {
-    /// Opens the database at `url` (`sqlite://FILE`, a plain path, `:memory:`, or `postgres://...` where that is built
-    /// in) and brings it to this build's version. SQLite's file is created if there is none.
+    /// Opens the database at `url` (`sqlite://FILE`, a plain path, `:memory:`, or `postgres://...` if built in) and
+    /// migrates it to this build's version. SQLite's file is created if it does not exist.
     ///
     /// # Errors
     /// One line that says what is wrong and what to do, see [`DbError`]. A database of a newer build, of another
-    /// program, or a file that is none is left untouched.
+    /// program, or a file that is not a database stays unchanged.
     pub fn open(url: &str) -> Result<Self, DbError> {
         let pool = match is_postgres(url) {
             false => Pool::Sqlite(sqlite::open(url)?),
@@ -175,11 +176,11 @@ impl Database {
         })
     }
 
-    /// Reserves the database at `url` for this process until the lock is dropped. [`Database::open`] does not look at
-    /// it: a reader beside a running server is welcome.
+    /// Locks the database at `url` for this process until the lock is dropped. [`Database::open`] does not check the
+    /// lock, so a reader may run beside a server.
     ///
     /// # Errors
-    /// [`DbError::InUse`] when another server runs on it; what [`Database::open`] refuses is refused here as well.
+    /// [`DbError::InUse`] if another server runs on it; otherwise as [`Database::open`].
     pub fn lock(url: &str) -> Result<DatabaseLock, DbError> {
         let kind = match is_postgres(url) {
             false => LockKind::File { _file: sqlite::lock(url)? },
@@ -191,9 +192,9 @@ impl Database {
         Ok(DatabaseLock(kind))
     }
 
-    /// Ties this database's writes to its lock: once another server has got it, which can happen where a lock hangs on
-    /// a connection, every write fails with [`DbError::Overtaken`]. To be called before anything is read that this
-    /// server goes on from.
+    /// Makes this database's writes depend on its lock: once another server has taken it, which can happen where a
+    /// lock depends on a connection, every write fails with [`DbError::Overtaken`]. Call it before reading anything on
+    /// which this server will build.
     ///
     /// # Errors
     /// When the database fails.
@@ -211,7 +212,7 @@ impl Database {
         }
     }
 
-    /// The account of that name, whatever the case of its ASCII letters.
+    /// The account of that name; ASCII case is ignored.
     ///
     /// # Errors
     /// When the database fails.
@@ -245,10 +246,10 @@ impl Database {
         Ok(account)
     }
 
-    /// Makes an account under an id that is given, without a ship; it is stored when this returns.
+    /// Stores an account with a given id, without a ship; it is stored when this returns.
     ///
     /// # Errors
-    /// [`DbError::NameTaken`] when name or id are; else as [`create_account`](Self::create_account).
+    /// [`DbError::NameTaken`] if the name or the id is taken; otherwise as [`create_account`](Self::create_account).
     pub fn add_account(&self, account: &Account) -> Result<(), DbError> {
         self.write_transaction(|conn| insert_account(conn, account).map(drop))
     }
@@ -285,7 +286,7 @@ impl Database {
         self.write_transaction(|conn| Ok(write_meta(conn, key, value)?))
     }
 
-    /// The stored state of an entity that lives.
+    /// The stored state of a living entity.
     ///
     /// # Errors
     /// When the database fails.
@@ -293,7 +294,7 @@ impl Database {
         Ok(self.entity_with_fence(id)?.and_then(|(_, entity)| entity))
     }
 
-    /// The stored fence of an entity, whether it lives or not.
+    /// The stored fence of an entity, living or not.
     ///
     /// # Errors
     /// When the database fails.
@@ -301,7 +302,7 @@ impl Database {
         Ok(self.entity_with_fence(id)?.map(|(fence, _)| fence))
     }
 
-    /// The stored fence of an entity, and its state if it lives.
+    /// The stored fence of an entity, and its state if it is living.
     pub(super) fn entity_with_fence(&self, id: Uuid) -> Result<Option<(Fence, Option<StoredEntity>)>, DbError> {
         let query = entities::table
             .filter(entities::id.eq(id.as_bytes().as_slice()))
@@ -321,7 +322,7 @@ impl Database {
         self.write_transaction(|conn| Ok(batch::write(conn, changes, now)?))
     }
 
-    /// Reads sectors, and the fences of `ids`, as they were at one moment.
+    /// Reads sectors, and the fences of `ids`, from one snapshot.
     pub(super) fn load_sectors(&self, wanted: &[Sector], ids: &[Uuid]) -> Result<StoredSectors, DbError> {
         let runs = runs(wanted);
         self.pool.get()?.conn().read_transaction(|conn| {
@@ -347,7 +348,7 @@ impl Database {
         Ok(self.account_by_id(account)?.and_then(|account| account.ship_id))
     }
 
-    /// Runs `work` as one transaction whose queries all see the same moment.
+    /// Runs `work` as one transaction whose queries all see the same snapshot.
     pub(super) fn read_transaction<T, E: From<DbError> + From<DieselError>>(
         &self,
         work: impl FnOnce(&mut Conn<'_>) -> Result<T, E>,
@@ -355,13 +356,13 @@ impl Database {
         self.pool.get()?.conn().read_transaction(work)
     }
 
-    /// Runs queries on a free connection, each by itself.
+    /// Runs queries on a free connection, without a transaction.
     pub(super) fn with<T>(&self, work: impl FnOnce(&mut Conn<'_>) -> Result<T, DbError>) -> Result<T, DbError> {
         work(&mut self.pool.get()?.conn())
     }
 
-    /// Runs `work` as one transaction that may write. Everything that writes goes through here: a server that has lost
-    /// the database to another one is refused, see [`DbError::Overtaken`].
+    /// Runs `work` as one transaction that may write. All writes go through here: a server that has lost the database
+    /// to another one fails with [`DbError::Overtaken`].
     pub(super) fn write_transaction<T>(
         &self,
         work: impl FnOnce(&mut Conn<'_>) -> Result<T, DbError>,
@@ -369,7 +370,7 @@ impl Database {
         self.write_transaction_or(work)
     }
 
-    /// [`write_transaction`](Self::write_transaction) for work that may fail in ways of its own.
+    /// [`write_transaction`](Self::write_transaction) for work with errors of its own.
     pub(super) fn write_transaction_or<T, E: From<DbError> + From<DieselError>>(
         &self,
         work: impl FnOnce(&mut Conn<'_>) -> Result<T, E>,
@@ -384,13 +385,13 @@ impl Database {
     }
 }
 
-/// Whether a URL asks for PostgreSQL, well written or not.
+/// Whether a URL is meant for PostgreSQL, even if it is malformed.
 fn is_postgres(url: &str) -> bool {
     url.split_once(':')
         .is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("postgres") || scheme.eq_ignore_ascii_case("postgresql"))
 }
 
-/// Sectors as runs in one column of the world each: a block is four, and a query for each is few.
+/// Groups sectors into runs, each in one column of the world: a block is four runs, so there are few queries.
 fn runs(sectors: &[Sector]) -> Vec<(i32, RangeInclusive<i32>)> {
     let sorted: BTreeSet<Sector> = sectors.iter().copied().collect();
     let mut runs: Vec<(i32, RangeInclusive<i32>)> = Vec::new();
@@ -403,7 +404,7 @@ fn runs(sectors: &[Sector]) -> Vec<(i32, RangeInclusive<i32>)> {
     runs
 }
 
-/// The condition is the one of the index `entities_by_sector`, word for word, so that the index is used.
+/// The condition must match that of the index `entities_by_sector` exactly, so that the index is used.
 #[diesel::dsl::auto_type(no_type_alias)]
 fn sector_query(x: i32, first: i32, last: i32) -> _ {
     let columns: EntityColumns = ENTITY_COLUMNS;
@@ -429,7 +430,7 @@ fn load_fences(conn: &mut Conn<'_>, ids: &[Uuid]) -> Result<HashMap<Uuid, Fence>
     Ok(fences)
 }
 
-/// Gives the time that was stored with it, unix ms.
+/// Inserts an account and returns the stored time, Unix ms.
 pub(super) fn insert_account(conn: &mut Conn<'_>, account: &Account) -> Result<i64, DbError> {
     text::check_indexed("name", &account.name)?;
     text::check("password hash", &account.password_hash)?;
@@ -464,7 +465,7 @@ pub(super) fn uuid_from(bytes: &[u8], what: &'static str) -> Result<Uuid, DbErro
     Uuid::from_slice(bytes).map_err(|_| DbError::Damaged { what })
 }
 
-/// Milliseconds since 1970 by the system's clock.
+/// The system clock's Unix time, milliseconds.
 pub fn unix_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
@@ -524,7 +525,7 @@ mod tests {
         let plan: Vec<Line> = database
             .with(|conn| match conn {
                 Conn::Postgres(conn) => {
-                    // An empty table is read through, whatever indexes it has.
+                    // PostgreSQL scans an empty table whatever its indexes.
                     diesel::sql_query("SET enable_seqscan = off").execute(*conn)?;
                     let explain = diesel::sql_query(format!("EXPLAIN {sql}"));
                     Ok(explain.bind::<Integer, _>(1).bind::<Integer, _>(2).bind::<Integer, _>(5).load(*conn)?)

@@ -1,17 +1,16 @@
-//! What can go wrong with the database, each as one line that says what to do.
+//! Database errors, each as one line that says what to do.
 
 use thiserror::Error;
 
 /// A failure of the database.
 #[derive(Debug, Error)]
 pub enum DbError {
-    /// The URL names a database of a kind that this build cannot open. The rest of the URL may hold a password and is
-    /// left out.
+    /// The URL has a scheme that this build cannot open. The rest of the URL may hold a password and is left out.
     #[error(
         "databases of the kind \"{scheme}\" are not supported: use --database-url sqlite://FILE, a plain path, :memory:, or postgres://USER@HOST/DATABASE"
     )]
     UnsupportedScheme {
-        /// What stands before `://`.
+        /// The part before `://`.
         scheme: String,
     },
     /// The URL names a PostgreSQL database, and this build has no PostgreSQL.
@@ -19,7 +18,7 @@ pub enum DbError {
         "this build has no PostgreSQL: build sidereal-server with --features postgres (postgres-tls for a server that is reached through a network), or use --database-url sqlite://FILE"
     )]
     NoPostgres,
-    /// A URL of a PostgreSQL database that cannot be read. It may hold a password and is left out.
+    /// A malformed PostgreSQL URL. It may hold a password and is left out.
     #[error(
         "the PostgreSQL URL cannot be read ({why}): use --database-url postgres://USER:PASSWORD@HOST:PORT/DATABASE"
     )]
@@ -27,9 +26,9 @@ pub enum DbError {
         /// What is wrong.
         why: &'static str,
     },
-    /// TLS is asked for, and this build has none.
+    /// The URL requires TLS, and this build has none.
     #[error(
-        "database {database}: sslmode={mode} needs TLS, which this build has not: build sidereal-server with --features postgres-tls"
+        "database {database}: sslmode={mode} needs TLS, which this build lacks: build sidereal-server with --features postgres-tls"
     )]
     NoTls {
         /// Host and database.
@@ -37,17 +36,17 @@ pub enum DbError {
         /// The `sslmode`.
         mode: String,
     },
-    /// The database server does not answer, or does not let this one in.
+    /// The database server is unreachable, or rejects the login.
     #[error(
-        "database {database} cannot be used ({why}): see that its server runs, and that host, user and password of --database-url are right"
+        "database {database} cannot be used ({why}): check that its server runs, and host, user and password in --database-url"
     )]
     Unreachable {
         /// Host and database.
         database: String,
-        /// The server's or the system's words.
+        /// The server's or the system's message.
         why: String,
     },
-    /// There are tables in the schema that are not Sidereal's.
+    /// The schema contains tables of another program.
     #[error(
         "database {database} holds tables of another program: give Sidereal a schema of its own (docs/OPERATIONS.md) or use another --database-url"
     )]
@@ -57,7 +56,7 @@ pub enum DbError {
     },
     /// Another server has taken the database while this one had lost its connections.
     #[error(
-        "another server has taken the database over: nothing is written any more; end one of the two, and start this one again if it is to go on"
+        "another server has taken over the database: no more writes; stop one of the two, and restart this one if it should continue"
     )]
     Overtaken,
     /// A text that not every backend can store.
@@ -76,10 +75,10 @@ pub enum DbError {
         /// The greatest length.
         limit: usize,
     },
-    /// The URL holds no path, or one with parameters.
+    /// The URL contains no path, or one with parameters.
     #[error("\"{url}\" names no database file: use --database-url sqlite://FILE, a plain path, or :memory:")]
     NoPath {
-        /// The URL as it was given.
+        /// The given URL.
         url: String,
     },
     /// The folder of the file does not exist.
@@ -98,13 +97,13 @@ pub enum DbError {
         /// The path.
         database: String,
     },
-    /// The file is not SQLite's.
+    /// The file is not a SQLite database.
     #[error("database {database} is not a SQLite database: use another file with --database-url")]
     NotADatabase {
         /// The file.
         database: String,
     },
-    /// The file is SQLite's, but not Sidereal's.
+    /// The file is a SQLite database of another program.
     #[error("database {database} belongs to another program: use another file with --database-url")]
     Foreign {
         /// The file.
@@ -117,22 +116,22 @@ pub enum DbError {
     Newer {
         /// The file.
         database: String,
-        /// The newest migration that this build does not know.
+        /// The newest migration unknown to this build.
         migration: String,
     },
-    /// The file cannot be opened, for a reason only the system knows.
+    /// The file cannot be opened; the system's message says why.
     #[error(
         "database {database} cannot be opened for writing ({why}): check its permissions or use another file with --database-url"
     )]
     CannotOpen {
         /// The file.
         database: String,
-        /// The system's words.
+        /// The system's message.
         why: String,
     },
-    /// The file system cannot do what the file is used with.
+    /// The file system lacks a feature that the file needs.
     #[error(
-        "database {database} cannot have a write-ahead log where it is (its journal mode stays {mode}), as on many network shares: put the file on a local disk, or use PostgreSQL"
+        "database {database} cannot have a write-ahead log there (its journal mode stays {mode}), as on many network shares: put the file on a local disk, or use PostgreSQL"
     )]
     NoWal {
         /// The file.
@@ -148,42 +147,42 @@ pub enum DbError {
         /// The file.
         database: String,
     },
-    /// The file is SQLite's, and broken.
+    /// The file is a damaged SQLite database.
     #[error("database {database} is damaged ({why}): restore a backup or use another file with --database-url")]
     Broken {
         /// The file.
         database: String,
-        /// The backend's words.
+        /// The backend's message.
         why: String,
     },
     /// A migration failed; it changed nothing.
     #[error(
-        "database {database} could not be brought to this version ({why}): restore a backup or use another file with --database-url"
+        "database {database} could not be migrated to this version ({why}): restore a backup or use another file with --database-url"
     )]
     Migration {
         /// The file.
         database: String,
-        /// The backend's words.
+        /// The backend's message.
         why: String,
     },
-    /// No connection was to be had in time.
+    /// No connection was available in time.
     #[error("no database connection within {wait_ms} ms: {why}")]
     Unavailable {
-        /// How long was waited.
+        /// The time waited, milliseconds.
         wait_ms: u64,
-        /// The pool's words.
+        /// The pool's message.
         why: String,
     },
     /// A statement failed.
     #[error("the database refused a statement: {0}")]
     Statement(#[from] diesel::result::Error),
-    /// A row does not hold what this build writes.
+    /// A row contains a value that this build never writes.
     #[error("a stored {what} is damaged: restore a backup of the database")]
     Damaged {
         /// Which value.
         what: &'static str,
     },
-    /// The account's name is taken, in whatever case.
+    /// The account's name is taken; case is ignored.
     #[error("the name is taken: choose another one")]
     NameTaken,
     /// There is no such account.

@@ -1,20 +1,20 @@
-//! The replication server's database: what is stored of the world, the accounts, and the way it gets there.
+//! The replication server's database: the stored world, the accounts, and the code that reads and writes them.
 //!
-//! Runs in `sidereal-server` only; no other process opens the database. It does not know what a record holds: a record
-//! is bytes, with the fence `(epoch, version, tick)` beside it.
+//! Runs in `sidereal-server` only; no other process opens the database. It does not decode records: a record is bytes,
+//! with the fence `(epoch, version, tick)` beside it.
 //!
 //! - [`Database`]: blocking calls, for start-up, the HTTP threads and tests.
-//! - `sessions`: the calls of [`Database`] for sessions, keys of registrations, and identities.
-//! - [`Store`]: what the ECS thread holds. It takes changes and read requests, and never waits for the database.
-//! - `writer`: the state machine between the two for entities' states (`write_behind`), without I/O; its batch as rows; what
-//!   is over goes (`prune`).
-//! - `ledger`: who has what; `books` is its state machine, without I/O.
-//! - `tables`: their columns, rows and texts.
-//! - `backend`: a connection of whichever, and everything that only SQLite or PostgreSQL needs.
+//! - `sessions`: the calls of [`Database`] for sessions, registration keys, and external identities.
+//! - [`Store`]: the ECS thread's handle. It takes changes and read requests, and never waits for the database.
+//! - `writer`: the state machine between the two for entity states (`write_behind`), without I/O; writes a batch as rows
+//!   (`batch`), and removes expired rows (`prune`).
+//! - `ledger`: the ledger; `books` is its state machine, without I/O.
+//! - `tables`: tables, rows and texts.
+//! - `backend`: a connection of either backend, and the code of one backend only.
 //!
 //! # Writing a query
 //!
-//! Once, in Diesel's terms, over the tables of `tables::schema`, inside one of two calls of [`Database`]:
+//! Write it once, in Diesel's terms, over the tables of `tables::schema`, inside one of two calls of [`Database`]:
 //!
 //! ```ignore
 //! // A read. Several that must agree with each other go into `conn.read_transaction(|conn| ...)`.
@@ -32,9 +32,10 @@
 //! - `with_conn!` compiles its body for both backends. A function that others call takes
 //!   `&mut Conn<'_>`. What differs is a `match` on it.
 //! - Columns are `Binary`, `Text`, `SmallInt`, `Integer`, `BigInt`, `Bool`, nullable or not.
-//! - Texts are checked first (`tables::text`): PostgreSQL takes no NUL, and an index no long ones.
-//! - A transaction may come to its end without our knowing, and be tried again: it must be harmless twice.
-//! - On PostgreSQL a failed statement ends its transaction: a conflict is met with `on_conflict`, or is the last word.
+//! - Texts are checked first (`tables::text`): PostgreSQL accepts no NUL, and indexes have a length limit.
+//! - A transaction may be committed without an answer and be retried: applying it twice must be harmless.
+//! - On PostgreSQL a failed statement ends its transaction: handle conflicts with `on_conflict`, or make it the last
+//!   statement.
 //! - A new migration is a folder of the same name under `migrations/sqlite` and `migrations/postgres`.
 
 mod backend;
@@ -62,7 +63,7 @@ pub use writer::prune::Pruned;
 pub use writer::store::{FlushSummary, LoadedSector, StopError, Store, StoreConfig, StoreReply, StoreThread};
 pub use writer::write_behind::{Admission, Change, StoreStats};
 
-/// Cargo does not see a new folder of migrations: this crate then needs a reason to be built again.
+/// Cargo does not detect a new folder of migrations; this makes it rebuild the crate.
 #[cfg(test)]
 #[track_caller]
 fn all_are_embedded<B: diesel::backend::Backend>(

@@ -1,5 +1,5 @@
-//! What is stored of sessions, of registrations' keys and of identities at other issuers. Plain queries; what a token
-//! is and how long it is good is decided in `crate::accounts::sessions`.
+//! The stored rows of sessions, registration keys and external identities. Plain queries; `crate::accounts::sessions`
+//! defines tokens and their validity.
 
 use diesel::dsl::max;
 use diesel::prelude::*;
@@ -12,7 +12,7 @@ use crate::db::error::DbError;
 use crate::db::tables::schema::{accounts, identities, registrations, session_tokens, sessions};
 use crate::db::tables::text;
 
-/// How long the key of a registration is kept, ms: a day, longer than any client retries.
+/// How long a registration key is kept, ms: a day, longer than any client retries.
 pub(crate) const REGISTRATION_KEY_LIFETIME_MS: i64 = 24 * 3_600_000;
 
 /// SHA-256 of a session token.
@@ -21,9 +21,9 @@ pub type TokenHash = [u8; 32];
 /// A stored token with its session and account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredToken {
-    /// The session that it belongs to.
+    /// Its session.
     pub session_id: Uuid,
-    /// Whose session it is.
+    /// The session's account.
     pub account_id: Uuid,
     /// The account's name.
     pub account_name: String,
@@ -33,20 +33,20 @@ pub struct StoredToken {
     pub expires_at: i64,
     /// When a later token was first used in its place, unix ms.
     pub rotated_at: Option<i64>,
-    /// Whether earlier tokens of the session wait for this one to be used.
+    /// Whether earlier tokens of the session are valid until this one is used.
     pub has_predecessors: bool,
 }
 
-/// How much of an account's sessions is kept.
+/// Limits of an account's sessions.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionBounds {
-    /// Sessions of an account; the oldest end when there are more.
+    /// Maximum sessions of an account; the oldest end beyond it.
     pub sessions_per_account: i64,
-    /// Tokens of a session; the oldest are forgotten when there are more.
+    /// Maximum tokens of a session; the oldest are removed beyond it.
     pub tokens_per_session: i64,
 }
 
-/// An account that was made, or was there under the same key.
+/// An account, and whether it existed under the same key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Made {
     /// It is new.
@@ -56,7 +56,7 @@ pub enum Made {
 }
 
 impl Database {
-    /// Begins a session of an account with its first token.
+    /// Starts a session of an account with its first token.
     ///
     /// # Errors
     /// When the database fails.
@@ -99,8 +99,8 @@ impl Database {
         self.with(|conn| find_token(conn, token))
     }
 
-    /// Gives a session another token. Those before stay as they are until it is used, see
-    /// [`retire_predecessors`](Self::retire_predecessors). False when the session has ended meanwhile.
+    /// Adds a token to a session. Earlier ones stay valid until it is used, see
+    /// [`retire_predecessors`](Self::retire_predecessors). False if the session has ended meanwhile.
     ///
     /// # Errors
     /// When the database fails.
@@ -113,12 +113,12 @@ impl Database {
         bounds: SessionBounds,
     ) -> Result<bool, DbError> {
         self.write_transaction(|conn| {
-            // First, so that two rotations of a session come one after the other, whatever the backend locks.
+            // First, so that two rotations of a session are serialized, whatever the backend locks.
             if extend(conn, session, expires_ms)? == 0 {
                 return Ok(false);
             }
             let of_session = session_tokens::session_id.eq(session.as_bytes().as_slice());
-            // Later than all before, whatever the clock says: it orders them.
+            // Later than all before, even if the clock was set back: it orders them.
             let newest = session_tokens::table.filter(of_session).select(max(session_tokens::issued_at));
             let newest: Option<i64> = with_conn!(conn, |c| newest.first(c))?;
             let issued_at = now_ms.max(newest.map_or(i64::MIN, |newest| newest.saturating_add(1)));
@@ -136,7 +136,7 @@ impl Database {
         })
     }
 
-    /// A session's token is in use: those before it count as rotated from now on.
+    /// The first use of a session's token: earlier tokens count as rotated from now on.
     ///
     /// # Errors
     /// When the database fails.
@@ -155,7 +155,7 @@ impl Database {
         })
     }
 
-    /// Puts the end of a session off. False when it has ended meanwhile.
+    /// Extends a session. False if it has ended meanwhile.
     ///
     /// # Errors
     /// When the database fails.
@@ -163,7 +163,7 @@ impl Database {
         self.write_transaction(|conn| Ok(extend(conn, session, expires_ms)? > 0))
     }
 
-    /// Ends a session: none of its tokens is known any more. False when it had ended already.
+    /// Ends a session: its tokens become unknown. False if it had ended already.
     ///
     /// # Errors
     /// When the database fails.
@@ -172,8 +172,8 @@ impl Database {
         self.write_transaction(|conn| Ok(delete_sessions(conn, &id)? > 0))
     }
 
-    /// Removes at most `limit` sessions that ended before `now_ms`, and as many keys of registrations from before
-    /// `keys_before_ms`. Gives how many rows of both there were.
+    /// Removes at most `limit` sessions that ended before `now_ms`, and as many registration keys from before
+    /// `keys_before_ms`. Returns the number of removed rows.
     ///
     /// # Errors
     /// When the database fails.
@@ -204,8 +204,8 @@ impl Database {
         self.with(|conn| find_registration(conn, key))
     }
 
-    /// Makes an account and keeps the registration's key with it, in one transaction. Under a key that is known nothing
-    /// is made: whose account that is, is the caller's to compare.
+    /// Makes an account and stores the registration key with it, in one transaction. Under a known key it makes none
+    /// and returns the existing account, which the caller compares.
     ///
     /// # Errors
     /// [`DbError::NameTaken`], or when the database fails.
@@ -225,14 +225,15 @@ impl Database {
             with_conn!(conn, |c| insert.execute(c))?;
             Ok(Made::New(account))
         });
-        // Two at once with the same key: where writers do not wait for each other, the second one hits a unique index.
+        // Two concurrent calls with the same key: where writers do not wait for each other, the second one violates a
+        // unique index.
         match made {
             Err(error) if is_taken(&error) => self.registered_with(key)?.map(Made::Before).ok_or(DbError::NameTaken),
             other => other,
         }
     }
 
-    /// The account of somebody whom another issuer knows as `subject`.
+    /// The account of the external identity `subject` of `issuer`.
     ///
     /// # Errors
     /// When the database fails.
@@ -240,7 +241,7 @@ impl Database {
         self.with(|conn| find_identity(conn, issuer, subject))
     }
 
-    /// Makes an account without a password for somebody whom another issuer knows as `subject`.
+    /// Makes an account without a password for the external identity `subject` of `issuer`.
     ///
     /// # Errors
     /// [`DbError::NameTaken`], or when the database fails.
@@ -390,7 +391,7 @@ mod tests {
         let session = database.begin_session(ann, &hash(0), 0, 1_000, BOUNDS).expect("stored");
         for number in 1..8 {
             let now = i64::from(number);
-            // Whatever the clock says: the order is that of the calls.
+            // The order is that of the calls, even if the clock goes back.
             assert!(database.rotate_token(session, &hash(number), -now, 1_000 + now, BOUNDS).expect("stored"));
         }
         assert_eq!(known(&database, 0..8), [4, 5, 6, 7]);

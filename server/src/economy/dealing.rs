@@ -1,4 +1,4 @@
-//! Takes deals through their stages: see [`super::deals`].
+//! The stages of a deal: see [`super::deals`].
 
 use super::{
     deals::{Deals, NO_OFFER, OTHER_DEAL, Open, Stage, Terms, room_of},
@@ -29,25 +29,25 @@ use sidereal_protocol::{
 use std::net::SocketAddr;
 use tracing::debug;
 
-/// Deals of one account that may be open at once.
+/// Maximum number of open deals of one account.
 const MAX_OPEN_DEALS: usize = 4;
 
-/// Requests of one account in a second that are looked at; the others are refused.
+/// Maximum number of requests of one account per second; further ones are rejected.
 const DEALS_PER_SECOND: u32 = 10;
 
-/// How long a shard may take for its word, ticks: 3 s.
+/// Time limit of a shard's verdict, ticks: 3 s.
 const VERDICT_TICKS: u64 = 3 * TICK_HZ as u64;
 
-/// How long the database may take before the pilot is told that it is not decided, ticks: 3 s.
+/// Time limit of the database before the pilot gets *undecided*, ticks: 3 s.
 const PATIENCE_TICKS: u64 = 3 * TICK_HZ as u64;
 
-/// What is told while the database does not answer.
-const AWAY: &str = "the station's books are closed (the database is away): nothing has changed, try again later";
+/// The answer while the database is unavailable.
+const AWAY: &str = "deals are unavailable (the database does not respond): nothing has changed, try again later";
 
-/// What is told when a shard and the server do not agree on a ship.
-const STRANGE_SHIP: &str = "your ship is not as it should be: try again";
+/// The answer when a shard's and the server's state of a ship differ.
+const STRANGE_SHIP: &str = "your ship's state is inconsistent: try again";
 
-/// What is told when nobody knows how a deal stands.
+/// The answer while the result of a deal is unknown.
 const UNDECIDED: &str = "the database has not answered yet: it is not decided, ask again";
 
 /// Deals, from their requests to their ends.
@@ -57,18 +57,18 @@ pub struct DealDesk<'w> {
     deals: ResMut<'w, Deals>,
     /// Open offers.
     trades: ResMut<'w, Trades>,
-    /// Whose holdings are to be sent.
+    /// Holdings to send.
     goods: ResMut<'w, Goods>,
-    /// Who asks, and with which ship.
+    /// The requesting sessions and their ships.
     players: Res<'w, Players>,
-    /// The way to players and shards.
+    /// Sends to players and shards.
     link: ResMut<'w, Link>,
     /// The ledger.
     storage: ResMut<'w, Storage>,
 }
 
 impl DealDesk<'_> {
-    /// A player asks for a deal.
+    /// A player requests a deal.
     pub fn on_deal(&mut self, space: &mut Space, asker: SocketAddr, request: &Deal) {
         let unknown = not_looked_up(request.again);
         let key = request.key();
@@ -101,14 +101,14 @@ impl DealDesk<'_> {
             return self.answer(asker, key, DealOutcome::Done, text);
         }
         if self.deals.open.values().filter(|open| open.account == account).count() >= MAX_OPEN_DEALS {
-            return self.answer(asker, key, unknown, "too many deals at once: wait for their ends");
+            return self.answer(asker, key, unknown, "too many deals at once: wait for their results");
         }
         let needs_books = bargain != Bargain::Undock;
         if needs_books && self.storage.store().is_none_or(crate::db::Store::is_away) {
             space.tally.deals_refused_away += 1;
             return self.answer(asker, key, unknown, if request.again { UNDECIDED } else { AWAY });
         }
-        // Leaving twice is leaving once: no key needs to be kept for it.
+        // Undocking twice has the effect of undocking once, so its key is not stored.
         let token = if needs_books { self.storage.request_deal(key) } else { 0 };
         let open = Open {
             account,
@@ -127,11 +127,11 @@ impl DealDesk<'_> {
     }
 
     fn answer(&mut self, asker: SocketAddr, key: DealKey, outcome: DealOutcome, text: &str) {
-        // Whoever has gone asks again when it is back.
+        // A client that is gone repeats the request after it has reconnected.
         self.link.notify(&asker, ToPlayer::DealReply(DealReply::new(key, outcome, text.to_owned())));
     }
 
-    /// Ends a deal and tells whoever still waits for it.
+    /// Ends a deal and sends its result to the requesting session, if any.
     fn close_deal(&mut self, space: &mut Space, key: DealKey, outcome: DealOutcome, text: &str) {
         let Some(open) = self.deals.open.remove(&key) else { return };
         if let Some(asker) = open.asker {
@@ -147,7 +147,7 @@ impl DealDesk<'_> {
         }
     }
 
-    /// Nothing came of it: shards that have said yes are told.
+    /// Rejects a deal without effect; shards that have accepted it are notified.
     fn refuse_deal(&mut self, space: &mut Space, key: DealKey, text: &str) {
         if let Some(open) = self.deals.open.get(&key) {
             let ships = self.parties(key, open.ship, &open.bargain);
@@ -158,7 +158,7 @@ impl DealDesk<'_> {
         self.close_deal(space, key, DealOutcome::Refused, text);
     }
 
-    /// It cannot be written, and is not.
+    /// Rejects a deal that cannot be stored.
     fn refuse_as_away(&mut self, space: &mut Space, key: DealKey) {
         space.tally.deals_refused_away += 1;
         self.refuse_deal(space, key, AWAY);
@@ -170,7 +170,7 @@ impl DealDesk<'_> {
         }
     }
 
-    /// The ships whose shards are asked.
+    /// The ships whose shards must accept the deal.
     fn parties(&self, key: DealKey, ship: EntityId, bargain: &Bargain) -> Vec<EntityId> {
         match bargain {
             Bargain::Accept => self.trades.trade_ships(key),
@@ -178,7 +178,7 @@ impl DealDesk<'_> {
         }
     }
 
-    /// The database has told whether the deal was done once.
+    /// The database has returned whether the deal was completed before.
     pub fn deal_looked_up(&mut self, space: &mut Space, token: u64, found: Option<DoneDeal>) {
         let Some(key) = self.looking_up(token) else { return };
         let Some(open) = self.deals.open.get(&key) else { return };
@@ -186,7 +186,7 @@ impl DealDesk<'_> {
         match found {
             Some(done) => {
                 let same = done.account == account.0 && done.bargain == bargain.to_bytes();
-                // Who takes up an offer knows its key, and it is done under the key of who made it.
+                // The client that accepts an offer knows its key; the deal has the key of the offer's maker.
                 if same || matches!(bargain, Bargain::Accept | Bargain::Offer { .. }) {
                     self.close_deal(space, key, DealOutcome::Done, &done.answer);
                 } else {
@@ -206,14 +206,14 @@ impl DealDesk<'_> {
         }
     }
 
-    /// The database could not tell. Whether the token was a deal's.
+    /// The lookup failed. Returns whether the token was a deal's.
     pub fn deal_read_failed(&mut self, space: &mut Space, token: u64) -> bool {
         let Some(key) = self.looking_up(token) else { return false };
         self.give_up_looking(space, key);
         true
     }
 
-    /// The database does not say whether the deal was done once.
+    /// The lookup failed: the deal's earlier result is unknown.
     fn give_up_looking(&mut self, space: &mut Space, key: DealKey) {
         space.tally.deals_refused_away += 1;
         let again = self.deals.open.get(&key).is_some_and(|open| open.again);
@@ -225,7 +225,7 @@ impl DealDesk<'_> {
         self.deals.open.iter().find(|(_, open)| at(open)).map(|(key, _)| *key)
     }
 
-    /// Asks the shards of all ships that have a part in it.
+    /// Requests verdicts from the shards of all its ships.
     fn judge_deal(&mut self, space: &mut Space, key: DealKey) {
         let Some(open) = self.deals.open.get(&key) else { return };
         let (ship, bargain, account) = (open.ship, open.bargain, open.account);
@@ -248,7 +248,7 @@ impl DealDesk<'_> {
         }
     }
 
-    /// A shard has said whether the ship may.
+    /// A shard's verdict on a ship.
     pub fn on_verdict(
         &mut self,
         space: &mut Space,
@@ -263,7 +263,7 @@ impl DealDesk<'_> {
             .get(&key)
             .is_some_and(|open| matches!(&open.stage, Stage::Judging { asked, .. } if asked.contains(&ship)));
         if !waits {
-            // It was given up meanwhile. While it settles, an answer that was sent twice says nothing new.
+            // It was rejected meanwhile. While it settles, a repeated verdict adds nothing.
             if verdict.is_ok() && !self.deals.is_open(key) {
                 self.link.to_shard(shard, &ToShard::Settled { key, ship, done: false });
             }
@@ -276,7 +276,7 @@ impl DealDesk<'_> {
         if let Some(record) = &record
             && !self.is_good_after(space, shard, ship, record)
         {
-            log_limited!(warn, %shard, %ship, %key, "the record after a deal does not fit the ship");
+            log_limited!(warn, %shard, %ship, %key, "the record after a deal does not match the ship");
             space.tally.violations += 1;
             return self.refuse_deal(space, key, STRANGE_SHIP);
         }
@@ -292,7 +292,8 @@ impl DealDesk<'_> {
         }
     }
 
-    /// Whether a record can be the next one of a ship: its authority says it, and only what deals change is changed.
+    /// Whether a record can follow the present one of a ship: it comes from the ship's authority, and only fields that
+    /// deals change differ.
     fn is_good_after(&self, space: &Space, shard: ShardId, ship: EntityId, after: &EntityRecord) -> bool {
         let Some(entry) = space.mirror.get(ship) else { return false };
         let known = &entry.record;
@@ -301,12 +302,12 @@ impl DealDesk<'_> {
             && after.version > known.version
             && (after.kind, after.net_id, after.owner) == (known.kind, known.net_id, known.owner)
             && after
-                .docked
+                .docked()
                 .is_none_or(|at| space.mirror.get(at).is_some_and(|station| station.record.kind == EntityKind::Station))
             && after.validate().is_ok()
     }
 
-    /// Every shard has said yes: the ledger's turn.
+    /// All shards have accepted: passes the deal to the ledger.
     fn settle(&mut self, space: &mut Space, key: DealKey, after: Option<Box<EntityRecord>>) {
         let Some(open) = self.deals.open.get(&key) else { return };
         let (ship, bargain, account) = (open.ship, open.bargain, open.account);
@@ -361,7 +362,7 @@ impl DealDesk<'_> {
         }
     }
 
-    /// The sector is the motion plane's to say.
+    /// Sets the sector, which the motion plane decides.
     fn with_sector(&self, space: &Space, mut record: EntityRecord) -> EntityRecord {
         if let Some(entry) = space.mirror.get(record.id) {
             record.sector = entry.record.sector;
@@ -369,7 +370,7 @@ impl DealDesk<'_> {
         record
     }
 
-    /// What a deal moves, what it needs room for, and what its pilot is told.
+    /// The postings of a deal, the room it needs, and the answer to its pilot.
     fn terms_of(
         &self,
         space: &Space,
@@ -390,9 +391,9 @@ impl DealDesk<'_> {
         let name_of = |at: EntityId| space.mirror.get(at).map_or(String::new(), |entry| entry.record.name.clone());
         if *bargain == Bargain::Undock {
             let undocked = Terms::new(Vec::new(), "undocked".to_owned());
-            return if after.docked.is_none() { Ok(undocked) } else { Err(strange()) };
+            return if after.docked().is_none() { Ok(undocked) } else { Err(strange()) };
         }
-        let station = after.docked.ok_or_else(|| DealRefusal::NotDocked.to_string())?;
+        let station = after.docked().ok_or_else(|| DealRefusal::NotDocked.to_string())?;
         if *bargain == Bargain::Dock {
             return Ok(Terms::new(Vec::new(), format!("docked at {}", name_of(station))));
         }
@@ -406,19 +407,19 @@ impl DealDesk<'_> {
                 Terms::new(lines, format!("sold {ore} ore for {credits} credits"))
             }
             Bargain::BuyHull(hull) => {
-                let price = hull.price().filter(|_| after.hull_kind == Some(hull)).ok_or_else(strange)?;
+                let price = hull.price().filter(|_| after.hull_kind() == Some(hull)).ok_or_else(strange)?;
                 let answer = format!("bought a {} for {price} credits", HullKind::name(hull));
                 Terms { lines: pays(price), rooms: vec![room_of(ship, hull)], answer }
             }
             Bargain::BuyWeapon(weapon) => {
-                if before.fitted.has(weapon) || !after.fitted.has(weapon) {
+                if before.fitted().has(weapon) || !after.fitted().has(weapon) {
                     return Err(DealRefusal::HasIt.to_string());
                 }
                 let answer = format!("bought a {} for {} credits", Weapon::name(weapon), weapon.price());
                 Terms::new(pays(weapon.price()), answer)
             }
             Bargain::Repair => {
-                let points = u64::from(after.hull.saturating_sub(before.hull));
+                let points = u64::from(after.hull().saturating_sub(before.hull()));
                 let cost = points * REPAIR_PRICE;
                 if self.storage.balance(wallet, Credits) < signed(cost) {
                     return Err(format!("mending your hull costs {cost} credits, more than you have"));
@@ -429,7 +430,7 @@ impl DealDesk<'_> {
                 Terms::new(Posting::pair(hold, vault, Ore, i64::from(ore)).to_vec(), format!("stored {ore} ore"))
             }
             Bargain::Take { ore } => {
-                let rooms = vec![room_of(ship, after.hull_kind.ok_or_else(strange)?)];
+                let rooms = vec![room_of(ship, after.hull_kind().ok_or_else(strange)?)];
                 let lines = Posting::pair(vault, hold, Ore, i64::from(ore)).to_vec();
                 Terms { lines, rooms, answer: format!("took {ore} ore") }
             }
@@ -439,16 +440,17 @@ impl DealDesk<'_> {
         })
     }
 
-    /// A ship is from now on what the deal has made of it.
+    /// Applies the ship's state after the deal.
     fn adopt_after(&mut self, space: &mut Space, after: Option<Box<EntityRecord>>) {
         let Some(mut after) = after else { return };
         let Some(entry) = space.mirror.get(after.id) else { return };
-        // Where it is and who holds it may have changed since; what it is has not.
+        // Position and holder may have changed since; the kind has not.
         let known = &entry.record;
         if known.epoch != after.epoch {
             (after.epoch, after.version) = (known.epoch, known.version);
         }
-        (after.sector, after.pilot) = (known.sector, known.pilot);
+        after.sector = known.sector;
+        after.set_or_remove(known.pilot());
         space.rename_hull(&after);
         if let Some(owner) = after.owner {
             self.goods.tell(owner);
@@ -473,21 +475,21 @@ impl DealDesk<'_> {
     }
 }
 
-/// What can be said of a deal before its key was looked up: of one that is new, that nothing has come of it.
+/// The outcome before the key was looked up: a new deal certainly had no effect.
 fn not_looked_up(again: bool) -> DealOutcome {
     if again { DealOutcome::Undecided } else { DealOutcome::Refused }
 }
 
 fn poor(own: bool, commodity: Commodity) -> &'static str {
     match (own, commodity) {
-        (true, Commodity::Ore) => "you have not so much ore there",
-        (true, Commodity::Credits) => "you have not enough credits",
-        (false, Commodity::Ore) => "the other one has not so much ore",
-        (false, Commodity::Credits) => "the other one has not enough credits",
+        (true, Commodity::Ore) => "you do not have that much ore there",
+        (true, Commodity::Credits) => "you do not have enough credits",
+        (false, Commodity::Ore) => "the other pilot does not have that much ore",
+        (false, Commodity::Credits) => "the other pilot does not have enough credits",
     }
 }
 
-/// Deals that the database has decided, and those that wait too long.
+/// Handles the ledger's results, and deals past their time limits.
 pub fn tend_deals(mut space: Space, mut desk: DealDesk) {
     while let Some(settled) = desk.storage.store().and_then(crate::db::Store::poll_settled) {
         desk.settled(&mut space, DealKey(settled.key), settled.done);
@@ -505,8 +507,8 @@ pub fn tend_deals(mut space: Space, mut desk: DealDesk) {
         let Some(open) = desk.deals.open.get_mut(&key) else { continue };
         match open.stage {
             Stage::LookingUp(_) => desk.give_up_looking(&mut space, key),
-            Stage::Judging { .. } => desk.refuse_deal(&mut space, key, "nobody has answered for your ship: try again"),
-            // It may still be done: whoever asks again under its key is told.
+            Stage::Judging { .. } => desk.refuse_deal(&mut space, key, "there was no answer for your ship: try again"),
+            // It may still be completed: a repeated request under its key gets the result.
             Stage::Settling { .. } => {
                 if let Some(asker) = open.asker.take() {
                     desk.answer(asker, key, DealOutcome::Undecided, UNDECIDED);

@@ -1,8 +1,8 @@
-//! Deals: from a pilot's request over the shard's word to the ledger's, and back.
+//! Deals: from a pilot's request through the shard's verdict to the ledger's result.
 //!
-//! Each has a key that its asker chose and goes through three stages: its key is looked up (what was done once is only
-//! answered again), the shard of the ship says whether the ship may, the ledger writes it together with the ship's new
-//! state. What is refused has changed nothing; what is done is in the database before anybody hears of it. The offers of
+//! Each has a key that the client chose, and three stages: the key is looked up (a completed deal is only answered
+//! again), the ship's shard decides whether the ship may, and the ledger stores the deal together with the ship's new
+//! state. A rejected deal has changed nothing; a completed one is in the database before its result is sent. Offers of
 //! trades, which only wait, are in [`crate::economy::trades`].
 
 use crate::db::{Commodity, Holder, Posting, Room};
@@ -19,20 +19,20 @@ use std::{
     net::SocketAddr,
 };
 
-/// What is told who uses a key again for something else.
+/// The answer when a key is used again for another deal.
 pub(crate) const OTHER_DEAL: &str = "this key names another deal: choose another one";
 
-/// What is told who takes up or turns down what is not offered.
+/// The answer when an offer that does not exist is accepted or declined.
 pub(crate) const NO_OFFER: &str = "there is no such offer (any more)";
 
-/// Where a deal is.
+/// The stage of a deal.
 #[derive(Debug)]
 pub(super) enum Stage {
     /// Its key is looked up under this token.
     LookingUp(u64),
-    /// These ships' shards are asked.
+    /// Verdicts are requested from these ships' shards.
     Judging { asked: Vec<EntityId>, after: Option<Box<EntityRecord>> },
-    /// On its way into the database, with the ship's state after it.
+    /// On its way to the database, with the ship's state after it.
     Settling { after: Option<Box<EntityRecord>> },
 }
 
@@ -41,13 +41,14 @@ pub(super) struct Open {
     pub(super) account: AccountId,
     pub(super) ship: EntityId,
     pub(super) bargain: Bargain,
-    /// It was asked for before: until it is looked up nobody knows whether it is done.
+    /// It is a repeated request: until the lookup it is unknown whether it was completed.
     pub(super) again: bool,
-    /// The session that asked last, until it was told: a deal may be asked for again, in another session too.
+    /// The session that last requested it, until it got the result: a deal may be requested again, also from another
+    /// session.
     pub(super) asker: Option<SocketAddr>,
     pub(super) stage: Stage,
     pub(super) since: SimTick,
-    /// What the pilot is told when it is done.
+    /// The answer to the pilot if it is completed.
     pub(super) answer: String,
 }
 
@@ -60,17 +61,17 @@ pub struct Deals {
 }
 
 impl Deals {
-    /// Whether a deal of this ship has not ended: it stays with its shard, or with the server, until then.
+    /// Whether this ship has an open deal: its authority does not move until the deal has ended.
     pub fn concern(&self, ship: EntityId) -> bool {
         self.open.values().any(|open| open.ship == ship && !matches!(open.stage, Stage::LookingUp(_)))
     }
 
-    /// Whether a deal of this account has not ended.
+    /// Whether this account has an open deal.
     pub fn concern_account(&self, account: AccountId) -> bool {
         self.open.values().any(|open| open.account == account)
     }
 
-    /// How many have not ended.
+    /// The number of open deals.
     pub fn len(&self) -> usize {
         self.open.len()
     }
@@ -80,20 +81,20 @@ impl Deals {
         self.open.is_empty()
     }
 
-    /// Whether this one has not ended.
+    /// Whether this deal is open.
     pub(super) fn is_open(&self, key: DealKey) -> bool {
         self.open.contains_key(&key)
     }
 }
 
-/// What the ledger is told of a deal.
+/// The ledger's part of a deal.
 #[derive(Debug, Default)]
 pub(crate) struct Terms {
-    /// What it moves.
+    /// Its postings.
     pub(crate) lines: Vec<Posting>,
-    /// What fits into whom once it is done; the ledger judges it there.
+    /// The limits after it, which the ledger checks.
     pub(crate) rooms: Vec<Room>,
-    /// What the pilot is told when it is done.
+    /// The answer to the pilot if it is completed.
     pub(crate) answer: String,
 }
 
@@ -103,7 +104,7 @@ impl Terms {
     }
 }
 
-/// Ore that fits into a ship's hold.
+/// The limit of ore in a ship's hold.
 pub(crate) fn room_of(ship: EntityId, hull: HullKind) -> Room {
     Room { holder: Holder::entity(ship.0), commodity: Commodity::Ore, amount: i64::from(hull.hold()) }
 }

@@ -1,7 +1,7 @@
-//! Who has how much, between the ledger and the rest: ore that moves in space, and who is told of what changed.
+//! Connects the ledger with shards and players: ore that moves in space, and updates of changed holdings.
 //!
-//! The ledger (`db::Store`) decides; shards propose moves and are told what came of them, players see rocks and crates
-//! by their [`Lode`] and what is theirs in their [`Purse`].
+//! The ledger (`db::Store`) decides. Shards propose moves and get the results; players see the ore of rocks and crates
+//! through [`Lode`], and their own holdings in their [`Purse`].
 
 use super::leaving::Leaving;
 use crate::{
@@ -33,34 +33,35 @@ use sidereal_protocol::{
 };
 use std::{collections::BTreeSet, net::SocketAddr};
 
-/// Ticks between two tellings of a purse: five a second.
+/// Interval of purse updates, ticks: five a second.
 const PURSE_INTERVAL_TICKS: u64 = 6;
 
-/// What is to be told.
+/// Holdings whose updates must be sent.
 #[derive(Debug, Default, Resource)]
 pub struct Goods {
-    /// Who mined what, until its holdings have been told: the shard of the ship may not be the rock's.
+    /// Rocks and crates that ore was moved from, with the shard that proposed the move, until the update is sent: it
+    /// may not be the rock's own shard.
     askers: BTreeSet<(EntityId, ShardId)>,
     stale_lodes: BTreeSet<EntityId>,
     stale_purses: BTreeSet<AccountId>,
-    /// Who has left, for [`crate::persistence::forgetting`].
+    /// Holders that have left, for [`crate::persistence::forgetting`].
     pub(crate) leaving: Leaving,
 }
 
 impl Goods {
-    /// Nobody is told any more what is in an entity.
+    /// Cancels updates about this entity.
     pub(crate) fn forget_askers(&mut self, id: EntityId) {
         let range = (id, ShardId(0))..=(id, ShardId(u32::MAX));
         self.askers.extract_if(range, |_| true).for_each(drop);
     }
 
-    /// What an account has is told again.
+    /// Marks an account's purse for an update.
     pub fn tell(&mut self, account: AccountId) {
         self.stale_purses.insert(account);
     }
 }
 
-/// What shards and pilots are told of holdings.
+/// Sends updates of holdings to shards and pilots.
 #[derive(SystemParam)]
 pub struct Holdings<'w> {
     clock: Res<'w, Clock>,
@@ -74,14 +75,14 @@ pub struct Holdings<'w> {
 /// Ore that moves in space.
 #[derive(SystemParam)]
 pub struct OreMoves<'w> {
-    /// Which shard is to be sent what came of it.
+    /// The shards that get the results.
     goods: ResMut<'w, Goods>,
     /// The ledger.
     storage: Res<'w, Storage>,
 }
 
 impl OreMoves<'_> {
-    /// A shard's ship has mined a rock, or taken in a crate.
+    /// A shard's ship has mined a rock, or picked up a crate.
     pub fn on_ore_move(&mut self, space: &mut Space, shard: ShardId, order: OreMove) {
         let ship = space.mirror.get(order.to).filter(|entry| entry.holder == Authority::Shard(shard));
         let from = space.mirror.get(order.from);
@@ -90,19 +91,19 @@ impl OreMoves<'_> {
             return;
         };
         let born_with = match from.record.kind.spec().ore {
-            Ore::Deposit => ore_of_rock(from.record.radius),
+            Ore::Deposit => ore_of_rock(from.record.radius()),
             Ore::Cargo => 0,
             Ore::None | Ore::Hold => {
-                log_limited!(warn, %shard, from = %order.from, "ore can be taken out of rocks and crates only");
+                log_limited!(warn, %shard, from = %order.from, "ore can be taken from rocks and crates only");
                 space.tally.violations += 1;
                 return;
             }
         };
         let hold =
-            ship.record.hull_kind.filter(|_| ship.record.kind.spec().ore == Ore::Hold).map_or(0, |hull| hull.hold());
+            ship.record.hull_kind().filter(|_| ship.record.kind.spec().ore == Ore::Hold).map_or(0, |hull| hull.hold());
         self.goods.askers.insert((order.from, shard));
         if let Some(store) = self.storage.store() {
-            // What has a balance has a row: with its first one it is stored in the same transaction.
+            // A holder of a balance needs a row: it is stored in the same transaction as its first balance.
             for record in [&from.record, &ship.record] {
                 if store.balance(Holder::entity(record.id.0), Commodity::Ore).is_none()
                     && let Some(row) = row_of(record)
@@ -123,7 +124,8 @@ impl OreMoves<'_> {
     }
 }
 
-/// An entity is gone: its cargo goes to its wreck, or is lost. In one transaction with its end and the wreck.
+/// An entity was destroyed: its cargo moves to its wreck, or is lost, in one transaction with its tombstone and the
+/// wreck.
 pub fn bury(
     storage: &Storage,
     gone: &EntityRecord,
@@ -183,17 +185,18 @@ impl Holdings<'_> {
         }
     }
 
-    /// What an account has, as its pilot is told; `None` while it has no ship in space.
+    /// An account's purse; `None` while it has no ship in space.
     fn purse(&self, account: AccountId) -> Option<(SocketAddr, Purse)> {
         let (address, ship) = self.players.flying_of(account)?;
         let record = &self.mirror.get(ship)?.record;
-        let station = record.docked.and_then(|station| self.mirror.get(station));
-        let stored = record.docked.map_or(0, |at| self.storage.balance(Holder::vault(account.0, at.0), Commodity::Ore));
+        let station = record.docked().and_then(|station| self.mirror.get(station));
+        let stored =
+            record.docked().map_or(0, |at| self.storage.balance(Holder::vault(account.0, at.0), Commodity::Ore));
         let purse = Purse {
             credits: self.storage.balance(Holder::wallet(account.0), Commodity::Credits).max(0) as u64,
             ore: self.storage.ore_in(record),
-            hold: record.hull_kind.map_or(0, |hull| hull.hold()),
-            fitted: record.fitted.0,
+            hold: record.hull_kind().map_or(0, |hull| hull.hold()),
+            fitted: record.fitted().0,
             docked: station.map_or(0, |station| station.record.net_id.0),
             stored: units(stored),
         };
@@ -201,7 +204,7 @@ impl Holdings<'_> {
     }
 }
 
-/// Tells shards and players what has changed hands.
+/// Sends changed holdings to shards and players.
 pub fn tell_goods(mut news: Holdings) {
     news.tell_holdings();
     if !news.clock.tick.0.is_multiple_of(PURSE_INTERVAL_TICKS) {
@@ -214,14 +217,14 @@ pub fn tell_goods(mut news: Holdings) {
     }
 }
 
-/// Writes what is left in rocks and crates into their naia components.
+/// Writes the remaining ore of rocks and crates into their naia components.
 pub fn sync_lodes(mut goods: ResMut<Goods>, mirror: Res<Mirror>, storage: Res<Storage>, mut lodes: Query<&mut Lode>) {
     for id in std::mem::take(&mut goods.stale_lodes) {
         let Some(entry) = mirror.get(id) else { continue };
         let (entity, ore) = (entry.entity, storage.ore_in(&entry.record));
         match lodes.get_mut(entity) {
             Ok(mut lode) => *lode.ore = ore,
-            // Entered the mirror in this very update: its components come with the next one.
+            // It entered the mirror in this update: its components are added in the next one.
             Err(_) => {
                 goods.stale_lodes.insert(id);
             }

@@ -1,24 +1,24 @@
-//! Who has left the world, until the ledger may forget what they have.
+//! Holders that have left the world, until their balances can leave the ledger's memory.
 
 use sidereal_protocol::ids::{AccountId, EntityId};
 use std::collections::BTreeSet;
 
-/// Who has left, until it is sure that nothing needs what they have in memory.
+/// Holders that have left and whose balances may still be needed in memory.
 #[derive(Debug, Default)]
 pub struct Leaving {
-    /// Destroyed: they never come back.
+    /// Destroyed: they never return.
     pub(crate) entities: BTreeSet<EntityId>,
-    /// Players who have gone, with the ship that was stored.
+    /// Players that have left, with the ship that was stored.
     pub(crate) accounts: BTreeSet<(AccountId, Option<EntityId>)>,
 }
 
 impl Leaving {
-    /// How many there are.
+    /// The number of holders.
     pub fn len(&self) -> usize {
         self.entities.len() + self.accounts.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -30,7 +30,7 @@ impl Leaving {
         self.entities.insert(id);
     }
 
-    /// A player's session or ship has left the world. It does no harm to say so of one who is still there.
+    /// A player's session or ship has left the world. Calling it for a player that is still there is harmless.
     pub fn account_left(&mut self, account: AccountId, ship: Option<EntityId>) {
         self.accounts.insert((account, ship));
     }

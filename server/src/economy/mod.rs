@@ -1,4 +1,4 @@
-//! Who has how much, and how it changes hands.
+//! Holdings, and the deals and trades that move them.
 
 pub mod dealing;
 pub mod deals;

@@ -1,7 +1,7 @@
-//! Offers of trades between two pilots, from when they are made until they are taken up or come to nothing.
+//! Offers of trades between two pilots, until they are accepted or end otherwise.
 //!
-//! An offer moves nothing and is not stored. Taken up it is a deal under its key, whose lines all go into one transaction:
-//! both sides or none, whichever shards the two ships are on.
+//! An offer moves nothing and is not stored. An accepted offer becomes a deal under its key, whose postings are one
+//! transaction: both sides or none, whichever shards the two ships are on.
 
 use super::deals::{NO_OFFER, OTHER_DEAL, Terms, room_of};
 use crate::{
@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 /// How long an offer is open, ticks: half a minute.
 const OFFER_TICKS: u64 = 30 * TICK_HZ as u64;
 
-/// Offers that one pilot may have open.
+/// Maximum number of open offers of one pilot.
 const MAX_OFFERS: usize = 3;
 
 /// One side of a trade.
@@ -38,14 +38,14 @@ struct Side {
 /// An offer.
 #[derive(Debug)]
 struct Trade {
-    /// Who made it...
+    /// The pilot that made it.
     maker: Side,
-    /// ...and to whom.
+    /// The other pilot.
     taker: Side,
-    /// As it was asked for.
+    /// The request.
     bargain: Bargain,
     since: SimTick,
-    /// It is being settled: it does not run out.
+    /// It is being settled and does not expire.
     taken: bool,
 }
 
@@ -56,17 +56,17 @@ pub struct Trades {
 }
 
 impl Trades {
-    /// Whether an account has a part in one.
+    /// Whether an account is a party of an open offer.
     pub fn concern_account(&self, account: AccountId) -> bool {
         self.open.values().any(|trade| [&trade.maker, &trade.taker].iter().any(|side| side.account == account))
     }
 
-    /// Whether a ship has a part in one.
+    /// Whether a ship is a party of an open offer.
     pub fn concern_ship(&self, ship: EntityId) -> bool {
         self.open.values().any(|trade| [&trade.maker, &trade.taker].iter().any(|side| side.ship == ship))
     }
 
-    /// How many are open.
+    /// The number of open offers.
     pub fn len(&self) -> usize {
         self.open.len()
     }
@@ -77,7 +77,7 @@ impl Trades {
     }
 }
 
-/// How a trade stands, as [`TradeNews::stage`] tells it.
+/// The stage of a trade, as in [`TradeNews::stage`].
 #[derive(Debug, Clone, Copy)]
 enum Stage {
     Offered = 0,
@@ -86,7 +86,7 @@ enum Stage {
 }
 
 impl Trades {
-    /// Makes an offer, or finds the one that was made under this key. What its maker is told.
+    /// Makes an offer, or finds the one under this key. Returns the answer to its maker.
     pub fn offer_trade(
         &mut self,
         (mirror, players, link, now): (&Mirror, &Players, &mut Link, SimTick),
@@ -103,10 +103,10 @@ impl Trades {
             };
         }
         if self.open.values().filter(|trade| trade.maker.account == account).count() >= MAX_OFFERS {
-            return Err("you have too many offers open: wait for their ends");
+            return Err("you have too many offers open: wait until they end");
         }
         let other = mirror.id_of(to).and_then(|id| mirror.get(id)).and_then(|entry| entry.record.owner);
-        let other = other.filter(|other| *other != account).ok_or("that is no ship of another pilot")?;
+        let other = other.filter(|other| *other != account).ok_or("that is not another pilot's ship")?;
         let maker = side(mirror, players, account, give).ok_or("you have no ship in space")?;
         let taker = side(mirror, players, other, want).ok_or("its pilot is not there")?;
         if mirror.id_of(to) != Some(taker.ship) {
@@ -124,17 +124,17 @@ impl Trades {
         self.open.get(&key).is_some_and(|trade| trade.taker.account == account)
     }
 
-    /// The ships of a trade; none when it is over.
+    /// The ships of a trade; empty when it is over.
     pub fn trade_ships(&self, key: DealKey) -> Vec<EntityId> {
         self.open.get(&key).map(|trade| vec![trade.maker.ship, trade.taker.ship]).unwrap_or_default()
     }
 
-    /// Under whose name, and as what, a trade is written.
+    /// The account and request under which a trade is stored.
     pub fn trade_asked(&self, key: DealKey) -> Option<(AccountId, Bargain)> {
         self.open.get(&key).map(|trade| (trade.maker.account, trade.bargain))
     }
 
-    /// What a trade moves, what it needs room for, and what both are told.
+    /// The postings of a trade, the room it needs, and the answer to both.
     pub(crate) fn trade_terms(&self, mirror: &Mirror, key: DealKey) -> Result<Terms, String> {
         let trade = self.open.get(&key).ok_or(NO_OFFER)?;
         let mut lines = Vec::new();
@@ -152,7 +152,7 @@ impl Trades {
         let mut rooms = Vec::new();
         for (side, gets) in [(&trade.maker, trade.taker.gives), (&trade.taker, trade.maker.gives)] {
             if gets.ore > 0 {
-                let hull = mirror.get(side.ship).and_then(|entry| entry.record.hull_kind);
+                let hull = mirror.get(side.ship).and_then(|entry| entry.record.hull_kind());
                 rooms.push(room_of(side.ship, hull.ok_or(NO_OFFER)?));
             }
         }
@@ -162,7 +162,7 @@ impl Trades {
         Ok(Terms { lines, rooms, answer })
     }
 
-    /// An offer is turned down, by either side.
+    /// Either side declines an offer.
     pub fn decline_trade(
         &mut self,
         players: &Players,
@@ -182,14 +182,14 @@ impl Trades {
         "turned down"
     }
 
-    /// A trade is being settled: it does not run out meanwhile.
+    /// Sets whether a trade is being settled; meanwhile it does not expire.
     pub fn trade_taken(&mut self, key: DealKey, taken: bool) {
         if let Some(trade) = self.open.get_mut(&key) {
             trade.taken = taken;
         }
     }
 
-    /// The deal of a trade has ended. One that was refused can be taken up again while it is open.
+    /// The deal of a trade has ended. After a rejection the offer can be accepted again while it is open.
     pub fn trade_ended(&mut self, players: &Players, link: &mut Link, key: DealKey, done: bool, text: &str) {
         if done {
             self.tell_trade(players, link, key, Stage::Done, text);
@@ -199,7 +199,7 @@ impl Trades {
         }
     }
 
-    /// A session that has just begun hears of what is offered to its pilot.
+    /// Sends the open offers to a pilot whose session has just started.
     pub fn tell_offers_to(&self, account: AccountId, players: &Players, link: &mut Link) {
         let offered = |trade: &Trade| !trade.taken && trade.taker.account == account;
         let keys: Vec<DealKey> = self.open.iter().filter(|(_, trade)| offered(trade)).map(|(key, _)| *key).collect();
@@ -232,7 +232,7 @@ impl Trades {
         }
     }
 
-    /// Offers run out, and end with a ship that is gone.
+    /// Ends offers that have expired, or whose ship is gone.
     pub fn tend(&mut self, mirror: &Mirror, players: &Players, link: &mut Link, now: SimTick) {
         let flies = |side: &Side| {
             let there = mirror.get(side.ship).is_some_and(|entry| entry.holder != Authority::Server);
@@ -246,7 +246,7 @@ impl Trades {
             .map(|(key, _)| *key)
             .collect();
         for key in over {
-            self.tell_trade(players, link, key, Stage::Over, "the offer has run out");
+            self.tell_trade(players, link, key, Stage::Over, "the offer has expired");
             self.open.remove(&key);
         }
     }

@@ -1,4 +1,4 @@
-//! Carries out what the handoff's state machine says.
+//! Carries out the decisions of the handoff state machine.
 
 use super::{
     figures::Times,
@@ -31,10 +31,10 @@ use sidereal_protocol::{
 use std::time::Instant;
 use tracing::debug;
 
-/// What a step of a handoff means for a player's ship.
+/// The effect of a handoff's step on a player's ship.
 #[derive(Debug)]
 pub enum ShipNews {
-    /// It has found an authority and is in the world.
+    /// It has an authority and is in the world.
     Admitted {
         /// Its owner.
         owner: AccountId,
@@ -43,29 +43,30 @@ pub enum ShipNews {
         /// Its compact id.
         net_id: NetId,
     },
-    /// No shard has taken it.
+    /// No shard has accepted it.
     Homeless(Box<EntityRecord>),
 }
 
-/// Carries out what the handoffs' state machine decides.
+/// Carries out the decisions of the handoff state machine.
 #[derive(SystemParam)]
 pub struct HandoffEffects<'w> {
-    /// Handoffs under way.
+    /// Handoffs in progress.
     pub(super) transfers: ResMut<'w, Transfers>,
-    /// The way to the shards.
+    /// Sends to the shards.
     link: ResMut<'w, Link>,
-    /// The inputs of pilots.
+    /// The pilots' inputs.
     players: Res<'w, Players>,
-    /// The ore in records, and the rows of what players own.
+    /// The ore in records, and the rows of owned entities.
     storage: Res<'w, Storage>,
-    /// The holders of sectors, and sectors that are wanted.
+    /// The holders of sectors, and requested sectors.
     leases: ResMut<'w, LeaseBook>,
     /// Which shards are alive.
     shards: Res<'w, Shards>,
 }
 
 impl HandoffEffects<'_> {
-    /// Gives the state machine an event and does what it decides. What it means for ships is the caller's to pass on.
+    /// Passes an event to the state machine and carries out its decisions. The caller must handle the returned effects
+    /// on ships.
     #[must_use]
     pub fn step(&mut self, space: &mut Space, event: Event) -> Vec<ShipNews> {
         let mut news = Vec::new();
@@ -91,7 +92,7 @@ impl HandoffEffects<'_> {
     fn perform(&mut self, space: &mut Space, action: Action) -> Option<ShipNews> {
         match action {
             Action::Keep { mut record } => {
-                // Its logical sector stays its owner's until the authority moves.
+                // The sector stays that of the present authority until the authority moves.
                 if let Some(entry) = space.mirror.get(record.id) {
                     record.sector = entry.record.sector;
                 }
@@ -143,7 +144,7 @@ impl HandoffEffects<'_> {
         None
     }
 
-    /// A shard asks to hand an entity on.
+    /// A shard requests a handoff.
     #[must_use]
     pub fn on_prepare(
         &mut self,
@@ -154,13 +155,13 @@ impl HandoffEffects<'_> {
         to: SectorId,
     ) -> Vec<ShipNews> {
         if let Err(problem) = record.validate() {
-            log_limited!(warn, %shard, id = %record.id, %problem, "a prepared record was refused");
+            log_limited!(warn, %shard, id = %record.id, %problem, "a prepared record was rejected");
             space.tally.violations += 1;
             return Vec::new();
         }
         let target = self.target_in(to, space.clock.tick).filter(|target| target.shard != shard);
-        // Nobody simulates that sector yet. For a player somebody shall from now on; a drone or a rock that
-        // strays is not worth a block, whose own would stray further.
+        // No shard simulates that sector yet. For a player's entity the sector is requested; a stray drone or rock is
+        // not worth a block, whose own rocks would stray further.
         if target.is_none() && record.owner.is_some() {
             self.leases.table.want(to.block());
         }
@@ -169,7 +170,7 @@ impl HandoffEffects<'_> {
         self.step(space, Event::Prepare { from: shard, attempt, record, known, target })
     }
 
-    /// A shard has adopted an entity, after it has waited for its tick.
+    /// A shard has adopted an entity, after it waited for the entity's tick.
     #[must_use]
     pub fn on_adopted(
         &mut self,
@@ -185,18 +186,18 @@ impl HandoffEffects<'_> {
     /// Inputs of the pilot of `record` after the last one in it.
     fn inputs_for(&self, record: &EntityRecord) -> Vec<Input> {
         record
-            .pilot
+            .pilot()
             .zip(record.owner)
             .map(|(pilot, owner)| self.players.inputs_since(owner, pilot.last_input))
             .unwrap_or_default()
     }
 
-    /// Passes an impact on to whoever simulates its target.
+    /// Forwards an impact to the shard that simulates its target.
     pub fn pass_on(&mut self, space: &mut Space, impact: GhostImpact) {
         self.transfers.pass_on(space, &mut self.link, impact);
     }
 
-    /// The authority moves to `to`, now.
+    /// Moves the authority to `to`, now.
     fn commit(&mut self, space: &mut Space, to: ShardId, record: EntityRecord) -> Option<ShipNews> {
         let id = record.id;
         let mut news = None;
@@ -209,7 +210,7 @@ impl HandoffEffects<'_> {
         match space.mirror.get(id) {
             Some(_) => {
                 if record.owner.is_some() {
-                    // What a player owns changes hands in the database too, at once: no older epoch comes back.
+                    // Owned entities are stored at once too: no older epoch may return.
                     self.storage.put_now(&record);
                 }
                 space.move_authority(id, Holder::Shard(to), Succession::Committed(Box::new(record)));
@@ -229,8 +230,8 @@ impl HandoffEffects<'_> {
         news
     }
 
-    /// Offers an entity that only the server holds to the shard that has the lease on its sector.
-    /// Gives the record back when nobody has.
+    /// Offers an entity that only the server holds to the shard with the lease on its sector.
+    /// Returns the record if no shard has it.
     pub fn admit(
         &mut self,
         space: &mut Space,
@@ -246,7 +247,7 @@ impl HandoffEffects<'_> {
         Ok(self.step(space, Event::Admit { record, target }))
     }
 
-    /// Who simulates a sector, and whether it was heard of just now.
+    /// The shard that simulates a sector, and whether it has just sent something.
     fn target_in(&self, sector: SectorId, now: SimTick) -> Option<Target> {
         let shard = self.leases.table.holder(sector)?;
         Some(Target { shard, live: self.shards.is_live(shard, now) })

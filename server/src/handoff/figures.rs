@@ -1,20 +1,20 @@
-//! Where the time of handoffs goes.
+//! Times of handoffs.
 
 use std::time::Instant;
 
-/// The moments of one handoff at the server.
+/// The times of one handoff at the server.
 #[derive(Debug, Clone, Copy)]
 pub struct Times {
-    /// Its prepare came.
+    /// When its prepare was received.
     pub prepared: Instant,
-    /// Its commit left.
+    /// When its commit was sent.
     pub committed: Option<Instant>,
-    /// What the target waited for its tick, microseconds.
+    /// How long the target waited for its tick, microseconds.
     pub waited_us: u32,
 }
 
 impl Times {
-    /// Where the time went, when the target's answer is here.
+    /// The handoff's times, when the target has answered.
     pub fn cutover(&self) -> Option<Cutover> {
         let committed = self.committed?;
         let answered_ms = committed.elapsed().as_secs_f64() * 1e3;
@@ -24,19 +24,19 @@ impl Times {
     }
 }
 
-/// Where the time of one handoff went, milliseconds.
+/// Parts of a handoff's time, milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Cutover {
-    /// From the prepare at the server until the commit left it: zero when the target need not be asked.
+    /// From the prepare's receipt until the commit was sent: zero if the target's accept was not awaited.
     pub commit_ms: f64,
-    /// From the commit until the target's answer, without what the target waited: both ways.
+    /// From the commit until the target's answer, without the target's wait: the round trip.
     pub ways_ms: f64,
-    /// From the commit's arrival at the target until the end of the tick in which it first simulated.
+    /// From the commit's receipt by the target until the end of the first tick that it simulated.
     pub tick_ms: f64,
 }
 
 impl Cutover {
-    /// All of it.
+    /// The sum.
     pub fn total_ms(&self) -> f64 {
         self.commit_ms + self.ways_ms + self.tick_ms
     }

@@ -1,15 +1,14 @@
-//! The server's side of a handoff, and of an admission, without I/O.
+//! The server's side of handoffs and admissions, without I/O.
 //!
-//! Runs in the server. An entity changes its authority in five steps: *prepare* (its owner asks),
-//! *offer*, *accept*, *commit*, *release*. A target that was heard of just now is not asked: what it would
-//! answer is known, and the authority moves with the prepare ([`Target::live`]). From one that was silent
-//! an accept is awaited, and until it comes every failure leaves the source as the owner. The authority
-//! moves at one instant, and from then on the target is the owner whatever fails. A player's ship that
-//! comes into the world goes through the same steps with the server itself as the source.
+//! Runs in the server. The authority over an entity changes in five steps: *prepare* (its authority requests it),
+//! *offer*, *accept*, *commit*, *release*. If the target has just sent something, its answer is known, and the
+//! authority moves with the prepare ([`Target::live`]). If it was silent, its accept is awaited, and until then every
+//! failure leaves the authority with the source. The authority moves at one instant; from then on it is the target's,
+//! whatever fails. A player's ship that enters the world takes the same steps, with the server as the source.
 //!
-//! Every message may be lost, doubled, late or overtaken: an offer and a prepare that are not answered
-//! are asked again by the source, a commit is sent again until it is answered, and a shard that claims
-//! what is not its own ([`judge`]) is told so as often as it claims it.
+//! Every message may be lost, duplicated, late or reordered: the source repeats an unanswered prepare, which repeats
+//! the offer; a commit is sent again until it is answered; and a shard that claims an entity without authority
+//! ([`judge`]) gets a release each time.
 
 use sidereal_protocol::{
     ids::{EntityId, ShardId},
@@ -18,37 +17,37 @@ use sidereal_protocol::{
 };
 use std::collections::BTreeMap;
 
-/// How long a target may take to accept, ticks: a second, far above any link that the world is
-/// playable on; the source goes on meanwhile, so that a timeout costs nothing but a retry.
+/// Time limit of a target's accept, ticks: a second, far above the round trip of any playable link. The source
+/// continues meanwhile, so a timeout costs only a retry.
 pub const ACCEPT_TIMEOUT_TICKS: u64 = TICK_HZ as u64;
 
-/// When a commit that was not answered is sent again, ticks: a second, see above.
+/// When an unanswered commit is sent again, ticks: a second, for the same reason.
 pub const COMMIT_AGAIN_TICKS: u64 = TICK_HZ as u64;
 
-/// Where an entity comes from.
+/// The source of an entity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// The shard that simulates it until the commit, and which of its attempts this is.
+    /// The shard that simulates it until the commit, and its attempt.
     Shard {
         /// The shard.
         shard: ShardId,
-        /// Its number for the attempt: an abort names it.
+        /// Its number for the attempt, which an abort contains.
         attempt: u32,
     },
-    /// The server: nobody simulates it meanwhile.
+    /// The server: no shard simulates the entity meanwhile.
     Server,
 }
 
-/// Where an entity shall go.
+/// The target of a handoff.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Target {
     /// The holder of the lease.
     pub shard: ShardId,
-    /// Whether it was heard of just now, so that its accept need not be awaited.
+    /// Whether it has just sent something, so that its accept need not be awaited.
     pub live: bool,
 }
 
-/// What the mirror knows of who has an entity.
+/// The mirror's state of an entity's authority.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Authority {
     /// The shard that simulates it; `None` while the server holds it.
@@ -57,18 +56,18 @@ pub struct Authority {
     pub epoch: u64,
     /// Changes of the record in this epoch.
     pub version: u64,
-    /// The highest epoch that was ever given out for it.
+    /// The highest epoch that was ever issued for it.
     pub issued: u64,
 }
 
-/// What a shard is told that speaks of an entity as its own.
+/// The answer to a shard that claims an entity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is.
+    /// The shard is the authority.
     Authority,
-    /// It is not: this release makes it see that.
+    /// It is not: send it this release.
     Release {
-        /// Above the epoch under which it claims the entity.
+        /// Above the epoch of the claim.
         epoch: u64,
     },
 }
@@ -77,87 +76,86 @@ pub enum Verdict {
 pub fn judge(known: Option<Authority>, from: ShardId, epoch: u64) -> Verdict {
     match known {
         Some(known) if known.holder == Some(from) && known.epoch == epoch => Verdict::Authority,
-        // It holds it, but under an older epoch: a commit is on its way and will replace that.
+        // It is the holder, but under an older epoch: a commit on its way will replace that.
         Some(known) => Verdict::Release { epoch: known.epoch.max(epoch.saturating_add(1)) },
         None => Verdict::Release { epoch: epoch.saturating_add(1) },
     }
 }
 
-/// What happened.
+/// An input of the state machine.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
-    /// A shard asks that an entity be taken from it.
+    /// A shard requests a handoff.
     Prepare {
         /// The shard.
         from: ShardId,
         /// Its number for the attempt.
         attempt: u32,
-        /// All of the entity, under the epoch in which `from` has it and a version of its own, and in the
-        /// sector that it enters.
+        /// The complete entity, under the epoch of `from` with a version of its own, in the sector that it enters.
         record: Box<EntityRecord>,
-        /// What the mirror knows.
+        /// The mirror's state.
         known: Option<Authority>,
-        /// Who has the lease on the sector that it enters; `None` when nobody but `from` has.
+        /// The holder of the lease on the sector that it enters; `None` if there is none but `from`.
         target: Option<Target>,
     },
-    /// The server gives an entity that only it holds to a shard.
+    /// The server passes an entity that only it holds to a shard.
     Admit {
         /// The record, with the new epoch.
         record: Box<EntityRecord>,
-        /// Whom to.
+        /// The shard.
         target: Target,
     },
     /// A shard accepts an offer.
     Accept {
-        /// Which.
+        /// The shard.
         from: ShardId,
-        /// Whom.
+        /// The entity.
         id: EntityId,
         /// The offer's epoch.
         epoch: u64,
     },
-    /// A shard refuses an offer, or a commit.
+    /// A shard rejects an offer or a commit.
     Refuse {
-        /// Which.
+        /// The shard.
         from: ShardId,
-        /// Whom.
+        /// The entity.
         id: EntityId,
         /// The offer's epoch.
         epoch: u64,
     },
     /// The target has simulated its first tick of the entity.
     Adopted {
-        /// Which.
+        /// The shard.
         from: ShardId,
-        /// Whom.
+        /// The entity.
         id: EntityId,
         /// The epoch.
         epoch: u64,
     },
     /// The authority has destroyed or withdrawn the entity.
     Gone {
-        /// Whom.
+        /// The entity.
         id: EntityId,
     },
-    /// A shard is no longer there.
+    /// A shard has gone.
     ShardLost(ShardId),
-    /// Time goes on.
+    /// A tick has passed.
     Tick,
 }
 
-/// What is to be done.
+/// An output of the state machine.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
-    /// The record is the newest of its authority: keep it.
+    /// Update the mirror with the record, the newest of its authority.
     Keep {
-        /// As the authority has it.
+        /// The authority's record.
         record: Box<EntityRecord>,
     },
-    /// An epoch was given out for an entity of the mirror.
+    /// Note an epoch that was issued for an entity of the mirror.
     Issue {
-        /// Whom for.
+        /// The entity.
         id: EntityId,
-        /// Which.
+        /// The epoch.
         epoch: u64,
     },
     /// Offer the record to `to`.
@@ -167,52 +165,52 @@ pub enum Action {
         /// The record.
         record: Box<EntityRecord>,
     },
-    /// The authority moves to `to`, now: commit there, route inputs there.
+    /// Move the authority to `to` now: send the commit there, and route inputs there.
     Commit {
         /// The new authority.
         to: ShardId,
         /// The record as it was prepared, under the new epoch and in the new sector.
         record: Box<EntityRecord>,
     },
-    /// The authority has moved to `to`, but it does not say that it knows: tell it again.
+    /// The authority has moved to `to`, which has not confirmed it: send the commit again.
     CommitAgain {
         /// The new authority.
         to: ShardId,
         /// The record as it was committed.
         record: Box<EntityRecord>,
     },
-    /// Tell a shard that it owns no longer.
+    /// Send a shard the end of its authority.
     Release {
-        /// The old owner.
+        /// The old authority.
         to: ShardId,
-        /// Whom.
+        /// The entity.
         id: EntityId,
         /// The new epoch.
         epoch: u64,
     },
-    /// Tell the source that its attempt has failed.
+    /// Send the source the failure of its attempt.
     Abort {
         /// The shard.
         to: ShardId,
-        /// Whom.
+        /// The entity.
         id: EntityId,
         /// The number of the attempt.
         attempt: u32,
     },
-    /// A record that only the server holds found no home: admit it elsewhere, or again.
+    /// No shard has accepted a record that only the server holds: admit it elsewhere, or again.
     Homeless {
         /// The record.
         record: Box<EntityRecord>,
     },
-    /// The new authority will not have it: the server holds it from now on, under an epoch of its own, for
-    /// another copy of the commit may still be obeyed.
+    /// The new authority has rejected the entity: the server holds it from now on, under a new epoch, because another
+    /// copy of the commit may still be applied.
     Return {
-        /// Whom.
+        /// The entity.
         id: EntityId,
     },
     /// A transfer is complete.
     Complete {
-        /// Whom.
+        /// The entity.
         id: EntityId,
         /// Its epoch.
         epoch: u64,
@@ -236,27 +234,27 @@ struct Transfer {
     since: SimTick,
 }
 
-/// Faults that tests plant, to see that they are found.
+/// Faults planted by tests, to check that they are detected.
 #[cfg(feature = "planted-faults")]
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Planted {
-    /// Whoever says that an entity is its own is believed.
+    /// Accept every claim of authority.
     pub skip_epoch_check: bool,
-    /// The source is released with the offer.
+    /// Release the source with the offer.
     pub release_before_commit: bool,
 }
 
-/// All transfers under way. At most one for each entity.
+/// The handoffs and admissions in progress, at most one per entity.
 #[derive(Debug, Default)]
 pub struct Handoffs {
     transfers: BTreeMap<EntityId, Transfer>,
-    /// Transfers that ended with the source as the owner.
+    /// Transfers that left the authority with the source.
     pub aborted: u64,
-    /// Messages about transfers that are not, or no longer, under way.
+    /// Messages about transfers that are not in progress.
     pub stale: u64,
     /// Commits that were sent again.
     pub commits_again: u64,
-    /// What a test wants to go wrong.
+    /// The faults that a test has planted.
     #[cfg(feature = "planted-faults")]
     pub planted: Planted,
 }
@@ -267,22 +265,22 @@ impl Handoffs {
         self.transfers.get(&id).is_some_and(|transfer| transfer.phase == Phase::Offered)
     }
 
-    /// Whether `id` is on its way to a shard: offered, or committed and not adopted yet.
+    /// Whether `id` is in a transfer: offered, or committed and not adopted yet.
     pub fn is_under_way(&self, id: EntityId) -> bool {
         self.transfers.contains_key(&id)
     }
 
-    /// Transfers under way.
+    /// The number of transfers in progress.
     pub fn len(&self) -> usize {
         self.transfers.len()
     }
 
-    /// Whether none is under way.
+    /// Whether none is in progress.
     pub fn is_empty(&self) -> bool {
         self.transfers.is_empty()
     }
 
-    /// Takes one event at the tick `now`; what is to be done, in order.
+    /// Handles one event at the tick `now`; returns what to do, in order.
     pub fn step(&mut self, now: SimTick, event: Event) -> Vec<Action> {
         let mut actions = Vec::new();
         self.take(now, event, &mut actions);
@@ -335,18 +333,18 @@ impl Handoffs {
             actions.push(Action::Release { to: from, id, epoch });
             return;
         }
-        // An older attempt that comes late, or twice: what has happened to the entity since is not in it.
+        // A late or repeated older attempt: it lacks what has happened to the entity since.
         if known.is_some_and(|known| record.version <= known.version) {
             self.stale += 1;
             return;
         }
         match self.transfers.get(&id).map(|transfer| transfer.phase) {
-            // The source asks again: the offer is under way, and what it began with still holds.
+            // The source repeats its request: the offer is out, and its basis is unchanged.
             Some(Phase::Offered) => {
                 self.stale += 1;
                 return;
             }
-            // The target of the last transfer hands it on: it has adopted it.
+            // The target of the last transfer requests the next one: it has adopted the entity.
             Some(Phase::Committed) => self.complete(id, actions),
             None => {}
         }
@@ -396,7 +394,7 @@ impl Handoffs {
         }
     }
 
-    /// The authority of an offered entity moves to its target.
+    /// Moves the authority of an offered entity to its target.
     fn commit(&mut self, now: SimTick, id: EntityId, actions: &mut Vec<Action>) {
         let Some(transfer) = self.transfers.get_mut(&id) else { return };
         transfer.phase = Phase::Committed;
@@ -428,7 +426,7 @@ impl Handoffs {
         }
     }
 
-    /// Ends an offered transfer with the source as the owner.
+    /// Ends an offered transfer; the authority stays with the source.
     fn abort(&mut self, id: EntityId, actions: &mut Vec<Action>) {
         let Some(transfer) = self.transfers.remove(&id) else { return };
         self.aborted += 1;
@@ -449,14 +447,14 @@ impl Handoffs {
         for id in concerned {
             let Some(transfer) = self.transfers.get_mut(&id) else { continue };
             match transfer.phase {
-                // Authority has moved: a lost source changes nothing; a lost target's entities are
-                // found a new home with its leases.
+                // The authority has moved: losing the source changes nothing; the entities of a lost target get a new
+                // holder with its leases.
                 Phase::Committed if transfer.target == shard => {
                     self.transfers.remove(&id);
                 }
                 Phase::Committed => transfer.source = Source::Server,
                 Phase::Offered if transfer.target == shard => self.abort(id, actions),
-                // The prepared record is the newest there is: the server stands in for the source.
+                // The prepared record is the newest: the server replaces the source.
                 Phase::Offered => transfer.source = Source::Server,
             }
         }

@@ -1,4 +1,4 @@
-//! The server's side alone. Both sides together, under every fault, are in `tests/tests/handoff.rs`.
+//! Tests of the server's side alone. Both sides together, under every fault, are in `tests/tests/handoff.rs`.
 
 use super::*;
 use sidereal_protocol::{DVec2, record::EntityKind};
@@ -26,7 +26,7 @@ fn step(handoffs: &mut Handoffs, at: u64, event: Event) -> Vec<Action> {
     handoffs.step(SimTick(at), event)
 }
 
-/// As it leaves the machine: under the epoch after the highest that was given out.
+/// The machine's output: under the epoch after the highest issued one.
 fn moved() -> Box<EntityRecord> {
     Box::new(EntityRecord { epoch: 6, version: 0, ..*record(8) })
 }

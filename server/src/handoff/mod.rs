@@ -1,7 +1,7 @@
-//! How the authority over an entity moves from one shard to another.
+//! Handoffs: how the authority over an entity moves from one shard to another.
 //!
-//! [`machine`] decides, without I/O; [`transfers`] keeps what is under way; [`effects`] does what the machine says;
-//! [`rehoming`] is what happens once a tick; [`figures`] measures it.
+//! [`machine`] decides, without I/O; [`transfers`] holds the handoffs in progress; [`effects`] carries out the
+//! machine's decisions; [`rehoming`] runs once a tick; [`figures`] measures the times.
 
 pub mod effects;
 pub mod figures;

@@ -1,4 +1,4 @@
-//! What handoffs do once a tick: their timeouts, and a new home for what no shard holds.
+//! The handoffs' work per tick: timeouts, and new holders for entities that no shard holds.
 
 use super::{
     effects::{HandoffEffects, ShipNews},
@@ -15,10 +15,10 @@ use sidereal_protocol::{
     tick::{SimTick, TICK_HZ},
 };
 
-/// Orphans look for a new holder this often, ticks.
+/// Interval at which orphans are offered to a new holder, ticks.
 const REHOME_INTERVAL_TICKS: u64 = TICK_HZ as u64 / 3;
 
-/// Timeouts of handoffs, and a new home for what no shard holds.
+/// Handles timeouts of handoffs, and offers orphans to new holders.
 pub fn tend_transfers(mut space: Space, mut both: ParamSet<(HandoffEffects, Ships)>, deals: Res<Deals>) {
     let news = both.p0().step(&mut space, Event::Tick);
     both.p1().on_news(&mut space, news);
@@ -41,9 +41,9 @@ fn rehome_orphans(space: &mut Space, handoffs: &mut HandoffEffects, deals: &Deal
         .collect();
     for id in orphans {
         if let Some(mut record) = space.current_record(id) {
-            // Nobody has moved it since: it goes on from where it is, not from where it might have come to.
+            // No shard has moved it since: it continues from its position, not from where it could have drifted to.
             record.tick = space.clock.tick;
-            // Without a holder it stays an orphan, which is looked at again.
+            // Without a holder it stays an orphan and is tried again later.
             news.extend(handoffs.admit(space, Box::new(record)).unwrap_or_default());
         }
     }

@@ -1,4 +1,4 @@
-//! Handoffs under way: the machine, the times of each, and what hits entities meanwhile.
+//! Handoffs in progress: the machine, their times, and impacts on entities meanwhile.
 
 use super::{
     figures::Times,
@@ -16,47 +16,47 @@ use sidereal_protocol::{
 };
 use std::collections::{BTreeMap, HashMap};
 
-/// Impacts kept for one entity that nobody simulates at the moment; more are dropped, it is dead then
+/// Maximum number of impacts kept for one entity without a simulating shard; more are dropped, since these destroy it
 /// anyway.
 const MAX_KEPT_IMPACTS: usize = 256;
 
-/// Handoffs under way.
+/// Handoffs in progress.
 #[derive(Debug, Default, Resource)]
 pub struct Transfers {
-    /// What decides.
+    /// The state machine.
     pub machine: Handoffs,
-    /// The times of each, for the figures only.
+    /// The times of each, for figures only.
     pub(super) times: HashMap<EntityId, Times>,
-    /// What has hit entities while the server held them, for their next authority.
+    /// Impacts on entities while the server held them, for their next authority.
     kept_impacts: BTreeMap<EntityId, Vec<GhostImpact>>,
 }
 
 impl Transfers {
-    /// Transfers whose times are taken.
+    /// The number of transfers whose times are recorded.
     pub fn times(&self) -> usize {
         self.times.len()
     }
 
-    /// Forgets the times of transfers that have ended without a word: with their entity, or with their shard.
+    /// Removes the times of transfers that ended without an answer: with their entity or their shard.
     pub fn forget_times(&mut self) {
         let machine = &self.machine;
         self.times.retain(|id, _| machine.is_under_way(*id));
     }
 
-    /// The target has said how long it waited for its tick.
+    /// The target's answer, with how long it waited for its tick.
     pub fn answered(&mut self, id: EntityId, waited_us: u32) {
         if let Some(times) = self.times.get_mut(&id) {
             times.waited_us = waited_us;
         }
     }
 
-    /// An entity is no more, or not in the world any more: its handoff is over.
+    /// An entity was destroyed or has left the world: its handoff ends.
     pub fn entity_gone(&mut self, id: EntityId, now: SimTick) {
         let actions = self.machine.step(now, Event::Gone { id });
-        debug_assert!(actions.is_empty(), "nothing is left to do for what is gone: {actions:?}");
+        debug_assert!(actions.is_empty(), "no actions for a gone entity: {actions:?}");
     }
 
-    /// Passes an impact on to whoever simulates its target; keeps it while nobody does.
+    /// Forwards an impact to the shard that simulates its target, or keeps it while there is none.
     pub fn pass_on(&mut self, space: &mut Space, link: &mut Link, impact: GhostImpact) {
         match space.mirror.get(impact.target).map(|entry| entry.holder) {
             None | Some(Holder::Server) if impact.cause.is_momentary() => {}
@@ -66,19 +66,19 @@ impl Transfers {
                     space.tally.impacts_lost += 1;
                 }
             }
-            // Destroyed meanwhile: the blow finds nobody.
+            // The target was destroyed meanwhile.
             None => space.tally.impacts_lost += 1,
         }
     }
 
-    /// Hands what has hit `id` meanwhile to its new authority.
+    /// Forwards the kept impacts on `id` to its new authority.
     pub fn pass_on_kept(&mut self, space: &mut Space, link: &mut Link, id: EntityId) {
         for impact in self.kept_impacts.remove(&id).unwrap_or_default() {
             self.pass_on(space, link, impact);
         }
     }
 
-    /// Keeps what has hit an entity that nobody simulates; false when too much has.
+    /// Keeps an impact on an entity without a simulating shard; false at the limit.
     fn keep(&mut self, impact: GhostImpact) -> bool {
         let kept = self.kept_impacts.entry(impact.target).or_default();
         let has_room = kept.len() < MAX_KEPT_IMPACTS;
@@ -88,7 +88,7 @@ impl Transfers {
         has_room
     }
 
-    /// What hit it does not matter any longer; how many there were.
+    /// Drops an entity's kept impacts; returns their number.
     pub fn forget_kept(&mut self, id: EntityId) -> u64 {
         self.kept_impacts.remove(&id).map_or(0, |kept| kept.len() as u64)
     }

@@ -1,9 +1,9 @@
 //! The HTTP servers of the replication server. The public one: registration, login, sessions, tickets, health, and the
-//! browser client's files; over TLS where there is a certificate for it. The one of operations: health and metrics.
+//! browser client's files; over TLS if it has a certificate. The operations one: health and metrics.
 //!
-//! Each runs in `sidereal-server` on a thread of its own with a tokio runtime of its own, so that neither waits for the
-//! other; the ECS thread meets them through [`ServerStatus`] and the [`TicketOffice`](crate::accounts::tickets::TicketOffice) only. They know neither entities
-//! nor connections.
+//! Each runs in `sidereal-server` on its own thread with its own tokio runtime, so that neither waits for the other.
+//! They share only [`ServerStatus`] and the [`TicketOffice`](crate::accounts::tickets::TicketOffice) with the ECS
+//! thread, and have no access to entities or connections.
 
 mod door;
 mod refusal;
@@ -32,50 +32,50 @@ pub use state::{HttpLimits, HttpState};
 pub use status::{HEARTBEAT_LIMIT, MetricsText, ServerStatus};
 pub use web::{MAX_WEB_BYTES, MAX_WEB_FILES, WebError, WebFiles};
 
-/// How long requests under way may take once the server stops.
+/// Time limit of requests in progress once the server stops.
 const STOP_GRACE: Duration = Duration::from_secs(2);
 
-/// Connections that the system holds until they are accepted. A flood fills it between two looks; who finds it full asks
-/// again after a second.
+/// Length of the system's queue of unaccepted connections. A flood can fill it between two polls; a client that finds
+/// it full retries after a second.
 const BACKLOG: i32 = 1_024;
 
-/// Threads for what blocks: two calls of the database for accounts and two for sessions, and one fetch of an issuer's keys
-/// at a time.
+/// Threads for blocking calls: two database calls for accounts, two for sessions, and one fetch of an issuer's keys at
+/// a time.
 const BLOCKING_THREADS: usize = 5;
 
-/// An HTTP server cannot start.
+/// Why an HTTP server cannot start.
 #[derive(Debug, Error)]
 pub enum HttpError {
-    /// Something else listens there.
+    /// The address is in use.
     #[error(
         "the {what} address {addr} is in use: stop what listens there, or choose another one with --{flag} (port 0: any free one)"
     )]
     AddressInUse {
         /// The address.
         addr: SocketAddr,
-        /// What it is for.
+        /// Its purpose.
         what: &'static str,
-        /// The flag that chooses it.
+        /// Its flag.
         flag: &'static str,
     },
-    /// The system does not let it listen there.
+    /// The system rejects the address.
     #[error("cannot listen on the {what} address {addr} ({source}): choose another one with --{flag}")]
     CannotListen {
         /// The address.
         addr: SocketAddr,
-        /// What it is for.
+        /// Its purpose.
         what: &'static str,
-        /// The flag that chooses it.
+        /// Its flag.
         flag: &'static str,
-        /// The system's words.
+        /// The system's error.
         source: io::Error,
     },
-    /// The system gives no thread or no event queue.
+    /// The system provides no thread or no event queue.
     #[error("cannot start the HTTP server: {0}")]
     CannotStart(#[source] io::Error),
 }
 
-/// A server's part.
+/// The purpose of a server.
 #[derive(Clone, Copy)]
 enum Part {
     Public,
@@ -107,7 +107,7 @@ impl Part {
 
 /// The running HTTP server. Dropping it stops it, within `STOP_GRACE`.
 pub struct HttpServer {
-    /// Where it listens.
+    /// The address on which it listens.
     pub local_addr: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -120,15 +120,15 @@ impl fmt::Debug for HttpServer {
 }
 
 impl HttpServer {
-    /// Listens on `addr` (port 0: any free one) and serves everybody until it is stopped.
+    /// Starts the public server on `addr` (port 0: any free one).
     ///
     /// # Errors
-    /// [`HttpError`] when the address cannot be had.
+    /// [`HttpError`] when the address cannot be used.
     pub fn start(addr: SocketAddr, state: HttpState) -> Result<Self, HttpError> {
         Self::start_part(Part::Public, addr, state)
     }
 
-    /// The same for who looks after the server: health and metrics, of what `state` holds for the public one.
+    /// Starts the operations server: health and metrics of the public one's `state`.
     ///
     /// # Errors
     /// As [`HttpServer::start`].
@@ -160,18 +160,18 @@ impl HttpServer {
         let thread = std::thread::Builder::new()
             .name(part.thread().to_owned())
             .spawn(move || {
-                // A request that panics costs its connection. What listens is everybody's.
+                // A panicking request ends its connection. The listener is shared by all.
                 if let Err(panicked) = crash::contain(|| runtime.block_on(serve(part, listener, state, stopped))) {
                     crash::end("sidereal-server", &panicked.to_string());
                 }
                 runtime.shutdown_timeout(STOP_GRACE);
             })
             .map_err(HttpError::CannotStart)?;
-        tracing::info!(what, %local_addr, is_tls, "HTTP server listens");
+        tracing::info!(what, %local_addr, is_tls, "HTTP server is listening");
         Ok(Self { local_addr, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Takes no more connections, lets requests under way end, and returns when the thread has ended.
+    /// Accepts no more connections, lets requests in progress end, and returns when the thread has ended.
     pub fn stop(self) {}
 }
 
@@ -182,15 +182,15 @@ impl Drop for HttpServer {
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
-            tracing::error!("the HTTP thread had panicked");
+            tracing::error!("the HTTP thread panicked");
         }
     }
 }
 
-/// As the standard library does it, with room for more who wait to be accepted.
+/// As in the standard library, with a longer queue of unaccepted connections.
 fn bind(addr: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-    // Elsewhere it lets two programs have the same address.
+    // Elsewhere it lets two programs use the same address.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
     socket.bind(&addr.into())?;
@@ -228,6 +228,6 @@ async fn serve(part: Part, listener: tokio::net::TcpListener, state: HttpState, 
         result = async { serving.await } => if let Err(error) = result {
             tracing::error!(%error, "the HTTP server ended");
         },
-        () = grace_is_over => tracing::warn!("requests were still under way when the HTTP server stopped"),
+        () = grace_is_over => tracing::warn!("the HTTP server stopped with requests in progress"),
     }
 }

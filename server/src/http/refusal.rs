@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::accounts::rate_limit::ComeBack;
 
-/// An answer that is an error.
+/// An error answer.
 #[derive(Debug)]
 pub(super) struct Refusal {
     status: StatusCode,
@@ -25,27 +25,27 @@ pub(super) fn refuse(status: StatusCode, error: impl Into<String>) -> Refusal {
     Refusal { status, error: error.into(), header: None }
 }
 
-/// The database failed, or too many wait for it.
+/// The database failed, or too many requests wait for it.
 pub(super) fn unavailable(error: impl Into<String>) -> Refusal {
     refuse(StatusCode::SERVICE_UNAVAILABLE, error)
 }
 
-/// When to come back to a server that is busy, seconds: what waits there takes as long.
+/// `Retry-After` of a busy server, seconds: about the time that the queue needs.
 const BUSY_AFTER_S: u64 = 3;
 
-/// Too many at once; says when to come back.
+/// Too many concurrent requests; with a time to retry.
 pub(super) fn busy() -> Refusal {
     let header = Some((header::RETRY_AFTER, BUSY_AFTER_S.into()));
     Refusal { header, ..unavailable("the server is busy: try again in a few seconds") }
 }
 
-/// The token that is asked for is missing or not good.
+/// The required token is missing or invalid.
 pub(super) fn unauthorized(error: impl Into<String>) -> Refusal {
     let header = Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
     Refusal { header, ..refuse(StatusCode::UNAUTHORIZED, error) }
 }
 
-/// Asked too often; says when to come back, to people and to programs.
+/// Rate limit exceeded; with a time to retry, in the text and in a header.
 pub(super) fn too_many(what: &str, come_back: ComeBack) -> Refusal {
     let after_s = come_back.after_s();
     let header = Some((header::RETRY_AFTER, after_s.into()));

@@ -1,4 +1,4 @@
-//! What the routes answer from, and the bounds for those who ask.
+//! The state behind the routes, and the limits of their clients.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,58 +12,58 @@ use crate::http::status::ServerStatus;
 use crate::http::web::WebFiles;
 use crate::run::certificate::PlayerCertificate;
 
-/// What the routes answer from.
+/// The state behind the routes.
 #[derive(Clone)]
 pub struct HttpState {
     /// Registration and login.
     pub accounts: Accounts,
-    /// Sessions, which players come back with.
+    /// Sessions, with which players return.
     pub sessions: Sessions,
-    /// Judges access tokens of Supabase, where they are taken.
+    /// Verifies access tokens of Supabase, if enabled.
     pub supabase: Option<Supabase>,
     /// Issues the tickets that connections redeem.
     pub tickets: TicketOffice,
-    /// What the ECS thread tells of itself.
+    /// The ECS thread's status.
     pub status: Arc<ServerStatus>,
-    /// Where players connect, as they should dial it.
+    /// The address at which players connect.
     pub player_addr: String,
-    /// The same as `https://HOST:PORT`, as browsers should dial it.
+    /// The same as `https://HOST:PORT`, for browsers.
     pub player_origin: String,
     /// The certificate there.
     pub certificate: Arc<PlayerCertificate>,
-    /// Whether this server speaks HTTPS, with that certificate.
+    /// Whether this server uses HTTPS, with that certificate.
     pub is_tls: bool,
     /// The browser client, if it is served.
     pub web: Option<Arc<WebFiles>>,
-    /// Whether accounts are made.
+    /// Whether accounts can be made.
     pub registration: Registration,
-    /// Bounds for peers.
+    /// Limits of connections and requests.
     pub limits: HttpLimits,
-    /// How often they may ask.
+    /// Rate limits.
     pub rates: Rates,
-    /// How many proxies in a row, the last of which connects here, are believed about where a request came from.
+    /// The number of trusted proxies in a row, the last of which connects here.
     pub trusted_proxies: usize,
 }
 
-/// Bounds for peers.
+/// Limits of connections and requests.
 #[derive(Clone, Copy, Debug)]
 pub struct HttpLimits {
-    /// Connections at a time. For one more another one gives way, or it is closed at once.
+    /// Maximum number of connections. For another one, one is displaced, or it is closed at once.
     pub max_connections: usize,
-    /// Of these, those of one network: an IPv4 address, or 64 bits of IPv6. Behind proxies, which have one address for
-    /// everybody, it is not looked at.
+    /// Maximum number of connections of one network: an IPv4 address, or 64 bits of IPv6. Ignored behind proxies,
+    /// which have one address for all clients.
     pub max_connections_per_network: usize,
-    /// How long a connection may take until a request's head is there: from its start on, TLS handshake and all, or from
-    /// the request's first byte on.
+    /// Time limit until a request's head is complete: from the connection's start, including the TLS handshake, or
+    /// from the request's first byte.
     pub head_timeout: Duration,
-    /// How long a request may be worked on, with the reading of its body; then it is answered with 503.
+    /// Time limit of a request's work, including the reading of its body; then it is answered with 503.
     pub request_timeout: Duration,
-    /// How long a connection may rest after an answer. Longer than proxies keep theirs (60 s), else one may send a
-    /// request into a connection that closes.
+    /// How long a connection may be idle after an answer. Longer than proxies keep theirs (60 s); otherwise one may
+    /// send a request into a connection that closes.
     pub idle_timeout: Duration,
-    /// How fast an answer is read at the least, bytes per second, on average over each `rate_window`.
+    /// Minimum rate at which an answer must be read, bytes per second, averaged over each `rate_window`.
     pub least_bytes_per_s: u32,
-    /// See there. So long that a slow reader empties a good part of the system's buffer in it.
+    /// The window of that average: long enough for a slow reader to empty a good part of the system's buffer.
     pub rate_window: Duration,
 }
 
@@ -82,7 +82,7 @@ impl Default for HttpLimits {
 }
 
 impl HttpLimits {
-    /// For operations: those who watch are few, and close by.
+    /// Limits of the operations address: its clients are few and near.
     pub(super) fn of_operations() -> Self {
         Self { max_connections: 64, max_connections_per_network: 64, ..Self::default() }
     }

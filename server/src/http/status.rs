@@ -1,15 +1,16 @@
-//! What the other threads tell those of HTTP: whether they go on, whether the server is ready, and the text of its metrics.
+//! The status shared with the HTTP threads: whether the other threads run, whether the server is ready, and its
+//! metrics.
 
 use std::fmt::{self, Display, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long the main loop may stand still before the process counts as dead: it turns hundreds of times a second, and
-/// after twice as long the players' sessions end.
+/// How long the main loop may stall before the process counts as dead: it runs hundreds of times a second, and after
+/// twice this time the players' sessions end.
 pub const HEARTBEAT_LIMIT: Duration = Duration::from_secs(5);
 
-/// Written by the ECS thread, read by those of HTTP; neither waits for the other.
+/// Written by the ECS thread, read by the HTTP threads; neither waits for the other.
 #[derive(Debug)]
 pub struct ServerStatus {
     shards: AtomicU64,
@@ -21,7 +22,7 @@ pub struct ServerStatus {
     pub(super) door: Arc<DoorCounts>,
 }
 
-/// Something without which nobody can play.
+/// A thread or resource that players need.
 struct Watched {
     name: &'static str,
     is_alive: Box<dyn Fn() -> bool + Send + Sync>,
@@ -43,7 +44,7 @@ pub(super) struct DoorCounts {
 }
 
 impl Default for ServerStatus {
-    /// Of a server that has just begun.
+    /// The status at the start.
     fn default() -> Self {
         Self {
             shards: AtomicU64::default(),
@@ -57,7 +58,7 @@ impl Default for ServerStatus {
     }
 }
 
-/// What came of the requests under `/api/`.
+/// Results of the requests under `/api/`.
 #[derive(Debug, Default)]
 pub(super) struct ApiCounts {
     pub registrations: AtomicU64,
@@ -81,18 +82,18 @@ pub(super) struct ApiCounts {
 }
 
 impl ServerStatus {
-    /// How many shards are connected, and how many sectors are leased to them.
+    /// Sets the number of connected shards, and of sectors leased to them.
     pub fn set_leases(&self, shards: u64, leased_sectors: u64) {
         self.shards.store(shards, Ordering::Relaxed);
         self.leased_sectors.store(leased_sectors, Ordering::Relaxed);
     }
 
-    /// Replaces the text that `/metrics` shows beside the HTTP server's own figures.
+    /// Replaces the part of `/metrics` that is not the HTTP server's own.
     pub fn set_metrics(&self, text: MetricsText) {
         *lock(&self.metrics) = text.text.into();
     }
 
-    /// The text that was set last.
+    /// The text set last.
     pub fn metrics(&self) -> Arc<str> {
         lock(&self.metrics).clone()
     }
@@ -102,27 +103,28 @@ impl ServerStatus {
         self.shards.load(Ordering::Relaxed)
     }
 
-    /// Sectors that a shard simulates.
+    /// The number of leased sectors.
     pub fn leased_sectors(&self) -> u64 {
         self.leased_sectors.load(Ordering::Relaxed)
     }
 
-    /// The main loop turned at this moment.
+    /// The main loop ran at this time.
     pub fn beat(&self, at: Instant) {
         *lock(&self.heartbeat) = at;
     }
 
-    /// Whether the main loop turned within [`HEARTBEAT_LIMIT`] before `now`.
+    /// Whether the main loop ran within [`HEARTBEAT_LIMIT`] before `now`.
     pub fn is_live(&self, now: Instant) -> bool {
         now.saturating_duration_since(*lock(&self.heartbeat)) < HEARTBEAT_LIMIT
     }
 
-    /// From now on the server is ready only while `is_alive` says so; `name` is told when it is not.
+    /// From now on the server is ready only while `is_alive` returns true; [`missing`](Self::missing) returns `name`
+    /// otherwise.
     pub fn watch(&self, name: &'static str, is_alive: impl Fn() -> bool + Send + Sync + 'static) {
         lock(&self.watched).push(Watched { name, is_alive: Box::new(is_alive) });
     }
 
-    /// What is missing before a player can come in: threads that have ended, and sectors that are leased.
+    /// What players need and is missing: threads that have ended, leased sectors.
     pub fn missing(&self, now: Instant) -> Vec<&'static str> {
         let main_loop = (!self.is_live(now)).then_some("the main loop");
         let watched = lock(&self.watched);
@@ -131,7 +133,7 @@ impl ServerStatus {
         main_loop.into_iter().chain(gone).chain(world).collect()
     }
 
-    /// All metrics in Prometheus's text format, with `own` ones of the HTTP server.
+    /// All metrics in Prometheus's text format, including `own`, those of the HTTP server.
     pub(super) fn metrics_text(&self, own: MetricsText) -> String {
         let mut all = MetricsText { text: self.metrics().to_string() + &own.text };
         all.gauge("sidereal_shards", "Connected shards.", self.shards());
@@ -145,20 +147,20 @@ impl ServerStatus {
             ("logins_refused", "Logins with a wrong name or password.", &api.logins_refused),
             ("tickets_issued", "Tickets given out.", &api.tickets),
             ("session_refreshes", "Session tokens replaced by new ones.", &api.refreshes),
-            ("session_logouts", "Sessions ended by their holders.", &api.logouts),
+            ("session_logouts", "Sessions ended by their players.", &api.logouts),
             ("session_tokens_refused", "Unknown or expired session tokens.", &api.session_tokens_refused),
             ("session_tokens_reused", "Sessions ended because a replaced token came late.", &api.session_tokens_reused),
-            ("access_tokens_accepted", "Access tokens of another issuer taken.", &api.access_tokens_accepted),
+            ("access_tokens_accepted", "Access tokens of another issuer accepted.", &api.access_tokens_accepted),
             ("access_tokens_refused", "Access tokens of another issuer refused.", &api.access_tokens_refused),
             ("access_token_accounts", "Accounts made for access tokens.", &api.access_token_accounts),
             ("http_limited_by_address", "Requests above an address's rate.", &api.limited_by_address),
             ("http_limited_by_account", "Logins above an account's rate of failures.", &api.limited_by_account),
             ("http_limited_logins", "Logins above a network's rate, or that of all.", &api.limited_logins),
-            ("http_limited_registrations", "The same of registrations.", &api.limited_registrations),
-            ("http_busy", "Requests for whose work there was no place.", &api.busy),
-            ("registrations_closed", "Registrations while none is taken.", &api.registrations_closed),
-            ("tickets_refused", "Tickets not given out, as too many were.", &api.tickets_refused),
-            ("http_connections_refused", "HTTP connections closed at once: no place.", &self.door.refused),
+            ("http_limited_registrations", "Registrations above their rate limits.", &api.limited_registrations),
+            ("http_busy", "Requests rejected because the server was busy.", &api.busy),
+            ("registrations_closed", "Registrations while registration was closed.", &api.registrations_closed),
+            ("tickets_refused", "Tickets not issued because too many were valid.", &api.tickets_refused),
+            ("http_connections_refused", "HTTP connections closed at once for lack of room.", &self.door.refused),
             ("http_connections_gave_way", "HTTP connections closed for others.", &self.door.gave_way),
             ("http_connections_cut_off", "HTTP connections that took too long.", &self.door.cut_off),
         ] {
@@ -179,17 +181,17 @@ pub struct MetricsText {
 }
 
 impl MetricsText {
-    /// A value that rises and falls.
+    /// Adds a value that rises and falls.
     pub fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
         self.metric(name, help, "gauge", value);
     }
 
-    /// A value that only rises; its name ends in `_total`.
+    /// Adds a value that only rises; its name ends in `_total`.
     pub fn counter(&mut self, name: &str, help: &str, value: impl Display) {
         self.metric(name, help, "counter", value);
     }
 
-    /// Values that rise and fall, told apart by a label.
+    /// Adds values that rise and fall, distinguished by a label.
     pub fn gauges(&mut self, name: &str, help: &str, label: &str, values: &[(&str, usize)]) {
         write!(self.text, "# HELP {name} {help}\n# TYPE {name} gauge\n").expect("a string takes whatever is written");
         for (which, value) in values {

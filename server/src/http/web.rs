@@ -1,7 +1,7 @@
-//! The browser client's files: a folder that is read into memory whole at the start and served by its files' names.
+//! The browser client's files: a folder that is read into memory at the start, and served by file name.
 //!
-//! A request's path is looked up among the names that there are, and nothing else is done with it. `NAME.br` and
-//! `NAME.gz` are what `NAME` is when it is compressed, for those who take that.
+//! A request's path is only looked up among the existing names. `NAME.br` and `NAME.gz` are compressed forms of
+//! `NAME`, for clients that accept them.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,41 +15,41 @@ use thiserror::Error;
 use crate::accounts::hex;
 use crate::http::refusal::refuse;
 
-/// Files in the folder at most, compressed ones and folders counted.
+/// Maximum number of files in the folder, including compressed ones and folders.
 pub const MAX_WEB_FILES: usize = 200;
 
-/// Bytes in the folder at most: they stay in memory.
+/// Maximum size of the folder, bytes: the files stay in memory.
 pub const MAX_WEB_BYTES: u64 = 64 << 20;
 
-/// What compressed files end in, and what that is called in a header; the best one first.
+/// Suffixes of compressed files and their encoding's name in a header; the best one first.
 const ENCODINGS: [(&str, &str); 2] = [(".br", "br"), (".gz", "gzip")];
 
-/// The folder cannot be served.
+/// Why the folder cannot be served.
 #[derive(Debug, Error)]
 pub enum WebError {
-    /// Something of it cannot be read.
+    /// A file or folder cannot be read.
     #[error("cannot read {path} of the web client ({source}): build it, and name its folder with --web-dir")]
     Unreadable {
-        /// What.
+        /// Its path.
         path: PathBuf,
-        /// The system's words.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// There is no page to begin with.
+    /// There is no start page.
     #[error("there is no index.html in {0}: name the folder of the built web client with --web-dir")]
     NoIndex(PathBuf),
-    /// It is more than a web client.
+    /// It is too large for a web client.
     #[error(
-        "{0} holds more than {MAX_WEB_FILES} files or {mib} MiB, which is no web client: name its folder with --web-dir",
+        "{0} holds more than {MAX_WEB_FILES} files or {mib} MiB, which is not a web client: name its folder with --web-dir",
         mib = MAX_WEB_BYTES >> 20
     )]
     TooMuch(PathBuf),
-    /// A name would have to be escaped in a URL.
-    #[error("the web client's file {0:?} has a name that is not out of a-z A-Z 0-9 . _ -: give it another one")]
+    /// A name would need escaping in a URL.
+    #[error("the web client's file {0:?} has a name with characters other than a-z A-Z 0-9 . _ -: rename it")]
     BadName(PathBuf),
 }
 
-/// The files, by the paths that they are asked for with.
+/// The files, by request path.
 #[derive(Debug, Default)]
 pub struct WebFiles {
     files: BTreeMap<String, WebFile>,
@@ -78,7 +78,7 @@ impl Variant {
 }
 
 impl WebFiles {
-    /// Reads a folder. What begins with a dot is passed over.
+    /// Reads a folder. Names that start with a dot are skipped.
     ///
     /// # Errors
     /// [`WebError`].
@@ -146,7 +146,7 @@ impl WebFiles {
         Self { files }
     }
 
-    /// Answers a request, if it is for one of the files.
+    /// Answers a request for one of the files; otherwise `None`.
     pub(super) fn answer(&self, method: &Method, path: &str, headers: &HeaderMap) -> Option<Response> {
         let file = self.files.get(if path == "/index.html" { "/" } else { path })?;
         if method != Method::GET && method != Method::HEAD {
@@ -195,13 +195,13 @@ fn content_type(name: &str) -> HeaderValue {
     })
 }
 
-/// The words between commas in all headers of that name.
+/// The comma-separated values in all headers of that name.
 fn listed(headers: &HeaderMap, name: header::HeaderName) -> impl Iterator<Item = &str> {
     let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).map(str::trim)
 }
 
-/// Whether an encoding is named in `Accept-Encoding`, and not with a weight of 0.
+/// Whether `Accept-Encoding` contains an encoding with a weight other than 0.
 fn accepts(headers: &HeaderMap, encoding: &str) -> bool {
     listed(headers, header::ACCEPT_ENCODING).any(|item| {
         let (name, weight) = item.split_once(';').unwrap_or((item, ""));
@@ -210,7 +210,7 @@ fn accepts(headers: &HeaderMap, encoding: &str) -> bool {
     })
 }
 
-/// Whether the asker has that one already, by `If-None-Match`.
+/// Whether the client has that version already, by `If-None-Match`.
 fn knows(headers: &HeaderMap, etag: &HeaderValue) -> bool {
     listed(headers, header::IF_NONE_MATCH)
         .any(|item| item == "*" || item.strip_prefix("W/").unwrap_or(item).as_bytes() == etag.as_bytes())

@@ -1,4 +1,4 @@
-//! Takes in what the database has answered: each answer goes to who has asked.
+//! Handles the database's replies and passes each to its requester.
 
 use super::storage::Storage;
 use crate::{
@@ -17,19 +17,19 @@ use sidereal_process::log_limited;
 use sidereal_protocol::{ids::EntityId, sector::SectorId};
 use tracing::error;
 
-/// Reads that come back.
+/// Replies of the database.
 #[derive(SystemParam)]
 pub struct Reads<'w> {
-    /// Which reads are under way.
+    /// The reads in progress.
     storage: ResMut<'w, Storage>,
-    /// Who is still there...
+    /// The players that are still connected.
     players: Res<'w, Players>,
-    /// ...and who has left.
+    /// The holders that have left.
     goods: ResMut<'w, Goods>,
 }
 
 impl Reads<'_> {
-    /// The next answer. A ship's may have been read for somebody who has gone meanwhile.
+    /// The next reply. The player of a requested ship may have left meanwhile.
     fn next(&mut self) -> Option<StoreReply> {
         let reply = self.storage.poll()?;
         if let StoreReply::Ship { token, .. } | StoreReply::Failed { token, .. } = &reply
@@ -46,7 +46,7 @@ impl Reads<'_> {
     }
 }
 
-/// Takes in what the database has answered.
+/// Handles the database's replies.
 pub fn take_answers(
     mut space: Space,
     aside: Res<Aside>,

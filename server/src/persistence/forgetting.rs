@@ -1,7 +1,7 @@
-//! What is over is forgotten, so that a server of months is as large as the world that it has now: balances of who has
-//! left, naia's rooms and the motion plane's cells that are empty, times of handoffs that came to nothing.
+//! Frees unused state, so that a long-running server is only as large as its present world: balances of holders that
+//! have left, empty naia rooms and motion plane cells, times of handoffs that failed.
 //!
-//! The list of all that can grow, with its bounds, is in docs/ARCHITECTURE.md.
+//! The list of everything that can grow, with its limits, is in docs/ARCHITECTURE.md.
 
 use crate::{
     economy::{deals::Deals, goods::Goods, trades::Trades},
@@ -18,10 +18,10 @@ use sidereal_protocol::{sector::SectorId, tick::TICK_HZ};
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
-/// How often, ticks: once a second.
+/// Interval, ticks: once a second.
 const INTERVAL_TICKS: u64 = TICK_HZ as u64;
 
-/// What may still need what somebody has who has left.
+/// What may still need the balances of a holder that has left.
 #[derive(SystemParam)]
 pub struct Leavers<'w, 's> {
     space: Space<'w, 's>,
@@ -33,8 +33,8 @@ pub struct Leavers<'w, 's> {
 }
 
 impl Leavers<'_, '_> {
-    /// Lets the ledger forget what is no longer needed. What is not in its memory counts as nothing, so that everything
-    /// stays that a deal, a ship or a read under way may ask for.
+    /// Removes unneeded balances from the ledger's memory. A balance that is not in memory counts as zero, so those
+    /// that a deal, a ship or a running read may need are kept.
     fn forget_goods(&mut self) {
         let mut left: Vec<Uuid> = Vec::new();
         for id in std::mem::take(&mut self.goods.leaving.entities) {
@@ -46,7 +46,7 @@ impl Leavers<'_, '_> {
             }
         }
         for (account, ship) in std::mem::take(&mut self.goods.leaving.accounts) {
-            // Back, or the ship is still there: they will leave again.
+            // The player returned, or the ship is still there: they will leave again.
             if self.players.is_here(account) {
                 continue;
             }
@@ -63,8 +63,8 @@ impl Leavers<'_, '_> {
     }
 }
 
-/// Destroys naia's rooms in which nobody and nothing has been for two looks. What left in between has been told of: a
-/// room keeps until naia's next sending whom it has to tell that an entity is out of sight.
+/// Destroys naia's rooms that were empty at two consecutive checks. By then the departures were sent: until naia's
+/// next sending, a room holds which peers must be sent that an entity left their scope.
 fn close_rooms(space: &mut Space) {
     let mut empty: BTreeSet<SectorId> = BTreeSet::new();
     for (sector, room) in space.replicas.rooms.iter() {
@@ -80,7 +80,7 @@ fn close_rooms(space: &mut Space) {
     }
 }
 
-/// Forgets, once a second.
+/// Runs once a second.
 pub fn forget_what_is_over(mut leavers: Leavers, mut transfers: ResMut<Transfers>) {
     let now = leavers.space.clock.tick;
     if !now.0.is_multiple_of(INTERVAL_TICKS) {

@@ -1,4 +1,4 @@
-//! Gives what has changed to the write-behind store.
+//! Passes changes to the write-behind store.
 
 use super::storage::{Storage, is_stored};
 use crate::db::META_TICK;
@@ -6,11 +6,11 @@ use crate::replication::space::Space;
 use bevy::prelude::Res;
 use sidereal_protocol::ids::EntityId;
 
-/// How often changed entities are given to the store, ticks: a third of a second. With the store's own
-/// 300 ms the loss window stays under a second, with room for a busy machine.
+/// Interval at which changed entities are passed to the store, ticks: a third of a second. With the store's 300 ms the
+/// loss window stays under a second, with reserve for a busy machine.
 const HAND_OVER_TICKS: u64 = 10;
 
-/// Gives every changed entity to the store, with its motion.
+/// Passes every changed entity to the store, with its motion.
 pub fn hand_over(space: &mut Space, storage: &Storage) {
     let changed: Vec<EntityId> = space
         .mirror
@@ -25,7 +25,7 @@ pub fn hand_over(space: &mut Space, storage: &Storage) {
     for id in changed {
         let Some(record) = space.current_record(id) else { continue };
         if !storage.put(&record) {
-            // It stays changed, and is given again next time.
+            // It stays marked, and is passed again next time.
             continue;
         }
         if let Some(entry) = space.mirror.get_mut(id) {
@@ -39,7 +39,7 @@ pub fn hand_over(space: &mut Space, storage: &Storage) {
     }
 }
 
-/// Gives changed entities to the store, now and then.
+/// Passes changed entities to the store at each interval.
 pub fn hand_over_changes(mut space: Space, storage: Res<Storage>) {
     if space.clock.tick.0.is_multiple_of(HAND_OVER_TICKS) {
         hand_over(&mut space, &storage);

@@ -1,4 +1,4 @@
-//! What goes to the database and comes back, and what is forgotten.
+//! Writes to the database, its replies, and the removal of unused state.
 
 pub mod answers;
 pub mod forgetting;
@@ -9,7 +9,7 @@ pub mod storage;
 use crate::schedule::{ServerSystems, ServerTick, TickSystems};
 use bevy::prelude::{App, IntoScheduleConfigs, Plugin, Update};
 
-/// The way to the database. Its resource, [`storage::Storage`], comes with the running store.
+/// Access to the database. Its resource, [`storage::Storage`], is inserted with the running store.
 pub struct PersistencePlugin;
 
 impl Plugin for PersistencePlugin {

@@ -1,25 +1,25 @@
-//! `--retention`: how long what is over is kept in the database.
+//! `--retention`: how long old rows are kept in the database.
 
 use sidereal_protocol::economy::DEAL_KEY_LIFE;
 use std::{fmt, str::FromStr, time::Duration};
 
-/// The shortest age: for so long, and five minutes for clocks and slow ways, a client may ask for a deal again, and its
-/// key must still be known.
+/// Minimum age: within it, less five minutes for clocks and delays, a client may repeat a deal's request, and its key
+/// must still be stored.
 pub const MIN_RETENTION: Duration = Duration::from_secs(DEAL_KEY_LIFE.as_secs() + 300);
 
-/// How long deals, and the fences of what is gone, are kept.
+/// How long deals, and the fences of entities that are gone, are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention(Option<Duration>);
 
 impl Default for Retention {
-    /// A month of deals to look into, when a player asks.
+    /// A month of deals, to answer players' questions.
     fn default() -> Self {
         Self(Some(Duration::from_secs(30 * 86_400)))
     }
 }
 
 impl Retention {
-    /// The age; `None` for ever.
+    /// The age; `None` means forever.
     pub fn age(self) -> Option<Duration> {
         self.0
     }
@@ -28,7 +28,7 @@ impl Retention {
 impl FromStr for Retention {
     type Err = String;
 
-    /// `30d`, `12h`, `90m`, `3600s`, or a plain number of days; `0` for ever.
+    /// `30d`, `12h`, `90m`, `3600s`, or a plain number of days; `0` means forever.
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong =
             || "give days, like 30 or 30d, hours (12h), minutes (90m) or seconds (3600s), or 0 for ever".to_owned();
@@ -85,7 +85,7 @@ mod tests {
                 (Some(Duration::from_secs(seconds)), shown.to_owned())
             );
         }
-        assert_eq!("0".parse::<Retention>().expect("for ever").age(), None);
+        assert_eq!("0".parse::<Retention>().expect("forever").age(), None);
         assert_eq!(Retention::default().to_string().parse(), Ok(Retention::default()));
     }
 

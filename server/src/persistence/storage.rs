@@ -1,5 +1,4 @@
-//! The ECS side of persistence: what changed goes to the write-behind store, what is asked for comes
-//! back. It never waits.
+//! The ECS side of persistence: passes changes to the write-behind store and requests reads. It never waits.
 
 use crate::db::{Admission, Change, Store, StoreReply, StoredEntity};
 use bevy::prelude::Resource;
@@ -7,28 +6,28 @@ use sidereal_process::log_limited;
 use sidereal_protocol::{
     economy::DealKey,
     ids::{AccountId, EntityId, NetId},
-    record::EntityRecord,
+    record::{EntityRecord, OreLoad, Pilot},
     sector::{BlockId, SectorId},
     tick::SimTick,
 };
 use std::collections::HashMap;
 
-/// The way to the database.
+/// Access to the database.
 #[derive(Resource)]
 pub struct Storage {
     store: Option<Store>,
-    /// The seed that unvisited sectors are generated from. It leaves this process only as [`crate::territory::seeds`] makes it.
+    /// The seed of unvisited sectors. It leaves this process only in the form that [`crate::territory::seeds`] makes.
     pub world_seed: u64,
     next_token: u64,
     pub(super) blocks: HashMap<u64, BlockId>,
-    /// Whose ships were asked for, until the answer.
+    /// The accounts whose ships were requested, until the reply.
     pub(super) ships: HashMap<u64, AccountId>,
-    /// Rows that this build could not read; they stay as they are in the database.
+    /// Rows that this build cannot read; they stay unchanged in the database.
     pub unreadable: u64,
 }
 
 impl Storage {
-    /// Over a store that is running.
+    /// Wraps a running store.
     pub fn new(store: Store, world_seed: u64) -> Self {
         Self {
             store: Some(store),
@@ -49,7 +48,7 @@ impl Storage {
         self.next_token
     }
 
-    /// Takes the store out, to flush and end it.
+    /// Removes the store, for the final flush.
     pub fn take(&mut self) -> Option<Store> {
         self.store.take()
     }
@@ -59,7 +58,7 @@ impl Storage {
         self.store.as_ref()
     }
 
-    /// Asks for a block's entities.
+    /// Requests a block's entities.
     pub fn request_block(&mut self, block: BlockId) {
         let token = self.token();
         self.blocks.insert(token, block);
@@ -68,7 +67,7 @@ impl Storage {
         }
     }
 
-    /// Asks for an account's ship; the answer carries the token.
+    /// Requests an account's ship; the reply contains the returned token.
     pub fn request_ship(&mut self, account: AccountId) -> u64 {
         let token = self.token();
         self.ships.insert(token, account);
@@ -78,12 +77,12 @@ impl Storage {
         token
     }
 
-    /// Reads that were not answered yet.
+    /// The number of unanswered reads.
     pub fn reads(&self) -> usize {
         self.blocks.len() + self.ships.len()
     }
 
-    /// Gives a record to the store. Whether that is done: not while too much waits for the database.
+    /// Passes a record to the store; false while too much waits for the database.
     pub fn put(&self, record: &EntityRecord) -> bool {
         let Some(store) = &self.store else { return false };
         match row_of(record) {
@@ -92,7 +91,7 @@ impl Storage {
         }
     }
 
-    /// Asks for a deal by its key; the answer carries the token.
+    /// Looks up a deal by its key; the reply contains the returned token.
     pub fn request_deal(&mut self, key: DealKey) -> u64 {
         let token = self.token();
         if let Some(store) = &self.store {
@@ -101,29 +100,29 @@ impl Storage {
         token
     }
 
-    /// The newest record of something owned goes into the database now, not with the next flush.
+    /// Stores the newest record of an owned entity now, not with the next flush.
     pub fn put_now(&self, record: &EntityRecord) {
         if let (Some(store), Some(row)) = (&self.store, row_of(record)) {
             store.link(Change::Put(row), true);
         }
     }
 
-    /// An entity is no more.
+    /// Stores a tombstone.
     pub fn tombstone(&self, gone: &EntityRecord, (epoch, version): (u64, u64), tick: SimTick) {
         if let Some(store) = self.store.as_ref().filter(|_| is_stored(gone)) {
             store.tombstone(gone.id.0, signed(epoch), signed(version), signed(tick.0));
         }
     }
 
-    /// A sector has its first entities, and all of them were put before: the store keeps the order, so that a
-    /// process killed in between leaves no sector empty for ever.
+    /// Marks a sector as generated after all its entities were put: the store keeps the order, so that a process
+    /// killed in between leaves no sector empty for good.
     pub fn mark_generated(&self, sector: SectorId, tick: SimTick) {
         if let Some(store) = &self.store {
             store.mark_generated((sector.x, sector.y), signed(tick.0));
         }
     }
 
-    /// An account flies this ship from now on.
+    /// Links a ship to an account.
     pub fn set_ship(&self, account: AccountId, ship: EntityId) {
         if let Some(store) = &self.store {
             store.set_ship(account.0, ship.0);
@@ -132,7 +131,7 @@ impl Storage {
 }
 
 impl Storage {
-    /// The record of a row; `None` when this build cannot read it.
+    /// The record of a row; `None` if this build cannot read it.
     pub(super) fn readable(&mut self, row: &StoredEntity) -> Option<EntityRecord> {
         match EntityRecord::decode(&row.record) {
             Ok(record) if record.id.0 == row.id => Some(record),
@@ -153,9 +152,12 @@ impl Storage {
     }
 }
 
-/// The row of a record, without what is another's to say: its pilot, its compact id, its ore.
+/// The row of a record, without the fields that are stored elsewhere or not at all: its pilot, its compact id, its
+/// ore.
 pub fn row_of(record: &EntityRecord) -> Option<StoredEntity> {
-    let stored = EntityRecord { net_id: NetId(0), pilot: None, ore: 0, ..record.clone() };
+    let mut stored = EntityRecord { net_id: NetId(0), ..record.clone() };
+    stored.remove::<Pilot>();
+    stored.remove::<OreLoad>();
     match stored.encode() {
         Ok(bytes) => Some(StoredEntity {
             id: record.id.0,
@@ -174,7 +176,7 @@ pub fn row_of(record: &EntityRecord) -> Option<StoredEntity> {
     }
 }
 
-/// Whether an entity has a row.
+/// Whether an entity is stored.
 pub fn is_stored(record: &EntityRecord) -> bool {
     record.kind.spec().is_stored
 }

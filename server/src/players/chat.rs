@@ -1,6 +1,6 @@
-//! What players say to each other: who hears it, and how often one may speak.
+//! Chat between players: who receives a text, and the rate limits.
 //!
-//! Nothing is stored, and no shard knows of it: a text goes from its speaker's session to those of who hears it.
+//! Nothing is stored, and shards take no part: a text goes from the sender's session to those of its receivers.
 
 use crate::{
     accounts::rate_limit::{Buckets, ComeBack, MAX_BUCKETS},
@@ -23,18 +23,18 @@ use sidereal_protocol::{
 };
 use std::net::SocketAddr;
 
-/// What an account may say at once...
+/// Texts that an account may send at once...
 const SAY_BURST: u32 = 5;
 /// ...and then in a minute: one each 2 s, faster than anybody types for long.
 const SAYS_PER_MINUTE: u32 = 30;
 
-/// Lines that one account is sent at once...
+/// Lines sent to one account at once...
 const HEAR_BURST: u32 = 30;
-/// ...and then in a minute: ten a second, which is more than can be read. What is over that is dropped and counted, so that
-/// a crowd in one place costs each of its players 4 KB/s at most, and the sessions' queues stay short.
+/// ...and then per minute: ten a second, more than can be read. Further lines are dropped and counted, so that a crowd
+/// in one place costs each of its players 4 KB/s at most, and the sessions' queues stay short.
 const HEARD_PER_MINUTE: u32 = 600;
 
-/// How much everybody has said and heard just now. By account, so that a new session brings nothing.
+/// The rate limits of all senders and receivers. By account, so that a new session does not reset them.
 #[derive(Debug, Resource)]
 pub struct Chat {
     voices: Buckets<AccountId>,
@@ -51,27 +51,27 @@ impl Default for Chat {
 }
 
 impl Chat {
-    /// Accounts that are remembered, as speakers and as listeners.
+    /// The number of accounts stored, as senders and as receivers.
     pub fn len(&self) -> usize {
         self.voices.len() + self.ears.len()
     }
 
-    /// Whether nobody is.
+    /// Whether no account is stored.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// A player says something.
+/// A chat text from a player.
 #[derive(Debug, Message)]
 pub struct Spoken {
     /// The session.
     pub from: SocketAddr,
-    /// What it says.
+    /// The text and its scope.
     pub say: Say,
 }
 
-/// What a text goes through from its speaker to those who hear it.
+/// The resources that deliver a chat text.
 #[derive(SystemParam)]
 pub struct Voices<'w> {
     clock: Res<'w, Clock>,
@@ -107,20 +107,20 @@ impl Voices<'_> {
         }
     }
 
-    /// Who hears what.
+    /// The receivers of a text.
     fn judge_text(&self, address: SocketAddr, say: &Say) -> Result<(Vec<SocketAddr>, Scope, String), String> {
         let scope = say.scope().map_err(|problem| problem.to_string())?;
         let text = clean(&say.text).map_err(|problem| problem.to_string())?;
         let mut heard_by = match scope {
             Scope::World => self.players.addresses().collect(),
-            // Who has lost the ship still looks on from where that was.
+            // A player whose ship is lost still sees the sector where it was.
             Scope::Sector => {
                 let sector: Option<SectorId> = self.interest.center(&address);
-                let sector = sector.ok_or("you are in no sector yet: say it to the world")?;
+                let sector = sector.ok_or("you are in no sector yet: write to the world")?;
                 self.interest.players_seeing(sector)
             }
         };
-        // The own room may not be entered yet.
+        // The sender's own room may not be entered yet.
         if !heard_by.contains(&address) {
             heard_by.push(address);
         }
@@ -140,7 +140,7 @@ impl Voices<'_> {
     }
 }
 
-/// Passes on what was said.
+/// Delivers chat texts.
 pub fn pass_on_spoken(mut spoken: MessageReader<Spoken>, mut voices: Voices) {
     for Spoken { from, say } in spoken.read() {
         voices.say(*from, say);

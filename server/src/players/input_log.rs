@@ -1,5 +1,5 @@
-//! One player's inputs on their way through the server, without I/O: each is forwarded once, and the
-//! last ones are kept to be replayed to the next owner in a handoff.
+//! The input log of one session, without I/O: each input is forwarded once, and the latest are kept to be sent to the
+//! next authority in a handoff.
 
 use sidereal_protocol::{
     input::{Input, MAX_INPUT_LEAD_TICKS},
@@ -13,14 +13,14 @@ use std::collections::VecDeque;
 pub struct InputLog {
     history: VecDeque<Input>,
     newest: SimTick,
-    /// Inputs that were new.
+    /// New inputs received.
     pub received: u64,
-    /// Inputs with a stamp that no honest clock has; dropped.
+    /// Inputs rejected because no honest clock has their tick.
     pub refused: u64,
 }
 
 impl InputLog {
-    /// Takes what a packet repeats; returns what is new in it, oldest first.
+    /// Adds a packet's inputs, which may repeat earlier ones; returns the new ones, oldest first.
     pub fn take(&mut self, now: SimTick, inputs: &[Input]) -> Vec<Input> {
         let mut fresh = Vec::new();
         for input in inputs {
@@ -47,7 +47,7 @@ impl InputLog {
         self.history.iter().filter(|input| input.tick > last).copied().collect()
     }
 
-    /// Forgets everything: another ship starts from here.
+    /// Clears the log for another ship.
     pub fn clear(&mut self) {
         self.history.clear();
     }

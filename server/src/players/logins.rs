@@ -1,4 +1,4 @@
-//! Players' sessions begin and end.
+//! Starts and ends players' sessions.
 
 use super::{
     input_log::InputLog,
@@ -20,17 +20,17 @@ use sidereal_protocol::{
 use sidereal_transport::{EndCause, SessionEnd};
 use std::net::SocketAddr;
 
-/// The beginning and the end of players' sessions: on top of what ships need, the view of the session that ends.
+/// The start and end of players' sessions. Adds the sessions' views to what [`Ships`] needs.
 #[derive(SystemParam)]
 pub struct Logins<'w> {
     /// Players' ships.
     ships: Ships<'w>,
-    /// Everybody's view.
+    /// The peers' views.
     interest: ResMut<'w, Interest>,
 }
 
 impl Logins<'_> {
-    /// A player has connected. A session that the account still has is taken over.
+    /// A player has connected. Replaces a session that the account still has.
     pub fn player_connected(&mut self, space: &mut Space, address: SocketAddr, account: AccountId, name: String) {
         log_limited!(info, %name, %account, "player connected");
         let before = self.ships.players.by_account.get(&account).copied().and_then(|old| {
@@ -78,7 +78,7 @@ impl Logins<'_> {
         }
     }
 
-    /// Forgets a session; what it was.
+    /// Removes a session and returns it.
     fn end_session(&mut self, space: &mut Space, address: SocketAddr, end: &SessionEnd) -> Option<Player> {
         let player = self.ships.players.by_address.remove(&address)?;
         if self.ships.players.by_account.get(&player.account) == Some(&address) {
@@ -93,7 +93,7 @@ impl Logins<'_> {
         Some(player)
     }
 
-    /// A player has gone: the ship stays for a while.
+    /// A player has disconnected: the ship stays for a while.
     pub fn player_gone(&mut self, space: &mut Space, address: SocketAddr, end: &SessionEnd) {
         let Some(player) = self.end_session(space, address, end) else { return };
         let waiting = match &player.ship {
@@ -104,7 +104,7 @@ impl Logins<'_> {
         self.ships.goods.leaving.account_left(player.account, waiting);
         if let Ship::Flying(id) | Ship::Admitting(id) | Ship::Returning(id) = player.ship {
             let adrift = Adrift { since: space.clock.tick, asked: None };
-            // One that is given back is there already.
+            // A ship that is being returned is already in it.
             self.ships.players.adrift.entry(id).or_insert((player.account, adrift));
         }
     }

@@ -1,4 +1,4 @@
-//! Players: their sessions, their ships, their inputs, and what they say.
+//! Players: their sessions, their ships, their inputs, their chat.
 
 pub mod chat;
 pub mod input_log;

@@ -1,8 +1,8 @@
-//! How far back a player's beams may be judged: as far as the measured link makes the player see the others late.
+//! Limits the rewind of a player's beams: by how late the player's measured link makes other ships appear.
 //!
-//! A pilot tells with a beam at which moment it saw the others, and the shard puts them back to where they were then
-//! (`beams` in the shard). What the pilot tells is not to be trusted with more than its link explains, so the server
-//! measures the link and tells the shard the bound, with the inputs and in the ship's record.
+//! A pilot's beam contains the moment at which the pilot saw the others, and the shard rewinds them to it (`beams` in
+//! the shard). The client's value must not exceed what its link explains, so the server measures the link and sends
+//! the shard the limit, with the inputs and in the ship's record.
 
 use crate::{clock::Clock, players::session::Players, traffic::link::Link};
 use bevy::prelude::{Res, ResMut};
@@ -13,36 +13,34 @@ use sidereal_protocol::{
 };
 use std::{net::SocketAddr, time::Duration};
 
-/// What an honest client on a link without any length is late by, ticks, from the moment that it draws to the tick that
-/// its beam is judged in: the update waits for the server's tick (1), is drawn two late (the client's
-/// `MIN_DELAY_TICKS`), the client's clock and its frames lead by up to two, and the input waits for its tick (2).
+/// Delay of an honest client on a link without latency, ticks, from the state that it draws to the tick in which its
+/// beam is applied: the update waits for the server's tick (1), is drawn two late (the client's `MIN_DELAY_TICKS`),
+/// the client's clock and its frames lead by up to two, and the input waits for its tick (2).
 const PIPELINE_TICKS: f64 = 7.0;
 
-/// How much of the jitter is allowed for, ticks, however uneven the answers come: a client that holds some of them back
-/// gets no more than this by it.
+/// Maximum allowance for jitter, ticks: a client that delays some of its answers gains no more than this.
 const MAX_JITTER_TICKS: f64 = 2.0;
 
-/// The bound for a link, quarters of a tick, as [`Pilot::rewind`](sidereal_protocol::record::Pilot::rewind) tells it:
-/// what all are late by, the way there and back, and what single answers were later than most. At most
-/// [`MAX_REWIND_TICKS`].
+/// The limit for a link, quarters of a tick, as in [`Pilot::rewind`](sidereal_protocol::record::Pilot::rewind): the
+/// common delay, the round trip, and the jitter of single answers. At most [`MAX_REWIND_TICKS`].
 pub fn allowed(round_trip: Duration, jitter: Duration) -> u8 {
     let ticks = |time: Duration| time.as_secs_f64() / TICK_DURATION.as_secs_f64();
     let late = PIPELINE_TICKS + ticks(round_trip) + ticks(jitter).min(MAX_JITTER_TICKS);
     (late.min(MAX_REWIND_TICKS) * 4.0).round() as u8
 }
 
-/// The bound for a player's link as it is now.
+/// The present limit for a player's link.
 pub fn measured(link: &Link, naia: &Server, address: &SocketAddr) -> Option<u8> {
     let user = link.user_key(address)?;
     let ms = |ms: f32| Duration::try_from_secs_f32(ms / 1e3).unwrap_or_default();
-    // Not its `connection_stats`: it panics unless naia counts bandwidth as well.
+    // Not its `connection_stats`, which panics unless naia also counts bandwidth.
     let (pinged, jitter) = (ms(naia.rtt(&user)?), ms(naia.jitter(&user)?));
-    // QUIC's own measure where there is one: the page has no hand in it.
+    // QUIC's own measurement if there is one: the page cannot influence it.
     let round_trip = link.transport.round_trip(address).map_or(pinged, |measured| measured.min(pinged));
     Some(allowed(round_trip, jitter))
 }
 
-/// Measures once a second how long the way to each player is; shards are told with the next inputs.
+/// Measures each player's link once a second; shards get the limit with the next inputs.
 pub fn measure_links(clock: Res<Clock>, link: Res<Link>, naia: Server, mut players: ResMut<Players>) {
     if !clock.tick.0.is_multiple_of(u64::from(TICK_HZ)) {
         return;

@@ -1,4 +1,4 @@
-//! Players' sessions, and where the ship of each is.
+//! Players' sessions, and the state of each player's ship.
 
 use crate::{clock::Clock, players::input_log::InputLog};
 use bevy::prelude::{Res, ResMut, Resource};
@@ -15,30 +15,31 @@ use std::{
     net::SocketAddr,
 };
 
-/// How many input packets a player may send in a second: twice the tick rate, for bursts after a
-/// stall. What is beyond is dropped and counted; the next packet repeats it.
+/// Maximum number of input packets per player and second: twice the tick rate, for bursts after a stall. Further ones
+/// are dropped and counted; the next packet repeats their inputs.
 pub(crate) const INPUT_PACKETS_PER_SECOND: u32 = 2 * TICK_HZ;
 
-/// States of a ship that wait for a burst at most: they are one packet, and older ones tell a client that
-/// has stalled nothing.
+/// Maximum number of own states that wait for a burst: they are one packet, and older ones are useless to a client
+/// that has stalled.
 pub(crate) const MAX_OWN_STATES: usize = 4;
 
-/// Where a player's ship is.
+/// The state of a player's ship.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Ship {
-    /// Asked from the database under this token.
+    /// Requested from the database under this token.
     Loading(u64),
-    /// Its shard has been asked to give it back, since nobody came for it in time: the answer is waited for.
+    /// Its shard was requested to withdraw it because its player did not return in time; the shard's answer is
+    /// awaited.
     Returning(EntityId),
-    /// Waits for somebody to simulate its sector.
+    /// Waits for a shard that simulates its sector.
     Waiting(Box<EntityRecord>),
     /// Offered to a shard.
     Admitting(EntityId),
     /// In the world.
     Flying(EntityId),
-    /// Held back until it is known whether shards fail at it.
+    /// Held back until it is known whether shards fail because of it.
     HeldBack(EntityId),
-    /// Destroyed, or set aside: waits for the player to ask for another.
+    /// Destroyed, or set aside: waits for a respawn request.
     Lost,
 }
 
@@ -48,13 +49,13 @@ pub(crate) struct Player {
     pub(crate) account: AccountId,
     pub(crate) name: String,
     pub(crate) ship: Ship,
-    /// Which boarding of the ship this session is: see [`Pilot::boarding`](sidereal_protocol::record::Pilot::boarding).
+    /// The boarding of this session: see [`Pilot::boarding`](sidereal_protocol::record::Pilot::boarding).
     pub(crate) boarding: u32,
-    /// How far back its beams may be judged: see [`Pilot::rewind`](sidereal_protocol::record::Pilot::rewind).
+    /// The rewind limit of its beams: see [`Pilot::rewind`](sidereal_protocol::record::Pilot::rewind).
     pub(crate) rewind: u8,
     pub(crate) inputs: InputLog,
-    /// Acknowledged states since the last burst, for the next one: mostly one, two when the shard's ticks
-    /// and the server's beat against each other.
+    /// Acknowledged states since the last burst, to be sent in the next one: mostly one, two when the shard's and the
+    /// server's ticks drift against each other.
     pub(crate) own_states: Vec<OwnState>,
     pub(crate) own_tick: SimTick,
     pub(crate) packet_allowance: u32,
@@ -62,46 +63,46 @@ pub(crate) struct Player {
     pub(crate) ships_flown: u64,
 }
 
-/// A ship whose player has gone.
+/// A ship whose player has disconnected.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Adrift {
     pub(crate) since: SimTick,
-    /// The shard that was asked to give it back.
+    /// The shard that was requested to withdraw it.
     pub(crate) asked: Option<ShardId>,
 }
 
-/// Connected players, and ships that wait for theirs.
+/// Connected players, and ships whose players have disconnected.
 #[derive(Debug, Default, Resource)]
 pub struct Players {
     pub(crate) by_address: BTreeMap<SocketAddr, Player>,
     pub(crate) by_account: HashMap<AccountId, SocketAddr>,
     pub(crate) adrift: BTreeMap<EntityId, (AccountId, Adrift)>,
-    /// How often somebody went aboard a ship in this run of the server.
+    /// The number of boardings in this run of the server.
     boardings: u32,
 }
 
 impl Players {
-    /// How many are connected.
+    /// The number of connected players.
     pub fn len(&self) -> usize {
         self.by_address.len()
     }
 
-    /// Whether nobody is.
+    /// Whether no player is connected.
     pub fn is_empty(&self) -> bool {
         self.by_address.is_empty()
     }
 
-    /// Whose session this is.
+    /// The account of a session.
     pub fn account_at(&self, address: &SocketAddr) -> Option<AccountId> {
         self.by_address.get(address).map(|player| player.account)
     }
 
-    /// Whether an account has a session, or a ship that waits for it.
+    /// Whether an account has a session, or a ship in its grace time.
     pub fn is_here(&self, account: AccountId) -> bool {
         self.by_account.contains_key(&account) || self.adrift.values().any(|(owner, _)| *owner == account)
     }
 
-    /// Ships that wait for their players.
+    /// The number of ships whose players have disconnected.
     pub fn adrift(&self) -> usize {
         self.adrift.len()
     }
@@ -114,7 +115,7 @@ impl Players {
         })
     }
 
-    /// The session and the ship in the world of an account.
+    /// An account's session and its ship in the world.
     pub fn flying_of(&self, account: AccountId) -> Option<(SocketAddr, EntityId)> {
         let address = self.by_account.get(&account)?;
         match self.by_address.get(address)?.ship {
@@ -123,7 +124,7 @@ impl Players {
         }
     }
 
-    /// The account and the ship in the world of a session.
+    /// A session's account and its ship in the world.
     pub fn flying_at(&self, address: &SocketAddr) -> Option<(AccountId, EntityId)> {
         let player = self.by_address.get(address)?;
         match player.ship {
@@ -137,7 +138,7 @@ impl Players {
         self.by_address.get(address).map(|player| (player.account, player.name.clone()))
     }
 
-    /// Whether a player's session is bringing a ship into the world.
+    /// Whether a session is bringing this ship into the world.
     pub fn brings_in(&self, ship: EntityId) -> bool {
         self.by_address.values().any(|player| match &player.ship {
             Ship::Waiting(record) => record.id == ship,
@@ -146,7 +147,7 @@ impl Players {
         })
     }
 
-    /// The shard that was asked to give a ship back whose player did not come in time.
+    /// The shard that was requested to withdraw a ship whose player did not return in time.
     pub fn asked_for(&self, ship: EntityId) -> Option<ShardId> {
         self.adrift.get(&ship).and_then(|(_, adrift)| adrift.asked)
     }
@@ -156,17 +157,17 @@ impl Players {
         self.by_address.keys().copied()
     }
 
-    /// What an account has sent after `last`; empty when it is not connected.
+    /// An account's inputs after `last`; empty if it is not connected.
     pub fn inputs_since(&self, account: AccountId, last: SimTick) -> Vec<Input> {
         self.of(account).map(|player| player.inputs.since(last)).unwrap_or_default()
     }
 
-    /// Inputs taken in so far, by all sessions that are there.
+    /// New inputs received so far by all present sessions.
     pub fn inputs_received(&self) -> u64 {
         self.by_address.values().map(|player| player.inputs.received).sum()
     }
 
-    /// Takes the states that wait for a player's next burst, packed.
+    /// Takes the own states for a player's next burst, packed.
     pub fn take_own_states(&mut self, address: &SocketAddr) -> Option<Bytes> {
         let states = std::mem::take(&mut self.by_address.get_mut(address)?.own_states);
         encode_own_states(&states).pop().map(Bytes::from)
@@ -180,7 +181,7 @@ impl Players {
         self.by_address.get_mut(self.by_account.get(&account)?)
     }
 
-    /// A ship's hull has gone.
+    /// A ship was destroyed.
     pub fn ship_destroyed(&mut self, owner: AccountId, id: EntityId) {
         self.adrift.remove(&id);
         if let Some(player) = self.of_mut(owner)
@@ -190,14 +191,14 @@ impl Players {
         }
     }
 
-    /// The number of the next boarding. No run of a server sees 2^32 of them.
+    /// The number of the next boarding. A run of a server has fewer than 2^32.
     pub(crate) fn next_boarding(&mut self) -> u32 {
         self.boardings = self.boardings.saturating_add(1);
         self.boardings
     }
 }
 
-/// Each second every player may send as many input packets again.
+/// Each second, refills every player's allowance of input packets.
 pub fn refill_packet_allowances(clock: Res<Clock>, mut players: ResMut<Players>) {
     if clock.tick.0.is_multiple_of(u64::from(TICK_HZ)) {
         for player in players.by_address.values_mut() {

@@ -1,4 +1,4 @@
-//! Ships come and go with their players: from the database into the world, to another session, and back.
+//! Moves ships with their players: from the database into the world, to another session, and back.
 
 use super::session::{Adrift, Players, Ship};
 use crate::{
@@ -22,41 +22,42 @@ use sidereal_protocol::{
     control::ToShard,
     ids::{AccountId, EntityId, NetId, ShardId},
     messages::{self, RespawnReply, ShipAssigned, ToPlayer},
-    record::{EntityRecord, Pilot},
-    tick::{SimTick, TICK_HZ},
+    record::{EntityRecord, GunReady, Pilot, SettledAt},
+    tick::TICK_HZ,
 };
 use std::net::SocketAddr;
 
 /// How long a ship stays in the world without its player, ticks: 5 s.
 const GRACE_TICKS: u64 = 5 * TICK_HZ as u64;
 
-/// What a player is told whose ship was set aside...
+/// The notice to a player whose ship was set aside...
 const SET_ASIDE: &str = "your ship makes the world's servers fail, so it was set aside: it is kept as it is, and whoever \
     runs this world can give it back; you get another one to go on with";
 
-/// ...and whose ship is only held back.
+/// ...and whose ship is held back.
 pub(super) const HELD_BACK: &str =
     "part of the world has failed, and your ship is held back until it is known why: wait a moment";
 
-/// Players' ships, from the database into the world and back: for sessions, and for what shards and the database say of them.
+/// Players' ships, from the database into the world and back: for sessions, and for events from shards and the
+/// database.
 #[derive(SystemParam)]
 pub struct Ships<'w> {
-    /// Sessions, and where the ship of each is.
+    /// Sessions, and the state of each one's ship.
     pub(super) players: ResMut<'w, Players>,
-    /// The way to players and shards.
+    /// Sends to players and shards.
     pub(super) link: ResMut<'w, Link>,
-    /// Whose holdings are to be sent, and who has left.
+    /// Holdings to send, and holders that have left.
     pub(super) goods: ResMut<'w, Goods>,
-    /// Where ships are read and stored.
+    /// Reads and stores ships.
     pub(super) storage: ResMut<'w, Storage>,
-    /// Ships on their way into the world.
+    /// Ships entering the world.
     transfers: ResMut<'w, Transfers>,
-    /// What is offered to a pilot who comes aboard.
+    /// Offers for a pilot that boards.
     trades: Res<'w, Trades>,
 }
 
 impl Ships<'_> {
-    /// What handoffs mean for ships.
+    /// Handles the handoffs' effects on ships.
     pub fn on_news(&mut self, space: &mut Space, news: Vec<ShipNews>) {
         for news in news {
             match news {
@@ -76,7 +77,7 @@ impl Ships<'_> {
         }
     }
 
-    /// Where the ship of an account is whose session begins: wherever the session before had it, or where it drifts.
+    /// Finds the ship for an account's new session: where the previous session had it, or where it drifts.
     pub(super) fn ship_for(&mut self, space: &mut Space, account: AccountId, before: Option<Ship>) -> Ship {
         let adrift = self.players.adrift.iter().find(|(_, (owner, _))| *owner == account).map(|(id, _)| *id);
         let id = match before {
@@ -95,21 +96,21 @@ impl Ships<'_> {
         }
     }
 
-    /// Whether the shard that has a ship was asked to give it back.
+    /// Whether the shard of a ship was requested to withdraw it.
     fn is_given_back(&self, space: &Space, id: EntityId) -> bool {
         let asked = self.players.asked_for(id);
         asked.is_some_and(|asked| space.mirror.get(id).is_some_and(|entry| entry.holder == Holder::Shard(asked)))
     }
 
-    /// An account's session takes the helm of the ship that it has in the world. The ship stays where it is, whatever
-    /// befalls it there; what an earlier session has sent is void.
+    /// An account's session takes control of its ship in the world. The ship stays where it is, in the same situation;
+    /// inputs of an earlier session are void.
     pub(super) fn take_helm(&mut self, space: &mut Space, account: AccountId, id: EntityId) {
         let boarding = self.players.next_boarding();
         let Some(player) = self.players.of_mut(account) else { return };
         let rewind = player.rewind;
         player.inputs.clear();
         let Some(entry) = space.mirror.get_mut(id) else { return };
-        entry.record.pilot = Some(Pilot::aboard(boarding, rewind));
+        entry.record.set(Pilot::aboard(boarding, rewind));
         let (holder, net_id) = (entry.holder, entry.record.net_id);
         #[cfg(feature = "journal")]
         space.journal.taken_over(id, boarding);
@@ -121,7 +122,7 @@ impl Ships<'_> {
         self.trades.tell_offers_to(account, &self.players, &mut self.link);
     }
 
-    /// The database has answered for a player's ship; it may have been set aside.
+    /// The database has returned a player's ship; it may have been set aside.
     pub fn ship_loaded(&mut self, space: &mut Space, token: u64, record: Option<(EntityRecord, Option<Why>)>) {
         let found = self
             .players
@@ -148,8 +149,8 @@ impl Ships<'_> {
         }
     }
 
-    /// A ship was set aside: its player is told, and gets another one like after its end. One that is only held back
-    /// is waited for.
+    /// A ship was set aside: its player is notified, and gets another one as after its destruction. A ship that is
+    /// only held back is waited for.
     fn ship_set_aside(&mut self, record: &EntityRecord, why: Why) {
         let id = record.id;
         self.players.adrift.remove(&id);
@@ -172,7 +173,7 @@ impl Ships<'_> {
                     victim: record.net_id.0,
                     victim_name: record.name.clone(),
                     victim_kind: record.kind as u8,
-                    victim_hull: record.hull_kind.map_or(u8::MAX, |hull| hull as u8),
+                    victim_hull: record.hull_kind().map_or(u8::MAX, |hull| hull as u8),
                     by_name: String::new(),
                     by_kind: u8::MAX,
                     by_you: false,
@@ -185,7 +186,7 @@ impl Ships<'_> {
         }
     }
 
-    /// A ship that was held back is free: who waits for it gets it. It is in the database for everybody else.
+    /// A ship that was held back is released: a session that waits for it gets it. Otherwise it stays in the database.
     fn ship_put_back(&mut self, space: &mut Space, record: EntityRecord) {
         let Some(owner) = record.owner else { return };
         if self.players.of(owner).is_some_and(|player| player.ship == Ship::HeldBack(record.id)) {
@@ -199,7 +200,7 @@ impl Ships<'_> {
         }
     }
 
-    /// A read of a ship failed: it is asked for again, so that no second ship is made.
+    /// A read of a ship failed: it is repeated, so that no second ship is made.
     pub fn ship_read_failed(&mut self, token: u64) {
         let Some(account) = self
             .players
@@ -228,7 +229,7 @@ impl Ships<'_> {
         self.board(space, account, record);
     }
 
-    /// Puts a player aboard and the ship on its way into the world.
+    /// Assigns the pilot and starts the ship's admission.
     fn board(&mut self, space: &mut Space, account: AccountId, mut record: EntityRecord) {
         let Some(net_id) = space.mirror.new_net_id() else {
             log_limited!(warn, "all net ids of this run are used up: restart the server");
@@ -239,9 +240,9 @@ impl Ships<'_> {
         record.net_id = net_id;
         record.tick = space.clock.tick;
         record.owner = Some(account);
-        record.pilot = Some(Pilot::aboard(boarding, rewind));
-        record.settled_at = SimTick(0);
-        record.weapon_ready = SimTick(0);
+        record.set(Pilot::aboard(boarding, rewind));
+        record.remove::<SettledAt>();
+        record.remove::<GunReady>();
         #[cfg(feature = "journal")]
         space.journal.boarded(account, &record);
         if let Some(player) = self.players.of_mut(account) {
@@ -250,7 +251,7 @@ impl Ships<'_> {
         }
     }
 
-    /// The record of a ship that waits, which is from now on on its way in.
+    /// The record of a waiting ship, whose admission starts now.
     fn start_admission(&mut self, account: AccountId) -> Option<Box<EntityRecord>> {
         let player = self.players.of_mut(account)?;
         let Ship::Waiting(record) = &player.ship else { return None };
@@ -259,12 +260,12 @@ impl Ships<'_> {
         Some(record)
     }
 
-    /// The ship has found an authority and is in the world, or was there: its owner flies it from now on.
+    /// The ship has an authority and is in the world: its owner controls it from now on.
     fn ship_admitted(&mut self, space: &mut Space, owner: AccountId, id: EntityId, net_id: NetId) {
-        let boarding = space.mirror.get(id).and_then(|entry| entry.record.pilot).map_or(0, |pilot| pilot.boarding);
+        let boarding = space.mirror.get(id).and_then(|entry| entry.record.pilot()).map_or(0, |pilot| pilot.boarding);
         match self.players.by_account.get(&owner).copied() {
             Some(address) => {
-                // It may be another session than the one that the ship was brought in for: nobody is to fetch it then.
+                // The session may differ from the one for which it was brought in. The ship must not be fetched then.
                 self.players.adrift.remove(&id);
                 if let Some(player) = self.players.by_address.get_mut(&address) {
                     player.ship = Ship::Flying(id);
@@ -274,7 +275,7 @@ impl Ships<'_> {
                 self.link.notify(&address, ToPlayer::ShipAssigned(ShipAssigned::of(id, net_id)));
                 self.goods.tell(owner);
             }
-            // Left while the ship was on its way in.
+            // Its player left during the admission.
             None => {
                 let adrift = Adrift { since: space.clock.tick, asked: None };
                 self.players.adrift.insert(id, (owner, adrift));
@@ -282,11 +283,11 @@ impl Ships<'_> {
         }
     }
 
-    /// No shard took the ship: it waits for another try.
+    /// No shard accepted the ship: it waits for another attempt.
     fn ship_homeless(&mut self, space: &Space, record: Box<EntityRecord>) {
         let Some(owner) = record.owner else { return };
         if space.mirror.get(record.id).is_some() {
-            // Its shard died before the commit: the mirror's orphans are found a home.
+            // Its shard was lost before the commit; the ship is one of the mirror's orphans, which are rehomed.
             return;
         }
         match self.players.of_mut(owner) {
@@ -298,18 +299,20 @@ impl Ships<'_> {
         }
     }
 
-    /// A shard has given a ship back.
+    /// A shard has withdrawn a ship.
     pub fn on_withdrawn(&mut self, space: &mut Space, shard: ShardId, record: EntityRecord) {
         let id = record.id;
         if !space.mirror.is_authority(shard, id, record.epoch) || record.validate().is_err() {
             space.tally.stale += 1;
             return;
         }
-        // Of before a deal that is done: what was paid for stays, only where it was is newer.
+        // The record may be older than a completed deal: the deal's result stays, only the position is newer.
         let known = space.mirror.get(id).map(|entry| &entry.record).filter(|known| known.fence() > record.fence());
         let record = match known {
             Some(known) => {
-                EntityRecord { state: record.state, tick: record.tick, pilot: record.pilot, ..known.clone() }
+                let mut newest = EntityRecord { state: record.state, tick: record.tick, ..known.clone() };
+                newest.set_or_remove(record.pilot());
+                newest
             }
             None => record,
         };
@@ -321,7 +324,7 @@ impl Ships<'_> {
         space.journal.stored(&record);
         let owner = self.players.adrift.remove(&id).map(|(owner, _)| owner);
         self.storage.put(&record);
-        // The player is back already: straight into the world again.
+        // The player has returned already: the ship goes back into the world.
         let returning =
             owner.filter(|owner| self.players.of(*owner).is_some_and(|player| player.ship == Ship::Returning(id)));
         match (returning, record.owner) {
@@ -331,7 +334,7 @@ impl Ships<'_> {
         }
     }
 
-    /// A player wants another ship.
+    /// A player requests another ship.
     pub fn on_respawn(&mut self, space: &mut Space, address: SocketAddr) {
         let Some(player) = self.players.by_address.get(&address) else { return };
         let account = player.account;
@@ -346,7 +349,7 @@ impl Ships<'_> {
     }
 }
 
-/// Sends waiting ships into the world.
+/// Offers waiting ships to shards.
 pub fn admit_waiting_ships(mut space: Space, mut both: ParamSet<(HandoffEffects, Ships)>) {
     let is_waiting = |ship: &Ship| matches!(ship, Ship::Waiting(_));
     let waiting: Vec<AccountId> = both
@@ -372,13 +375,13 @@ pub fn admit_waiting_ships(mut space: Space, mut both: ParamSet<(HandoffEffects,
     }
 }
 
-/// Takes ships out of the world whose player has not come back in time.
+/// Withdraws ships from the world whose players have not returned in time.
 pub fn fetch_adrift_ships(mut space: Space, mut ships: Ships, deals: Res<Deals>) {
     let now = space.clock.tick;
     let adrift: Vec<(EntityId, AccountId, Adrift)> =
         ships.players.adrift.iter().map(|(id, (account, adrift))| (*id, *account, *adrift)).collect();
     for (id, account, adrift) in adrift {
-        // The shard that was to give it back is not its shard any more: whoever waits for it has it where it is.
+        // The shard that should withdraw it no longer has it: a session that waits for it gets it where it is.
         let waits = ships.players.of(account).is_some_and(|player| player.ship == Ship::Returning(id));
         if waits && space.mirror.get(id).is_some() && !ships.is_given_back(&space, id) {
             ships.take_helm(&mut space, account, id);
@@ -397,7 +400,7 @@ pub fn fetch_adrift_ships(mut space: Space, mut ships: Ships, deals: Res<Deals>)
                 ships.link.to_shard(shard, &ToShard::Withdraw { id });
             }
             Some(_) => {}
-            // Never came in, or was destroyed: nothing to wait for.
+            // It never entered, or was destroyed: there is nothing to wait for.
             None => {
                 if let Some((owner, _)) = ships.players.adrift.remove(&id) {
                     ships.goods.leaving.account_left(owner, Some(id));

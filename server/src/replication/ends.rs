@@ -1,4 +1,4 @@
-//! An entity's end: it leaves the mirror, its cargo goes to its wreck, and whoever sees it is told.
+//! An entity's end: it leaves the mirror, its cargo goes to its wreck, and peers that see it are notified.
 
 use super::{interest::Interest, records::Records, space::Space};
 use crate::{
@@ -18,18 +18,18 @@ use sidereal_protocol::{
     tick::SimTick,
 };
 
-/// Entities end: on top of what wrecks need as new entities, what else has a part in an entity.
+/// Handles the end of entities: what wrecks need as new entities, and all capabilities that hold state of an entity.
 #[derive(SystemParam)]
 pub struct Ends<'w> {
-    /// How a wreck comes into the world; the way to the database and to players.
+    /// Adds the wreck; access to the database and to players.
     records: Records<'w>,
-    /// Its handoff, and what has hit it.
+    /// Its handoff, and the kept impacts on it.
     transfers: ResMut<'w, Transfers>,
     /// The session of its owner.
     players: ResMut<'w, Players>,
-    /// What the ledger may forget.
+    /// Balances that the ledger may remove.
     goods: ResMut<'w, Goods>,
-    /// Who sees it.
+    /// The peers that see it.
     interest: Res<'w, Interest>,
 }
 
@@ -39,11 +39,11 @@ pub struct End {
     pub id: EntityId,
     /// Its epoch and its last version.
     pub fence: (u64, u64),
-    /// When.
+    /// The tick of its end.
     pub tick: SimTick,
-    /// What has destroyed it, if anything.
+    /// The entity that destroyed it, if any.
     pub by: Option<EntityId>,
-    /// What is left of it.
+    /// Its wreck.
     pub wreck: Option<Box<EntityRecord>>,
 }
 
@@ -65,7 +65,7 @@ impl Ends<'_> {
         let wreck = wreck.filter(|wreck| {
             let good = self.records.is_good_wreck(space, shard, wreck);
             if !good {
-                log_limited!(warn, %shard, %id, wreck = %wreck.id, "a wreck was refused");
+                log_limited!(warn, %shard, %id, wreck = %wreck.id, "a wreck was rejected");
                 space.tally.violations += 1;
             }
             good
@@ -86,7 +86,7 @@ impl Ends<'_> {
                 victim: gone.record.net_id.0,
                 victim_name: gone.record.name.clone(),
                 victim_kind: gone.record.kind as u8,
-                victim_hull: gone.record.hull_kind.map_or(u8::MAX, |hull| hull as u8),
+                victim_hull: gone.record.hull_kind().map_or(u8::MAX, |hull| hull as u8),
                 by_name: by_name.clone(),
                 by_kind,
                 by_you: by_owner.is_some() && account == by_owner,

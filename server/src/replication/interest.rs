@@ -1,9 +1,8 @@
-//! Who sees what: naia rooms and the lane's subscriptions follow each player's ship and each shard's
-//! borders.
+//! Interest management: naia rooms and motion subscriptions follow each player's ship and each shard's borders.
 //!
-//! A player is in the rooms of the 3 × 3 sectors round the ship's logical sector (which itself changes
-//! only past a margin), enters new rooms before leaving old ones, and a few at a time, nearest first.
-//! A shard is in the rooms of the sectors that touch its own: its border ghosts are nothing else.
+//! A player is in the rooms of the 3 × 3 sectors round the ship's logical sector (which changes only past a margin).
+//! It enters new rooms before it leaves old ones, a few at a time, nearest first. A shard is in the rooms of the
+//! sectors that touch its own, from which it gets its border ghosts.
 
 use super::space::Space;
 use crate::{
@@ -22,36 +21,36 @@ use std::{
     net::SocketAddr,
 };
 
-/// Rooms that one peer enters in one tick: entering costs naia some 7 µs for each entity in it.
+/// Maximum number of rooms that one peer enters in one tick: entering costs naia some 7 µs per entity in the room.
 const ROOMS_PER_TICK: usize = 3;
 
-/// How long a room that was entered is kept, ticks: 2 s. A ship that turns round on a border then does not flap.
+/// How long an entered room is kept, ticks: 2 s, so that a ship that turns round on a border does not flap.
 const ROOM_STAY_TICKS: u64 = 2 * TICK_HZ as u64;
 
-/// Entities in view of one peer at most. naia gives the id of what has gone out again a minute later, to the one that comes
-/// next, and takes that for outdated when more than 32,768 comings and goings lie between (see `renewal`): when a
-/// connection has used more than 16,384 ids. (With all 65,536 used it ends the process.) What is in view, and what may come
-/// into it in a minute (`ENTITIES_AT_ONCE` and `ENTITIES_PER_TICK`), leaves some 2,800 for what is made there meanwhile.
+/// Maximum number of entities in one peer's view. naia reuses the id of an entity that left a minute later, and takes
+/// the new entity for outdated if more than 32,768 enters and leaves lie between (see `renewal`): if a connection has
+/// used more than 16,384 ids. (With all 65,536 in use it ends the process.) The view, and what may enter it in a
+/// minute (`ENTITIES_AT_ONCE` and `ENTITIES_PER_TICK`), leave some 2,800 for entities spawned there meanwhile.
 const MAX_ENTITIES_IN_VIEW: usize = 6_000;
-/// Entities that new rooms may bring one peer at once...
+/// Entities that new rooms may add to one peer's view at once...
 const ENTITIES_AT_ONCE: usize = 4_000;
-/// ...and then in a tick: some 3,600 a minute. Rooms that are too much wait.
+/// ...and then per tick: some 3,600 a minute. Rooms beyond that wait.
 const ENTITIES_PER_TICK: usize = 2;
 
-/// What a player may be sent on the lane, bytes per second: above it the far sectors thin out first.
-/// 64 KB/s is half a megabit: any link on which the world is playable carries it.
+/// Limit of motion to one player, bytes per second: above it far sectors are thinned out first. 64 KB/s is half a
+/// megabit: any playable link carries it.
 const PLAYER_BYTES_PER_SECOND: u64 = 64 * 1024;
 
 /// How often a subscriber gets a sector's packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
-    /// The ship's own sector, every tick: what one fights with is there.
+    /// The ship's own sector, every tick: opponents in a fight are there.
     Own,
-    /// Sharing an edge with it, every second tick: half a sector away or more for most of the view.
+    /// Sharing an edge with it, every second tick: most of it is at least half a sector away.
     Edge,
     /// Sharing a corner, every third tick.
     Corner,
-    /// A shard's border: every tick, ghosts collide.
+    /// A shard's border: every tick, because ghosts collide.
     Border,
 }
 
@@ -70,16 +69,16 @@ struct View {
     /// The ship's sector; `None` for a shard.
     center: Option<SectorId>,
     wanted: BTreeSet<SectorId>,
-    /// A shard's own sectors: it is in their rooms, so that who crosses its border does not leave its scope and come
-    /// back (see `mirror`'s `LINGER_TICKS`), but it is not told what it says itself.
+    /// A shard's own sectors. It is in their rooms, so that an entity that crosses its border does not leave and
+    /// re-enter its scope (see `mirror`'s `LINGER_TICKS`), but it does not get its own motion back.
     own: BTreeSet<SectorId>,
-    /// What is seen, and since when.
+    /// The sectors in view, and since when.
     seen: BTreeMap<SectorId, SimTick>,
     /// Bytes that may still be sent; refilled each tick.
     allowance: u64,
     /// Entities that new rooms may bring now.
     entity_allowance: usize,
-    /// When that was last refilled.
+    /// Time of the last refill.
     refilled: SimTick,
 }
 
@@ -98,8 +97,8 @@ impl Default for View {
 }
 
 impl View {
-    /// Takes what a room with so many entities costs, when `in_view` are seen already; false when it has to wait. A room
-    /// over the burst may come alone.
+    /// Takes the cost of a room with `entities`, while `in_view` are in view already; false if it must wait. A room
+    /// above the burst may enter alone.
     fn take_room(&mut self, entities: usize, in_view: usize, now: SimTick) -> bool {
         let ticks = usize::try_from(now.since(self.refilled)).unwrap_or(usize::MAX);
         let refilled = self.entity_allowance.saturating_add(ticks.saturating_mul(ENTITIES_PER_TICK));
@@ -114,39 +113,39 @@ impl View {
     }
 }
 
-/// Everybody's view.
+/// The peers' views.
 #[derive(Debug, Default, Resource)]
 pub struct Interest {
     views: BTreeMap<SocketAddr, View>,
     subscribers: BTreeMap<SectorId, Vec<(SocketAddr, Class)>>,
     outdated: bool,
-    /// A peer has gone: a shard may hold other leases than when its view was made.
+    /// A peer has gone: shards may hold other leases than when the views were made.
     peer_gone: bool,
 }
 
 impl Interest {
-    /// Forgets a peer; naia forgets its rooms by itself.
+    /// Removes a peer's view; naia removes it from its rooms by itself.
     pub fn forget(&mut self, address: &SocketAddr) {
         self.outdated |= self.views.remove(address).is_some();
         self.peer_gone = true;
     }
 
-    /// How many peers look at something.
+    /// The number of peers with a view.
     pub fn len(&self) -> usize {
         self.views.len()
     }
 
-    /// Whether nobody does.
+    /// Whether no peer has a view.
     pub fn is_empty(&self) -> bool {
         self.views.is_empty()
     }
 
-    /// The sector in the middle of a player's view: that of the ship, or of the last one; `None` before the first.
+    /// The central sector of a player's view: that of the ship, or of the last one; `None` before the first.
     pub fn center(&self, address: &SocketAddr) -> Option<SectorId> {
         self.views.get(address)?.center
     }
 
-    /// Players whose view holds `sector`.
+    /// Players whose view contains `sector`.
     pub fn players_seeing(&self, sector: SectorId) -> Vec<SocketAddr> {
         self.views
             .iter()
@@ -160,32 +159,32 @@ impl Interest {
         self.views.iter().map(|(address, view)| (*address, view.seen.keys().copied().collect()))
     }
 
-    /// The players among those who look.
+    /// The players with a view.
     pub fn players(&self) -> impl Iterator<Item = SocketAddr> + '_ {
         self.views.iter().filter(|(_, view)| view.center.is_some()).map(|(address, _)| *address)
     }
 
-    /// Sectors that somebody looks at.
+    /// Sectors in any peer's view.
     pub fn subscribed(&self) -> impl Iterator<Item = SectorId> + '_ {
         self.subscribers.keys().copied()
     }
 
-    /// Who gets a sector's packets at this tick.
+    /// The subscribers that get a sector's packets at this tick.
     pub fn due(&self, sector: SectorId, now: SimTick) -> Vec<(SocketAddr, Class)> {
         let subscribers = self.subscribers.get(&sector).into_iter().flatten();
         subscribers.filter(|(_, class)| now.0.is_multiple_of(class.stride())).copied().collect()
     }
 
-    /// Every player may be sent a tick's worth more.
+    /// Refills every player's byte budget by a tick's worth.
     pub fn refill_allowances(&mut self) {
         let refill = PLAYER_BYTES_PER_SECOND / u64::from(TICK_HZ);
         for view in self.views.values_mut().filter(|view| view.center.is_some()) {
-            // Two seconds' worth may be saved up for what a new sector brings.
+            // Up to two seconds' worth is saved up for the contents of a new sector.
             view.allowance = (view.allowance + refill).min(2 * PLAYER_BYTES_PER_SECOND);
         }
     }
 
-    /// Takes `length` bytes of what a player may be sent; `Some(false)` when that is too much now.
+    /// Takes `length` bytes from a player's budget; `Some(false)` if it is too small now.
     pub fn spend(&mut self, address: &SocketAddr, length: u64) -> Option<bool> {
         let view = self.views.get_mut(address)?;
         if view.allowance < length {
@@ -212,7 +211,7 @@ impl Interest {
     }
 }
 
-/// Brings views, rooms and subscriptions up to date.
+/// Updates views, rooms and subscriptions.
 pub fn follow_ships(
     mut space: Space,
     mut interest: ResMut<Interest>,
@@ -235,7 +234,7 @@ pub fn follow_ships(
             leases.table.want(sector.block());
         }
     }
-    // Shards hold other leases than when their views were made.
+    // Shards may hold other leases than when their views were made.
     if interest.peer_gone || leases.granted {
         (interest.peer_gone, leases.granted) = (false, false);
         let shards: Vec<ShardId> = shards.ids().collect();
@@ -262,8 +261,8 @@ pub fn follow_ships(
     if interest.outdated {
         interest.rebuild();
     }
-    // naia asks about every new pairing of user and entity in a room, but what is not answered goes by the room. An answer
-    // would be kept as long as both live: every rock that a player has ever seen.
+    // naia queues a check for every new pair of user and entity in a room; without an answer the room decides. An
+    // answer would be kept as long as both exist: for every rock that a player has ever seen.
     space.replicas.naia.mark_scope_checks_pending_handled();
 }
 
@@ -279,7 +278,7 @@ fn adjust_rooms(space: &mut Space, interest: &mut Interest, link: &Link, address
     }
     enter.truncate(ROOMS_PER_TICK);
     if enter.is_empty() {
-        // All that is wanted is seen: now what is no longer wanted can go.
+        // All required sectors are in view: now those no longer required can leave it.
         let now = space.clock.tick;
         let leave: Vec<SectorId> = view
             .seen
@@ -335,7 +334,7 @@ mod tests {
     fn rooms_come_into_view_no_faster_than_naia_has_names_for() {
         let mut view = View::default();
         let (mut named, mut in_view) = (0, 0);
-        // A minute of flight at any speed through sectors of 500 entities, three in and three out.
+        // A minute of flight at any speed through sectors of 500 entities, three entered and three left at a time.
         for tick in 0..60 * u64::from(TICK_HZ) {
             for _ in 0..ROOMS_PER_TICK {
                 if view.take_room(500, in_view, SimTick(tick)) {

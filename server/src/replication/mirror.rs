@@ -1,8 +1,8 @@
-//! The mirror: the last known state of every active entity, who simulates it, and its naia entity.
+//! The mirror: the last known state of every active entity, its authority, and its naia entity.
 //!
-//! Records are here, motion is in the [`MotionPlane`](crate::replication::motion_plane::MotionPlane), what players
-//! get of an entity besides motion is in its naia components. An entity is in the naia room of its
-//! logical sector from when it enters the mirror to when it leaves.
+//! Records are here, motion is in the [`MotionPlane`](crate::replication::motion_plane::MotionPlane), and what players
+//! get of an entity besides motion is in its naia components. An entity is in the naia room of its logical sector as
+//! long as it is in the mirror.
 
 use crate::handoff::machine::{Authority, Verdict, judge};
 use bevy::prelude::{Entity, Query, ResMut, Resource};
@@ -15,12 +15,12 @@ use sidereal_protocol::{
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// Who has the authority.
+/// The holder of the authority.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Holder {
     /// This shard simulates it.
     Shard(ShardId),
-    /// Nobody simulates it: it waits here for a lease or a commit.
+    /// No shard simulates it: it waits for a lease or a commit.
     Server,
 }
 
@@ -29,15 +29,16 @@ pub enum Holder {
 pub struct Mirrored {
     /// Its naia entity...
     pub entity: Entity,
-    /// ...and since when it has this one.
+    /// ...and the tick at which it got this one.
     pub announced: SimTick,
-    /// The last record, with the state of when it was sent; see [`Space::current_record`](super::space::Space::current_record).
+    /// The last record, with the state at its sending; see
+    /// [`Space::current_record`](super::space::Space::current_record).
     pub record: EntityRecord,
-    /// Who has the authority; [`Space::move_authority`](super::space::Space::move_authority) alone writes it.
+    /// The holder of the authority; only [`Space::move_authority`](super::space::Space::move_authority) writes it.
     pub holder: Holder,
-    /// The highest epoch ever given out for it.
+    /// The highest epoch ever issued for it.
     pub issued_epoch: u64,
-    /// It differs from what was given to the database.
+    /// It differs from what was passed to the database.
     pub dirty: bool,
 }
 
@@ -52,7 +53,7 @@ impl Holder {
 }
 
 impl Mirrored {
-    /// What the handoff's machine needs to know of it.
+    /// Its authority, for the handoff's machine.
     pub fn authority(&self) -> Authority {
         Authority {
             holder: self.holder.shard(),
@@ -73,7 +74,7 @@ pub struct Mirror {
     net_ids: NetIds,
 }
 
-/// Where the next block of net ids begins, and the server's own block. Id 0 is nobody's.
+/// The start of the next block of net ids, and the server's own block. Id 0 is never used.
 #[derive(Debug)]
 struct NetIds {
     next_block: u32,
@@ -92,12 +93,12 @@ impl Mirror {
         self.entries.get(&id)
     }
 
-    /// One entity, to change it.
+    /// One entity, mutable.
     pub fn get_mut(&mut self, id: EntityId) -> Option<&mut Mirrored> {
         self.entries.get_mut(&id)
     }
 
-    /// Whether a shard speaks of an entity as its authority.
+    /// Whether a shard's claim to be an entity's authority is valid.
     pub fn is_authority(&self, shard: ShardId, id: EntityId, epoch: u64) -> bool {
         judge(self.get(id).map(Mirrored::authority), shard, epoch) == Verdict::Authority
     }
@@ -107,28 +108,28 @@ impl Mirror {
         self.by_net.get(&net_id).copied()
     }
 
-    /// All of them, by id.
+    /// All entities, by id.
     pub fn iter(&self) -> impl Iterator<Item = (EntityId, &Mirrored)> {
         self.entries.iter().map(|(id, entry)| (*id, entry))
     }
 
-    /// All of them, to change them.
+    /// All entities, mutable.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (EntityId, &mut Mirrored)> {
         self.entries.iter_mut().map(|(id, entry)| (*id, entry))
     }
 
-    /// How many there are.
+    /// The number of entities.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// A net id for something that enters the mirror from the database, or for the first time.
-    /// `None` when all 2^32 were given out in one run.
+    /// Issues a net id for an entity that enters the mirror from the database, or is new. `None` if all 2^32 of this
+    /// run are used.
     pub fn new_net_id(&mut self) -> Option<NetId> {
         if self.net_ids.own.remaining() == 0 {
             self.net_ids.own = self.new_net_id_block();
@@ -136,7 +137,7 @@ impl Mirror {
         self.net_ids.own.take()
     }
 
-    /// A block of net ids for a shard; empty when all were given out.
+    /// Issues a block of net ids for a shard; empty if all are used.
     pub fn new_net_id_block(&mut self) -> NetIdBlock {
         let next = self.net_ids.next_block;
         match next.checked_add(NET_ID_BLOCK) {
@@ -154,18 +155,19 @@ pub fn sync_vitals(mut mirror: ResMut<Mirror>, mut vitals: Query<&mut Vitals>, m
     for id in std::mem::take(&mut mirror.stale_hulls) {
         let Some(entry) = mirror.entries.get(&id) else { continue };
         if let Ok(mut identity) = identities.get_mut(entry.entity) {
-            *identity.hull_kind = entry.record.hull_kind.map_or(255, |hull| hull as u8);
-            *identity.radius = entry.record.radius as f32;
+            *identity.hull_kind = entry.record.hull_kind().map_or(255, |hull| hull as u8);
+            *identity.radius = entry.record.radius() as f32;
         }
     }
     for id in std::mem::take(&mut mirror.stale_vitals) {
         let Some(entry) = mirror.entries.get(&id) else { continue };
         match vitals.get_mut(entry.entity) {
             Ok(mut vitals) => {
-                *vitals.hull = entry.record.hull;
-                *vitals.hull_max = entry.record.hull_max;
+                let structure = entry.record.structure();
+                *vitals.hull = structure.hull;
+                *vitals.hull_max = structure.hull_max;
             }
-            // Entered the mirror in this very update: its components come with the next one.
+            // It entered the mirror in this update: its components are added in the next one.
             Err(_) => {
                 mirror.stale_vitals.insert(id);
             }

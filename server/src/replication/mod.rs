@@ -1,4 +1,4 @@
-//! What exists, who has it, and what each peer is shown of it.
+//! The active entities, their authority, and what each peer sees of them.
 
 pub mod ends;
 pub mod interest;
@@ -11,7 +11,7 @@ pub mod space;
 use crate::schedule::{ServerSystems, ServerTick, TickSystems};
 use bevy::prelude::{App, IntoScheduleConfigs, Plugin, Update};
 
-/// The mirror, naia's rooms and entities, and everybody's view.
+/// The mirror, naia's rooms and entities, and the peers' views.
 pub struct ReplicationPlugin;
 
 impl Plugin for ReplicationPlugin {

@@ -1,7 +1,7 @@
 //! The server's copy of all motion, by sector, and its packets for subscribers; without I/O.
 //!
-//! Motion is taken only from an entity's authority. What changed in a sector is packed once for each
-//! tick, whoever is subscribed.
+//! Motion is accepted only from an entity's authority. The changes of a sector are packed once per tick for all its
+//! subscribers.
 
 use bytes::Bytes;
 use sidereal_protocol::{
@@ -14,32 +14,32 @@ use sidereal_protocol::{
 };
 use std::collections::{BTreeMap, HashMap};
 
-/// What changed this many ticks ago still goes out: the slowest class of subscribers gets every third
-/// packet, so that each change is in one that it gets.
+/// A change is sent for this many ticks: the slowest class of subscribers gets every third packet, so that each change
+/// is in one that it gets.
 pub const CHANGE_WINDOW_TICKS: u64 = 3;
 
-/// Every entity comes round once in this many ticks (a second), changed or not.
+/// Every entity is sent once in this many ticks (a second), changed or not.
 const REFRESH_TICKS: u64 = TICK_HZ as u64;
 
-/// Shots and hits kept for one sector: a tick's worth of fire from a hundred ships, times the ticks
-/// that they are repeated. Beyond it new ones are dropped and counted.
+/// Maximum number of shots and hits kept for one sector: a tick's fire of a hundred ships, times the ticks for which
+/// they are repeated. Further ones are dropped and counted.
 const MAX_SECTOR_SHOTS: usize = 512;
 
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     state: FlightState,
     glow: EngineGlow,
-    /// When the state held, by its shard.
+    /// The state's tick, from its shard.
     tick: SimTick,
-    /// When the server took it.
+    /// The tick at which the server received it.
     changed_at: SimTick,
-    /// Nobody moves it, or somebody new who has not spoken yet: it waits where it is.
+    /// It has no authority, or a new one that has sent nothing yet: it stays where it is.
     waits: bool,
 }
 
 #[derive(Debug, Default)]
 struct Cell {
-    /// Newest tick of anything in it.
+    /// The newest tick of any state in it.
     tick: SimTick,
     entries: BTreeMap<NetId, Entry>,
     shots: Vec<(SimTick, Shot)>,
@@ -48,7 +48,7 @@ struct Cell {
 }
 
 impl Cell {
-    /// They are kept a little longer than they are sent, so that a late repeat is not taken for a new one.
+    /// Shots are kept a little longer than they are sent, so that a late repeat is not taken for a new one.
     fn forget_shots(&mut self, now: SimTick) {
         self.shots.retain(|(seen, _)| now.since(*seen) < 4 * SHOT_REPEATS);
         self.hits.retain(|(seen, _)| now.since(*seen) < 4 * SHOT_REPEATS);
@@ -65,11 +65,11 @@ struct Place {
 /// An entity that its authority moved to another sector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SectorChange {
-    /// Who.
+    /// The entity.
     pub net_id: NetId,
-    /// Out of here.
+    /// The old sector.
     pub from: SectorId,
-    /// Into here.
+    /// The new sector.
     pub to: SectorId,
 }
 
@@ -87,14 +87,14 @@ pub struct SectorPacket {
 pub struct MotionPlane {
     cells: HashMap<SectorId, Cell>,
     places: HashMap<NetId, Place>,
-    /// Motions of entities that the sender is not the authority of; dropped.
+    /// Motions dropped because their sender is not the entity's authority.
     pub stale: u64,
-    /// Shots beyond the limit of a sector; dropped.
+    /// Shots dropped above the limit of a sector.
     pub shots_dropped: u64,
 }
 
 impl MotionPlane {
-    /// Takes an entity in, or gives it another authority and state.
+    /// Adds an entity, or changes its authority and state.
     pub fn place(
         &mut self,
         net_id: NetId,
@@ -117,8 +117,8 @@ impl MotionPlane {
         cell.entries.insert(net_id, Entry { state, glow, tick, changed_at: now, waits: authority.is_none() });
     }
 
-    /// Changes only who may move it. Nobody has moved it meanwhile: until the new authority speaks it stands where it
-    /// was heard of last, for there it goes on from.
+    /// Changes only the authority. No shard has moved the entity meanwhile: until the new authority sends something,
+    /// it stays at its last known position, where the authority continues.
     pub fn set_authority(&mut self, net_id: NetId, authority: Option<ShardId>) {
         let Some(place) = self.places.get_mut(&net_id) else { return };
         place.authority = authority;
@@ -127,7 +127,7 @@ impl MotionPlane {
         }
     }
 
-    /// Forgets an entity; returns the sector that it was in.
+    /// Removes an entity; returns its sector.
     pub fn remove(&mut self, net_id: NetId) -> Option<SectorId> {
         let place = self.places.remove(&net_id)?;
         if let Some(cell) = self.cells.get_mut(&place.sector) {
@@ -136,7 +136,7 @@ impl MotionPlane {
         Some(place.sector)
     }
 
-    /// Forgets shots that were told, and sectors in which nothing is.
+    /// Removes shots that were sent, and empty sectors.
     pub fn tidy(&mut self, now: SimTick) {
         self.cells.retain(|_, cell| {
             cell.forget_shots(now);
@@ -144,12 +144,12 @@ impl MotionPlane {
         });
     }
 
-    /// Sectors in which something is, or was a moment ago.
+    /// The number of sectors with entities or recent shots.
     pub fn sectors(&self) -> usize {
         self.cells.len()
     }
 
-    /// Where an entity is, and when that was.
+    /// An entity's sector and state, and the tick of the state.
     pub fn state_of(&self, net_id: NetId) -> Option<(SectorId, FlightState, SimTick)> {
         let place = self.places.get(&net_id)?;
         let entry = self.cells.get(&place.sector)?.entries.get(&net_id)?;
@@ -161,22 +161,22 @@ impl MotionPlane {
         self.places.get(&net_id).map(|place| place.sector)
     }
 
-    /// The shard whose motion of an entity counts.
+    /// The shard whose motion of an entity is accepted.
     pub fn authority_of(&self, net_id: NetId) -> Option<ShardId> {
         self.places.get(&net_id).and_then(|place| place.authority)
     }
 
-    /// Entities in the mirror.
+    /// The number of entities.
     pub fn len(&self) -> usize {
         self.places.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
 
-    /// Takes what a shard sent; appends entities that changed their sector.
+    /// Applies a shard's update; appends the entities that changed their sector.
     pub fn apply(&mut self, from: ShardId, update: &SectorUpdate, now: SimTick, changes: &mut Vec<SectorChange>) {
         for motion in &update.motions {
             let Some(place) = self.places.get_mut(&motion.net_id) else {
@@ -207,7 +207,7 @@ impl MotionPlane {
             let entry =
                 Entry { state: motion.state, glow: motion.glow, tick: update.tick, changed_at: now, waits: false };
             let known = cell.entries.entry(motion.net_id).or_insert(entry);
-            // Datagrams may overtake each other.
+            // Datagrams may be reordered.
             if update.tick >= known.tick {
                 let same = known.state == motion.state && known.glow == motion.glow;
                 let changed_at = if same { known.changed_at } else { now };
@@ -240,7 +240,7 @@ impl MotionPlane {
         }
     }
 
-    /// The packets of one sector for this tick: what changed, a share of the rest, shots and hits.
+    /// The packets of one sector for this tick: changes, a share of the rest, shots and hits.
     pub fn packets(&mut self, sector: SectorId, now: SimTick) -> Vec<SectorPacket> {
         let Some(cell) = self.cells.get_mut(&sector) else { return Vec::new() };
         cell.forget_shots(now);
@@ -259,7 +259,7 @@ impl MotionPlane {
         encode(sector, cell.tick, SectorNews { motions: &motions, shots: &shots, hits: &hits, beams: &beams })
     }
 
-    /// Everything in a sector, for somebody who has just come to see it.
+    /// Everything in a sector, for a new subscriber.
     pub fn full_packets(&self, sector: SectorId) -> Vec<SectorPacket> {
         let Some(cell) = self.cells.get(&sector) else { return Vec::new() };
         let motions: Vec<Motion> =
@@ -272,8 +272,8 @@ fn recent<T: Copy>(items: &[(SimTick, T)], now: SimTick) -> Vec<T> {
     items.iter().filter(|(seen, _)| now.since(*seen) < SHOT_REPEATS).map(|(_, item)| *item).collect()
 }
 
-/// An entry as it is at the packet's tick: a state whose update was lost coasts, for a second at most. One that waits
-/// for an authority does not: its next one begins where it is.
+/// An entry at the packet's tick: a state whose update was lost is extrapolated, for a second at most. One that waits
+/// for an authority is not: the next authority continues from that state.
 fn motion_at(net_id: NetId, entry: &Entry, tick: SimTick) -> Motion {
     let behind = if entry.waits { 0 } else { tick.since(entry.tick).min(REFRESH_TICKS) };
     let state = match behind {
@@ -284,7 +284,7 @@ fn motion_at(net_id: NetId, entry: &Entry, tick: SimTick) -> Motion {
 }
 
 fn encode(sector: SectorId, tick: SimTick, news: SectorNews<'_>) -> Vec<SectorPacket> {
-    // A packet's own count stands in it, but its reader is the subscriber: count by what was taken.
+    // The packet contains its own count; the subscriber reads that one.
     encode_sector_update(sector, tick, news)
         .into_iter()
         .map(|packet| {
@@ -394,7 +394,7 @@ mod tests {
         };
         plane.place(NetId(6), HERE, Some(B), at(900.0), SimTick(1), SimTick(1));
         plane.apply(A, &told(5, 10, flying), SimTick(10), &mut changes);
-        // Another's update carries the sector's tick on.
+        // Another shard's update advances the sector's tick.
         plane.apply(B, &told(6, 20, at(900.0)), SimTick(20), &mut changes);
         let drawn = |plane: &MotionPlane| {
             let packet = plane.full_packets(HERE).remove(0);

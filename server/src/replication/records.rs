@@ -1,4 +1,4 @@
-//! What shards say of their entities: a newer record, or a new entity.
+//! Records from shards: of known entities, or of new ones.
 
 use super::{mirror::Holder, space::Space};
 use crate::{
@@ -14,23 +14,23 @@ use bevy::{
 use sidereal_process::log_limited;
 use sidereal_protocol::{control::ToShard, ids::ShardId, kind::Ore, record::EntityRecord};
 
-/// Records from shards: those of what the mirror has, and those of new entities.
+/// Records from shards: of entities in the mirror, and of new ones.
 #[derive(SystemParam)]
 pub struct Records<'w> {
-    /// What was set aside does not come back by a record.
+    /// An entity that was set aside does not return by a record.
     aside: Res<'w, Aside>,
-    /// Who may make something in a sector.
+    /// Decides which shard may spawn an entity in a sector.
     leases: Res<'w, LeaseBook>,
-    /// Who needs net ids...
+    /// Shards that need net ids...
     shards: ResMut<'w, Shards>,
-    /// ...and the way to send them.
+    /// ...and how to send them.
     pub(super) link: ResMut<'w, Link>,
     /// The ore in a record.
     pub(super) storage: Res<'w, Storage>,
 }
 
 impl Records<'_> {
-    /// An authority tells of one of its entities, or a shard of one that is new.
+    /// A record of an entity from its authority, or of a new one from a shard.
     pub fn on_record(&mut self, space: &mut Space, shard: ShardId, mut record: EntityRecord) {
         if let Err(problem) = record.validate() {
             log_limited!(warn, %shard, id = %record.id, %problem, "record refused");
@@ -44,15 +44,16 @@ impl Records<'_> {
                     space.tally.stale += 1;
                     return;
                 }
-                // The sector is the motion plane's to say.
+                // The motion plane decides the sector.
                 if let Some(entry) = space.mirror.get(record.id) {
                     record.sector = entry.record.sector;
-                    // Own states overtake records: what they have told of the pilot is not taken back.
-                    if let (Some(told), Some(known)) = (&mut record.pilot, entry.record.pilot)
+                    // Own states may arrive before older records: what they have updated of the pilot is kept.
+                    if let (Some(mut told), Some(known)) = (record.pilot(), entry.record.pilot())
                         && told.boarding == known.boarding
                     {
                         told.last_input = told.last_input.max(known.last_input);
                         told.inputs_applied = told.inputs_applied.max(known.inputs_applied);
+                        record.set(told);
                     }
                 }
                 space.replace_record(record);
@@ -69,7 +70,7 @@ impl Records<'_> {
         }
     }
 
-    /// Whether a shard may bring this wreck into the world.
+    /// Whether a shard may add this wreck to the world.
     pub fn is_good_wreck(&self, space: &Space, shard: ShardId, wreck: &EntityRecord) -> bool {
         wreck.kind.spec().ore == Ore::Cargo
             && wreck.validate().is_ok()
@@ -79,7 +80,7 @@ impl Records<'_> {
             && self.leases.table.holder(wreck.sector) == Some(shard)
     }
 
-    /// A shard has made an entity. It gets another block of net ids each time that half of one is used.
+    /// A shard has spawned an entity. It gets another block of net ids when half of one is used.
     pub fn create(&mut self, space: &mut Space, shard: ShardId, record: EntityRecord) {
         space.tally.created += 1;
         #[cfg(feature = "journal")]

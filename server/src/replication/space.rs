@@ -1,15 +1,15 @@
-//! Where every entity is, and who has the authority over it: the mirror, the motion plane and naia's rooms as one.
+//! The position and authority of every entity: the mirror, the motion plane and naia's rooms as one.
 //!
 //! # The invariant
 //!
-//! Every active entity has exactly one authority: one shard, or the server while nobody simulates it. What says so stands in
-//! several places, since each is read by another: the holder, the epoch and the sector in the [`Mirror`], the sender whose
-//! motion counts in the [`MotionPlane`], naia's room in [`Rooms`](super::naia::rooms::Rooms). They change together, at one moment, in
-//! [`Space::move_authority`] and nowhere else:
+//! Every active entity has exactly one authority: one shard, or the server while no shard simulates it. This is stored
+//! in several places, because each has another reader: the holder, the epoch and the sector in the [`Mirror`], the
+//! accepted sender of motion in the [`MotionPlane`], naia's room in [`Rooms`](super::naia::rooms::Rooms). They
+//! change together, at one moment, only in [`Space::move_authority`]:
 //!
-//! - The epoch never falls, and rises with every change after which an older holder may still speak.
-//! - Motion counts from the holder alone, from this moment on.
-//! - The sector of the record, of the motion and the room are one; the room before is left a while later.
+//! - The epoch never falls, and rises with every change after which an older holder may still send.
+//! - From that moment on, motion is accepted only from the holder.
+//! - The sectors of the record, the motion and the room are the same; the previous room is left a while later.
 //!
 //! An entity gets its first authority in [`Space::enter_mirror`] and loses the last in [`Space::leave_mirror`].
 
@@ -25,42 +25,43 @@ use bevy::{
 };
 use sidereal_protocol::{ids::EntityId, record::EntityRecord, sector::SectorId, tick::TICK_HZ};
 
-/// How long an entity stays in a room after it has moved on to another, ticks: 3 s, longer than a dance on an edge
-/// takes to come back: who sees one side of the edge alone does not see it come and go.
+/// How long an entity stays in a room after it has moved to another, ticks: 3 s, longer than a ship that weaves over
+/// an edge takes to return, so that it does not leave and re-enter the view of peers that see only one side of the
+/// edge.
 const LINGER_TICKS: u64 = 3 * TICK_HZ as u64;
 
-/// How an authority is succeeded.
+/// The new epoch and record when an authority changes.
 #[derive(Debug)]
 pub enum Succession {
-    /// The epoch stays: the holder is no more, and nobody else has it.
+    /// The epoch stays: the holder is gone, and there is no other.
     Orphaned,
-    /// The next epoch of all that were given out, with the newest state that is known.
+    /// The next unused epoch, with the newest known state.
     NextEpoch,
-    /// As it was prepared: under the epoch that was offered, in the sector that it has crossed into.
+    /// As prepared: under the offered epoch, in the sector that it entered.
     Committed(Box<EntityRecord>),
 }
 
-/// Every active entity, where it is, and what peers see of it.
+/// Every active entity, its position, and what peers see of it.
 #[derive(SystemParam)]
 pub struct Space<'w, 's> {
-    /// What tick it is.
+    /// The present tick.
     pub clock: Res<'w, Clock>,
     /// Every active entity.
     pub mirror: ResMut<'w, Mirror>,
     /// Their motion.
     pub motion: ResMut<'w, MotionPlane>,
-    /// What naia shows of them.
+    /// Their naia entities.
     pub replicas: Replicas<'w, 's>,
     /// Counters.
     pub tally: ResMut<'w, Tally>,
-    /// Who comes and goes, and why, for tests.
+    /// Entities that enter and leave, and why, for tests.
     #[cfg(feature = "journal")]
     pub journal: ResMut<'w, crate::audit::journal::Journal>,
 }
 
 impl Space<'_, '_> {
     /// Moves the authority over an entity of the mirror to `to`, now: holder, epoch, sector, room and motion together.
-    /// Gives the record under which the new one has it; `None` when it is not in the mirror (any more).
+    /// Returns the record for the new authority; `None` if the entity is not in the mirror.
     pub fn move_authority(&mut self, id: EntityId, to: Holder, succession: Succession) -> Option<EntityRecord> {
         let now = self.clock.tick;
         let newest = self.current_record(id)?;
@@ -81,7 +82,7 @@ impl Space<'_, '_> {
             }
             Succession::Committed(record) => {
                 entry.issued_epoch = entry.issued_epoch.max(record.epoch);
-                // Its drawn motion goes on from the last that the old one sent.
+                // Its motion continues from the last state that the old authority sent.
                 let (state, tick) = self
                     .motion
                     .state_of(net_id)
@@ -99,8 +100,7 @@ impl Space<'_, '_> {
         Some(record)
     }
 
-    /// Takes an entity into the mirror. Its record must carry a net id that nobody else has, and the ore that the ledger
-    /// says is in it.
+    /// Adds an entity to the mirror. Its record must contain an unused net id, and the ledger's amount of ore.
     pub fn enter_mirror(&mut self, record: EntityRecord, holder: Holder) {
         let entity = self.replicas.announce(&record);
         self.replicas.enter_room(entity, record.sector);
@@ -114,7 +114,7 @@ impl Space<'_, '_> {
         self.mirror.entries.insert(id, entry);
     }
 
-    /// Takes an entity out of the mirror; players see it go. Returns what it was.
+    /// Removes an entity from the mirror; it leaves the players' views. Returns its entry.
     pub fn leave_mirror(&mut self, id: EntityId) -> Option<Mirrored> {
         let gone = self.mirror.entries.remove(&id)?;
         self.tally.left += 1;
@@ -130,8 +130,7 @@ impl Space<'_, '_> {
         Some(gone)
     }
 
-    /// The record as it is now: with the motion that came after it, rebased on the sector that the
-    /// entity is in.
+    /// The present record: with the motion received after it, relative to the entity's present sector.
     pub fn current_record(&self, id: EntityId) -> Option<EntityRecord> {
         let entry = self.mirror.get(id)?;
         let mut record = entry.record.clone();
@@ -145,31 +144,32 @@ impl Space<'_, '_> {
         Some(record)
     }
 
-    /// Players see the hull that a ship has got.
+    /// Updates the hull that players see of a ship.
     pub fn rename_hull(&mut self, record: &EntityRecord) {
         let Some(entry) = self.mirror.get(record.id) else { return };
-        if (entry.record.hull_kind, entry.record.radius) != (record.hull_kind, record.radius) {
+        if (entry.record.hull_kind(), entry.record.radius()) != (record.hull_kind(), record.radius()) {
             self.mirror.stale_hulls.insert(record.id);
         }
     }
 
-    /// The record with the pilot who came aboard last: a shard that says nothing of him has not heard of him yet.
+    /// The record with the pilot that boarded last: a record without him is from a shard that has not received him
+    /// yet.
     pub fn with_last_pilot(&self, mut record: EntityRecord) -> EntityRecord {
-        let known = self.mirror.get(record.id).and_then(|entry| entry.record.pilot);
-        if let (Some(known), Some(told)) = (known, record.pilot)
+        let known = self.mirror.get(record.id).and_then(|entry| entry.record.pilot());
+        if let (Some(known), Some(told)) = (known, record.pilot())
             && known.boarding > told.boarding
         {
-            record.pilot = Some(known);
+            record.set(known);
         }
         record
     }
 
-    /// Takes a record from the authority: newer than what is known, the caller has checked.
+    /// Replaces an entity's record by one from its authority. The caller has checked that it is newer.
     pub fn replace_record(&mut self, record: EntityRecord) {
         let record = self.with_last_pilot(record);
         let id = record.id;
         if let Some(entry) = self.mirror.entries.get_mut(&id) {
-            let changed = (entry.record.hull, entry.record.hull_max) != (record.hull, record.hull_max);
+            let changed = entry.record.structure() != record.structure();
             entry.record = record;
             entry.dirty = true;
             if changed {
@@ -202,7 +202,7 @@ impl Space<'_, '_> {
     }
 }
 
-/// Takes entities out of the rooms that they have left a while ago.
+/// Removes entities from the rooms that they left a while ago.
 pub fn leave_rooms(mut space: Space) {
     let now = space.clock.tick;
     let mut over: Vec<(EntityId, SectorId)> = Vec::new();

@@ -1,8 +1,8 @@
-//! The certificate of players' connections, and of HTTPS where the server speaks it: from files that are read again when
-//! they change, or self-signed and renewed before it ends.
+//! The certificate of players' connections, and of HTTPS if enabled: from files that are read again when they change,
+//! or self-signed and renewed before it expires.
 //!
-//! Runs in `sidereal-server` on a thread of its own, which looks every [`LOOK_INTERVAL`]. Shards have another one, that
-//! of the ready file, which stays as long as the server runs.
+//! Runs in `sidereal-server` on its own thread, which checks every [`LOOK_INTERVAL`]. Shards have another certificate,
+//! in the ready file, which stays the same as long as the server runs.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,26 +18,27 @@ use sidereal_transport::{Identity, LiveCertificate, SELF_SIGNED_LIFETIME};
 
 use crate::accounts::hex;
 
-/// How often the files and the age are looked at.
+/// Interval at which the files and the age are checked.
 pub const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// What players' connections show now, and what they will.
+/// The present certificate of players' connections, and the next one.
 #[derive(Debug)]
 pub struct PlayerCertificate {
-    /// What handshakes show.
+    /// The certificate of handshakes.
     pub live: LiveCertificate,
-    /// Whether clients know it by its hash: it is self-signed. Else by its host name, as web pages are.
+    /// Whether clients identify it by its hash, because it is self-signed; otherwise by its host name, as for web
+    /// pages.
     pub is_pinned: bool,
-    /// The one that follows, once it is known.
+    /// The hash of the next one, once it is made.
     next_hash: Mutex<Option<[u8; 32]>>,
-    /// How often another one took over.
+    /// The number of changes of the certificate.
     pub changes: AtomicU64,
-    /// How often files were refused that are none to go on with.
+    /// The number of rejected certificate files.
     pub refusals: AtomicU64,
 }
 
 impl PlayerCertificate {
-    /// Shows that one.
+    /// Starts with `identity`.
     ///
     /// # Errors
     /// When its key cannot sign.
@@ -51,12 +52,12 @@ impl PlayerCertificate {
         })
     }
 
-    /// SHA-256 of what is shown now, in hexadecimal.
+    /// SHA-256 of the present certificate, in hexadecimal.
     pub fn hash(&self) -> String {
         hex::encode(&self.live.certificate_hash())
     }
 
-    /// That of what is shown now, then that of what follows if that is known, in hexadecimal.
+    /// The hash of the present certificate, then of the next one if it is made, in hexadecimal.
     pub fn hashes(&self) -> Vec<String> {
         let next = *self.next_hash.lock().unwrap_or_else(PoisonError::into_inner);
         [Some(self.live.certificate_hash()), next].into_iter().flatten().map(|hash| hex::encode(&hash)).collect()
@@ -75,7 +76,7 @@ impl PlayerCertificate {
     }
 }
 
-/// Sees to it that the certificate is a good one. Decides; a thread around it calls [`look`](Self::look).
+/// Keeps the certificate valid. Decides only; its thread calls [`look`](Self::look).
 #[derive(Debug)]
 pub struct CertificateKeeper {
     certificate: Arc<PlayerCertificate>,
@@ -89,10 +90,10 @@ enum Source {
 }
 
 impl CertificateKeeper {
-    /// The certificate (chain) and the key of these PEM files, which must be good for `host`.
+    /// Reads the certificate (chain) and the key of these PEM files, which must be valid for `host`.
     ///
     /// # Errors
-    /// What is wrong with them.
+    /// The problem with the files.
     pub fn of_files(certificate: &Path, key: &Path, host: &str) -> anyhow::Result<Self> {
         let mut files =
             Files { certificate: certificate.to_owned(), key: key.to_owned(), host: host.to_owned(), seen: [0; 32] };
@@ -100,10 +101,10 @@ impl CertificateKeeper {
         Ok(Self { certificate: Arc::new(PlayerCertificate::new(&identity, false)?), source: Source::Files(files) })
     }
 
-    /// A self-signed one for these names, and others after it.
+    /// Starts with a self-signed certificate for these names, and renews it.
     ///
     /// # Errors
-    /// When a name is none that a certificate can hold.
+    /// If a certificate cannot contain one of the names.
     pub fn self_signed(first: &Identity, names: Vec<String>) -> anyhow::Result<Self> {
         Ok(Self {
             certificate: Arc::new(PlayerCertificate::new(first, true)?),
@@ -111,13 +112,13 @@ impl CertificateKeeper {
         })
     }
 
-    /// What it keeps.
+    /// The certificate that it keeps valid.
     pub fn certificate(&self) -> &Arc<PlayerCertificate> {
         &self.certificate
     }
 
-    /// Reads what has changed, and makes what is due. What is no good is logged and counted once; what was shown goes on.
-    /// `passed` is the time since the last look.
+    /// Reads changed files, and makes a certificate that is due. An invalid one is logged and counted once; the
+    /// present one stays in use. `passed` is the time since the last check.
     pub fn look(&mut self, passed: Duration) {
         let outcome = match &mut self.source {
             Source::Files(files) => files.look(&self.certificate),
@@ -125,18 +126,18 @@ impl CertificateKeeper {
         };
         if let Err(error) = outcome {
             self.certificate.refusals.fetch_add(1, Ordering::Relaxed);
-            tracing::error!("the next certificate is refused, the one before goes on: {error:#}");
+            tracing::error!("the next certificate is rejected, the present one stays in use: {error:#}");
         }
     }
 
-    /// Looks every [`LOOK_INTERVAL`] on a thread of its own, until what is returned is dropped.
+    /// Checks every [`LOOK_INTERVAL`] on its own thread, until the returned handle is dropped.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// When the system cannot start a thread.
     pub fn start(mut self) -> std::io::Result<KeeperThread> {
         let (stop, stopped) = channel::<()>();
         let thread = std::thread::Builder::new().name("certificate".to_owned()).spawn(move || {
-            // Certificates end by the calendar, also for a machine that slept meanwhile.
+            // Certificates expire by the calendar, also while a machine sleeps.
             let mut looked = SystemTime::now();
             crash::fault_point("certificate");
             while stopped.recv_timeout(LOOK_INTERVAL) == Err(RecvTimeoutError::Timeout) {
@@ -160,7 +161,7 @@ impl Drop for KeeperThread {
     fn drop(&mut self) {
         self.stop.take();
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("the certificate's thread had panicked");
+            tracing::error!("the certificate's thread panicked");
         }
     }
 }
@@ -170,7 +171,7 @@ struct Files {
     certificate: PathBuf,
     key: PathBuf,
     host: String,
-    /// SHA-256 of what was read last, good or not.
+    /// SHA-256 of the last contents, valid or not.
     seen: [u8; 32],
 }
 
@@ -182,8 +183,8 @@ impl Files {
         }
     }
 
-    /// What the files hold, if that is something else than the last time. (They are a few kilobytes, so they are read
-    /// whole: no clock of a file system is believed.)
+    /// The contents of the files if they differ from the last ones. (They are a few kilobytes, so they are read
+    /// completely, and file times are not trusted.)
     fn changed(&mut self) -> Option<anyhow::Result<Identity>> {
         let [certificate, key] = [&self.certificate, &self.key].map(std::fs::read);
         let mut hash = Sha256::new();
@@ -213,8 +214,8 @@ impl Files {
     }
 }
 
-/// A self-signed certificate is followed by another one: that is made two fourteenths of its life before its end (two
-/// days), so that whoever gets a ticket is told both, and takes over after one of them.
+/// The next self-signed certificate is made two fourteenths of the lifetime (two days) before the present one expires,
+/// so that tickets contain both hashes, and replaces it after one of them.
 #[derive(Debug)]
 struct SelfSigned {
     names: Vec<String>,
@@ -231,7 +232,7 @@ struct Next {
 /// The age at which the next certificate is made.
 pub const ANNOUNCE_AGE: Duration = Duration::from_secs(SELF_SIGNED_LIFETIME.as_secs() / 14 * 12);
 
-/// The age at which the next certificate takes over.
+/// The age at which the next certificate replaces it.
 pub const RENEW_AGE: Duration = Duration::from_secs(SELF_SIGNED_LIFETIME.as_secs() / 14 * 13);
 
 impl SelfSigned {
@@ -277,8 +278,8 @@ mod tests {
             if certificate.hash() != before {
                 changes += 1;
                 assert_eq!(announced, Some(certificate.hash()), "it was announced");
-                assert_eq!(certificate.hashes().len(), 1, "what follows is not known so early");
-                // The second one is a day old when it takes over.
+                assert_eq!(certificate.hashes().len(), 1, "the next one is not made so early");
+                // The second one is a day old when it replaces the first.
                 assert_eq!(age_h, 13 * 24);
                 assert_eq!(told_h, 24);
                 before = certificate.hash();

@@ -20,7 +20,7 @@ impl FromStr for Secret {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if text.is_empty() {
-            return Err("it is empty, and everybody knows that one: choose a secret, the same for server and shards");
+            return Err("it is empty: choose a secret, the same for server and shards");
         }
         Ok(Self(text.to_owned()))
     }
@@ -32,7 +32,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// One that may be empty, which is as if it were not given.
+/// A secret; an empty one counts as not given.
 fn maybe_secret(text: &str) -> Result<Secret, Infallible> {
     Ok(Secret(text.to_owned()))
 }
@@ -44,7 +44,7 @@ pub struct DatabaseUrl(pub String);
 impl FromStr for DatabaseUrl {
     type Err = std::convert::Infallible;
 
-    /// What is wrong with it is told when it is opened, without its password.
+    /// Problems are reported when it is opened, without its password.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Ok(Self(text.to_owned()))
     }
@@ -78,24 +78,24 @@ fn origin(text: &str) -> Result<String, &'static str> {
     }
 }
 
-/// There is no address that players could be told.
+/// There is no address to advertise to players.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AdvertiseError {
-    /// It listens on all of the machine's addresses, and nobody said which one players reach.
+    /// It listens on all of the machine's addresses, and none was named for players.
     #[error(
         "--player-addr {0} is every address of this machine, and players cannot connect to that: name the one that \
          they reach with --advertise-player-addr, or give it as --player-addr"
     )]
     ListensEverywhere(SocketAddr),
-    /// What is advertised is no address to connect to.
-    #[error("--advertise-player-addr {0} is no address that players can connect to: name the one that they reach")]
+    /// Players cannot connect to the advertised address.
+    #[error("--advertise-player-addr {0} is not an address that players can connect to: name the one that they reach")]
     Unspecified(SocketAddr),
 }
 
-/// The database when nobody names one.
+/// The default database.
 const DEFAULT_DATABASE_URL: &str = "sqlite://sidereal.sqlite";
 
-/// The database that is given, or the one that `DATABASE_URL` names, or the one of nobody's naming.
+/// The given database, or that of `DATABASE_URL`, or the default one.
 pub fn database_url(given: Option<&DatabaseUrl>) -> String {
     database_url_or(given, std::env::var("DATABASE_URL").ok())
 }
@@ -106,13 +106,13 @@ fn database_url_or(given: Option<&DatabaseUrl>, from_environment: Option<String>
 }
 
 impl Config {
-    /// The database's URL; it may hold a password. In this order: the flag, its environment twin, `DATABASE_URL`, a
-    /// file in the working folder.
+    /// The database's URL, which may contain a password. In this order: the flag, its environment twin,
+    /// `DATABASE_URL`, a file in the working folder.
     pub fn database_url(&self) -> String {
         database_url(self.database_url.as_ref())
     }
 
-    /// What logins tell players to connect to, when `bound` is what the system gave for `player_addr`.
+    /// The address that logins give to players, when the system has bound `player_addr` to `bound`.
     ///
     /// # Errors
     /// [`AdvertiseError`].
@@ -126,7 +126,7 @@ impl Config {
         }
     }
 
-    /// Where browsers dial, as `https://HOST:PORT`, when players are told `advertised`.
+    /// The address for browsers, as `https://HOST:PORT`, for the advertised address.
     pub fn player_origin(&self, advertised: SocketAddr) -> String {
         match &self.advertise_player_host {
             Some(host) => format!("https://{host}:{}", advertised.port()),
@@ -143,18 +143,18 @@ impl Config {
     }
 }
 
-/// Sidereal's replication server: the only door for players and shards.
+/// Sidereal's replication server, to which all clients and shards connect.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "sidereal-server", version, after_help = "sidereal-server db --help: look after a database.")]
+#[command(name = "sidereal-server", version, after_help = "sidereal-server db --help: tools for a database.")]
 pub struct Config {
     /// Where players connect (UDP, WebTransport); port 0 takes any free one.
     #[arg(long, env = "SIDEREAL_PLAYER_ADDR", value_parser = address, default_value = "127.0.0.1:7777")]
     pub player_addr: SocketAddr,
-    /// What logins tell players to connect to, where that is not --player-addr: an address of a router or a relay, or
-    /// the one that others reach when --player-addr is 0.0.0.0 or ::. Port 0 means the port of --player-addr.
+    /// The address that logins give to players if it is not --player-addr: an address of a router or a relay, or the
+    /// reachable one when --player-addr is 0.0.0.0 or ::. Port 0 means the port of --player-addr.
     #[arg(long, env = "SIDEREAL_ADVERTISE_PLAYER_ADDR", value_parser = address)]
     pub advertise_player_addr: Option<SocketAddr>,
-    /// The host name by which browsers reach that address: a name of the certificate in --tls-certificate.
+    /// The host name of that address for browsers: a name of the certificate in --tls-certificate.
     #[arg(long, env = "SIDEREAL_ADVERTISE_PLAYER_HOST", value_parser = host_name)]
     pub advertise_player_host: Option<String>,
     /// Where shards connect (UDP, WebTransport); keep it off public networks.
@@ -163,24 +163,25 @@ pub struct Config {
     /// Where the HTTP API listens (TCP).
     #[arg(long, env = "SIDEREAL_HTTP_ADDR", value_parser = address, default_value = "127.0.0.1:7779")]
     pub http_addr: SocketAddr,
-    /// Where health and metrics are (TCP, HTTP), for who looks after the server; keep it off public networks.
+    /// Where health and metrics are served (TCP, HTTP), for operators; keep it off public networks.
     #[arg(long, env = "SIDEREAL_OPS_ADDR", value_parser = address, default_value = "127.0.0.1:7780")]
     pub ops_addr: SocketAddr,
-    /// The database: sqlite://FILE, a file's path, :memory:, or postgres://USER:PASSWORD@HOST/DATABASE (best given by
-    /// the environment). Without it DATABASE_URL counts, and without that sqlite://sidereal.sqlite.
+    /// The database: sqlite://FILE, a file's path, :memory:, or postgres://USER:PASSWORD@HOST/DATABASE (best set in
+    /// the environment). The default is DATABASE_URL, or else sqlite://sidereal.sqlite.
     #[arg(long, env = "SIDEREAL_DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<DatabaseUrl>,
-    /// How long done deals, and the fences of what is gone, are kept in the database: days (30 or 30d), hours (12h),
-    /// minutes (90m) or seconds; 0: for ever.
+    /// How long completed deals, and the fences of entities that are gone, are kept in the database: days (30 or 30d),
+    /// hours (12h), minutes (90m) or seconds; 0: forever.
     #[arg(long, env = "SIDEREAL_RETENTION", default_value_t = Retention::default())]
     pub retention: Retention,
-    /// What shards must present, 32 bytes or more; best given by the environment, where other users cannot read it.
+    /// The secret that shards must present, 32 bytes or more; best set in the environment, where other users cannot
+    /// read it.
     #[arg(long, env = "SIDEREAL_SHARD_SECRET", hide_env_values = true)]
     pub shard_secret: Secret,
-    /// Seed of a new world. A world that is stored keeps its own, and another one here is refused.
+    /// Seed of a new world. A stored world keeps its own, and another one here is an error.
     #[arg(long, env = "SIDEREAL_SEED")]
     pub seed: Option<u64>,
-    /// No lease is given before this many shards are there, or five seconds have passed.
+    /// No lease is granted before this many shards have connected, or five seconds have passed.
     #[arg(long, env = "SIDEREAL_EXPECT_SHARDS", default_value_t = 1)]
     pub expect_shards: usize,
     /// Limits of the HTTP API.
@@ -201,7 +202,7 @@ pub struct Config {
     /// Write the addresses here once the server listens (JSON).
     #[arg(long, env = "SIDEREAL_READY_FILE")]
     pub ready_file: Option<PathBuf>,
-    /// End when the standard input ends: nothing outlives a launcher that was killed.
+    /// End when the standard input ends, so that no process outlives a killed launcher.
     #[arg(long, env = "SIDEREAL_DIE_WITH_STDIN")]
     pub die_with_stdin: bool,
 }
@@ -209,32 +210,32 @@ pub struct Config {
 /// Limits of the HTTP API.
 #[derive(Debug, Clone, Args)]
 pub struct HttpOptions {
-    /// Requests to /api/ that one remote address may make in a minute, and at once; 0: as many as it likes.
+    /// Requests to /api/ per minute, and at once, from one remote address; 0: unlimited.
     #[arg(long, env = "SIDEREAL_RATE_LIMIT_ADDRESS", default_value_t = Rates::default().requests_per_address)]
     pub rate_limit_address: u32,
-    /// Wrong passwords that one remote address may give for one account's name in a minute, and all of them ten times as
-    /// many; 0: as many as they like.
+    /// Wrong passwords per minute for one account name from one remote address, and ten times as many from all; 0:
+    /// unlimited.
     #[arg(long, env = "SIDEREAL_RATE_LIMIT_ACCOUNT", default_value_t = Rates::default().failures_per_account)]
     pub rate_limit_account: u32,
-    /// Log ins with a password that one remote address may make in a minute, a third of them at once, and all of them
-    /// twenty times as many; 0: as many as they like.
+    /// Logins with a password per minute from one remote address, a third of them at once, and twenty times as many
+    /// from all; 0: unlimited.
     #[arg(long, env = "SIDEREAL_RATE_LIMIT_LOGIN", default_value_t = Rates::default().logins_per_address)]
     pub rate_limit_login: u32,
-    /// Accounts that one remote address may make in a minute, after 60 at once, and all of them twenty times as many; 0: as
-    /// many as they like.
+    /// New accounts per minute from one remote address, after 60 at once, and twenty times as many from all; 0:
+    /// unlimited.
     #[arg(long, env = "SIDEREAL_RATE_LIMIT_REGISTER", default_value_t = Rates::default().registrations_per_address)]
     pub rate_limit_register: u32,
-    /// Whether accounts are made for who comes, with a password or with an access token.
+    /// Whether new accounts can be made, with a password or with an access token.
     #[arg(long, env = "SIDEREAL_REGISTRATION", value_enum, default_value = "open")]
     pub registration: Registration,
-    /// Proxies in a row before the HTTP address, whose X-Forwarded-For is believed; 0: none is, and a request comes from
-    /// whoever connects.
+    /// The number of trusted proxies in a row before the HTTP address, whose X-Forwarded-For counts; 0: none, the
+    /// client's address is that of the connection.
     #[arg(long, env = "SIDEREAL_TRUSTED_PROXIES", default_value_t = 0)]
     pub trusted_proxies: usize,
 }
 
 impl HttpOptions {
-    /// How often peers may ask.
+    /// The rate limits.
     pub fn rates(&self) -> Rates {
         Rates {
             requests_per_address: self.rate_limit_address,
@@ -248,7 +249,7 @@ impl HttpOptions {
 /// Players in browsers.
 #[derive(Debug, Clone, Args)]
 pub struct WebOptions {
-    /// The folder of the built browser client, to be served at the HTTP address; it is read once, at the start.
+    /// The folder of the built browser client, served at the HTTP address; read once, at the start.
     #[arg(long, env = "SIDEREAL_WEB_DIR")]
     pub web_dir: Option<PathBuf>,
     /// A certificate with its chain (PEM), for HTTPS and for players' connections; read again when it changes.
@@ -257,37 +258,37 @@ pub struct WebOptions {
     /// Its key (PEM: PKCS #8, SEC 1 or PKCS #1).
     #[arg(long, env = "SIDEREAL_TLS_KEY", requires = "tls_certificate")]
     pub tls_key: Option<PathBuf>,
-    /// Other pages from which browsers may connect, like `https://play.example.org`; several with commas. Those of this
-    /// machine, of the addresses of HTTP and of players, and of the advertised host may always.
+    /// Other pages from which browsers may connect, like `https://play.example.org`, separated by commas. Always
+    /// allowed: those of this machine, of the HTTP and player addresses, and of the advertised host.
     #[arg(long = "allow-origin", env = "SIDEREAL_ALLOW_ORIGIN", value_delimiter = ',', value_parser = origin)]
     pub allow_origins: Vec<String>,
 }
 
-/// Players with access tokens of Supabase. Without any of these none is taken.
+/// Players with access tokens of Supabase. Without any of these, no access token is accepted.
 #[derive(Debug, Clone, Args)]
 pub struct SupabaseOptions {
-    /// Where the project's public keys are, like `https://PROJECT.supabase.co/auth/v1/.well-known/jwks.json`.
+    /// Address of the project's public keys, like `https://PROJECT.supabase.co/auth/v1/.well-known/jwks.json`.
     #[arg(long, env = "SIDEREAL_SUPABASE_JWKS_URL")]
     pub supabase_jwks_url: Option<String>,
-    /// What `iss` is in its tokens, like `https://PROJECT.supabase.co/auth/v1`.
+    /// The `iss` of its tokens, like `https://PROJECT.supabase.co/auth/v1`.
     #[arg(long, env = "SIDEREAL_SUPABASE_ISSUER")]
     pub supabase_issuer: Option<String>,
-    /// What is in `aud` of its tokens.
+    /// The `aud` of its tokens.
     #[arg(long, env = "SIDEREAL_SUPABASE_AUDIENCE", default_value = "authenticated")]
     pub supabase_audience: String,
-    /// The secret of a project that signs with HS256; best given by the environment, where other users cannot read it.
+    /// The secret of a project that signs with HS256; best set in the environment, where other users cannot read it.
     #[arg(long, env = "SIDEREAL_SUPABASE_JWT_SECRET", hide_env_values = true, value_parser = maybe_secret)]
     pub supabase_jwt_secret: Option<Secret>,
-    /// How its tokens are signed: ES256 unless a secret is given, which means HS256.
+    /// The signature algorithm of its tokens: ES256, or HS256 if a secret is given.
     #[arg(long, env = "SIDEREAL_SUPABASE_ALGORITHM", ignore_case = true)]
     pub supabase_algorithm: Option<Algorithm>,
 }
 
 impl SupabaseOptions {
-    /// How tokens are judged, if any are.
+    /// How access tokens are verified, if enabled.
     ///
     /// # Errors
-    /// [`SupabaseConfigError::WrongKeys`] when something is given, but nothing to verify with.
+    /// [`SupabaseConfigError::WrongKeys`] if something is given, but neither keys nor a secret.
     pub fn config(&self) -> Result<Option<SupabaseConfig>, SupabaseConfigError> {
         let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
         let (jwks_url, issuer) = (given(&self.supabase_jwks_url), given(&self.supabase_issuer));
@@ -353,7 +354,7 @@ mod tests {
             (vec!["--player-addr", "[::]:0"], "[::]:4000"),
             (advertise("[::]:9"), "0.0.0.0:4000"),
         ] {
-            let error = advertised(&arguments, bound).expect_err("nobody can connect there");
+            let error = advertised(&arguments, bound).expect_err("no address to connect to");
             assert!(error.contains("--advertise-player-addr"), "{error}");
         }
     }

@@ -17,12 +17,12 @@ use std::{
 };
 use uuid::Uuid;
 
-/// Looks after a world's database.
+/// Tools for a world's database.
 #[derive(Debug, Parser)]
 #[command(name = "sidereal-server db")]
 pub struct DbTool {
-    /// The database: sqlite://FILE, a file's path, or postgres://USER:PASSWORD@HOST/DATABASE (best given by the
-    /// environment). Without it DATABASE_URL counts, and without that sqlite://sidereal.sqlite.
+    /// The database: sqlite://FILE, a file's path, or postgres://USER:PASSWORD@HOST/DATABASE (best set in the
+    /// environment). The default is DATABASE_URL, or else sqlite://sidereal.sqlite.
     #[arg(long, env = "SIDEREAL_DATABASE_URL", global = true, hide_env_values = true)]
     database_url: Option<DatabaseUrl>,
     #[command(subcommand)]
@@ -31,39 +31,39 @@ pub struct DbTool {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// See whether it is sound: ids, records, fences, accounts, the ledger's sums. Ends with 1 if not.
+    /// Check it: ids, records, fences, accounts, the ledger's sums. Exit status 1 if there are problems.
     Check {
         /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Write all of it as JSON lines, as it is at this moment. Password hashes are in it, sessions are not.
+    /// Write a snapshot of it as JSON lines. Password hashes are included, sessions are not.
     Export {
         /// The file; "-" for standard output.
         file: PathBuf,
     },
-    /// Fill a new, empty database from an export: all of it or nothing.
+    /// Fill a new, empty database from an export, completely or not at all.
     Import {
         /// The file; "-" for standard input.
         file: PathBuf,
     },
-    /// Let a player fly a ship again that was set aside. Only while no server runs. The ship that the player has instead
+    /// Give a player back a ship that was set aside. Only while no server runs. The ship that the player has instead
     /// by now is kept, and can be given back in the same way.
     GiveBack {
-        /// The ship's id, as the log named it.
+        /// The ship's id, from the log.
         ship: Uuid,
     },
-    /// Remove what is over: old deals, fences of what is long gone, expired sessions; and free pages of a SQLite file.
-    /// Not beside a running server, which does so by itself.
+    /// Remove expired rows: old deals, fences of entities that are long gone, expired sessions; and free pages of a
+    /// SQLite file. Not beside a running server, which does so by itself.
     Prune {
-        /// How long deals and fences are kept: days (30 or 30d), hours (12h), minutes (90m) or seconds; 0: for ever.
+        /// How long deals and fences are kept: days (30 or 30d), hours (12h), minutes (90m) or seconds; 0: forever.
         #[arg(long, env = "SIDEREAL_RETENTION", default_value_t = Retention::default())]
         retention: Retention,
         /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Tell what is in it.
+    /// Show its contents in numbers.
     Stats {
         /// Print JSON.
         #[arg(long)]
@@ -71,7 +71,7 @@ enum Action {
     },
 }
 
-/// Runs the tool; tells whether all is well.
+/// Runs the tool; returns false if a check found problems.
 ///
 /// # Errors
 /// One line on what is wrong with the database, the file or the flags.
@@ -91,7 +91,7 @@ pub fn run(tool: &DbTool) -> anyhow::Result<bool> {
         Action::Prune { retention, json } => {
             must_exist(&url)?;
             let lock = Database::lock(&url).map_err(|error| match error {
-                DbError::InUse { .. } => anyhow!("{error}; a running server removes what is over by itself"),
+                DbError::InUse { .. } => anyhow!("{error}; a running server removes expired rows by itself"),
                 other => other.into(),
             })?;
             let database = Database::open(&url)?.guarded_by(&lock)?;
@@ -110,7 +110,7 @@ pub fn run(tool: &DbTool) -> anyhow::Result<bool> {
             Ok(true)
         }
         Action::Import { file } => {
-            // Nobody else may begin to write what is not there yet.
+            // No server may start to use it before the import is complete.
             let lock = Database::lock(&url)?;
             let database = Database::open(&url)?.guarded_by(&lock)?;
             let rows = if file == Path::new("-") {
@@ -139,16 +139,16 @@ pub fn run(tool: &DbTool) -> anyhow::Result<bool> {
     }
 }
 
-/// Links a ship to the account that owns it. Whose it is, and the ship that was linked before.
+/// Links a ship to the account that owns it. Returns the account's name, and the ship that was linked before.
 ///
 /// # Errors
-/// One line on why it cannot be.
+/// One line that says why it failed.
 pub fn give_back(database: &Database, ship: Uuid) -> anyhow::Result<(String, Option<Uuid>)> {
     let Some(row) = database.entity(ship)? else {
-        bail!("there is no ship {ship}: see the id in the log line \"set aside\"; one that was destroyed is gone");
+        bail!("there is no ship {ship}: see the id in the log line \"set aside\"; a destroyed one is gone");
     };
     let Some(owner) = row.owner.filter(|_| row.kind == i16::from(EntityKind::Ship as u8)) else {
-        bail!("{ship} is no player's ship: what else was set aside is released when the server starts again");
+        bail!("{ship} is not a player's ship: other entities are released when the server starts again");
     };
     let account =
         database.account_by_id(owner)?.with_context(|| format!("the owner {owner} of {ship} has no account"))?;
@@ -156,7 +156,7 @@ pub fn give_back(database: &Database, ship: Uuid) -> anyhow::Result<(String, Opt
     Ok((account.name, account.ship_id.filter(|before| *before != ship)))
 }
 
-/// A database that is there: a look at one must not make one.
+/// An existing database: reading one must not create it.
 fn existing(url: &str) -> anyhow::Result<Database> {
     must_exist(url)?;
     Ok(Database::open(url)?)
@@ -170,7 +170,7 @@ fn must_exist(url: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A file is there whole or not at all.
+/// Writes the file completely or not at all.
 fn export_to(database: &Database, file: &Path) -> anyhow::Result<u64> {
     let cannot_write = || format!("cannot write {}", file.display());
     let partial = file.with_extension("partial");

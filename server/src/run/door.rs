@@ -1,12 +1,12 @@
-//! What the operator allows strangers and crowds at the players' address: flags, and what the transport makes of them.
+//! Limits of the players' address: the flags, and the transport's limits made from them.
 
 use clap::{Args, builder::RangedU64ValueParser};
 use sidereal_transport::Limits;
 
-/// The most sessions that can be asked for: a session takes about half a megabyte.
+/// Maximum configurable number of sessions: a session takes about half a megabyte.
 const MAX_SESSIONS: u64 = 65_536;
 
-/// The most handshakes in a second that can be asked for: more than any machine does.
+/// Maximum configurable number of handshakes per second: more than any machine can do.
 const MAX_HANDSHAKES: u64 = 100_000;
 
 fn sessions() -> RangedU64ValueParser<usize> {
@@ -20,23 +20,23 @@ fn handshakes() -> RangedU64ValueParser<u32> {
 /// Limits of the addresses at which players and shards connect.
 #[derive(Debug, Clone, Args)]
 pub struct DoorOptions {
-    /// Players at once, with those who are just connecting. Shards have places of their own.
+    /// Maximum number of players, including those that are connecting. Shards have places of their own.
     #[arg(long, env = "SIDEREAL_SESSIONS_TOTAL", value_parser = sessions(), default_value_t = Limits::default().sessions_total)]
     pub sessions_total: usize,
-    /// The same from one IPv4 address, or one IPv6 network of 64 bits; a club, or everybody behind a container's
-    /// gateway, shows one address.
+    /// The same from one IPv4 address, or one IPv6 network of 64 bits; a club, or all clients behind a container's
+    /// gateway, share one address.
     #[arg(long, env = "SIDEREAL_SESSIONS_PER_ADDRESS", value_parser = sessions(), default_value_t = Limits::default().sessions_per_address)]
     pub sessions_per_address: usize,
-    /// Connections that one such address may start in a second, and ten times as many at once; 0: no limit.
+    /// Connections that one such address may start per second, and ten times as many at once; 0: no limit.
     #[arg(long, env = "SIDEREAL_HANDSHAKES_PER_ADDRESS", value_parser = handshakes(), default_value_t = Limits::default().handshakes_per_network)]
     pub handshakes_per_address: u32,
-    /// Connections that all together may start in a second; 0: no limit.
+    /// Connections that may be started per second in total; 0: no limit.
     #[arg(long, env = "SIDEREAL_HANDSHAKES_TOTAL", value_parser = handshakes(), default_value_t = Limits::default().handshakes_total)]
     pub handshakes_total: u32,
 }
 
 impl DoorOptions {
-    /// The transport's limits with these.
+    /// The transport's limits with these values.
     pub fn limits(&self) -> Limits {
         Limits {
             sessions_total: self.sessions_total,

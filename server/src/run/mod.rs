@@ -1,4 +1,4 @@
-//! Starts everything that the server process consists of, runs it until it is told to end, ends it.
+//! Starts the server process, runs it until it is asked to end, and shuts it down.
 
 pub mod certificate;
 pub mod config;
@@ -39,17 +39,17 @@ use std::{
 };
 use tracing::info;
 
-/// Longest sleep between updates: naia's tick is due at most this late.
+/// Maximum sleep between updates: naia's tick is at most this late.
 const MAX_SLEEP: Duration = Duration::from_millis(3);
 
-/// Shortest time between two updates: what arrives in it is handled together. An update costs some
-/// tens of microseconds and more with every user, a crowd's inputs arrive thousands of times a second.
+/// Minimum time between two updates: messages that arrive within it are handled together. An update costs some tens of
+/// microseconds, and more with every user; a crowd's inputs arrive thousands of times a second.
 const MIN_INTERVAL: Duration = Duration::from_millis(2);
 
-/// How long the last flush may take.
+/// Time limit of the final flush.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(20);
 
-/// What to do about a database with a value that no server writes.
+/// The remedy for a database with an invalid value.
 const REPAIR: &str = "restore a backup, or use another database with --database-url";
 
 /// Everything that runs beside the App.
@@ -64,13 +64,12 @@ struct Running {
     _lock: DatabaseLock,
 }
 
-/// Why the server did not run, or did not end, as it should. Shown as one line.
+/// Why the server did not start, or failed later. Displayed as one line.
 #[derive(Debug)]
 pub enum Failure {
-    /// It cannot run like this: what is wrong with the configuration, and what to do. The world that is stored is
-    /// as it was.
+    /// The server did not start: what is wrong with the configuration, and what to do. The stored world is unchanged.
     Start(anyhow::Error),
-    /// It ran, and something failed later.
+    /// It ran, and failed later.
     Later(anyhow::Error),
 }
 
@@ -79,7 +78,7 @@ impl fmt::Display for Failure {
         let (Self::Start(error) | Self::Later(error)) = self;
         let mut line = error.to_string();
         for cause in error.chain().skip(1).map(ToString::to_string) {
-            // Some errors tell their cause themselves.
+            // Some errors include their cause.
             if !line.contains(&cause) {
                 line = format!("{line}: {cause}");
             }
@@ -88,7 +87,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Runs the server until it is told to end.
+/// Runs the server until it is asked to end.
 ///
 /// # Errors
 /// [`Failure`].
@@ -118,7 +117,7 @@ fn start(config: &Config) -> anyhow::Result<Running> {
         check_writable(path)?;
     }
     check_shard_secret(&config.shard_secret.0)?;
-    // Before anything is touched; the port is known when it is bound.
+    // Checked before anything is changed; the port is known after binding.
     config.advertised_player_addr(config.player_addr)?;
     let web = config.web.web_dir.as_deref().map(WebFiles::load).transpose()?.map(Arc::new);
     let identity = Identity::self_signed(&own_names(config))?;
@@ -206,13 +205,13 @@ fn start(config: &Config) -> anyhow::Result<Running> {
     Ok(Running { app, transport, http, operations, status, _certificate: keeping, _lock: lock })
 }
 
-/// What a self-signed certificate is made for.
+/// The names in a self-signed certificate.
 fn own_names(config: &Config) -> Vec<String> {
     let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
     names.into_iter().chain(config.advertise_player_host.clone()).collect()
 }
 
-/// Players are shown the operator's certificate, or at first the one that shards are shown.
+/// Players get the operator's certificate, or initially the one of shards.
 fn certificate_keeper(config: &Config, own: &Identity) -> anyhow::Result<CertificateKeeper> {
     let web = &config.web;
     match (&web.tls_certificate, &web.tls_key, &config.advertise_player_host) {
@@ -221,7 +220,7 @@ fn certificate_keeper(config: &Config, own: &Identity) -> anyhow::Result<Certifi
     }
 }
 
-/// Names the flag that chooses an address that cannot be had.
+/// Names the flag of an address that cannot be used.
 fn with_flag(error: TransportError) -> anyhow::Error {
     match error {
         TransportError::Bind(error) => anyhow::anyhow!("{error} (--{}-addr)", error.kind),
@@ -229,8 +228,8 @@ fn with_flag(error: TransportError) -> anyhow::Error {
     }
 }
 
-/// The stored world's seed; a new world gets the one asked for, or a random one. And whether it is new: its seed is
-/// stored once nothing can keep the server from running.
+/// The stored world's seed; a new world gets the requested one, or a random one. Also returns whether it is new: its
+/// seed is stored once nothing can prevent the server from running.
 fn world_seed(database: &Database, wanted: Option<u64>) -> anyhow::Result<(u64, bool)> {
     if let Some(stored) = database.meta(META_SEED)? {
         let Ok(seed) = stored.parse::<u64>() else {
@@ -247,7 +246,7 @@ fn world_seed(database: &Database, wanted: Option<u64>) -> anyhow::Result<(u64, 
     Ok((wanted.unwrap_or_else(rand::random), true))
 }
 
-/// The world goes on a second after what was stored last, so that no tick is counted twice.
+/// The world continues a second after the last stored tick, so that no tick is used twice.
 fn start_tick(database: &Database) -> anyhow::Result<SimTick> {
     let stored = match database.meta(META_TICK)? {
         Some(text) => match text.parse() {
@@ -262,7 +261,7 @@ fn start_tick(database: &Database) -> anyhow::Result<SimTick> {
 fn finish(mut running: Running, config: &Config) -> anyhow::Result<()> {
     running.http.stop();
     running.operations.stop();
-    running.transport.shutdown("the server ends");
+    running.transport.shutdown("the server is shutting down");
     let report = take_report(&mut running.app);
     let store = running.app.world_mut().resource_mut::<Storage>().take();
     if let Some(store) = store {
@@ -275,19 +274,19 @@ fn finish(mut running: Running, config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The report of a server's App as of now.
+/// The present report of a server's App.
 pub fn take_report(app: &mut App) -> Report {
     let mut state: SystemState<Readings> = SystemState::new(app.world_mut());
     state.get_mut(app.world_mut()).report()
 }
 
-/// Whether [`write_whole`] can write there: told now, not after hours of play.
+/// Checks at the start whether [`write_whole`] can write there, not after hours of play.
 fn check_writable(path: &Path) -> anyhow::Result<()> {
     let partial = path.with_extension("partial");
     std::fs::write(&partial, "").and_then(|()| std::fs::remove_file(&partial)).with_context(|| cannot_write(path))
 }
 
-/// Writes a file so that readers see all of it or nothing.
+/// Writes a file atomically: readers see all of it or nothing.
 fn write_whole(path: &Path, text: &str) -> anyhow::Result<()> {
     let partial = path.with_extension("partial");
     std::fs::write(&partial, text).and_then(|()| std::fs::rename(&partial, path)).with_context(|| cannot_write(path))

@@ -1,4 +1,4 @@
-//! The orderly end: shards hand in their last records, everything is given to the database.
+//! The orderly shutdown: shards send their last records, and all changes go to the database.
 
 use crate::{
     persistence::{hand_over::hand_over, storage::Storage},
@@ -14,20 +14,20 @@ use sidereal_protocol::{
 };
 use tracing::{info, warn};
 
-/// How long shards may take to hand in their last records, ticks: 5 s.
+/// Time limit for the shards' last records, ticks: 5 s.
 const DRAIN_TICKS: u64 = 5 * TICK_HZ as u64;
 
-/// Whether the server is to end, and how far it is.
+/// The state of the shutdown.
 #[derive(Debug, Default, Resource)]
 pub struct Shutdown {
-    /// Somebody wants it to end.
+    /// A shutdown was requested.
     pub requested: bool,
     since: Option<SimTick>,
-    /// Everything is handed in: the run loop may end.
+    /// All changes are passed to the store: the run loop may end.
     pub complete: bool,
 }
 
-/// The orderly end.
+/// The orderly shutdown.
 pub struct ShutdownPlugin;
 
 impl Plugin for ShutdownPlugin {
@@ -36,8 +36,7 @@ impl Plugin for ShutdownPlugin {
     }
 }
 
-/// Asks the shards for their last records once, waits for them for a bounded time, hands everything to
-/// the store.
+/// Requests the shards' last records once, waits for them up to the time limit, and passes all changes to the store.
 pub fn tend_shutdown(
     mut space: Space,
     storage: Res<Storage>,
@@ -50,7 +49,7 @@ pub fn tend_shutdown(
     }
     let now = space.clock.tick;
     let Some(since) = shutdown.since else {
-        info!("ending: asking the shards for their last records");
+        info!("shutting down: requesting the shards' last records");
         shutdown.since = Some(now);
         for shard in shards.ids() {
             link.to_shard(shard, &ToShard::Drain);
@@ -62,7 +61,7 @@ pub fn tend_shutdown(
         return;
     }
     if !drained {
-        warn!("a shard has not handed in its last records in time; the mirror's are stored");
+        warn!("a shard has not sent its last records in time; the mirror's are stored");
     }
     hand_over(&mut space, &storage);
     shutdown.complete = true;

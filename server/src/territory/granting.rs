@@ -1,4 +1,4 @@
-//! Turns leases into grants: asks for a block's entities, and hands them to its holder.
+//! Turns leases into grants: requests a block's entities, and passes them to its holder.
 
 use super::{lease_book::LeaseBook, leases::BlockState};
 use crate::{
@@ -25,25 +25,25 @@ use sidereal_protocol::{
 };
 use tracing::info;
 
-/// Leases become grants: the entities of a block go to its holder, with what came for them meanwhile.
+/// Turns leases into grants: a block's entities go to its holder, with the inputs and impacts that were kept for them.
 #[derive(SystemParam)]
 pub struct Grants<'w> {
     /// The holders of blocks.
     leases: ResMut<'w, LeaseBook>,
-    /// The way to the shards.
+    /// Sends to the shards.
     link: ResMut<'w, Link>,
-    /// Impacts that were kept; what is offered is not granted.
+    /// Kept impacts; an offered entity is not granted.
     transfers: ResMut<'w, Transfers>,
-    /// Where blocks are read, and the ore in records.
+    /// Reads blocks; the ore in records.
     storage: ResMut<'w, Storage>,
-    /// What has a deal that has not ended is not granted.
+    /// An entity with an open deal is not granted.
     deals: Res<'w, Deals>,
     /// The inputs of pilots.
     players: Res<'w, Players>,
 }
 
 impl Grants<'_> {
-    /// A block's entities are in the mirror.
+    /// A block's entities have entered the mirror.
     pub fn block_entered(&mut self, space: &mut Space, block: BlockId) {
         self.leases.table.set_state(block, BlockState::Live);
         if let Some(holder) = self.leases.table.holder_of_block(block) {
@@ -51,7 +51,7 @@ impl Grants<'_> {
         }
     }
 
-    /// Hands a block's entities to its holder.
+    /// Passes a block's entities to its holder.
     fn grant(&mut self, space: &mut Space, block: BlockId, shard: ShardId) {
         let ids: Vec<EntityId> = space
             .mirror
@@ -70,7 +70,7 @@ impl Grants<'_> {
             let Some(record) = space.move_authority(*id, Holder::Shard(shard), Succession::NextEpoch) else {
                 continue;
             };
-            if let (Some(pilot), Some(owner)) = (record.pilot, record.owner) {
+            if let (Some(pilot), Some(owner)) = (record.pilot(), record.owner) {
                 piloted.push((*id, owner, pilot));
             }
             records.push(self.storage.with_ore(record));
@@ -89,7 +89,7 @@ impl Grants<'_> {
         for id in ids {
             self.transfers.pass_on_kept(space, &mut self.link, id);
         }
-        // What their pilots have sent since the last owner was heard of.
+        // The inputs since the last owner's last message.
         for (id, owner, pilot) in piloted {
             let inputs = self.players.inputs_since(owner, pilot.last_input);
             if !inputs.is_empty() {
@@ -101,7 +101,7 @@ impl Grants<'_> {
     }
 }
 
-/// Gives wanted blocks to shards.
+/// Assigns requested blocks to shards.
 pub fn assign_leases(mut space: Space, mut grants: Grants) {
     let (started, now) = (space.clock.started, space.clock.tick);
     if !grants.leases.gather(started, now) {
@@ -113,7 +113,7 @@ pub fn assign_leases(mut space: Space, mut grants: Grants) {
                 grants.leases.table.set_state(block, BlockState::Loading);
                 grants.storage.request_block(block);
             }
-            // The answer finds the new holder.
+            // The reply will go to the new holder.
             BlockState::Loading => {}
             BlockState::Live => grants.grant(&mut space, block, shard),
         }

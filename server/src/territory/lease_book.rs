@@ -1,4 +1,4 @@
-//! Who simulates what, and from how many shards on.
+//! The leases, and the number of shards to wait for.
 
 use super::leases::Leases;
 use bevy::prelude::Resource;
@@ -14,19 +14,19 @@ const GATHER_TICKS: u64 = 5 * TICK_HZ as u64;
 const HOME: [BlockId; 4] =
     [BlockId { x: -1, y: -1 }, BlockId { x: -1, y: 0 }, BlockId { x: 0, y: -1 }, BlockId { x: 0, y: 0 }];
 
-/// Who simulates what, and from how many shards on.
+/// The leases, and the number of shards to wait for.
 #[derive(Debug, Resource)]
 pub struct LeaseBook {
-    /// What decides.
+    /// The state machine.
     pub table: Leases,
-    /// Blocks were granted since views were last made.
+    /// Blocks were granted since the views were last updated.
     pub granted: bool,
     expected_shards: usize,
     gathered: bool,
 }
 
 impl LeaseBook {
-    /// No lease is given before `expected_shards` are there, or five seconds have passed.
+    /// No lease is granted before `expected_shards` have connected, or five seconds have passed.
     pub fn new(expected_shards: usize) -> Self {
         let mut table = Leases::default();
         for block in HOME {
@@ -35,14 +35,14 @@ impl LeaseBook {
         Self { table, granted: false, expected_shards, gathered: false }
     }
 
-    /// Whether every shard that was waited for is there; once true, it stays so.
+    /// Whether all expected shards have connected or the time has passed; once true, it stays so.
     pub fn gather(&mut self, started: SimTick, now: SimTick) -> bool {
         let shards = self.table.shard_count();
         self.gathered |= shards > 0 && (shards >= self.expected_shards || now.since(started) >= GATHER_TICKS);
         self.gathered
     }
 
-    /// Whether the blocks round the centre are simulated: players can start.
+    /// Whether the blocks round the centre are simulated, so that players can start.
     pub fn home_is_live(&self) -> bool {
         HOME.iter().all(|block| self.table.blocks_live(*block))
     }

@@ -1,8 +1,8 @@
-//! Who simulates what: leases on blocks of sectors, without I/O.
+//! Leases on blocks of sectors: which shard simulates which block, without I/O.
 //!
-//! A block is wanted when somebody is in or near it. It goes to the shard with the fewest blocks, or
-//! to one that holds more of its neighbours while the difference stays small, so that leases stay
-//! contiguous and most crossings inside a shard. Each change of holder raises the lease's epoch.
+//! A block is requested when a player's ship is in or near it. It goes to the shard with the fewest blocks, or
+//! to one that has more of its neighbours while the difference stays small, so that leases stay contiguous and most
+//! crossings stay within a shard. Each change of holder raises the lease's epoch.
 
 use sidereal_protocol::{
     control::Lease,
@@ -11,24 +11,24 @@ use sidereal_protocol::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How many blocks more than the least loaded shard one may hold for the sake of neighbourhood. With one, a
-/// shard in five held more than two pieces in worlds that grew at random, with three one in ten or less.
+/// How many blocks more than the least loaded shard one may have for the sake of contiguity. With one, a shard in five
+/// had more than two pieces in worlds that grew at random, with three one in ten or less.
 const IMBALANCE: usize = 3;
 
-/// Blocks that are simulated at most, 65,536 sectors: leases are not taken back, so that without an end one pilot who flies
-/// straight on for days fills every process. At the bound the ground ends there, as it does for a ship whose next sector
-/// nobody has yet.
+/// Maximum number of simulated blocks: 65,536 sectors. Leases are never revoked, so without a limit one pilot who
+/// flies straight on for days would fill every process. At the limit the world ends there, as it does for a ship whose
+/// next sector has no holder yet.
 const MAX_BLOCKS: usize = 4_096;
 
-/// Of these, what is left for stored ships that come into the world: a player who flew far must be able to log in.
+/// The part reserved for stored ships that enter the world: a player who flew far must be able to log in.
 const BLOCKS_FOR_ARRIVALS: usize = 512;
 
-/// Where a block's entities are.
+/// The state of a block's entities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BlockState {
-    /// Not in the mirror: to be read from the database, or generated.
+    /// Not in the mirror: they must be read from the database, or generated.
     Stored,
-    /// Asked from the database.
+    /// Requested from the database.
     Loading,
     /// In the mirror.
     Live,
@@ -46,17 +46,17 @@ struct Block {
 pub struct Leases {
     blocks: BTreeMap<BlockId, Block>,
     shards: BTreeSet<ShardId>,
-    /// How often a block was wanted and there was no room for it.
+    /// Requests of blocks that were rejected at the limit.
     pub refused: u64,
 }
 
 impl Leases {
-    /// A shard is there.
+    /// A shard has connected.
     pub fn add_shard(&mut self, shard: ShardId) {
         self.shards.insert(shard);
     }
 
-    /// A shard is gone: its blocks have no holder until [`Leases::assign`]. Returns them.
+    /// A shard has gone: its blocks have no holder until [`Leases::assign`]. Returns them.
     pub fn lose_shard(&mut self, shard: ShardId) -> Vec<BlockId> {
         self.shards.remove(&shard);
         let mut lost = Vec::new();
@@ -69,22 +69,22 @@ impl Leases {
         lost
     }
 
-    /// Shards that are there.
+    /// The number of connected shards.
     pub fn shard_count(&self) -> usize {
         self.shards.len()
     }
 
-    /// Blocks with a holder whose entities are in the mirror.
+    /// The number of blocks with a holder whose entities are in the mirror.
     pub fn live_blocks(&self) -> usize {
         self.blocks.values().filter(|block| block.holder.is_some() && block.state == BlockState::Live).count()
     }
 
-    /// The block shall be simulated from now on, if there is room for it.
+    /// Requests the simulation of a block, if there is room for it.
     pub fn want(&mut self, id: BlockId) {
         self.want_within(id, MAX_BLOCKS - BLOCKS_FOR_ARRIVALS);
     }
 
-    /// The same for a stored ship that comes into the world.
+    /// The same for a stored ship that enters the world.
     pub fn want_for_arrival(&mut self, id: BlockId) {
         self.want_within(id, MAX_BLOCKS);
     }
@@ -100,18 +100,18 @@ impl Leases {
         self.blocks.insert(id, Block { holder: None, epoch: 0, state: BlockState::Stored });
     }
 
-    /// Blocks that are wanted.
+    /// The number of requested blocks.
     pub fn len(&self) -> usize {
         self.blocks.len()
     }
 
-    /// Whether none is.
+    /// Whether none is requested.
     pub fn is_empty(&self) -> bool {
         self.blocks.is_empty()
     }
 
-    /// Gives every wanted block without a holder to a shard; returns what was given, and where the
-    /// block's entities are. Nothing is given while no shard is there.
+    /// Assigns every requested block without a holder to a shard; returns the new assignments, with the state of each
+    /// block's entities. Assigns nothing while no shard is connected.
     pub fn assign(&mut self) -> Vec<(BlockId, ShardId, BlockState)> {
         let open: Vec<BlockId> =
             self.blocks.iter().filter(|(_, block)| block.holder.is_none()).map(|(id, _)| *id).collect();
@@ -135,7 +135,7 @@ impl Leases {
         };
         let open = self.blocks.values().filter(|block| block.holder.is_none()).count();
         let idle = self.shards.iter().filter(|shard| load(**shard) == 0).count();
-        // While somebody has nothing, nobody takes more than a fair share, and the last blocks are for the idle.
+        // While a shard has no block, no other gets more than a fair share, and the last blocks go to the idle ones.
         let most = match least {
             0 if open <= idle => 0,
             0 => self.blocks.len().div_ceil(self.shards.len()) - 1,
@@ -148,19 +148,19 @@ impl Leases {
             .max_by_key(|shard| (neighbours(*shard), std::cmp::Reverse(load(*shard)), std::cmp::Reverse(*shard)))
     }
 
-    /// The block's entities were asked from the database, or are in the mirror now.
+    /// The block's entities were requested from the database, or are in the mirror now.
     pub fn set_state(&mut self, id: BlockId, state: BlockState) {
         if let Some(block) = self.blocks.get_mut(&id) {
             block.state = state;
         }
     }
 
-    /// Who holds the lease on the block, whether or not its entities are there yet.
+    /// The shard with the lease on the block, whether or not its entities are loaded.
     pub fn holder_of_block(&self, id: BlockId) -> Option<ShardId> {
         self.blocks.get(&id)?.holder
     }
 
-    /// Who simulates the sector: `None` until its entities are in the mirror.
+    /// The shard that simulates the sector: `None` until its entities are in the mirror.
     pub fn holder(&self, sector: SectorId) -> Option<ShardId> {
         let block = self.blocks.get(&sector.block())?;
         (block.state == BlockState::Live).then_some(block.holder)?
@@ -210,7 +210,7 @@ mod tests {
         (0..5_000).for_each(|x| leases.want(BlockId { x, y: 0 }));
         assert_eq!((leases.len(), leases.refused), (MAX_BLOCKS - BLOCKS_FOR_ARRIVALS, 5_000 - 3_584));
         leases.want(BlockId { x: 0, y: 0 });
-        assert_eq!(leases.refused, 5_000 - 3_584, "what is there is not refused");
+        assert_eq!(leases.refused, 5_000 - 3_584, "a requested one is not rejected");
         (0..1_000).for_each(|x| leases.want_for_arrival(BlockId { x, y: 1 }));
         assert_eq!(leases.len(), MAX_BLOCKS);
     }
@@ -245,8 +245,8 @@ mod tests {
         pieces
     }
 
-    /// Players wander from the centre into space that nobody has seen, shards come and go: what a shard
-    /// holds stays in few pieces, and nobody holds much more than the others.
+    /// Players wander from the centre into unvisited space, shards come and go: each shard's blocks stay in few
+    /// pieces, and no shard has many more than the others.
     #[test]
     fn leases_stay_contiguous_and_balanced_while_the_world_grows() {
         let (mut total, mut scattered, mut worst) = (0, 0, 0);
@@ -297,7 +297,7 @@ mod tests {
         assert_eq!(leases.leases_of(block)[0].epoch, 1);
         assert_eq!(leases.lose_shard(ShardId(1)), vec![block]);
         assert_eq!(leases.holder(SectorId::new(0, 0)), None);
-        assert_eq!(leases.assign(), vec![], "nobody is there");
+        assert_eq!(leases.assign(), vec![], "no shard is there");
         leases.add_shard(ShardId(2));
         assert_eq!(leases.assign(), vec![(block, ShardId(2), BlockState::Live)]);
         assert_eq!(leases.leases_of(block)[0].epoch, 2);

@@ -1,4 +1,4 @@
-//! A block's first entities: what the database knows of it, and what is generated where nobody has been.
+//! A block's first entities: stored ones, and generated ones in unvisited sectors.
 
 use super::worldgen;
 use crate::{
@@ -15,18 +15,18 @@ use sidereal_protocol::{
 };
 use tracing::info;
 
-/// Blocks enter the mirror.
+/// Adds blocks to the mirror.
 #[derive(SystemParam)]
 pub struct Blocks<'w> {
-    /// The world's seed, and where what is generated is stored.
+    /// The world's seed; stores generated entities.
     storage: Res<'w, Storage>,
-    /// What was set aside does not enter.
+    /// Entities that were set aside do not enter.
     aside: Res<'w, Aside>,
 }
 
 impl Blocks<'_> {
-    /// A block's rows have come from the database: its entities enter the mirror, generated ones where nobody has been.
-    /// Whether all of them have.
+    /// A block's rows have been read: its entities enter the mirror, with generated ones in unvisited sectors. Returns
+    /// whether all of them did.
     pub fn block_loaded(
         &self,
         space: &mut Space,
@@ -49,7 +49,7 @@ impl Blocks<'_> {
                 fresh
             };
             for mut record in records {
-                // It may have moved in from a neighbour while this was read, or have been set aside.
+                // It may have moved in from a neighbour during the read, or have been set aside.
                 if space.mirror.get(record.id).is_some() || self.aside.why(record.id).is_some() {
                     continue;
                 }
@@ -70,7 +70,8 @@ impl Blocks<'_> {
         true
     }
 
-    /// A world from before there were stations gets its own: none is ever destroyed, so that a missing one never was.
+    /// A world from before there were stations gets its own: stations are never destroyed, so a missing one never
+    /// existed.
     fn with_station(&self, sector: SectorId, mut records: Vec<EntityRecord>, tick: SimTick) -> Vec<EntityRecord> {
         if let Some(station) = worldgen::station(self.storage.world_seed, sector, &records, tick)
             && !records.iter().any(|record| record.kind == EntityKind::Station)

@@ -1,4 +1,4 @@
-//! Which shard simulates which sectors, and what is in a sector at first.
+//! Which shard simulates which sectors, and the initial contents of a sector.
 
 pub mod granting;
 pub mod lease_book;
@@ -12,7 +12,7 @@ pub mod worldgen;
 use crate::schedule::{ServerTick, TickSystems};
 use bevy::prelude::{App, IntoScheduleConfigs, Plugin};
 
-/// Connected shards and their leases. [`lease_book::LeaseBook`] comes with the number of shards to wait for.
+/// Connected shards and their leases. [`lease_book::LeaseBook`] is inserted with the number of shards to wait for.
 pub struct TerritoryPlugin;
 
 impl Plugin for TerritoryPlugin {

@@ -1,9 +1,9 @@
-//! What is made of the world's seed, one way: nobody gets from one of these back to the seed, or to another.
+//! One-way values derived from the world's seed: none leads back to the seed, or to another one.
 //!
-//! Whoever knows the seed knows where every rock is that nobody has seen, so it stays in this process. Players draw
-//! their sky from [`sky`]; shards make ids, which players see, from [`shards`]; the contents of a sector, which tell
-//! who goes there what its random numbers were, come from [`sector`], for each sector its own. A seed of few digits
-//! can still be found by trying them all: a world that keeps its secrets has a random one.
+//! The seed gives the position of every rock that no player has seen, so it stays in this process. Players draw their
+//! sky from [`sky`]; shards make ids, which players see, from [`shards`]; the contents of a sector reveal its random
+//! numbers to its visitors, and come from [`sector`], separately for each sector. A short seed can still be found by
+//! trying all: a world with secrets needs a random one.
 
 use sha2::{Digest, Sha256};
 use sidereal_protocol::sector::SectorId;
@@ -13,13 +13,12 @@ pub fn sky(world_seed: u64) -> u64 {
     word(derived(world_seed, "sky", &[]))
 }
 
-/// What shards make the ids and places of new things from.
+/// The seed from which shards make the ids and places of new entities.
 pub fn shards(world_seed: u64) -> u64 {
     word(derived(world_seed, "shards", &[]))
 }
 
-/// The state of the random numbers that say what is in a sector. `what` sets those of one purpose apart from those of
-/// another.
+/// The random state for a sector's contents. `what` separates the random numbers of different purposes.
 pub fn sector(world_seed: u64, what: &str, sector: SectorId) -> [u8; 16] {
     let place = [sector.x.to_le_bytes(), sector.y.to_le_bytes()].concat();
     derived(world_seed, what, &place)
@@ -29,7 +28,7 @@ fn word(state: [u8; 16]) -> u64 {
     u128::from_le_bytes(state) as u64
 }
 
-/// The first 16 bytes of SHA-256 over the purpose, the seed and what else distinguishes it.
+/// The first 16 bytes of SHA-256 over the purpose, the seed and the parameters.
 fn derived(world_seed: u64, purpose: &str, more: &[u8]) -> [u8; 16] {
     let digest = Sha256::new()
         .chain_update("sidereal ")

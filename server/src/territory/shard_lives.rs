@@ -1,4 +1,4 @@
-//! Shards come and go: what they are told first, and what becomes of what they had.
+//! The start and end of shards' sessions: their first messages, and what happens to their entities.
 
 use super::{
     lease_book::LeaseBook,
@@ -27,7 +27,7 @@ use sidereal_protocol::{
 use std::{collections::BTreeSet, net::SocketAddr};
 use tracing::{info, warn};
 
-/// The beginning and the end of shards' sessions.
+/// The start and end of shards' sessions.
 #[derive(SystemParam)]
 pub struct ShardLives<'w> {
     /// Connected shards.
@@ -53,18 +53,18 @@ pub struct LostShard {
     blocks: Vec<BlockId>,
 }
 
-/// The simulation of a shard has failed.
+/// A shard's simulation has failed.
 pub struct ShardCrash {
     /// The shard.
     pub shard: ShardId,
-    /// At which entity, if it knew.
+    /// The entity at which it failed, if known.
     pub at: Option<EntityId>,
-    /// What was in its simulation.
+    /// The entities in its simulation.
     pub held: Vec<EntityId>,
 }
 
 impl ShardLives<'_> {
-    /// A shard has connected: it is told who it is and what time it is.
+    /// A shard has connected: it is sent its id and the tick.
     pub fn shard_connected(&mut self, space: &mut Space, address: SocketAddr, name: String) {
         let shard = self.shards.connected(address, name.clone(), space.clock.tick);
         self.link.name_shard(shard, Some(address));
@@ -80,18 +80,17 @@ impl ShardLives<'_> {
         self.leases.table.add_shard(shard);
     }
 
-    /// A peer has gone: if it was a shard, it has no leases any more. Handoffs with it end next, then
-    /// [`Self::orphan_entities`].
+    /// A peer has gone: a shard loses its leases. Next, end its handoffs, then call [`Self::orphan_entities`].
     pub fn shard_gone(&mut self, address: SocketAddr) -> Option<LostShard> {
         let (id, shard) = self.shards.gone(&address)?;
         self.link.name_shard(id, None);
         Some(LostShard { id, address, shard, blocks: self.leases.table.lose_shard(id) })
     }
 
-    /// What a shard had waits in the mirror for the next holder of its leases. Gives its crash, if that was its end.
+    /// A lost shard's entities stay in the mirror for the next holder of its leases. Returns its crash, if it crashed.
     pub fn orphan_entities(&mut self, space: &mut Space, lost: LostShard, reason: &str) -> Option<ShardCrash> {
         let LostShard { id: shard, address, shard: gone, blocks } = lost;
-        // What it was shown beside its own was in the same simulation.
+        // Its ghosts were in the same simulation.
         let shown: BTreeSet<SectorId> =
             blocks.iter().flat_map(|block| block.sectors()).flat_map(SectorId::neighbourhood).collect();
         let (mut suspects, mut its) = (Vec::new(), Vec::new());

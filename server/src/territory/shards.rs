@@ -1,4 +1,4 @@
-//! Connected shards: their addresses, and when something came from each.
+//! Connected shards: their addresses, and when each last sent something.
 
 use bevy::prelude::Resource;
 use sidereal_protocol::{
@@ -11,20 +11,20 @@ use std::{collections::BTreeMap, net::SocketAddr};
 /// One connected shard.
 #[derive(Debug)]
 pub struct Shard {
-    /// What it calls itself.
+    /// Its own name.
     pub name: String,
-    /// It has handed in its last records.
+    /// It has sent its last records.
     pub drained: bool,
-    /// Its last words: its simulation has failed, at this entity if it knows.
+    /// The crash report: its simulation has failed, at this entity if known.
     pub crashed: Option<Option<EntityId>>,
-    /// Entities that it has created: before its net ids are used up it gets more.
+    /// Number of entities that it has spawned: it gets more net ids before they are used up.
     created: u32,
-    /// When a frame or a datagram last came from it.
+    /// When a frame or a datagram was last received from it.
     heard_at: SimTick,
 }
 
-/// A shard that was heard of this lately, ticks, is taken to be alive: 0.2 s. It sends datagrams every
-/// tick, so that longer than this is several lost in a row, or a process that hangs.
+/// A shard that sent something within this time, ticks, counts as alive: 0.2 s. It sends datagrams every tick, so a
+/// longer silence means several lost in a row, or a process that hangs.
 pub const LIVE_TICKS: u64 = 6;
 
 /// Connected shards.
@@ -36,24 +36,24 @@ pub struct Shards {
 }
 
 impl Shards {
-    /// Which shard is at an address.
+    /// The shard at an address.
     pub fn at(&self, address: &SocketAddr) -> Option<ShardId> {
         self.by_address.get(address).copied()
     }
 
-    /// Whether a shard was heard of within [`LIVE_TICKS`] and has not been told to end.
+    /// Whether a shard has sent something within [`LIVE_TICKS`] and is not being drained.
     pub fn is_live(&self, shard: ShardId, now: SimTick) -> bool {
         self.by_id.get(&shard).is_some_and(|shard| !shard.drained && now.since(shard.heard_at) <= LIVE_TICKS)
     }
 
-    /// Something came from a shard.
+    /// Something was received from a shard.
     pub fn hear(&mut self, shard: ShardId, now: SimTick) {
         if let Some(shard) = self.by_id.get_mut(&shard) {
             shard.heard_at = now;
         }
     }
 
-    /// A shard has connected; its id.
+    /// A shard has connected; returns its id.
     pub fn connected(&mut self, address: SocketAddr, name: String, now: SimTick) -> ShardId {
         self.last_id += 1;
         let shard = ShardId(self.last_id);
@@ -62,39 +62,39 @@ impl Shards {
         shard
     }
 
-    /// A shard has gone; what it was.
+    /// A shard has gone; returns its entry.
     pub fn gone(&mut self, address: &SocketAddr) -> Option<(ShardId, Shard)> {
         let shard = self.by_address.remove(address)?;
         self.by_id.remove(&shard).map(|gone| (shard, gone))
     }
 
-    /// Its simulation has failed, at this entity if it knows.
+    /// Its simulation has failed, at this entity if known.
     pub fn crashed(&mut self, shard: ShardId, at: Option<EntityId>) {
         if let Some(shard) = self.by_id.get_mut(&shard) {
             shard.crashed = Some(at);
         }
     }
 
-    /// It has handed in its last records.
+    /// It has sent its last records.
     pub fn drained(&mut self, shard: ShardId) {
         if let Some(shard) = self.by_id.get_mut(&shard) {
             shard.drained = true;
         }
     }
 
-    /// It has created an entity. Whether it needs another block of net ids: each time that half of one is used.
+    /// It has spawned an entity. Returns whether it needs another block of net ids: when half of one is used.
     pub fn created(&mut self, shard: ShardId) -> bool {
         let Some(known) = self.by_id.get_mut(&shard) else { return false };
         known.created += 1;
         known.created.is_multiple_of(NET_ID_BLOCK / 2)
     }
 
-    /// All of them.
+    /// The ids of all connected shards.
     pub fn ids(&self) -> impl Iterator<Item = ShardId> + '_ {
         self.by_id.keys().copied()
     }
 
-    /// Whether every shard has handed in its last records.
+    /// Whether every shard has sent its last records.
     pub fn all_drained(&self) -> bool {
         self.by_id.values().all(|shard| shard.drained)
     }

@@ -1,8 +1,8 @@
-//! Peers whose credential was good and whose handshake with naia goes on: each has a deadline, and an account has one
-//! at most. No I/O.
+//! Admitted peers whose handshake with naia is in progress: each has a deadline, and an account has at most one. No
+//! I/O.
 //!
-//! naia itself waits for ever for who has told it a token and does not connect, and walks over all of them in every
-//! update.
+//! naia itself waits forever for a peer that has sent its token and does not connect, and walks over all of them in
+//! every update.
 
 use sidereal_protocol::{
     ids::AccountId,
@@ -14,18 +14,18 @@ use std::{
     time::Duration,
 };
 
-/// From a peer's admission until naia's `ConnectEvent`: ten times what a client takes over a slow link. naia gives as much to
-/// who does not even tell it the token.
+/// From a peer's admission until naia's `ConnectEvent`: ten times what a client needs on a slow link. naia allows a
+/// peer that does not even send its token the same time.
 pub const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 
 const CONNECT_DEADLINE_TICKS: u64 = CONNECT_DEADLINE.as_secs() * TICK_HZ as u64;
 
-/// Who was let in.
+/// An admitted peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Admitted {
     /// With a ticket.
     Player {
-        /// Whose it is.
+        /// The account.
         account: AccountId,
         /// The account's name.
         name: String,
@@ -37,17 +37,17 @@ pub enum Admitted {
     },
 }
 
-/// Who was let in and is not connected yet. Bounded by the transport's sessions.
+/// Admitted peers that are not connected yet. Bounded by the transport's sessions.
 #[derive(Debug, Default)]
 pub struct Admissions {
     by_session: BTreeMap<SocketAddr, Admitted>,
     by_account: HashMap<AccountId, SocketAddr>,
-    /// In the order of their admission. One that has connected or gone is passed over when it is due.
+    /// In the order of admission. An entry that has connected or gone is skipped when it is due.
     due: VecDeque<(SimTick, SocketAddr)>,
 }
 
 impl Admissions {
-    /// A session is let in. Gives the session that its account has waiting already, which is to be closed.
+    /// Admits a session. Returns the waiting session of the same account, if any, which must be closed.
     pub fn admit(&mut self, session: SocketAddr, admitted: Admitted, now: SimTick) -> Option<SocketAddr> {
         let displaced = match &admitted {
             Admitted::Player { account, .. } => self.by_account.insert(*account, session),
@@ -58,7 +58,7 @@ impl Admissions {
         displaced
     }
 
-    /// Takes out a session that has connected or gone.
+    /// Removes a session that has connected or gone.
     pub fn take(&mut self, session: &SocketAddr) -> Option<Admitted> {
         let admitted = self.by_session.remove(session)?;
         if let Admitted::Player { account, .. } = &admitted
@@ -69,7 +69,7 @@ impl Admissions {
         Some(admitted)
     }
 
-    /// The next session that was to connect by `now` and has not; each comes once.
+    /// The next session that has not connected by its deadline; each is returned once.
     pub fn overdue(&mut self, now: SimTick) -> Option<SocketAddr> {
         while let Some((due, session)) = self.due.front().copied()
             && due <= now
@@ -82,12 +82,12 @@ impl Admissions {
         None
     }
 
-    /// How many there are.
+    /// The number of waiting sessions.
     pub fn len(&self) -> usize {
         self.by_session.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.by_session.is_empty()
     }
@@ -135,13 +135,13 @@ mod tests {
         assert_eq!(admissions.admit(session(1), player(1), START), None);
         assert_eq!(admissions.admit(session(2), player(2), START), None);
         assert_eq!(admissions.admit(session(3), player(1), START), Some(session(1)));
-        // The first goes, and the second is the account's.
+        // The first one is replaced, and the second is the account's.
         assert_eq!(admissions.take(&session(1)), Some(player(1)));
         assert_eq!(admissions.admit(session(4), player(1), START), Some(session(3)));
         assert_eq!(admissions.take(&session(4)), Some(player(1)));
         assert_eq!(admissions.take(&session(4)), None);
         assert_eq!(admissions.admit(session(5), player(1), START), None, "nothing is left of those before");
-        // Shards are no account's.
+        // Shards have no account.
         assert_eq!(admissions.admit(session(6), shard(), START), None);
         assert_eq!(admissions.admit(session(7), shard(), START), None);
     }

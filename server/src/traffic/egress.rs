@@ -1,5 +1,5 @@
-//! What leaves for the peers in a tick: own states to their pilots, sectors' motion to their subscribers, then everything
-//! in one burst.
+//! What is sent to the peers in a tick: own states to their pilots, sectors' motion to their subscribers, then
+//! everything in one burst.
 
 use crate::{
     audit::tally::Tally,
@@ -25,7 +25,7 @@ pub fn publish_own_states(interest: Res<Interest>, link: Res<Link>, mut players:
     }
 }
 
-/// Sends the tick's motion: each sector is packed once, its bytes go to every subscriber.
+/// Sends the tick's motion: each sector is packed once, and its bytes go to every subscriber.
 pub fn publish_motion(
     clock: Res<Clock>,
     link: Res<Link>,
@@ -49,7 +49,7 @@ pub fn publish_motion(
             }
         }
     }
-    // Nearest class first, so that a budget that runs out thins the far ones.
+    // Nearest class first, so that an exhausted budget thins the far ones.
     deliveries.sort_by_key(|(class, ..)| *class);
     for (class, address, bytes, motions) in deliveries {
         if class != Class::Border {
@@ -69,7 +69,7 @@ pub fn publish_motion(
     }
 }
 
-/// Hands everything of this update to the network in one go.
+/// Passes everything of this update to the network at once.
 pub fn flush(link: Res<Link>) {
     link.transport.flush();
 }

@@ -1,4 +1,4 @@
-//! The way to the peers: who may come in, who has come and gone, and frames to shards.
+//! The connections to the peers: admission, connecting and going, and frames to shards.
 
 use super::admission::{Admissions, Admitted};
 use crate::accounts::tickets::TicketOffice;
@@ -15,19 +15,19 @@ use sidereal_protocol::{
 use sidereal_transport::{PeerKind, ServerHandle};
 use std::{collections::BTreeMap, net::SocketAddr};
 
-/// The transport, and what decides who may use it.
+/// The transport, and the admission of peers.
 #[derive(Resource)]
 pub struct Link {
     /// The transport.
     pub transport: ServerHandle,
     tickets: TicketOffice,
-    /// The digest, so that comparing it tells nothing of the secret by its time.
+    /// The digest, so that the time of a comparison reveals nothing of the secret.
     shard_secret: [u8; 32],
-    /// Who is not connected yet.
+    /// Admitted peers that are not connected yet.
     pub admissions: Admissions,
     pub(crate) users: BTreeMap<SocketAddr, Connected>,
     shards: BTreeMap<ShardId, SocketAddr>,
-    /// Frames that could not be encoded, and were not sent.
+    /// Frames that could not be encoded and were not sent.
     pub unencodable: u64,
 }
 
@@ -35,7 +35,7 @@ pub struct Link {
 #[derive(Debug)]
 pub(crate) struct Connected {
     pub user: UserKey,
-    /// Whole seconds in which nothing was heard of it.
+    /// Whole seconds without a packet from it.
     pub silent_s: u32,
 }
 
@@ -46,7 +46,7 @@ impl Connected {
 }
 
 impl Link {
-    /// A link over `transport`, which judges players by tickets and shards by the secret.
+    /// A link over `transport`, which admits players by ticket and shards by secret.
     pub fn new(transport: ServerHandle, tickets: TicketOffice, shard_secret: &str) -> Self {
         Self {
             transport,
@@ -59,7 +59,7 @@ impl Link {
         }
     }
 
-    /// Whether a peer may come in, by its credential.
+    /// Checks a peer's credential.
     pub(crate) fn judge(&self, kind: PeerKind, credential: &[u8]) -> Result<Admitted, String> {
         let credential =
             Credential::decode(credential).map_err(|error| format!("the credential is malformed ({error})"))?;
@@ -92,7 +92,7 @@ impl Link {
         self.shards.get(&shard).copied()
     }
 
-    /// A shard is connected at `address` from now on, or no longer.
+    /// Sets or removes the address of a shard.
     pub fn name_shard(&mut self, shard: ShardId, address: Option<SocketAddr>) {
         match address {
             Some(address) => drop(self.shards.insert(shard, address)),
@@ -100,8 +100,8 @@ impl Link {
         }
     }
 
-    /// Sends a frame to a shard. A shard that does not take its frames is closed: it has lost the
-    /// thread, and comes back from scratch.
+    /// Sends a frame to a shard. A shard whose frames cannot be sent is closed: its state is incomplete, and it
+    /// reconnects from scratch.
     pub fn to_shard(&mut self, shard: ShardId, message: &ToShard) {
         let Some(address) = self.address_of(shard) else { return };
         let frame = match encode_frame(message) {
@@ -113,15 +113,15 @@ impl Link {
             }
         };
         if let Err(problem) = self.transport.send_stream(&address, Bytes::from(frame)) {
-            log_limited!(warn, %shard, %problem, "shard does not take its frames; closing it");
+            log_limited!(warn, %shard, %problem, "shard does not receive its frames; closing it");
             self.transport.close(&address, "the control stream is stuck: connect again");
         }
     }
 
-    /// Tells a player something, reliably and in order. Who does not read is closed by the transport.
+    /// Sends a player a message, reliably and in order. The transport closes a player that does not read.
     pub fn notify(&mut self, address: &SocketAddr, message: ToPlayer) {
         match encode_frame(&message) {
-            // A session that has ended is told nothing.
+            // The session may have ended.
             Ok(frame) => drop(self.transport.send_stream(address, Bytes::from(frame))),
             Err(problem) => {
                 log_limited!(error, %address, %problem, "a notice could not be encoded; it is not sent");

@@ -1,4 +1,4 @@
-//! The way to players and shards: who is let in, what comes in, what leaves.
+//! The traffic with players and shards: admission, ingress, egress.
 
 pub mod admission;
 pub mod egress;
@@ -8,7 +8,7 @@ pub mod link;
 use crate::schedule::{ServerSystems, ServerTick, TickSystems};
 use bevy::prelude::{App, IntoScheduleConfigs, Plugin, Update};
 
-/// Everything that comes in, and what leaves. Its resource, [`link::Link`], comes with the transport.
+/// Admission, ingress and egress. Its resource, [`link::Link`], is inserted with the transport.
 pub struct TrafficPlugin;
 
 impl Plugin for TrafficPlugin {

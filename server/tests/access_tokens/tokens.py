@@ -47,7 +47,7 @@ def b64(raw):
 
 
 def by_hand(header, payload, sign):
-    """What PyJWT refuses to make."""
+    """Tokens that PyJWT refuses to make."""
     message = b64(json.dumps(header).encode()) + "." + b64(json.dumps(payload).encode())
     return message + "." + b64(sign(message.encode()))
 
@@ -143,7 +143,7 @@ def family(algorithm, key, kid, foreign_key, foreign):
 
 
 def by_hand_signed(algorithm, key, headers, payload):
-    """Signed as it should be, with claims that PyJWT checks when it makes a token."""
+    """Correctly signed, with claims that PyJWT checks when it makes a token."""
     return jwt.api_jws.encode(
         json.dumps(payload).encode(), key, algorithm=algorithm, headers={"typ": "JWT", **headers}
     )
@@ -159,7 +159,7 @@ def main():
         "issuer": ISSUER,
         "subject": SUBJECT,
         "secret": SECRET,
-        # Both keys, as of a project that changes from one to the other, and what a server must not stumble over.
+        # Both keys, as during a key rotation, and entries that a server must ignore.
         "jwks": {"keys": [{"kty": "new"}, 7, *keys]},
         "next_jwks": {"keys": [jwk("ES256", next_ec, "ec-2")]},
         "next_good": jwt.encode(claims(), next_ec, algorithm="ES256", headers={"kid": "ec-2"}),

@@ -1,4 +1,4 @@
-//! A PostgreSQL server for tests: an own cluster in a temporary folder, reached by a Unix socket.
+//! A PostgreSQL server for tests: its own cluster in a temporary folder, reached by a Unix socket.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,11 +11,11 @@ use diesel::Connection;
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 
-/// Only there so that a broken test ends.
+/// Limit after which a stuck test fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Starts the server, waits for the end of standard input, which comes when the test's process ends in whatever way, and
-/// ends the server. The folder goes with it, unless it is to be started again.
+/// Starts the server, waits for the end of standard input, which comes however the test's process ends, and ends the
+/// server. The folder is removed too, unless the server is to be started again.
 const RUN: &str = r#"
     "$@" 2>>"$FOLDER/log" >&2 </dev/null &
     pid=$!
@@ -47,21 +47,21 @@ pub struct PgCluster {
     user: Option<String>,
     supervisor: Mutex<Option<Child>>,
     schemas: AtomicU32,
-    /// Whether what is committed is on the disk, as in production; tests need not wait for that.
+    /// Whether commits are on the disk, as in production; tests need not wait for that.
     durable: bool,
 }
 
 impl PgCluster {
-    /// This test binary's one, for tests that leave it running.
+    /// This test binary's shared one, for tests that leave it running.
     pub fn shared() -> Option<Arc<Self>> {
         static SHARED: OnceLock<Option<Arc<PgCluster>>> = OnceLock::new();
         SHARED.get_or_init(|| Self::start_new().map(Arc::new)).clone()
     }
 
-    /// A new one; `None`, told on standard error, where PostgreSQL is not installed.
+    /// A new one; `None`, with a message on standard error, if PostgreSQL is not installed.
     ///
     /// # Panics
-    /// When it is not installed and `CI` is `true`: nothing is skipped there.
+    /// When it is not installed and `CI` is `true`: no test is skipped there.
     pub fn start_new() -> Option<Self> {
         Self::start_with(false)
     }
@@ -73,7 +73,7 @@ impl PgCluster {
 
     fn start_with(durable: bool) -> Option<Self> {
         let Some(programs) = programs() else {
-            assert!(std::env::var("CI").as_deref() != Ok("true"), "there is no PostgreSQL, and CI has it all");
+            assert!(std::env::var("CI").as_deref() != Ok("true"), "PostgreSQL is missing, and CI must have it");
             eprintln!("SKIPPED: there is no PostgreSQL server (Debian: apt-get install postgresql)");
             return None;
         };
@@ -91,7 +91,7 @@ impl PgCluster {
             "--encoding=UTF8",
             "--locale=C.UTF-8",
         ]));
-        // Everybody comes in without a password, but for this one role.
+        // No password is needed, except for this one role.
         let access = cluster.data().join("pg_hba.conf");
         std::fs::write(access, "local all locked scram-sha-256\nlocal all all trust\n").expect("written");
         cluster.start();
@@ -124,23 +124,23 @@ impl PgCluster {
         }
     }
 
-    /// Ends the server in an orderly way; its data stay.
+    /// Stops the server in an orderly way; its data stay.
     pub fn stop(&self) {
         self.end("stop\n");
     }
 
-    /// Ends the server as a crash of the machine's software would; its data stay.
+    /// Ends the server as a crash would; its data stay.
     pub fn kill(&self) {
         self.end("kill\n");
     }
 
-    /// Stops every process of the server where it is (SIGSTOP): connections stay, nothing answers.
+    /// Stops every process of the server where it is (SIGSTOP): connections stay, without answers.
     pub fn pause(&self) {
         // The first one first: it starts others.
         self.signal("-STOP");
     }
 
-    /// Lets it go on after [`pause`](Self::pause).
+    /// Continues after [`pause`](Self::pause).
     pub fn resume(&self) {
         self.signal("-CONT");
     }
@@ -160,7 +160,7 @@ impl PgCluster {
         }
     }
 
-    /// The Unix socket that it listens at.
+    /// The Unix socket at which it listens.
     pub fn socket(&self) -> PathBuf {
         self.folder.join(".s.PGSQL.5432")
     }
@@ -183,12 +183,12 @@ impl PgCluster {
         self.url_as("sidereal", "postgres")
     }
 
-    /// A database of the server, as some user.
+    /// A database of the server, as a given user.
     pub fn url_as(&self, user: &str, database: &str) -> String {
         format!("postgres://{user}@{}/{database}", self.folder.display().to_string().replace('/', "%2F"))
     }
 
-    /// Makes an empty schema, and gives a URL whose search path is that one.
+    /// Makes an empty schema, and returns a URL whose search path is that one.
     pub fn new_schema(&self) -> String {
         let schema = format!("world_{}", self.schemas.fetch_add(1, Ordering::Relaxed));
         self.shell(&format!("CREATE SCHEMA {schema}"));
@@ -208,12 +208,12 @@ impl PgCluster {
         let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| {
             let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
             let (pid, rest) = stat.split_once(' ')?;
-            // After the name, which may hold anything: state, parent, and so on; the times stand from the 12th on.
+            // After the name, which may contain anything: state, parent, and so on; the times start at the 12th.
             let fields: Vec<&str> = rest.rsplit_once(')')?.1.split_whitespace().collect();
             let ticks = |range: std::ops::Range<usize>| -> u64 {
                 fields.get(range).into_iter().flatten().filter_map(|field| field.parse::<u64>().ok()).sum()
             };
-            // The server's own include those of its processes that have ended.
+            // The server's own times include those of its processes that have ended.
             (pid == server).then(|| ticks(11..15)).or_else(|| (fields.get(1) == Some(&server)).then(|| ticks(11..13)))
         });
         processes.sum::<u64>() * 10
@@ -223,7 +223,7 @@ impl PgCluster {
         self.folder.join("data")
     }
 
-    /// A program of PostgreSQL, as a user who is not root.
+    /// A program of PostgreSQL, run as a user other than root.
     fn command(&self, program: &str) -> Command {
         let program = self.programs.join(program);
         let mut command = match &self.user {

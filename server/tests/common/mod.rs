@@ -1,4 +1,4 @@
-//! Databases for tests: a file of SQLite, and a schema of a PostgreSQL server that the tests run themselves.
+//! Databases for tests: a SQLite file, and a schema of a PostgreSQL server that the tests run.
 
 #![allow(dead_code, reason = "each test binary uses some of it")]
 
@@ -12,13 +12,13 @@ use sidereal_server::db::Database;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// Only there so that a broken test ends.
+/// Limit after which a stuck test fails.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Looks until there is something.
+/// Polls until there is a value.
 ///
 /// # Panics
-/// When it does not come.
+/// If there is none in time.
 #[track_caller]
 pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
@@ -31,7 +31,7 @@ pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// An empty database of either backend, gone when it is dropped.
+/// An empty database of either backend, removed on drop.
 pub struct World {
     url: String,
     _folder: Option<TempDir>,
@@ -51,19 +51,20 @@ impl World {
         }
     }
 
-    /// A schema of its own in this binary's server; `None`, told on standard error, where PostgreSQL is not installed.
+    /// A schema of its own in this binary's server; `None`, with a message on standard error, if PostgreSQL is not
+    /// installed.
     #[cfg(feature = "postgres")]
     pub fn postgres() -> Option<Self> {
         let cluster = cluster::PgCluster::shared()?;
         Some(Self { url: cluster.new_schema(), _folder: None, _cluster: Some(cluster) })
     }
 
-    /// Where it is.
+    /// Its URL.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Whether it is PostgreSQL's.
+    /// Whether it is a PostgreSQL database.
     pub fn is_postgres(&self) -> bool {
         self._folder.is_none()
     }
@@ -73,7 +74,7 @@ impl World {
         Database::open(&self.url).expect("the database opens")
     }
 
-    /// Holds up every write until what it gives is dropped; reads go on.
+    /// Blocks every write until the returned guard is dropped; reads continue.
     pub fn hold_writes(&self) -> Box<dyn std::any::Any> {
         if self.is_postgres() {
             #[cfg(feature = "postgres")]
@@ -88,7 +89,7 @@ impl World {
         Box::new(conn)
     }
 
-    /// Statements on a connection of their own, as an operator's tool would run them.
+    /// Runs statements on a separate connection, as an operator's tool would.
     pub fn shell(&self, sql: &str) {
         if self.is_postgres() {
             #[cfg(feature = "postgres")]
@@ -104,7 +105,7 @@ impl World {
     }
 }
 
-/// Makes each function of the list, which takes a `&World`, a test on SQLite and, where it is built in, on PostgreSQL.
+/// Makes each listed function, which takes a `&World`, a test on SQLite and, if built in, on PostgreSQL.
 #[macro_export]
 macro_rules! on_every_backend {
     ($($test:ident),+ $(,)?) => {

@@ -1,4 +1,4 @@
-//! Holds answers against `openapi.json`: status, headers and body are what the document says, and nothing more.
+//! Checks answers against `openapi.json`: status, headers and body are those of the document, and nothing more.
 
 use serde_json::Value;
 
@@ -6,7 +6,7 @@ use super::Answer;
 
 const DOCUMENT: &str = include_str!("../../src/http/openapi.json");
 
-/// The answer is one of those that are described for that request. Other paths than those under `/api/` are nobody's.
+/// Checks that the answer is one of those described for that request. Paths outside `/api/` are not described.
 #[track_caller]
 pub fn check(method: &str, path: &str, answer: &Answer) {
     let document: Value = serde_json::from_str(DOCUMENT).expect("JSON");
@@ -38,7 +38,7 @@ fn resolve<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
     document.pointer(path.strip_prefix('#').expect("within the document")).expect("what is referred to is there")
 }
 
-/// The part of JSON Schema that the document uses; another keyword is an error, so that none is passed over.
+/// The part of JSON Schema that the document uses; any other keyword is an error, so that none is skipped.
 #[track_caller]
 fn check_value(document: &Value, schema: &Value, value: &Value, at: &str) {
     let schema = resolve(document, schema).as_object().expect("a schema is an object");
@@ -98,10 +98,10 @@ fn an_answer_that_is_not_as_described_is_found() {
     assert!(!error(429, &[("retry-after", "1")], sentence()));
     assert!(error(401, &[], sentence()), "a header is missing");
     assert!(error(429, &[("retry-after", "0")], sentence()), "a header is out of range");
-    assert!(error(401, &[("www-authenticate", "Basic")], sentence()), "a header is another");
+    assert!(error(401, &[("www-authenticate", "Basic")], sentence()), "a header has another value");
     assert!(error(418, &[], sentence()), "a status is not described");
     assert!(error(503, &[], serde_json::json!({ "error": "do this", "trace": "main.rs" })), "a field is not described");
     assert!(error(503, &[], serde_json::json!({})), "a field is missing");
     assert!(error(503, &[], serde_json::json!({ "error": 7 })), "a field has another type");
-    assert!(error(200, &[], serde_json::json!({ "ticket": "abc" })), "a ticket is no ticket");
+    assert!(error(200, &[], serde_json::json!({ "ticket": "abc" })), "a ticket is malformed");
 }

@@ -1,4 +1,4 @@
-//! An HTTP server of the tests: the real one, on a free port, over a database in memory.
+//! An HTTP server for tests: the real one, on a free port, over a database in memory.
 
 #![allow(dead_code, reason = "each test uses some of it")]
 
@@ -19,7 +19,7 @@ use sidereal_transport::Identity;
 
 pub const ANY_PORT: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
 
-/// As much as one likes: for tests of everything else.
+/// No rate limits, for tests of everything else.
 pub const NO_LIMIT: Rates = Rates::NONE;
 
 pub struct World {
@@ -46,7 +46,7 @@ impl Answer {
         self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
-    /// A text of the body.
+    /// A string of the body.
     #[track_caller]
     pub fn text(&self, name: &str) -> &str {
         self.body[name].as_str().unwrap_or_else(|| panic!("no {name} in {self:?}"))
@@ -59,7 +59,7 @@ impl Answer {
     }
 }
 
-/// What a server answers from, with limits for nobody.
+/// The state of a server without rate limits.
 pub fn state(limits: HttpLimits) -> (Database, HttpState) {
     let database = Database::open(":memory:").expect("memory is there");
     let identity = Identity::self_signed(&["localhost"]).expect("a good name");
@@ -102,7 +102,7 @@ impl World {
         format!("http://{}{path}", self.server.local_addr)
     }
 
-    /// Asks under `/api/`; the answer is as it is described.
+    /// Sends a request under `/api/`; the answer must match its description.
     #[track_caller]
     pub fn ask(&self, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let mut request = self.agent.post(self.url(path));
@@ -142,7 +142,7 @@ impl World {
         self.get_at(&self.url(path))
     }
 
-    /// The same at the address of operations.
+    /// The same at the operations address.
     pub fn get_operations(&self, path: &str) -> (u16, String) {
         self.get_at(&format!("http://{}{path}", self.operations.local_addr))
     }
@@ -152,7 +152,7 @@ impl World {
         (response.status().as_u16(), response.body_mut().read_to_string().expect("a text"))
     }
 
-    /// Public requests are answered. There is no main loop here: it turns now.
+    /// Checks that public requests are answered. There is no main loop here: this counts as its run.
     #[track_caller]
     pub fn is_live(&self) {
         self.status.beat(Instant::now());

@@ -1,4 +1,4 @@
-//! Which tick it is.
+//! The current tick of the simulation.
 //!
 //! Runs in the shard.
 
@@ -8,8 +8,8 @@ use sidereal_protocol::tick::SimTick;
 /// The world's tick on this shard.
 #[derive(Resource, Debug, Default)]
 pub struct SimClock {
-    /// The tick that is being simulated; between ticks, the last one that was.
+    /// The tick that is being simulated; between ticks, the last simulated one.
     pub tick: SimTick,
-    /// Whether a tick was simulated, so that a gap to the next one can be told.
+    /// Whether any tick was simulated yet: only then can a gap to the next one be detected.
     pub running: bool,
 }

@@ -1,4 +1,4 @@
-//! The command line of `sidereal-shard`, and what is made of it.
+//! The command line of `sidereal-shard`.
 //!
 //! Runs in the shard, once at start.
 
@@ -29,12 +29,12 @@ pub struct Arguments {
     /// Write a report (JSON) here at the end.
     #[arg(long, env = "SIDEREAL_REPORT")]
     pub report: Option<PathBuf>,
-    /// End when standard input ends, so that nothing outlives who started it.
+    /// End when standard input ends, so that the shard does not outlive its parent process.
     #[arg(long, env = "SIDEREAL_DIE_WITH_STDIN")]
     pub die_with_stdin: bool,
 }
 
-/// What [`crate::app::session::build_app`] needs to know.
+/// What [`crate::app::session::build_app`] needs.
 #[derive(Debug, Clone)]
 pub struct ShardConfig {
     /// This shard's name in logs.
@@ -44,7 +44,7 @@ pub struct ShardConfig {
 }
 
 impl ShardConfig {
-    /// What the server's door asks for.
+    /// What the shard presents when it connects.
     pub fn credential(&self) -> Credential {
         Credential { secret: self.secret.0.clone(), name: self.name.clone() }
     }
@@ -56,7 +56,7 @@ impl From<&Arguments> for ShardConfig {
     }
 }
 
-/// Never printed.
+/// The shards' secret. `Debug` does not print it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(pub String);
 
@@ -90,7 +90,7 @@ impl std::str::FromStr for CertificateHash {
         if count != 64 {
             return Err(format!("it has {count} digits instead of 64"));
         }
-        // Also a sign, which the parsing of numbers would let through.
+        // This also rejects a sign, which `from_str_radix` accepts.
         if let Some(other) = digits.chars().find(|digit| !digit.is_ascii_hexdigit()) {
             return Err(format!("`{other}` is not hexadecimal"));
         }

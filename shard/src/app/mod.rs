@@ -1,4 +1,4 @@
-//! The process around the simulation: configuration, sessions, ticks, counters, and what is being done at the moment.
+//! The process around the simulation: configuration, sessions, ticks, counters, and the entity in work.
 
 pub mod clock;
 pub mod config;

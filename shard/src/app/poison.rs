@@ -11,7 +11,7 @@ use bevy::prelude::*;
 use sidereal_protocol::ids::EntityId;
 use std::{cell::RefCell, collections::BTreeMap};
 
-/// Panics where a test wants it.
+/// Panics on the entities that a test has poisoned.
 pub(crate) struct PoisonPlugin;
 
 impl Plugin for PoisonPlugin {
@@ -20,12 +20,12 @@ impl Plugin for PoisonPlugin {
     }
 }
 
-/// Where it comes up that an entity is poison.
+/// Where the panic happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// Where it is worked at alone.
+    /// While only this entity is processed.
     Alone,
-    /// In the midst of everybody.
+    /// While all entities are processed together.
     Amidst,
 }
 
@@ -38,7 +38,7 @@ pub fn poison(id: EntityId, place: Place) {
     POISON.with_borrow_mut(|poison| poison.insert(id, place));
 }
 
-/// It does not any more.
+/// Undoes [`poison`].
 pub fn cure(id: EntityId) {
     POISON.with_borrow_mut(|poison| poison.remove(&id));
 }
@@ -49,5 +49,5 @@ pub(crate) fn take_poison(bodies: Query<&Body, With<Authority>>) {
         let _at = suspect::at(body.id);
         assert_ne!(place(body), Some(Place::Alone), "planted: {} is poison", body.id);
     }
-    assert!(!bodies.iter().any(|body| place(body) == Some(Place::Amidst)), "planted: somebody is poison");
+    assert!(!bodies.iter().any(|body| place(body) == Some(Place::Amidst)), "planted: one of the entities is poison");
 }

@@ -1,4 +1,4 @@
-//! What this shard has done, counted; written as JSON at the end.
+//! This shard's counters, and the JSON report at its end.
 //!
 //! Runs in the shard. Counters never influence the simulation.
 
@@ -18,7 +18,7 @@ impl Plugin for TotalsPlugin {
     }
 }
 
-/// Counters since the process started. Each stands here once: the report contains them by these names.
+/// Counters since the process started. The report contains each by its name here.
 #[derive(Debug, Default, Clone, Copy, Serialize)]
 #[allow(missing_docs, reason = "the names say it, and docs/OPERATIONS has a table")]
 pub struct Counters {
@@ -67,7 +67,7 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// Notes what a tick took.
+    /// Counts a tick that took `time`.
     pub fn tick_took(&mut self, time: Duration) {
         self.ticks += 1;
         if self.tick_us.len() >= MAX_SAMPLES {
@@ -76,7 +76,7 @@ impl Totals {
         self.tick_us.push_back(u32::try_from(time.as_micros()).unwrap_or(u32::MAX));
     }
 
-    /// The time, in ms, that the given share of the last ticks stayed under.
+    /// The tick time, in ms, that the given share (0 to 1) of the last ticks stayed under; 0 without ticks.
     pub fn tick_ms(&self, share: f64) -> f64 {
         let mut sorted: Vec<u32> = self.tick_us.iter().copied().collect();
         sorted.sort_unstable();
@@ -84,7 +84,7 @@ impl Totals {
         sorted.get(index).map_or(0.0, |&us| f64::from(us) / 1000.0)
     }
 
-    /// The report.
+    /// The report of the shard `name`.
     pub fn report(&self, name: &str) -> Report {
         Report {
             name: name.to_owned(),
@@ -121,7 +121,7 @@ impl Report {
     /// Writes it as JSON.
     ///
     /// # Errors
-    /// What the file system says.
+    /// Errors of the file system.
     pub fn write(&self, path: &Path) -> io::Result<()> {
         fs::write(path, serde_json::to_vec_pretty(self)?)
     }

@@ -1,7 +1,7 @@
-//! Sessions: an app for each connection, one after the other, until this process is asked to end.
+//! Sessions: one app per connection, one after the other, until the process is asked to end.
 //!
-//! Runs in the shard. A shard knows only what it was told since it connected, so a new connection is a
-//! new app. [`build_app`] is what tests build as well, over the in-memory link.
+//! Runs in the shard. All state of a shard comes from its current connection, so a new connection is a new app. Tests
+//! use [`build_app`] as well, over the in-memory link.
 
 use crate::{
     app::{config::ShardConfig, report::Totals},
@@ -20,35 +20,35 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long the loop sleeps at most when nothing arrives: ticks are due every 33 ms and must not wait.
+/// The longest sleep of the loop while nothing arrives: ticks are due every 33 ms and must not wait.
 const MAX_SLEEP: Duration = Duration::from_millis(5);
 
-/// For how long a server that is not there is tried again.
+/// How long the shard retries to connect.
 pub const GIVE_UP_AFTER: Duration = Duration::from_secs(30);
 
-/// The first wait before another attempt; each next one is twice as long, up to the longest.
+/// The wait before the first retry; each next one is twice as long, up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 const LONGEST_WAIT: Duration = Duration::from_secs(4);
 
 /// How long the last records may take to reach the server.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 
-/// How long the link stays open after the last record was handed to it: a server that sees the end of a
-/// session before its last frames has no use for them. A server that ends closes it sooner.
+/// How long the link stays open after the last record was sent: a server that detects the end of the session before it
+/// has received the last frames discards them. A server that ends closes the link sooner.
 const LINGER: Duration = Duration::from_millis(500);
 
 /// Why the shard ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ended {
-    /// It was asked to, by a signal or by the server, and has handed in everything.
+    /// A signal or the server asked for it, and everything was sent.
     Cleanly,
-    /// The server, or this end's check of it, said no; trying again would not help.
+    /// The server rejected the shard, or its certificate was rejected here; a retry would not help.
     Refused(String),
-    /// No server for [`GIVE_UP_AFTER`].
+    /// No connection to a server for [`GIVE_UP_AFTER`].
     Alone(String),
 }
 
-/// The app of one session: the simulation and its link. It connects at its first update.
+/// The app of one session: the simulation and its link. It connects in its first update.
 pub fn build_app(config: &ShardConfig, handle: ClientHandle, socket: ClientSocket) -> App {
     let mut app = App::new();
     app.add_plugins((SimPlugin, LinkPlugin::new(handle, socket, &config.credential())));
@@ -57,8 +57,8 @@ pub fn build_app(config: &ShardConfig, handle: ClientHandle, socket: ClientSocke
     app
 }
 
-/// Runs sessions until `stop` is set or there is no point in going on. `connector` makes the link of
-/// each. The totals of all sessions come back with the reason.
+/// Runs sessions until `stop` is set or a retry makes no sense. `connector` makes the link of each. Returns the reason
+/// and the totals of all sessions.
 pub fn run(
     config: &ShardConfig,
     mut connector: impl FnMut() -> (ClientHandle, ClientSocket),
@@ -89,7 +89,7 @@ pub fn run(
         if alone_since.elapsed() + wait > GIVE_UP_AFTER {
             return (Ended::Alone(reason), totals);
         }
-        tracing::warn!(%reason, wait_ms = wait.as_millis() as u64, "no connection; trying again");
+        tracing::warn!(%reason, wait_ms = wait.as_millis() as u64, "no connection; retrying");
         let until = Instant::now() + wait;
         while Instant::now() < until {
             if stop.load(Ordering::Relaxed) {
@@ -119,7 +119,7 @@ fn run_session(app: &mut App, handle: &ClientHandle, stop: &AtomicBool) -> Sessi
             LinkState::Refused(reason) => return Session::Refused(reason.clone()),
             LinkState::Lost(reason) => {
                 let reason = reason.clone();
-                // A server that ends says so first; what we had was told by then, or is with it.
+                // A server that ends drains its shards first: it has this shard's records by then.
                 if stop.load(Ordering::Relaxed) || app.world().contains_resource::<Draining>() {
                     return Session::Ended;
                 }
@@ -142,7 +142,7 @@ fn run_session(app: &mut App, handle: &ClientHandle, stop: &AtomicBool) -> Sessi
     }
 }
 
-/// Sends what is left, leaves the server the time to take it, and closes; within [`DRAIN_TIME`].
+/// Sends what is left, gives the server time to receive it, and closes; all within [`DRAIN_TIME`].
 fn hand_in(app: &mut App, handle: &ClientHandle) {
     let waker = handle.waker();
     let deadline = Instant::now() + DRAIN_TIME;
@@ -153,7 +153,7 @@ fn hand_in(app: &mut App, handle: &ClientHandle) {
         if over || Instant::now() > deadline {
             break;
         }
-        // Only after an update: it hands the outbox to the transport.
+        // Only after an update, which passes the outbox to the transport.
         if app.world().resource::<Outbox<ToServer>>().is_empty()
             && handed_over.get_or_insert_with(Instant::now).elapsed() > LINGER
         {

@@ -1,8 +1,7 @@
-//! What is being simulated at this moment, so that a shard whose simulation panics can say in its last words what it was
-//! at.
+//! The entity that is being simulated, so that a shard whose simulation panics can report it.
 //!
-//! Runs in the shard, on the thread of its app. [`simulating`] stands round everything that is no news of naia's or the
-//! transport's, [`at`] round what is done with one entity. A mark that a panic unwinds stays, for [`take`].
+//! Runs in the shard, on the thread of its app. [`simulating`] marks all code except that of naia and the transport,
+//! [`at`] marks the work on one entity. A mark remains after a panic, for [`take`].
 
 use sidereal_protocol::ids::EntityId;
 use std::cell::Cell;
@@ -11,18 +10,18 @@ thread_local! {
     static DOING: Cell<Doing> = const { Cell::new(Doing::Else) };
 }
 
-/// What a thread is at.
+/// What a thread does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Doing {
     /// Not the simulation.
     Else,
-    /// The simulation, of nobody in particular.
+    /// The simulation, without a certain entity.
     Simulation,
     /// The simulation of this entity.
     Entity(EntityId),
 }
 
-/// Until it is dropped, this thread does something.
+/// Marks what this thread does until it is dropped.
 #[must_use]
 pub struct Mark(Doing);
 
@@ -40,17 +39,17 @@ impl Drop for Mark {
     }
 }
 
-/// From now on it is the simulation.
+/// Marks the simulation.
 pub fn simulating() -> Mark {
     Mark::new(Doing::Simulation)
 }
 
-/// From now on it is the simulation of `id`.
+/// Marks the simulation of `id`.
 pub fn at(id: EntityId) -> Mark {
     Mark::new(Doing::Entity(id))
 }
 
-/// What was being done when a panic was caught. It is over then.
+/// Returns the mark that a caught panic has left, and clears it.
 pub fn take() -> Doing {
     DOING.replace(Doing::Else)
 }

@@ -1,6 +1,6 @@
-//! The ticks that are due. The only place that starts a tick.
+//! Due ticks. The only place that starts a tick.
 //!
-//! Runs in the shard. The link says which tick of the world it is; here each one is simulated once.
+//! Runs in the shard. The link says which ticks are due; each is simulated once.
 
 use crate::{
     app::{clock::SimClock, report::Totals, suspect},
@@ -12,12 +12,11 @@ use bevy::prelude::*;
 use sidereal_protocol::tick::SimTick;
 use std::time::Instant;
 
-/// Ticks that are made up for one by one when the clock runs ahead of the simulation (a process that
-/// was held up, a resynchronised clock). More than that are skipped: they would take time that the
-/// ticks to come need.
+/// Missed ticks that are simulated one by one after the clock jumped ahead (the process was held up, or the clock was
+/// resynchronised). More are skipped: they would take the time of the next ticks.
 pub const MAX_CATCH_UP_TICKS: u64 = 5;
 
-/// The clock, and what runs its ticks.
+/// The clock and the system that runs due ticks.
 pub(crate) struct TicksPlugin;
 
 impl Plugin for TicksPlugin {
@@ -43,7 +42,7 @@ pub(crate) fn run_due_ticks(world: &mut World) {
     }
 }
 
-/// The ticks up to `due` that are to be simulated now.
+/// The ticks up to `due` that must be simulated now.
 fn ticks_to_run(world: &mut World, due: SimTick) -> impl Iterator<Item = SimTick> + use<> {
     let mut clock = world.resource_mut::<SimClock>();
     let last = if clock.running { clock.tick } else { SimTick(due.0.saturating_sub(1)) };

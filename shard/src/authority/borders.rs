@@ -1,6 +1,6 @@
-//! Borders: which logical sector an own entity is in, and when it must go to another shard.
+//! Borders: the logical sector of each own entity, and when it must go to another shard.
 //!
-//! Runs in the shard, after everything has moved.
+//! Runs in the shard, after all motion of the tick.
 
 use crate::{
     app::{clock::SimClock, suspect},
@@ -24,7 +24,7 @@ use sidereal_protocol::{
     sector::{CROSSING_MARGIN, SECTOR_SIZE, SectorId},
 };
 
-/// Borders.
+/// Adds the border system.
 pub(crate) struct BordersPlugin;
 
 impl Plugin for BordersPlugin {
@@ -33,11 +33,11 @@ impl Plugin for BordersPlugin {
     }
 }
 
-/// How far beyond its logical sector an entity may get while nobody takes it, units. Motion packets
-/// reach half a sector; a little before that there is a wall.
+/// How far beyond its logical sector an entity may get while no shard takes it over, units. Motion packets reach half a
+/// sector beyond; a wall stands a little before that.
 pub const REACH: f64 = 450.0;
 
-/// Follows every own entity from sector to sector; who enters one that is not ours asks to leave.
+/// Updates the logical sector of every own entity; starts a handoff for one that enters another shard's sector.
 pub(crate) fn cross_borders(world: &mut World) {
     let now = world.resource::<SimClock>().tick;
     let order: Vec<Entity> = world.resource::<Registry>().in_order().collect();
@@ -48,7 +48,7 @@ pub(crate) fn cross_borders(world: &mut World) {
             let Ok((body, mut authority, mut flight, docked, deals)) = bodies.get_mut(world, entity) else { continue };
             let _at = suspect::at(body.id);
             let position = flight.0.position;
-            // A station may stand so near a border that who docks at it is beyond.
+            // A station may be so near a border that its docked ships are beyond it.
             let stays = body.is_station() || docked;
             if stays || authority.sector.overshoot(position) <= CROSSING_MARGIN {
                 continue;

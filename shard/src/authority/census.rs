@@ -1,6 +1,6 @@
-//! The census: once a second, everything that this shard is the authority of.
+//! The census: all entities that this shard is the authority of, once a second.
 //!
-//! Runs in the shard. By it the server finds what is lost or doubled.
+//! Runs in the shard. The server detects lost and doubled entities by it.
 
 use crate::{
     app::{clock::SimClock, report::Totals},
@@ -11,7 +11,7 @@ use crate::{
 use bevy::prelude::*;
 use sidereal_protocol::{control::ToServer, tick::TICK_HZ};
 
-/// The census.
+/// Adds the census.
 pub(crate) struct CensusPlugin;
 
 impl Plugin for CensusPlugin {
@@ -20,7 +20,7 @@ impl Plugin for CensusPlugin {
     }
 }
 
-/// Sends it in every tick that is a multiple of a second.
+/// Sends the census in each tick that is a multiple of [`TICK_HZ`].
 pub(crate) fn take_census(
     clock: Res<SimClock>,
     registry: Res<Registry>,

@@ -1,6 +1,6 @@
-//! What the server says: each frame of the control stream is done as it comes, in order.
+//! Control frames of the server, handled in the order of their arrival.
 //!
-//! Runs in the shard, in every update. What is stale or about nobody is counted and dropped.
+//! Runs in the shard, in every update. Frames that are stale or name an unknown entity are counted and dropped.
 
 use crate::{
     app::{clock::SimClock, report::Totals, suspect},
@@ -32,7 +32,7 @@ use sidereal_protocol::{
     record::EntityRecord,
 };
 
-/// Control frames.
+/// Adds the handling of control frames.
 pub(crate) struct ControlPlugin;
 
 impl Plugin for ControlPlugin {
@@ -41,7 +41,7 @@ impl Plugin for ControlPlugin {
     }
 }
 
-/// Does what every frame that came asks for.
+/// Handles every frame that has arrived.
 pub(crate) fn handle_frames(world: &mut World) {
     while let Some(frame) = world.resource_mut::<Inbox<ToShard>>().pop() {
         handle(world, frame);
@@ -117,7 +117,7 @@ fn handle(world: &mut World, frame: ToShard) {
     }
 }
 
-/// Whom a frame is about, if it is about one.
+/// The entity that a frame is about, if there is one.
 fn concerned(frame: &ToShard) -> Option<EntityId> {
     match frame {
         ToShard::Offer { record } | ToShard::Commit { record, .. } => Some(record.id),
@@ -143,7 +143,7 @@ fn grant(world: &mut World, leases: Vec<Lease>, records: Vec<EntityRecord>) {
         let _at = suspect::at(record.id);
         if let Err(error) = record.validate() {
             world.resource_mut::<Totals>().frames_refused += 1;
-            tracing::error!(id = %record.id, %error, "a granted record was refused");
+            tracing::error!(id = %record.id, %error, "a granted record was rejected");
             continue;
         }
         let fresher = owned_epoch(world, record.id).is_none_or(|epoch| epoch < record.epoch);

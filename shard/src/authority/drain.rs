@@ -1,4 +1,4 @@
-//! The end: nothing is simulated any more, every record goes up, then `Drained`.
+//! The orderly end: the simulation stops, every record is sent, then `Drained`.
 //!
 //! Runs in the shard, when the server ends or this process is asked to.
 
@@ -10,7 +10,7 @@ use crate::{
 use bevy::prelude::*;
 use sidereal_protocol::control::ToServer;
 
-/// There: no tick is simulated any more.
+/// Present once the shard drains: no tick is simulated any more.
 #[derive(Resource, Debug)]
 pub struct Draining;
 

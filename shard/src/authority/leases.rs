@@ -1,6 +1,7 @@
-//! What this shard is: its sectors, its id, its numbers to give out.
+//! This shard's leases, its id, and its supply of net ids.
 //!
-//! Runs in the shard. Told by the server in `Welcome` and `Grant`; nothing here survives a connection.
+//! Runs in the shard. All of it comes from the server in `Welcome`, `Grant` and `NetIds`; nothing survives a
+//! connection.
 
 use bevy::prelude::*;
 use sidereal_protocol::{
@@ -10,7 +11,7 @@ use sidereal_protocol::{
 };
 use std::collections::{BTreeMap, VecDeque};
 
-/// Leases and numbers.
+/// Adds leases and net ids.
 pub(crate) struct LeasesPlugin;
 
 impl Plugin for LeasesPlugin {
@@ -19,58 +20,58 @@ impl Plugin for LeasesPlugin {
     }
 }
 
-/// The sectors that are this shard's.
+/// The sectors that are leased to this shard, with the epochs of the leases.
 #[derive(Resource, Debug, Default)]
 pub struct Leases(BTreeMap<SectorId, u64>);
 
 impl Leases {
-    /// Takes a lease; one of an older epoch changes nothing.
+    /// Adds a lease; one of an older epoch changes nothing.
     pub fn take(&mut self, lease: Lease) {
         let epoch = self.0.entry(lease.sector).or_insert(lease.epoch);
         *epoch = (*epoch).max(lease.epoch);
     }
 
-    /// Whether `sector` is this shard's.
+    /// Whether `sector` is leased to this shard.
     pub fn holds(&self, sector: SectorId) -> bool {
         self.0.contains_key(&sector)
     }
 
-    /// How many sectors there are.
+    /// The number of leased sectors.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there are none.
+    /// Whether no sector is leased.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-/// What the server said in its welcome.
+/// What the server's welcome contained.
 #[derive(Resource, Debug, Clone, Copy)]
 pub struct Welcomed {
-    /// This shard.
+    /// This shard's id.
     pub shard: ShardId,
-    /// What ids and places of new things are made from.
+    /// The seed for ids and positions of new entities.
     pub id_seed: u64,
 }
 
-/// Net ids to give to what comes to be here.
+/// Net ids for new entities.
 #[derive(Resource, Debug, Default)]
 pub struct NetIds(VecDeque<NetIdBlock>);
 
-/// Blocks that are kept at most. The server sends one when the last is nearly used up.
+/// Limit of kept blocks. The server sends one when the last is nearly used up.
 const MAX_BLOCKS: usize = 16;
 
 impl NetIds {
-    /// Adds a block; past 16 blocks it is dropped.
+    /// Adds a block; beyond 16 it is dropped.
     pub fn add(&mut self, block: NetIdBlock) {
         if self.0.len() < MAX_BLOCKS && block.next < block.end {
             self.0.push_back(block);
         }
     }
 
-    /// Takes one; `None` when all are used up.
+    /// Takes a net id; `None` when all are used up.
     pub fn take(&mut self) -> Option<NetId> {
         loop {
             let block = self.0.front_mut()?;

@@ -1,4 +1,4 @@
-//! What this shard is the authority of: its sectors, what the server asks of it, what it tells the server.
+//! What this shard is the authority of: its leases, the server's control frames, and what it publishes.
 
 pub(crate) mod borders;
 pub(crate) mod census;

@@ -1,8 +1,8 @@
-//! What a tick tells the server: motion, own states, adoptions, records.
+//! What a tick sends to the server: motion, own states, records.
 //!
-//! Runs in the shard, at the end of each tick. Motion goes as datagrams, newest wins: what changed, and
-//! every entity at least once a second. Records go reliably and only when something besides motion
-//! changed, a few times a second at most for one entity.
+//! Runs in the shard, at the end of each tick. Motion goes as datagrams, newest wins: changes, and every entity at
+//! least once a second. Records go reliably, only after something besides motion changed, and at most a few times a
+//! second per entity.
 
 use crate::{
     app::{clock::SimClock, suspect},
@@ -34,7 +34,7 @@ use sidereal_protocol::{
 };
 use std::collections::BTreeMap;
 
-/// Motion, own states and records.
+/// Adds the publishing of motion, own states and records.
 pub(crate) struct PublishPlugin;
 
 impl Plugin for PublishPlugin {
@@ -50,11 +50,11 @@ impl Plugin for PublishPlugin {
     }
 }
 
-/// Every entity is told of at least every so many ticks: a second.
+/// The motion of every entity is sent at least every so many ticks: 1 s.
 pub const REFRESH_TICKS: u64 = TICK_HZ as u64;
 
-/// Ticks between two records of one entity: 0.1 s, so that a ship under fire sends ten a second, not
-/// one a bullet.
+/// Least interval between two records of one entity, ticks: 0.1 s. A ship under fire then sends ten a second, not one
+/// per bullet.
 pub const RECORD_INTERVAL_TICKS: u64 = 3;
 
 #[derive(Default)]
@@ -71,7 +71,7 @@ impl News {
     }
 }
 
-/// Packs the motion of every sector.
+/// Sends the motion of every sector.
 pub(crate) fn publish_motion(
     clock: Res<SimClock>,
     registry: Res<Registry>,
@@ -117,7 +117,7 @@ fn glow(helm: Option<&Helm>, lights: Option<&Lights>) -> EngineGlow {
     EngineGlow { thrust, boost: thrust && controls.holds(Controls::BOOST), ..tools }
 }
 
-/// Whether a packet would show the difference.
+/// Whether the difference is visible in a packet.
 fn differs(sent: &Motion, now: &Motion) -> bool {
     let (one, other): (&FlightState, &FlightState) = (&sent.state, &now.state);
     sent.glow != now.glow
@@ -127,7 +127,7 @@ fn differs(sent: &Motion, now: &Motion) -> bool {
         || (one.angular_velocity - other.angular_velocity).abs() > precision::ANGULAR_VELOCITY.error_bound()
 }
 
-/// Sends the exact state of every ship with a pilot.
+/// Sends the exact state of every ship that has a pilot.
 pub(crate) fn publish_own_states(
     clock: Res<SimClock>,
     registry: Res<Registry>,
@@ -137,7 +137,7 @@ pub(crate) fn publish_own_states(
     let states: Vec<OwnState> = registry
         .in_order()
         .filter_map(|entity| bodies.get(entity).ok())
-        // One that is ahead of this clock was told of by its last shard already.
+        // The previous shard has sent the state of one that is ahead of this clock.
         .filter(|(_, _, authority, _)| authority.ahead.is_none())
         .map(|(body, flight, _, input)| {
             let pilot = input.pilot;
@@ -156,7 +156,7 @@ pub(crate) fn publish_own_states(
     }
 }
 
-/// Sends the records in which something besides motion changed.
+/// Sends the records of own bodies that changed in more than motion.
 pub(crate) fn publish_records(
     world: &mut World,
     bodies: &mut QueryState<(&Body, &mut Authority, &mut Replication), Without<PendingDeal>>,
@@ -164,10 +164,10 @@ pub(crate) fn publish_records(
     let now = world.resource::<SimClock>().tick;
     let order: Vec<Entity> = world.resource::<Registry>().in_order().collect();
     for entity in order {
-        // While a deal is not settled, the record that was answered with may be it.
+        // While a deal is unsettled, the record in its answer may be the valid one.
         let Ok((body, ..)) = bodies.get(world, entity) else { continue };
         let id = body.id;
-        // While it leaves, the record that was prepared is the one that counts.
+        // While it leaves, the record in `Prepare` is the valid one.
         if world.resource::<Handoffs>().is_leaving(id) {
             continue;
         }

@@ -1,19 +1,19 @@
-//! [`Replication`]: what the server was last sent of an own body.
+//! [`Replication`]: what was last sent to the server of an own body.
 //!
-//! Runs in the shard. It is sent in `crate::authority::publish`.
+//! Runs in the shard. `crate::authority::publish` sends and updates it.
 
 use crate::bodies::parts::RecordPart;
 use bevy::prelude::*;
 use sidereal_protocol::{motion::Motion, record::EntityRecord, sector::SectorId, tick::SimTick};
 
-/// What was sent of an own body.
+/// What was last sent of an own body.
 #[derive(Component, Debug, Default)]
 pub struct Replication {
-    /// Something besides motion changed and was not sent yet.
+    /// Something besides motion changed and is not sent yet.
     pub changed: bool,
-    /// When its record was last sent.
+    /// The tick in which its record was last sent.
     pub record_sent: SimTick,
-    /// What subscribers were last sent of its motion, and in which sector.
+    /// The sector and motion that were last sent to subscribers.
     pub motion_sent: Option<(SectorId, Motion)>,
 }
 

@@ -1,6 +1,6 @@
-//! Own entities that the server wants back.
+//! Withdrawal of own entities on the server's request.
 //!
-//! Runs in the shard, when a player has left, and for ships whose deals nobody settles.
+//! Runs in the shard, after a player has left, and for ships with a deal that stays unsettled.
 
 use crate::{
     app::clock::SimClock,
@@ -14,11 +14,11 @@ use crate::{
 use bevy::prelude::*;
 use sidereal_protocol::{control::ToServer, ids::EntityId};
 
-/// Gives the own entity of `id` back.
+/// Sends the last record of the own entity `id` and removes its body.
 pub(crate) fn withdraw(world: &mut World, id: EntityId) {
     let now = world.resource::<SimClock>().tick;
     let Some(mut record) = record_of(world, id, now) else {
-        tracing::warn!(%id, "asked to give back what is not here");
+        tracing::warn!(%id, "asked to withdraw an entity that is not here");
         return;
     };
     record.version += 1;

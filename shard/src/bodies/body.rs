@@ -1,8 +1,8 @@
-//! Bodies: what the simulation holds of an entity, for own ones and ghosts alike.
+//! Bodies: the simulation's components of an entity, the same for own ones and ghosts.
 //!
-//! Runs in the shard. A body is either this shard's own ([`crate::bodies::authority::Authority`]) or a ghost of a neighbour's
-//! ([`crate::bodies::ghosts::Ghost`]), never both. avian's components hang on it but the truth about where it
-//! is stands in [`Flight`].
+//! Runs in the shard. A body is either this shard's own ([`crate::bodies::authority::Authority`]) or a ghost of a
+//! neighbour's ([`crate::bodies::ghosts::Ghost`]), never both. It has avian's components too, but its state is
+//! [`Flight`].
 
 use avian2d::prelude::*;
 use bevy::prelude::*;
@@ -13,63 +13,64 @@ use sidereal_protocol::{
     ids::{AccountId, EntityId, NetId},
     kind::{EntityKind, Solidity},
     motion::EngineGlow,
-    record::EntityRecord,
+    record::{EntityRecord, Structure},
 };
 
-/// Radius of a body whose mass is one: a scout's. Mass goes with the area.
+/// Radius of a body of mass one (a scout), units. Mass is proportional to the area.
 const UNIT_RADIUS: f64 = 9.0;
 
-/// Share of the closing speed that is left after a collision.
+/// Share of the closing speed that remains after a collision.
 const RESTITUTION: f64 = 0.4;
 
-/// Who and what a body is, for own ones and ghosts alike.
+/// What a body is, for own ones and ghosts alike.
 #[derive(Component, Debug, Clone, PartialEq)]
 pub struct Body {
-    /// Its name.
+    /// Its id.
     pub id: EntityId,
-    /// Its name in motion packets.
+    /// Its id in motion packets.
     pub net_id: NetId,
-    /// What it is.
+    /// Its kind.
     pub kind: EntityKind,
-    /// Its hull, if it flies.
+    /// Its hull, if it is a ship or drone.
     pub hull_kind: Option<HullKind>,
-    /// The player that it belongs to.
+    /// The player who owns it.
     pub owner: Option<AccountId>,
-    /// What players read.
+    /// The name that players read.
     pub name: String,
     /// Radius of its circle, units.
     pub radius: f64,
     /// Hull points left.
     pub hull: u16,
-    /// Hull points when whole.
+    /// Hull points of the undamaged hull.
     pub hull_max: u16,
-    /// What was bought for it.
+    /// Bought equipment.
     pub fitted: Fitted,
 }
 
 impl Body {
-    /// The body of a record.
+    /// The body of the entity of a record.
     pub fn of(record: &EntityRecord) -> Self {
+        let Structure { radius, hull, hull_max } = record.structure();
         Self {
             id: record.id,
             net_id: record.net_id,
             kind: record.kind,
-            hull_kind: record.hull_kind,
+            hull_kind: record.hull_kind(),
             owner: record.owner,
             name: record.name.clone(),
-            radius: record.radius,
-            hull: record.hull,
-            hull_max: record.hull_max,
-            fitted: record.fitted,
+            radius,
+            hull,
+            hull_max,
+            fitted: record.fitted(),
         }
     }
 
-    /// What its hull can do, if it flies.
+    /// The properties of its hull, if it has one.
     pub fn spec(&self) -> Option<HullSpec> {
         self.hull_kind.map(HullKind::spec)
     }
 
-    /// Its mass, in scouts.
+    /// Its mass; a scout's is 1.
     pub fn mass(&self) -> f64 {
         (self.radius / UNIT_RADIUS).powi(2)
     }
@@ -85,30 +86,30 @@ impl Body {
     }
 }
 
-/// Where a body is and how it moves, after the last tick.
+/// Position and motion of a body after the last tick.
 #[derive(Component, Debug, Clone, Copy, PartialEq)]
 pub struct Flight(pub FlightState);
 
-/// Where a body will be after this tick if nothing touches it.
+/// Position and motion of a body after this tick if nothing touches it.
 #[derive(Component, Debug, Clone, Copy, PartialEq)]
 pub struct Planned(pub FlightState);
 
-/// What this tick's flight obeys. On own ships and drones.
+/// The controls that apply in this tick. On own bodies with a hull kind: ships, drones, missiles.
 #[derive(Component, Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Helm(pub Controls);
 
-/// What others see of the tools of an own body. Each tool's capability sets its light; the engine's follow the helm.
+/// The lights of an own body that observers are sent. Each tool's capability sets its light; the engine's follow the
+/// [`Helm`].
 #[derive(Component, Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Lights(pub EngineGlow);
 
-/// When a pilot wants the beam in this tick: the moment that it saw, as a tick with fractions. On what has
-/// a [`Helm`].
+/// The moment that the pilot saw when it fired the beam in this tick, as a tick with fractions; `None` without a shot.
+/// On everything that has a [`Helm`].
 #[derive(Component, Debug, Clone, Copy, PartialEq, Default)]
 pub struct View(pub Option<f64>);
 
-/// avian's part of a body: a circle that bounces. Rotation is locked, contacts have no friction: a
-/// circle's collision is then one push along the normal, and what turns a body is its own flight. `None` for a kind that
-/// is passable.
+/// avian's components of a body: a circle that bounces. Rotation is locked and contacts have no friction: a collision
+/// is then one impulse along the normal, and only flight turns a body. `None` for kinds that others pass through.
 pub fn collider(body: &Body, state: &FlightState) -> Option<impl Bundle + use<>> {
     let rigid = match body.kind.spec().solidity {
         Solidity::Movable => RigidBody::Dynamic,

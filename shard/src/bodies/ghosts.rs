@@ -1,9 +1,9 @@
-//! Ghosts: bodies of neighbours' entities, so that own ones can see, meet and hit them.
+//! Ghosts: bodies of neighbours' entities, so that own ones can target, touch and hit them.
 //!
-//! Runs in the shard. The server's lifecycle plane says which there are ([`GhostNews`]), motion comes in
-//! [`SectorUpdate`]s. A ghost is carried on from the newest update to this shard's tick, for half a second
-//! at most, the first of it in the curve that it flew last. It is a body like any other: own ones bounce off it, and it off them.
-//! What a collision did to a ghost here stands until its authority has felt it too.
+//! Runs in the shard. The server announces them ([`GhostNews`]), their motion arrives in [`SectorUpdate`]s. A ghost is
+//! extrapolated from the newest update to this shard's tick, for at most 0.5 s, at first along its last curve. It
+//! collides with own bodies like any other body. The effect of a collision on a ghost stays until its authority has
+//! applied it too.
 
 use crate::{
     app::{clock::SimClock, report::Totals, suspect},
@@ -29,7 +29,7 @@ use sidereal_protocol::{
 };
 use std::collections::BTreeMap;
 
-/// Ghosts: what is announced, and where it is.
+/// Adds ghosts: their announcements and their motion.
 pub(crate) struct GhostsPlugin;
 
 impl Plugin for GhostsPlugin {
@@ -41,58 +41,57 @@ impl Plugin for GhostsPlugin {
     }
 }
 
-/// How far a ghost is carried on without news, ticks: 0.5 s. Then it stands still.
+/// How long a ghost without updates is extrapolated, ticks: 0.5 s. Then it stands still.
 pub const MAX_EXTRAPOLATION_TICKS: u64 = TICK_HZ as u64 / 2;
 
-/// How long a ghost is taken to fly on in its curve, ticks: 0.2 s, a slow way between two shards. Beyond
-/// that a pilot has thought of something else, and it is carried on straight.
+/// How long a ghost is extrapolated along its curve, ticks: 0.2 s, a long delay between two shards. Later its pilot may
+/// have changed course, so it continues straight.
 const CURVE_TICKS: u64 = 6;
 
-/// Updates further apart than this, ticks, do not tell a curve.
+/// Updates that are further apart, ticks, give no curve.
 const CURVE_GAP_TICKS: u64 = 3;
 
-/// The most that anything accelerates by itself, units/s². More is a blow, which is over.
+/// The highest acceleration by an engine, units/s². More comes from an impact, which is over.
 const MAX_ACCELERATION: f64 = 450.0;
 
-/// When a ghost without news goes, ticks: 3 s. The rolling refresh tells of everything once a second.
+/// A ghost without updates for this long is removed, ticks: 3 s. The refresh sends each motion once a second.
 pub const SILENCE_TICKS: u64 = 3 * TICK_HZ as u64;
 
-/// How long a released body waits for the server to announce it, ticks: 1 s.
+/// How long a released body waits for its announcement by the server, ticks: 1 s.
 pub const RELEASED_TICKS: u64 = TICK_HZ as u64;
 
-/// How far an update's tick may be from this shard's, ticks: 5 s. Others are dropped: a stamp from far
-/// ahead would silence all that follow.
+/// How far the tick of an update may differ from this shard's, ticks: 5 s. Others are dropped: one from far ahead would
+/// make all later ones stale.
 const MAX_TICK_DIFFERENCE: u64 = 5 * TICK_HZ as u64;
 
-/// What the lifecycle plane says.
+/// Events of the lifecycle plane.
 #[derive(Debug, Clone, PartialEq)]
 pub enum GhostNews {
-    /// There is this entity in a neighbouring sector.
+    /// The entity is in a neighbouring sector.
     Appeared(Box<Body>),
-    /// Its hull changed.
+    /// Its hull points changed.
     Vitals {
-        /// Whose.
+        /// The entity.
         id: EntityId,
         /// Hull points left.
         hull: u16,
         /// Hull points when whole.
         hull_max: u16,
     },
-    /// It has another hull.
+    /// Its hull was exchanged.
     Refitted {
-        /// Whose.
+        /// The entity.
         id: EntityId,
-        /// The hull, if it flies.
+        /// The hull, if it has one.
         hull_kind: Option<HullKind>,
         /// Radius of its circle, units.
         radius: f64,
     },
-    /// It is out of sight.
+    /// It is no longer in scope.
     Gone(EntityId),
 }
 
-/// What the server has announced. An announced entity has a body from its first motion on, and only
-/// while it is not this shard's own.
+/// Entities that the server has announced. Each gets a body with its first motion, unless it is this shard's own.
 #[derive(Resource, Debug, Default)]
 pub struct Announced {
     by_id: BTreeMap<EntityId, Body>,
@@ -118,38 +117,38 @@ impl Announced {
     }
 }
 
-/// A body that a neighbour is the authority of.
+/// Present on a body that a neighbour is the authority of.
 #[derive(Component, Debug)]
 pub struct Ghost {
-    /// The newest that is known: after this tick it was so.
+    /// The newest known tick, and the state after it.
     known: (SimTick, FlightState),
-    /// How its velocity changed last, units/s².
+    /// Acceleration between the last two updates, units/s².
     acceleration: DVec2,
-    /// It was heard since the last tick.
+    /// It was updated since the last tick.
     fresh: bool,
-    /// When it was last heard of, by this shard's clock.
+    /// This shard's tick of the last update.
     heard_at: SimTick,
-    /// It was this shard's own until then.
+    /// When it was released by this shard, until it is announced.
     released_at: Option<SimTick>,
-    /// A body here met it, and its authority has not said so yet.
+    /// A body here touched it, and no update of its authority shows that yet.
     touch: Option<Touch>,
-    /// Units of ore in it, as the server told when one of this shard's took of it; else unknown.
+    /// Units of ore in it, known after one of this shard's ships has mined it.
     pub(crate) ore: Option<u32>,
 }
 
-/// What a contact here did to a ghost.
+/// The effect of a contact here on a ghost.
 #[derive(Debug, Clone, Copy)]
 struct Touch {
     at: SimTick,
-    /// Its velocity before.
+    /// Its velocity before the contact.
     before: DVec2,
-    /// What the contact made of it.
+    /// The change of its velocity.
     push: DVec2,
 }
 
 impl Touch {
-    /// Whether an update may still be from before its authority has felt it: it shows less than half of the
-    /// push. An authority that does not feel it within the window has felt something else.
+    /// Whether an update may be from before its authority has applied the push: it shows less than half of it. An
+    /// authority that has not applied it within [`CONTACT_WINDOW_TICKS`] has applied another impact.
     fn is_unknown_to(&self, state: &FlightState, now: SimTick) -> bool {
         let shown = (state.velocity - self.before).dot(self.push);
         now.since(self.at) <= CONTACT_WINDOW_TICKS && shown < 0.5 * self.push.length_squared()
@@ -161,9 +160,9 @@ impl Ghost {
         Self { known, acceleration: DVec2::ZERO, fresh: true, heard_at: now, released_at: None, touch: None, ore: None }
     }
 
-    /// Something here has pushed it.
+    /// Records that a body here pushed it.
     pub(crate) fn touched(&mut self, now: SimTick, before: DVec2, after: DVec2) {
-        // Of several the first counts: a ghost that is pushed on and on follows its authority all the same.
+        // The first of several counts: a ghost that is pushed again and again must still follow its authority.
         let touch = self.touch.get_or_insert(Touch { at: now, before, push: DVec2::ZERO });
         touch.push = after - touch.before;
     }
@@ -181,13 +180,13 @@ impl Ghost {
 }
 
 impl Ghost {
-    /// Where it is taken to be after `wanted`.
+    /// The extrapolated state after `wanted`.
     fn carried(&self, wanted: SimTick) -> FlightState {
         let (tick, state) = &self.known;
         let earliest = SimTick(tick.0.saturating_sub(MAX_EXTRAPOLATION_TICKS));
         let wanted = wanted.clamp(earliest, *tick + MAX_EXTRAPOLATION_TICKS);
         let straight = at_tick(state, *tick, wanted);
-        // As flight goes: the velocity first, then the position with the new one.
+        // In the order of the flight model: first the velocity, then the position by the new velocity.
         let curved = wanted.since(*tick).min(CURVE_TICKS) as f64;
         let after = wanted.since(*tick) as f64 - curved;
         let change = self.acceleration * (curved * TICK_SECONDS);
@@ -199,7 +198,7 @@ impl Ghost {
     }
 }
 
-/// Takes in what the lifecycle plane says, in every update.
+/// Applies the events of the lifecycle plane, in every update.
 pub(crate) fn hear_news(world: &mut World) {
     let _simulating = suspect::simulating();
     while let Some(news) = world.resource_mut::<Inbox<GhostNews>>().pop() {
@@ -259,7 +258,7 @@ fn refit(world: &mut World, id: EntityId, hull_kind: Option<HullKind>, radius: f
     }
 }
 
-/// Notes what the server told of the ore in the ghost of `id`. Of what is not here nothing is noted.
+/// Records the ore in the ghost of `id`, if it is here.
 pub(crate) fn note_ore(world: &mut World, id: EntityId, ore: u32) {
     let Some(entity) = world.resource::<Registry>().get(id) else { return };
     if let Some(mut ghost) = world.get_mut::<Ghost>(entity) {
@@ -273,7 +272,7 @@ fn ghost_body(world: &mut World, id: EntityId) -> Option<Mut<'_, Body>> {
     world.get_mut::<Body>(entity)
 }
 
-/// Turns the own body of `id` into a ghost, where it is.
+/// Turns the own body of `id` into a ghost at its present state.
 pub(crate) fn release(world: &mut World, id: EntityId, now: SimTick) {
     let Some(entity) = world.resource::<Registry>().get(id) else { return };
     let Some(flight) = world.get::<Flight>(entity).copied() else { return };
@@ -284,8 +283,7 @@ pub(crate) fn release(world: &mut World, id: EntityId, now: SimTick) {
     world.entity_mut(entity).insert(ghost);
 }
 
-/// Brings every ghost to where it is before this tick, makes the ones that are new, drops the ones that
-/// nobody speaks of any more.
+/// Sets every ghost to its state before this tick, spawns new ghosts, and removes those without updates.
 pub(crate) fn follow_ghosts(
     clock: Res<SimClock>,
     announced: Res<Announced>,
@@ -300,7 +298,7 @@ pub(crate) fn follow_ghosts(
     for (net_id, samples) in heard(&mut updates, now, &mut totals) {
         let Some((&tick, &state)) = samples.last_key_value() else { continue };
         if let Some(entity) = registry.by_net(net_id) {
-            // One of this shard's own is not a ghost: what others were told of it is old.
+            // Updates of an own body are old.
             if let Ok((_, mut ghost, _, mut past)) = ghosts.get_mut(entity) {
                 ghost.hear(tick, state, now);
                 note_all(&mut past, &samples);
@@ -341,7 +339,7 @@ pub(crate) fn follow_ghosts(
     }
 }
 
-/// The motion of each entity in the updates that came, by tick.
+/// The motion of each entity in the updates that arrived, by tick.
 fn heard(
     updates: &mut Inbox<SectorUpdate>,
     now: SimTick,
@@ -366,7 +364,7 @@ fn note_all(past: &mut Past, samples: &BTreeMap<SimTick, FlightState>) {
     }
 }
 
-/// What changed its velocity between two updates, if that tells what it does.
+/// The acceleration between two updates, if it is from an engine.
 fn acceleration((from, before): &(SimTick, FlightState), (to, after): &(SimTick, FlightState)) -> DVec2 {
     let ticks = to.since(*from);
     if ticks == 0 || ticks > CURVE_GAP_TICKS {
@@ -374,7 +372,7 @@ fn acceleration((from, before): &(SimTick, FlightState), (to, after): &(SimTick,
     }
     let change = after.velocity - before.velocity;
     let acceleration = change / (ticks as f64 * TICK_SECONDS);
-    // Less than what a packet rounds by is nothing.
+    // Less than the rounding of a packet counts as none.
     let tells = change.abs().max_element() > 2.0 * VELOCITY.error_bound() && acceleration.length() <= MAX_ACCELERATION;
     if tells { acceleration } else { DVec2::ZERO }
 }

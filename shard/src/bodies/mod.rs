@@ -1,4 +1,4 @@
-//! What stands for an entity on this shard: own bodies and ghosts, their past, and how they are found.
+//! The bodies of entities on this shard: own ones and ghosts, their past states, and their registry.
 
 pub(crate) mod authority;
 pub(crate) mod body;

@@ -1,18 +1,24 @@
-//! Parts of records: each capability says what of a record is its own, once.
+//! Parts of records: each capability converts its own part of a record.
 //!
-//! Runs in the shard. A capability's plugin registers its components with [`AppRecordParts::add_record_part`]. When a body
-//! is made of a record, each part that the record has becomes a component; when the body's record is made, each component
-//! writes its part back; when the body becomes a ghost, all of them go.
+//! Runs in the shard. A capability's plugin registers its components with [`AppRecordParts::add_record_part`]. Each
+//! part of a record becomes a component when the body is spawned from the record, is written back when the body's
+//! record is made, and is removed when the body becomes a ghost.
 
 use bevy::prelude::*;
-use sidereal_protocol::record::EntityRecord;
+use sidereal_protocol::{
+    economy::Fitted,
+    record::{EntityRecord, Section, Sections, SettledAt, ShipHull, Structure},
+};
 
-/// A component of own bodies that a capability has.
+/// A component of own bodies that is made from a record.
 pub trait RecordPart: Component + Sized {
-    /// That of a record; `None` if its body has none.
+    /// The number of the section that keeps it; `None` if it is not kept.
+    const SECTION: Option<u16> = None;
+
+    /// The component from a record; `None` if the body has none.
     fn of(record: &EntityRecord) -> Option<Self>;
 
-    /// Writes into `record` what of this is to be kept. As it is, nothing is.
+    /// Writes into `record` what must be kept. By default nothing is kept.
     fn write(&self, _record: &mut EntityRecord) {}
 }
 
@@ -23,33 +29,57 @@ struct Part {
     remove: fn(&mut EntityWorldMut),
 }
 
-/// All parts that are registered.
-#[derive(Resource, Default, Clone)]
-pub(crate) struct RecordParts(Vec<Part>);
+/// All registered parts, and the numbers of all sections that this shard knows.
+#[derive(Resource, Clone)]
+pub(crate) struct RecordParts {
+    parts: Vec<Part>,
+    known: Vec<u16>,
+}
+
+/// Sections of an own body that no capability of this shard knows. They are sent on unchanged with its record.
+#[derive(Component, Debug, Clone, PartialEq, Eq)]
+pub(crate) struct UnknownSections(Sections);
+
+impl Default for RecordParts {
+    /// Every body has a [`Body`](crate::bodies::body::Body) and an authority: what those keep is known.
+    fn default() -> Self {
+        Self { parts: Vec::new(), known: vec![Structure::ID, ShipHull::ID, SettledAt::ID, Fitted::ID] }
+    }
+}
 
 impl RecordParts {
     pub fn insert(&self, record: &EntityRecord, entity: &mut EntityWorldMut) {
-        self.0.iter().for_each(|part| (part.insert)(record, entity));
+        self.parts.iter().for_each(|part| (part.insert)(record, entity));
+        let unknown = record.sections.only(|id| !self.known.contains(&id));
+        if !unknown.is_empty() {
+            entity.insert(UnknownSections(unknown));
+        }
     }
 
     pub fn write(&self, entity: EntityRef, record: &mut EntityRecord) {
-        self.0.iter().for_each(|part| (part.write)(entity, record));
+        self.parts.iter().for_each(|part| (part.write)(entity, record));
+        if let Some(UnknownSections(unknown)) = entity.get() {
+            record.sections.put_all(unknown);
+        }
     }
 
     pub fn remove(&self, entity: &mut EntityWorldMut) {
-        self.0.iter().for_each(|part| (part.remove)(entity));
+        self.parts.iter().for_each(|part| (part.remove)(entity));
+        entity.remove::<UnknownSections>();
     }
 }
 
 /// Registers parts.
 pub(crate) trait AppRecordParts {
-    /// Own bodies have a `C` where their record says so.
+    /// Registers `C`: own bodies have it if [`RecordPart::of`] makes it from their record.
     fn add_record_part<C: RecordPart>(&mut self) -> &mut Self;
 }
 
 impl AppRecordParts for App {
     fn add_record_part<C: RecordPart>(&mut self) -> &mut Self {
-        self.world_mut().get_resource_or_init::<RecordParts>().0.push(Part {
+        let mut parts = self.world_mut().get_resource_or_init::<RecordParts>();
+        parts.known.extend(C::SECTION);
+        parts.parts.push(Part {
             insert: |record, entity| {
                 if let Some(part) = C::of(record) {
                     entity.insert(part);

@@ -1,8 +1,7 @@
-//! Where bodies were in the last half second, for those who saw them late.
+//! Past states of bodies over the last half second, for pilots, who see them late.
 //!
-//! Runs in the shard. Of an own body its own ticks, of a ghost what its updates said, by their ticks: what
-//! players were told. Between two samples a body is where a client draws it
-//! ([`sidereal_protocol::playback`]).
+//! Runs in the shard. For own bodies each tick's state, for ghosts the states and ticks of their updates: what players
+//! were sent. Between two samples a body is where a client draws it ([`sidereal_protocol::playback`]).
 
 use crate::{
     app::clock::SimClock,
@@ -18,7 +17,7 @@ use sidereal_protocol::{
 };
 use std::collections::VecDeque;
 
-/// The past of own bodies; that of ghosts is noted where their motion comes in.
+/// Adds past states of own bodies. Those of ghosts are added where their motion arrives.
 pub(crate) struct PastPlugin;
 
 impl Plugin for PastPlugin {
@@ -27,7 +26,7 @@ impl Plugin for PastPlugin {
     }
 }
 
-/// Samples of one body: twice the furthest look back, for ghosts' newest are some ticks old.
+/// Samples per body: twice the longest rewind, because a ghost's newest sample is some ticks old.
 pub const SAMPLES: usize = 16;
 
 /// The last states of a body, by rising tick.
@@ -35,8 +34,7 @@ pub const SAMPLES: usize = 16;
 pub struct Past(VecDeque<(SimTick, FlightState)>);
 
 impl Past {
-    /// Adds a sample. A tick that is known already is known better now; one older than all of
-    /// [`SAMPLES`] is dropped.
+    /// Adds a sample. It replaces an older one of the same tick; one older than all of [`SAMPLES`] is dropped.
     pub fn note(&mut self, tick: SimTick, state: FlightState) {
         let index = self.0.partition_point(|(known, _)| *known < tick);
         if let Some(known) = self.0.get_mut(index)
@@ -67,12 +65,12 @@ impl Past {
         }
     }
 
-    /// Whether something is known of it from `moment` or before.
+    /// Whether there is a sample at `moment` or before.
     pub fn reaches(&self, moment: f64) -> bool {
         self.0.front().is_some_and(|(tick, _)| tick.0 as f64 <= moment)
     }
 
-    /// Where the body was at `moment`, a tick with fractions; `None` when nothing is known of it.
+    /// The position at `moment`, a tick with fractions; `None` without samples.
     pub fn position_at(&self, moment: f64) -> Option<DVec2> {
         let index = self.0.partition_point(|(tick, _)| tick.0 as f64 <= moment);
         let before = index.checked_sub(1).and_then(|index| self.0.get(index));
@@ -92,7 +90,7 @@ fn between((from, a): &(SimTick, FlightState), (to, b): &(SimTick, FlightState),
     position_between(a, b, ticks, (moment - from.0 as f64) / ticks as f64)
 }
 
-/// Notes where the own bodies are in this tick.
+/// Adds the present state of each own body.
 pub(crate) fn remember(clock: Res<SimClock>, mut bodies: Query<(&Flight, &Authority, &mut Past)>) {
     for (flight, authority, mut past) in &mut bodies {
         if authority.ahead.is_none() {
@@ -117,7 +115,7 @@ mod tests {
         for tick in 0..40u64 {
             state = step(&state, Controls { thrust: 127, turn: 90, buttons: 0 }, &HullKind::Scout.spec());
             whole.push(state);
-            // Every third is lost.
+            // Every third sample is lost.
             if tick % 3 != 1 {
                 past.note(SimTick(tick), state);
             }

@@ -1,13 +1,13 @@
-//! Which Bevy entity is which entity of the world, and the order in which the simulation looks at them.
+//! The Bevy entity of each world entity, and the order in which the simulation processes them.
 //!
-//! Runs in the shard. One body per id, its own or a ghost's. Whatever depends on an order goes through
-//! [`Registry::in_order`]: Bevy's `Entity` differs from run to run, a [`NetId`] does not.
+//! Runs in the shard. One body per id, own or ghost. Whatever depends on an order uses [`Registry::in_order`]: Bevy's
+//! `Entity` differs from run to run, a [`NetId`] does not.
 
 use bevy::prelude::*;
 use sidereal_protocol::ids::{EntityId, NetId};
 use std::collections::BTreeMap;
 
-/// The registry.
+/// Adds the registry.
 pub(crate) struct RegistryPlugin;
 
 impl Plugin for RegistryPlugin {
@@ -24,14 +24,14 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Enters a body. The caller has removed an older one with the same id.
+    /// Adds a body. The caller has removed an older one with the same id.
     pub fn insert(&mut self, id: EntityId, net_id: NetId, entity: Entity) {
         debug_assert!(!self.by_id.contains_key(&id), "one body per id: {id}");
         self.by_id.insert(id, (net_id, entity));
         self.by_net.insert(net_id, entity);
     }
 
-    /// Strikes a body out.
+    /// Removes the body of `id` from the registry.
     pub fn remove(&mut self, id: EntityId) -> Option<Entity> {
         let (net_id, entity) = self.by_id.remove(&id)?;
         if self.by_net.get(&net_id) == Some(&entity) {
@@ -55,12 +55,12 @@ impl Registry {
         self.by_net.values().copied()
     }
 
-    /// How many bodies there are.
+    /// The number of bodies.
     pub fn len(&self) -> usize {
         self.by_id.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no bodies.
     pub fn is_empty(&self) -> bool {
         self.by_id.is_empty()
     }

@@ -1,15 +1,18 @@
-//! Ore in ships, rocks and crates, as the server's ledger last said.
+//! Ore in ships, rocks and crates, by the server's ledger.
 //!
-//! Runs in the shard. How much there is, the ledger decides.
+//! Runs in the shard. Only the ledger changes an amount; this is the last one that it sent.
 
 use crate::bodies::{
     body::Body,
     parts::{AppRecordParts, RecordPart},
 };
 use bevy::prelude::*;
-use sidereal_protocol::{kind::Ore, record::EntityRecord};
+use sidereal_protocol::{
+    kind::Ore,
+    record::{EntityRecord, OreLoad, Section},
+};
 
-/// Cargo.
+/// Adds cargo.
 pub(crate) struct CargoPlugin;
 
 impl Plugin for CargoPlugin {
@@ -26,16 +29,18 @@ pub struct Cargo {
 }
 
 impl RecordPart for Cargo {
+    const SECTION: Option<u16> = Some(OreLoad::ID);
+
     fn of(record: &EntityRecord) -> Option<Self> {
-        (record.kind.spec().ore != Ore::None).then_some(Self { ore: record.ore })
+        (record.kind.spec().ore != Ore::None).then_some(Self { ore: record.ore() })
     }
 
     fn write(&self, record: &mut EntityRecord) {
-        record.ore = self.ore;
+        record.set(OreLoad(self.ore));
     }
 }
 
-/// Units of ore for which there is room in the hold of an own ship.
+/// Free space in the hold of an own ship, units of ore.
 pub(crate) fn room(body: &Body, cargo: Option<&Cargo>) -> u32 {
     let held = cargo.map_or(0, |cargo| cargo.ore);
     body.hull_kind.map_or(0, |hull| hull.hold().saturating_sub(held))

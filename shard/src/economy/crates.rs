@@ -1,8 +1,8 @@
-//! Crates: what is left of a ship's cargo. They drift to rest, are taken in by who comes near, and end.
+//! Crates: the remaining cargo of a destroyed ship. They come to rest, are collected by ships nearby, and end.
 //!
-//! Runs in the shard. A crate comes to be in the tick in which its ship dies, and is told with that death: the
-//! server moves the cargo in one transaction with it. It is an entity like others, with a record and handoffs, but
-//! nothing touches it: no collider, shots pass. It ends when it is empty, by the ledger's word, or too old.
+//! Runs in the shard. A crate is spawned in the tick in which its ship is destroyed, and is sent in the same message:
+//! the server moves the cargo in the transaction of that death. A crate has a record and handoffs like other entities,
+//! but no collider, and shots pass through it. It ends when the ledger has it empty, or when it is too old.
 
 use crate::{
     app::{clock::SimClock, report::Totals, suspect},
@@ -31,12 +31,12 @@ use sidereal_protocol::{
     control::ToServer,
     economy::{CRATE_RADIUS, CRATE_TICKS, MINING_INTERVAL_TICKS, OreMove, SCOOP_RANGE},
     kind::{EntityKind, Ore},
-    record::EntityRecord,
+    record::{EntityRecord, ExpiresAt, OreLoad, Section, SettledAt, Structure},
     sector::SectorId,
     tick::SimTick,
 };
 
-/// Crates.
+/// Adds crates.
 pub(crate) struct CratesPlugin;
 
 impl Plugin for CratesPlugin {
@@ -49,21 +49,23 @@ impl Plugin for CratesPlugin {
 /// Share of a ship's velocity that its crate keeps.
 const KEPT_VELOCITY: f64 = 0.5;
 
-/// When an own crate is lost; zero if it does not end by itself.
+/// When an own crate ends; zero if it does not end by itself.
 #[derive(Component, Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CrateEnd(pub SimTick);
 
 impl RecordPart for CrateEnd {
+    const SECTION: Option<u16> = Some(ExpiresAt::ID);
+
     fn of(record: &EntityRecord) -> Option<Self> {
-        (record.kind.spec().ore == Ore::Cargo).then_some(Self(record.expires))
+        (record.kind.spec().ore == Ore::Cargo).then_some(Self(record.get::<ExpiresAt>().unwrap_or_default().0))
     }
 
     fn write(&self, record: &mut EntityRecord) {
-        record.expires = self.0;
+        record.set(ExpiresAt(self.0));
     }
 }
 
-/// What it takes to make a crate.
+/// What the spawning of a crate needs.
 #[derive(SystemParam)]
 pub(crate) struct Births<'w> {
     welcomed: Option<Res<'w, Welcomed>>,
@@ -71,8 +73,8 @@ pub(crate) struct Births<'w> {
 }
 
 impl Births<'_> {
-    /// The crate with the cargo of a ship that dies: an own body from now on. `None` when there is no cargo, or no
-    /// net id is left; what was in the hold is lost then.
+    /// Spawns a crate with the cargo of a destroyed ship, as an own body. `None` without cargo or without a free net
+    /// id; in the latter case the cargo is lost.
     pub fn wreck(
         &mut self,
         body: &Body,
@@ -96,19 +98,19 @@ impl Births<'_> {
             epoch: 1,
             version: 1,
             sector,
-            radius: CRATE_RADIUS,
-            ore,
-            expires: now + CRATE_TICKS,
-            settled_at: now,
             ..EntityRecord::at_rest(id, EntityKind::Crate, flight.0.position, now)
-        };
+        }
+        .with(Structure::whole(CRATE_RADIUS, 1))
+        .with(OreLoad(ore))
+        .with(ExpiresAt(now + CRATE_TICKS))
+        .with(SettledAt(now));
         record.state.velocity = flight.0.velocity * KEPT_VELOCITY;
         spawn::spawn_new(commands, registry, record.clone());
         Some(Box::new(record))
     }
 }
 
-/// Asks for what is in a crate near an own ship with room, the nearest first.
+/// Requests the ore of crates near own ships with free space, the nearest first.
 pub(crate) fn scoop_crates(
     clock: Res<SimClock>,
     registry: Res<Registry>,
@@ -152,7 +154,7 @@ pub(crate) fn scoop_crates(
     }
 }
 
-/// Ends own crates that are empty or whose time is over. One that is leaving is the next owner's to end.
+/// Ends own crates that are empty or too old. The next owner of one that is leaving ends it.
 pub(crate) fn end_crates(
     clock: Res<SimClock>,
     mut handoffs: ResMut<Handoffs>,

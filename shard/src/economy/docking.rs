@@ -1,14 +1,14 @@
-//! Deals: what a pilot asks for is judged here by the rules of space, and settled by the server's ledger.
+//! Deals: checked here by the rules of space, settled by the server's ledger.
 //!
-//! Runs in the shard, when the server asks. A deal that is let pass is answered with the ship's record as it will
-//! be, under a version of its own; the ship itself does not change. From then until the server says what became
-//! of it the ship is sheltered: its helm is not heeded, nothing costs it anything, it is not handed over, no other
-//! record of it is told and no other deal is let pass. So the record in the database, with the payment in the same
-//! transaction, is the ship's, or nothing has happened. There is no time limit: only the ledger knows which.
+//! Runs in the shard, on the server's request. If a deal is allowed, the answer holds the ship's record after the deal,
+//! with a new version; the ship itself does not change yet. Until the server reports the result, the ship is sheltered:
+//! its inputs have no effect, nothing damages it, it is not handed over, none of its other records is sent, and no
+//! other deal is allowed. So the database has that record and the payment from one transaction, or neither. There is no
+//! time limit: only the ledger has the result.
 //!
-//! The record before the deal may still have to be told, when the server drains or wants the ship back and hears
-//! nothing of the deal. Its version is lower than that of the record after, for which one is left free: whichever
-//! comes first, what was paid for wins.
+//! The record before the deal may still have to be sent, if the server drains or withdraws the ship without a result.
+//! One version number is left free for it, below that of the record after the deal: whichever arrives first, the paid
+//! one wins.
 //!
 //! A docked ship is held at the station's edge and has no collider. Nothing touches or hits it.
 
@@ -35,12 +35,12 @@ use sidereal_protocol::{
     economy::{Bargain, DOCKING_RANGE, DOCKING_SPEED, DealKey, DealRefusal, Fitted, TRADING_RANGE},
     flight::FlightState,
     ids::EntityId,
-    record::EntityRecord,
+    record::{DockedAt, EntityRecord, ShipHull, Structure},
     tick::{SimTick, TICK_HZ},
 };
 use std::f64::consts::TAU;
 
-/// Deals.
+/// Adds deals.
 pub(crate) struct DockingPlugin;
 
 impl Plugin for DockingPlugin {
@@ -51,18 +51,18 @@ impl Plugin for DockingPlugin {
     }
 }
 
-/// How long a ship that the server wants back waits for its deal to be settled, ticks: 5 s.
+/// How long the withdrawal of a ship waits for its deal to be settled, ticks: 5 s.
 pub const WITHDRAWAL_TICKS: u64 = 5 * TICK_HZ as u64;
 
-/// Gap between a station and who is docked at it, units: they do not touch when it undocks.
+/// Gap between a station and a docked ship, units: they do not touch when it undocks.
 const DOCK_GAP: f64 = 1.0;
 
-/// Places round a station that are tried for who undocks.
+/// Positions around a station that are tried for a ship that undocks.
 const PLACES: u32 = 32;
 
 type Verdict = Result<Option<Box<EntityRecord>>, DealRefusal>;
 
-/// Answers whether `ship` may do what is asked for. If that changes its record, it is sheltered from now on.
+/// Answers whether `ship` may make the deal. If that changes its record, the ship is sheltered from now on.
 pub(crate) fn judge_deal(
     world: &mut World,
     key: DealKey,
@@ -89,14 +89,14 @@ fn verdict(world: &mut World, key: DealKey, ship: EntityId, bargain: &Bargain, p
         return judge_trade(world, &record, partner).map(|()| None);
     }
     judge(world, &mut record, bargain)?;
-    // The next one is the record's before the deal, should it have to be told.
+    // The version before is left for the record before the deal, should it have to be sent.
     record.version += 2;
     let after = Box::new(record);
     world.entity_mut(entity).insert(PendingDeal { key, after: after.clone(), withdraw_by: None });
     Ok(Some(after))
 }
 
-/// The record of an own ship that stays where it is.
+/// The record of an own ship that is not leaving.
 fn own_ship(world: &World, id: EntityId, now: SimTick) -> Option<EntityRecord> {
     let entity = world.entity(world.resource::<Registry>().get(id)?);
     let (body, authority) = (entity.get::<Body>()?, entity.get::<Authority>()?);
@@ -104,9 +104,9 @@ fn own_ship(world: &World, id: EntityId, now: SimTick) -> Option<EntityRecord> {
     (body.is_ship() && stays).then(|| spawn::record_of(world, id, now)).flatten()
 }
 
-/// Makes of `record` what the ship is after the deal.
+/// Changes `record` to the ship after the deal.
 fn judge(world: &mut World, record: &mut EntityRecord, bargain: &Bargain) -> Result<(), DealRefusal> {
-    let Some(station) = record.docked else {
+    let Some(station) = record.docked() else {
         if *bargain != Bargain::Dock {
             return Err(DealRefusal::NotDocked);
         }
@@ -114,7 +114,7 @@ fn judge(world: &mut World, record: &mut EntityRecord, bargain: &Bargain) -> Res
         if record.state.velocity.length() > DOCKING_SPEED {
             return Err(DealRefusal::TooFast);
         }
-        record.docked = Some(station.id);
+        record.set(DockedAt(station.id));
         hold(record, &station);
         return Ok(());
     };
@@ -124,42 +124,44 @@ fn judge(world: &mut World, record: &mut EntityRecord, bargain: &Bargain) -> Res
             if let Some(station) = find_station(world, station) {
                 record.state.position = clear_place(world, record, &station);
             }
-            record.docked = None;
+            record.remove::<DockedAt>();
         }
         Bargain::BuyHull(hull) => {
-            if record.hull_kind == Some(hull) {
+            if record.hull_kind() == Some(hull) {
                 return Err(DealRefusal::HasIt);
             }
-            if record.ore > hull.hold() {
+            if record.ore() > hull.hold() {
                 return Err(DealRefusal::HoldTooSmall);
             }
             let spec = hull.spec();
-            (record.hull_kind, record.radius, record.fitted) = (Some(hull), spec.radius, Fitted::default());
-            (record.hull, record.hull_max) = (spec.hull, spec.hull);
+            record.set(ShipHull(hull));
+            record.set(Structure::whole(spec.radius, spec.hull));
+            record.remove::<Fitted>();
             if let Some(station) = find_station(world, station) {
                 hold(record, &station);
             }
         }
         Bargain::BuyWeapon(weapon) => {
-            if record.fitted.has(weapon) {
+            if record.fitted().has(weapon) {
                 return Err(DealRefusal::HasIt);
             }
-            record.fitted = record.fitted.with(weapon);
+            record.set(record.fitted().with(weapon));
         }
         Bargain::Repair => {
-            if record.hull >= record.hull_max {
+            let structure = record.structure();
+            if structure.hull >= structure.hull_max {
                 return Err(DealRefusal::Whole);
             }
-            record.hull = record.hull_max;
+            record.set(Structure { hull: structure.hull_max, ..structure });
         }
-        // Ore is the ledger's.
+        // The ledger owns the ore.
         _ => {}
     }
     Ok(())
 }
 
-/// Both ships of a trade are in space, or both docked, and near each other. Of a ghost nobody here knows whether
-/// it is docked: its own shard is asked as well.
+/// Checks that both ships of a trade are in space, or both docked, and near each other. Whether a ghost is docked is
+/// not known here: its own shard checks that.
 fn judge_trade(world: &World, ship: &EntityRecord, partner: Option<EntityId>) -> Result<(), DealRefusal> {
     let entity = partner.and_then(|id| world.resource::<Registry>().get(id)).ok_or(DealRefusal::TooFar)?;
     let flight = world.get::<Flight>(entity).ok_or(DealRefusal::TooFar)?;
@@ -167,7 +169,7 @@ fn judge_trade(world: &World, ship: &EntityRecord, partner: Option<EntityId>) ->
         return Err(DealRefusal::TooFar);
     }
     let docked = world.get::<Authority>(entity).map(|_| world.get::<Docked>(entity).is_some());
-    match (ship.docked.is_some(), docked) {
+    match (ship.docked().is_some(), docked) {
         (true, Some(false)) => Err(DealRefusal::Docked),
         (false, Some(true)) => Err(DealRefusal::NotDocked),
         _ => Ok(()),
@@ -203,11 +205,11 @@ fn nearest_station(world: &World, position: DVec2) -> Option<Station> {
         .map(|(_, station)| station)
 }
 
-/// Puts the ship of `record` at the station's edge, on the side where it is, at rest.
+/// Moves the ship of `record` to the nearest point of the station's edge, at rest.
 fn hold(record: &mut EntityRecord, station: &Station) {
     let outward = (record.state.position - station.position).normalize_or(DVec2::X);
     record.state = FlightState {
-        position: place(station, record.radius, outward),
+        position: place(station, record.radius(), outward),
         velocity: DVec2::ZERO,
         angular_velocity: 0.0,
         ..record.state
@@ -218,7 +220,7 @@ fn place(station: &Station, radius: f64, outward: DVec2) -> DVec2 {
     station.position + outward * (station.radius + radius + DOCK_GAP)
 }
 
-/// The first place round the station, from where the ship is, in which it touches nothing.
+/// The first position around the station where the ship touches nothing, starting from its own side.
 fn clear_place(world: &mut World, ship: &EntityRecord, station: &Station) -> DVec2 {
     let outward = (ship.state.position - station.position).normalize_or(DVec2::X);
     let mut all = world.query::<(&Body, &Flight, Has<RigidBody>)>();
@@ -228,16 +230,16 @@ fn clear_place(world: &mut World, ship: &EntityRecord, station: &Station) -> DVe
         .map(|(body, flight, _)| (body, flight))
         .collect();
     let places = (0..PLACES).map(|index| {
-        // To both sides in turn.
+        // On both sides in turn.
         let side = if index % 2 == 0 { 1.0 } else { -1.0 };
         let angle = side * f64::from(index.div_ceil(2)) * TAU / f64::from(PLACES);
-        place(station, ship.radius, DVec2::from_angle(angle).rotate(outward))
+        place(station, ship.radius(), DVec2::from_angle(angle).rotate(outward))
     });
-    let clear = places.into_iter().find(|at| body::is_clear(*at, ship.radius, others.iter().copied(), 0.0));
+    let clear = places.into_iter().find(|at| body::is_clear(*at, ship.radius(), others.iter().copied(), 0.0));
     clear.unwrap_or(ship.state.position)
 }
 
-/// The server says what became of a deal. Of one that is not pending here nothing is to be done.
+/// Applies the result of a deal. A deal that is not pending here is ignored.
 pub(crate) fn settle(world: &mut World, key: DealKey, ship: EntityId, done: bool) {
     let Some(entity) = world.resource::<Registry>().get(ship) else { return };
     if world.get::<PendingDeal>(entity).is_none_or(|pending| pending.key != key) {
@@ -245,7 +247,7 @@ pub(crate) fn settle(world: &mut World, key: DealKey, ship: EntityId, done: bool
     }
     let Some(pending) = world.entity_mut(entity).take::<PendingDeal>() else { return };
     if let Some(mut authority) = world.get_mut::<Authority>(entity) {
-        // Both numbers are used up, whatever came of it.
+        // Both versions are used up, whatever the result.
         authority.version = authority.version.max(pending.after.version);
     }
     if done {
@@ -257,14 +259,14 @@ pub(crate) fn settle(world: &mut World, key: DealKey, ship: EntityId, done: bool
     }
 }
 
-/// Makes of an own ship what the record says: its collider is of another size, or goes, or comes back. What no deal
-/// changes is kept.
+/// Changes an own ship to its record after a deal: its collider is resized, removed or added. Components that no deal
+/// changes are kept.
 fn become_record(world: &mut World, entity: Entity, after: &EntityRecord) {
     #[cfg(feature = "journal")]
-    crate::journal::remade(world, entity, after.hull);
+    crate::journal::remade(world, entity, after.hull());
     let (body, flight) = (Body::of(after), Flight(after.state));
     let mut entity = world.entity_mut(entity);
-    match after.docked {
+    match after.docked() {
         Some(station) => {
             entity.insert(Docked(station)).remove_with_requires::<(RigidBody, Collider)>();
         }
@@ -278,7 +280,7 @@ fn become_record(world: &mut World, entity: Entity, after: &EntityRecord) {
     entity.insert((body, flight, Planned(flight.0)));
 }
 
-/// Whether the server, which wants `id` back, has to wait: its deal may be settled any moment.
+/// Whether the withdrawal of `id` must wait because its deal may be settled soon.
 pub(crate) fn puts_off_withdrawal(world: &mut World, id: EntityId) -> bool {
     let by = world.resource::<SimClock>().tick + WITHDRAWAL_TICKS;
     let Some(entity) = world.resource::<Registry>().get(id) else { return false };
@@ -287,7 +289,7 @@ pub(crate) fn puts_off_withdrawal(world: &mut World, id: EntityId) -> bool {
     true
 }
 
-/// Gives back the ships whose deals nobody settles: as they were before.
+/// Withdraws ships whose deals were not settled in time, with their records before the deal.
 pub(crate) fn watch_withdrawals(world: &mut World) {
     let now = world.resource::<SimClock>().tick;
     let mut ships = world.query::<(&Body, &PendingDeal)>();

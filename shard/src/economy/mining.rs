@@ -1,9 +1,9 @@
-//! Mining: who holds the button beside a rock takes a bite out of it, twice a second.
+//! Mining: a ship that holds the button near a rock extracts ore twice a second.
 //!
-//! Runs in the shard of the ship, which looks at rocks where they are now, own ones and ghosts: nobody is hit by
-//! a mining laser, so nothing is put back to where the pilot saw it. How much is where, the server's ledger says.
-//! A bite is a message to it ([`OreMove`]), and the hold here grows when it answers. What is known here, the
-//! room in the hold and the ore of a rock, keeps the messages down; the ledger clamps the rest.
+//! Runs in the shard of the ship, against the present positions of rocks, own ones and ghosts: a mining laser hits no
+//! player, so nothing is rewound. The server's ledger has the amounts. Each bite is a message to it ([`OreMove`]), and
+//! the hold changes when it answers. The free space and the ore that are known here save messages; the ledger clamps
+//! the rest.
 
 use crate::{
     app::{clock::SimClock, report::Totals, suspect},
@@ -29,7 +29,7 @@ use sidereal_protocol::{
     tick::SimTick,
 };
 
-/// Mining.
+/// Adds mining.
 pub(crate) struct MiningPlugin;
 
 impl Plugin for MiningPlugin {
@@ -38,10 +38,10 @@ impl Plugin for MiningPlugin {
     }
 }
 
-/// What of an own ship takes ore in.
+/// What limits how often an own ship takes in ore.
 #[derive(Component, Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MiningLaser {
-    /// No bite out of a rock, and no crate taken in, before this tick.
+    /// No bite and no collected crate before this tick.
     pub ready: SimTick,
 }
 
@@ -52,12 +52,12 @@ impl RecordPart for MiningLaser {
     }
 }
 
-/// Units of ore in a body, as far as this shard knows: of a ghost that nobody here took of it does not.
+/// Units of ore in a body; `None` for a ghost from which no ship of this shard has mined.
 pub(crate) fn known_ore(cargo: Option<&Cargo>, ghost: Option<&Ghost>) -> Option<u32> {
     cargo.map(|cargo| cargo.ore).or_else(|| ghost.and_then(|ghost| ghost.ore))
 }
 
-/// Takes a bite where a pilot wants it, the laser is ready and a rock is in range.
+/// Mines for each pilot who holds the button when the laser is ready and a rock is in range.
 pub(crate) fn mine_rocks(
     clock: Res<SimClock>,
     registry: Res<Registry>,

@@ -1,4 +1,4 @@
-//! Ore, crates, deals at stations, and what replaces the lost.
+//! Ore, crates, deals, and the replacement of destroyed drones and rocks.
 
 pub(crate) mod cargo;
 pub(crate) mod crates;

@@ -1,33 +1,40 @@
-//! Ships that nothing reaches: docked ones, and those of which a deal is not settled.
+//! Sheltered ships: docked ones, and those with an unsettled deal. Nothing touches or damages them.
 //!
-//! Runs in the shard. When a ship is docked, and when a deal is settled, `crate::economy::docking` decides.
+//! Runs in the shard. `crate::economy::docking` docks ships and settles deals.
 
 use crate::bodies::parts::RecordPart;
 use bevy::{ecs::query::QueryData, prelude::*};
-use sidereal_protocol::{economy::DealKey, ids::EntityId, record::EntityRecord, tick::SimTick};
+use sidereal_protocol::{
+    economy::DealKey,
+    ids::EntityId,
+    record::{DockedAt, EntityRecord, Section},
+    tick::SimTick,
+};
 
 /// The station that an own ship is docked at.
 #[derive(Component, Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Docked(pub EntityId);
 
 impl RecordPart for Docked {
+    const SECTION: Option<u16> = Some(DockedAt::ID);
+
     fn of(record: &EntityRecord) -> Option<Self> {
-        record.docked.map(Self)
+        record.docked().map(Self)
     }
 
     fn write(&self, record: &mut EntityRecord) {
-        record.docked = Some(self.0);
+        record.set(DockedAt(self.0));
     }
 }
 
-/// A deal that was let pass and is not settled.
+/// A deal that was allowed and is not settled.
 #[derive(Component, Debug, Clone)]
 pub struct PendingDeal {
-    /// Its name.
+    /// Its key.
     pub key: DealKey,
-    /// The ship as it will be if the deal is done.
+    /// The ship as it is after the deal.
     pub after: Box<EntityRecord>,
-    /// The server wants the ship back: at this tick at the latest.
+    /// The server withdraws the ship: at this tick at the latest.
     pub withdraw_by: Option<SimTick>,
 }
 
@@ -37,8 +44,8 @@ impl RecordPart for PendingDeal {
     }
 }
 
-/// What of a body says whether nothing reaches it: it is docked, or a deal of it is not settled. Its helm is not heeded
-/// then, and it stays where its authority is.
+/// Whether a body is sheltered: docked, or in an unsettled deal. Its inputs then have no effect, and it is not handed
+/// over.
 #[derive(QueryData)]
 pub struct Shelter {
     docked: Has<Docked>,
@@ -46,7 +53,7 @@ pub struct Shelter {
 }
 
 impl ShelterItem<'_, '_> {
-    /// Whether nothing reaches it.
+    /// Whether the body is sheltered.
     pub fn is_sheltered(&self) -> bool {
         self.docked || self.deals
     }

@@ -1,8 +1,8 @@
-//! What was destroyed is replaced after a while: drones after 20 s, rocks after 60 s.
+//! Replacement of destroyed bodies: drones after 20 s, rocks after 60 s.
 //!
-//! Runs in the shard. A replacement is a new entity with a new id in the same sector, at a clear spot,
-//! out of the world's seed, the sector and the tick: the same run gives the same world. What is still
-//! to be replaced when a shard ends is not: its successor does not know of it.
+//! Runs in the shard. A replacement is a new entity with a new id in the same sector, at a clear spot, made from the
+//! world's seed, the sector and the tick: the same run gives the same world. Replacements that are due after a shard
+//! has ended are lost: its successor does not know of them.
 
 use crate::{
     app::{clock::SimClock, report::Totals},
@@ -22,14 +22,14 @@ use sidereal_protocol::{
     DVec2,
     control::ToServer,
     economy::ore_of_rock,
-    flight::{FlightState, HullKind},
+    flight::FlightState,
     ids::{EntityId, NetId},
-    record::{DroneMind, EntityKind, EntityRecord},
+    record::{DroneMind, EntityKind, EntityRecord, OreLoad, SettledAt, Structure},
     sector::{SECTOR_SIZE, SectorId},
     tick::{SimTick, TICK_HZ, TICK_SECONDS},
 };
 
-/// Losses and their replacements.
+/// Adds losses and their replacement.
 pub(crate) struct SpawnerPlugin;
 
 impl Plugin for SpawnerPlugin {
@@ -38,18 +38,18 @@ impl Plugin for SpawnerPlugin {
     }
 }
 
-/// When to look again if there was no clear spot, ticks: 2 s.
+/// Wait before a retry if there was no clear spot, ticks: 2 s.
 const LOOK_AGAIN_TICKS: u64 = 2 * TICK_HZ as u64;
-/// Spots that are tried at a time.
+/// Spots per attempt.
 const TRIES: usize = 16;
-/// Distance of a new thing from the sector's edge, units.
+/// Distance of a new body from the sector's edge, units.
 const EDGE: f64 = 80.0;
-/// Gap between a new thing and others, units; from a ship more: nothing appears before a pilot's nose.
+/// Gap between a new body and others, units; to ships it is larger, so that nothing appears right before a pilot.
 const GAP: f64 = 30.0;
 const GAP_TO_SHIPS: f64 = 200.0;
-/// How fast a new rock drifts at most, units/s.
+/// Highest drift of a new rock, units/s.
 const DRIFT: f64 = 8.0;
-/// Losses that are remembered at most: the content of many sectors. More are not replaced.
+/// Limit of pending losses: the content of many sectors. Further ones are not replaced.
 const MAX_LOSSES: usize = 16_384;
 
 #[derive(Debug, Clone)]
@@ -57,18 +57,17 @@ struct Loss {
     due: SimTick,
     sector: SectorId,
     kind: EntityKind,
-    hull_kind: Option<HullKind>,
     name: String,
     radius: f64,
     hull_max: u16,
 }
 
-/// What is to be replaced.
+/// Bodies that are still to be replaced.
 #[derive(Resource, Debug, Default)]
 pub struct Losses(Vec<Loss>);
 
 impl Losses {
-    /// Remembers what was destroyed in `sector`, or belonged to `home`. Players' ships come back another way.
+    /// Adds a body that was destroyed in `sector`, or whose home is `home`. The server respawns players' ships.
     pub fn add(&mut self, body: &Body, sector: SectorId, home: Option<DVec2>, now: SimTick) {
         let Some(wait) = body.kind.spec().replaced_after_ticks else { return };
         if self.0.len() >= MAX_LOSSES {
@@ -79,7 +78,6 @@ impl Losses {
             due: now + wait,
             sector: home.unwrap_or(sector),
             kind: body.kind,
-            hull_kind: body.hull_kind,
             name: body.name.clone(),
             radius: body.radius,
             hull_max: body.hull_max,
@@ -87,7 +85,7 @@ impl Losses {
     }
 }
 
-/// Replaces what is due.
+/// Spawns the replacements that are due.
 pub(crate) fn replace_the_lost(
     clock: Res<SimClock>,
     leases: Res<Leases>,
@@ -105,7 +103,7 @@ pub(crate) fn replace_the_lost(
     let due: Vec<Loss> = losses.0.extract_if(.., |loss| loss.due <= now).collect();
     let mut new: Vec<(Body, Flight)> = Vec::new();
     for loss in due {
-        // A drone whose home is another shard's by now is not ours to replace.
+        // The home of the drone may be leased to another shard by now, which is not for this one to fill.
         if !leases.holds(loss.sector) {
             continue;
         }
@@ -130,7 +128,7 @@ fn seed(id_seed: u64, sector: SectorId, now: SimTick, index: u64) -> u128 {
     mixed(id_seed, place, now, index)
 }
 
-/// A seed out of the shards' own, and of what is to be random.
+/// A seed from the shard's own seed, `what`, the tick and an index.
 pub(crate) fn mixed(id_seed: u64, what: u64, now: SimTick, index: u64) -> u128 {
     // splitmix64 over the parts, so that neighbouring sectors and ticks have nothing in common.
     let mix = |value: u64| {
@@ -165,9 +163,8 @@ fn replacement(loss: &Loss, position: DVec2, net_id: NetId, now: SimTick, random
     let drift = DVec2::from_angle(random.random_range(-PI..PI)) * random.random_range(0.0..DRIFT);
     let spin = random.random_range(-0.5..0.5);
     let id = new_id(now, random);
-    EntityRecord {
+    let mut record = EntityRecord {
         net_id,
-        hull_kind: loss.hull_kind,
         name: loss.name.clone(),
         epoch: 1,
         version: 1,
@@ -178,22 +175,21 @@ fn replacement(loss: &Loss, position: DVec2, net_id: NetId, now: SimTick, random
             angle,
             angular_velocity: if is_rock { spin } else { 0.0 },
         },
-        radius: loss.radius,
-        hull: loss.hull_max,
-        hull_max: loss.hull_max,
-        ore: if is_rock { ore_of_rock(loss.radius) } else { 0 },
-        settled_at: now,
-        mind: (loss.kind == EntityKind::Drone).then_some(DroneMind {
-            home: position,
-            patrol_phase: angle,
-            target: None,
-        }),
         ..EntityRecord::at_rest(id, loss.kind, position, now)
     }
+    .with(Structure::whole(loss.radius, loss.hull_max))
+    .with(SettledAt(now));
+    if is_rock {
+        record.set(OreLoad(ore_of_rock(loss.radius)));
+    }
+    if loss.kind == EntityKind::Drone {
+        record.set(DroneMind { home: position, patrol_phase: angle, target: None });
+    }
+    record
 }
 
-/// An identity for what comes to be at `now`. Version 7 by the world's clock: sorted by creation, and the
-/// same in every run.
+/// An id for an entity that is spawned at `now`. UUID version 7 by the world's clock: sorted by creation, and the same
+/// in every run.
 pub(crate) fn new_id(now: SimTick, random: &mut Pcg64Mcg) -> EntityId {
     let milliseconds = (now.0 as f64 * TICK_SECONDS * 1000.0) as u64;
     EntityId(uuid::Builder::from_unix_timestamp_millis(milliseconds, &random.random()).into_uuid())

@@ -1,6 +1,6 @@
-//! Drones: they patrol round their home, chase who comes near, and turn back when it gets too far.
+//! Drones: they patrol around their home, chase ships nearby, and turn back when these are too far from it.
 //!
-//! Runs in the shard. A drone's mind moves nothing itself: like a pilot it has only controls.
+//! Runs in the shard. A drone only sets controls, like a pilot.
 
 use crate::{
     app::{clock::SimClock, suspect},
@@ -19,12 +19,12 @@ use sidereal_protocol::{
     DVec2,
     flight::{Controls, FlightState, HullSpec, wrap_angle},
     ids::EntityId,
-    record::{DroneMind, EntityRecord},
+    record::{DroneMind, EntityRecord, Section},
     shot::BULLET_SPEED,
     tick::TICK_SECONDS,
 };
 
-/// Drones' minds at the helm.
+/// Adds drones.
 pub(crate) struct DronesPlugin;
 
 impl Plugin for DronesPlugin {
@@ -33,59 +33,61 @@ impl Plugin for DronesPlugin {
     }
 }
 
-/// How far a drone sees a ship, units.
+/// How far a drone detects a ship, units.
 pub const SIGHT: f64 = 350.0;
-/// How far from its home it gives up, units: most of a sector.
+/// Distance from its home at which it gives up, units: most of a sector.
 pub const LEASH: f64 = 700.0;
-/// How near its home it must be to look for a new target, units: so that it does not turn round at the
-/// leash again and again.
+/// Distance from its home within which it looks for a new target, units: so that it does not turn back and forth at
+/// [`LEASH`].
 pub const CALM: f64 = 400.0;
-/// How far it shoots, units.
+/// Range within which it shoots, units.
 pub const RANGE: f64 = 300.0;
-/// How well it aims before it shoots, radians.
+/// Largest aiming error with which it shoots, radians.
 pub const AIM: f64 = 0.1;
 /// Radius of its patrol, units.
 pub const PATROL_RADIUS: f64 = 140.0;
-/// How fast it goes round, rad/s.
+/// Angular speed of its patrol, rad/s.
 const PATROL_RATE: f64 = 0.35;
-/// Nearer than this it does not push on, units.
+/// Distance to its target below which it does not thrust, units.
 const CLOSE: f64 = 90.0;
-/// Every so many ticks it looks round, each drone in a tick of its own.
+/// Ticks between two searches for a target; each drone has a tick of its own.
 const LOOK_EVERY_TICKS: u64 = 8;
 
-/// What a drone sees of a ship.
+/// What a drone detects of a ship.
 #[derive(Debug, Clone, Copy)]
 struct Sighted {
     id: EntityId,
     state: FlightState,
 }
 
-/// The mind of an own drone.
+/// The state of an own drone.
 #[derive(Component, Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Drone(pub DroneMind);
 
 impl RecordPart for Drone {
+    const SECTION: Option<u16> = Some(DroneMind::ID);
+
     fn of(record: &EntityRecord) -> Option<Self> {
-        record.mind.map(Self)
+        record.get().map(Self)
     }
 
     fn write(&self, record: &mut EntityRecord) {
-        record.mind = Some(self.0);
+        record.set(self.0);
     }
 }
 
-/// Lets every own drone decide what to do.
+/// Sets the controls of every own drone.
 pub(crate) fn fly_drones(
     clock: Res<SimClock>,
     registry: Res<Registry>,
     seen: Query<(&Body, &Flight, Has<RigidBody>)>,
     mut drones: Query<(&Body, &Flight, &Authority, &mut Drone, &mut Replication, &mut Helm)>,
 ) {
-    // In net id order: of two ships at the same distance every run takes the same one.
+    // In the order of net ids: of two ships at the same distance every run takes the same one.
     let ships: Vec<Sighted> = registry
         .in_order()
         .filter_map(|entity| seen.get(entity).ok())
-        // Who is docked has no part in collisions, and nothing to fear.
+        // Docked ships have no part in collisions, and are no targets.
         .filter(|(body, _, rigid)| body.is_ship() && *rigid)
         .map(|(body, flight, _)| Sighted { id: body.id, state: flight.0 })
         .collect();
@@ -161,14 +163,14 @@ fn patrol(mind: &mut DroneMind, state: &FlightState, spec: &HullSpec) -> Control
     Controls { thrust, turn, buttons: if off_course { Controls::BRAKE } else { 0 } }
 }
 
-/// The turn that brings the heading towards `point`, and how far off the heading is, radians.
+/// The turn that brings the heading towards `point`, and the error of the heading, radians.
 pub(crate) fn turn_to(state: &FlightState, spec: &HullSpec, point: DVec2) -> (i8, f64) {
     let towards = point - state.position;
     if towards.length_squared() < 1e-6 {
         return (0, 0.0);
     }
     let error = wrap_angle(towards.to_angle() - state.angle);
-    // What is turning already carries on for a moment.
+    // A body that turns goes on turning for a moment.
     let wanted = (error * 4.0 - state.angular_velocity * 0.4) / spec.turn_rate;
     ((wanted.clamp(-1.0, 1.0) * 127.0) as i8, error)
 }

@@ -1,6 +1,6 @@
-//! Pilots at the helm: what they sent is applied when it is due.
+//! Pilots' inputs: applied when they are due.
 //!
-//! Runs in the shard. Which input is due when, `crate::flight::queue` decides.
+//! Runs in the shard. `crate::flight::queue` decides which input is due when.
 
 use crate::{
     app::{clock::SimClock, report::Totals, suspect},
@@ -18,13 +18,13 @@ use sidereal_protocol::{
     flight::Controls,
     ids::EntityId,
     input::{FIRST_INPUT_DELAY_TICKS, Input},
-    record::{EntityRecord, Pilot},
+    record::{EntityRecord, Pilot, Section},
     tick::SimTick,
 };
 
 pub use crate::flight::queue::{Arrival, HOLD_TICKS, InputQueue, MAX_PENDING, SLACK_WINDOW_TICKS, SPARE_TICKS};
 
-/// Inputs at the helm.
+/// Adds pilots' inputs.
 pub(crate) struct InputsPlugin;
 
 impl Plugin for InputsPlugin {
@@ -37,18 +37,20 @@ impl Plugin for InputsPlugin {
     }
 }
 
-/// A pilot and the inputs that wait. On own ships that have one.
+/// A pilot and the queued inputs. On own ships that have a pilot.
 #[derive(Component, Debug, Clone)]
 pub struct PilotInput {
-    /// What goes with the ship from shard to shard.
+    /// The part that goes with the ship from shard to shard.
     pub pilot: Pilot,
-    /// What is not due yet.
+    /// Inputs that are not due yet.
     pub queue: InputQueue,
 }
 
 impl RecordPart for PilotInput {
+    const SECTION: Option<u16> = Some(Pilot::ID);
+
     fn of(record: &EntityRecord) -> Option<Self> {
-        record.pilot.map(|mut pilot| {
+        record.pilot().map(|mut pilot| {
             if pilot.inputs_applied == 0 && pilot.input_delay_ticks == 0 {
                 pilot.input_delay_ticks = FIRST_INPUT_DELAY_TICKS;
             }
@@ -57,25 +59,25 @@ impl RecordPart for PilotInput {
     }
 
     fn write(&self, record: &mut EntityRecord) {
-        record.pilot = Some(self.pilot);
+        record.set(self.pilot);
     }
 }
 
 impl RecordPart for Helm {
     fn of(record: &EntityRecord) -> Option<Self> {
-        record.hull_kind.map(|_| Self::default())
+        record.hull_kind().map(|_| Self::default())
     }
 }
 
 impl RecordPart for Lights {
     fn of(record: &EntityRecord) -> Option<Self> {
-        record.hull_kind.map(|_| Self::default())
+        record.hull_kind().map(|_| Self::default())
     }
 }
 
 impl RecordPart for View {
     fn of(record: &EntityRecord) -> Option<Self> {
-        record.hull_kind.map(|_| Self::default())
+        record.hull_kind().map(|_| Self::default())
     }
 }
 
@@ -98,7 +100,7 @@ pub(crate) fn apply_inputs(
         let PilotInput { pilot, queue } = &mut *input;
         let (controls, applied) = queue.apply_due(pilot, clock.tick);
         let seen = queue.view();
-        // They are acknowledged all the same, so that the client's do not pile up.
+        // They are acknowledged all the same, so that the client does not keep them.
         let heeded = !shelter.is_sheltered();
         helm.0 = if heeded { controls } else { Controls::default() };
         view.0 = seen.filter(|_| heeded);
@@ -107,7 +109,7 @@ pub(crate) fn apply_inputs(
     }
 }
 
-/// Takes the inputs of a boarding for the ship of `id`, whose beams may be judged so far back.
+/// Queues the inputs of a boarding for the ship of `id`. `rewind` is how far back its beams may be judged.
 pub(crate) fn receive(world: &mut World, id: EntityId, boarding: u32, rewind: u8, inputs: &[Input]) {
     let now = world.resource::<SimClock>().tick;
     world.resource_scope(|world, mut totals: Mut<Totals>| {
@@ -123,8 +125,8 @@ pub(crate) fn receive(world: &mut World, id: EntityId, boarding: u32, rewind: u8
     });
 }
 
-/// Puts a boarding to the helm. If it is a later one than that of the pilot who has it, that one lets go, and what it still
-/// wanted is void. Returns whether it is at the helm: an earlier one's time is over.
+/// Assigns the ship to a boarding. A later one than the present pilot's replaces it, and the queued inputs are dropped.
+/// Returns whether the boarding is assigned now: an earlier one is not.
 fn take_helm(input: &mut PilotInput, boarding: u32, rewind: u8) -> bool {
     if input.pilot.boarding > boarding {
         return false;

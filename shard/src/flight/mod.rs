@@ -1,4 +1,4 @@
-//! How bodies move by themselves: who is at the helm, and what a tick of flight is.
+//! How bodies move by themselves: their controls, and a tick of flight.
 
 pub(crate) mod drones;
 pub mod inputs;

@@ -1,7 +1,7 @@
-//! Controls become motion: what each body will do in this tick if nothing touches it.
+//! Planned motion: what each body does in this tick by its controls if nothing touches it.
 //!
-//! Runs in the shard, before avian. Ships and drones go by the pure flight model, everything else
-//! coasts. Crates come to rest. Stations and who is docked stay where they are.
+//! Runs in the shard, before avian. Ships, drones and missiles use the pure flight model, everything else coasts.
+//! Crates come to rest. Stations and docked ships stay where they are.
 
 use crate::{
     app::{clock::SimClock, suspect},
@@ -19,7 +19,7 @@ use sidereal_protocol::{
     tick::{SimTick, TICK_SECONDS},
 };
 
-/// Flight.
+/// Adds planned motion.
 pub(crate) struct FlightPlugin;
 
 impl Plugin for FlightPlugin {
@@ -51,7 +51,7 @@ pub(crate) fn plan_motion(
 /// A body that loses speed is at rest below this speed, units/s.
 const AT_REST: f64 = 0.5;
 
-/// A tick of what has no engine.
+/// A tick of a body without an engine.
 pub(crate) fn drift(body: &Body, state: &FlightState) -> FlightState {
     let mut state = *state;
     let keeps = body.kind.spec().keeps_speed;
@@ -64,12 +64,12 @@ pub(crate) fn drift(body: &Body, state: &FlightState) -> FlightState {
     state.coast(TICK_SECONDS)
 }
 
-/// A tick of what does not move.
+/// A tick of a body that does not move.
 fn held_in_place(state: &FlightState) -> FlightState {
     FlightState { velocity: DVec2::ZERO, angular_velocity: 0.0, ..*state }
 }
 
-/// Where a body that is in `state` after `tick` is after `wanted`, in a straight line forth or back.
+/// `state`, which is valid after `tick`, moved to `wanted` in a straight line, forwards or backwards.
 pub fn at_tick(state: &FlightState, tick: SimTick, wanted: SimTick) -> FlightState {
     if tick == wanted {
         return *state;

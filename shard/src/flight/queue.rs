@@ -1,8 +1,8 @@
-//! A pilot's inputs: each applied once, in order, a fixed delay after its stamp.
+//! A pilot's inputs: each applied once, in order, at a fixed delay after its stamp.
 //!
-//! Runs in the shard. [`InputQueue`] is a state machine without I/O; what of it goes with the ship to another shard
-//! stands in [`Pilot`]. The delay follows how late inputs come: an input that misses its tick raises it, ten seconds with
-//! time to spare lower it.
+//! Runs in the shard. [`InputQueue`] is a state machine without I/O; [`Pilot`] is the part of its state that goes with
+//! the ship to another shard. The delay follows how late inputs arrive: an input that misses its tick raises it, ten
+//! seconds with slack lower it.
 
 use sidereal_protocol::{
     flight::Controls,
@@ -13,29 +13,29 @@ use sidereal_protocol::{
 };
 use std::collections::VecDeque;
 
-/// How long the delay is watched before it may fall, ticks: 10 s.
+/// How long the slack is measured before the delay may fall, ticks: 10 s.
 pub const SLACK_WINDOW_TICKS: u64 = 10 * TICK_HZ as u64;
 
-/// Ticks to spare, at the least, for the delay to fall by one: one of them stays.
+/// Least slack, ticks, for the delay to fall by one: one tick remains.
 pub const SPARE_TICKS: u64 = 2;
 
-/// Inputs that wait at most: as many as the server keeps. More are refused.
+/// Limit of queued inputs: as many as the server keeps. Further ones are rejected.
 pub const MAX_PENDING: usize = INPUT_HISTORY;
 
-/// How long the last controls are held when nothing comes, ticks: 2 s, what a client repeats. Then the
-/// hands are off: a player who is gone does not fly on for ever.
+/// How long the last controls are held without inputs, ticks: 2 s, what a client repeats. Then they become neutral: the
+/// ship of a player who is gone does not fly on for ever.
 pub const HOLD_TICKS: u64 = 2 * TICK_HZ as u64;
 
-/// What became of an input that arrived.
+/// What happened to an input that arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arrival {
-    /// It waits for its tick.
+    /// Queued for its tick.
     InTime,
-    /// Its tick is over: it is applied at the next one.
+    /// Its tick is over: it is applied in the next one.
     Late,
-    /// It is, or a later one is, here already: dropped.
+    /// It, or a later one, has already arrived: dropped.
     Doubled,
-    /// Too far ahead, or too many wait: dropped.
+    /// Too far ahead, or too many are queued: dropped.
     Refused,
 }
 
@@ -46,22 +46,22 @@ pub struct InputQueue {
     window_start: Option<SimTick>,
     least_slack: Option<u64>,
     view: Option<f64>,
-    /// Stamps that were applied and that the journal has not got yet.
+    /// Stamps of applied inputs that are not in the journal yet.
     #[cfg(feature = "journal")]
     pub(crate) applied: Vec<SimTick>,
-    /// A test wants an input to be taken whether or not it was there before.
+    /// A test has disabled the filter for duplicates.
     #[cfg(feature = "planted-faults")]
     pub planted: bool,
 }
 
-/// What a pilot wants at once and is remembered when inputs are merged.
+/// Buttons that act at once and must not get lost when inputs are merged.
 const TRIGGERS: u8 = Controls::FIRE | Controls::LAUNCH | Controls::BEAM;
 
 /// Quarters of a tick in [`Input::view_lag`].
 const VIEW_LAG_PER_TICK: f64 = 4.0;
 
 impl InputQueue {
-    /// Takes an input that arrived after the tick `now` was simulated.
+    /// Queues an input that arrived after the tick `now` was simulated.
     pub fn push(&mut self, pilot: &mut Pilot, input: Input, now: SimTick) -> Arrival {
         let arrival = self.admit(pilot, input, now);
         if arrival != Arrival::InTime {
@@ -70,7 +70,7 @@ impl InputQueue {
         let due = input.tick + u64::from(pilot.input_delay_ticks);
         let next = now + 1;
         if due < next {
-            // What no delay would have saved comes after an outage, and says nothing of the way.
+            // An input that misses any possible delay came after an outage, and is no measure of the link.
             if next.since(due) <= u64::from(MAX_INPUT_DELAY_TICKS) {
                 let delay = pilot.input_delay_ticks.saturating_add(1);
                 pilot.input_delay_ticks = delay.min(MAX_INPUT_DELAY_TICKS);
@@ -83,7 +83,7 @@ impl InputQueue {
         Arrival::InTime
     }
 
-    /// Takes an input that another shard was to apply: it says nothing about how late inputs come.
+    /// Queues an input that was first sent to another shard: its lateness is no measure of the link.
     pub fn admit(&mut self, pilot: &Pilot, input: Input, now: SimTick) -> Arrival {
         let newest = self.pending.back().map_or(pilot.last_input, |last| last.tick);
         if input.tick <= newest && !self.skips_duplicate_filter() {
@@ -96,7 +96,7 @@ impl InputQueue {
         Arrival::InTime
     }
 
-    /// Applies what is due at `tick`: returns the controls of this tick and how many inputs are in them.
+    /// Applies the inputs that are due at `tick`. Returns the controls of this tick and the number of inputs.
     pub fn apply_due(&mut self, pilot: &mut Pilot, tick: SimTick) -> (Controls, u64) {
         let mut applied = 0;
         let mut triggers = 0;
@@ -125,18 +125,18 @@ impl InputQueue {
         (Controls { buttons, ..pilot.controls }, applied)
     }
 
-    /// The moment that the pilot saw who wanted the beam in what was applied last; of several inputs the last
-    /// one's. As a tick with fractions, unchecked.
+    /// The moment that the pilot saw when it fired the beam, from the last such input of the last tick. A tick with
+    /// fractions, unchecked.
     pub fn view(&self) -> Option<f64> {
         self.view
     }
 
-    /// How many wait.
+    /// The number of queued inputs.
     pub fn len(&self) -> usize {
         self.pending.len()
     }
 
-    /// Whether none waits.
+    /// Whether no input is queued.
     pub fn is_empty(&self) -> bool {
         self.pending.is_empty()
     }
@@ -224,7 +224,7 @@ mod tests {
         let (controls, _) = queue.apply_due(&mut pilot, SimTick(9));
         assert!(controls.holds(Controls::BEAM) && controls.holds(Controls::LAUNCH));
         assert_eq!(queue.view(), Some(3.5));
-        // Held, not wanted anew: nobody told what the pilot sees now.
+        // Held, not fired anew: no input says what the pilot sees now.
         queue.apply_due(&mut pilot, SimTick(10));
         assert_eq!(queue.view(), None);
     }

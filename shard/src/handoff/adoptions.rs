@@ -1,4 +1,4 @@
-//! The answer to a commit, with the figure that goes with it: how long the entity waited for its first tick here.
+//! The answer to a commit, with a figure: how long the entity waited for its first tick here.
 //!
 //! Runs in the shard, at the end of each tick.
 
@@ -11,7 +11,7 @@ use crate::{
 use bevy::prelude::*;
 use sidereal_protocol::control::ToServer;
 
-/// Answers to commits.
+/// Adds the answers to commits.
 pub(crate) struct AdoptionsPlugin;
 
 impl Plugin for AdoptionsPlugin {
@@ -20,7 +20,7 @@ impl Plugin for AdoptionsPlugin {
     }
 }
 
-/// Tells of those that came by a handoff and had their first tick here.
+/// Reports entities that arrived by a handoff and had their first tick here.
 pub(crate) fn publish_adoptions(
     clock: Res<SimClock>,
     registry: Res<Registry>,

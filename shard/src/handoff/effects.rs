@@ -1,6 +1,6 @@
-//! What a handoff does to the world: records go out, bodies become ghosts, offers become bodies.
+//! Effects of a handoff: records are sent, bodies become ghosts, offered entities become own bodies.
 //!
-//! Runs in the shard. When and whether is decided by [`crate::handoff::machine`].
+//! Runs in the shard. [`crate::handoff::machine`] decides when.
 
 use crate::{
     app::{clock::SimClock, report::Totals},
@@ -44,7 +44,7 @@ use sidereal_protocol::{
 };
 use std::time::Instant;
 
-/// Handoffs.
+/// Adds handoffs.
 pub(crate) struct HandoffPlugin;
 
 impl Plugin for HandoffPlugin {
@@ -53,15 +53,15 @@ impl Plugin for HandoffPlugin {
     }
 }
 
-/// The most ticks that an adopted entity is advanced by: 5 s. A record that is older (a ship from the
-/// database) stays as it is.
+/// Limit of the ticks that an adopted entity is advanced by: 5 s. An older record (a ship from the database) stays as
+/// it is.
 const MAX_REPLAY_TICKS: u64 = 150;
 
-/// The most ticks that a record may be ahead of this shard: 1 s. Beyond that the clocks are not
-/// comparable, and its state counts as of now.
+/// Limit of the ticks that a record may be ahead of this shard: 1 s. Beyond that the clocks are not comparable, and its
+/// state counts as the present one.
 const MAX_AHEAD_TICKS: u64 = 30;
 
-/// Feeds the machine and does what it says.
+/// Passes an event to the state machine and applies its actions.
 pub(crate) fn perform(world: &mut World, event: Event, now: SimTick) {
     let actions = world.resource_mut::<Handoffs>().step(now, event);
     for action in actions {
@@ -71,7 +71,7 @@ pub(crate) fn perform(world: &mut World, event: Event, now: SimTick) {
                     authority.version += 1;
                 }
                 let Some(record) = spawn::record_of(world, id, now) else { continue };
-                // It may have flown on into another sector since it was first asked for.
+                // It may have entered another sector since the handoff started.
                 let here = SectorId::containing(record.state.position);
                 let to = if world.resource::<Leases>().holds(here) { to } else { here };
                 send(world, ToServer::Prepare { record: Box::new(record), to, attempt });
@@ -98,8 +98,8 @@ fn send(world: &mut World, message: ToServer) {
     world.resource_mut::<Outbox<ToServer>>().push(message);
 }
 
-/// A rock or a crate that nobody takes drifts back: it would ask again for ever, and pile up with others beyond
-/// the edge of what is simulated. Who has a will of its own turns by it.
+/// Turns a rock or crate back that no shard takes over: it would request a handoff again and again, and gather with
+/// others at the edge of the simulated space. Bodies with controls turn by themselves.
 fn turn_back(world: &mut World, id: EntityId) {
     let Some(entity) = world.resource::<Registry>().get(id) else { return };
     let mut bodies = world.query::<(&Body, &Authority, &mut Flight)>();
@@ -116,7 +116,7 @@ fn turn_back(world: &mut World, id: EntityId) {
     }
 }
 
-/// Makes an offered entity this shard's own, advanced from its record to `now`.
+/// Makes an entity this shard's own, advanced from its record to `now`.
 fn adopt(world: &mut World, record: EntityRecord, inputs: &[Input], now: SimTick) {
     let blows = world.resource_mut::<Felt>().missed(record.id, record.tick, now);
     let entity = spawn::spawn_owned(world, &record);
@@ -129,7 +129,7 @@ fn adopt(world: &mut World, record: EntityRecord, inputs: &[Input], now: SimTick
     let behind = now.since(record.tick);
     let ahead = record.tick.since(now);
     let mut lived = Lived::default();
-    if behind > 0 && behind <= MAX_REPLAY_TICKS && record.warhead.is_some() {
+    if behind > 0 && behind <= MAX_REPLAY_TICKS && record.warhead().is_some() {
         missiles::catch_up(world, entity, record.tick, now);
     } else if behind > 0 && behind <= MAX_REPLAY_TICKS {
         lived = catch_up(world, entity, record.tick, now, &blows);
@@ -160,14 +160,14 @@ fn adopt(world: &mut World, record: EntityRecord, inputs: &[Input], now: SimTick
     });
 }
 
-/// Gives an adopted entity the inputs that came with it. Returns how many were there already.
+/// Queues the inputs that came with an adopted entity. Returns the number of duplicates.
 fn admit(world: &mut World, entity: Entity, inputs: &[Input], now: SimTick) -> u64 {
     let Some(mut input) = world.get_mut::<PilotInput>(entity) else { return 0 };
     let PilotInput { pilot, queue } = &mut *input;
     inputs.iter().filter(|input| queue.admit(pilot, **input, now) == Arrival::Doubled).count() as u64
 }
 
-/// What came of the ticks that an adopted entity lived through on its way here.
+/// The result of the ticks by which an adopted entity was advanced.
 #[derive(Default)]
 struct Lived {
     controls: Option<Controls>,
@@ -175,7 +175,7 @@ struct Lived {
     shots: Vec<Shot>,
 }
 
-/// Lets an adopted entity live through the ticks after `since`, by its inputs, with its collisions.
+/// Advances an adopted entity by the ticks after `since`, with its inputs and collisions.
 fn catch_up(world: &mut World, entity: Entity, since: SimTick, now: SimTick, blows: &[Blow]) -> Lived {
     let mut lived = Lived::default();
     let mut bodies =
@@ -206,7 +206,7 @@ fn catch_up(world: &mut World, entity: Entity, since: SimTick, now: SimTick, blo
     lived
 }
 
-/// Lets the machine know that a tick has passed.
+/// Passes the end of a tick to the state machine.
 pub(crate) fn watch_the_time(world: &mut World) {
     let now = world.resource::<SimClock>().tick;
     perform(world, Event::Tick, now);

@@ -1,9 +1,9 @@
-//! The shard's side of a handoff, both as the one that gives and as the one that takes.
+//! The shard's side of a handoff, as the source and as the target.
 //!
-//! Runs in the shard. [`Handoffs::step`] is a state machine without I/O: what happened goes in, what is
-//! to be done comes out. `crate::handoff::effects` does it to the world. The server's machine decides; this one
-//! keeps to its answers, asks again when they stay out, and knows by epochs what is old. As the target
-//! it keeps nothing between offer and commit: a commit carries all of the entity.
+//! Runs in the shard. [`Handoffs::step`] is a state machine without I/O: events in, actions out.
+//! `crate::handoff::effects` applies the actions. The server's machine decides; this one follows its answers, repeats
+//! requests without an answer, and detects stale messages by their epochs. As the target it keeps nothing between offer
+//! and commit: a commit holds the complete entity.
 
 use bevy::prelude::*;
 use sidereal_protocol::{
@@ -17,32 +17,31 @@ use sidereal_protocol::{
 };
 use std::collections::BTreeMap;
 
-/// When a `Prepare` without an answer is sent again, ticks: 2 s.
+/// When an unanswered `Prepare` is repeated, ticks: 2 s.
 pub const ASK_AGAIN_TICKS: u64 = 2 * TICK_HZ as u64;
 
-/// How long the epoch under which something was this shard's last is remembered, ticks: 10 s, so that a
-/// commit that comes late or twice does not bring it back. No message is under way for longer: a
-/// connection that is silent for as long is ended.
+/// How long the last epoch of a released entity is remembered, ticks: 10 s, so that a late or doubled commit does not
+/// bring it back. No message takes longer: a connection that is silent for that time is closed.
 pub const FENCE_TICKS: u64 = 10 * TICK_HZ as u64;
 
-/// How long an entity stays where it is after a change of shards, or an attempt, ticks: 1 s.
+/// Least time between two handoffs of an entity, or between two attempts, ticks: 1 s.
 pub const SETTLE_TICKS: u64 = TICK_HZ as u64;
 
-/// For how long after it happened an impact on what is not, or not yet, this shard's own is sent back to
-/// the server, which finds its authority, ticks: 5 s. Later it concerns nobody.
+/// How long after it happened an impact on an entity that is not, or not yet, this shard's own is returned to the
+/// server, which finds the authority, ticks: 5 s. Later it is dropped.
 pub const BOUNCE_TICKS: u64 = 5 * TICK_HZ as u64;
 
-/// Impacts that are held back for one entity at most; more are dropped, it is dead then anyway.
+/// Limit of held impacts per entity; more are dropped: they have destroyed it already.
 pub const MAX_HELD_IMPACTS: usize = 256;
 
-/// What happened.
+/// An event of a handoff.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
-    /// An own entity has crossed into a sector that is not this shard's.
+    /// An own entity has crossed into a sector that is not leased to this shard.
     Crossed {
-        /// Whom.
+        /// The entity.
         id: EntityId,
-        /// Where to.
+        /// The sector that it has entered.
         to: SectorId,
     },
     /// An own entity was hit.
@@ -56,9 +55,9 @@ pub enum Event {
         /// The epoch under which it is this shard's own.
         owned: Option<u64>,
     },
-    /// The server gives an entity.
+    /// The server commits an entity to this shard.
     Committed {
-        /// All of it, under the new epoch.
+        /// The complete entity, under the new epoch.
         record: Box<EntityRecord>,
         /// Inputs after the record's last one.
         inputs: Vec<Input>,
@@ -67,25 +66,25 @@ pub enum Event {
         /// The epoch under which it is this shard's own.
         owned: Option<u64>,
     },
-    /// The server takes an own entity.
+    /// The server releases an own entity from this shard.
     Released {
-        /// Whom.
+        /// The entity.
         id: EntityId,
         /// The new owner's epoch.
         epoch: u64,
         /// The epoch under which it is this shard's own.
         owned: Option<u64>,
     },
-    /// The server calls an attempt off.
+    /// The server aborts an attempt.
     Aborted {
-        /// Whom.
+        /// The entity.
         id: EntityId,
-        /// Which attempt.
+        /// The number of the attempt.
         attempt: u32,
     },
-    /// An own entity is no longer in the world, or was given back.
+    /// An own entity was destroyed or withdrawn.
     Gone {
-        /// Whom.
+        /// The entity.
         id: EntityId,
         /// The epoch under which it was this shard's own.
         epoch: u64,
@@ -94,39 +93,39 @@ pub enum Event {
     Tick,
 }
 
-/// What is to be done.
+/// What the caller must do.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
-    /// Send `Prepare` with the newest record, under a version of its own.
+    /// Send `Prepare` with the newest record, with a version of its own.
     Prepare {
-        /// Whom.
+        /// The entity.
         id: EntityId,
-        /// Where to.
+        /// The target sector.
         to: SectorId,
         /// The number of the attempt.
         attempt: u32,
     },
-    /// Send this.
+    /// Send this message.
     Send(ToServer),
-    /// Apply this to an own entity.
+    /// Apply this impact to an own entity.
     Strike(GhostImpact),
-    /// Go on as the owner.
+    /// Continue as the owner.
     Resume {
-        /// Whom.
+        /// The entity.
         id: EntityId,
-        /// No handoff before.
+        /// No handoff before this tick.
         settled_at: SimTick,
     },
     /// Turn the own body into a ghost.
     BecomeGhost {
-        /// Whom.
+        /// The entity.
         id: EntityId,
     },
     /// Make it an own body, advanced to now.
     Adopt {
         /// The offered record.
         record: Box<EntityRecord>,
-        /// Inputs to apply on the way.
+        /// Inputs to apply while it is advanced.
         inputs: Vec<Input>,
     },
 }
@@ -139,38 +138,38 @@ struct Outgoing {
     held: Vec<GhostImpact>,
 }
 
-/// Faults that tests plant, to see that they are found.
+/// Faults that tests plant, to see that they are detected.
 #[cfg(feature = "planted-faults")]
 #[derive(Debug, Default, Clone, Copy, PartialEq)]
 pub struct Planted {
-    /// A commit is taken whatever its epoch.
+    /// A commit is accepted whatever its epoch.
     pub skip_epoch_check: bool,
 }
 
-/// Every handoff that this shard takes part in.
+/// Every handoff in which this shard takes part.
 #[derive(Resource, Debug, Clone, Default, PartialEq)]
 pub struct Handoffs {
     outgoing: BTreeMap<EntityId, Outgoing>,
-    /// Under which epoch, and until when, what is no longer this shard's was its own.
+    /// For released entities: the last own epoch, and until when it is kept.
     fences: BTreeMap<EntityId, (u64, SimTick)>,
     attempts: u32,
-    /// What a test wants to go wrong.
+    /// The planted faults.
     #[cfg(feature = "planted-faults")]
     pub planted: Planted,
 }
 
 impl Handoffs {
-    /// Whether `id` waits to be released: it holds fire, and damage to it is held back.
+    /// Whether `id` waits for its release: it does not fire, and damage to it is held.
     pub fn is_leaving(&self, id: EntityId) -> bool {
         self.outgoing.contains_key(&id)
     }
 
-    /// How many entities wait to be released.
+    /// The number of entities that wait for their release.
     pub fn leaving(&self) -> usize {
         self.outgoing.len()
     }
 
-    /// Takes one event at the tick `now`.
+    /// Applies one event at the tick `now`.
     pub fn step(&mut self, now: SimTick, event: Event) -> Vec<Action> {
         match event {
             Event::Crossed { id, to } => self.cross(now, id, to),
@@ -210,7 +209,7 @@ impl Handoffs {
         }
     }
 
-    /// Whether the shard would take an entity.
+    /// The answer to an offer: whether the shard would take the entity.
     fn answer(&self, record: &EntityRecord, leased: bool, owned: Option<u64>) -> ToServer {
         let (id, epoch) = (record.id, record.epoch);
         let reason = if owned.is_some_and(|owned| owned >= epoch) {
@@ -235,10 +234,10 @@ impl Handoffs {
     ) -> Vec<Action> {
         let (id, epoch) = (record.id, record.epoch);
         if owned == Some(epoch) {
-            // It came twice: the answer was lost, or is on its way.
+            // It is a duplicate: the answer was lost, or is on its way.
             return vec![Action::Send(ToServer::Adopted { id, epoch, tick: now, waited_us: 0 })];
         }
-        // What it was this shard's under, or is, is newer: this commit was overtaken.
+        // The epoch under which it is or was this shard's own is newer: the commit is stale.
         let newest = self.fences.get(&id).map(|(epoch, _)| *epoch).max(owned);
         if newest.is_some_and(|newest| newest >= epoch) && !self.skips_epoch_check() {
             return Vec::new();
@@ -246,7 +245,7 @@ impl Handoffs {
         if let refusal @ ToServer::Refuse { .. } = self.answer(&record, leased, None) {
             return vec![Action::Send(refusal)];
         }
-        // The release of an older time here was lost.
+        // The release of an earlier time here was lost.
         let held = self.outgoing.remove(&id).map(|outgoing| outgoing.held).unwrap_or_default();
         let mut actions = vec![Action::Adopt { record, inputs }];
         actions.extend(held.into_iter().map(Action::Strike));
@@ -254,7 +253,7 @@ impl Handoffs {
     }
 
     fn release(&mut self, now: SimTick, id: EntityId, epoch: u64, owned: Option<u64>) -> Vec<Action> {
-        // What came back under the same or a newer epoch is not meant.
+        // Not meant for an entity that came back under the same or a newer epoch.
         let Some(owned) = owned.filter(|owned| *owned < epoch) else { return Vec::new() };
         self.fences.insert(id, (owned, now));
         let held = self.outgoing.remove(&id).map(|outgoing| outgoing.held).unwrap_or_default();
@@ -264,7 +263,7 @@ impl Handoffs {
     }
 
     fn abort(&mut self, now: SimTick, id: EntityId, attempt: u32) -> Vec<Action> {
-        // The answer to an older attempt says nothing of this one.
+        // The answer to an older attempt does not concern this one.
         if self.outgoing.get(&id).is_none_or(|outgoing| outgoing.attempt != attempt) {
             return Vec::new();
         }
@@ -299,8 +298,8 @@ impl Handoffs {
     }
 }
 
-/// What is left of a held impact where its target stays: the body has felt the push of a collision when
-/// it happened; only the damage was held.
+/// The rest of a held impact on an entity that stays: a collision has pushed the body when it happened; only its damage
+/// was held.
 fn already_felt(impact: GhostImpact) -> GhostImpact {
     match impact.cause {
         ImpactCause::Contact { .. } => GhostImpact { impulse: DVec2::ZERO, ..impact },

@@ -1,7 +1,7 @@
 //! The shard's side alone. Both sides together, under every fault, are in `tests/tests/handoff.rs`.
 
 use super::*;
-use sidereal_protocol::record::EntityKind;
+use sidereal_protocol::record::{EntityKind, Structure};
 
 const NOW: SimTick = SimTick(100);
 const THERE: SectorId = SectorId::new(1, 0);
@@ -101,7 +101,7 @@ fn what_cannot_be_taken_is_refused_with_the_reason() {
     let accept = vec![Action::Send(ToServer::Accept { id: id(), epoch: 4 })];
     assert_eq!(handoffs.step(NOW, offer(Some(3), true)), accept, "its release is on its way, or was lost");
     let mut bad = record(4);
-    bad.radius = -1.0;
+    bad.set(Structure { radius: -1.0, ..Structure::default() });
     let bad = Event::Committed { record: bad, inputs: vec![], leased: true, owned: None };
     assert_eq!(handoffs.step(NOW, bad), refusal(RefuseReason::BadRecord));
 }

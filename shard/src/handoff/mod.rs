@@ -2,8 +2,8 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `machine` | what is decided: a state machine without I/O |
-//! | `effects` | what that does to the world |
+//! | `machine` | the decisions: a state machine without I/O |
+//! | `effects` | their effects on the world |
 //! | `adoptions` | the answer to a commit, and its figure |
 
 pub(crate) mod adoptions;

@@ -1,6 +1,6 @@
-//! What lies between the simulation and the link: plain queues, so that the simulation knows no network.
+//! Plain queues between the simulation and the link, so that the simulation needs no network.
 //!
-//! Runs in the shard. The link (or a test) fills inboxes and empties outboxes once an update.
+//! Runs in the shard. The link (or a test) fills inboxes and empties outboxes in every update.
 
 use bevy::prelude::*;
 use sidereal_protocol::{
@@ -10,12 +10,11 @@ use sidereal_protocol::{
 };
 use std::collections::VecDeque;
 
-/// Frames and datagrams that may wait for the link at most. A grant of a full block of sectors answers
-/// with some thousand records at the worst; when this many wait the link does not move any more and the
-/// session is given up ([`Outbox::is_overfull`]).
+/// Limit of frames and datagrams that wait for the link. The grant of a full block of sectors causes some thousand
+/// records at most; when this many wait, the link is stuck, and the session is closed ([`Outbox::is_overfull`]).
 pub const MAX_OUTBOX: usize = 65_536;
 
-/// The queues.
+/// Adds the queues.
 pub(crate) struct MailboxPlugin;
 
 impl Plugin for MailboxPlugin {
@@ -28,12 +27,12 @@ impl Plugin for MailboxPlugin {
     }
 }
 
-/// What came in and was not handled yet. It is emptied in every update; what may come in one update is
-/// bounded by the transport's queues.
+/// Received and not yet handled items. It is emptied in every update; the transport's queues limit what one update can
+/// bring.
 #[derive(Resource, Debug)]
 pub struct Inbox<T: Send + Sync + 'static>(VecDeque<T>);
 
-/// What is to go out.
+/// Items to send.
 #[derive(Resource, Debug)]
 pub struct Outbox<T: Send + Sync + 'static> {
     queue: VecDeque<T>,
@@ -47,22 +46,22 @@ impl<T: Send + Sync + 'static> Default for Inbox<T> {
 }
 
 impl<T: Send + Sync + 'static> Inbox<T> {
-    /// Puts `item` at the end.
+    /// Adds `item` at the end.
     pub fn push(&mut self, item: T) {
         self.0.push_back(item);
     }
 
-    /// Takes the oldest.
+    /// Removes and returns the oldest item.
     pub fn pop(&mut self) -> Option<T> {
         self.0.pop_front()
     }
 
-    /// Takes all, oldest first.
+    /// Removes and returns all items, oldest first.
     pub fn drain(&mut self) -> impl Iterator<Item = T> + '_ {
         self.0.drain(..)
     }
 
-    /// Whether nothing waits.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -75,7 +74,7 @@ impl<T: Send + Sync + 'static> Default for Outbox<T> {
 }
 
 impl<T: Send + Sync + 'static> Outbox<T> {
-    /// Puts `item` at the end. Past [`MAX_OUTBOX`] it is dropped and the outbox counts as overfull.
+    /// Adds `item` at the end. Beyond [`MAX_OUTBOX`] it is dropped and the outbox counts as overfull.
     pub fn push(&mut self, item: T) {
         if self.queue.len() >= MAX_OUTBOX {
             self.overfull = true;
@@ -84,27 +83,27 @@ impl<T: Send + Sync + 'static> Outbox<T> {
         }
     }
 
-    /// Puts back what could not be sent yet, before everything else.
+    /// Puts an item that could not be sent yet back at the front.
     pub fn push_front(&mut self, item: T) {
         self.queue.push_front(item);
     }
 
-    /// Takes the oldest.
+    /// Removes and returns the oldest item.
     pub fn pop(&mut self) -> Option<T> {
         self.queue.pop_front()
     }
 
-    /// Takes all, oldest first.
+    /// Removes and returns all items, oldest first.
     pub fn drain(&mut self) -> impl Iterator<Item = T> + '_ {
         self.queue.drain(..)
     }
 
-    /// Whether nothing waits.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
 
-    /// Whether something was dropped: the session cannot be trusted any more.
+    /// Whether an item was dropped: the session can no longer be trusted.
     pub fn is_overfull(&self) -> bool {
         self.overfull
     }

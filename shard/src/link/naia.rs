@@ -1,8 +1,8 @@
-//! The link to the server: naia's client, the control stream and the lane, on one side; plain queues
-//! towards the simulation on the other.
+//! The link to the server: naia's client, the control stream and the lane on one side, plain queues to the simulation
+//! on the other.
 //!
-//! Runs in the shard. It decodes, counts and passes on; it decides nothing. One link is one session:
-//! when it is over, so is the app around it (see [`crate::app::session`]).
+//! Runs in the shard. It decodes, counts and passes on; it makes no decisions. One link is one session: it ends
+//! together with its app (see [`crate::app::session`]).
 
 use crate::{
     app::{
@@ -37,20 +37,20 @@ use sidereal_protocol::{
 use sidereal_transport::{ClientHandle, ClientSocket, LinkStatus, StreamError, Valve};
 use std::{sync::Mutex, time::Duration};
 
-/// naia's budget for what this shard sends through it, bytes/s: acknowledgements and pings only, but
-/// its default would hold back those of a thousand ghosts that appear at once.
+/// naia's budget for this shard's packets, bytes/s. They are only acknowledgements and pings, but the default would
+/// hold back those of a thousand ghosts that appear at once.
 const NAIA_BYTES_PER_SECOND: u32 = 4_000_000;
 
-/// Pings of naia's handshake and the time between its messages: half a second for all, by which its
-/// clock is near enough; it goes on measuring.
+/// naia's handshake: pings and the interval between messages. Half a second for all makes its clock accurate enough; it
+/// continues to measure.
 const HANDSHAKE_PINGS: u8 = 5;
 const HANDSHAKE_INTERVAL: Duration = Duration::from_millis(50);
 
-/// naia's tick is ahead of the server's by the way there; of its ticks this many at most are taken in
-/// one update. More come only when the process was stopped, and are skipped in any case.
+/// naia's tick is ahead of the server's by the travel time. This many of its ticks at most are read in one update. More
+/// are due only after the process was stopped, and are skipped in any case.
 const MAX_TICKS_PER_UPDATE: usize = 256;
 
-/// How the session stands.
+/// The state of the session.
 #[derive(Resource, Debug, Clone, PartialEq, Eq, Default)]
 pub enum LinkState {
     /// Not yet welcomed.
@@ -58,20 +58,20 @@ pub enum LinkState {
     Connecting,
     /// Welcomed: simulating.
     Joined,
-    /// Over; another attempt may help. Why, in one line.
+    /// Ended; a retry may help. The reason in one line.
     Lost(String),
-    /// Over; another attempt would end alike. Why, in one line.
+    /// Ended; a retry would fail again. The reason in one line.
     Refused(String),
 }
 
-/// The link's systems around a [`crate::sim::SimPlugin`].
+/// The link's systems for an app with [`crate::sim::SimPlugin`].
 pub struct LinkPlugin {
     handle: ClientHandle,
     socket: Mutex<Option<ClientSocket>>,
 }
 
 impl LinkPlugin {
-    /// A link through `socket`, with this `credential`.
+    /// A link through `socket` with this `credential`.
     pub fn new(handle: ClientHandle, socket: ClientSocket, credential: &Credential) -> Self {
         let socket = socket.with_credential(Bytes::from(credential.encode()));
         Self { handle, socket: Mutex::new(Some(socket)) }
@@ -85,24 +85,23 @@ pub struct Transport(pub ClientHandle);
 #[derive(Resource)]
 struct PendingSocket(Option<ClientSocket>);
 
-/// Lets naia see one packet in an update (why, stands with [`Valve`]): see [`update`].
+/// Passes one packet per update to naia (for the reason see [`Valve`]): see [`update`].
 #[derive(Resource, Default)]
 struct PacketValve(Valve);
 
-/// Packets that wait are given to naia in this many updates at once; the rest waits in the transport's
+/// Limit of waiting packets that are passed to naia in as many updates at once; the rest waits in the transport's
 /// bounded queue.
 const MAX_PACKETS: usize = 64;
 
-/// There: naia has failed in this app, and it is not updated any more.
+/// Present once naia has failed in this app: it is not updated any more.
 #[derive(Resource)]
 struct Failed;
 
-/// Updates the app until everything that has arrived is taken in. What runs a shard calls this instead of
-/// [`App::update`].
+/// Updates the app until everything that has arrived is handled. Call this instead of [`App::update`].
 ///
-/// What the valve cannot part is a spawn and a despawn that a retransmission brings together; naia panics on that. It
-/// costs the session then, not the process: what this shard had waits at the server, as after any lost session. So does a
-/// panic of the simulation, of which the server is told.
+/// A spawn and a despawn that one retransmission carries cannot be separated; naia panics on them. That ends the
+/// session, not the process: the server has this shard's entities, as after any lost session. A panic of the simulation
+/// ends the session as well, and is reported to the server.
 pub fn update(app: &mut App) {
     if app.world().contains_resource::<Failed>() {
         return;
@@ -122,7 +121,7 @@ pub fn update(app: &mut App) {
     }
 }
 
-/// Ends the session of an app that has panicked. If it was the simulation, the server is told at what.
+/// Ends the session of an app that has panicked. A panic of the simulation is reported to the server with the entity.
 fn fail(app: &mut App) {
     app.insert_resource(Failed);
     app.insert_resource(LinkState::Lost("an update of this shard failed; see the panic above".to_owned()));
@@ -132,7 +131,7 @@ fn fail(app: &mut App) {
         Doing::Simulation => Some(None),
         Doing::Entity(id) => Some(Some(id)),
     };
-    // A server that does not take these words either takes them for a lost session.
+    // If the report cannot be sent, the server treats it as a lost session.
     if let Some(at) = at
         && let Ok(words) = encode_frame(&ToServer::Crashed { at })
     {
@@ -145,11 +144,11 @@ fn open_valve(valve: Res<PacketValve>) {
     valve.0.open_for_one();
 }
 
-/// naia's ticks as the world's, from the welcome on.
+/// Converts naia's ticks to the world's, from the welcome on.
 #[derive(Resource, Default)]
 struct Calendar(Option<TickSync>);
 
-/// naia's entities by what they stand for: at a despawn their components are gone already.
+/// The ids of naia's entities: at a despawn their components are gone already.
 #[derive(Resource, Default)]
 struct Announcements(HashMap<Entity, EntityId>);
 
@@ -159,7 +158,7 @@ impl Plugin for LinkPlugin {
         app.add_plugins(DefaultPlugin::new(client_config(), schema::protocol()))
             .add_component_events::<DefaultClientTag, Identity>()
             .add_component_events::<DefaultClientTag, Vitals>()
-            // Nobody reads these; naia warns of each change of a component whose events are not registered.
+            // Never read; naia warns of each change of a component whose events are not registered.
             .add_component_events::<DefaultClientTag, Lode>()
             .insert_resource(Transport(self.handle.clone()))
             .insert_resource(PendingSocket(socket))
@@ -187,7 +186,7 @@ impl Plugin for LinkPlugin {
                     send_out.in_set(ShardSystems::Send),
                 ),
             )
-            // After naia's SendPackets, so that all of an update leaves in one burst.
+            // After naia's SendPackets, so that all of an update is sent in one burst.
             .add_systems(PostUpdate, flush);
     }
 }
@@ -196,8 +195,8 @@ fn client_config() -> ClientConfig {
     let mut config = ClientConfig {
         handshake_pings: HANDSHAKE_PINGS,
         send_handshake_interval: HANDSHAKE_INTERVAL,
-        // naia's buffer would put packets of several ticks, which came late together, into one update again: a spawn and
-        // its despawn, on which it panics.
+        // naia's jitter buffer would put packets of several ticks, which arrive together late, into one update again: a
+        // spawn and its despawn, on which it panics.
         jitter_buffer: JitterBufferType::Bypass,
         ..default()
     };
@@ -211,7 +210,7 @@ fn connect(mut client: Client<DefaultClientTag>, valve: Res<PacketValve>, mut so
     }
 }
 
-/// Notices when the session is over, by the transport's word or by naia's.
+/// Detects the end of the session, by the transport or by naia.
 fn watch_link(
     transport: Res<Transport>,
     outbox: Res<Outbox<ToServer>>,
@@ -232,7 +231,7 @@ fn watch_link(
         LinkStatus::Rejected(reason) => *state = LinkState::Refused(reason),
         LinkStatus::Closed(reason) => *state = LinkState::Lost(reason),
         LinkStatus::Connecting | LinkStatus::Connected if rejected => {
-            *state = LinkState::Lost("naia's handshake was refused".to_owned());
+            *state = LinkState::Lost("naia's handshake was rejected".to_owned());
         }
         LinkStatus::Connecting | LinkStatus::Connected if disconnected => {
             *state = LinkState::Lost("naia's connection timed out".to_owned());
@@ -240,7 +239,7 @@ fn watch_link(
         LinkStatus::Connecting | LinkStatus::Connected => {}
     }
     if outbox.is_overfull() {
-        *state = LinkState::Lost("the server does not take what this shard sends".to_owned());
+        *state = LinkState::Lost("the server does not read what this shard sends".to_owned());
     }
 }
 
@@ -264,8 +263,8 @@ fn receive_frames(
             }
             Err(error) => {
                 totals.frames_refused += 1;
-                // A stream that went wrong once cannot be followed any more.
-                *state = LinkState::Lost(format!("the server sent what is no frame: {error}"));
+                // A stream cannot be decoded further after an error.
+                *state = LinkState::Lost(format!("the server sent an invalid frame: {error}"));
             }
         }
     }
@@ -277,13 +276,13 @@ fn receive_lane(transport: Res<Transport>, mut inbox: ResMut<Inbox<SectorUpdate>
             Ok(update) => inbox.push(update),
             Err(error) => {
                 totals.datagrams_refused += 1;
-                tracing::debug!(%error, "a datagram was refused");
+                tracing::debug!(%error, "a datagram was rejected");
             }
         }
     }
 }
 
-/// naia's entities become news of ghosts.
+/// Converts naia's entities to events of ghosts.
 fn receive_naia(
     mut announcements: ResMut<Announcements>,
     mut inbox: ResMut<Inbox<GhostNews>>,

@@ -1,9 +1,8 @@
-//! avian, stepped exactly once a tick in a schedule of its own, by the tick's length and no clock.
+//! avian, stepped once a tick in a schedule of its own, by the tick's length and without a clock.
 //!
-//! Runs in the shard. avian answers one question: what do collisions do to the planned motion? A body
-//! that nothing touched keeps its plan bit by bit, so that a ship in free flight is where the flight
-//! model says and its player's prediction holds. Sleeping is off: it would be state that no record
-//! carries to the next shard.
+//! Runs in the shard. avian computes what collisions do to the planned motion. A body that nothing touched keeps its
+//! plan bit by bit, so that a ship in free flight follows the flight model and its player's prediction is right.
+//! Sleeping is off: it would be state that no record carries to the next shard.
 
 use crate::{
     app::{clock::SimClock, report::Totals, suspect},
@@ -34,22 +33,22 @@ use std::time::Duration;
 #[derive(ScheduleLabel, Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct PhysicsTick;
 
-/// Length of avian's step. Whole nanoseconds, because that is what avian counts in: 10 ns a second
-/// short, which only bodies in contact ever see.
+/// Length of avian's step. avian counts in whole nanoseconds: 10 ns a second short, which affects only bodies in
+/// contact.
 const STEP: Duration = Duration::from_nanos(1_000_000_000 / TICK_HZ as u64);
 
-/// Substeps of a tick: circles that bounce need no more.
+/// Substeps of a tick: enough for circles that bounce.
 const SUBSTEPS: u32 = 2;
 
-/// Typical size of a body, units: avian's thresholds are for bodies of about one.
+/// Typical size of a body, units: avian's thresholds are for a size of about one.
 const LENGTH_UNIT: f64 = 10.0;
 
-/// Differences from the plan that do not count as a touch: avian's step is shorter by 1e-8 of itself,
-/// which is 3e-7 units at the highest speed, and doubles 10^9 units out are 1e-7 apart.
+/// Differences from the plan that do not count as a contact: avian's step is shorter by 1e-8 of itself, which is 3e-7
+/// units at the highest speed, and doubles 10^9 units out are 1e-7 apart.
 const UNTOUCHED_DISTANCE: f64 = 1e-5;
 const UNTOUCHED_SPEED: f64 = 1e-9;
 
-/// avian, and the systems around its step.
+/// Adds avian and the systems around its step.
 pub(crate) struct PhysicsPlugin;
 
 impl Plugin for PhysicsPlugin {
@@ -71,8 +70,8 @@ fn configure(app: &mut App) {
             .with_collision_hooks::<TouchRules>()
             .build()
             .disable::<PhysicsInterpolationPlugin>()
-            // Islands are for sleeping alone, and their bookkeeping has been seen to lose a contact and panic
-            // (avian's issue 1025).
+            // Islands are only for sleeping, and their bookkeeping has lost a contact and panicked (avian's issue
+            // 1025).
             .disable::<IslandPlugin>()
             .disable::<IslandSleepingPlugin>(),
     );
@@ -87,7 +86,7 @@ fn configure(app: &mut App) {
     app.insert_resource(ColliderTreeOptimization { optimize_in_place: true, use_async_tasks: false, ..default() });
 }
 
-/// Tells avian where the bodies are and how they mean to move.
+/// Passes positions and planned motion to avian.
 pub(crate) fn write_bodies(mut bodies: Query<(&Flight, &Planned, &mut Position, &mut LinearVelocity)>) {
     for (flight, planned, mut position, mut velocity) in &mut bodies {
         position.set_if_neq(Position(flight.0.position));
@@ -101,7 +100,7 @@ pub(crate) fn step_physics(world: &mut World) {
     world.run_schedule(PhysicsTick);
 }
 
-/// Takes over what avian made of the plans. What has no collider flies as planned.
+/// Reads avian's results. A body without a collider moves as planned.
 pub(crate) fn read_bodies(
     clock: Res<SimClock>,
     mut totals: ResMut<Totals>,
@@ -143,7 +142,7 @@ pub(crate) fn read_bodies(
     }
 }
 
-/// Who waited for the tick of its record has it now.
+/// Clears [`Authority::ahead`] when the clock has reached its tick.
 fn arrive(authority: Option<Mut<Authority>>, now: SimTick) {
     if let Some(mut authority) = authority
         && authority.ahead.is_some_and(|(tick, _)| tick <= now)

@@ -1,8 +1,8 @@
-//! Contacts: which bodies may touch, and what a touch costs each of the two.
+//! Contacts: which bodies may touch, and the impacts of a contact on both.
 //!
-//! Runs in the shard, within and right after avian's step. An own body feels its contacts at once, by what
-//! avian made of its velocity. A ghost's are told to its authority ([`crate::physics::impacts`] says who feels
-//! which). Two ghosts never touch here: that is for their authorities to say.
+//! Runs in the shard, within and right after avian's step. The contacts of an own body apply at once, by the velocity
+//! that avian computed. Those of a ghost are sent to its authority ([`crate::physics::impacts`] says which one applies
+//! where). Two ghosts never touch here: their authorities compute that.
 
 use crate::{
     app::{clock::SimClock, report::Totals},
@@ -29,7 +29,7 @@ use sidereal_protocol::{
 };
 use std::collections::BTreeMap;
 
-/// What collisions cost, and what was felt.
+/// Adds contacts and the filter for duplicate impacts.
 pub(crate) struct ContactsPlugin;
 
 impl Plugin for ContactsPlugin {
@@ -38,7 +38,7 @@ impl Plugin for ContactsPlugin {
     }
 }
 
-/// Takes out of avian's step what is not to touch.
+/// Excludes pairs from avian's contacts.
 #[derive(SystemParam)]
 pub(crate) struct TouchRules<'w, 's> {
     clock: Res<'w, SimClock>,
@@ -62,15 +62,15 @@ struct Side<'a> {
     body: &'a Body,
     owned: bool,
     leaving: bool,
-    /// What all its contacts of this tick did to its velocity.
+    /// The change of its velocity by all its contacts of this tick.
     push: DVec2,
-    /// Its contacts' weights together.
+    /// The sum of its contacts' weights.
     weight: f64,
-    /// The weight of its strongest contact and with whom.
+    /// The weight and the other body of its strongest contact.
     strongest: (f64, &'a Body),
 }
 
-/// Makes impacts of what avian's contacts did in this tick.
+/// Converts avian's contacts of this tick to impacts.
 pub(crate) fn feel_contacts(
     clock: Res<SimClock>,
     handoffs: Res<Handoffs>,
@@ -88,7 +88,7 @@ pub(crate) fn feel_contacts(
         .map(|pair| (pair.collider1, pair.collider2, pair.total_normal_impulse_magnitude()))
         .filter(|(_, _, weight)| *weight > 0.0)
         .collect();
-    // avian's order follows Bevy's entities; this one every run has.
+    // avian's order follows Bevy's entities; this one is the same in every run.
     let net_id = |entity: Entity| bodies.get(entity).map(|(body, ..)| body.net_id).ok();
     touching.sort_by_key(|&(one, other, _)| {
         let (one, other) = (net_id(one), net_id(other));
@@ -122,7 +122,7 @@ pub(crate) fn feel_contacts(
             let damage = if hardest { collision_damage(side.body, side.push.length()) } else { 0 };
             if side.owned {
                 felt.feel(side.body.id, with.body.id, impulse, now);
-                // It has moved by it already. Only a new owner has not.
+                // The body has moved by it already; only a new owner's copy has not.
                 let impulse = if side.leaving { impulse } else { DVec2::ZERO };
                 if side.leaving || damage > 0 {
                     impacts.push_felt(contact(side, with, impulse, damage, now));
@@ -131,7 +131,7 @@ pub(crate) fn feel_contacts(
                 totals.contacts_told += 1;
                 let mut told = contact(side, with, impulse, damage, now);
                 if with.leaving {
-                    // What it has felt is not in the record that its next owner gets.
+                    // This shard's side of the contact is not in the record that the next owner gets.
                     told.source = None;
                 }
                 outbox.push(ToServer::Impact(told));
@@ -146,14 +146,14 @@ fn contact(side: &Side, with: &Side, impulse: DVec2, damage: u16, tick: SimTick)
     GhostImpact { target: side.body.id, source: Some(other), cause, impulse, damage, tick }
 }
 
-/// The blows of one tick that an adopted entity lived through on its way here.
+/// Applies the contacts of one tick to an adopted entity while it is advanced.
 pub(crate) fn apply_blows(blows: &[Blow], body: &Body, flight: &mut Flight, tick: SimTick) {
     for blow in blows.iter().filter(|blow| blow.tick == tick) {
         flight.0.velocity = (flight.0.velocity + blow.impulse / body.mass()).clamp_length_max(MAX_SPEED);
     }
 }
 
-/// What a blow costs an entity that has its push already.
+/// The damage of a contact whose push an entity has already.
 pub(crate) fn after_blow(blow: &Blow, body: &Body) -> GhostImpact {
     let damage = collision_damage(body, blow.impulse.length() / body.mass());
     let Blow { other, tick, .. } = *blow;

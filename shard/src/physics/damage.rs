@@ -1,8 +1,7 @@
-//! What hits cost: hull points, and in the end the entity.
+//! Impacts on own entities: damage, and in the end destruction.
 //!
-//! Runs in the shard. Every hit on an own entity comes here as an impact, from own shots, from
-//! collisions, from neighbours, and is felt once ([`Felt`]). One that is leaving has its impacts held back
-//! by the handoff.
+//! Runs in the shard. Every hit on an own entity is an impact, from own weapons, from collisions or from neighbours,
+//! and applies once ([`Felt`]). The handoff holds the impacts of an entity that is leaving.
 
 use crate::{
     app::{clock::SimClock, report::Totals, suspect},
@@ -33,7 +32,7 @@ use sidereal_protocol::{
 };
 use std::collections::BTreeSet;
 
-/// Impacts and what they cost.
+/// Adds impacts and their damage.
 pub(crate) struct DamagePlugin;
 
 impl Plugin for DamagePlugin {
@@ -42,31 +41,30 @@ impl Plugin for DamagePlugin {
     }
 }
 
-/// After so many ticks a momentary impact is too old: more than any path between two shards takes.
+/// Age beyond which a momentary impact is dropped, ticks: longer than any path between two shards.
 const MOMENT_TICKS: u64 = 10;
 
-/// Push that a hull takes without damage, units/s: half of a scout's full speed.
+/// Push without damage, units/s: half of a scout's full speed.
 pub const HARMLESS_PUSH: f64 = 110.0;
 
 /// Push beyond that which costs one hull point, units/s.
 pub const PUSH_PER_POINT: f64 = 12.0;
 
-/// What one collision costs at most, hull points: nobody dies of the first.
+/// Limit of one collision's damage, hull points: the first one never destroys a ship.
 pub const MAX_COLLISION_DAMAGE: u16 = 25;
 
-/// Impacts that wait for this tick's end at most. More in one tick come from no honest neighbour; they
-/// are dropped and counted.
+/// Limit of impacts that wait for the end of a tick. More come from no correct neighbour; they are dropped and counted.
 const MAX_IMPACTS: usize = 16_384;
 
-/// An impact to be applied.
+/// An impact to apply.
 #[derive(Debug, Clone, Copy)]
 struct Waiting {
     impact: GhostImpact,
-    /// The body has its push already: avian gave it.
+    /// avian has pushed the body already.
     pushed: bool,
 }
 
-/// Impacts on own entities that are to be applied in this tick.
+/// Impacts on own entities that apply in this tick.
 #[derive(Resource, Debug, Default)]
 pub struct Impacts {
     waiting: Vec<Waiting>,
@@ -74,7 +72,7 @@ pub struct Impacts {
 }
 
 impl Impacts {
-    /// Adds one.
+    /// Adds an impact.
     pub fn push(&mut self, impact: GhostImpact) {
         self.add(Waiting { impact, pushed: false });
     }
@@ -93,7 +91,7 @@ impl Impacts {
     }
 }
 
-/// A weapon has hit: an own target feels it in this tick, a ghost's authority is told.
+/// A weapon's hit: it applies to an own target in this tick, or is sent to a ghost's authority.
 pub(crate) fn hit(
     impact: GhostImpact,
     own: bool,
@@ -106,7 +104,7 @@ pub(crate) fn hit(
     deliver(impact, own, impacts, outbox);
 }
 
-/// An own target gets an impact in this tick; one of a ghost is sent to its authority.
+/// Queues an impact on an own target for this tick; sends one on a ghost to its authority.
 pub(crate) fn deliver(impact: GhostImpact, own: bool, impacts: &mut Impacts, outbox: &mut Outbox<ToServer>) {
     if own {
         impacts.push(impact);
@@ -115,7 +113,7 @@ pub(crate) fn deliver(impact: GhostImpact, own: bool, impacts: &mut Impacts, out
     }
 }
 
-/// What a push of `push` units/s within a tick costs a hull. Rocks do not mind.
+/// The damage to a hull of a push of `push` units/s within a tick. Rocks take none.
 pub fn collision_damage(body: &Body, push: f64) -> u16 {
     if body.hull_kind.is_none() || push <= HARMLESS_PUSH {
         return 0;
@@ -124,7 +122,7 @@ pub fn collision_damage(body: &Body, push: f64) -> u16 {
     (((push - HARMLESS_PUSH) / PUSH_PER_POINT) as u16).min(MAX_COLLISION_DAMAGE)
 }
 
-/// Applies every impact; what has no hull left is destroyed.
+/// Applies every impact; bodies without hull points are destroyed.
 pub(crate) fn apply_impacts(
     clock: Res<SimClock>,
     mut impacts: ResMut<Impacts>,
@@ -157,7 +155,7 @@ pub(crate) fn apply_impacts(
         let Some((mut body, mut authority, mut flight, mut replication, cargo, drone, docked, deals)) =
             entity.and_then(|entity| bodies.get_mut(entity).ok())
         else {
-            // Released since it came: the server knows where to. If it was destroyed, it finds nobody there.
+            // Released since it arrived: the server routes it. If the body was destroyed, the server drops it.
             if impact.cause.is_momentary() {
                 continue;
             }
@@ -172,8 +170,8 @@ pub(crate) fn apply_impacts(
             continue;
         }
         if impact.cause.is_momentary() {
-            // The next one is computed from what becomes of this one: late, or doubled, or on a body whose copy elsewhere
-            // counts, it would be a push too much.
+            // The next one is computed from the result of this one: if it is late, doubled, or on a body whose other
+            // copy counts, it would be one push too many.
             let is_timely = now.since(impact.tick) <= MOMENT_TICKS && !handoffs.is_leaving(body.id);
             if is_timely && pulled.insert(body.id) {
                 push(&body, &mut authority, &mut flight, impact.impulse);
@@ -181,8 +179,8 @@ pub(crate) fn apply_impacts(
             continue;
         }
         let is_contact = matches!(impact.cause, ImpactCause::Contact { .. });
-        // A contact moves the body here and now, also one that is leaving: here it goes on being in the way
-        // of others. What is held back of it is the damage, and the push for a new owner's copy.
+        // A contact moves the body at once, even one that is leaving: it still collides with others here. Its damage is
+        // held, and the push for the new owner's copy.
         if is_contact && !pushed && impact.impulse != DVec2::ZERO {
             if !felt.is_new(&impact, now) {
                 totals.impacts_doubled += 1;
@@ -193,7 +191,7 @@ pub(crate) fn apply_impacts(
         for action in handoffs.step(now, Event::Struck(impact)) {
             let Action::Strike(impact) = action else { continue };
             if !is_contact {
-                // Asked only now: what is held back is not felt yet.
+                // Checked only now: a held impact counts as not applied.
                 if !felt.is_new(&impact, now) {
                     totals.impacts_doubled += 1;
                     continue;

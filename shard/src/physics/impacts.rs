@@ -1,27 +1,26 @@
-//! Each impact is felt once: [`Felt`] knows which ones an own entity has felt already.
+//! Each impact applies once: [`Felt`] remembers which ones were applied to own entities.
 //!
-//! Runs in the shard, where impacts on own entities are applied ([`crate::physics::damage`]), and where contacts
-//! are felt (`crate::physics::contacts`).
+//! Runs in the shard, where impacts on own entities are applied ([`crate::physics::damage`]) and where contacts are
+//! computed (`crate::physics::contacts`).
 //!
-//! A bullet, a beam or a missile hits one body once, so target and cause name the impact. The control
-//! stream is reliable and ordered, and a hit is judged by one shard; the same impact comes twice only if
-//! two shards judged it, one of which was about to give the shooter, the missile or a part of a path away.
-//! What was felt does not travel with an entity: impacts that came before its release are felt here or are
-//! held and follow it; what comes for it after the commit goes to its new owner. So one impact could meet
-//! both only if two copies of it were already on their way, on both sides of the commit.
+//! A bullet, a beam or a missile hits one body once, so target and cause identify the impact. The control stream is
+//! reliable and ordered, and one shard judges a hit; the same impact arrives twice only if two shards judged it, one of
+//! which was about to hand over the shooter, the missile or a part of a path. The applied impacts do not travel with an
+//! entity: those that arrive before its release are applied here or are held and follow it; those that arrive after the
+//! commit go to its new owner. So one impact could reach both only if two copies of it were already on their way, on
+//! both sides of the commit.
 //!
-//! A contact has two witnesses, the shards of both bodies, and neither is sure to see it: what is a touch
-//! with a ghost here may be a near miss there. Each shard feels what its own bodies feel, and tells the
-//! ghost's authority what the ghost has felt ([`ImpactCause::Contact`]). That one drops it if it has felt
-//! the contact itself; else it applies it, and is blind to the pair for a while, for its own view of it
-//! comes later than the other's.
+//! A contact is computed by the shards of both bodies, and either can miss it: a touch with a ghost here may be a near
+//! miss there. Each shard applies its contacts to its own bodies, and sends the ghost's side to the ghost's authority
+//! ([`ImpactCause::Contact`]). That authority drops it if it has computed the contact itself; else it applies it, and
+//! ignores the pair in its own physics for a while, because its own view of the contact comes later than the other's.
 //!
-//! A contact while one of the two changes shards needs two things more. What was told to its old owner may
-//! reach the new one, who has not felt it; but who tells of a contact has felt it, so the other's shard
-//! knows from the telling, and it is the one that takes it over, if not a third. And what was felt after
-//! the record was made ([`GhostImpact::source`] is `None` then) is not in it: the new owner, whose body has
-//! felt the one side, gives the other side to the one that it takes over ([`Felt::missed`]), before the
-//! two meet again in its own physics.
+//! A handoff of one of the two during a contact needs two things more. An impact for the old owner may reach the new
+//! one, which has not computed the contact. But the sender of a contact has applied its own side, so the receiver knows
+//! that from the message, and it is the receiver that takes the other body over, if no third shard does. And contacts
+//! after the record was made ([`GhostImpact::source`] is `None` then) are not in it: the new owner, whose own body has
+//! its side, applies the other side to the body that it takes over ([`Felt::missed`]), before the two meet again in its
+//! own physics.
 
 use bevy::prelude::*;
 use sidereal_protocol::{
@@ -32,68 +31,66 @@ use sidereal_protocol::{
 };
 use std::collections::{BTreeMap, VecDeque};
 
-/// How long two shards may take to agree on one contact, ticks: 0.4 s. A side sees what the other did up
-/// to a way later and answers for another way, of up to 5 ticks each (shard, server, shard), and each
-/// rounds up to its own tick.
+/// How long two shards may take to agree on one contact, ticks: 0.4 s. A side receives the other's result up to one way
+/// later and answers over another way, each up to 5 ticks (shard, server, shard), and each rounds up to its own tick.
 pub const CONTACT_WINDOW_TICKS: u64 = 12;
 
-/// How long an impact is remembered, ticks: 10 s, longer than a connection that does not move stays open.
+/// How long an impact is remembered, ticks: 10 s, longer than a silent connection stays open.
 pub const FELT_TICKS: u64 = 10 * TICK_HZ as u64;
 
-/// Impacts that are remembered at most: 300 ships under the fire of 20 each. Past it the oldest are
-/// forgotten.
+/// Limit of remembered impacts: 300 ships under the fire of 20 each. Beyond it the oldest are forgotten.
 pub const MAX_FELT: usize = 300_000;
 
-/// Pairs in contact that are remembered at most, far more than touch in a shard within the window. Past
-/// it a contact is not noted, and may be felt on both ways.
+/// Limit of remembered pairs in contact, far more than touch in a shard within the window. Beyond it a contact is not
+/// remembered, and may apply both ways.
 pub const MAX_CONTACTS: usize = 16_384;
 
 type Name = (EntityId, ImpactCause);
 
-/// By whom a contact of an own body was felt.
+/// Which shard computed a contact of an own body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Witness {
-    /// By its own shard's physics.
+    /// Its own shard.
     Here,
-    /// By the other body's authority, which told of it.
+    /// The other body's authority, which sent it.
     There,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Contact {
     witness: Witness,
-    /// When it was felt last, by this shard's clock.
+    /// When it last applied, by this shard's clock.
     at: SimTick,
-    /// When it was felt first, by its witness's clock.
+    /// When it first applied, by the clock of the shard that computed it.
     since: SimTick,
-    /// Change of velocity times mass; zero if only the telling is known.
+    /// Change of velocity times mass; zero if it follows only from the other side's message.
     impulse: DVec2,
 }
 
-/// A contact that an entity has lived through and its record does not know of.
+/// A contact of an entity that is not in its record.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Blow {
-    /// With whom.
+    /// The other body.
     pub other: EntityId,
-    /// In which tick.
+    /// The tick of the contact.
     pub tick: SimTick,
     /// Change of velocity times mass.
     pub impulse: DVec2,
 }
 
-/// What own entities have felt.
+/// The impacts that were applied to own entities.
 #[derive(Resource, Debug, Default)]
 pub struct Felt {
     known: BTreeMap<Name, SimTick>,
     order: VecDeque<(SimTick, Name)>,
-    /// By own body and the other one.
+    /// By own body and other body.
     contacts: BTreeMap<(EntityId, EntityId), Contact>,
-    /// When a ghost's authority was last told of its contact with an own body.
+    /// When a ghost's authority was last sent its contact with an own body.
     told: BTreeMap<(EntityId, EntityId), SimTick>,
 }
 
 impl Felt {
-    /// Whether `impact`, which is about to be applied to its target, was not felt before. From now on it was.
+    /// Whether `impact`, which is about to apply to its target, is new. From now on it is known.
     pub fn is_new(&mut self, impact: &GhostImpact, now: SimTick) -> bool {
         match impact.cause {
             ImpactCause::Contact { other } => {
@@ -129,7 +126,7 @@ impl Felt {
         true
     }
 
-    /// `own` has felt `other`, by the physics of its shard: of this one, if it is this one's.
+    /// Records that `own` has touched `other`, by the physics of its own shard, this one or another.
     pub fn feel(&mut self, own: EntityId, other: EntityId, impulse: DVec2, now: SimTick) {
         let felt = Contact { witness: Witness::Here, at: now, since: now, impulse };
         let going_on = self.witness((own, other), now) == Some(Witness::Here);
@@ -138,8 +135,8 @@ impl Felt {
         self.note((own, other), felt);
     }
 
-    /// What `id`, which is taken over with a record of the tick `recorded`, has not felt of its contacts with
-    /// own bodies here. From now on it has.
+    /// The contacts with own bodies here that `id`, which is taken over with a record of the tick `recorded`, has
+    /// missed. From now on they are known.
     pub fn missed(&mut self, id: EntityId, recorded: SimTick, now: SimTick) -> Vec<Blow> {
         let blows: Vec<Blow> = self
             .contacts
@@ -159,13 +156,13 @@ impl Felt {
         blows
     }
 
-    /// Whether this shard's physics are not to see the two touch: the contact was told by another shard.
+    /// Whether this shard's physics must ignore the contact of two bodies: another shard has sent it.
     pub fn is_blind_to(&self, one: EntityId, other: EntityId, now: SimTick) -> bool {
         [(one, other), (other, one)].into_iter().any(|pair| self.witness(pair, now) == Some(Witness::There))
     }
 
-    /// Whether the authority of `ghost` is to be told of its contact with `own`: once in a window. From now
-    /// on it was.
+    /// Whether the contact of `ghost` with `own` must be sent to the ghost's authority: once per window. From now on it
+    /// counts as sent.
     pub fn tells(&mut self, own: EntityId, ghost: EntityId, now: SimTick) -> bool {
         let known = self.told.get(&(own, ghost)).is_some_and(|told| now.since(*told) <= CONTACT_WINDOW_TICKS);
         if known || self.told.len() >= MAX_CONTACTS {
@@ -175,7 +172,7 @@ impl Felt {
         true
     }
 
-    /// Forgets what is over.
+    /// Forgets contacts past the window.
     pub(crate) fn forget(&mut self, now: SimTick) {
         self.contacts.retain(|_, contact| now.since(contact.at) <= CONTACT_WINDOW_TICKS);
         self.told.retain(|_, told| now.since(*told) <= CONTACT_WINDOW_TICKS);
@@ -241,7 +238,7 @@ mod tests {
             let mut felt = Felt::default();
             let told = GhostImpact { source, ..impact(1, ImpactCause::Contact { other: id(2) }) };
             assert!(felt.is_new(&told, SimTick(100)));
-            // The other one comes over to this shard, and after it what was meant for its last owner.
+            // The other body comes to this shard, and after it an impact for its last owner.
             let late = impact(2, ImpactCause::Contact { other: id(1) });
             assert_eq!(felt.is_new(&late, SimTick(104)), !felt_before);
         }
@@ -257,7 +254,7 @@ mod tests {
             let blow = Blow { other: id(1), tick: met, impulse: DVec2::new(-3.0, -4.0) };
             assert_eq!(blows, if missed { vec![blow] } else { vec![] });
             assert_eq!(felt.missed(id(2), recorded, SimTick(104)), vec![]);
-            // What its last owner held back of it comes too late.
+            // What its last owner has held arrives too late.
             let held = impact(2, ImpactCause::Contact { other: id(1) });
             assert_eq!(felt.is_new(&held, SimTick(105)), !missed);
         }

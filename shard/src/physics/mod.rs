@@ -1,4 +1,4 @@
-//! What bodies do to each other: collisions, what was felt of them, what hits cost.
+//! What bodies do to each other: collisions, impacts, damage.
 
 pub(crate) mod avian;
 pub(crate) mod contacts;

@@ -1,9 +1,9 @@
-//! Beams: judged at once, where the others were when the pilot saw them.
+//! Beams: judged at once, against what the pilot saw.
 //!
-//! Runs in the shard. A pilot sees others in the past, and a beam does not fly: without going back it would
-//! miss whoever moves. So the bodies are put where they were at the moment that the pilot's client drew
-//! ([`crate::bodies::past`]), as far back as the pilot's link allows ([`allowed_rewind`]); who shoots sees itself in the present and fires
-//! from there. What it costs is paid now. Nothing but bodies stops a beam; who is behind a rock is safe.
+//! Runs in the shard. A pilot sees others in the past, and a beam does not fly: without a rewind it would miss every
+//! body that moves. So bodies are rewound to the moment that the pilot's client drew ([`crate::bodies::past`]), as far
+//! as the pilot's link allows ([`allowed_rewind`]). The shooter fires from its present position, as its own client
+//! draws it. Damage applies now. Only bodies stop a beam: a ship behind a rock is safe.
 
 use crate::{
     app::{clock::SimClock, report::Totals, suspect},
@@ -29,13 +29,13 @@ use sidereal_protocol::{
     flight::MAX_SPEED,
     ids::NetId,
     precision::POSITION,
-    record::{EntityKind, EntityRecord, Pilot},
+    record::{BeamReady, EntityKind, EntityRecord, Pilot, Section},
     sector::SectorId,
     shot::{BEAM_INTERVAL_TICKS, BEAM_RANGE, Beam, MAX_REWIND_TICKS, SHOT_REPEATS, ShotId},
     tick::{SimTick, TICK_SECONDS},
 };
 
-/// Beams.
+/// Adds beams.
 pub(crate) struct BeamsPlugin;
 
 impl Plugin for BeamsPlugin {
@@ -46,7 +46,7 @@ impl Plugin for BeamsPlugin {
     }
 }
 
-/// Parts of a tick in which [`Pilot::rewind`] is told.
+/// Parts of a tick in which [`Pilot::rewind`] counts.
 const QUARTERS: f64 = 4.0;
 
 /// The beam of an own ship.
@@ -57,47 +57,48 @@ pub(crate) struct BeamEmitter {
 }
 
 impl RecordPart for BeamEmitter {
+    const SECTION: Option<u16> = Some(BeamReady::ID);
+
     fn of(record: &EntityRecord) -> Option<Self> {
-        (record.kind == EntityKind::Ship).then_some(Self { ready: record.beam_ready })
+        (record.kind == EntityKind::Ship).then_some(Self { ready: record.get::<BeamReady>().unwrap_or_default().0 })
     }
 
     fn write(&self, record: &mut EntityRecord) {
-        record.beam_ready = self.ready;
+        record.set(BeamReady(self.ready));
     }
 }
 
-/// Beams that are to be told.
+/// Beams that are being sent to subscribers.
 #[derive(Resource, Debug, Default)]
 pub struct Beams(Vec<(SimTick, SectorId, Beam)>);
 
 impl Beams {
-    /// Beams to tell in `sector`.
+    /// Beams to send in `sector`.
     pub fn told_in(&self, sector: SectorId) -> impl Iterator<Item = Beam> + '_ {
         self.0.iter().filter(move |(_, at, _)| *at == sector).map(|(_, _, beam)| *beam)
     }
 
-    /// Sectors in which there is something to tell.
+    /// Sectors with something to send.
     pub fn sectors(&self) -> impl Iterator<Item = SectorId> + '_ {
         self.0.iter().map(|(_, sector, _)| *sector)
     }
 }
 
-/// How far back a pilot's beams may be judged, ticks: what the server says that its link allows
-/// ([`Pilot::rewind`]), at most [`MAX_REWIND_TICKS`].
+/// How far back a pilot's beams may be judged, ticks: by the server's measure of the link ([`Pilot::rewind`]), at most
+/// [`MAX_REWIND_TICKS`].
 pub fn allowed_rewind(pilot: &Pilot) -> f64 {
     (f64::from(pilot.rewind) / QUARTERS).min(MAX_REWIND_TICKS)
 }
 
-/// The moment in which a beam is judged at `now`: what its pilot says that it saw, but not the future and not longer ago
-/// than `rewind` ticks.
+/// The moment at which a beam is judged at `now`: the one that its pilot reports, but not in the future and not more
+/// than `rewind` ticks ago.
 pub fn judged_at(seen: f64, rewind: f64, now: SimTick) -> f64 {
     let now = now.0 as f64;
-    // A view that is no number at all counts as the present.
+    // A moment that is not a number counts as the present.
     if seen.is_nan() { now } else { seen.clamp(now - rewind, now) }
 }
 
-/// A beam before it meets anything, in the numbers that its packet holds, so that it is drawn as it is
-/// judged.
+/// A beam before it hits anything, in the precision of its packet, so that it is drawn as it is judged.
 #[derive(Debug, Clone, Copy)]
 struct Ray {
     origin: DVec2,
@@ -133,11 +134,11 @@ fn packed(vector: DVec2) -> DVec2 {
     DVec2::new(POSITION.unpack(POSITION.pack(vector.x)), POSITION.unpack(POSITION.pack(vector.y)))
 }
 
-/// How much further than the beam reaches a body may be now that was in reach then, units: its own way in
-/// the time, with a second's room for what is only extrapolated.
+/// How much further than the beam reaches a body that was in reach may be now, units: its own motion in the meantime,
+/// plus a second for extrapolated ghosts.
 const REWIND_REACH: f64 = MAX_SPEED * (MAX_REWIND_TICKS * TICK_SECONDS + 1.0);
 
-/// Fires where a pilot wants the beam in an input of this tick, and it is ready.
+/// Fires for each pilot whose due input has the beam's button, if the emitter is ready.
 pub(crate) fn fire_beams(
     clock: Res<SimClock>,
     registry: Res<Registry>,
@@ -167,9 +168,9 @@ pub(crate) fn fire_beams(
         let mut first: Option<(f64, NetId, &Body, bool)> = None;
         for (body, flight, past, own, rigid) in registry.in_order().filter_map(|entity| bodies.get(entity).ok()) {
             let reach = BEAM_RANGE + body.radius + REWIND_REACH;
-            // A missile that was launched since then was not there to be seen.
+            // A missile that was launched later was not there yet.
             let unborn = body.kind == EntityKind::Missile && !past.reaches(moment);
-            // Crates and who is docked have no part in collisions, nor in this.
+            // Crates and docked ships have no part in collisions, and none here.
             let passed = !rigid && body.kind != EntityKind::Missile;
             if body.id == shooter.id
                 || unborn

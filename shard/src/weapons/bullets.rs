@@ -1,9 +1,9 @@
-//! Weapons: who fires, and what the shots hit.
+//! Bullets: firing, and hits.
 //!
-//! Runs in the shard. Shots are paths, not entities. Each tick the next part of every path is held
-//! against all bodies, own ones and ghosts, in their motion within the tick. A path is judged by the
-//! shard that holds the sector it is in, from edge to edge: a shot that leaves our sectors is passed
-//! on, once, and no part of a path is judged twice.
+//! Runs in the shard. Shots are paths, not entities. Each tick the next part of every path is tested against all
+//! bodies, own ones and ghosts, in their motion within the tick. The shard that holds a sector judges the path in it,
+//! from edge to edge: a shot that leaves this shard's sectors is passed on, once, and no part of a path is judged
+//! twice.
 
 use crate::{
     app::{clock::SimClock, report::Totals, suspect},
@@ -29,14 +29,14 @@ use sidereal_protocol::{
     economy::fire_interval_ticks,
     flight::{Controls, FlightState, HullKind, MAX_SPEED},
     precision::POSITION,
-    record::{EntityKind, EntityRecord},
+    record::{EntityKind, EntityRecord, GunReady, Section},
     sector::SectorId,
     shot::{BULLET_DAMAGE, BULLET_LIFE_TICKS, BULLET_SPEED, SHOT_REPEATS, Shot, ShotHit, ShotId},
     tick::SimTick,
 };
 use std::collections::BTreeMap;
 
-/// Bullets.
+/// Adds bullets.
 pub(crate) struct BulletsPlugin;
 
 impl Plugin for BulletsPlugin {
@@ -51,8 +51,8 @@ impl Plugin for BulletsPlugin {
 /// Share of a bullet's velocity that it gives to a body of mass one.
 const BULLET_PUSH: f64 = 0.01;
 
-/// Shots in flight at most. 300 ships that all hold the trigger have some 2,300; past the limit no new
-/// ones are taken, which is counted.
+/// Limit of shots in flight. 300 ships that all hold the trigger have some 2,300; beyond the limit new ones are dropped
+/// and counted.
 pub const MAX_SHOTS_IN_FLIGHT: usize = 8192;
 
 /// The gun of an own ship or drone.
@@ -63,13 +63,15 @@ pub(crate) struct Gun {
 }
 
 impl RecordPart for Gun {
+    const SECTION: Option<u16> = Some(GunReady::ID);
+
     fn of(record: &EntityRecord) -> Option<Self> {
         let armed = matches!(record.kind, EntityKind::Ship | EntityKind::Drone);
-        armed.then_some(Self { ready: record.weapon_ready })
+        armed.then_some(Self { ready: record.get::<GunReady>().unwrap_or_default().0 })
     }
 
     fn write(&self, record: &mut EntityRecord) {
-        record.weapon_ready = self.ready;
+        record.set(GunReady(self.ready));
     }
 }
 
@@ -79,18 +81,18 @@ struct InFlight {
     judged_until: f64,
 }
 
-/// Shots whose path is in this shard's sectors, and what of them is to be told.
+/// Shots whose path is in this shard's sectors, and shots and hits that are being sent.
 #[derive(Resource, Debug, Default)]
 pub struct Shots {
     in_flight: BTreeMap<ShotId, InFlight>,
-    /// Until when the path of a shot that left us was judged, should it come back.
+    /// Until when the path of a shot that was passed on is judged, in case it comes back.
     passed_on: BTreeMap<ShotId, f64>,
     told: Vec<(SimTick, Shot)>,
     hits: Vec<(SimTick, SectorId, ShotHit)>,
 }
 
 impl Shots {
-    /// Takes a shot that a neighbour passed on, from where its path first enters `leases`.
+    /// Accepts a shot that a neighbour passed on, from where its path first enters `leases`.
     pub fn receive(&mut self, shot: Shot, leases: &Leases, now: SimTick, totals: &mut Totals) {
         let end = shot_path::end_of_life(&shot);
         let sane = shot.origin.is_finite()
@@ -110,7 +112,7 @@ impl Shots {
         }
     }
 
-    /// Takes a shot that was fired here: told from `now` on, judged from when it was fired.
+    /// Accepts a shot that was fired here: sent from `now` on, judged from when it was fired.
     pub(crate) fn fire(&mut self, shot: Shot, now: SimTick, totals: &mut Totals) {
         self.tell(shot, shot.sector, now);
         self.launch(shot, shot.id.tick.0 as f64, totals);
@@ -125,7 +127,7 @@ impl Shots {
         self.in_flight.insert(shot.id, InFlight { shot, judged_until });
     }
 
-    /// Tells the subscribers of `sector` of the shot, if its packet can hold the origin.
+    /// Sends the shot to the subscribers of `sector`, if its packet can hold the origin.
     fn tell(&mut self, shot: Shot, sector: SectorId, now: SimTick) {
         let local = shot.origin - sector.origin();
         let inside =
@@ -135,22 +137,22 @@ impl Shots {
         }
     }
 
-    /// Shots to tell in `sector` at `now`.
+    /// Shots to send in `sector`.
     pub fn told_in(&self, sector: SectorId) -> impl Iterator<Item = Shot> + '_ {
         self.told.iter().filter(move |(_, shot)| shot.sector == sector).map(|(_, shot)| *shot)
     }
 
-    /// Hits to tell in `sector`.
+    /// Hits to send in `sector`.
     pub fn hits_in(&self, sector: SectorId) -> impl Iterator<Item = ShotHit> + '_ {
         self.hits.iter().filter(move |(_, at, _)| *at == sector).map(|(_, _, hit)| *hit)
     }
 
-    /// Sectors in which there is something to tell.
+    /// Sectors with something to send.
     pub fn sectors(&self) -> impl Iterator<Item = SectorId> + '_ {
         self.told.iter().map(|(_, shot)| shot.sector).chain(self.hits.iter().map(|(_, sector, _)| *sector))
     }
 
-    /// How many fly here.
+    /// The number of shots in flight.
     pub fn in_flight(&self) -> usize {
         self.in_flight.len()
     }
@@ -165,7 +167,7 @@ impl Shots {
 /// How far ahead of this shard a neighbour's shot may be, ticks: 1 s.
 const SHOT_FUTURE_TICKS: u64 = 30;
 
-/// Fires where a trigger is held and the weapon is ready.
+/// Fires for every ship or drone that holds the trigger, if the gun is ready.
 pub(crate) fn fire_weapons(
     clock: Res<SimClock>,
     registry: Res<Registry>,
@@ -188,7 +190,7 @@ pub(crate) fn fire_weapons(
     }
 }
 
-/// A bullet from the nose of a ship as it is after `tick`; its weapon is ready again later.
+/// A bullet from the nose of a ship at its state after `tick`; sets when its gun is ready again.
 fn bullet(body: &Body, state: &FlightState, gun: &mut Gun, sector: SectorId, hull: HullKind, tick: SimTick) -> Shot {
     gun.ready = tick + fire_interval_ticks(hull, body.fitted);
     let heading = state.heading();
@@ -197,7 +199,7 @@ fn bullet(body: &Body, state: &FlightState, gun: &mut Gun, sector: SectorId, hul
     Shot::new(id, sector, nose, state.velocity + heading * BULLET_SPEED)
 }
 
-/// The bullet of a tick that an adopted ship lived through on its way here, while nobody fired for it.
+/// The bullet of a tick by which an adopted ship was advanced: no shard has fired for it in that tick.
 pub(crate) fn fire_late(
     body: &Body,
     state: &FlightState,
@@ -211,7 +213,7 @@ pub(crate) fn fire_late(
     fires.then(|| bullet(body, state, gun, sector, hull, tick))
 }
 
-/// Holds the next part of every path against the bodies.
+/// Tests the next part of every path against the bodies.
 pub(crate) fn judge_shots(
     clock: Res<SimClock>,
     leases: Res<Leases>,
@@ -248,7 +250,7 @@ pub(crate) fn judge_shots(
             if leg.from > flying.judged_until {
                 entered.push((shot, leg.sector));
             }
-            // Nobody shoots down the missile that it has just launched.
+            // A ship cannot shoot down a missile that it has launched.
             let shooter = shooter_of(&shot);
             let spares = |target: &Target| {
                 target.is_passed()

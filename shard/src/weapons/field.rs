@@ -1,4 +1,4 @@
-//! All bodies of a tick by their left edge, so that a path is held only against those near it.
+//! All bodies of a tick by their left edge, so that a path is tested only against those near it.
 //!
 //! Runs in the shard, while shots and missiles are judged.
 
@@ -27,21 +27,21 @@ use sidereal_protocol::{
 /// A body that may be hit.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Target<'a> {
-    /// Who and what.
+    /// The body.
     pub body: &'a Body,
-    /// Where.
+    /// Its present state.
     pub flight: &'a Flight,
-    /// Where it was.
+    /// Its past states.
     pub past: &'a Past,
-    /// Whether it is this shard's.
+    /// Whether it is this shard's own.
     pub own: bool,
     /// Whether it is sheltered.
     sheltered: bool,
-    /// Who launched it, if it is an own missile.
+    /// The ship that launched it, if it is an own missile.
     launched_by: Option<EntityId>,
 }
 
-/// What of a body it takes to hit it.
+/// The components of a body that can be hit.
 #[derive(QueryData)]
 pub(crate) struct Candidate {
     pub body: &'static Body,
@@ -69,7 +69,7 @@ impl Target<'_> {
         if leg.from >= now - 1.0 {
             return shot_path::meets(path, (leg.from, leg.to), position, velocity, now, radius);
         }
-        // What comes late, from a neighbour, is held against where the body was, tick by tick.
+        // A late path, from a neighbour, is tested against past positions, tick by tick.
         let was = |tick: f64| if tick < now { self.past.position_at(tick).unwrap_or(position) } else { position };
         let mut from = leg.from;
         while from < leg.to {
@@ -85,13 +85,13 @@ impl Target<'_> {
         None
     }
 
-    /// Whether it is a missile that `shooter` launched. Of a ghost nobody here knows.
+    /// Whether it is a missile that `shooter` launched. For ghosts that is not known here.
     pub fn is_missile_of(&self, shooter: EntityId) -> bool {
         self.launched_by == Some(shooter)
     }
 
-    /// Whether everything passes through it: a crate, or who is sheltered. Of a ghost that is docked nobody here
-    /// knows: a shot ends at it, and its authority does not mind.
+    /// Whether everything passes through it: a crate, or a sheltered ship. Whether a ghost is docked is not known here:
+    /// a shot ends at it, and its authority drops the impact.
     pub fn is_passed(&self) -> bool {
         !self.body.kind.spec().takes_hits || self.sheltered
     }
@@ -104,14 +104,14 @@ impl Target<'_> {
 
 pub(crate) struct Field<'a> {
     targets: Vec<Target<'a>>,
-    /// Left edges, rising, and whose they are.
+    /// Left edges in rising order, with the index of the body.
     by_left_edge: Vec<(f64, usize)>,
     widest: f64,
     now: f64,
 }
 
 impl<'a> Field<'a> {
-    /// Of all bodies, as they are after the motion of the tick `now`.
+    /// The field of all bodies, at their states after the motion of the tick `now`.
     pub fn new(targets: impl Iterator<Item = Target<'a>>, now: SimTick) -> Self {
         let targets: Vec<_> = targets.collect();
         let mut widest: f64 = 0.0;
@@ -127,8 +127,8 @@ impl<'a> Field<'a> {
         Self { targets, by_left_edge, widest, now: now.0 as f64 }
     }
 
-    /// The first body that a circle of `radius` on the path meets on `leg`, and when; of two at once the one
-    /// with the lower net id. Those that it `spares` are not there for it.
+    /// The first body that a circle of `radius` on the path meets on `leg`, and when; of two at once the one with the
+    /// lower net id. Bodies for which `spares` is true are ignored.
     pub fn first_hit(
         &self,
         path: &Shot,
@@ -137,7 +137,7 @@ impl<'a> Field<'a> {
         spares: impl Fn(&Target) -> bool,
     ) -> Option<(f64, Target<'a>)> {
         let (start, end) = (path.position_at(leg.from), path.position_at(leg.to));
-        // Bodies stand where they are now; at the leg's times they were up to so far away.
+        // Positions are those of now; at the leg's times bodies were up to this far away.
         let age = (self.now - leg.from).max(leg.to - self.now).max(0.0);
         let reach = MAX_SPEED * TICK_SECONDS * age + radius;
         let low = start.x.min(end.x) - reach;

@@ -1,10 +1,9 @@
-//! Missiles: launched at what is ahead, they steer to it, and end where they meet something.
+//! Missiles: launched at a target ahead, they steer to it, and end where they hit something.
 //!
-//! Runs in the shard. A missile is an entity: it has a record, crosses borders by the ordinary handoff, and
-//! goes on after the same target there, which is an own body or a ghost. It flies by the flight model like
-//! a ship, with its own mind at the helm, and has no part in collisions: each tick its way is held against
-//! the bodies in theirs, like a shot's. Only its authority judges it, and not while it is leaving: the next
-//! owner takes its way up from where this one left off.
+//! Runs in the shard. A missile is an entity: it has a record, crosses borders by the ordinary handoff, and continues
+//! to its target there, an own body or a ghost. It uses the flight model like a ship, with controls of its own, and has
+//! no part in collisions: each tick its path is tested against the bodies, like a shot's. Only its authority judges it,
+//! and not while it is leaving: the next owner continues where this one stopped.
 
 use crate::{
     app::{clock::SimClock, report::Totals, suspect},
@@ -36,13 +35,13 @@ use sidereal_protocol::{
     economy::launcher_interval_ticks,
     flight::{self, Controls, FlightState, HullKind, HullSpec, wrap_angle},
     ids::{EntityId, NetId},
-    record::{EntityKind, EntityRecord, Warhead},
+    record::{EntityKind, EntityRecord, LauncherReady, Section, SettledAt, Structure, Warhead},
     sector::SectorId,
     shot::{MISSILE_CONE, MISSILE_DAMAGE, MISSILE_LIFE_TICKS, MISSILE_SIGHT, Shot, ShotId},
     tick::{SimTick, TICK_SECONDS},
 };
 
-/// Missiles.
+/// Adds missiles.
 pub(crate) struct MissilesPlugin;
 
 impl Plugin for MissilesPlugin {
@@ -58,24 +57,24 @@ impl Plugin for MissilesPlugin {
     }
 }
 
-/// How fast a missile leaves its ship, units/s.
+/// Speed of a missile relative to its ship at the launch, units/s.
 const LAUNCH_SPEED: f64 = 100.0;
 
 /// Share of a missile's velocity that it gives to a body of mass one.
 const MISSILE_PUSH: f64 = 0.1;
 
-/// How much faster than the line of sight a missile turns its course: between 3 and 5 as usual. Higher
-/// values waste the engine on every turn of the target.
+/// Navigation constant: how much faster than the line of sight a missile turns its course. Between 3 and 5 is usual;
+/// higher values waste the engine on every turn of the target.
 const NAVIGATION: f64 = 3.5;
 
-/// The closing speed that is counted on at the least, units/s: a slow missile has yet to get going.
+/// Least closing speed in the computation, units/s: a slow missile still accelerates.
 const LEAST_CLOSING: f64 = 150.0;
 
-/// Share of the engine that pushes sideways at most.
+/// Largest share of the engine that pushes sideways.
 const MOST_SIDEWAYS: f64 = 0.95;
 
-/// How much of its way a missile makes up for at most, ticks: as long as a handoff may take. A record that
-/// is older is of one that was adrift.
+/// Limit of the path that is judged late, ticks: as long as a handoff may take. An older record is of a missile that no
+/// shard simulated for a while.
 const MAX_UNJUDGED_TICKS: u64 = 30;
 
 /// The launcher of an own ship.
@@ -86,16 +85,18 @@ pub(crate) struct Launcher {
 }
 
 impl RecordPart for Launcher {
+    const SECTION: Option<u16> = Some(LauncherReady::ID);
+
     fn of(record: &EntityRecord) -> Option<Self> {
-        (record.kind == EntityKind::Ship).then_some(Self { ready: record.launcher_ready })
+        (record.kind == EntityKind::Ship).then_some(Self { ready: record.get::<LauncherReady>().unwrap_or_default().0 })
     }
 
     fn write(&self, record: &mut EntityRecord) {
-        record.launcher_ready = self.ready;
+        record.set(LauncherReady(self.ready));
     }
 }
 
-/// Launches where a pilot wants it, the launcher is ready.
+/// Launches for each pilot whose button is held, if the launcher is ready.
 pub(crate) fn launch_missiles(
     clock: Res<SimClock>,
     welcomed: Option<Res<Welcomed>>,
@@ -135,8 +136,8 @@ pub(crate) fn launch_missiles(
     }
 }
 
-/// Whom a missile of `shooter` goes after: who is nearest to its heading, of those at hand. In the order of
-/// `others` at the same angle.
+/// The target of a missile of `shooter`: of the bodies in range the one nearest to its heading. At the same angle the
+/// first in `others`.
 fn find_target<'a>(
     shooter: EntityId,
     state: &FlightState,
@@ -167,7 +168,6 @@ fn missile(
     let position = ship.position + heading * (ship_radius + spec.radius);
     EntityRecord {
         net_id,
-        hull_kind: Some(HullKind::Missile),
         epoch: 1,
         version: 1,
         sector,
@@ -177,16 +177,14 @@ fn missile(
             angle: ship.angle,
             angular_velocity: 0.0,
         },
-        radius: spec.radius,
-        hull: spec.hull,
-        hull_max: spec.hull,
-        settled_at: now,
-        warhead: Some(warhead),
         ..EntityRecord::at_rest(id, EntityKind::Missile, position, now)
     }
+    .with(Structure::whole(spec.radius, spec.hull))
+    .with(SettledAt(now))
+    .with(warhead)
 }
 
-/// Lets every own missile decide where to fly.
+/// Sets the controls of every own missile.
 pub(crate) fn steer_missiles(
     registry: Res<Registry>,
     seen: Query<&Flight>,
@@ -200,8 +198,8 @@ pub(crate) fn steer_missiles(
     }
 }
 
-/// Flies a missile that came by a handoff from `since`, the tick of its record, to `now`, as it was steered
-/// on its way here: to where its target was then.
+/// Advances a missile that arrived by a handoff from `since`, the tick of its record, to `now`, with the steering of
+/// those ticks: towards the positions of its target then.
 pub(crate) fn catch_up(world: &mut World, entity: Entity, since: SimTick, now: SimTick) {
     let spec = world.get::<Body>(entity).and_then(Body::spec);
     let (Some(spec), Some(missile)) = (spec, world.get::<Missile>(entity)) else { return };
@@ -214,9 +212,8 @@ pub(crate) fn catch_up(world: &mut World, entity: Entity, since: SimTick, now: S
     }
 }
 
-/// The controls of a missile: proportional navigation. It turns its course with the line of sight, and
-/// faster than that line turns, so that the target stands still in its view and only grows. Without a
-/// target it flies straight on.
+/// The controls of a missile: proportional navigation. It turns its course faster than the line of sight turns, so that
+/// the target keeps its bearing and only gets nearer. Without a target it flies straight on.
 fn guide(state: &FlightState, spec: &HullSpec, target: Option<&FlightState>) -> Controls {
     let ahead = Controls { thrust: 127, turn: 0, buttons: 0 };
     let Some(target) = target else { return ahead };
@@ -226,7 +223,7 @@ fn guide(state: &FlightState, spec: &HullSpec, target: Option<&FlightState>) -> 
     let relative = target.velocity - state.velocity;
     let closing = (-relative.dot(sight)).max(LEAST_CLOSING);
     let sight_turn = sight.perp_dot(relative) / distance;
-    // The engine is all there is to push sideways with: what is left of it pushes ahead.
+    // The engine also has to push sideways: the rest of it pushes ahead.
     let most = spec.acceleration * MOST_SIDEWAYS;
     let sideways = (NAVIGATION * closing * sight_turn).clamp(-most, most);
     let along = (spec.acceleration.powi(2) - sideways.powi(2)).sqrt();
@@ -235,7 +232,7 @@ fn guide(state: &FlightState, spec: &HullSpec, target: Option<&FlightState>) -> 
     Controls { turn, ..ahead }
 }
 
-/// Holds every missile's way since it was last judged against the bodies, and ends those whose time is over.
+/// Tests every missile's path since it was last judged against the bodies, and ends missiles whose time is over.
 pub(crate) fn judge_missiles(
     clock: Res<SimClock>,
     registry: Res<Registry>,
@@ -294,13 +291,13 @@ pub(crate) fn judge_missiles(
     }
 }
 
-/// The end of a missile: an impact on itself that leaves nothing of it.
+/// The end of a missile: an impact on itself that destroys it.
 fn end(body: &Body, now: SimTick) -> GhostImpact {
     let cause = ImpactCause::Missile(body.id);
     GhostImpact { target: body.id, source: None, cause, impulse: DVec2::ZERO, damage: body.hull, tick: now }
 }
 
-/// The part of a missile's way that is to be judged, as a straight line; `None` when all of it was.
+/// The part of a missile's path that is still to be judged, as a straight line; `None` if there is none.
 fn unjudged(
     net_id: NetId,
     state: &FlightState,
@@ -318,7 +315,7 @@ fn unjudged(
     if ticks > 1 && ticks <= MAX_UNJUDGED_TICKS {
         way.velocity = (state.position - from) / (ticks as f64 * TICK_SECONDS);
     } else {
-        // Where it was a tick ago: a missile moves by its velocity, after it has changed.
+        // Its position a tick ago: a missile moves by its velocity after the velocity has changed.
         ticks = 1;
     }
     (Some(Leg { sector, from: (now.0 - ticks) as f64, to: now.0 as f64 }), way)

@@ -1,4 +1,4 @@
-//! Weapons, one in each file, and the geometry of what they fire.
+//! Weapons, one per file, and the geometry of their shots.
 
 pub mod beams;
 pub mod bullets;

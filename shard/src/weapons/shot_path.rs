@@ -1,4 +1,4 @@
-//! The geometry of a shot: which sectors its path crosses and when, and when it meets a circle.
+//! The geometry of a shot: the sectors that its path crosses and when, and when it meets a circle.
 //!
 //! Runs in the shard. Pure: no ECS, no state. Times are ticks of the world with fractions.
 
@@ -9,7 +9,7 @@ use sidereal_protocol::{
     tick::TICK_SECONDS,
 };
 
-/// A step past an edge that is certain to be in the next sector, ticks. Some 1e-5 units.
+/// A step past an edge that is certain to be in the next sector, ticks. About 1e-5 units.
 const PAST_THE_EDGE: f64 = 1e-6;
 
 /// Sectors that one path can cross: no bullet flies further than two sectors, corners included.
@@ -26,7 +26,7 @@ pub struct Leg {
     pub to: f64,
 }
 
-/// When the shot's time is over.
+/// When the shot ends, ticks.
 pub fn end_of_life(shot: &Shot) -> f64 {
     (shot.id.tick + BULLET_LIFE_TICKS).0 as f64
 }
@@ -35,7 +35,7 @@ pub fn end_of_life(shot: &Shot) -> f64 {
 pub fn legs(shot: &Shot, from: f64, to: f64) -> impl Iterator<Item = Leg> + use<> {
     let shot = *shot;
     let mut start = from;
-    // A path that was judged up to an edge goes on beyond it.
+    // A path that was judged up to an edge continues beyond it.
     let mut sector = SectorId::containing(shot.position_at(from + PAST_THE_EDGE));
     let mut done = from >= to;
     std::iter::from_fn(move || {
@@ -48,7 +48,7 @@ pub fn legs(shot: &Shot, from: f64, to: f64) -> impl Iterator<Item = Leg> + use<
         start = exit;
         if !done {
             let next = SectorId::containing(shot.position_at(exit + PAST_THE_EDGE));
-            // Along an edge, or too slow to tell: the path ends here.
+            // Along an edge, or too slow: the path ends here.
             done = next == sector;
             sector = next;
         }
@@ -57,7 +57,7 @@ pub fn legs(shot: &Shot, from: f64, to: f64) -> impl Iterator<Item = Leg> + use<
     .take(MAX_SECTORS)
 }
 
-/// When the path leaves `sector`, at `from` or later; `None` when it never does.
+/// When the path leaves `sector`, at `from` or later; `None` if it never does.
 fn leaves(shot: &Shot, sector: SectorId, from: f64) -> Option<f64> {
     let local = shot.position_at(from) - sector.origin();
     let speed = shot.velocity * TICK_SECONDS;

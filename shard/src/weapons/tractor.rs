@@ -1,9 +1,9 @@
 //! The tractor beam: a ship pulls the nearest loose body as long as its pilot holds the button.
 //!
 //! A pull is an impact without damage, one each tick: it applies to an own body at once, to a ghost through its
-//! authority. It counts only in this tick ([`ImpactCause::is_momentary`]): one that finds its body on the way to another
-//! shard is dropped, and of several on one body in a tick the first applies. Which body is pulled,
-//! [`sidereal_protocol::tractor`] computes anew each tick: nothing of it is kept.
+//! authority. It counts only in this tick ([`ImpactCause::is_momentary`]): an impact on a body that is moving to
+//! another shard is dropped, and of several on one body in a tick the first applies. [`sidereal_protocol::tractor`]
+//! computes the pulled body anew each tick, without state.
 
 use crate::{
     app::{clock::SimClock, report::Totals, suspect},
@@ -25,7 +25,7 @@ use sidereal_protocol::{
     tractor::{self, Nearby},
 };
 
-/// Tractor beams.
+/// Adds tractor beams.
 pub(crate) struct TractorPlugin;
 
 impl Plugin for TractorPlugin {
@@ -34,7 +34,7 @@ impl Plugin for TractorPlugin {
     }
 }
 
-/// Pulls where a pilot holds the button and something is in reach.
+/// Pulls for each pilot who holds the button when a body is in reach.
 fn pull_bodies(
     clock: Res<SimClock>,
     registry: Res<Registry>,

@@ -1,4 +1,4 @@
-//! Two shards and a server that only passes messages on, each of them with a delay.
+//! Two shards and a server that only passes messages on, with a delay each way.
 
 use super::*;
 use sidereal_protocol::{economy::OreMove, shot::Beam};
@@ -11,22 +11,22 @@ pub const EAST: SectorId = SectorId::new(1, 0);
 /// Two shards side by side. Each frame and each datagram takes `delay` ticks to the server and `delay` from it.
 pub struct Mesh {
     pub shards: [Shard; 2],
-    /// Whose everything is, and under which epoch.
+    /// The shard that owns each entity, and under which epoch.
     pub authority: BTreeMap<EntityId, (usize, u64)>,
     pub now: u64,
     pub delay: u64,
-    /// A target is not asked before it is given something, as the server does when it was heard of just now.
+    /// A commit is sent without an offer, as the server does when the target is known to be ready.
     pub at_once: bool,
-    /// Every impact is passed on twice, as no server does.
+    /// Every impact is passed on twice, which no server does.
     pub doubles_impacts: bool,
     pub handoffs: u64,
     pub impacts: Vec<(u64, GhostImpact)>,
-    /// Each once, as it was told first, with the shard that told of it.
+    /// Each beam as it was first sent, with the shard that sent it.
     pub beams: Vec<(usize, Beam)>,
     pub destroyed: Vec<(EntityId, u64, Option<EntityId>)>,
-    /// The ledger: who has how much ore.
+    /// The ledger: the ore of each entity.
     pub ore: BTreeMap<EntityId, u32>,
-    /// What was asked of it.
+    /// The moves that were requested.
     pub ore_moves: Vec<OreMove>,
     sectors: [Vec<SectorId>; 2],
     offers: BTreeMap<EntityId, (EntityRecord, u32)>,
@@ -48,7 +48,7 @@ impl Mesh {
         Self::with([vec![WEST], vec![EAST]], [west, east].concat(), delay)
     }
 
-    /// Each shard has the sectors given to it, and what is in them.
+    /// Each shard has the given sectors, and the records in them.
     pub fn with(sectors: [Vec<SectorId>; 2], records: Vec<EntityRecord>, delay: u64) -> Self {
         let mut authority = BTreeMap::new();
         let mut shards = [Shard::new(1), Shard::new(2)];
@@ -57,14 +57,14 @@ impl Mesh {
                 records.iter().filter(|record| sectors[index].contains(&record.sector)).cloned().collect();
             authority.extend(own.iter().map(|record| (record.id, (index, record.epoch))));
             shard.grant(&sectors[index], own);
-            // Both hear of everything: what is their own is no ghost.
+            // Both receive all announcements: of an own body there is no ghost.
             for record in &records {
                 shard.news(GhostNews::Appeared(Box::new(Body::of(record))));
             }
             shard.app.update();
             shard.frames();
         }
-        assert_eq!(authority.len(), records.len(), "everything is in somebody's sector");
+        assert_eq!(authority.len(), records.len(), "every record is in a sector of one of the shards");
         Self {
             shards,
             authority,
@@ -76,7 +76,7 @@ impl Mesh {
             impacts: Vec::new(),
             beams: Vec::new(),
             destroyed: Vec::new(),
-            ore: records.iter().map(|record| (record.id, record.ore)).collect(),
+            ore: records.iter().map(|record| (record.id, record.ore())).collect(),
             ore_moves: Vec::new(),
             sectors,
             offers: BTreeMap::new(),
@@ -89,7 +89,7 @@ impl Mesh {
         self.wire.push((self.now + self.delay, parcel));
     }
 
-    /// A pilot's input; it has reached the server already.
+    /// A pilot's input that has reached the server.
     pub fn input(&mut self, id: EntityId, input: Input) {
         self.history.entry(id).or_default().push(input);
         if let Some(&(shard, _)) = self.authority.get(&id) {
@@ -222,9 +222,10 @@ impl Mesh {
     }
 
     fn commit(&mut self, to: usize, mut record: EntityRecord) {
-        record.ore = self.ore.get(&record.id).copied().unwrap_or_default();
+        let ore = self.ore.get(&record.id).copied().unwrap_or_default();
+        record.set(OreLoad(ore));
         let (id, epoch) = (record.id, record.epoch);
-        let last = record.pilot.map(|pilot| pilot.last_input);
+        let last = record.pilot().map(|pilot| pilot.last_input);
         let history = self.history.get(&id).cloned().unwrap_or_default();
         let inputs = history.into_iter().filter(|input| Some(input.tick) > last).collect();
         self.authority.insert(id, (to, epoch));
@@ -233,7 +234,7 @@ impl Mesh {
         self.handoffs += 1;
     }
 
-    /// Nobody is owned twice; who is owned is owned by the authority, or on the way to it.
+    /// No entity has two owners; the owner is the authority, or about to become it.
     fn check(&self) {
         for (&id, &(shard, _)) in &self.authority {
             let owners = self.shards.iter().filter(|shard| shard.owns(id)).count();
@@ -254,12 +255,12 @@ impl Mesh {
         self.authority.contains_key(&id)
     }
 
-    /// The shard that has the authority over `id`.
+    /// The shard that is the authority of `id`.
     pub fn owner(&self, id: EntityId) -> &Shard {
         &self.shards[self.authority[&id].0]
     }
 
-    /// A counter of both shards.
+    /// The sum of a counter over both shards.
     pub fn total(&self, counter: impl Fn(&Totals) -> u64) -> u64 {
         self.shards.iter().map(|shard| counter(shard.totals())).sum()
     }

@@ -1,4 +1,4 @@
-//! A headless shard, and a server that only passes messages on: what the tests here stand on.
+//! A headless shard, and records and inputs for it: the base of the tests here.
 
 #![allow(dead_code, missing_docs, clippy::unwrap_used)]
 
@@ -15,7 +15,7 @@ use sidereal_protocol::{
     lane,
     motion::SectorUpdate,
     own_state::{OwnState, decode_own_states},
-    record::{DroneMind, EntityKind, EntityRecord, Pilot},
+    record::{DroneMind, EntityKind, EntityRecord, ExpiresAt, OreLoad, Pilot, ShipHull, Structure},
     sector::SectorId,
     shot::ShotId,
     tick::SimTick,
@@ -94,7 +94,7 @@ impl Shard {
         }
     }
 
-    /// Says that `tick` is due, without an update.
+    /// Makes `tick` due, without an update.
     pub fn due(&mut self, tick: u64) {
         self.app.world_mut().resource_mut::<Inbox<SimTick>>().push(SimTick(tick));
     }
@@ -126,7 +126,7 @@ impl Shard {
         self.entity(id).is_some_and(|entity| self.app.world().get::<Authority>(entity).is_some())
     }
 
-    /// All that are this shard's.
+    /// All own entities of this shard.
     pub fn owned(&mut self) -> Vec<EntityId> {
         let mut bodies = self.app.world_mut().query_filtered::<&Body, With<Authority>>();
         bodies.iter(self.app.world()).map(|body| body.id).collect()
@@ -137,19 +137,19 @@ impl Shard {
     }
 
     pub fn pilot(&self, id: EntityId) -> Pilot {
-        self.own_record(id).pilot.expect("a pilot is aboard")
+        self.own_record(id).pilot().expect("a pilot is aboard")
     }
 
     pub fn totals(&self) -> &Totals {
         self.app.world().resource::<Totals>()
     }
 
-    /// The record that this shard would send of it now.
+    /// The record that this shard would send of `id` now.
     pub fn own_record(&self, id: EntityId) -> EntityRecord {
         bodies::record_of(self.app.world(), id, SimTick(self.tick)).expect("it is this shard's")
     }
 
-    /// Does what the server has asked for, without a tick, and returns the answers.
+    /// Handles the server's frames without a tick, and returns the answers.
     pub fn answers(&mut self) -> Vec<ToServer> {
         self.app.update();
         self.frames()
@@ -167,7 +167,7 @@ impl Shard {
         sent
     }
 
-    /// A neighbour's bullet has hit `target`.
+    /// Applies a hit by a neighbour's bullet to `target`.
     pub fn strike(&mut self, target: EntityId, damage: u16) {
         let cause = ImpactCause::Bullet(ShotId { shooter: NetId(77), tick: SimTick(self.tick) });
         let (impulse, tick) = (DVec2::ZERO, SimTick(self.tick));
@@ -178,13 +178,13 @@ impl Shard {
         self.boarded(id, 0, inputs);
     }
 
-    /// What a boarding sends.
+    /// Sends the inputs of a boarding.
     pub fn boarded(&mut self, id: EntityId, boarding: u32, inputs: Vec<Input>) {
         self.send(ToShard::Inputs { id, boarding, rewind: REWIND, inputs });
     }
 }
 
-/// As far back as any link allows, quarters of a tick.
+/// The longest rewind of any link, quarters of a tick.
 pub const REWIND: u8 = 30;
 
 pub fn id(number: u64) -> EntityId {
@@ -195,7 +195,7 @@ pub fn input(tick: u64, thrust: i8, turn: i8, buttons: u8) -> Input {
     Input { tick: SimTick(tick), controls: Controls { thrust, turn, buttons }, view_lag: 0 }
 }
 
-/// An input that wants the beam, by a pilot who sees the others `view_lag` quarters of a tick late.
+/// An input with the beam's button, by a pilot who sees the others `view_lag` quarters of a tick late.
 pub fn beam(tick: u64, view_lag: u8) -> Input {
     Input { view_lag, ..input(tick, 0, 0, Controls::BEAM) }
 }
@@ -204,57 +204,49 @@ pub fn beam(tick: u64, view_lag: u8) -> Input {
 pub fn ship(number: u32, position: DVec2) -> EntityRecord {
     let spec = HullKind::Scout.spec();
     EntityRecord {
-        net_id: NetId(number),
-        hull_kind: Some(HullKind::Scout),
         owner: Some(AccountId(id(u64::from(number)).0)),
         name: format!("ship {number}"),
-        epoch: 1,
-        radius: spec.radius,
-        hull: spec.hull,
-        hull_max: spec.hull,
-        pilot: Some(Pilot { rewind: REWIND, ..Pilot::default() }),
-        ..EntityRecord::at_rest(id(u64::from(number)), EntityKind::Ship, position, SimTick(START))
+        ..body(EntityKind::Ship, number, position, Structure::whole(spec.radius, spec.hull))
     }
+    .with(ShipHull(HullKind::Scout))
+    .with(Pilot { rewind: REWIND, ..Pilot::default() })
+}
+
+fn body(kind: EntityKind, number: u32, position: DVec2, structure: Structure) -> EntityRecord {
+    let id = id(u64::from(number));
+    EntityRecord { net_id: NetId(number), epoch: 1, ..EntityRecord::at_rest(id, kind, position, SimTick(START)) }
+        .with(structure)
 }
 
 pub fn drone(number: u32, position: DVec2) -> EntityRecord {
     let spec = HullKind::Drone.spec();
     EntityRecord {
-        kind: EntityKind::Drone,
-        hull_kind: Some(HullKind::Drone),
-        owner: None,
         name: "Sentinel".to_owned(),
-        radius: spec.radius,
-        hull: spec.hull,
-        hull_max: spec.hull,
-        pilot: None,
-        mind: Some(DroneMind { home: position, patrol_phase: 0.0, target: None }),
-        ..ship(number, position)
+        ..body(EntityKind::Drone, number, position, Structure::whole(spec.radius, spec.hull))
     }
+    .with(DroneMind { home: position, patrol_phase: 0.0, target: None })
 }
 
 pub fn rock(number: u32, position: DVec2, radius: f64) -> EntityRecord {
-    EntityRecord {
-        kind: EntityKind::Asteroid,
-        hull_kind: None,
-        owner: None,
-        name: String::new(),
-        radius,
-        hull: 100,
-        hull_max: 100,
-        pilot: None,
-        ..ship(number, position)
-    }
+    body(EntityKind::Asteroid, number, position, Structure::whole(radius, 100))
 }
 
 pub fn station(number: u32, position: DVec2) -> EntityRecord {
-    EntityRecord { kind: EntityKind::Station, ..rock(number, position, STATION_RADIUS) }
+    body(EntityKind::Station, number, position, Structure::whole(STATION_RADIUS, 100))
 }
 
 /// A crate with some ore that ends a minute after the start.
 pub fn cargo(number: u32, position: DVec2, ore: u32) -> EntityRecord {
     let expires = SimTick(START + 1800);
-    EntityRecord { kind: EntityKind::Crate, hull: 1, hull_max: 1, ore, expires, ..rock(number, position, CRATE_RADIUS) }
+    body(EntityKind::Crate, number, position, Structure::whole(CRATE_RADIUS, 1))
+        .with(OreLoad(ore))
+        .with(ExpiresAt(expires))
+}
+
+/// The same with so many hull points left.
+pub fn with_hull(record: EntityRecord, hull: u16) -> EntityRecord {
+    let structure = record.structure();
+    record.with(Structure { hull, ..structure })
 }
 
 pub fn moving(mut record: EntityRecord, velocity: DVec2) -> EntityRecord {

@@ -69,17 +69,17 @@ fn differs(id: EntityId, entry: &Mirrored, plane: &MotionPlane, scene: &Scene, t
         Holder::Server => None,
     };
     if holder != Some(&held.shard) {
-        return Some(format!("the mirror says {:?}, it is at shard {}", entry.holder, held.shard));
+        return Some(format!("the mirror has {:?}, it is at shard {}", entry.holder, held.shard));
     }
-    if (entry.record.epoch, entry.record.hull) != (held.epoch, held.hull) {
-        let mirrored = (entry.record.epoch, entry.record.hull);
+    if (entry.record.epoch, entry.record.hull()) != (held.epoch, held.hull) {
+        let mirrored = (entry.record.epoch, entry.record.hull());
         return Some(format!(
             "(epoch, hull) is {mirrored:?} in the mirror, {:?} at the shard",
             (held.epoch, held.hull)
         ));
     }
     let Some((_, mirrored, tick)) = plane.state_of(entry.record.net_id) else {
-        return Some("its motion was never told".to_owned());
+        return Some("its motion was never sent".to_owned());
     };
     let Some(truth) = tracks.at(id, tick) else {
         return Some(format!("its motion is of tick {tick}, it is tick {}", held.tick));

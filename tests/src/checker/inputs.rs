@@ -54,9 +54,9 @@ impl Line {
         let void = self
             .total
             .checked_sub(total)
-            .ok_or(format!("{total} inputs are said to be applied, {} were", self.total))?;
+            .ok_or(format!("{total} inputs are counted as applied, {} were", self.total))?;
         if void > self.applied.len() as u64 {
-            return Err(format!("the new owner of epoch {epoch} knows {total} inputs of {}", self.total));
+            return Err(format!("the new owner of epoch {epoch} has {total} inputs of {}", self.total));
         }
         self.applied.truncate(self.applied.len() - void as usize);
         (self.epoch, self.total) = (epoch, total);

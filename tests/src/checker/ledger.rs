@@ -128,7 +128,7 @@ impl Ledger {
                 let balance = amounts(hull);
                 match self.unknown.remove(&id) {
                     Some(made) if made != balance => {
-                        return Err(format!("{id}: made with {made:?}, the server was told {balance:?}"));
+                        return Err(format!("{id}: made with {made:?}, the server received {balance:?}"));
                     }
                     Some(_) => {}
                     // Its creator has died since, or the message was faster than the shard's own step.

@@ -79,7 +79,7 @@ impl Population {
             },
             Event::Admitted { id, .. } => {
                 if !self.waiting.remove(&id) {
-                    return Err(format!("{id}: admitted, but nobody was aboard"));
+                    return Err(format!("{id}: admitted without a player aboard"));
                 }
                 self.launched.insert(id);
                 self.enter(step, id, "admitted")

@@ -69,7 +69,7 @@ impl Checker {
         let ships = rows.ships.iter().map(|(account, ship)| (*account, (*ship, step))).collect();
         let asleep = |row: &EntityRecord| Asleep { sector: row.sector, owned: row.owner.is_some() };
         self.population.reborn(rows.living.iter().map(|(id, row)| (*id, asleep(row))).collect(), ships);
-        self.ledger.reborn(rows.living.iter().map(|(id, row)| (*id, amounts(row.hull))).collect());
+        self.ledger.reborn(rows.living.iter().map(|(id, row)| (*id, amounts(row.hull()))).collect());
         self.fences.reborn(rows.living.iter().map(|(id, row)| (*id, row.fence())));
         self.authority = super::Authority::default();
         self.inputs = super::InputLines::default();
@@ -78,10 +78,10 @@ impl Checker {
     }
 
     fn compare(&self, id: EntityId, row: &EntityRecord, loss: u64) -> Result<(), String> {
-        if self.ledger.had(id, amounts(row.hull), self.step + LOSS_TICKS - loss) == Some(false) {
+        if self.ledger.had(id, amounts(row.hull()), self.step + LOSS_TICKS - loss) == Some(false) {
             return Err(format!(
                 "{id}: {} hull points in the database, {:?} by the books, and not in the last {loss} ticks either",
-                row.hull,
+                row.hull(),
                 self.ledger.balance(id)
             ));
         }

@@ -51,15 +51,15 @@ impl Model {
                 continue;
             }
             owners.push(*shard);
-            if let Some(pilot) = body.record.pilot {
+            if let Some(pilot) = body.record.pilot() {
                 let sent = server.inputs_until(id, pilot.last_input);
                 if pilot.inputs_applied != sent {
                     return Err(format!("{id}: {pilot:?}, but {sent} inputs were sent until then"));
                 }
             }
             let least = i32::from(HULL) - i32::from(self.struck.get(&id).copied().unwrap_or_default());
-            if i32::from(body.record.hull) < least {
-                return Err(format!("{id}: hull {}, but it was hit for {least} at most", body.record.hull));
+            if i32::from(body.record.hull()) < least {
+                return Err(format!("{id}: hull {}, but it was hit for {least} at most", body.record.hull()));
             }
         }
         if owners.len() > 1 || owners.iter().any(|owner| Some(*owner) != entry.holder) {
@@ -93,20 +93,21 @@ impl Model {
         for (id, entry) in &server.mirror {
             let holder = entry.holder.and_then(|holder| self.shards.get(&holder));
             let Some(body) = holder.and_then(|shard| shard.bodies.get(id)) else {
-                return Err(format!("{id} is simulated by nobody: {entry:?}"));
+                return Err(format!("no shard simulates {id}: {entry:?}"));
             };
-            if body.record.hull != entry.record.hull {
+            if body.record.hull() != entry.record.hull() {
                 return Err(format!(
                     "{id}: hull {} in its shard, {} in the mirror",
-                    body.record.hull, entry.record.hull
+                    body.record.hull(),
+                    entry.record.hull()
                 ));
             }
             let struck = self.struck.get(id).copied().unwrap_or_default();
             // A hit on a ship whose player has just left is lost.
             let keeps = !self.plan.forgets() && self.deaths == 0 && self.plan.leaving == 0.0;
             let exact = keeps && self.plan.faults == Faults::default();
-            if exact && u32::from(body.record.hull) + u32::from(struck) != u32::from(HULL) {
-                return Err(format!("{id}: hit for {struck}, hull {} of {HULL}", body.record.hull));
+            if exact && u32::from(body.record.hull()) + u32::from(struck) != u32::from(HULL) {
+                return Err(format!("{id}: hit for {struck}, hull {} of {HULL}", body.record.hull()));
             }
         }
         Ok(())

@@ -21,8 +21,9 @@ use shard::Shard;
 use sidereal_protocol::{
     DVec2,
     control::{GhostImpact, ImpactCause, ToServer, ToShard},
+    flight::HullKind,
     ids::{AccountId, EntityId, NetId, ShardId},
-    record::{EntityKind, EntityRecord, Pilot},
+    record::{EntityKind, EntityRecord, Pilot, ShipHull, Structure},
     sector::SectorId,
     shot::ShotId,
     tick::SimTick,
@@ -283,7 +284,7 @@ impl Model {
         for (&id, shard) in &mut self.shards {
             shard.tick(self.now, &mut self.network);
             for (&entity, body) in &shard.bodies {
-                if let Some(pilot) = body.record.pilot {
+                if let Some(pilot) = body.record.pilot() {
                     self.server.acknowledge(id, entity, body.record.epoch, pilot);
                 }
             }
@@ -449,15 +450,18 @@ pub fn entity_id(number: u32) -> EntityId {
 }
 
 fn new_entity(number: u32, sector: SectorId, now: SimTick) -> EntityRecord {
-    let pilot = Pilot { last_input: now, ..Pilot::default() };
-    EntityRecord {
+    let piloted = number.is_multiple_of(2);
+    let kind = if piloted { EntityKind::Ship } else { EntityKind::Asteroid };
+    let mut record = EntityRecord {
         net_id: NetId(number + 1),
-        owner: number.is_multiple_of(2).then(|| AccountId(entity_id(number).0)),
-        pilot: number.is_multiple_of(2).then_some(pilot),
-        hull: HULL,
-        hull_max: HULL,
-        ..EntityRecord::at_rest(entity_id(number), EntityKind::Asteroid, sector.center(), now)
+        owner: piloted.then(|| AccountId(entity_id(number).0)),
+        ..EntityRecord::at_rest(entity_id(number), kind, sector.center(), now).with(Structure::whole(1.0, HULL))
+    };
+    if piloted {
+        record.set(ShipHull(HullKind::Scout));
+        record.set(Pilot { last_input: now, ..Pilot::default() });
     }
+    record
 }
 
 /// Whether a message belongs to a handoff: the network may do anything to it. Other messages (hits, ends of entities)

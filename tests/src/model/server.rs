@@ -18,6 +18,12 @@ const STORE_TICKS: u64 = 15;
 /// The interval at which homeless entities look for a shard, ticks.
 const REHOME_TICKS: u64 = 10;
 
+/// A record as it is stored.
+fn without_pilot(mut record: EntityRecord) -> EntityRecord {
+    record.remove::<Pilot>();
+    record
+}
+
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub holder: Option<ShardId>,
@@ -58,7 +64,7 @@ impl Server {
         let mut server = Self { stored, destroyed, planted_in_shards: self.planted_in_shards, ..Self::default() };
         server.machine.planted = self.machine.planted;
         for (_, mut record) in living {
-            record.pilot = record.pilot.map(|_| Pilot { last_input: SimTick(now.0 - 1), ..Pilot::default() });
+            record.set_or_remove(record.pilot().map(|_| Pilot { last_input: SimTick(now.0 - 1), ..Pilot::default() }));
             server.enter(record);
         }
         server.store();
@@ -110,10 +116,10 @@ impl Server {
     /// A player leaves, or returns.
     pub fn toggle_pilot(&mut self, id: EntityId, now: SimTick) {
         if let Some(mut record) = self.stored.remove(&id) {
-            record.pilot = Some(Pilot { last_input: SimTick(now.0 - 1), ..Pilot::default() });
+            record.set(Pilot { last_input: SimTick(now.0 - 1), ..Pilot::default() });
             self.inputs.remove(&id);
             self.waiting.insert(id, record);
-        } else if self.mirror.get(&id).is_some_and(|entry| entry.record.pilot.is_some()) {
+        } else if self.mirror.get(&id).is_some_and(|entry| entry.record.pilot().is_some()) {
             self.adrift.insert(id);
         }
     }
@@ -152,7 +158,7 @@ impl Server {
                     self.feed(now, Event::Gone { id: record.id }, network);
                     self.mirror.remove(&record.id);
                     self.adrift.remove(&record.id);
-                    self.stored.insert(record.id, EntityRecord { pilot: None, ..*record });
+                    self.stored.insert(record.id, without_pilot(*record));
                 }
             }
             ToServer::Impact(impact) => self.pass_on(now, impact, network),
@@ -174,7 +180,7 @@ impl Server {
         if let Some(entry) = self.mirror.get_mut(&id)
             && entry.holder == Some(from)
             && entry.record.epoch == epoch
-            && let Some(known) = &mut entry.record.pilot
+            && let Some(known) = &mut entry.record.pilot()
             && pilot.last_input > known.last_input
         {
             *known = pilot;
@@ -184,7 +190,7 @@ impl Server {
     pub fn tick(&mut self, now: SimTick, network: &mut Network, plan: &Plan) {
         self.feed(now, Event::Tick, network);
         for (id, entry) in &self.mirror {
-            let Some(pilot) = entry.record.pilot else { continue };
+            let Some(pilot) = entry.record.pilot() else { continue };
             let log = self.inputs.entry(*id).or_default();
             log.push(Input { tick: now, controls: Default::default(), view_lag: 0 });
             if let Some(holder) = entry.holder {
@@ -219,7 +225,7 @@ impl Server {
         let mut stored = self.stored.clone();
         for (id, record) in before.into_iter().chain(before_stored) {
             if !living.contains_key(&id) && !self.destroyed.contains(&id) {
-                stored.entry(id).or_insert(EntityRecord { pilot: None, ..record });
+                stored.entry(id).or_insert(without_pilot(record));
             }
         }
         self.database = (living, stored, self.destroyed.clone());
@@ -323,7 +329,7 @@ impl Server {
     }
 
     fn inputs_since(&self, record: &EntityRecord) -> Vec<Input> {
-        let Some(pilot) = record.pilot else { return Vec::new() };
+        let Some(pilot) = record.pilot() else { return Vec::new() };
         let log = self.inputs.get(&record.id).map(Vec::as_slice).unwrap_or_default();
         log.iter().copied().filter(|input| input.tick > pilot.last_input).collect()
     }

@@ -7,7 +7,7 @@ use rand_pcg::Pcg64Mcg;
 use sidereal_protocol::{
     control::{GhostImpact, ToServer, ToShard},
     ids::{EntityId, ShardId},
-    record::EntityRecord,
+    record::{EntityRecord, SettledAt, Structure},
     sector::SectorId,
     tick::{SimTick, TICK_HZ},
 };
@@ -92,7 +92,7 @@ impl Shard {
             ToShard::Abort { id, attempt } => self.feed(now, Event::Aborted { id, attempt }, network),
             ToShard::Inputs { id, inputs, .. } => {
                 let Some(body) = self.bodies.get_mut(&id) else { return };
-                let Some(pilot) = &mut body.record.pilot else { return };
+                let Some(pilot) = &mut body.record.pilot() else { return };
                 for input in inputs {
                     body.queue.planted = self.planted.skip_duplicate_filter;
                     body.queue.push(pilot, input, now);
@@ -126,12 +126,12 @@ impl Shard {
         let mut crossed = Vec::new();
         for (id, body) in &mut self.bodies {
             body.record.tick = now;
-            if let Some(pilot) = &mut body.record.pilot {
+            if let Some(pilot) = &mut body.record.pilot() {
                 body.queue.apply_due(pilot, now);
             }
             if self.leases.contains(&body.at) {
                 body.record.sector = body.at;
-            } else if now >= body.record.settled_at {
+            } else if now >= body.record.get::<SettledAt>().unwrap_or_default().0 {
                 crossed.push((*id, body.at));
             }
         }
@@ -169,7 +169,7 @@ impl Shard {
             Action::Strike(impact) => self.suffer(now, impact, network),
             Action::Resume { id, settled_at } => {
                 if let Some(body) = self.bodies.get_mut(&id) {
-                    body.record.settled_at = settled_at;
+                    body.record.set(SettledAt(settled_at));
                 }
             }
             Action::BecomeGhost { id } => {
@@ -177,9 +177,9 @@ impl Shard {
             }
             Action::Adopt { record, inputs } => {
                 let mut record = *record;
-                record.settled_at = now + u64::from(TICK_HZ);
+                record.set(SettledAt(now + u64::from(TICK_HZ)));
                 let mut queue = InputQueue::default();
-                if let Some(pilot) = &mut record.pilot {
+                if let Some(pilot) = &mut record.pilot() {
                     for input in inputs {
                         queue.admit(pilot, input, now.max(record.tick));
                     }
@@ -193,10 +193,11 @@ impl Shard {
         let id = impact.target;
         let Some(body) = self.bodies.get_mut(&id) else { return };
         let record = &mut body.record;
-        record.hull = record.hull.saturating_sub(impact.damage);
+        let structure = record.structure();
+        record.set(Structure { hull: structure.hull.saturating_sub(impact.damage), ..structure });
         record.version += 1;
         let (epoch, version) = record.fence();
-        if record.hull > 0 {
+        if record.hull() > 0 {
             let record = Box::new(record.clone());
             network.send_up(now, self.id, ToServer::Record(record));
         } else {

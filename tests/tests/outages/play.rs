@@ -21,7 +21,7 @@ const LOOK: Duration = Duration::from_millis(500);
 const ASK: Duration = Duration::from_secs(1);
 
 /// The reason with which a deal is refused while the database is unavailable.
-const CLOSED: &str = "books are closed";
+const CLOSED: &str = "deals are unavailable";
 
 /// A phase of a run.
 #[derive(Debug, Default)]

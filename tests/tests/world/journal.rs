@@ -20,7 +20,7 @@ pub struct Kept {
     pub done: usize,
     /// Answered as refused, and never as done.
     pub refused: usize,
-    /// Answers that said "undecided".
+    /// "Undecided" answers.
     pub undecided: u32,
     /// Without a final answer.
     pub open: usize,
@@ -69,13 +69,13 @@ pub fn hold_against(journal: &Path, database: &Database) -> Kept {
             (true, _) => {
                 kept.done += 1;
                 if !stored {
-                    kept.problems.push(format!("lost: {key} was told as done: {deal:?}"));
+                    kept.problems.push(format!("lost: {key} was answered as done: {deal:?}"));
                 }
             }
             (false, true) => {
                 kept.refused += 1;
                 if stored {
-                    kept.problems.push(format!("doubled: {key} was told as refused: {deal:?}"));
+                    kept.problems.push(format!("doubled: {key} was answered as refused: {deal:?}"));
                 }
             }
             (false, false) => {

@@ -184,7 +184,7 @@ fn read_lines(stream: impl Read + Send + 'static, which: Stream, told: Sender<(S
 fn program(name: &str) -> PathBuf {
     let folder = std::env::var_os("SIDEREAL_BIN_DIR").map_or_else(
         || {
-            let test = std::env::current_exe().expect("the system says where this test is");
+            let test = std::env::current_exe().expect("the system has this test's path");
             test.ancestors().nth(2).expect("target/PROFILE/deps/TEST").to_owned()
         },
         PathBuf::from,

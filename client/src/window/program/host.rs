@@ -26,7 +26,7 @@ use std::{
 pub(crate) struct LastLink(Arc<Mutex<ClientHandle>>);
 
 impl LastLink {
-    /// Tells the server that the player has left, and returns the handle to wait for.
+    /// Sends the server a goodbye of the player, and returns the handle to wait for.
     #[cfg_attr(target_family = "wasm", expect(dead_code, reason = "a page that goes takes its link along"))]
     pub fn close(&self) -> ClientHandle {
         let handle = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();

@@ -1,4 +1,4 @@
-//! Tractor beams: a trembling band from the ship to what it pulls.
+//! Tractor beams: a flickering band from the ship to the body that it pulls.
 
 use crate::{
     view::{Other, WorldView},
@@ -19,7 +19,7 @@ use sidereal_protocol::{DVec2, ids::NetId};
 /// Width of the band, units, and the least, pixels.
 const BAND_WIDTH: f32 = 5.0;
 const BAND_PIXELS: f32 = 3.0;
-/// Rings that run along the beam, and how fast, ways a second.
+/// Rings that run along the beam, and their speed, beam lengths per second.
 const RINGS: usize = 3;
 const RING_PACE: f64 = 0.7;
 

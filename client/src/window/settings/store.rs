@@ -145,7 +145,7 @@ mod browser {
     fn storage() -> Result<web_sys::Storage, String> {
         web_sys::window()
             .and_then(|window| window.local_storage().ok().flatten())
-            .ok_or_else(|| "the browser keeps nothing for this page".to_owned())
+            .ok_or_else(|| "the browser stores nothing for this page".to_owned())
     }
 
     impl Store {

@@ -317,7 +317,7 @@ fn banner(
             let title = killer.map_or("Ship destroyed".to_owned(), |killer| format!("Destroyed by {killer}"));
             (title, advice, palette::ALERT)
         }
-        SessionState::Rejected(reason) => ("The server said no".to_owned(), reason.clone(), palette::ALERT),
+        SessionState::Rejected(reason) => ("Rejected by the server".to_owned(), reason.clone(), palette::ALERT),
         SessionState::Lost(reason) => ("Connection lost".to_owned(), reason.clone(), palette::ALERT),
         SessionState::Returning(reason) => ("Coming back...".to_owned(), reason.clone(), palette::HULL_WORN),
         SessionState::Closed => ("Leaving".to_owned(), "closing the session".to_owned(), calm),

@@ -114,7 +114,7 @@ impl Menu {
             Item::Keys(_) => self.waits = true,
             Item::UsualKeys => {
                 settings.keys = Bindings::default();
-                self.said = "all keys are the usual ones again".to_owned();
+                self.said = "all keys are reset".to_owned();
             }
             Item::Close => self.close(),
             _ => self.turn(1, settings),

@@ -9,16 +9,16 @@ use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, P
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 
-/// How long a fetch may take altogether: players wait for it.
+/// Limit of a whole fetch: players wait for it.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The longest answer that is read, bytes: a key takes some hundreds.
+/// Maximum length of an answer, bytes: a key takes some hundreds.
 const MAX_ANSWER_BYTES: u64 = 64 * 1024;
 
-/// Keys of one issuer that are kept: it has one or two, or a few while it changes them.
+/// Maximum number of keys of one issuer: it has one or two, and a few during a rotation.
 const MAX_KEYS: usize = 32;
 
-/// Where an issuer's keys are.
+/// The location of an issuer's keys.
 #[derive(Clone, Debug)]
 pub(super) struct KeySource {
     url: String,
@@ -27,12 +27,12 @@ pub(super) struct KeySource {
 
 #[derive(Deserialize)]
 struct KeySet {
-    /// Read one by one: a key of a kind that this build does not know does not hide the others.
+    /// Parsed one by one: a key of an unknown kind does not hide the others.
     keys: Vec<serde_json::Value>,
 }
 
 impl KeySource {
-    /// The source at `url`, which is HTTPS or on this machine; `None` when it is neither.
+    /// The source at `url`, which must be HTTPS or local; otherwise `None`.
     pub fn new(url: &str) -> Option<Self> {
         let parsed: Uri = url.parse().ok()?;
         let host = parsed.host().filter(|host| !host.is_empty())?;
@@ -44,7 +44,7 @@ impl KeySource {
         }
         let mut config = ureq::Agent::config_builder()
             .timeout_global(Some(FETCH_TIMEOUT))
-            // A redirect may lead to where the operator has not pointed at.
+            // A redirect may lead to an address that the operator did not configure.
             .max_redirects(0)
             .http_status_as_error(false)
             .user_agent(concat!("sidereal-server/", env!("CARGO_PKG_VERSION")));
@@ -76,7 +76,7 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || address.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
-/// The key with its id, if it is one that signs by `algorithm`. A secret in a set of public keys is none.
+/// The key with its id, if it is a signing key for `algorithm`. A secret in a set of public keys is ignored.
 fn usable_key(key: &serde_json::Value, algorithm: Algorithm) -> Option<(String, DecodingKey)> {
     let key = Jwk::deserialize(key).ok()?;
     let (named, fits) = match (&key.algorithm, algorithm) {

@@ -1,43 +1,43 @@
-//! The issuer's public keys, as far as they are known: when to fetch them, and how long to go on with old ones.
-//! A state machine without I/O.
+//! A cache of the issuer's public keys: when to fetch them, and how long to use old ones. A state machine without I/O.
 
 use std::collections::HashMap;
 
 use jsonwebtoken::DecodingKey;
 
-/// When keys are fetched, milliseconds.
+/// Times of the key cache, milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyTimes {
-    /// Fetched keys are used for so long before they are fetched again.
+    /// How long fetched keys are used before the next fetch.
     pub lifetime_ms: u64,
-    /// Between two fetches at least this passes, whatever tokens name: who makes up key ids costs the issuer no more.
+    /// Minimum time between two fetches, whatever key ids tokens name: invented ids cause no more requests to the
+    /// issuer.
     pub refetch_interval_ms: u64,
-    /// While the issuer does not answer, old keys are used for so much longer.
+    /// How much longer old keys are used while the issuer does not answer.
     pub stale_ms: u64,
 }
 
 impl Default for KeyTimes {
-    /// Supabase lets its keys be cached for 10 minutes. An hour of the issuer's silence keeps nobody out, and a key that
-    /// was withdrawn because it leaked is not good for long.
+    /// Supabase allows its keys to be cached for 10 minutes. An hour's outage of the issuer locks nobody out, and a
+    /// key that was revoked because it leaked is not accepted for long.
     fn default() -> Self {
         Self { lifetime_ms: 600_000, refetch_interval_ms: 30_000, stale_ms: 3_600_000 }
     }
 }
 
-/// What is known of a key.
+/// The result of a lookup.
 #[derive(Debug)]
 pub enum LookUp {
-    /// Use it.
+    /// The key.
     Key(DecodingKey),
-    /// Fetch the keys and ask again.
+    /// The keys must be fetched before the next lookup.
     Fetch,
     /// The issuer has no such key.
     Unknown,
-    /// The issuer was not reached for too long.
+    /// The issuer was unreachable for too long.
     Unreachable,
 }
 
-/// The keys of one issuer by their id.
+/// The keys of one issuer, by id.
 #[derive(Debug)]
 pub struct KeyCache {
     times: KeyTimes,
@@ -47,12 +47,12 @@ pub struct KeyCache {
 }
 
 impl KeyCache {
-    /// Without a key.
+    /// An empty cache.
     pub fn new(times: KeyTimes) -> Self {
         Self { times, keys: HashMap::new(), fetched_ms: None, tried_ms: None }
     }
 
-    /// What is known of the key called `id`.
+    /// Looks up the key `id`.
     pub fn look_up(&self, id: &str, now_ms: u64) -> LookUp {
         let age_ms = self.fetched_ms.map(|fetched_ms| now_ms.saturating_sub(fetched_ms));
         let is_fresh = age_ms.is_some_and(|age_ms| age_ms < self.times.lifetime_ms);
@@ -68,21 +68,21 @@ impl KeyCache {
         }
     }
 
-    /// The keys are being fetched. To be called before the fetch: also one that never ends is a try.
+    /// A fetch starts. Call this before the fetch, so that one that never ends counts as an attempt.
     pub fn begin_fetch(&mut self, now_ms: u64) {
         self.tried_ms = Some(now_ms);
     }
 
-    /// The issuer has given its keys, all of them: those that are not among them are good no longer.
+    /// The issuer has returned all its keys: keys that are missing are no longer valid.
     pub fn fetched(&mut self, keys: HashMap<String, DecodingKey>, now_ms: u64) {
         self.keys = keys;
         self.fetched_ms = Some(now_ms);
     }
 
-    /// What is known after a fetch, whether it went well or not: as [`look_up`](Self::look_up), but never to fetch.
+    /// As [`look_up`](Self::look_up) after a fetch, successful or not, but never returns [`LookUp::Fetch`].
     pub fn look_up_after_fetch(&self, id: &str, now_ms: u64) -> LookUp {
         match self.look_up(id, now_ms) {
-            // Only with an interval of nothing.
+            // Only with an interval of zero.
             LookUp::Fetch => {
                 let times = KeyTimes { refetch_interval_ms: u64::MAX, ..self.times };
                 let settled = Self { times, keys: self.keys.clone(), ..*self };

@@ -1,7 +1,8 @@
-//! Access tokens of Supabase Auth (JWT): who somebody is by the word of another issuer.
+//! Access tokens of Supabase Auth (JWT): identities from another token issuer.
 //!
-//! Owned by the server process, used by its HTTP thread. The algorithm, the issuer and the audience are the operator's
-//! to choose; nothing in a token changes how it is judged. It knows no accounts: what it gives is an [`Identity`].
+//! Owned by the server process, used by its HTTP thread. The operator configures the algorithm, the issuer and the
+//! audience; nothing in a token changes how it is verified. This module does not use accounts: it returns an
+//! [`Identity`].
 
 mod fetch;
 mod keys;
@@ -24,19 +25,19 @@ use keys::{KeyCache, LookUp};
 
 pub use keys::KeyTimes;
 
-/// The longest token that is looked at, bytes. One with much metadata has two or three thousand.
+/// Maximum length of a token, bytes. One with much metadata has two or three thousand.
 pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
-/// How far the clocks of issuer and server may be apart, seconds.
+/// Maximum difference between the clocks of issuer and server, seconds.
 pub const LEEWAY_S: u64 = 30;
 
-/// The shortest secret for HS256, bytes: as long as its hash (RFC 7518, 3.2). Supabase's have 40 and more.
+/// Minimum length of a secret for HS256, bytes: as long as its hash (RFC 7518, 3.2). Supabase's have 40 and more.
 pub const MIN_SECRET_BYTES: usize = 32;
 
-/// The role of somebody who has logged in. `anon` and `service_role` are keys of programs, not persons.
+/// The role of a user who has logged in. `anon` and `service_role` are keys of programs, not persons.
 const ROLE: &str = "authenticated";
 
-/// How tokens are signed.
+/// The signature algorithm of tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Algorithm {
     /// ECDSA on P-256, keys by JWKS.
@@ -45,7 +46,7 @@ pub enum Algorithm {
     /// RSA, keys by JWKS.
     #[value(name = "RS256")]
     Rs256,
-    /// A secret that both sides have.
+    /// HMAC with a shared secret.
     #[value(name = "HS256")]
     Hs256,
 }
@@ -60,70 +61,70 @@ impl From<Algorithm> for jsonwebtoken::Algorithm {
     }
 }
 
-/// How tokens are judged.
+/// How tokens are verified.
 #[derive(Clone)]
 pub struct SupabaseConfig {
-    /// The one algorithm.
+    /// The only accepted algorithm.
     pub algorithm: Algorithm,
-    /// Where the keys are, for ES256 and RS256.
+    /// Address of the keys, for ES256 and RS256.
     pub jwks_url: Option<String>,
     /// The secret, for HS256.
     pub secret: Option<String>,
-    /// What `iss` must be.
+    /// The required `iss`.
     pub issuer: String,
-    /// What must be in `aud`.
+    /// The required entry of `aud`.
     pub audience: String,
-    /// When keys are fetched.
+    /// Times of the key cache.
     pub times: KeyTimes,
 }
 
-/// A configuration by which no token can be judged.
+/// An invalid configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum SupabaseConfigError {
-    /// Nothing to verify with, or both.
+    /// Neither a key address nor a secret, or both.
     #[error(
-        "ES256 and RS256 go with --supabase-jwks-url, HS256 with --supabase-jwt-secret: give the one that fits, and not the other"
+        "ES256 and RS256 go with --supabase-jwks-url, HS256 with --supabase-jwt-secret: give only the matching one"
     )]
     WrongKeys,
-    /// The issuer is not named.
+    /// The issuer is missing.
     #[error("--supabase-issuer is missing: give what `iss` is in the tokens, like https://PROJECT.supabase.co/auth/v1")]
     NoIssuer,
-    /// The keys would come over an open network.
-    #[error("--supabase-jwks-url is no https:// address (http:// is for 127.0.0.1, [::1] and localhost only)")]
+    /// The keys would be fetched over an unencrypted network.
+    #[error("--supabase-jwks-url is not an https:// address (http:// is for 127.0.0.1, [::1] and localhost only)")]
     BadUrl,
-    /// The secret could be guessed.
+    /// The secret is short enough to be guessed.
     #[error("--supabase-jwt-secret has less than 32 bytes: take the project's own")]
     ShortSecret,
 }
 
-/// Why a token is not taken.
+/// Why a token was rejected.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum TokenError {
-    /// It is no token of this issuer for this server: nobody is told what exactly is wrong with it.
-    #[error("this access token is not good here: log in again at the place that it is from")]
+    /// Not a token of this issuer for this server; the answer does not say what exactly is wrong.
+    #[error("this access token is not valid here: log in again at its issuer")]
     Invalid,
-    /// It was good once.
-    #[error("this access token has expired: get a new one from the place that it is from")]
+    /// It was valid and has expired.
+    #[error("this access token has expired: get a new one from its issuer")]
     Expired,
-    /// It is not good yet.
-    #[error("this access token is not good yet: look at this machine's clock")]
+    /// It is not valid yet.
+    #[error("this access token is not valid yet: check this machine's clock")]
     NotYet,
-    /// It is a program's.
+    /// It belongs to a program.
     #[error("this access token is not a person's: log in as a user")]
     WrongRole,
-    /// The issuer's keys are not to be had.
-    #[error("the keys for access tokens cannot be had at the moment: try again in half a minute")]
+    /// The issuer's keys are unavailable.
+    #[error("the keys for access tokens are unavailable at the moment: try again in half a minute")]
     KeysUnreachable,
 }
 
-/// Somebody, as the issuer knows them.
+/// A user, as identified by the issuer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// Who says so.
+    /// The issuer.
     pub issuer: String,
-    /// The issuer's id for them.
+    /// The issuer's id of the user.
     pub subject: Uuid,
-    /// What they call themselves, as it stands in the token: any text.
+    /// The name in the token: any text, chosen by the user.
     pub wished_name: Option<String>,
 }
 
@@ -147,7 +148,7 @@ struct Inner {
     opened: Instant,
 }
 
-/// Judges tokens. Clones share the keys.
+/// Verifies tokens. Clones share the keys.
 #[derive(Clone)]
 pub struct Supabase {
     inner: Arc<Inner>,
@@ -159,7 +160,7 @@ impl fmt::Debug for Supabase {
     }
 }
 
-/// What is read of a token. Every field that decides has the one type that it may have.
+/// The claims that are read. Each field that decides accepts only its one type.
 #[derive(Deserialize)]
 struct Claims {
     iss: String,
@@ -167,13 +168,13 @@ struct Claims {
     role: String,
     #[serde(default)]
     email: Option<String>,
-    /// The user's own words: any shape must do.
+    /// Chosen by the user: any shape is accepted.
     #[serde(default)]
     user_metadata: serde_json::Value,
 }
 
 impl Supabase {
-    /// Fetches nothing yet.
+    /// Makes a verifier; fetches no keys yet.
     ///
     /// # Errors
     /// [`SupabaseConfigError`].
@@ -213,7 +214,7 @@ impl Supabase {
         self.inner.opened.elapsed().as_millis() as u64
     }
 
-    /// How often keys were fetched, and how often in vain.
+    /// The number of key fetches, and how many of them failed.
     pub fn fetches(&self) -> (u64, u64) {
         match &self.inner.keys {
             Keys::Secret(_) => (0, 0),
@@ -223,17 +224,17 @@ impl Supabase {
         }
     }
 
-    /// Who a token is of. `now_ms` (see [`now_ms`](Self::now_ms)) is the age of the keys' clock; `exp` and `nbf` are held
-    /// against the system's.
+    /// Verifies a token and returns its user. `now_ms` (see [`now_ms`](Self::now_ms)) is the key cache's clock; `exp`
+    /// and `nbf` are compared with the system's.
     ///
     /// # Errors
-    /// [`TokenError`] tells why it is not taken.
+    /// [`TokenError`] says why it was rejected.
     pub async fn verify(&self, token: &str, now_ms: u64) -> Result<Identity, TokenError> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(TokenError::Invalid);
         }
         let header = decode_header(token).map_err(|_| TokenError::Invalid)?;
-        // Before any key is looked for: only a token that could be good makes the server ask somebody.
+        // Before the key lookup: only a token that could be valid causes a request to the issuer.
         if !self.inner.validation.algorithms.contains(&header.alg) || header.crit.is_some() {
             return Err(TokenError::Invalid);
         }
@@ -242,7 +243,7 @@ impl Supabase {
             Keys::Fetched(fetched) => {
                 let id = header.kid.ok_or(TokenError::Invalid)?;
                 let fetched = fetched.clone();
-                // A task of its own: when the one who asks hangs up, what was fetched is not lost.
+                // A separate task: if the caller disconnects, the fetched keys are not lost.
                 tokio::spawn(async move { fetched.key(&id, now_ms).await })
                     .await
                     .unwrap_or(Err(TokenError::KeysUnreachable))?
@@ -275,7 +276,7 @@ impl Supabase {
 }
 
 impl Fetched {
-    /// The key called `id`. One at a time: those who come while the keys are fetched wait for them.
+    /// The key `id`. One fetch at a time: concurrent callers wait for it.
     async fn key(self: Arc<Self>, id: &str, now_ms: u64) -> Result<DecodingKey, TokenError> {
         let mut cache = self.cache.lock().await;
         let mut found = cache.look_up(id, now_ms);

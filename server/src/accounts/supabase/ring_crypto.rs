@@ -1,4 +1,5 @@
-//! jsonwebtoken's cryptography by `ring`, which is in every build for TLS: three algorithms, and only to verify.
+//! The cryptography of jsonwebtoken through `ring`, which TLS includes in every build anyway: three algorithms,
+//! verification only.
 
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{Error, ErrorKind, new_error};
@@ -13,9 +14,9 @@ static PROVIDER: CryptoProvider = CryptoProvider {
     key_utils: KeyUtils::new_unimplemented(),
 };
 
-/// Makes jsonwebtoken use it, for the whole process. The first call does it.
+/// Makes jsonwebtoken use it in the whole process. Only the first call has an effect.
 pub(super) fn install() {
-    // A second call finds the same one.
+    // Fails on later calls, when it is installed already.
     let _ = PROVIDER.install_default();
 }
 
@@ -23,7 +24,7 @@ fn refuse_to_sign(_: &Algorithm, _: &EncodingKey) -> Result<Box<dyn JwtSigner>, 
     Err(new_error(ErrorKind::UnsupportedAlgorithm))
 }
 
-/// The verifier of one algorithm with a key of its family: no other pair is possible.
+/// The verifier of one algorithm with a key of its family; other pairs are rejected.
 fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>, Error> {
     let key = match (algorithm, key.family(), key.kind()) {
         (Algorithm::HS256, AlgorithmFamily::Hmac, DecodingKeyKind::SecretOrDer(secret)) => {

@@ -1,7 +1,7 @@
-//! One connection of whichever backend, and the macro that writes a query once for all of them.
+//! A connection of either backend, and the macro that writes a query once for both.
 //!
-//! Diesel checks a query against one backend when it is compiled, so it is compiled once for each: [`with_conn!`] holds
-//! the query, and its body is instantiated with a connection of either type.
+//! Diesel checks a query against one backend at compile time, so it is compiled once for each: the body of
+//! [`with_conn!`] is instantiated with each connection type.
 
 use diesel::Connection;
 use diesel::r2d2::{ConnectionManager, PooledConnection};
@@ -24,7 +24,7 @@ pub(in crate::db) enum Pool {
     Postgres(postgres::Pool),
 }
 
-/// One connection out of the pool; it goes back when this is dropped.
+/// A connection from the pool, returned to it on drop.
 pub(in crate::db) enum Pooled {
     Sqlite(PooledConnection<ConnectionManager<SqliteConnection>>),
     #[cfg(feature = "postgres")]
@@ -58,7 +58,7 @@ macro_rules! with_conn {
 pub(in crate::db) use with_conn;
 
 impl Pool {
-    /// A free connection; waits for one for a while.
+    /// Takes a free connection; waits for one up to the pool's timeout.
     pub fn get(&self) -> Result<Pooled, DbError> {
         match self {
             Self::Sqlite(pool) => pool
@@ -72,7 +72,7 @@ impl Pool {
 }
 
 impl Pooled {
-    /// To run queries on.
+    /// Borrows it for queries.
     pub fn conn(&mut self) -> Conn<'_> {
         match self {
             Self::Sqlite(conn) => Conn::Sqlite(conn),
@@ -83,8 +83,8 @@ impl Pooled {
 }
 
 impl Conn<'_> {
-    /// Runs `work` as one transaction that may write: rolled back if it fails. On SQLite it takes the write lock at its
-    /// start, for taking it halfway can fail without waiting.
+    /// Runs `work` as one transaction that may write, and rolls it back if it fails. On SQLite it takes the write lock
+    /// at its start, because taking it later can fail without waiting.
     pub fn write_transaction<T, E: From<DieselError>>(
         &mut self,
         work: impl FnOnce(&mut Conn<'_>) -> Result<T, E>,
@@ -96,7 +96,7 @@ impl Conn<'_> {
         }
     }
 
-    /// Runs `work` as one transaction whose queries all see the same moment. It must not write.
+    /// Runs `work` as one transaction whose queries all see the same snapshot. It must not write.
     pub fn read_transaction<T, E: From<DieselError>>(
         &mut self,
         work: impl FnOnce(&mut Conn<'_>) -> Result<T, E>,

@@ -1,4 +1,4 @@
-//! A connection of whichever backend, and everything that only one of them needs.
+//! A connection of either backend, and the code of one backend only.
 
 pub(in crate::db) mod conn;
 #[cfg(feature = "postgres")]

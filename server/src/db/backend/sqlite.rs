@@ -1,4 +1,4 @@
-//! What only SQLite needs: the forms of its URL, opening a file, its pragmas, its migrations, its form of a batch.
+//! SQLite only: the forms of its URL, opening a file, its pragmas, its migrations, its batch statement.
 //!
 //! The other backend is `postgres`.
 
@@ -30,23 +30,22 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../migrations/sqlite")
 /// `PRAGMA application_id` of a Sidereal database ("SDRL"); the first migration sets it.
 const APPLICATION_ID: i32 = 0x5344_524C;
 
-/// How long a statement waits for another process's lock (a backup, a look with the sqlite3 shell).
+/// How long a statement waits for another process's lock (a backup, a session of the sqlite3 shell).
 const BUSY_TIMEOUT_MS: u32 = 5_000;
 
 /// How long a caller waits for a free connection.
 pub(in crate::db) const POOL_WAIT_MS: u64 = 5_000;
 
-/// How many rows one statement writes: eleven parameters each, and SQLite takes 32,766.
+/// Number of rows in one statement: eleven parameters each, and SQLite accepts 32,766.
 const ROWS_PER_STATEMENT: usize = 500;
 
-/// What the file `-wal` shrinks to after a checkpoint: a reader that takes long, as an export beside the server, lets it
-/// grow.
+/// Size of the `-wal` file after a checkpoint: a long read, like an export beside the server, lets it grow.
 const WAL_BYTES: u64 = 16 * 1024 * 1024;
 
-/// The writer, the reader, two logins, and one to spare.
+/// The writer, the reader, two logins, and a spare one.
 const MAX_CONNECTIONS: u32 = 5;
 
-/// Where the database is.
+/// The database's location.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Location {
     File(String),
@@ -72,7 +71,7 @@ impl Location {
         if path.is_empty() || path.contains('\0') || (may_have_parameters && path.contains('?')) {
             return Err(no_path());
         }
-        // SQLite takes "file:" for a URI with parameters of its own, and a leading ':' may get a meaning.
+        // SQLite takes "file:" for a URI with parameters, and reserves a leading ':'.
         if path.starts_with("file:") || path.starts_with(':') {
             return Err(no_path());
         }
@@ -80,11 +79,11 @@ impl Location {
     }
 }
 
-/// Opens the database, checks that it is one of ours that this build knows, and brings it to this build's version.
+/// Opens the database, checks that it is Sidereal's and not newer than this build, and migrates it.
 pub(in crate::db) fn open(url: &str) -> Result<Pool, DbError> {
     let location = Location::parse(url)?;
     let (path, name, connections) = match &location {
-        // A database in memory lives in its one connection, which the callers share in turn.
+        // A database in memory exists in its one connection, which the callers share in turn.
         Location::Memory => (":memory:", ":memory:", 1),
         Location::File(path) => {
             check_path(path)?;
@@ -104,7 +103,7 @@ pub(in crate::db) fn open(url: &str) -> Result<Pool, DbError> {
         .build(ConnectionManager::new(path))
         .map_err(|error| cannot_open(name, &error))?;
     let mut conn = pool.get().map_err(|error| cannot_open(name, &error))?;
-    // SQLite opens a file that may not be written without a word.
+    // SQLite opens a read-only file without an error.
     conn.immediate_transaction(|_| Ok::<(), DieselError>(())).map_err(|error| cannot_open(name, &error))?;
     conn.run_pending_migrations(MIGRATIONS)
         .map_err(|error| DbError::Migration { database: name.to_owned(), why: error.to_string() })?;
@@ -117,7 +116,7 @@ struct Pragmas;
 
 impl CustomizeConnection<Conn, diesel::r2d2::Error> for Pragmas {
     fn on_acquire(&self, conn: &mut Conn) -> Result<(), diesel::r2d2::Error> {
-        // NORMAL with WAL: a crash of the process loses nothing that was committed, a power failure the last moments.
+        // NORMAL with WAL: a crash of the process loses nothing committed, a power failure the last moments.
         conn.batch_execute(&format!(
             "PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}; PRAGMA journal_mode = WAL; \
              PRAGMA journal_size_limit = {WAL_BYTES}; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;"
@@ -132,13 +131,12 @@ struct JournalMode {
     journal_mode: String,
 }
 
-/// Sets the file up for the way in which it is used: free pages can be given back, and readers do not wait for the
-/// writer. SQLite answers with the mode that it really uses: one that cannot have the other stays as it is, without an
-/// error.
+/// Sets the file's modes: free pages can be returned, and readers do not wait for the writer. SQLite answers with the
+/// mode in effect: a file that does not support the other keeps its own, without an error.
 fn use_wal(conn: &mut Conn, path: &str) -> Result<(), DbError> {
     let refused = |error: DieselError| cannot_open(path, &error);
-    // In a file that has tables this changes nothing until it is rewritten (`rewrite`). It comes first: in WAL mode the
-    // file has begun.
+    // In a file with tables this has no effect until it is rewritten (`rewrite`). It comes first, because WAL mode
+    // writes the file's header.
     conn.batch_execute("PRAGMA auto_vacuum = INCREMENTAL").map_err(refused)?;
     let answer: JournalMode = diesel::sql_query("PRAGMA journal_mode = WAL").get_result(conn).map_err(refused)?;
     match answer.journal_mode.as_str() {
@@ -163,8 +161,8 @@ fn pages(conn: &mut Conn) -> QueryResult<Pages> {
     diesel::sql_query(query).get_result(conn)
 }
 
-/// Gives free pages back to the file system, but for `spare` ones, and at most as many at a time. Tells how many, and
-/// whether there are more. A file from before they could be given back keeps them, for what comes next.
+/// Returns free pages to the file system, except `spare` ones, a limited number at a time. Gives how many, and whether
+/// there are more. A file from before this feature keeps them for new rows.
 pub(in crate::db) fn give_pages_back(conn: &mut Conn, spare: i64) -> QueryResult<(u64, bool)> {
     /// SQLite's number for `INCREMENTAL`.
     const INCREMENTAL: i64 = 2;
@@ -178,17 +176,17 @@ pub(in crate::db) fn give_pages_back(conn: &mut Conn, spare: i64) -> QueryResult
     Ok(((before.page_count - after.page_count).max(0) as u64, over > spare))
 }
 
-/// Writes the whole file anew, without free pages, and so that later ones can be given back. Tells how many pages fewer
-/// it has. Nobody else can use it meanwhile.
+/// Rewrites the whole file without free pages, so that later ones can be returned. Gives by how many pages it shrank.
+/// Other users are locked out meanwhile.
 pub(in crate::db) fn rewrite(conn: &mut Conn) -> QueryResult<u64> {
     let before = pages(conn)?;
     conn.batch_execute("PRAGMA auto_vacuum = INCREMENTAL; VACUUM; PRAGMA wal_checkpoint(TRUNCATE);")?;
     Ok((before.page_count - pages(conn)?.page_count).max(0) as u64)
 }
 
-/// Takes the lock of a database file, so that no second server writes to it: two would each think that what they hold
-/// is the world. It is a file beside the database, locked as long as it is open, also when this process is killed. A
-/// database in memory needs none. Changes nothing in the database.
+/// Locks a database file, so that no second server writes to it: each would overwrite the other's world. The lock is a
+/// file beside the database, held as long as it is open, and released even if this process is killed. A database in
+/// memory needs none. Changes nothing in the database.
 pub(in crate::db) fn lock(url: &str) -> Result<Option<File>, DbError> {
     let Location::File(path) = Location::parse(url)? else {
         return Ok(None);
@@ -198,7 +196,7 @@ pub(in crate::db) fn lock(url: &str) -> Result<Option<File>, DbError> {
         let mut probe = Conn::establish(&path).map_err(|error| cannot_open(&path, &error))?;
         check_ours(&mut probe, &path)?;
     }
-    // A link to the file is the same database.
+    // A symbolic link leads to the same database.
     let mut name = std::fs::canonicalize(&path).unwrap_or_else(|_| PathBuf::from(&path)).into_os_string();
     name.push("-lock");
     let refused = |error: std::io::Error| {
@@ -213,7 +211,7 @@ pub(in crate::db) fn lock(url: &str) -> Result<Option<File>, DbError> {
     }
 }
 
-/// Stores states and tombstones, none of which names an entity twice; tells how many were stored.
+/// Stores states and tombstones; no entity may occur twice. Returns how many were stored.
 pub(in crate::db) fn write_entities(conn: &mut Conn, rows: &[EntityRow<'_>], now: i64) -> QueryResult<usize> {
     let mut written = 0;
     for rows in rows.chunks(ROWS_PER_STATEMENT) {
@@ -288,7 +286,7 @@ struct ApplicationId {
     application_id: i32,
 }
 
-/// Refuses a file that this build must not touch, before it changes anything in it.
+/// Rejects a file that this build must not touch, before changing anything in it.
 fn check_ours(conn: &mut Conn, path: &str) -> Result<(), DbError> {
     let refused = |error: DieselError| {
         let why = error.to_string();
@@ -383,7 +381,7 @@ mod tests {
         let mut given = 0;
         loop {
             let (pages, more) = give_pages_back(&mut new, 100).expect("given back");
-            // With them may go pages in which SQLite keeps what refers to others.
+            // Pages in which SQLite keeps references to others may be freed with them.
             assert!(pages <= 110, "a little at a time: {pages}");
             given += pages;
             if !more {
@@ -392,9 +390,9 @@ mod tests {
         }
         assert!(given > 1_000, "{given} pages of {before}");
         let kept = pages(&mut new).expect("counted").freelist_count;
-        assert!((90..=100).contains(&kept), "some are kept for what comes next: {kept}");
+        assert!((90..=100).contains(&kept), "some are kept for new rows: {kept}");
 
-        // As an earlier build made it.
+        // As an earlier build created it.
         let path = folder.path().join("old.sqlite");
         Conn::establish(path.to_str().expect("a path"))
             .map(|mut conn| conn.batch_execute("PRAGMA journal_mode = WAL; CREATE TABLE x (y); DROP TABLE x;"))
@@ -402,7 +400,7 @@ mod tests {
             .expect("it is a database");
         let mut old = open_at("old.sqlite");
         fill_and_empty(&mut old);
-        assert_eq!(give_pages_back(&mut old, 100).expect("nothing is wrong"), (0, false), "that it cannot");
+        assert_eq!(give_pages_back(&mut old, 100).expect("nothing is wrong"), (0, false), "it is not possible");
         assert!(rewrite(&mut old).expect("rewritten") > 1_000);
         fill_and_empty(&mut old);
         assert_eq!(give_pages_back(&mut old, 100).expect("given back"), (100, true), "from then on it can");

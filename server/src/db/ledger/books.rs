@@ -1,22 +1,22 @@
-//! The books: who has how much, what is still to be written of it, and which deals wait for the database.
+//! The ledger's state in memory: balances, what of them is unwritten, and the deals that wait for the database.
 //!
-//! A state machine without I/O, as `write_behind` is; `store` gives it time and takes its transactions to the
-//! database. It is the truth about every balance while the server runs, and runs in `sidereal-server`.
+//! A state machine without I/O, like `write_behind`; `store` passes the time and runs its transactions. While the
+//! server runs it is authoritative for every balance. Runs in `sidereal-server`.
 //!
-//! - *Ordinary moves* (mining, a wreck's cargo) hold at once. They are written behind, all that have changed in one
-//!   transaction, as absolute amounts: written twice they are the same, and what one holder lost another one has in the
-//!   same transaction.
-//! - *Deals* hold once they are in the database. Each goes out at once, with everything that moved before it, and
-//!   ends as done or refused, once. Until that is told, those who have a part in it do nothing else: what moves at them
-//!   waits. So whoever hands in a deal knows its parties as all deals before have made them.
-//! - *Room* is judged where a deal is taken in, on what its parties will have and hold: a deal that makes a hold smaller
-//!   has a part in that hold, and what waited for its end finds the new one.
-//! - A transaction whose end is not known is not guessed at: its deals are looked up by their keys first.
-//! - *Links* are entity states that belong to a move: a crate and the ship that it was the cargo of.
-//! - Who has left (an entity that is gone, an account without a ship) is forgotten once all of it is written; it is read
-//!   again when it comes back.
-//! - While the database fails, new deals are refused at once, and so are those that have waited too long to go out;
-//!   moves go on; memory is bounded by who is active.
+//! - *Ordinary moves* (mining, a wreck's cargo) apply at once. They are written behind, all changes in one
+//!   transaction, as absolute amounts: writing them twice changes nothing, and both sides of a move are in the same
+//!   transaction.
+//! - *Deals* apply once they are in the database. Each is sent at once, with all moves before it, and ends exactly
+//!   once, as done or rejected. Until its result is returned, its parties are locked: other deals are rejected, and
+//!   moves wait. The caller of a deal therefore sees its parties as all earlier deals have left them.
+//! - *Room* is checked when a deal is submitted, against what its parties will have and hold: a deal that makes a hold
+//!   smaller counts as a party of that hold, and moves that waited for its end use the new size.
+//! - If the result of a transaction is unknown, its deals are first looked up by their keys.
+//! - *Links* are entity states that belong to a move: a crate and the ship whose cargo it was.
+//! - Holders that have left (an entity that is gone, an account without a ship) are removed once all of theirs is
+//!   written; they are read again when they return.
+//! - While the database fails, new deals are rejected at once, and so are those that have waited too long to be sent;
+//!   moves continue; memory is bounded by the active holders.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -29,114 +29,114 @@ use crate::db::writer::write_behind::Change;
 #[cfg(test)]
 mod tests;
 
-/// The most deals in one transaction.
+/// Maximum number of deals in one transaction.
 const DEALS_AT_ONCE: usize = 256;
 
-/// Deals that may wait for the database. One more is refused.
+/// Maximum number of deals that wait for the database. Further ones are rejected.
 const MAX_DEALS: usize = 2_048;
 
-/// Moves that may wait for the end of a deal. A mining bite that finds no place is not taken; a wreck always is.
+/// Maximum number of moves that wait for the end of a deal. At the limit a mining move is dropped; a wreck's never is.
 const MAX_DEFERRED: usize = 4_096;
 
-/// How long a transaction may take before new deals are refused, milliseconds: the player should hear that the
-/// database is away, not wait for it.
+/// How long a transaction may take before new deals are rejected, milliseconds: the player gets that answer instead of
+/// waiting for the database.
 pub(in crate::db) const SLOW_MS: u64 = 2_000;
 
-/// The first wait after a failure; it doubles up to the last one.
+/// First and maximum wait after a failure, milliseconds; it doubles in between.
 const FIRST_RETRY_MS: u64 = 100;
 const LAST_RETRY_MS: u64 = 2_000;
 
-/// An ordinary move. It never fails: it moves what is there.
+/// An ordinary move. It never fails: it moves what is available.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Move {
-    /// Who gives.
+    /// The giver.
     pub from: Holder,
-    /// Who gets.
+    /// The receiver.
     pub to: Holder,
-    /// What.
+    /// The commodity.
     pub commodity: Commodity,
-    /// At most so much...
+    /// Maximum amount.
     pub amount: i64,
-    /// ...and not so much that the other one then has more than this.
+    /// Maximum amount that `to` may hold afterwards.
     pub room: i64,
-    /// What `from` has if nothing was ever heard of it: the ore that a rock is born with.
+    /// The amount that `from` has if it has no balance yet: a rock's initial ore.
     pub born_with: i64,
-    /// Entity states that go into the same transaction, which then does not wait for its time.
+    /// Entity states for the same transaction, which is then sent at once.
     pub links: Vec<Change>,
 }
 
-/// What became of a deal that was handed in.
+/// The result of submitting a deal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Submission {
-    /// It is on its way; its end comes as [`Settled`].
+    /// It is being written; the end follows as [`Settled`].
     Accepted,
-    /// Another deal of one who has a part in it is on its way.
+    /// A party has another deal in progress.
     Busy,
-    /// This one has not enough.
+    /// This party has too little.
     Poor(Holder, Commodity),
-    /// So much does not fit into this one.
+    /// The amount does not fit into this party's hold.
     Full(Holder),
-    /// The database is away, or too much waits for it.
+    /// The database is unavailable, or too many deals wait for it.
     Away,
 }
 
-/// How a deal ended.
+/// The end of a deal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settled {
-    /// Which.
+    /// The deal's key.
     pub key: Uuid,
-    /// It is in the database; otherwise it is not and never will be.
+    /// Whether it is in the database; if not, it never will be.
     pub done: bool,
 }
 
-/// One transaction.
+/// One transaction of the ledger.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::db) struct BooksTx {
-    /// Absolute amounts, deals included.
+    /// Absolute amounts, after the deals.
     pub balances: Vec<Balance>,
-    /// The deals themselves.
+    /// The deals.
     pub deals: Vec<Deal>,
-    /// Entity states that go with them.
+    /// Entity states that belong to them.
     pub links: Vec<Change>,
 }
 
-/// What the books want of the database now.
+/// The next database call of the ledger.
 #[derive(Clone, Debug)]
 pub(in crate::db) enum Work {
-    /// All balances of [`Holder::is_shared`] holders: once, at the start.
+    /// Read all balances of [`Holder::is_shared`] holders: once, at the start.
     LoadShared,
-    /// Write this.
+    /// Write this transaction.
     Write(Arc<BooksTx>),
-    /// Which of these deals of this run are there?
+    /// Look up which of these deals of this run are stored.
     Resolve(Vec<Uuid>),
 }
 
-/// The figures of the books. Counters rise from the start of the process.
+/// The ledger's figures. Counters rise from the start of the process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BooksStats {
-    /// Deals that were done.
+    /// Completed deals.
     pub deals_done: u64,
-    /// Deals that were refused because the database was away or failed.
+    /// Deals rejected because the database was unavailable or failed.
     pub deals_refused: u64,
-    /// Deals whose end was not known for a while.
+    /// Deals whose result was unknown for a while.
     pub deals_undecided: u64,
-    /// Deals that wait.
+    /// Waiting deals.
     pub deals_waiting: u64,
     /// Ordinary moves.
     pub moves: u64,
-    /// Moves that found no place to wait.
+    /// Moves dropped because too many waited.
     pub moves_dropped: u64,
     /// Transactions that failed.
     pub failures: u64,
     /// Transactions that were committed.
     pub commits: u64,
-    /// Balances and links that are not written.
+    /// Unwritten balances and links.
     pub dirty: u64,
-    /// The age of the oldest of them.
+    /// The age of the oldest of them, milliseconds.
     pub oldest_dirty_ms: u64,
-    /// The greatest age that one had when it was committed.
+    /// Maximum age at a commit, milliseconds.
     pub loss_window_max_ms: u64,
-    /// The longest that a deal waited for its commit.
+    /// Maximum time that a deal waited for its commit, milliseconds.
     pub deal_ms_max: u64,
 }
 
@@ -152,11 +152,11 @@ struct Waiting {
 struct InFlight {
     dirty: BTreeSet<(Holder, Commodity)>,
     links: BTreeMap<Uuid, Change>,
-    /// Since when the first of these was not written.
+    /// When the oldest of these became unwritten.
     since_ms: Option<u64>,
     deals: Vec<Waiting>,
     started_ms: u64,
-    /// It failed, and whether its deals are in the database is to be looked up.
+    /// It failed; whether its deals are in the database must be looked up.
     undecided: bool,
 }
 
@@ -164,18 +164,18 @@ struct InFlight {
 #[derive(Debug)]
 pub(in crate::db) struct Books {
     balances: BTreeMap<(Holder, Commodity), i64>,
-    /// Entities and accounts that have left, to be forgotten.
+    /// Entities and accounts that have left, to be removed.
     left: BTreeSet<Uuid>,
-    /// The rows of shared holders have come.
+    /// The rows of shared holders are loaded.
     shared_loaded: bool,
     loading: bool,
-    /// What changed since it was last written.
+    /// Changed since the last write.
     dirty: BTreeSet<(Holder, Commodity)>,
     links: BTreeMap<Uuid, Change>,
-    /// Since when the first of these waits.
+    /// When the oldest of these started to wait.
     since_ms: Option<u64>,
     queue: VecDeque<Waiting>,
-    /// Who has a part in a deal whose end was not told.
+    /// Parties of deals whose result was not returned yet.
     locked: HashMap<Holder, Uuid>,
     deferred: VecDeque<Move>,
     in_flight: Option<InFlight>,
@@ -184,9 +184,9 @@ pub(in crate::db) struct Books {
     stopping: bool,
     retry_at_ms: u64,
     failures_in_a_row: u32,
-    /// Deals that have ended and were not told, each with the room that it has left.
+    /// Ended deals whose result was not returned yet, each with the remaining room.
     settled: VecDeque<(Settled, Vec<Room>)>,
-    /// Who has another amount than when it was last asked.
+    /// Holders whose amounts changed since the last query.
     changed: BTreeSet<Holder>,
     counts: BooksStats,
 }
@@ -216,7 +216,7 @@ impl Books {
         }
     }
 
-    /// What somebody has; `None` when nothing was ever heard of it.
+    /// A holder's balance; `None` if none is known.
     pub fn balance(&self, holder: Holder, commodity: Commodity) -> Option<i64> {
         self.balances.get(&(holder, commodity)).copied()
     }
@@ -225,7 +225,7 @@ impl Books {
         self.balances.get(key).copied().unwrap_or(0)
     }
 
-    /// Takes in rows that were read of these entities or accounts, who are here again. What is known already is newer.
+    /// Adds rows read for these entities or accounts, which have returned. Balances already in memory are newer.
     pub fn admit(&mut self, ids: &[Uuid], rows: impl IntoIterator<Item = Balance>) {
         for id in ids {
             self.left.remove(id);
@@ -237,13 +237,13 @@ impl Books {
         }
     }
 
-    /// These entities and accounts have left. What they have is forgotten once the database has it.
+    /// These entities and accounts have left. Their balances are removed once the database has them.
     pub fn leave(&mut self, ids: impl IntoIterator<Item = Uuid>) {
         self.left.extend(ids);
     }
 
-    /// Forgets who has left and has nothing unwritten. Not while a read is under way: it may have seen the rows of before
-    /// the last write, and would bring them back.
+    /// Removes holders that have left and have nothing unwritten. Do not call this during a read: it may return rows
+    /// from before the last write, and would restore them.
     pub fn forget_the_left(&mut self) {
         if self.left.is_empty() || self.in_flight.is_some() || !self.queue.is_empty() || !self.deferred.is_empty() {
             return;
@@ -264,12 +264,12 @@ impl Books {
         });
     }
 
-    /// How many balances are in memory, and how many of who has left.
+    /// The number of balances in memory, and of holders that have left.
     pub fn known(&self) -> (usize, usize) {
         (self.balances.len(), self.left.len())
     }
 
-    /// The rows of shared holders have come. What moved at them before is on top.
+    /// Adds the rows of shared holders. Their moves so far are added on top.
     pub fn shared_loaded(&mut self, rows: impl IntoIterator<Item = Balance>) {
         self.loading = false;
         if std::mem::replace(&mut self.shared_loaded, true) {
@@ -280,7 +280,7 @@ impl Books {
         }
     }
 
-    /// Makes an ordinary move, or lets it wait for the end of a deal.
+    /// Applies an ordinary move, or queues it until a deal has ended.
     pub fn apply(&mut self, order: Move, now_ms: u64) {
         let waits = [order.from, order.to].iter().any(|holder| self.locked.contains_key(holder));
         if !waits {
@@ -322,7 +322,7 @@ impl Books {
         self.changed.insert(posting.holder);
     }
 
-    /// An entity's state goes into the next transaction. `at_once`: that one does not wait for its time.
+    /// Adds an entity's state to the next transaction. `at_once`: that transaction is sent without delay.
     pub fn link(&mut self, change: Change, at_once: bool, now_ms: u64) {
         self.urgent |= at_once;
         self.put_link(change, now_ms);
@@ -337,7 +337,7 @@ impl Books {
         }
     }
 
-    /// Whether new deals are refused because the database is away.
+    /// Whether new deals are rejected because the database is unavailable.
     pub fn is_away(&self, now_ms: u64) -> bool {
         let slow = self.in_flight.as_ref().is_some_and(|tx| tx.undecided || now_ms >= tx.started_ms + SLOW_MS);
         self.failures_in_a_row > 0 || slow || self.has_overdue(now_ms) || !self.shared_loaded
@@ -347,12 +347,12 @@ impl Books {
         self.queue.front().is_some_and(|waiting| now_ms >= waiting.since_ms + SLOW_MS)
     }
 
-    /// Counts a deal that its caller has refused because the database is away.
+    /// Counts a deal that the caller rejected because the database is unavailable.
     pub fn count_refused(&mut self) {
         self.counts.deals_refused += 1;
     }
 
-    /// Refuses deals that have waited too long and have not gone out: of these it is known that nothing has happened.
+    /// Rejects deals that waited too long and were not sent: they certainly had no effect.
     pub fn refuse_overdue(&mut self, now_ms: u64) {
         if !self.has_overdue(now_ms) {
             return;
@@ -366,8 +366,8 @@ impl Books {
         self.resume(now_ms);
     }
 
-    /// Takes a deal in, the entity states that go with it, and the room that its parties have once it is done. The caller
-    /// has looked its key up before, and hands it in once at a time.
+    /// Submits a deal, the entity states that belong to it, and its parties' room after it. The caller has looked up
+    /// its key before, and submits a key once at a time.
     pub fn submit(&mut self, deal: Deal, links: Vec<Change>, rooms: Vec<Room>, now_ms: u64) -> Submission {
         if self.is_away(now_ms) || self.queue.len() >= MAX_DEALS {
             self.count_refused();
@@ -399,7 +399,7 @@ impl Books {
         Submission::Accepted
     }
 
-    /// The next deal that has ended. From now on its parties are free, and what waited for that moves.
+    /// The next ended deal. This unlocks its parties and applies the moves that waited for it.
     pub fn poll_settled(&mut self, now_ms: u64) -> Option<Settled> {
         let (settled, rooms) = self.settled.pop_front()?;
         self.release(&settled, &rooms);
@@ -415,12 +415,12 @@ impl Books {
         }
     }
 
-    /// Who has another amount than at the last call.
+    /// The holders whose amounts changed since the last call.
     pub fn take_changed(&mut self) -> BTreeSet<Holder> {
         std::mem::take(&mut self.changed)
     }
 
-    /// What is to be done now, if anything.
+    /// The next database call, if any.
     pub fn take_work(&mut self, now_ms: u64) -> Option<Work> {
         if now_ms < self.next_wake_ms()? {
             return None;
@@ -454,7 +454,7 @@ impl Books {
         Some(Work::Write(tx))
     }
 
-    /// When [`take_work`](Self::take_work) will have something, if nothing else happens.
+    /// When [`take_work`](Self::take_work) will return something if nothing else happens.
     pub fn next_wake_ms(&self) -> Option<u64> {
         if self.loading || self.in_flight.as_ref().is_some_and(|tx| !tx.undecided) {
             return None;
@@ -462,7 +462,7 @@ impl Books {
         if self.in_flight.is_some() || !self.shared_loaded {
             return Some(self.retry_at_ms);
         }
-        // After a failure even nothing is written: to see whether the database is there again.
+        // After a failure an empty transaction is written too, to detect when the database is back.
         let probing = self.failures_in_a_row > 0;
         let due = if !self.queue.is_empty() || self.urgent || probing || (self.stopping && self.since_ms.is_some()) {
             0
@@ -472,7 +472,7 @@ impl Books {
         Some(due.max(self.retry_at_ms))
     }
 
-    /// The transaction is in the database.
+    /// The transaction was committed.
     pub fn committed(&mut self, now_ms: u64) {
         let Some(tx) = self.in_flight.take() else { return };
         self.counts.commits += 1;
@@ -492,7 +492,7 @@ impl Books {
         self.resume(now_ms);
     }
 
-    /// The transaction failed. `begun` is false when the database was not reached at all.
+    /// The transaction failed. `begun` is false if the database was not reached at all.
     pub fn failed(&mut self, begun: bool, now_ms: u64) {
         self.loading = false;
         self.back_off(now_ms);
@@ -506,7 +506,7 @@ impl Books {
         }
     }
 
-    /// Another write has failed: no deals until one of the books' own, of nothing if need be, comes through.
+    /// Another write has failed: deals are rejected until a transaction of the ledger, empty if need be, succeeds.
     pub fn doubt(&mut self) {
         self.failures_in_a_row = self.failures_in_a_row.max(1);
     }
@@ -524,14 +524,14 @@ impl Books {
         }
     }
 
-    /// Nothing of the transaction is in the database: what moved is written with the next one, deals are refused.
+    /// The transaction had no effect: its moves are written with the next one, its deals are rejected.
     fn give_up(&mut self, found: &HashSet<Uuid>, now_ms: u64) {
         let Some(tx) = self.in_flight.take() else { return };
         self.dirty.extend(tx.dirty);
         for (_, link) in tx.links {
             self.put_link(link, now_ms);
         }
-        // What was taken out waits longer than what came meanwhile.
+        // The returned changes are older than those that came meanwhile.
         self.since_ms = tx.since_ms.or(self.since_ms);
         let waiting = std::mem::take(&mut self.queue);
         for waiting in tx.deals.into_iter().chain(waiting) {
@@ -553,20 +553,20 @@ impl Books {
         self.counts.deals_done += u64::from(done);
         let settled = Settled { key: waiting.deal.key, done };
         if self.stopping {
-            // Nobody will ask.
+            // No caller will poll it.
             self.release(&settled, &waiting.rooms);
         }
         self.settled.push_back((settled, waiting.rooms));
     }
 
-    /// Makes the moves that waited for deals whose parties are free.
+    /// Applies the moves that waited for deals of parties that are now unlocked.
     fn resume(&mut self, now_ms: u64) {
         for order in std::mem::take(&mut self.deferred) {
             self.apply(order, now_ms);
         }
     }
 
-    /// From now on everything is due at once.
+    /// From now on all work is due at once.
     pub fn stop(&mut self, now_ms: u64) {
         self.stopping = true;
         self.retry_at_ms = self.retry_at_ms.min(now_ms);
@@ -577,7 +577,7 @@ impl Books {
         self.resume(now_ms);
     }
 
-    /// Writes what waits now.
+    /// Makes all unwritten changes due now.
     pub fn flush_now(&mut self) {
         self.urgent |= !self.dirty.is_empty() || !self.links.is_empty();
     }
@@ -587,7 +587,7 @@ impl Books {
         self.counts.failures
     }
 
-    /// Whether no deal waits, and nothing is being written or read.
+    /// Whether no deal waits, and no database call is in progress.
     pub fn is_at_rest(&self) -> bool {
         self.shared_loaded && self.queue.is_empty() && self.in_flight.is_none()
     }
@@ -601,7 +601,7 @@ impl Books {
             || self.deferred.iter().flat_map(|order| &order.links).any(|link| link.entity_id() == Some(id))
     }
 
-    /// What is not in the database yet.
+    /// The number of changes that are not in the database yet.
     pub fn unwritten(&self) -> usize {
         let in_flight = self.in_flight.as_ref().map_or(0, |tx| tx.dirty.len() + tx.links.len() + tx.deals.len());
         self.dirty.len() + self.links.len() + self.queue.len() + in_flight

@@ -1,12 +1,12 @@
-//! Who can have something, what there is to have, and a line of the ledger.
+//! Holders, commodities, and the parts of a deal.
 
 use uuid::Uuid;
 
-/// What kind of holder. The numbers are the database's.
+/// The kind of a holder. The numbers are stored in the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(i16)]
 pub enum HolderKind {
-    /// Where ore comes from: what it has given to rocks is its debt.
+    /// The source of ore: the ore given to rocks is its debt.
     World = 0,
     /// A rock, a ship's hold, a crate.
     Entity = 1,
@@ -14,16 +14,16 @@ pub enum HolderKind {
     Wallet = 2,
     /// An account's ore at a station.
     Vault = 3,
-    /// A station's market: the ore that it has bought, the credits that it has paid as its debt.
+    /// A station's market: the ore that it has bought, and the credits that it has paid as its debt.
     Market = 4,
-    /// What is lost.
+    /// The sink for lost goods.
     Void = 5,
 }
 
-/// Somebody who can have something.
+/// A holder of ore or credits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Holder {
-    /// Of what kind.
+    /// The kind.
     pub kind: HolderKind,
     /// The entity, the account or the station; nil for world and void.
     pub id: Uuid,
@@ -32,9 +32,9 @@ pub struct Holder {
 }
 
 impl Holder {
-    /// The one that ore comes from.
+    /// The source of ore.
     pub const WORLD: Self = Self { kind: HolderKind::World, id: Uuid::nil(), place: Uuid::nil() };
-    /// The one that lost things go to.
+    /// The sink for lost goods.
     pub const VOID: Self = Self { kind: HolderKind::Void, id: Uuid::nil(), place: Uuid::nil() };
 
     /// A rock, a ship or a crate.
@@ -47,7 +47,7 @@ impl Holder {
         Self { kind: HolderKind::Wallet, id: account, place: Uuid::nil() }
     }
 
-    /// The store of an account at a station.
+    /// The vault of an account at a station.
     pub fn vault(account: Uuid, station: Uuid) -> Self {
         Self { kind: HolderKind::Vault, id: account, place: station }
     }
@@ -57,17 +57,17 @@ impl Holder {
         Self { kind: HolderKind::Market, id: station, place: Uuid::nil() }
     }
 
-    /// Whether it may owe: it makes what it gives.
+    /// Whether its balance may be negative: it creates what it gives.
     pub fn may_owe(&self) -> bool {
         matches!(self.kind, HolderKind::World | HolderKind::Market)
     }
 
-    /// Whether everybody deals with it, so that no deal may keep it for itself.
+    /// Whether it takes part in everybody's deals, so that a deal must not lock it.
     pub fn is_shared(&self) -> bool {
         matches!(self.kind, HolderKind::World | HolderKind::Market | HolderKind::Void)
     }
 
-    /// The holder in a row; `None` for a kind of a newer build, or an id that is none.
+    /// The holder in a row; `None` for a kind of a newer build, or a malformed id.
     pub fn from_row(kind: i16, id: &[u8], place: &[u8]) -> Option<Self> {
         let kind = match kind {
             0 => HolderKind::World,
@@ -82,7 +82,7 @@ impl Holder {
     }
 }
 
-/// What there is to have. The numbers are the database's.
+/// A commodity. The numbers are stored in the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(i16)]
 pub enum Commodity {
@@ -103,66 +103,66 @@ impl Commodity {
     }
 }
 
-/// What somebody has of something.
+/// The amount of a commodity that a holder has.
 pub type Balance = (Holder, Commodity, i64);
 
-/// One line of a deal: what a holder gets, or gives when it is negative.
+/// One line of a deal: the change of a holder's amount, negative if it gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Posting {
-    /// Who.
+    /// The holder.
     pub holder: Holder,
-    /// Of what.
+    /// The commodity.
     pub commodity: Commodity,
-    /// How much.
+    /// The change.
     pub delta: i64,
 }
 
 impl Posting {
-    /// The two lines of `amount` that goes from one to another.
+    /// The two lines that move `amount` from one holder to another.
     pub fn pair(from: Holder, to: Holder, commodity: Commodity, amount: i64) -> [Self; 2] {
         [Self { holder: from, commodity, delta: -amount }, Self { holder: to, commodity, delta: amount }]
     }
 }
 
-/// What fits into a holder once a deal is done.
+/// The limit of a holder's amount after a deal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Room {
-    /// Whom.
+    /// The holder.
     pub holder: Holder,
-    /// Of what.
+    /// The commodity.
     pub commodity: Commodity,
-    /// At most so much.
+    /// Maximum amount.
     pub amount: i64,
 }
 
-/// A deal as it goes into the database.
+/// A deal as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deal {
-    /// Its name for ever.
+    /// Its permanent key.
     pub key: Uuid,
-    /// Who asked for it.
+    /// The account that requested it.
     pub account: Uuid,
-    /// What was asked for: a key that comes again for something else is refused.
+    /// The encoded request: the same key with another request is rejected.
     pub bargain: Vec<u8>,
-    /// What the player is told when it is done.
+    /// The answer to the player when it is done.
     pub answer: String,
-    /// When, on the world's clock.
+    /// The world's tick.
     pub tick: i64,
     /// What it moves; sums to zero in each commodity.
     pub postings: Vec<Posting>,
 }
 
-/// A deal that was done once.
+/// A completed deal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DoneDeal {
-    /// Its name.
+    /// Its key.
     pub key: Uuid,
-    /// Who asked for it.
+    /// The account that requested it.
     pub account: Uuid,
-    /// What was asked for.
+    /// The encoded request.
     pub bargain: Vec<u8>,
-    /// What the player was told.
+    /// The answer to the player.
     pub answer: String,
-    /// The run of the server that did it.
+    /// The run of the server that completed it.
     pub run: Uuid,
 }

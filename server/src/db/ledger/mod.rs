@@ -18,21 +18,21 @@ use crate::db::tables::schema::{balances, deals, postings};
 use crate::db::tables::text;
 use crate::db::writer::batch::{self, write_meta};
 
-/// The row of `meta` that every transaction of the ledger writes first. One whose end is not known holds its lock until
-/// the database has decided, so that whoever looks up what became of it sees the decision.
+/// The row of `meta` that every ledger transaction writes first. A transaction whose result is unknown holds its lock
+/// until the database has decided, so that a lookup of its result waits for the decision.
 const LOCK_KEY: &str = "ledger_run";
 
-/// How many ids one query asks for: below every backend's limit of parameters.
+/// Maximum number of ids in one query: below every backend's limit of parameters.
 const IDS_PER_QUERY: usize = 500;
 
-/// How many rows one statement holds, where it can hold several.
+/// Number of rows in one statement, where it can hold several.
 #[cfg(feature = "postgres")]
 const ROWS_PER_STATEMENT: usize = 1_000;
 
 type BalanceRow = (i16, Vec<u8>, Vec<u8>, i16, i64);
 
 impl Database {
-    /// Writes a transaction of the books.
+    /// Writes a transaction of the ledger.
     pub(in crate::db) fn write_books(&self, tx: &BooksTx, run: Uuid) -> Result<(), DbError> {
         let now = unix_ms();
         for deal in &tx.deals {
@@ -49,7 +49,7 @@ impl Database {
         })
     }
 
-    /// Which of these deals this run of the server has done.
+    /// The deals of `keys` that this run of the server has completed.
     pub(in crate::db) fn done_deals(&self, keys: &[Uuid], run: Uuid) -> Result<HashSet<Uuid>, DbError> {
         self.write_transaction(|conn| {
             write_meta(conn, LOCK_KEY, &run.to_string())?;
@@ -68,7 +68,7 @@ impl Database {
         })
     }
 
-    /// A deal that was done, by its key.
+    /// A completed deal, by its key.
     ///
     /// # Errors
     /// When the database fails, or the row is damaged.
@@ -86,7 +86,7 @@ impl Database {
         Ok(Some(DoneDeal { key, account, bargain, answer, run }))
     }
 
-    /// The balances of holders that everybody deals with.
+    /// The balances of shared holders.
     pub(in crate::db) fn shared_balances(&self) -> Result<Vec<Balance>, DbError> {
         let kinds = [HolderKind::World, HolderKind::Market, HolderKind::Void].map(|kind| kind as i16);
         let query = balances::table.filter(balances::kind.eq_any(kinds)).select((
@@ -116,7 +116,7 @@ impl Database {
         Ok(found)
     }
 
-    /// What a holder has, as it is stored.
+    /// A holder's stored amount.
     ///
     /// # Errors
     /// When the database fails.
@@ -137,7 +137,7 @@ fn balance_from((kind, id, place, commodity, amount): BalanceRow) -> Result<Bala
     Ok((holder, Commodity::from_i16(commodity).ok_or_else(damaged)?, amount))
 }
 
-/// The columns of a balance. A macro, for the type has no name.
+/// The columns of a balance. A macro, because the type cannot be named.
 macro_rules! columns_of {
     ($balance:expr) => {{
         let (holder, commodity, amount) = $balance;

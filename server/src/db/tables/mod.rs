@@ -1,4 +1,4 @@
-//! The tables, their rows, and what texts in them may be.
+//! The tables, their rows, and the limits of texts in them.
 
 pub(in crate::db) mod rows;
 pub(in crate::db) mod schema;

@@ -1,4 +1,4 @@
-//! What is stored of an entity, and the fence that decides which of two writes is the newer one.
+//! The stored row of an entity, and the fence that decides which of two writes is newer.
 
 use uuid::Uuid;
 
@@ -7,7 +7,7 @@ pub const META_TICK: &str = "sim_tick";
 /// Key of the world's seed in the database.
 pub const META_SEED: &str = "seed";
 
-/// The largest record that is taken: far above any real one, far below what one transaction should hold.
+/// Maximum size of a record: far above any real one, far below what one transaction should hold.
 pub const MAX_RECORD_BYTES: usize = 4 * 1024 * 1024;
 
 /// The address of a sector.
@@ -18,9 +18,9 @@ pub type Sector = (i32, i32);
 pub struct StoredEntity {
     /// The entity.
     pub id: Uuid,
-    /// What it is, by the protocol's number.
+    /// Its kind, by the protocol's number.
     pub kind: i16,
-    /// The account that it belongs to: it is loaded with that account, not with its sector.
+    /// Its owner: an owned entity is loaded with the account, not with its sector.
     pub owner: Option<Uuid>,
     /// Its logical sector.
     pub sector: Sector,
@@ -41,9 +41,9 @@ impl StoredEntity {
     }
 }
 
-/// Orders the writes of one entity: by epoch, then version, then tick; of two that are equal in these, the deletion
-/// is the later one. A write loses against a stored fence that is greater, and wins against an equal one, so that
-/// writing the same batch twice is harmless.
+/// The order of an entity's writes: by epoch, then version, then tick; of two equal ones the deletion is later. A
+/// write is rejected if the stored fence is greater, and applied if it is equal, so that repeating a batch is
+/// harmless.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fence {
     /// The epoch of the lease under which it was written.
@@ -56,7 +56,7 @@ pub struct Fence {
     pub deleted: bool,
 }
 
-/// An entity's state, or that it is gone.
+/// An entity's state or tombstone.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::db) enum EntityRow<'a> {
     State(&'a StoredEntity),
@@ -78,7 +78,8 @@ impl<'a> EntityRow<'a> {
         }
     }
 
-    /// Kind, owner, sector and record; a tombstone has none, and leaves those of the row as they are, but for the record.
+    /// Kind, owner, sector and record. A tombstone has none, and leaves those of the row unchanged except for the
+    /// record.
     pub fn content(&self) -> (i16, Option<&'a [u8]>, Sector, &'a [u8]) {
         match self {
             Self::State(entity) => {
@@ -94,7 +95,7 @@ impl<'a> EntityRow<'a> {
 pub(in crate::db) const COLUMNS: &str =
     "id, kind, owner, sector_x, sector_y, epoch, version, tick, record, deleted, updated_at";
 
-/// What happens when the row is there: nothing if it is newer, by the order of [`Fence`].
+/// On a conflict, the row changes unless it is newer by the order of [`Fence`].
 pub(in crate::db) const ON_CONFLICT: &str = "\
     ON CONFLICT (id) DO UPDATE SET \
     kind = CASE WHEN excluded.deleted THEN entities.kind ELSE excluded.kind END, \

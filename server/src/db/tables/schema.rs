@@ -1,4 +1,4 @@
-//! The tables as Diesel sees them: one description for every backend. `migrations/<backend>/` makes them.
+//! The tables for Diesel: one description for both backends. `migrations/<backend>/` creates them.
 
 diesel::table! {
     entities (id) {

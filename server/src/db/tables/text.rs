@@ -1,17 +1,17 @@
-//! What may be stored as a text: the same on every backend, told before the database is asked.
+//! Which texts can be stored: the same on every backend, checked before the database call.
 //!
-//! PostgreSQL's texts hold no NUL, and what an index holds is limited to a third of a page, after compression.
+//! PostgreSQL's texts contain no NUL, and an index entry is limited to a third of a page, after compression.
 
 use crate::db::error::DbError;
 use crate::db::tables::rows::MAX_RECORD_BYTES;
 
-/// The longest text that is looked for by an index: an account's name, a setting's key. Bytes of UTF-8.
+/// Maximum length of an indexed text: an account's name, a setting's key. Bytes of UTF-8.
 pub const MAX_INDEXED_TEXT_BYTES: usize = 1_024;
 
-/// The longest other text, bytes of UTF-8.
+/// Maximum length of other texts, bytes of UTF-8.
 pub const MAX_TEXT_BYTES: usize = MAX_RECORD_BYTES;
 
-/// Checks a text that an index holds.
+/// Checks an indexed text.
 ///
 /// # Errors
 /// [`DbError::NulInText`], [`DbError::TextTooLong`].

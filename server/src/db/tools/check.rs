@@ -1,4 +1,4 @@
-//! Whether a database is sound: ids, records, fences, accounts, and the ledger's sums.
+//! Checks a database: ids, records, fences, accounts, and the ledger's sums.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
@@ -21,28 +21,28 @@ use crate::db::tables::rows::{META_SEED, META_TICK};
 use crate::db::tables::schema::{accounts, balances, carried, deals, entities, meta, postings};
 use crate::db::writer::prune::{carried_together, is_only_moved_by_deals};
 
-/// Problems that are told one by one; the rest are only counted.
+/// Maximum number of problems that are listed; further ones are only counted.
 const TOLD: usize = 100;
 
-/// How far ahead of the stored tick an entity's may be, ticks: the tick is stored with the same flushes, so that only
-/// what a kill cut off is between them.
+/// Maximum lead of an entity's tick over the stored tick, ticks: both are stored by the same flushes, so only a kill
+/// can separate them.
 const TICKS_AHEAD: i64 = 300;
 
-/// What a check found.
+/// The result of a check.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct CheckReport {
-    /// What is wrong, each in one line with the ids that it concerns; at most a hundred.
+    /// The problems, each in one line with its ids; at most a hundred.
     pub problems: Vec<String>,
-    /// How much is wrong.
+    /// The number of problems.
     pub problem_count: u64,
-    /// Rows that were looked at.
+    /// Rows checked.
     pub rows: u64,
-    /// Ore, and credits, that all holders but the ones who may owe have.
+    /// Total ore and credits of all holders that may not owe.
     pub held: BTreeMap<String, i64>,
 }
 
 impl CheckReport {
-    /// Whether nothing is wrong.
+    /// Whether there are no problems.
     pub fn is_clean(&self) -> bool {
         self.problem_count == 0
     }
@@ -67,17 +67,17 @@ impl fmt::Display for CheckReport {
     }
 }
 
-/// What the ledger needs to know of an entity.
+/// An entity's properties that the ledger check needs.
 struct Known {
     alive: bool,
-    /// The most ore that it can hold.
+    /// Its capacity for ore.
     room: i64,
 }
 
-/// Looks at everything, as it is at one moment.
+/// Checks the whole database, in one snapshot.
 ///
 /// # Errors
-/// When the database fails. What is wrong with what is stored is no error but in the report.
+/// When the database fails. Problems in the stored rows are in the report instead.
 pub fn check(database: &Database) -> Result<CheckReport, DbError> {
     database.read_transaction(|conn| {
         let mut report = CheckReport::default();
@@ -112,7 +112,7 @@ fn check_settings(conn: &mut Conn<'_>, report: &mut CheckReport) -> QueryResult<
     Ok(tick)
 }
 
-/// All accounts, and whose each ship is.
+/// All accounts, and the owner of each ship.
 type Accounts = (HashSet<Vec<u8>>, HashMap<Vec<u8>, Vec<u8>>);
 
 fn check_accounts(conn: &mut Conn<'_>, report: &mut CheckReport) -> QueryResult<Accounts> {
@@ -164,7 +164,7 @@ fn check_entities(
     Ok(known)
 }
 
-/// Tells how much ore fits into the entity.
+/// Checks a living entity; returns its capacity for ore.
 fn check_living(
     report: &mut CheckReport,
     row: &EntityRow,
@@ -201,14 +201,14 @@ fn check_living(
         }
     }
     match record.kind.spec().ore {
-        Ore::Deposit => i64::from(ore_of_rock(record.radius)),
-        Ore::Hold => record.hull_kind.map_or(0, |hull| i64::from(hull.hold())),
+        Ore::Deposit => i64::from(ore_of_rock(record.radius())),
+        Ore::Hold => record.hull_kind().map_or(0, |hull| i64::from(hull.hold())),
         Ore::Cargo => i64::MAX,
         Ore::None => 0,
     }
 }
 
-/// What deals have moved: sums by holder and commodity.
+/// The sums of all deals by holder and commodity.
 type Moved = HashMap<(i16, Vec<u8>, Vec<u8>, i16), i64>;
 
 fn check_deals(conn: &mut Conn<'_>, report: &mut CheckReport, accounts: &HashSet<Vec<u8>>) -> QueryResult<Moved> {
@@ -237,7 +237,7 @@ fn check_deals(conn: &mut Conn<'_>, report: &mut CheckReport, accounts: &HashSet
     Ok(moved)
 }
 
-/// What removed deals had moved counts with what the others have.
+/// Adds the sums of removed deals to those of the others.
 fn check_carried(conn: &mut Conn<'_>, report: &mut CheckReport, moved: &mut Moved) -> QueryResult<()> {
     let mut sums: BTreeMap<i16, i64> = BTreeMap::new();
     for_each_row!(conn, carried::table.select(CarriedRow::as_select()), |row: CarriedRow| {
@@ -300,7 +300,7 @@ fn check_balances(
             _ => {}
         }
     });
-    // What is long gone has neither a row nor a balance any more; deals that it had a part in go first, but not far ahead.
+    // An entity long gone has neither a row nor a balance any more; its deals are removed first, but shortly before.
     let is_forgotten = |kind: i16, id: &[u8]| {
         kind == HolderKind::Entity as i16 && Uuid::from_slice(id).is_ok_and(|id| !known.contains_key(&id))
     };

@@ -1,8 +1,8 @@
-//! A database as JSON lines and back: the way from SQLite to PostgreSQL, and a backup that people can read.
+//! Exports a database as JSON lines and imports it: for a move from SQLite to PostgreSQL, and for a readable backup.
 //!
-//! The first line says what it is, the last one how many rows there are, so that half a file is known for one. Sessions
-//! are left out: they are secrets of a day, and everybody can log in again. Password hashes are in it: keep it as safe as
-//! the database.
+//! The first line identifies the dump, the last one has the number of rows, so that a truncated file is detected.
+//! Sessions are left out: they are short-lived secrets, and players can log in again. Password hashes are included:
+//! keep it as safe as the database.
 
 use std::io::{BufRead, Write};
 
@@ -21,36 +21,36 @@ use crate::db::tables::schema::{
     accounts, balances, carried, deals, entities, identities, meta, postings, registrations, sectors,
 };
 
-/// The layout of a dump.
+/// The version of the dump format.
 const FORMAT: u32 = 1;
 
-/// The longest line that is read, bytes: twice the largest record in hexadecimal digits, and the rest.
+/// Maximum length of a line, bytes: twice the largest record as hexadecimal digits, and the rest.
 const MAX_LINE_BYTES: usize = 20 * 1024 * 1024;
 
-/// Rows that are put into the database at once.
+/// Rows inserted at once.
 const ROWS_AT_ONCE: usize = 200;
 
-/// Settings that say who uses the database now: not the world's.
+/// Settings of the present server run, not of the world.
 const RUN_KEYS: [&str; 2] = ["writer", "ledger_run"];
 
-/// Why a database could not be dumped or filled.
+/// Why an export or import failed.
 #[derive(Debug, Error)]
 pub enum DumpError {
     /// The file cannot be read or written.
     #[error("the dump: {0}")]
     File(#[from] std::io::Error),
-    /// The database failed; nothing of an import is in it.
+    /// The database failed; nothing was imported.
     #[error(transparent)]
     Database(#[from] DbError),
-    /// A line is not what it should be; nothing is imported.
+    /// A line is invalid; nothing was imported.
     #[error("line {line} of the dump {problem}: nothing was imported")]
     Line {
-        /// From 1.
+        /// Counted from 1.
         line: u64,
         /// What is wrong.
         problem: String,
     },
-    /// There is something in the database already.
+    /// The database is not empty.
     #[error("the database is not empty: import into a new one (name another with --database-url)")]
     NotEmpty,
 }
@@ -93,7 +93,7 @@ macro_rules! put_table {
     };
 }
 
-/// Writes the database as it is at one moment; tells the number of rows.
+/// Writes a snapshot of the database; returns the number of rows.
 ///
 /// # Errors
 /// [`DumpError`].
@@ -126,7 +126,7 @@ pub fn export(database: &Database, out: &mut dyn Write) -> Result<u64, DumpError
     })
 }
 
-/// Rows of one table that wait to be put in together.
+/// Rows of one table that are inserted together.
 #[derive(Default)]
 struct Batch {
     meta: Vec<MetaRow>,
@@ -170,14 +170,14 @@ impl Batch {
                 })*
             };
         }
-        // What others refer to first.
+        // Tables that others refer to come first.
         put!(meta, accounts, identities, registrations, sectors, entities, balances, deals, postings, carried);
         self.waiting = 0;
         Ok(())
     }
 }
 
-/// Fills an empty database from a dump, all of it or nothing; tells the number of rows.
+/// Imports a dump into an empty database, completely or not at all; returns the number of rows.
 ///
 /// # Errors
 /// [`DumpError`].
@@ -194,7 +194,7 @@ pub fn import(database: &Database, input: &mut dyn BufRead) -> Result<u64, DumpE
         match lines.next()? {
             Some(Line::Sidereal { format: FORMAT }) => {}
             Some(Line::Sidereal { format }) => {
-                return Err(lines.wrong(format!("says format {format}, and this build reads {FORMAT}")));
+                return Err(lines.wrong(format!("has format {format}, and this build reads {FORMAT}")));
             }
             _ => return Err(lines.wrong("is not the first one of a Sidereal dump".to_owned())),
         }
@@ -205,7 +205,7 @@ pub fn import(database: &Database, input: &mut dyn BufRead) -> Result<u64, DumpE
                 None => return Err(lines.wrong("is missing: the dump has no end".to_owned())),
                 Some(Line::End { rows: said }) if said == rows => break,
                 Some(Line::End { rows: said }) => {
-                    return Err(lines.wrong(format!("says that there are {said} rows, and there were {rows}")));
+                    return Err(lines.wrong(format!("names {said} rows, and there were {rows}")));
                 }
                 Some(line) => {
                     if !batch.take(line) {

@@ -1,6 +1,7 @@
-//! What an operator does with a database: look whether it is sound, move it, see what is in it.
+//! An operator's database tools: check it, move it, show its contents.
 //!
-//! Behind `sidereal-server db …`. All of it reads the database as it was at one moment and holds a page of it at a time;
+//! Behind `sidereal-server db …`. All of them read a snapshot of the database and hold one page of it at a time. None
+//! needs the server, and all but the import may run beside one.
 //! none of it needs the server, and all but the import may run beside one.
 
 /// Reads the rows of a query one at a time, on either backend: `for_each_row!(conn, query, |row: Row| { ... })`.

@@ -1,4 +1,4 @@
-//! The tables' rows as a dump has them, one struct for each, in the order in which they can be put back.
+//! The rows of a dump, one struct for each table, in the order in which they can be imported.
 
 use diesel::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -28,20 +28,20 @@ pub struct AccountRow {
     pub name: String,
     /// PHC string.
     pub password_hash: String,
-    /// The ship that its player comes back to.
+    /// The ship to which its player returns.
     #[serde(with = "hex_option")]
     pub ship_id: Option<Vec<u8>>,
     /// Unix time, milliseconds.
     pub created_at: i64,
 }
 
-/// Who an account is to another issuer of tokens.
+/// An account's identity at another token issuer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Queryable, Selectable, Insertable)]
 #[diesel(table_name = identities)]
 pub struct IdentityRow {
-    /// Of the tokens.
+    /// The tokens' issuer.
     pub issuer: String,
-    /// Of the tokens.
+    /// The tokens' subject.
     #[serde(with = "hex_text")]
     pub subject: Vec<u8>,
     /// The account here.
@@ -57,7 +57,7 @@ pub struct IdentityRow {
 pub struct RegistrationRow {
     /// As it was sent.
     pub idempotency_key: String,
-    /// The account that came of it.
+    /// The account that was registered with it.
     #[serde(with = "hex_text")]
     pub account_id: Vec<u8>,
     /// Unix time, milliseconds.
@@ -72,7 +72,7 @@ pub struct SectorRow {
     pub x: i32,
     /// Row.
     pub y: i32,
-    /// When.
+    /// The tick of its generation.
     pub generated_at_tick: i64,
 }
 
@@ -83,20 +83,20 @@ pub struct EntityRow {
     /// The entity.
     #[serde(with = "hex_text")]
     pub id: Vec<u8>,
-    /// What it is.
+    /// Its kind.
     pub kind: i16,
-    /// Whose it is.
+    /// Its owner.
     #[serde(with = "hex_option")]
     pub owner: Option<Vec<u8>>,
     /// Its sector's column.
     pub sector_x: i32,
     /// Its sector's row.
     pub sector_y: i32,
-    /// Of the fence.
+    /// The fence's epoch.
     pub epoch: i64,
-    /// Of the fence.
+    /// The fence's version.
     pub version: i64,
-    /// Of the fence.
+    /// The fence's tick.
     pub tick: i64,
     /// The encoded record.
     #[serde(with = "hex_text")]
@@ -107,7 +107,7 @@ pub struct EntityRow {
     pub updated_at: i64,
 }
 
-/// Who has how much.
+/// A holder's amount of a commodity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Queryable, Selectable, Insertable)]
 #[diesel(table_name = balances)]
 pub struct BalanceRow {
@@ -116,34 +116,34 @@ pub struct BalanceRow {
     /// The holder.
     #[serde(with = "hex_text")]
     pub id: Vec<u8>,
-    /// Where.
+    /// The station of a vault.
     #[serde(with = "hex_text")]
     pub place: Vec<u8>,
-    /// Of what.
+    /// The commodity.
     pub commodity: i16,
-    /// How much.
+    /// The amount.
     pub amount: i64,
 }
 
-/// A deal that was done.
+/// A completed deal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Queryable, Selectable, Insertable)]
 #[diesel(table_name = deals)]
 pub struct DealRow {
     /// Its key.
     #[serde(with = "hex_text")]
     pub id: Vec<u8>,
-    /// Who asked for it.
+    /// The account that requested it.
     #[serde(with = "hex_text")]
     pub account: Vec<u8>,
-    /// What was asked for.
+    /// The encoded request.
     #[serde(with = "hex_text")]
     pub bargain: Vec<u8>,
-    /// What was told.
+    /// The answer to the player.
     pub answer: String,
     /// The run of the server.
     #[serde(with = "hex_text")]
     pub run: Vec<u8>,
-    /// When.
+    /// The world's tick.
     pub tick: i64,
     /// Unix time, milliseconds.
     pub created_at: i64,
@@ -156,23 +156,23 @@ pub struct PostingRow {
     /// The deal.
     #[serde(with = "hex_text")]
     pub deal: Vec<u8>,
-    /// Which line.
+    /// The number of the line.
     pub line: i16,
     /// Kind of the holder.
     pub kind: i16,
     /// The holder.
     #[serde(with = "hex_text")]
     pub id: Vec<u8>,
-    /// Where.
+    /// The station of a vault.
     #[serde(with = "hex_text")]
     pub place: Vec<u8>,
-    /// Of what.
+    /// The commodity.
     pub commodity: i16,
-    /// How much.
+    /// The change.
     pub delta: i64,
 }
 
-/// What deals that were removed had moved.
+/// The sums of removed deals.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Queryable, Selectable, Insertable)]
 #[diesel(table_name = carried)]
 pub struct CarriedRow {
@@ -181,12 +181,12 @@ pub struct CarriedRow {
     /// The holder; nil for all that other moves change too.
     #[serde(with = "hex_text")]
     pub id: Vec<u8>,
-    /// Where.
+    /// The station of a vault.
     #[serde(with = "hex_text")]
     pub place: Vec<u8>,
-    /// Of what.
+    /// The commodity.
     pub commodity: i16,
-    /// How much.
+    /// The sum of the changes.
     pub amount: i64,
 }
 
@@ -208,7 +208,7 @@ mod hex_text {
     }
 }
 
-/// Bytes, if there are any, as hexadecimal text, for serde.
+/// Optional bytes as hexadecimal text, for serde.
 mod hex_option {
     use super::hex_text;
     use crate::accounts::hex;

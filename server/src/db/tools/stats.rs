@@ -1,4 +1,4 @@
-//! What is in a database, in numbers.
+//! The size of a database's contents.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,7 +14,7 @@ use crate::db::ledger::holdings::{Commodity, Holder};
 use crate::db::tables::rows::{META_SEED, META_TICK};
 use crate::db::tables::schema::{accounts, balances, carried, deals, entities, meta, postings, sectors, sessions};
 
-/// What is in a database.
+/// The contents of a database, counted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DatabaseStats {
     /// The world's seed.
@@ -23,29 +23,29 @@ pub struct DatabaseStats {
     pub tick: Option<String>,
     /// Accounts.
     pub accounts: i64,
-    /// Sectors that were generated.
+    /// Generated sectors.
     pub sectors: i64,
-    /// Entities that live, by the number of their kind.
+    /// Living entities, by the number of their kind.
     pub entities: BTreeMap<i16, i64>,
-    /// Entities that are gone and keep their fence.
+    /// Entities that are gone, whose fence is kept.
     pub tombstones: i64,
     /// Bytes of all records.
     pub record_bytes: i64,
-    /// Deals that were done.
+    /// Completed deals.
     pub deals: i64,
     /// Their lines.
     pub postings: i64,
-    /// Holders of whom deals were removed, each with what those had moved.
+    /// Holders with removed deals, each with the sum of their changes.
     pub carried: i64,
     /// Sessions, expired ones included.
     pub sessions: i64,
     /// Rows of the ledger.
     pub balances: i64,
-    /// What each kind of holder has of each commodity.
+    /// The total of each commodity by kind of holder.
     pub held: BTreeMap<String, i64>,
 }
 
-/// Counts what is in the database, as it is at one moment.
+/// Counts a snapshot of the database.
 ///
 /// # Errors
 /// When the database fails.

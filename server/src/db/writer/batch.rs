@@ -1,9 +1,9 @@
-//! The writer's batch: changes into rows, with an exact count of those that lost against a newer fence.
+//! Writes a batch of changes as rows, and counts exactly those that were rejected by a newer fence.
 //!
-//! All entities of a batch go in one statement of either backend's own; what happens when a row is there already is the
-//! same SQL for both. Measured once, batches of 500 on two busy cores, this crate at opt-level 1, rows per second: SQLite
-//! 12,000 to 16,000 one by one, 58,000 to 100,000 together; PostgreSQL on the same machine 1,700 to 3,000 one by one,
-//! 31,000 to 51,000 together, and 30,000 to 35,000 by `COPY` into a temporary table and from there.
+//! All entities of a batch go in one statement, which differs by backend; the SQL for rows that exist is the same.
+//! Measured once, batches of 500 on two busy cores, this crate at opt-level 1, rows per second: SQLite 12,000 to
+//! 16,000 one by one, 58,000 to 100,000 together; PostgreSQL on the same machine 1,700 to 3,000 one by one, 31,000 to
+//! 51,000 together, and 30,000 to 35,000 by `COPY` through a temporary table.
 
 use std::collections::HashMap;
 
@@ -19,14 +19,14 @@ use crate::db::tables::rows::{EntityRow, Sector};
 use crate::db::tables::schema::{accounts, meta};
 use crate::db::writer::write_behind::Change;
 
-/// What became of a batch.
+/// The result of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::db) struct WriteOutcome {
-    /// Changes that lost against a newer fence.
+    /// Changes rejected by a newer fence.
     pub stale: u64,
 }
 
-/// Writes changes inside a transaction, those of one key in their order. `now` is in Unix milliseconds.
+/// Writes changes inside a transaction; those of one key stay in order. `now` is in Unix milliseconds.
 pub(in crate::db) fn write<'a>(
     conn: &mut Conn<'_>,
     changes: impl IntoIterator<Item = &'a Change>,
@@ -53,7 +53,7 @@ pub(in crate::db) fn write<'a>(
     Ok(WriteOutcome { stale: (rows.len() - written) as u64 })
 }
 
-/// Stores states and tombstones unless newer ones are there; tells how many were stored.
+/// Stores states and tombstones unless newer ones are stored; returns how many were stored.
 fn write_entities(conn: &mut Conn<'_>, rows: &[EntityRow<'_>], now: i64) -> QueryResult<usize> {
     let mut written = 0;
     for wave in waves(rows) {
@@ -66,9 +66,9 @@ fn write_entities(conn: &mut Conn<'_>, rows: &[EntityRow<'_>], now: i64) -> Quer
     Ok(written)
 }
 
-/// The rows in as few groups as it takes for none to hold an entity twice: a statement cannot change a row twice, and of
-/// two changes each must be counted. The writer's batches need one. Each is in the order of its ids, so that two writers
-/// cannot wait for each other.
+/// Splits the rows into as few groups as possible so that none holds an entity twice: a statement cannot change a row
+/// twice, and both changes must be counted. The writer's batches need one group. Each is sorted by id, so that two
+/// writers cannot deadlock.
 pub(in crate::db) fn waves<'a>(rows: &[EntityRow<'a>]) -> Vec<Vec<EntityRow<'a>>> {
     let mut waves: Vec<Vec<EntityRow<'a>>> = Vec::new();
     let mut seen: HashMap<Uuid, usize> = HashMap::with_capacity(rows.len());
@@ -95,14 +95,14 @@ fn write_generated(conn: &mut Conn<'_>, marks: &[(Sector, i64)]) -> QueryResult<
     }
 }
 
-/// Tells whether there is such an account.
+/// Links a ship to an account; false if there is no such account.
 pub(in crate::db) fn write_ship(conn: &mut Conn<'_>, account: Uuid, ship: Uuid) -> QueryResult<bool> {
     let account = accounts::table.filter(accounts::id.eq(account.as_bytes().as_slice()));
     let update = diesel::update(account).set(accounts::ship_id.eq(ship.as_bytes().as_slice()));
     Ok(with_conn!(conn, |c| update.execute(c))? > 0)
 }
 
-/// Sets a key of the settings.
+/// Sets a key of the world's settings.
 pub(in crate::db) fn write_meta(conn: &mut Conn<'_>, key: &str, value: &str) -> QueryResult<()> {
     let upsert = diesel::insert_into(meta::table)
         .values((meta::key.eq(key), meta::value.eq(value)))

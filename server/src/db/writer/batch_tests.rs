@@ -33,7 +33,7 @@ fn change() -> impl Strategy<Value = Change> {
 
 type Stored = BTreeMap<Uuid, (Fence, Option<StoredEntity>)>;
 
-/// What the batch does, one change after the other; tells how many lost.
+/// The expected effect of a batch, one change after the other; returns how many are rejected.
 fn apply(stored: &mut Stored, changes: &[Change]) -> u64 {
     let mut stale = 0;
     for change in changes {

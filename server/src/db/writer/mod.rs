@@ -1,4 +1,4 @@
-//! What changes goes into the database without anybody waiting for it, and what is over goes.
+//! Writes changes to the database without blocking the ECS thread, and removes expired rows.
 
 pub(in crate::db) mod batch;
 #[cfg(test)]

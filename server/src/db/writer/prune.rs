@@ -1,13 +1,12 @@
-//! Removing what is over: deals and their lines, the fences of what is long gone, sessions, keys of registrations; and
-//! giving a SQLite file's free pages back.
+//! Removes expired rows: deals and their lines, fences of entities that are long gone, sessions, registration keys;
+//! and returns a SQLite file's free pages to the file system.
 //!
-//! Balances are absolute, so that none of them changes with a deal that is removed. What removed deals had moved is
-//! added up in the table `carried`, in the same transaction, so that deals and balances can still be held against each
-//! other. A fence goes once no older write can reach its row any more: none waits in this process, which is the only
-//! one that writes.
+//! Balances are absolute, so removing a deal changes none of them. The sums of the removed deals are added to the
+//! table `carried` in the same transaction, so that deals and balances can still be checked against each other. A
+//! fence is removed once no older write of its row can follow: none waits in this process, the only one that writes.
 //!
-//! [`Pruner`] decides when and how much, without I/O. The writer of [`Store`](crate::db::writer::store::Store) does it between its own
-//! transactions, a little at a time; `sidereal-server db prune` does it all at once.
+//! [`Pruner`] decides when and how much, without I/O. The writer of [`Store`](super::Store) runs it between its own
+//! transactions, a little at a time; `sidereal-server db prune` runs it all at once.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -26,51 +25,54 @@ use crate::db::ledger::holdings::{Holder, HolderKind};
 use crate::db::sessions::REGISTRATION_KEY_LIFETIME_MS;
 use crate::db::tables::schema::{balances, carried, deals, entities, postings};
 
-/// The most deals, tombstones or sessions in one step. Two hundred deals with their lines take SQLite some milliseconds.
+/// Maximum number of deals, tombstones or sessions in one step. Two hundred deals with their lines take SQLite some
+/// milliseconds.
 const MAX_ROWS: usize = 200;
 
-/// The fewest, when even that takes long.
+/// Minimum number, even if that takes long.
 const MIN_ROWS: usize = 10;
 
-/// A step that took longer is followed by smaller ones, milliseconds: whoever waits for the writer should not feel it.
+/// A step that took longer than this is followed by smaller ones, milliseconds: the writer's callers should not notice
+/// it.
 const SLOW_STEP_MS: u64 = 50;
 
-/// Between two steps while there is more to remove, milliseconds: 800 deals a second go, far more than are made.
+/// Pause between two steps while there is more to remove, milliseconds: this removes 800 deals a second, far more than
+/// are made.
 const STEP_PAUSE_MS: u64 = 250;
 
-/// Between two rounds that find little, milliseconds.
+/// Pause between two rounds that find little, milliseconds.
 const ROUND_MS: u64 = 60_000;
 
-/// The wait after a failure, milliseconds.
+/// Pause after a failure, milliseconds.
 const RETRY_MS: u64 = 10_000;
 
-/// Free pages that a SQLite file keeps for what comes next, and how many go at a time: 1 MiB of 4 KiB each.
+/// Free pages that a SQLite file keeps for new rows, and the most that are returned at a time: 1 MiB of 4 KiB each.
 const SPARE_PAGES: i64 = 256;
 
-/// Whether nothing but deals moves what such a holder has.
+/// Whether only deals change such a holder's balance.
 pub(in crate::db) fn is_only_moved_by_deals(kind: HolderKind) -> bool {
     matches!(kind, HolderKind::Wallet | HolderKind::Vault | HolderKind::Market)
 }
 
-/// The holder that stands in `carried` for all whom other moves change too.
+/// The holder in `carried` for all holders whose balances other moves change too.
 pub(in crate::db) fn carried_together() -> Holder {
     Holder::entity(Uuid::nil())
 }
 
-/// What was removed.
+/// The number of removed rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Pruned {
     /// Deals.
     pub deals: u64,
     /// Their lines.
     pub postings: u64,
-    /// Fences of what is gone.
+    /// Fences of entities that are gone.
     pub tombstones: u64,
-    /// Its balances, all of nothing.
+    /// Their balances, all zero.
     pub balances: u64,
-    /// Expired sessions and keys of registrations.
+    /// Expired sessions and registration keys.
     pub sessions: u64,
-    /// Pages that a SQLite file has given back.
+    /// Pages returned from a SQLite file.
     pub pages: u64,
 }
 
@@ -84,7 +86,7 @@ impl fmt::Display for Pruned {
 }
 
 impl Pruned {
-    /// Adds what another step has removed.
+    /// Adds the result of another step.
     pub(in crate::db) fn add(&mut self, other: Self) {
         self.deals += other.deals;
         self.postings += other.postings;
@@ -95,7 +97,7 @@ impl Pruned {
     }
 }
 
-/// One step of a round, in this order: deals go before what had a part in them.
+/// The steps of a round, in this order: deals are removed before their holders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::db) enum Step {
     Deals { before_ms: i64 },
@@ -104,13 +106,13 @@ pub(in crate::db) enum Step {
     Pages,
 }
 
-/// When to remove what, and how much at a time.
+/// Decides when to remove rows, and how many at a time.
 #[derive(Debug)]
 pub(in crate::db) struct Pruner {
-    /// How long deals and tombstones are kept; for ever without.
+    /// How long deals and tombstones are kept; `None` means forever.
     keep_ms: Option<i64>,
     next: Step,
-    /// There was more in this round than its steps have taken.
+    /// Some step of this round left rows behind.
     more: bool,
     rows: usize,
     due_ms: u64,
@@ -130,24 +132,24 @@ impl Pruner {
         }
     }
 
-    /// When [`take`](Self::take) will have something.
+    /// When [`take`](Self::take) will return a step.
     pub fn next_wake_ms(&self) -> u64 {
         self.due_ms
     }
 
-    /// The next step, if it is due, and how many rows it may take. `unix_ms` is the time by which ages count.
+    /// The next step, if it is due, and its maximum number of rows. `unix_ms` is the time for ages.
     pub fn take(&mut self, now_ms: u64, unix_ms: i64) -> Option<(Step, usize)> {
         if now_ms < self.due_ms {
             return None;
         }
-        // One age for a whole round.
+        // The same cutoff for a whole round.
         if matches!(self.next, Step::Deals { .. }) {
             self.next = Self::first(self.keep_ms, unix_ms);
         }
         Some((self.next, self.rows))
     }
 
-    /// The step is done. `full`: it took as much as it may, so that there is more.
+    /// The step is done. `full`: it reached its maximum, so there is more.
     pub fn done(&mut self, removed: Pruned, full: bool, took_ms: u64, now_ms: u64) {
         self.total.add(removed);
         if took_ms > SLOW_STEP_MS {
@@ -164,25 +166,26 @@ impl Pruner {
             Step::Sessions => Step::Pages,
             Step::Pages => Self::first(self.keep_ms, i64::MIN),
         };
-        // A short age is kept to closely.
+        // A short retention time is followed closely.
         let round_ms = self.keep_ms.map_or(ROUND_MS, |keep_ms| ROUND_MS.min(keep_ms.unsigned_abs() / 20));
         let rests = round_is_over && !std::mem::take(&mut self.more);
         self.due_ms = now_ms + if rests { round_ms.max(STEP_PAUSE_MS) } else { STEP_PAUSE_MS };
     }
 
-    /// The step failed: it is tried again later.
+    /// The step failed; it is retried later.
     pub fn failed(&mut self, now_ms: u64) {
         self.due_ms = now_ms + RETRY_MS;
     }
 
-    /// What was removed since the start.
+    /// The total removed since the start.
     pub fn total(&self) -> Pruned {
         self.total
     }
 }
 
 impl Database {
-    /// Does one step; tells whether there is more. `is_awaited` says whether a write of an entity waits in this process.
+    /// Runs one step; returns whether there is more. `is_awaited` returns whether a write of an entity waits in this
+    /// process.
     pub(in crate::db) fn prune_step(
         &self,
         step: Step,
@@ -201,7 +204,7 @@ impl Database {
                 let full = ids.len() >= rows;
                 ids.retain(|id| !is_awaited(*id));
                 let removed = self.remove_gone(&ids, before_ms)?;
-                // Not again at once for what has to wait.
+                // Not immediately again for rows that must wait.
                 Ok((removed, full && removed.tombstones > 0))
             }
             Step::Sessions => {
@@ -215,11 +218,11 @@ impl Database {
         }
     }
 
-    /// Removes everything that is over: for a database that nobody else writes to. Deals and tombstones from before
-    /// `keep_ms` ago, none without; sessions and keys that have expired. A SQLite file is rewritten without what is free.
+    /// Removes all expired rows; for a database without other writers. Deals and tombstones older than `keep_ms` are
+    /// removed, none without it; so are expired sessions and keys. A SQLite file is rewritten without free pages.
     ///
     /// # Errors
-    /// When the database fails: what is removed by then stays removed, and it can be done again.
+    /// When the database fails. Rows removed by then stay removed; the call can be repeated.
     pub fn prune(&self, keep_ms: Option<i64>, unix_ms: i64) -> Result<Pruned, DbError> {
         let mut total = Pruned::default();
         let before_ms = keep_ms.map(|keep_ms| unix_ms.saturating_sub(keep_ms));
@@ -291,7 +294,8 @@ impl Database {
         })
     }
 
-    /// What is gone since before `before_ms` and has nothing. What has something is a fault, and stays to be found.
+    /// Entities gone since before `before_ms` with zero balances. One with a balance is a fault, and stays for the
+    /// check to find.
     fn gone_before(&self, before_ms: i64, limit: i64) -> Result<Vec<Uuid>, DbError> {
         let has_something = exists(
             balances::table
@@ -335,8 +339,8 @@ impl Database {
         })
     }
 
-    /// Gives back some of a file's free pages; tells how many, and whether there are more. PostgreSQL's autovacuum does
-    /// that by itself.
+    /// Returns some of a SQLite file's free pages; gives how many, and whether there are more. PostgreSQL's autovacuum
+    /// does that by itself.
     fn give_pages_back(&self) -> Result<(u64, bool), DbError> {
         self.with(|conn| match conn {
             Conn::Sqlite(conn) => Ok(sqlite::give_pages_back(conn, SPARE_PAGES)?),

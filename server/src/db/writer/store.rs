@@ -1,8 +1,8 @@
-//! The store: what the ECS thread holds of the database. Nothing here waits for a disk.
+//! The store: the ECS thread's handle of the database. Nothing here waits for a disk.
 //!
-//! Two threads stand behind it: the writer takes batches out of the write-behind core, the reader answers requests.
-//! Both are thin; what decides is in `write_behind`. They share it under a lock that is never held during a call of the
-//! database. A database that fails costs retries and, past a limit, dropped changes, both counted; it never stops the
+//! It has two threads: the writer takes batches from the write-behind core, the reader answers requests. Both are
+//! thin; the decisions are in `write_behind`. They share the state under a lock that is never held during a database
+//! call. A failing database causes retries and, past a limit, dropped changes, both counted; it never blocks the
 //! caller.
 
 use sidereal_process::log_limited;
@@ -31,62 +31,62 @@ use state::{Read, Shared, State};
 
 pub use state::{LoadedSector, StoreReply};
 
-/// Reads that were asked for and whose answer was not fetched: beyond it a read fails at once. Far above what the
-/// grants of one start-up need.
+/// Maximum number of reads whose answer was not fetched: beyond it a read fails at once. Far above what the grants of
+/// one start need.
 const MAX_OUTSTANDING_READS: usize = 4_096;
 
-/// How often the log tells that changes are dropped.
+/// Interval of log messages about dropped changes.
 const LIMIT_LOG_INTERVAL_MS: u64 = 1_000;
 
-/// How the store writes.
+/// Settings of the store.
 #[derive(Clone, Copy, Debug)]
 pub struct StoreConfig {
     /// How long a change may wait for others before it is written: most of the loss window.
     pub flush_interval_ms: u64,
-    /// How many keys may wait for the database; new ones beyond it are dropped.
+    /// Maximum number of keys with unwritten changes; new ones beyond it are dropped.
     pub dirty_limit: usize,
-    /// The most changes in one transaction.
+    /// Maximum number of changes in one transaction.
     pub batch: usize,
 }
 
 impl Default for StoreConfig {
-    /// A loss window of two thirds of a second, with the third in which changes gather; an outage of minutes for a large
-    /// world.
+    /// A loss window of two thirds of a second, a third of it for gathering changes; room for an outage of minutes in
+    /// a large world.
     fn default() -> Self {
         Self { flush_interval_ms: 300, dirty_limit: 200_000, batch: 500 }
     }
 }
 
-/// What was written at the end.
+/// The final state after a complete shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlushSummary {
-    /// Changes that were committed since the start.
+    /// Changes committed since the start.
     pub flushed_rows: u64,
-    /// Transactions that were committed since the start.
+    /// Transactions committed since the start.
     pub flushes: u64,
-    /// Changes that lost against a newer state.
+    /// Changes rejected by a newer state.
     pub stale_refused: u64,
-    /// Changes that were dropped because too much was waiting.
+    /// Changes dropped at the limit.
     pub dropped_at_limit: u64,
-    /// How long the last flush took.
+    /// Duration of the final flush.
     pub elapsed_ms: u64,
 }
 
-/// Not everything was stored at the end.
+/// Not everything was stored at shutdown.
 #[derive(Debug, Error)]
 #[error(
-    "{unsaved} changes could not be stored within {waited_ms} ms ({why}): see that the database can be written, the world goes back by these"
+    "{unsaved} changes could not be stored within {waited_ms} ms ({why}): check that the database is writable; the world loses these changes"
 )]
 pub struct StopError {
-    /// Changes that are lost.
+    /// Lost changes.
     pub unsaved: usize,
-    /// How long was waited.
+    /// Time waited.
     pub waited_ms: u64,
-    /// The last failure of the database.
+    /// The last database error.
     pub why: String,
 }
 
-/// Tells whether one of the store's threads still runs, to whoever holds it.
+/// Reports whether one of the store's threads is still running.
 #[derive(Clone, Debug)]
 pub struct StoreThread(Weak<()>);
 
@@ -97,8 +97,8 @@ impl StoreThread {
     }
 }
 
-/// The handle of the ECS thread. Dropping it without [`flush_and_stop`](Self::flush_and_stop) is what a crash is:
-/// what was not committed is lost.
+/// The ECS thread's handle. Dropping it without [`flush_and_stop`](Self::flush_and_stop) has the effect of a crash:
+/// uncommitted changes are lost.
 #[derive(Debug)]
 pub struct Store {
     shared: Arc<Shared>,
@@ -141,7 +141,7 @@ impl Store {
         });
         let thread = |name: &str, run: fn(&Shared)| {
             let shared = shared.clone();
-            // Gone with the thread, however it ends.
+            // Dropped with the thread, however it ends.
             let alive = Arc::new(());
             let watched = StoreThread(Arc::downgrade(&alive));
             let body = move || {
@@ -157,20 +157,20 @@ impl Store {
         Self { shared, threads: vec![writer, reader], watched, at_once: false }
     }
 
-    /// The store's threads, by their names in words.
+    /// The store's threads with their readable names.
     pub fn threads(&self) -> [(&'static str, StoreThread); 2] {
         self.watched.clone()
     }
 
-    /// From now on the writer removes what is over, a little at a time between its own work: expired sessions, and deals
-    /// and tombstones of more than `keep` ago; without it those are kept for ever.
+    /// Enables pruning: the writer removes expired rows, a little at a time between its own work: expired sessions,
+    /// and deals and tombstones older than `keep`; without `keep` those are kept forever.
     pub fn prune(&self, keep: Option<Duration>) {
         let keep_ms = keep.map(|keep| i64::try_from(keep.as_millis()).unwrap_or(i64::MAX));
         self.shared.lock().pruner = Some(Pruner::new(keep_ms));
         self.shared.write_work.notify_one();
     }
 
-    /// What was removed by [`prune`](Self::prune) so far.
+    /// The rows removed by [`prune`](Self::prune) so far.
     pub fn pruned(&self) -> Pruned {
         self.shared.lock().pruner.as_ref().map(Pruner::total).unwrap_or_default()
     }
@@ -180,13 +180,13 @@ impl Store {
         self.change(Change::Put(entity))
     }
 
-    /// Stores that an entity is gone. The fence stays, so that an older state cannot bring it back.
+    /// Stores a tombstone of an entity. Its fence stays, so that an older state cannot restore the entity.
     pub fn tombstone(&self, id: Uuid, epoch: i64, version: i64, tick: i64) -> Admission {
         self.change(Change::Tombstone { id, fence: Fence { epoch, version, tick, deleted: true } })
     }
 
-    /// Stores that a sector was generated; put its entities first, and mark it only if all of them were accepted. The
-    /// mark is committed after them or with them.
+    /// Stores that a sector was generated. Put its entities first, and mark it only if all were accepted. The mark is
+    /// committed with or after them.
     pub fn mark_generated(&self, sector: Sector, tick: i64) -> Admission {
         self.change(Change::Generated { sector, tick })
     }
@@ -196,51 +196,51 @@ impl Store {
         self.change(Change::Ship { account, ship })
     }
 
-    /// What somebody has; `None` when nothing was ever heard of it. Of what was loaded or has moved in this run.
+    /// A holder's balance among those loaded or moved in this run; `None` if none is known.
     pub fn balance(&self, holder: Holder, commodity: Commodity) -> Option<i64> {
         self.shared.lock().books.balance(holder, commodity)
     }
 
-    /// These entities are no more, or these accounts have no ship in the world: what they have need not be kept in
-    /// memory. It is read again with the ship or the sector.
+    /// These entities no longer exist, or these accounts have no ship in the world: their balances can leave memory.
+    /// They are read again with the ship or the sector.
     pub fn leave(&self, ids: impl IntoIterator<Item = Uuid>) {
         let mut state = self.shared.lock();
         state.books.leave(ids);
         state.tidy();
     }
 
-    /// How many balances are in memory, and of how many who have left some are still to be written.
+    /// The number of balances in memory, and of holders that have left and are partly unwritten.
     pub fn known_balances(&self) -> (usize, usize) {
         self.shared.lock().books.known()
     }
 
-    /// Makes an ordinary move: at once in the books, in the database within the loss window.
+    /// Makes an ordinary move: it applies at once, and is in the database within the loss window.
     pub fn move_goods(&self, order: Move) {
         let now_ms = self.shared.now_ms();
         self.shared.lock().books.apply(order, now_ms);
         self.shared.write_work.notify_one();
     }
 
-    /// Stores an entity's state in one transaction with what moved before. `at_once`: that does not wait.
+    /// Stores an entity's state in one transaction with all earlier moves. `at_once`: without delay.
     pub fn link(&self, change: Change, at_once: bool) {
         let now_ms = self.shared.now_ms();
         self.shared.lock().books.link(change, at_once, now_ms);
         self.shared.write_work.notify_one();
     }
 
-    /// Asks for a deal that was done under this key.
+    /// Looks up a completed deal by its key.
     pub fn request_deal(&self, token: u64, key: Uuid) {
         self.request(Read::Deal { token, key }, token);
     }
 
-    /// Whether deals are refused because the database is away.
+    /// Whether deals are rejected because the database is unavailable.
     pub fn is_away(&self) -> bool {
         let now_ms = self.shared.now_ms();
         self.shared.lock().is_away(now_ms)
     }
 
-    /// Takes a deal in, with the entity states that it makes and the room that there is once it is done. Its end comes
-    /// by [`poll_settled`](Self::poll_settled). Its key must have been looked up before.
+    /// Submits a deal, with its entity states and its parties' room after it. Its result comes through
+    /// [`poll_settled`](Self::poll_settled). The caller must have looked up its key before.
     pub fn submit(&self, deal: Deal, links: Vec<Change>, rooms: Vec<Room>) -> Submission {
         let now_ms = self.shared.now_ms();
         let mut state = self.shared.lock();
@@ -257,7 +257,7 @@ impl Store {
         submission
     }
 
-    /// The next deal that has ended, if one has.
+    /// The next ended deal, if any.
     pub fn poll_settled(&self) -> Option<Settled> {
         let now_ms = self.shared.now_ms();
         let mut state = self.shared.lock();
@@ -267,23 +267,23 @@ impl Store {
         let settled = state.books.poll_settled(now_ms);
         drop(state);
         if settled.is_some() {
-            // What waited for it has moved.
+            // The moves that waited for it were applied.
             self.shared.write_work.notify_one();
         }
         match (changed, away) {
-            (true, true) => tracing::warn!("the database does not answer as it should: the books are closed to deals"),
-            (true, false) => tracing::info!("the books are open"),
+            (true, true) => tracing::warn!("the database does not respond: deals are rejected"),
+            (true, false) => tracing::info!("deals are accepted"),
             (false, _) => {}
         }
         settled
     }
 
-    /// Who has another amount than at the last call.
+    /// The holders whose amounts changed since the last call.
     pub fn take_changed(&self) -> std::collections::BTreeSet<Holder> {
         self.shared.lock().books.take_changed()
     }
 
-    /// The books' figures of now.
+    /// The ledger's present figures.
     pub fn books_stats(&self) -> BooksStats {
         let now_ms = self.shared.now_ms();
         self.shared.lock().books.stats(now_ms)
@@ -321,14 +321,14 @@ impl Store {
         admission
     }
 
-    /// Asks for sectors. The reply sees every change that was handed in before this call, and holds each sector once.
+    /// Requests sectors. The reply includes every change submitted before this call, and contains each sector once.
     pub fn request_sectors(&self, token: u64, mut sectors: Vec<Sector>) {
         let mut seen = HashSet::new();
         sectors.retain(|sector| seen.insert(*sector));
         self.request(Read::Sectors { token, sectors }, token);
     }
 
-    /// Asks for the ship of an account. The reply sees every change that was handed in before this call.
+    /// Requests the ship of an account. The reply includes every change submitted before this call.
     pub fn request_ship(&self, token: u64, account: Uuid) {
         self.request(Read::Ship { token, account }, token);
     }
@@ -348,23 +348,23 @@ impl Store {
             state.replies.push_back(StoreReply::Failed { token, error });
         } else {
             drop(state);
-            log_limited!(error, token, outstanding, "a read was dropped: nobody fetches the replies");
+            log_limited!(error, token, outstanding, "a read was dropped: the replies are not fetched");
         }
     }
 
-    /// The next answer, if one is there.
+    /// The next reply, if any.
     pub fn poll(&self) -> Option<StoreReply> {
         self.shared.lock().replies.pop_front()
     }
 
-    /// The figures of now.
+    /// The present figures.
     pub fn stats(&self) -> StoreStats {
         let now_ms = self.shared.now_ms();
         self.shared.lock().core.stats(now_ms)
     }
 
-    /// From now on a read returns when its answer is there, and a deal is handed in when it has ended. For tests, whose
-    /// time does not go on meanwhile: what they do must not hang on how fast the threads are.
+    /// From now on a read returns when its reply is there, and a deal when it has ended. For tests with a simulated
+    /// clock: their results must not depend on the threads' speed.
     #[must_use]
     pub fn answering_at_once(mut self) -> Self {
         self.at_once = true;
@@ -390,8 +390,8 @@ impl Store {
             .unwrap_or_else(PoisonError::into_inner);
     }
 
-    /// Writes everything that waits now, before its time, and returns once it is committed or was tried in vain. For
-    /// tests, whose time is not the store's.
+    /// Writes all waiting changes now, and returns after the commit or the failed attempt. For tests with a simulated
+    /// clock.
     pub fn flush(&self) {
         let mut state = self.shared.lock();
         state.core.flush_now();
@@ -405,10 +405,10 @@ impl Store {
             .unwrap_or_else(PoisonError::into_inner);
     }
 
-    /// Writes everything that waits, at most for `deadline`, and ends the threads.
+    /// Writes all waiting changes within `deadline`, and ends the threads.
     ///
     /// # Errors
-    /// [`StopError`] when something could not be stored in time; a hanging call of the database is left behind.
+    /// [`StopError`] if something could not be stored in time; a hanging database call is abandoned.
     pub fn flush_and_stop(mut self, deadline: Duration) -> Result<FlushSummary, StopError> {
         let begun = Instant::now();
         let mut state = self.shared.lock();
@@ -448,12 +448,12 @@ impl Store {
 }
 
 impl Drop for Store {
-    /// Waits for the call of the database that is running, if any.
+    /// Waits for a running database call, if any.
     fn drop(&mut self) {
         self.abandon();
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
-                tracing::error!("a database thread had panicked");
+                tracing::error!("a database thread panicked");
             }
         }
     }
@@ -464,7 +464,7 @@ fn write_loop(shared: &Shared) {
     while !state.abandoned {
         crash::fault_point("db-writer");
         let now_ms = shared.now_ms();
-        // Deals first: somebody waits for them.
+        // Deals first: players wait for them.
         if let Some(work) = state.books.take_work(now_ms) {
             drop(state);
             state = keep_books(shared, work);
@@ -481,7 +481,7 @@ fn write_loop(shared: &Shared) {
                 Ok(outcome) => {
                     state.core.committed(outcome.stale, now_ms);
                     if state.last_error.take().is_some() {
-                        tracing::info!(waiting = state.core.uncommitted(), "the database takes writes again");
+                        tracing::info!(waiting = state.core.uncommitted(), "the database accepts writes again");
                     }
                 }
                 Err(error) => {
@@ -511,7 +511,7 @@ fn write_loop(shared: &Shared) {
     }
 }
 
-/// Removes a little of what is over.
+/// Runs one pruning step.
 fn prune(shared: &Shared) -> MutexGuard<'_, State> {
     let (started_ms, unix_ms) = (shared.now_ms(), unix_ms());
     let mut state = shared.lock();
@@ -527,14 +527,14 @@ fn prune(shared: &Shared) -> MutexGuard<'_, State> {
             Ok((removed, full)) => pruner.done(removed, full, now_ms - started_ms, now_ms),
             Err(error) => {
                 pruner.failed(now_ms);
-                log_limited!(warn, %error, "what is over could not be removed: it is tried again");
+                log_limited!(warn, %error, "expired rows could not be removed: it is tried again");
             }
         }
     }
     state
 }
 
-/// Does one thing for the books.
+/// Makes one database call for the ledger.
 fn keep_books(shared: &Shared, work: Work) -> MutexGuard<'_, State> {
     let database = &shared.database;
     let outcome: Result<(), DbError> = match work {
@@ -543,7 +543,7 @@ fn keep_books(shared: &Shared, work: Work) -> MutexGuard<'_, State> {
             database.write_books(&tx, shared.run).map(|()| shared.lock().books.committed(shared.now_ms()))
         }
         Work::Resolve(keys) => database.done_deals(&keys, shared.run).map(|found| {
-            tracing::info!(deals = keys.len(), done = found.len(), "the database has told what became of deals");
+            tracing::info!(deals = keys.len(), done = found.len(), "undecided deals were looked up in the database");
             shared.lock().books.resolved(&found, shared.now_ms());
         }),
     };

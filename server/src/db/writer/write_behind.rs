@@ -1,14 +1,14 @@
-//! The write-behind core: what waits to be stored, in which order it goes out, what happens when the database fails.
+//! The write-behind core: the changes that wait to be stored, their order, and the retries while the database fails.
 //!
-//! A state machine without I/O: time comes in as `now_ms`, batches go out, their outcome comes back. It owns no thread
-//! and no connection (`store` does) and runs in `sidereal-server`.
+//! A state machine without I/O: it gets the time as `now_ms`, returns batches, and gets their results. It owns no
+//! thread and no connection (`store` does) and runs in `sidereal-server`.
 //!
-//! - Latest wins per key, and an older fence never replaces a newer one.
-//! - Changes leave in the order in which their keys became dirty. A failed batch goes back to its old place, so that a
-//!   sector is never marked as generated before the entities that were put before the mark.
-//! - A key stays visible to readers until its change is committed, and, while a read is under way, until that read is
-//!   over: a read sees everything that was put before it.
-//! - Memory is bounded: past the limit a new key is refused and counted, a known one is still replaced.
+//! - Per key the latest change is stored, and an older fence never replaces a newer one.
+//! - Changes are written in the order in which their keys became dirty. A failed batch returns to its old place, so
+//!   that a sector is never marked as generated before the entities that were put before the mark.
+//! - A key stays visible to readers until its change is committed, and, during a read, until that read has ended: a
+//!   read sees everything that was put before it.
+//! - Memory is bounded: at the limit a new key is dropped and counted, a known one is still replaced.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -22,45 +22,45 @@ use crate::db::tables::text;
 #[cfg(test)]
 mod tests;
 
-/// The records of all waiting changes together: what an outage of the database may cost in memory.
+/// Maximum total size of the waiting records, bytes: the memory that an outage of the database may cost.
 const MAX_DIRTY_BYTES: usize = 512 * 1024 * 1024;
 
-/// A batch closes past this, however few rows it has: a transaction should take milliseconds.
+/// A batch is closed at this size, bytes, however few rows it has: a transaction should take milliseconds.
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
 
-/// Room above the limit for links and settings: there are few of them, and losing one costs a player their ship.
+/// Room above the limit for links and settings: they are few, and a lost one costs a player their ship.
 const SMALL_CHANGE_HEADROOM: usize = 10_000;
 
-/// The first wait after a failed batch; it doubles up to the last one.
+/// First wait after a failed batch, milliseconds; it doubles up to the maximum.
 const FIRST_RETRY_MS: u64 = 100;
 
-/// The longest wait between two attempts: an outage should be over for the players soon after it is over, and an attempt
-/// costs nothing.
+/// Maximum wait between two attempts, milliseconds: players should notice soon when an outage is over, and an attempt
+/// is cheap.
 const LAST_RETRY_MS: u64 = 2_000;
 
-/// The longest wait between two attempts while the server waits to end.
+/// Maximum wait between two attempts while the server is shutting down, milliseconds.
 const STOPPING_RETRY_MS: u64 = 200;
 
-/// How many of the last flushes the durations are told of.
+/// Number of flushes whose durations are kept.
 const FLUSHES_REMEMBERED: usize = 512;
 
-/// One thing to be stored.
+/// A change to store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// An entity's newest state.
     Put(StoredEntity),
-    /// An entity is gone; the fence's `deleted` is set.
+    /// A tombstone; the fence's `deleted` is set.
     Tombstone {
         /// The entity.
         id: Uuid,
-        /// When.
+        /// Its fence.
         fence: Fence,
     },
     /// A sector was generated.
     Generated {
         /// The sector.
         sector: Sector,
-        /// On the world's clock.
+        /// The world's tick.
         tick: i64,
     },
     /// The ship of an account.
@@ -79,7 +79,7 @@ pub enum Change {
     },
 }
 
-/// What a change replaces.
+/// The key of a change: a newer change of the same key replaces it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::db) enum Key {
     Entity(Uuid),
@@ -123,7 +123,7 @@ impl Change {
         }
     }
 
-    /// Whether every backend can store it: what it cannot would hold up everything behind it.
+    /// Checks that every backend can store it: one that cannot would block all later changes.
     fn check(&self) -> Result<(), DbError> {
         if let Change::Meta { key, value } = self {
             text::check_indexed("key", key)?;
@@ -146,49 +146,49 @@ impl Change {
     }
 }
 
-/// What became of a change that was handed in.
+/// The result of submitting a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
     /// It will be stored.
     Accepted,
-    /// A newer state of the same entity is already waiting: nothing changed.
+    /// A newer state of the same entity waits already: nothing changed.
     Stale,
-    /// Too much is waiting for the database, and this key is not among it: it was dropped.
+    /// Dropped: too many keys wait for the database, and this one is new.
     Full,
-    /// The record is larger than [`MAX_RECORD_BYTES`], or the key longer than an index holds: it was dropped.
+    /// Dropped: the record is larger than [`MAX_RECORD_BYTES`], or the key longer than an index allows.
     TooLarge,
-    /// A text holds a NUL character, which not every backend can store: it was dropped.
+    /// Dropped: a text contains a NUL character, which not every backend can store.
     NulInText,
 }
 
 /// The figures of the write-behind. Counters rise from the start of the process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoreStats {
-    /// Keys whose newest change is not committed.
+    /// Keys with uncommitted changes.
     pub dirty: u64,
-    /// The age of the oldest uncommitted change: what a crash now would lose, in time.
+    /// The age of the oldest uncommitted change, milliseconds: what a crash now would lose.
     pub oldest_dirty_ms: u64,
-    /// The greatest age that a change had when it was committed: the loss window as it really was.
+    /// Maximum age of a change at its commit, milliseconds: the measured loss window.
     pub loss_window_max_ms: u64,
     /// Changes in committed transactions.
     pub flushed_rows: u64,
     /// Committed transactions.
     pub flushes: u64,
-    /// Transactions that failed; their changes are tried again.
+    /// Failed transactions; their changes are retried.
     pub failed_flushes: u64,
-    /// Changes that lost against a newer fence, here or in the database.
+    /// Changes rejected by a newer fence, here or in the database.
     pub stale_refused: u64,
-    /// Changes that were dropped because too much was waiting.
+    /// Changes dropped because too many keys waited.
     pub dropped_at_limit: u64,
-    /// Changes that were dropped because their record was too large.
+    /// Changes dropped because their record was too large.
     pub too_large: u64,
-    /// Changes that were dropped because a text held a NUL character.
+    /// Changes dropped because a text contained a NUL character.
     pub nul_in_text: u64,
-    /// The median duration of the last transactions.
+    /// Median duration of the latest transactions, milliseconds.
     pub flush_ms_p50: u64,
-    /// The duration that 99 of 100 of the last transactions kept within.
+    /// 99th percentile of the duration of the latest transactions, milliseconds.
     pub flush_ms_p99: u64,
-    /// The longest of the last transactions.
+    /// Maximum duration of the latest transactions, milliseconds.
     pub flush_ms_max: u64,
 }
 
@@ -200,11 +200,11 @@ pub(in crate::db) struct Limits {
     pub batch: usize,
 }
 
-/// Changes that go into one transaction, in this order.
+/// The changes of one transaction, in this order.
 #[derive(Debug)]
 pub(in crate::db) struct Batch {
     pub changes: Vec<Arc<Change>>,
-    /// For each change: its place in the order, its key, and since when it waits.
+    /// For each change: its place in the order, its key, and when it started to wait.
     places: Vec<(u64, Key, u64)>,
     started_ms: u64,
 }
@@ -215,7 +215,7 @@ enum Stage {
     Dirty,
     /// In the batch that is being written.
     InFlight,
-    /// Committed, and kept until the read under way is over.
+    /// Committed, and kept until the present read has ended.
     Settled,
 }
 
@@ -238,7 +238,7 @@ pub(in crate::db) struct WriteBehind {
     by_sector: HashMap<Sector, HashSet<Uuid>>,
     next_place: u64,
     in_flight: Option<Arc<Batch>>,
-    /// A flush that has begun goes on to this place, batch after batch.
+    /// A flush in progress writes all batches up to this place.
     flush_through: Option<u64>,
     retry_at_ms: u64,
     failures_in_a_row: u32,
@@ -272,7 +272,7 @@ impl WriteBehind {
         }
     }
 
-    /// Takes a change in.
+    /// Adds a change.
     pub fn put(&mut self, change: Change, now_ms: u64) -> Admission {
         let bytes = change.bytes();
         match change.check() {
@@ -334,8 +334,8 @@ impl WriteBehind {
         Admission::Accepted
     }
 
-    /// The next transaction, if one is due. Its outcome is told with [`committed`](Self::committed) or
-    /// [`failed`](Self::failed) before another one is given out.
+    /// The next transaction, if one is due. Report its result with [`committed`](Self::committed) or
+    /// [`failed`](Self::failed) before taking another one.
     pub fn take_batch(&mut self, now_ms: u64) -> Option<Arc<Batch>> {
         if now_ms < self.next_wake_ms()? {
             return None;
@@ -365,9 +365,10 @@ impl WriteBehind {
         Some(batch)
     }
 
-    /// When [`take_batch`](Self::take_batch) will have something, if nothing else happens; in the past when it has.
+    /// When [`take_batch`](Self::take_batch) will return something if nothing else happens; in the past if it does
+    /// now.
     pub fn next_wake_ms(&self) -> Option<u64> {
-        // A read that takes long holds the writing back, not the memory growing.
+        // During a long read, writing waits, so that memory does not grow.
         if self.in_flight.is_some() || self.settled.len() >= self.limits.dirty_limit {
             return None;
         }
@@ -380,7 +381,7 @@ impl WriteBehind {
         Some(due.max(self.retry_at_ms))
     }
 
-    /// The batch is in the database, but for `stale` changes that lost against a newer fence there.
+    /// The batch is committed, except for `stale` changes that were rejected by a newer fence.
     pub fn committed(&mut self, stale: u64, now_ms: u64) {
         let Some(batch) = self.in_flight.take() else {
             return;
@@ -407,7 +408,7 @@ impl WriteBehind {
         self.flush_durations_ms.push_back(now_ms.saturating_sub(batch.started_ms));
     }
 
-    /// Nothing of the batch is in the database: it goes back to its place and is tried again after a while.
+    /// The batch had no effect: it returns to its place and is retried after a while.
     pub fn failed(&mut self, now_ms: u64) {
         let Some(batch) = self.in_flight.take() else {
             return;
@@ -430,48 +431,49 @@ impl WriteBehind {
         self.counts.failed_flushes += 1;
     }
 
-    /// What waits now is due now.
+    /// Makes all waiting changes due now.
     pub fn flush_now(&mut self) {
         self.flush_through = self.queue.last_key_value().map(|(place, _)| *place).max(self.flush_through);
     }
 
-    /// When the batch that is being written was given out.
+    /// When the batch that is being written was taken.
     pub fn writing_since_ms(&self) -> Option<u64> {
         self.in_flight.as_ref().map(|batch| batch.started_ms)
     }
 
-    /// Whether a flush has begun and is not over.
+    /// Whether a flush is in progress.
     pub fn is_flushing(&self) -> bool {
         self.flush_through.is_some() || self.in_flight.is_some()
     }
 
-    /// Batches that were not stored.
+    /// Failed batches.
     pub fn failures(&self) -> u64 {
         self.counts.failed_flushes
     }
 
-    /// From now on everything is due at once, and failures are retried quickly.
+    /// From now on all changes are due at once, and failures are retried quickly.
     pub fn stop(&mut self, now_ms: u64) {
         self.stopping = true;
         self.retry_at_ms = self.retry_at_ms.min(now_ms);
     }
 
-    /// The number of changes that are not committed.
+    /// The number of uncommitted changes.
     pub fn uncommitted(&self) -> usize {
         self.entries.len() - self.settled.len()
     }
 
-    /// Whether nothing waits in the queue; what is being written does not count.
+    /// Whether the queue is empty; the batch that is being written does not count.
     pub fn queue_is_empty(&self) -> bool {
         self.queue.is_empty()
     }
 
-    /// A read begins: what is committed from now on stays visible until [`end_read`](Self::end_read). One at a time.
+    /// A read starts: changes committed from now on stay visible until [`end_read`](Self::end_read). One read at a
+    /// time.
     pub fn begin_read(&mut self) {
         self.reading = true;
     }
 
-    /// The read is over.
+    /// The read has ended.
     pub fn end_read(&mut self) {
         self.reading = false;
         for key in std::mem::take(&mut self.settled) {
@@ -489,7 +491,7 @@ impl WriteBehind {
         self.entries.get(&Key::Entity(id)).map(|entry| entry.change.clone())
     }
 
-    /// Whether a sector's mark waits.
+    /// Whether a sector's generated mark waits.
     pub fn waiting_generated(&self, sector: Sector) -> bool {
         self.entries.contains_key(&Key::Sector(sector))
     }

@@ -1,5 +1,5 @@
-//! The listening socket, with TLS or without, and its connections, as far as [`Places`] lets them be. A TLS handshake
-//! is part of a connection, and is done where its first bytes are read: a slow one holds nobody up.
+//! The listening socket, with or without TLS, and its connections, within the limits of [`Places`]. A connection
+//! includes its TLS handshake, which runs in the connection's own task, so a slow one delays no other.
 
 use std::io;
 use std::net::SocketAddr;
@@ -25,8 +25,8 @@ use crate::http::door::places::{Admission, Places, Verdict};
 use crate::http::state::HttpLimits;
 use crate::http::status::DoorCounts;
 
-/// What the system may hold of an answer that is not read: enough for a fast reader far away, and so little that a slow
-/// one is seen.
+/// Limit of the system's send buffer per connection: enough for a fast, distant reader, and small enough to detect a
+/// slow one.
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
 
 /// The connections of a listener.
@@ -37,7 +37,7 @@ struct Door {
 }
 
 impl Door {
-    /// Does something with the places, now.
+    /// Calls `act` with the places and the present time.
     fn with<T>(&self, act: impl FnOnce(&mut Places<oneshot::Sender<()>>, u64) -> T) -> T {
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         let outcome = act(&mut places, self.opened.elapsed().as_millis() as u64);
@@ -46,7 +46,7 @@ impl Door {
     }
 }
 
-/// A connection, for who serves its requests.
+/// A connection, for the code that serves its requests.
 #[derive(Clone)]
 pub(in crate::http) struct Connection {
     door: Arc<Door>,
@@ -60,7 +60,7 @@ impl Connection {
     }
 }
 
-/// Accepts connections, and closes at once those for which there is no place.
+/// Accepts connections, and closes those without a place at once.
 pub(in crate::http) struct GuardedListener {
     tcp: TcpListener,
     tls: Option<TlsAcceptor>,
@@ -92,11 +92,11 @@ impl Listener for GuardedListener {
             };
             if let Some(gone) = gone {
                 self.door.counts.gave_way.fetch_add(1, Ordering::Relaxed);
-                // One that ends at this moment does not hear it any more.
+                // The connection may have ended just now.
                 let _ = gone.send(());
             }
             if let Err(error) = SockRef::from(&tcp).set_send_buffer_size(SEND_BUFFER_BYTES) {
-                tracing::debug!(%error, "the system does not bound what it holds of an answer");
+                tracing::debug!(%error, "cannot limit the send buffer of a connection");
             }
             let wire = match &self.tls {
                 Some(tls) => Wire::Handshake(Box::new(tls.accept(tcp))),
@@ -113,19 +113,19 @@ impl Listener for GuardedListener {
     }
 }
 
-/// What bytes go through.
+/// The byte stream.
 enum Wire {
     Plain(TcpStream),
     Handshake(Box<Accept<TcpStream>>),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// What both streams are.
+/// Common trait of both streams.
 trait Duplex: AsyncRead + AsyncWrite + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Unpin> Duplex for T {}
 
 impl Wire {
-    /// The stream, once the handshake is done.
+    /// The stream, after the handshake.
     fn poll_stream(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Pin<&mut dyn Duplex>>> {
         if let Self::Handshake(handshake) = self {
             let stream = ready!(Pin::new(handshake.as_mut()).poll(cx))?;
@@ -139,7 +139,7 @@ impl Wire {
     }
 }
 
-/// A connection that fails once it has taken too long, or has to give way.
+/// A connection that fails after its time limit, or when it must make room.
 pub(in crate::http) struct GuardedStream {
     wire: Wire,
     connection: Connection,
@@ -153,7 +153,7 @@ impl GuardedStream {
         self.connection.clone()
     }
 
-    /// The stream to go on with. Fails when the time is up, and wakes the task when it will be.
+    /// The stream to continue with. Fails at the time limit, and wakes the task then.
     fn poll_stream(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Pin<&mut dyn Duplex>>> {
         let Some(told_to_close) = &mut self.told_to_close else {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
@@ -178,7 +178,7 @@ impl GuardedStream {
         self.wire.poll_stream(cx)
     }
 
-    /// What is late is looked at again at the next poll: what it does now has another time.
+    /// Checks the time limit again at the next poll: the new activity has another one.
     fn look_again(&mut self) {
         self.timer.as_mut().reset(Instant::now());
     }

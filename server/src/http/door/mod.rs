@@ -1,4 +1,4 @@
-//! Which connections there are room for, and where each comes from.
+//! Accepts connections: how many at a time, for how long, and from which address.
 
 pub(in crate::http) mod listener;
 pub(in crate::http) mod peer;

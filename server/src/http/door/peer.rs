@@ -1,4 +1,4 @@
-//! Who asks: the address at the other end of the connection, or the one that trusted proxies name.
+//! The client's address: the remote address of the connection, or the one that trusted proxies report.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,10 +11,10 @@ use axum::serve::IncomingStream;
 
 use crate::http::door::listener::{Connection, GuardedListener};
 
-/// The connection that a request comes by.
+/// The connection of a request.
 #[derive(Clone)]
 pub(in crate::http) struct Peer {
-    /// The address at its other end.
+    /// Its remote address.
     pub addr: SocketAddr,
     pub connection: Connection,
 }
@@ -25,10 +25,10 @@ impl Connected<IncomingStream<'_, GuardedListener>> for Peer {
     }
 }
 
-/// The address that a request came from, when `proxies` proxies in a row are trusted: each adds the address that it was
-/// asked from at the end of `X-Forwarded-For`, so what counts is the last but `proxies - 1`. What stands before that,
-/// anybody may have written. Where too little stands there, or no address, the request did not come by the proxies, and
-/// the connection's address counts.
+/// The address of a request's client behind `proxies` trusted proxies: each appends its client's address to
+/// `X-Forwarded-For`, so the last entry but `proxies - 1` counts. Anybody may have written the entries before it. If
+/// there are too few entries, or it is not an address, the request did not come through the proxies, and the
+/// connection's address counts.
 pub(in crate::http) fn asked_from(peer: SocketAddr, headers: &HeaderMap, proxies: usize) -> IpAddr {
     let Some(from_the_end) = proxies.checked_sub(1) else { return peer.ip() };
     let mut named = headers.get_all("x-forwarded-for").iter().rev().flat_map(|value| {
@@ -44,7 +44,7 @@ fn parse(text: &str) -> Option<IpAddr> {
     bare.parse().ok().or_else(|| Some(text.parse::<SocketAddr>().ok()?.ip()))
 }
 
-/// From here on a connection has the time for its request's work.
+/// From here on the time limit of a request's work applies to its connection.
 pub(in crate::http) async fn tell_connection(
     ConnectInfo(peer): ConnectInfo<Peer>,
     request: Request,

@@ -1,10 +1,9 @@
-//! Who keeps a connection: so many in all, so many of one network, and how long one may take over what it is doing. A
-//! state machine without I/O; `listener` does what it says. Time comes in as milliseconds since any moment, never going
-//! back.
+//! Decides which connections to keep: a limit in total, a limit per network, and time limits of each activity. A state
+//! machine without I/O; `listener` carries it out. Time is in milliseconds from any origin, and monotonic.
 //!
-//! Where places are short, somebody gives way: first who is idle between two requests, then who has not sent a whole
-//! request's head, then the others, of the network with the most connections first and the oldest of these. Past its
-//! own share a network takes places from itself only.
+//! At a limit one connection must make room: first one that is idle between two requests, then one that has not sent a
+//! complete request head, then any other; among these, of the network with the most connections, the oldest. A network
+//! above its own share displaces only its own connections.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -13,14 +12,14 @@ use std::time::Duration;
 
 use crate::http::state::HttpLimits;
 
-/// What a connection is doing.
+/// The activity of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Doing {
-    /// Nothing, after an answer.
+    /// Idle after an answer.
     Idling,
-    /// It sends a request's head, or was just accepted. A TLS handshake is part of this.
+    /// Sending a request's head, or just accepted. Includes the TLS handshake.
     Asking,
-    /// It sends the body, waits for the answer, or reads it.
+    /// Sending the body, waiting for the answer, or reading it.
     Served,
 }
 
@@ -29,26 +28,26 @@ struct Place<C> {
     network: IpAddr,
     doing: Doing,
     since_ms: u64,
-    /// Bytes of an answer that the system took since then; `None` until the first.
+    /// Bytes of an answer that the system accepted since then; `None` until the first.
     written: Option<u64>,
     close: C,
 }
 
-/// Whether a connection may stay.
+/// The result of an admission.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::http) enum Admission<C> {
-    /// It has a place, under this id. Somebody else may have to go for it.
+    /// It has a place, under this id. Another connection may have to be closed for it.
     Place(u64, Option<C>),
-    /// There is none.
+    /// There is no place.
     Refused,
 }
 
-/// Whether a connection has taken too long.
+/// The result of a check of a connection's time.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::http) enum Verdict {
-    /// It has: it is cut off.
+    /// The limit has passed: close it.
     Late,
-    /// Not before this moment, ms.
+    /// The limit is not before this time, ms.
     NotBefore(u64),
 }
 
@@ -67,7 +66,7 @@ pub(in crate::http) struct Places<C> {
 }
 
 impl<C> Places<C> {
-    /// No connections yet.
+    /// Empty, with these limits.
     pub fn new(limits: &HttpLimits) -> Self {
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let window_ms = ms(limits.rate_window).max(1);
@@ -77,7 +76,7 @@ impl<C> Places<C> {
             in_all: limits.max_connections.max(1),
             of_a_network: limits.max_connections_per_network.max(1),
             head_ms: ms(limits.head_timeout),
-            // What is worked on is answered in the first half of that, whatever comes of it.
+            // Work that takes longer is answered with an error after half of this time.
             work_ms: ms(limits.request_timeout).saturating_mul(2),
             idle_ms: ms(limits.idle_timeout),
             window_ms,
@@ -85,12 +84,12 @@ impl<C> Places<C> {
         }
     }
 
-    /// Connections that there are.
+    /// The number of connections.
     pub fn len(&self) -> usize {
         self.places.len()
     }
 
-    /// Somebody connected from `network`.
+    /// A connection from `network`.
     pub fn admit(&mut self, network: IpAddr, close: C, now_ms: u64) -> Admission<C> {
         let mut counts: HashMap<IpAddr, usize> = HashMap::new();
         let is_full = self.places.len() >= self.in_all;
@@ -118,12 +117,12 @@ impl<C> Places<C> {
         Admission::Place(id, gone)
     }
 
-    /// It is closed.
+    /// A connection has closed.
     pub fn leave(&mut self, id: u64) -> Option<C> {
         self.places.remove(&id).map(|place| place.close)
     }
 
-    /// Bytes came.
+    /// Bytes were received.
     pub fn read(&mut self, id: u64, now_ms: u64) {
         self.turn(id, |place| place.doing == Doing::Idling, Doing::Asking, now_ms);
     }
@@ -133,7 +132,7 @@ impl<C> Places<C> {
         self.turn(id, |_| true, Doing::Served, now_ms);
     }
 
-    /// The system took so many bytes of an answer.
+    /// The system accepted this many bytes of an answer.
     pub fn wrote(&mut self, id: u64, bytes: usize, now_ms: u64) {
         self.turn(id, |place| place.doing != Doing::Served || place.written.is_none(), Doing::Served, now_ms);
         if let Some(place) = self.places.get_mut(&id) {
@@ -141,7 +140,7 @@ impl<C> Places<C> {
         }
     }
 
-    /// The system has taken all there is to write.
+    /// The system has accepted all bytes written.
     pub fn flushed(&mut self, id: u64, now_ms: u64) {
         self.turn(id, |place| place.written.is_some(), Doing::Idling, now_ms);
     }
@@ -152,7 +151,7 @@ impl<C> Places<C> {
         }
     }
 
-    /// Whether it has taken too long over what it is doing. One that has given way has no time left.
+    /// Checks the time limit of a connection's activity. One that must make room has no time left.
     pub fn judge(&mut self, id: u64, now_ms: u64) -> Verdict {
         let Some(place) = self.places.get_mut(&id) else { return Verdict::Late };
         let time_ms = match (place.doing, place.written) {
@@ -202,7 +201,7 @@ mod tests {
         }
     }
 
-    /// Who goes for a newcomer.
+    /// The connection displaced by a new one.
     fn goes_for(places: &mut Places<u64>, from: u8, now_ms: u64) -> Option<u64> {
         let close = places.next_id;
         match places.admit(network(from), close, now_ms) {
@@ -251,7 +250,7 @@ mod tests {
             assert_eq!(places.judge(id, 1), Verdict::NotBefore(20_000), "twice the time for the work");
             places.wrote(id, 300_000, 5_000);
         }
-        assert_eq!(places.judge(slow, 25_000), Verdict::NotBefore(45_000), "what the system took at first counts");
+        assert_eq!(places.judge(slow, 25_000), Verdict::NotBefore(45_000), "what the system accepted at first counts");
         assert_eq!(places.judge(good, 25_000), Verdict::NotBefore(45_000));
         for second in 25..45 {
             places.wrote(good, 1_000, second * 1_000);
@@ -280,15 +279,15 @@ mod tests {
         for now_ms in 0..3 {
             admit(&mut places, 1, now_ms);
         }
-        assert_eq!(goes_for(&mut places, 1, 9), Some(0), "its oldest that has not asked");
+        assert_eq!(goes_for(&mut places, 1, 9), Some(0), "its oldest without a request");
         idle(&mut places, 2, 9);
-        assert_eq!(goes_for(&mut places, 1, 10), Some(2), "rather one that is idle");
+        assert_eq!(goes_for(&mut places, 1, 10), Some(2), "an idle one first");
         for id in [1, 3, 4] {
             places.asked(id, 11);
         }
         assert_eq!(goes_for(&mut places, 1, 12), None, "not one that is served");
         let other = admit(&mut places, 2, 12);
-        assert_eq!(other, 6 - 1, "others find their places free");
+        assert_eq!(other, 6 - 1, "other networks' places are free");
         assert_eq!(places.len(), 4);
     }
 
@@ -298,16 +297,16 @@ mod tests {
         for (id, from) in [1, 1, 1, 2, 2, 3].into_iter().enumerate() {
             assert_eq!(admit(&mut places, from, id as u64), id as u64);
         }
-        // Whatever it is doing: a slow reader holds a place as well as a silent one.
+        // In any activity: a slow reader holds a place just like a silent one.
         for id in 0..3 {
             places.asked(id, 10);
             places.wrote(id, 1, 10 + id);
         }
-        assert_eq!(goes_for(&mut places, 4, 20), Some(3), "of those that have not asked, the oldest of two");
-        assert_eq!(goes_for(&mut places, 4, 21), Some(0), "then of the greatest");
-        assert_eq!(goes_for(&mut places, 4, 22), None, "nobody has more than it");
+        assert_eq!(goes_for(&mut places, 4, 20), Some(3), "of those without a request, the oldest of two");
+        assert_eq!(goes_for(&mut places, 4, 21), Some(0), "then of the largest network");
+        assert_eq!(goes_for(&mut places, 4, 22), None, "no network has more");
         idle(&mut places, 5, 23);
-        assert_eq!(goes_for(&mut places, 4, 24), Some(5), "who is idle makes room for everybody");
+        assert_eq!(goes_for(&mut places, 4, 24), Some(5), "an idle one makes room for any other");
         assert_eq!(places.len(), 6);
     }
 

@@ -45,14 +45,14 @@ pub(in crate::http) async fn register(
     let key = idempotency_key(&headers)?;
     let Credentials { user, password } = credentials(body)?;
     if key.is_some() {
-        // Whoever has a key could try passwords with it.
+        // The key could otherwise be used to try passwords.
         may_try(&api, &user, from)?;
     }
-    // What is against the rules costs nothing.
+    // Input that breaks the rules costs nothing.
     if check_new(&user, &password, key.as_deref()).is_ok() {
         api.rates.registration(from, api.now_ms()).map_err(|come_back| {
             api.count(|counts| &counts.limited_registrations);
-            too_many("there were too many registrations", come_back)
+            too_many("too many registrations", come_back)
         })?;
     }
     let account = api.accounts.register(from, user.clone(), password, key).await.map_err(|error| {
@@ -86,7 +86,7 @@ pub(in crate::http) async fn login(
         may_try(&api, &user, from)?;
         api.rates.login(from, api.now_ms()).map_err(|come_back| {
             api.count(|counts| &counts.limited_logins);
-            too_many("there were too many log ins", come_back)
+            too_many("too many logins", come_back)
         })?;
     }
     let account = api.accounts.login(from, user.clone(), password).await.map_err(|error| {
@@ -123,14 +123,14 @@ async fn begin_session(api: &Shared, account: Uuid) -> Result<Given, Refusal> {
     })
 }
 
-/// Whether there were too many failures under a name. One against the rules is nobody's, and costs nothing.
+/// Checks for too many failures under a name. An invalid name has no account, and costs nothing.
 fn may_try(api: &Shared, name: &str, from: IpAddr) -> Result<(), Refusal> {
     if !is_name(name) {
         return Ok(());
     }
     api.rates.may_try(name, from, api.now_ms()).map_err(|come_back| {
         api.count(|counts| &counts.limited_by_account);
-        too_many("there were too many wrong passwords for this name", come_back)
+        too_many("too many wrong passwords for this name", come_back)
     })
 }
 
@@ -150,10 +150,10 @@ fn credentials(body: Result<Bytes, BytesRejection>) -> Result<Credentials, Refus
             StatusCode::PAYLOAD_TOO_LARGE,
             format!("the body is too large: send at most {BODY_LIMIT_BYTES} bytes"),
         ),
-        _ => refuse(StatusCode::BAD_REQUEST, "the body did not arrive whole: send it again"),
+        _ => refuse(StatusCode::BAD_REQUEST, "the body was incomplete: send it again"),
     })?;
     serde_json::from_slice(&body).map_err(|error| {
-        // Its words may quote the body, so only the place is told.
+        // The parser's message may quote the body, so only the position is reported.
         let (line, column) = (error.line(), error.column());
         let error = format!(
             "the body is not what is expected (line {line} column {column}): \

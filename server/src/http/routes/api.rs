@@ -1,4 +1,4 @@
-//! What the routes under `/api/` share.
+//! The state shared by the routes under `/api/`.
 
 use std::net::IpAddr;
 use std::ops::Deref;
@@ -15,20 +15,20 @@ use crate::http::refusal::{Refusal, busy};
 use crate::http::state::HttpState;
 use crate::http::status::ApiCounts;
 
-/// The largest body that is read: credentials are a few hundred bytes.
+/// Maximum length of a body, bytes: credentials are a few hundred.
 pub const BODY_LIMIT_BYTES: usize = 8 * 1024;
 
-/// Calls of the database at a time that are no password's: as many as there are connections to spare.
+/// Concurrent database calls other than for passwords: as many as there are spare connections.
 const STORAGE_AT_ONCE: usize = 2;
 
-/// Such calls that wait: as many as there may be connections.
+/// Maximum number of such calls that wait: as many as there may be connections.
 const STORAGE_WAITING: usize = 512;
 
-/// What the routes share.
+/// The shared state.
 pub(in crate::http) struct Api {
     state: HttpState,
     pub rates: RateLimits,
-    /// Calls of the database.
+    /// Limits database calls.
     pub storage: Turns,
     opened: Instant,
 }
@@ -42,7 +42,7 @@ impl Deref for Api {
 }
 
 impl Api {
-    /// From now on, answering from `state`.
+    /// Shared state that answers from `state`.
     pub fn new(state: HttpState) -> Self {
         Self {
             rates: RateLimits::new(state.rates),
@@ -52,28 +52,28 @@ impl Api {
         }
     }
 
-    /// Milliseconds since the server was started.
+    /// Milliseconds since the server started.
     pub fn now_ms(&self) -> u64 {
         self.opened.elapsed().as_millis() as u64
     }
 
-    /// Counts one.
+    /// Increments a counter.
     pub fn count(&self, which: impl FnOnce(&ApiCounts) -> &AtomicU64) {
         which(&self.state.status.api).fetch_add(1, Ordering::Relaxed);
     }
 
-    /// There was no place for the work on a request.
+    /// The answer when there is no room for a request's work.
     pub fn busy(&self) -> Refusal {
         self.count(|counts| &counts.busy);
         busy()
     }
 }
 
-/// Where a request came from, as far as limits tell networks apart.
+/// The network of a request, as rate limits distinguish them.
 #[derive(Clone, Copy)]
 pub(in crate::http) struct AskedFrom(pub IpAddr);
 
-/// What the routes share, as they take it.
+/// The shared state, as an extractor.
 pub(in crate::http) struct Shared(Arc<Api>);
 
 impl Deref for Shared {

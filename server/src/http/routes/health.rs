@@ -1,5 +1,5 @@
-//! Health and metrics. On the public address there are the first two only; on that of operations, whose thread does
-//! nothing else, there is all.
+//! Health and metrics. Of these the public address serves only `/live` and `/ready`; the operations address, which has
+//! its own thread, serves all.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,14 +17,14 @@ use crate::http::refusal::refuse;
 use crate::http::state::HttpState;
 use crate::http::status::{HEARTBEAT_LIMIT, MetricsText, ServerStatus};
 
-/// The routes of the address of operations.
+/// The routes of the operations address.
 pub(in crate::http) fn router(state: HttpState) -> Router {
     let state = Arc::new(state);
     Router::new()
         .route("/live", get(async |State(state): State<Arc<HttpState>>| live(&state.status)))
         .route("/ready", get(async |State(state): State<Arc<HttpState>>| ready(&state.status)))
         .route("/metrics", get(metrics))
-        .fallback(async || refuse(StatusCode::NOT_FOUND, "here are /live, /ready and /metrics only"))
+        .fallback(async || refuse(StatusCode::NOT_FOUND, "only /live, /ready and /metrics are served here"))
         .layer(middleware::from_fn(tell_connection))
         .with_state(state)
 }
@@ -34,7 +34,7 @@ pub(in crate::http) fn live(status: &ServerStatus) -> Response {
         return "live\n".into_response();
     }
     let limit_s = HEARTBEAT_LIMIT.as_secs();
-    let error = format!("the main loop has not turned for {limit_s} s: look at the log, and start the server again");
+    let error = format!("the main loop has not run for {limit_s} s: check the log, and start the server again");
     refuse(StatusCode::SERVICE_UNAVAILABLE, error).into_response()
 }
 
@@ -46,7 +46,7 @@ pub(in crate::http) fn ready(status: &ServerStatus) -> Response {
     }
     let what_to_do = match status.leased_sectors() {
         0 => "start a sidereal-shard, or wait for it",
-        _ => "look at the log, and start the server again",
+        _ => "check the log, and start the server again",
     };
     let error = format!("missing: {}: {what_to_do}", missing.join(", "));
     refuse(StatusCode::SERVICE_UNAVAILABLE, error).into_response()
@@ -55,15 +55,15 @@ pub(in crate::http) fn ready(status: &ServerStatus) -> Response {
 async fn metrics(State(state): State<Arc<HttpState>>) -> Response {
     let mut own = MetricsText::default();
     let hashed_kib = state.accounts.hashed_kib();
-    own.counter("sidereal_password_hashed_kib_total", "Memory that password hashes have gone over.", hashed_kib);
-    own.gauge("sidereal_passwords_waiting", "Passwords that wait to be hashed.", state.accounts.waiting());
+    own.counter("sidereal_password_hashed_kib_total", "Memory that password hashes have processed.", hashed_kib);
+    own.gauge("sidereal_passwords_waiting", "Passwords in the hashing queue.", state.accounts.waiting());
     let (fetches, failures) = state.supabase.as_ref().map_or((0, 0), |supabase| supabase.fetches());
     own.counter("sidereal_jwks_fetches_total", "Fetches of the keys for access tokens.", fetches);
-    own.counter("sidereal_jwks_failures_total", "Of these, those in vain.", failures);
+    own.counter("sidereal_jwks_failures_total", "Failed fetches of the keys for access tokens.", failures);
     let (changes, refusals) = (&state.certificate.changes, &state.certificate.refusals);
     let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     own.counter("sidereal_certificate_changes_total", "New certificates for players' connections.", read(changes));
-    own.counter("sidereal_certificate_refusals_total", "New ones that were none to go on with.", read(refusals));
+    own.counter("sidereal_certificate_refusals_total", "New certificates that were rejected.", read(refusals));
     let text = state.status.metrics_text(own);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }

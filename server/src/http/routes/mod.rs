@@ -1,5 +1,5 @@
-//! The routes, and what holds for all of them. Every answer is JSON but for `/live` and the browser client's files; every
-//! refusal is `{"error": "<one sentence that says what to do>"}`.
+//! The routes, and the layers around all of them. Every answer is JSON except `/live` and the browser client's files;
+//! every error is `{"error": "<one sentence that says what to do>"}`.
 
 mod accounts;
 pub(in crate::http) mod api;
@@ -26,7 +26,7 @@ use sidereal_transport::network_of;
 /// The description of everything under `/api/` (OpenAPI 3.1).
 const OPENAPI: &str = include_str!("../openapi.json");
 
-/// A route under `/api/`. All there are stand in `openapi.json`.
+/// A route under `/api/`. All of them are in `openapi.json`.
 struct ApiRoute {
     method: &'static str,
     path: &'static str,
@@ -72,14 +72,14 @@ pub(in crate::http) fn router(state: HttpState) -> Router {
         .with_state(api)
 }
 
-/// One of the browser client's files, as often as one likes.
+/// Serves the browser client's files, without a rate limit.
 async fn web_file(api: Shared, request: Request) -> Response {
     let path = request.uri().path();
     let answer = api.web.as_ref().and_then(|web| web.answer(request.method(), path, request.headers()));
     answer.unwrap_or_else(|| {
         let error = match path {
             "/" | "/index.html" => {
-                "the browser client is not served here: build it as README.md says, and start the server with --web-dir target/web"
+                "the browser client is not served here: build it as in README.md, and start the server with --web-dir target/web"
             }
             _ => "there is no such page: see docs/PROTOCOL.md for the routes",
         };
@@ -87,7 +87,7 @@ async fn web_file(api: Shared, request: Request) -> Response {
     })
 }
 
-/// What browsers are told not to do with anything from here.
+/// Security headers of all answers to browsers.
 fn security_headers(state: &HttpState) -> HeaderMap {
     let policy = format!(
         "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self' {}; img-src 'self' data:; \
@@ -110,20 +110,20 @@ async fn guard_browsers(State(headers): State<Arc<HeaderMap>>, mut response: Res
     response
 }
 
-/// A request that makes its handler panic is answered and costs nothing else.
+/// A panicking request gets an error answer and affects no other.
 async fn contain_request(request: Request, next: Next) -> Response {
     let answered = crash::contain_task(async {
         crash::fault_point("http-request");
         next.run(request).await
     });
     answered.await.unwrap_or_else(|panicked| {
-        tracing::error!(%panicked, "a request");
-        refuse(StatusCode::INTERNAL_SERVER_ERROR, "the server failed at this request, and has logged why")
+        tracing::error!(%panicked, "a request panicked");
+        refuse(StatusCode::INTERNAL_SERVER_ERROR, "the server failed to handle this request, and has logged why")
             .into_response()
     })
 }
 
-/// Nobody asks too often, from wherever.
+/// Applies the rate limit per address.
 async fn within_rate(
     State(api): State<Arc<Api>>,
     ConnectInfo(peer): ConnectInfo<Peer>,
@@ -138,12 +138,12 @@ async fn within_rate(
         }
         Err(come_back) => {
             api.count(|counts| &counts.limited_by_address);
-            too_many("there were too many requests from this address", come_back).into_response()
+            too_many("too many requests from this address", come_back).into_response()
         }
     }
 }
 
-/// The work on a request has an end, whatever it waits for.
+/// Applies the time limit to a request's work.
 async fn within_time(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
     match tokio::time::timeout(api.limits.request_timeout, next.run(request)).await {
         Ok(response) => response,
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    /// The router is made from the same list, so what is served is what is described.
+    /// The router is made from the same list, so the served routes are the described ones.
     #[test]
     fn every_route_is_described_and_every_description_is_a_route() {
         let document: serde_json::Value = serde_json::from_str(OPENAPI).expect("JSON");

@@ -1,4 +1,4 @@
-//! What a token gives: a ticket, another token, or the end of the session.
+//! Requests with a token: a ticket, another token, or the end of the session.
 
 use axum::Json;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -16,7 +16,7 @@ use crate::http::refusal::{Refusal, refuse, unauthorized, unavailable};
 use crate::http::routes::api::{Api, Shared};
 use crate::http::routes::world::Door;
 
-/// A ticket, and where it is good.
+/// A ticket, and where to redeem it.
 #[derive(Serialize)]
 pub(in crate::http) struct TicketAnswer<'a> {
     ticket: String,
@@ -26,17 +26,17 @@ pub(in crate::http) struct TicketAnswer<'a> {
     account_id: Uuid,
 }
 
-/// How long the session of a token lives without being used, seconds.
+/// Lifetime of an unused session, seconds.
 pub(in crate::http) fn expires_in_s(given: &Given) -> u64 {
     u64::try_from(given.lives_ms).unwrap_or(0).div_ceil(1_000)
 }
 
-/// What is said where no accounts are made.
+/// The answer when registration is closed.
 pub(in crate::http) fn registration_is_closed(api: &Api) -> Refusal {
     api.count(|counts| &counts.registrations_closed);
     refuse(
         StatusCode::FORBIDDEN,
-        "this server takes no new pilots at the moment: log in with an account that is there, or ask its operator",
+        "registration is closed on this server: log in with an existing account, or ask its operator",
     )
 }
 
@@ -51,7 +51,7 @@ impl Api {
         Ok(TicketAnswer { ticket, door: self.door(), expires_in_s: TICKET_LIFETIME_MS / 1_000, account_id: account })
     }
 
-    /// Does something with a session on a blocking thread.
+    /// Runs `work` with the sessions on a blocking thread.
     async fn with_sessions<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Sessions) -> Result<T, SessionError> + Send + 'static,
@@ -73,7 +73,7 @@ impl Api {
         })
     }
 
-    /// The account of somebody with an access token of another issuer.
+    /// The account of a user with an access token of another issuer.
     async fn visitor(&self, supabase: &Supabase, token: &str) -> Result<Holder, Refusal> {
         let identity = supabase.verify(token, supabase.now_ms()).await.map_err(|error| {
             self.count(|counts| &counts.access_tokens_refused);
@@ -104,7 +104,7 @@ pub(in crate::http) async fn ticket(api: Shared, headers: HeaderMap) -> Result<R
     let holder = if token.contains('.') {
         let Some(supabase) = &api.supabase else {
             api.count(|counts| &counts.access_tokens_refused);
-            return Err(unauthorized("this server takes no access tokens of others: log in with /api/login"));
+            return Err(unauthorized("this server accepts no access tokens of other issuers: log in with /api/login"));
         };
         api.visitor(supabase, token).await?
     } else {
@@ -131,14 +131,14 @@ pub(in crate::http) async fn logout(api: Shared, headers: HeaderMap) -> Result<R
     let token = bearer(&headers)?.to_owned();
     let ended = api
         .with_sessions(move |sessions| match sessions.end(&token, unix_ms()) {
-            // Sent again because the answer was lost, or too late: it has ended, which is what is wanted.
+            // A repeated request after a lost answer, or a late one: the session has ended, as intended.
             Err(SessionError::Unknown | SessionError::Expired | SessionError::Reused) => Ok(None),
             ended => ended.map(Some),
         })
         .await?;
     if let Some(holder) = ended {
         api.count(|counts| &counts.logouts);
-        tracing::info!(account = %holder.account_id, "session ended by its holder");
+        tracing::info!(account = %holder.account_id, "session ended by its player");
     }
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -1,4 +1,4 @@
-//! What everybody may know: where the world is, how its certificate is told, and which protocol it speaks.
+//! Public information: the world's address, its certificate's hash, and its protocol version.
 
 use axum::Json;
 use axum::http::header;
@@ -9,7 +9,7 @@ use sidereal_transport::SESSION_PATH;
 
 use crate::http::routes::api::{Api, Shared};
 
-/// Where players connect, and which certificate is there.
+/// The address for players, and its certificate.
 #[derive(Serialize)]
 pub(in crate::http) struct Door<'a> {
     player_addr: &'a str,
@@ -20,9 +20,9 @@ pub(in crate::http) struct Door<'a> {
 }
 
 impl Api {
-    /// As it is now.
+    /// The present values.
     pub fn door(&self) -> Door<'_> {
-        // One reading, so that both fields tell of the same certificate.
+        // Read once, so that both fields refer to the same certificate.
         let certificate_hashes = self.certificate.hashes();
         Door {
             player_addr: &self.player_addr,

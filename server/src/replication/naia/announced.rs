@@ -1,13 +1,14 @@
-//! naia's entities: how the server makes them, and how it takes them away.
+//! naia's entities: how the server spawns and despawns them.
 //!
-//! Runs in the server. naia 0.25 keeps something of every entity that is simply despawned:
+//! Runs in the server. naia 0.25 keeps state of every entity that is simply despawned:
 //!
-//! - It learns that an entity is gone from a table that it fills once in an update (`change_detection.rs`, `on_despawn`). An
-//!   entity that is despawned in the update that spawned it is not in that table: naia would keep it for ever, in its room
-//!   and in the queue of scope changes, which every update walks. Such an entity is withdrawn from naia first.
-//! - It tracks the changes of each component for each peer that sees it, and forgets that only when the component is removed
-//!   (`user_diff_handler.rs`): some 250 bytes for every entity that a peer has ever seen. So the components go first, and the
-//!   entity in the next update. What a peer no longer saw by then stays tracked until its session ends.
+//! - It detects despawns by a table that it fills once per update (`change_detection.rs`, `on_despawn`). An entity
+//!   that is despawned in the update that spawned it is not in that table: naia would keep it forever, in its room and
+//!   in the queue of scope changes, which every update walks. Such an entity is withdrawn from naia first.
+//! - It tracks the changes of each component for each peer that has it in scope, and stops only when the component is
+//!   removed (`user_diff_handler.rs`): some 250 bytes for every entity that was ever in a peer's scope. So the
+//!   components are removed first, and the entity in the next update. What had left a peer's scope by then stays
+//!   tracked until its session ends.
 
 use bevy::{
     ecs::system::EntityCommands,
@@ -16,12 +17,12 @@ use bevy::{
 };
 use naia_bevy_server::{CommandsExt, Server};
 
-/// What naia has yet to learn. Bounded by what comes and goes in one update.
+/// State that naia has not processed yet. Bounded by the spawns and despawns of one update.
 #[derive(Debug, Default, Resource)]
 pub struct Announced {
-    /// Spawned since naia last looked.
+    /// Spawned since naia's last update.
     unseen: HashSet<Entity>,
-    /// Without their components, which naia has not noticed yet.
+    /// Without their components; naia has not processed that yet.
     bare: Vec<Entity>,
     /// To be despawned.
     leaving: Vec<Entity>,
@@ -35,8 +36,8 @@ impl Announced {
         commands.entity(entity)
     }
 
-    /// Takes away an entity that [`Announced::spawn`] has made, whose replicated components are among `C`. Peers that see
-    /// it no longer do.
+    /// Despawns an entity made by [`Announced::spawn`] whose replicated components are among `C`. It leaves all peers'
+    /// scopes.
     pub fn despawn<C: Bundle>(&mut self, entity: Entity, commands: &mut Commands<'_, '_>, naia: &mut Server<'_>) {
         if self.unseen.remove(&entity) {
             commands.entity(entity).disable_replication(naia);
@@ -48,14 +49,14 @@ impl Announced {
     }
 }
 
-/// Despawns what lost its components before. Runs first in an update.
+/// Despawns entities whose components were removed before. Runs first in an update.
 pub fn despawn_leaving(mut announced: ResMut<'_, Announced>, mut commands: Commands<'_, '_>) {
     for entity in announced.leaving.drain(..) {
         commands.entity(entity).despawn();
     }
 }
 
-/// naia has looked. Runs after it has sent its packets.
+/// naia has processed the changes. Runs after it has sent its packets.
 pub fn mark_seen(mut announced: ResMut<'_, Announced>) {
     let Announced { unseen, bare, leaving } = &mut *announced;
     unseen.clear();

@@ -1,4 +1,4 @@
-//! Gives entities that have been in view for too much another one of naia's (see [`super::renewal`]).
+//! Gives entities that were in view for too many commands another naia entity (see [`super::renewal`]).
 
 use super::{
     renewal::Renewals,
@@ -17,10 +17,10 @@ use std::{
     net::SocketAddr,
 };
 
-/// Entities renewed in a second at most.
+/// Maximum number of entities renewed per second.
 const RENEWALS_PER_SECOND: usize = 64;
 
-/// Gives an entity another one of naia's, in the same rooms.
+/// Gives an entity another naia entity, in the same rooms.
 fn renew_one(space: &mut Space, id: EntityId) {
     let Some(record) = space.mirror.get(id).map(|entry| entry.record.clone()) else { return };
     let entity = space.replicas.announce(&record);
@@ -30,13 +30,13 @@ fn renew_one(space: &mut Space, id: EntityId) {
     space.replicas.renewals.replaced.push(std::mem::replace(&mut entry.entity, entity));
     for sector in space.replicas.rooms_of(id, record.sector) {
         space.replicas.enter_room(entity, sector);
-        // The old one goes.
+        // The old one leaves.
         space.replicas.renewals.count(sector, LEAVING_COMMANDS);
     }
     space.tally.renewals += 1;
 }
 
-/// Renews what has been in view of somebody for too much.
+/// Renews entities that were in some peer's view for too many commands.
 pub fn renew_entities(mut space: Space, interest: Res<Interest>) {
     for entity in std::mem::take(&mut space.replicas.renewals.replaced) {
         space.replicas.withdraw(entity);
@@ -52,7 +52,7 @@ pub fn renew_entities(mut space: Space, interest: Res<Interest>) {
     let Renewals { told, .. } = &mut **renewals;
     let rooms: &Rooms = rooms;
     told.retain(|sector, _| rooms.has(*sector));
-    // A room that is no longer in view may have gone: then it was small.
+    // A room that is no longer in view may be gone: it was small then.
     let renew = space.replicas.renewals.look(&views, |sector| sizes.get(&sector).copied().unwrap_or_default(), now);
     if renew.is_empty() {
         return;

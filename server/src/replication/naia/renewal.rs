@@ -1,11 +1,11 @@
-//! naia's entities are renewed before naia loses count of them.
+//! Renews naia's entities before naia's counter wraps around them.
 //!
-//! naia 0.25 numbers what it tells a peer of entities (each coming, each going) with 16 bits, and takes what seems older
-//! than an entity's coming for outdated (`remote_entity_channel.rs`, `receive_message`). After 32,768 further comings and
-//! goings on a connection that is half of everything: an entity that has been in view for so long is never taken
-//! out of it again, and its id is not given back. So whatever is in view of a peer that was told of half as many things since
-//! then gets another entity of naia's, and the old one goes a tick later: the peer has it at any time, and takes the two
-//! for one by its net id.
+//! naia 0.25 numbers the commands that it sends a peer about entities (each enter, each leave) with 16 bits, and takes
+//! a command for outdated if it seems older than the entity's enter (`remote_entity_channel.rs`, `receive_message`).
+//! After 32,768 further commands on a connection half of all numbers seem older: an entity that was in view for so
+//! long never leaves the view, and its id is never released. So every entity in the view of a peer that was sent half
+//! as many commands since then gets another naia entity, and the old one leaves a tick later: the peer has one of them
+//! at any time, and identifies both by the net id.
 
 use bevy::prelude::{Entity, Resource};
 use sidereal_protocol::{sector::SectorId, tick::SimTick};
@@ -14,23 +14,23 @@ use std::{
     net::SocketAddr,
 };
 
-/// Comings and goings after which what is still in view is renewed: half of what naia bears.
+/// Number of commands after which an entity still in view is renewed: half of naia's limit.
 const RENEW_AFTER: u64 = 16_384;
-/// How exactly it is known when a peer was told of what.
+/// Resolution of the record of when a peer was sent how many commands.
 const CHECKPOINT_COMMANDS: u64 = 1_024;
 
-/// What one peer was told of.
+/// The commands sent to one peer.
 #[derive(Debug, Default)]
 struct Told {
     commands: u64,
-    /// The rooms in its view, with their counts when they were looked at last.
+    /// The rooms in its view, with their counts at the last check.
     rooms: BTreeMap<SectorId, u64>,
-    /// When it had been told of how much; the first one is as old as it has to be.
+    /// Ticks by number of commands sent; the first one is as old as necessary.
     checkpoints: VecDeque<(u64, SimTick)>,
 }
 
 impl Told {
-    /// The peer is told of `commands` more.
+    /// `commands` more are sent to the peer.
     fn count(&mut self, commands: u64, now: SimTick) {
         self.commands += commands;
         if self.checkpoints.back().is_none_or(|(at, _)| self.commands >= at + CHECKPOINT_COMMANDS) {
@@ -41,34 +41,35 @@ impl Told {
         }
     }
 
-    /// What came into view before this tick has been there for too much; `None` when nothing has.
+    /// Entities that entered the view before this tick must be renewed; `None` if there are none.
     fn renew_before(&self) -> Option<SimTick> {
         self.checkpoints.front().filter(|(at, _)| at + RENEW_AFTER <= self.commands).map(|(_, tick)| *tick)
     }
 }
 
-/// How much each peer was told of. Bounded by the peers, and by the rooms in their views.
+/// The commands sent to each peer. Bounded by the peers, and by the rooms in their views.
 #[derive(Debug, Default, Resource)]
 pub struct Renewals {
-    /// Comings and goings in each room so far.
+    /// Number of commands in each room so far.
     pub(super) told: HashMap<SectorId, u64>,
     peers: BTreeMap<SocketAddr, Told>,
-    /// Entities in whose place others are now.
+    /// Entities that were replaced.
     pub(super) replaced: Vec<Entity>,
 }
 
 impl Renewals {
-    /// Something comes into a room or goes out of it, and everybody there is told.
+    /// An entity enters or leaves a room, and all peers in it are sent a command.
     pub fn came_or_went(&mut self, sector: SectorId) {
         self.count(sector, 1);
     }
 
-    /// Everybody in a room is told of so much.
+    /// Adds a number of commands sent to all peers in a room.
     pub fn count(&mut self, sector: SectorId, commands: u64) {
         *self.told.entry(sector).or_default() += commands;
     }
 
-    /// Counts what each peer was told of since the last call. Gives for each sector before which tick that is too long ago.
+    /// Adds up the commands sent to each peer since the last call. Returns for each sector the tick before which
+    /// entities must be renewed.
     pub(super) fn look(
         &mut self,
         views: &BTreeMap<SocketAddr, BTreeSet<SectorId>>,
@@ -113,8 +114,8 @@ mod tests {
         (Ipv4Addr::LOCALHOST, number).into()
     }
 
-    /// What is seen by a peer is renewed before that was told of 32,768 things since, and not before it was told of half
-    /// as many.
+    /// An entity in a peer's view is renewed before the peer was sent 32,768 commands since, and not before it was
+    /// sent half as many.
     #[test]
     fn what_is_in_view_is_renewed_in_time_and_not_all_the_time() {
         let mut renewals = Renewals::default();

@@ -1,4 +1,4 @@
-//! naia's side of every active entity: its entity, its room, the rooms that it has left a while ago.
+//! naia's side of the active entities: naia entities, rooms, and rooms that entities have recently left.
 
 use super::{announced::Announced, renewal::Renewals, rooms::Rooms};
 use bevy::{
@@ -13,20 +13,20 @@ use sidereal_protocol::{
     sector::SectorId,
 };
 
-/// The components that naia replicates of an entity.
+/// The components of an entity that naia replicates.
 pub type Announcement = (Identity, Vitals, Lode);
 
-/// What naia commands of an entity that leaves the mirror: that each component goes, and then the entity.
+/// naia's commands for an entity that leaves the mirror: the removal of each component, and then of the entity.
 pub const LEAVING_COMMANDS: u64 = 4;
 
-/// What naia shows to peers: its entities and rooms.
+/// What naia replicates to peers: its entities and rooms.
 #[derive(SystemParam)]
 pub struct Replicas<'w, 's> {
     /// naia's entities.
     pub announced: ResMut<'w, Announced>,
     /// naia's rooms.
     pub rooms: ResMut<'w, Rooms>,
-    /// What peers were told of.
+    /// The commands sent to peers.
     pub renewals: ResMut<'w, Renewals>,
     /// naia.
     pub naia: Server<'w>,
@@ -35,7 +35,7 @@ pub struct Replicas<'w, 's> {
 }
 
 impl Replicas<'_, '_> {
-    /// The room of a sector, made when it is first needed.
+    /// The room of a sector; made at its first use.
     pub fn room(&mut self, sector: SectorId) -> RoomKey {
         match self.rooms.by_sector.get(&sector) {
             Some(room) => *room,
@@ -47,12 +47,12 @@ impl Replicas<'_, '_> {
         }
     }
 
-    /// How many entities are in the room of a sector.
+    /// The number of entities in the room of a sector.
     pub fn room_size(&self, sector: SectorId) -> usize {
         self.rooms.by_sector.get(&sector).map_or(0, |room| self.naia.room(room).entities_count())
     }
 
-    /// Makes naia's entity for a record. It is in no room yet.
+    /// Makes the naia entity of a record. It is in no room yet.
     pub fn announce(&mut self, record: &EntityRecord) -> Entity {
         let mut spawned = self.announced.spawn(&mut self.commands, &mut self.naia);
         spawned.insert((Identity::of(record), Vitals::of(record)));
@@ -62,19 +62,19 @@ impl Replicas<'_, '_> {
         spawned.id()
     }
 
-    /// Takes naia's entity away; peers see it go.
+    /// Removes a naia entity; it leaves all peers' scopes.
     pub fn withdraw(&mut self, entity: Entity) {
         self.announced.despawn::<Announcement>(entity, &mut self.commands, &mut self.naia);
     }
 
-    /// Puts naia's entity into the room of a sector.
+    /// Adds a naia entity to the room of a sector.
     pub fn enter_room(&mut self, entity: Entity, sector: SectorId) {
         let room = self.room(sector);
         self.naia.room_mut(&room).add_entity(&entity);
         self.renewals.came_or_went(sector);
     }
 
-    /// The sectors in whose rooms an entity is.
+    /// The sectors whose rooms contain an entity.
     pub fn rooms_of(&self, id: EntityId, sector: SectorId) -> Vec<SectorId> {
         let lingering = self.rooms.lingering.get(&id).into_iter().flatten().map(|(sector, _)| *sector);
         std::iter::once(sector).chain(lingering).collect()

@@ -1,4 +1,4 @@
-//! Datagrams, as they come: motion and own states from shards, inputs from players.
+//! Handles datagrams: motion and own states from shards, inputs from players.
 
 use super::refusals::refuse_packet;
 use crate::{
@@ -20,7 +20,7 @@ use sidereal_protocol::{
 };
 use std::net::SocketAddr;
 
-/// The pilot's inputs that are in a ship's state were applied.
+/// The inputs counted in a ship's own state were applied.
 fn on_own_state(space: &mut Space, players: &mut Players, shard: ShardId, state: OwnState) {
     let Some(id) = space.mirror.id_of(state.net_id) else { return };
     let Some(entry) = space.mirror.get_mut(id) else { return };
@@ -28,13 +28,14 @@ fn on_own_state(space: &mut Space, players: &mut Players, shard: ShardId, state:
         space.tally.stale += 1;
         return;
     }
-    if let Some(pilot) = &mut entry.record.pilot {
-        // Of the hands that have let go nothing counts any more, and the player is not to build on it.
+    if let Some(mut pilot) = entry.record.pilot() {
+        // States of an earlier boarding no longer count, and its player must not use them.
         if pilot.boarding != state.boarding {
             return;
         }
         pilot.last_input = pilot.last_input.max(state.input_tick);
         pilot.inputs_applied = pilot.inputs_applied.max(state.inputs_applied);
+        entry.record.set(pilot);
     }
     let Some(owner) = entry.record.owner else { return };
     let Some(player) = players.of_mut(owner) else { return };
@@ -76,7 +77,7 @@ fn on_player_datagram(space: &mut Space, players: &mut Players, link: &mut Link,
     }
 }
 
-/// Takes in the lane's datagrams: motion and own states from shards, inputs from players.
+/// Handles the lane's datagrams: motion and own states from shards, inputs from players.
 pub fn handle_lane(
     mut space: Space,
     mut link: ResMut<Link>,

@@ -1,4 +1,4 @@
-//! Frames of shards and players, as they come: each goes to the capability that it concerns.
+//! Handles frames of shards and players: each goes to its capability.
 
 use super::refusals::refuse_packet;
 use crate::{
@@ -29,10 +29,10 @@ use sidereal_protocol::{
 };
 use std::net::SocketAddr;
 
-/// Where frames come from, and what needs no other capability.
+/// The senders of frames, and what needs no other capability.
 #[derive(SystemParam)]
 pub struct Senders<'w> {
-    /// The way to the peers.
+    /// The connections to the peers.
     link: ResMut<'w, Link>,
     /// Connected shards.
     shards: ResMut<'w, Shards>,
@@ -43,7 +43,7 @@ pub struct Senders<'w> {
 }
 
 impl Senders<'_> {
-    /// The next frame, and the shard that sent it; `None` for a player's.
+    /// The next frame with the shard that sent it; `None` for a player's.
     fn next(&mut self, space: &Space) -> Option<(SocketAddr, Bytes, Option<ShardId>)> {
         let (address, bytes) = self.link.transport.recv_stream()?;
         let shard = self.shards.at(&address);
@@ -53,7 +53,7 @@ impl Senders<'_> {
         Some((address, bytes, shard))
     }
 
-    /// A shot flies on into another shard's sector.
+    /// A shot that continues into another shard's sector.
     fn pass_shot(&mut self, from: ShardId, shot: Shot, to: SectorId) {
         if let Some(next) = self.leases.table.holder(to)
             && next != from
@@ -63,7 +63,7 @@ impl Senders<'_> {
     }
 }
 
-/// Everything that a frame can concern, one at a time.
+/// All capabilities that a frame can be for, one at a time.
 #[derive(SystemParam)]
 pub struct Capabilities<'w, 's> {
     one: ParamSet<
@@ -150,7 +150,7 @@ impl Capabilities<'_, '_> {
         self.ships().on_news(space, news);
     }
 
-    /// A frame of a player: what is said and asked for.
+    /// A frame of a player: chat texts and requests.
     fn on_player_frame(&mut self, space: &mut Space, address: SocketAddr, bytes: &[u8]) {
         if !self.senders().players.by_address.contains_key(&address) {
             return;
@@ -167,7 +167,7 @@ impl Capabilities<'_, '_> {
     }
 }
 
-/// Handles the frames of shards and players as they come.
+/// Handles all received frames of shards and players.
 pub fn handle_frames(mut space: Space, mut capabilities: Capabilities) {
     while let Some((address, bytes, shard)) = capabilities.senders().next(&space) {
         let Some(shard) = shard else {

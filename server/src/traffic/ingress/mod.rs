@@ -1,4 +1,4 @@
-//! Where everything from players and shards comes in.
+//! Everything received from players and shards.
 
 pub mod datagrams;
 pub mod frames;

@@ -1,4 +1,4 @@
-//! Peers come and go: credentials, connections that naia and the transport report, silence.
+//! Peers that connect and go: credentials, connections reported by naia and the transport, silence.
 
 use crate::{
     audit::{setting_aside::Asides, tally::Tally},
@@ -26,11 +26,11 @@ use sidereal_transport::{EndCause, SessionEnd};
 use std::net::SocketAddr;
 use tracing::debug;
 
-/// After how long a silence a peer's session is over, s. naia's client sends a heartbeat each second, whatever else
-/// there is to say; a session whose network has gone is over sooner (the transport's idle timeout).
+/// Silence after which a peer's session ends, s. naia's client sends a heartbeat each second in any case; a session
+/// whose network has failed ends sooner (the transport's idle timeout).
 const SILENCE_S: u32 = 15;
 
-/// What the coming and going of a peer concerns, one at a time.
+/// The capabilities involved when a peer connects or goes, one at a time.
 #[derive(SystemParam)]
 pub struct Capabilities<'w, 's> {
     one: ParamSet<'w, 's, (ResMut<'w, Link>, Logins<'w>, ShardLives<'w>, HandoffEffects<'w>, Ships<'w>, Asides<'w>)>,
@@ -74,7 +74,7 @@ impl Capabilities<'_, '_> {
                 self.logins().player_connected(space, address, account, name);
             }
             Some(Admitted::Shard { name }) => self.shard_lives().shard_connected(space, address, name),
-            // Its session has ended within naia's handshake, which the transport finished for it; or just now.
+            // Its session has ended during naia's handshake, which the transport finished for it; or just now.
             None => {
                 debug!(%address, "a peer connected that is not waited for (any more)");
                 link.transport.close(&address, "not admitted");
@@ -85,7 +85,7 @@ impl Capabilities<'_, '_> {
         }
     }
 
-    /// Forgets a peer, whichever of naia and the transport noticed first.
+    /// Removes a peer, whether naia or the transport noticed first.
     fn peer_gone(&mut self, space: &mut Space, address: SocketAddr, end: &SessionEnd) {
         let mut link = self.link();
         link.admissions.take(&address);
@@ -108,7 +108,7 @@ impl Capabilities<'_, '_> {
     }
 }
 
-/// Judges waiting credentials, before naia hears of the peers.
+/// Checks waiting credentials, before naia gets the peers' packets.
 pub fn judge_credentials(mut link: ResMut<Link>, mut tally: ResMut<Tally>, clock: Res<Clock>) {
     while let Some((address, kind, credential)) = link.transport.poll_auth() {
         match link.judge(kind, &credential) {
@@ -130,7 +130,7 @@ pub fn judge_credentials(mut link: ResMut<Link>, mut tally: ResMut<Tally>, clock
     }
 }
 
-/// Takes note of who has come and gone.
+/// Handles peers that have connected or gone.
 pub fn track_peers(
     mut space: Space,
     mut capabilities: Capabilities,
@@ -142,14 +142,14 @@ pub fn track_peers(
     }
     for DisconnectEvent(_, address, reason) in disconnected.read() {
         capabilities.link().transport.close(address, "disconnected");
-        // Of naia's causes only the client's own is left: the transport answers for its peers in time, and a user that
-        // the server disconnects is already removed.
+        // Of naia's causes only the client's own is left: the transport sends naia traffic for its peers in time, and
+        // a user that the server disconnects is already removed.
         capabilities.peer_gone(&mut space, *address, &SessionEnd::new(EndCause::ClosedByPeer, format!("{reason:?}")));
     }
     let now = space.clock.tick;
     while let Some(address) = capabilities.link().admissions.overdue(now) {
         let remote = capabilities.link().transport.remote_addr(&address);
-        log_limited!(info, ?remote, "a peer was let in and does not connect; closing it");
+        log_limited!(info, ?remote, "an admitted peer does not connect; closing it");
         space.tally.admissions_overdue += 1;
         capabilities.link().transport.close(&address, "the connection was not finished in time: connect again");
     }
@@ -158,7 +158,7 @@ pub fn track_peers(
     }
 }
 
-/// Ends the sessions of peers whose program stands still: naia and QUIC see them alive.
+/// Ends the sessions of peers whose program is frozen: naia and QUIC take them for alive.
 pub fn end_silent_sessions(mut link: ResMut<Link>, clock: Res<Clock>) {
     if !clock.tick.0.is_multiple_of(u64::from(TICK_HZ)) {
         return;

@@ -1,14 +1,14 @@
-//! Packets of players that no honest client sends.
+//! Packets that no honest client sends.
 
 use crate::{audit::tally::Tally, players::session::Players, traffic::link::Link};
 use sidereal_process::log_limited;
 use sidereal_protocol::DecodeError;
 use std::net::SocketAddr;
 
-/// Refused packets after which a session is closed.
+/// Number of rejected packets after which a session is closed.
 const MAX_VIOLATIONS: u32 = 100;
 
-/// Counts a packet that is refused. A session that sends too many is closed.
+/// Counts a rejected packet. A session that sends too many is closed.
 pub(super) fn refuse_packet(
     players: &mut Players,
     link: &Link,

@@ -13,7 +13,7 @@ use bevy::{math::DVec2, prelude::*};
 use sidereal_protocol::{
     flight::{FlightState, HullKind},
     ids::NetId,
-    kind::{EntityKind, Hulls},
+    kind::EntityKind,
     motion::EngineGlow,
 };
 use std::collections::{HashMap, VecDeque};
@@ -96,7 +96,7 @@ pub(crate) fn tint_of(other: &Other) -> Tint {
 pub(crate) fn launchers_tint(view: &WorldView, missile: &Other) -> Option<Tint> {
     let at = missile.state.position;
     let own = view.own.iter().map(|own| (own.state.position.distance(at), palette::OWN));
-    let flyers = view.others.values().filter(|other| other.kind.spec().hulls == Hulls::Craft);
+    let flyers = view.others.values().filter(|other| other.kind.spec().is_craft());
     let others = flyers.map(|other| (other.state.position.distance(at), tint_of(other)));
     let nearest = own.chain(others).min_by(|a, b| a.0.total_cmp(&b.0));
     nearest.filter(|(distance, _)| *distance < LAUNCH_UNITS).map(|(_, tint)| tint)

@@ -31,7 +31,7 @@ use bevy::prelude::*;
 use sidereal_protocol::{
     flight::{Controls, FlightState, HullKind},
     ids::NetId,
-    kind::{EntityKind, Hulls},
+    kind::EntityKind,
     motion::EngineGlow,
 };
 
@@ -139,7 +139,7 @@ fn paint_bodies(
 /// Whether `other`, which was not there before, has just entered rather than flown into view.
 fn comes_in(view: &WorldView, other: &Other) -> bool {
     let near = other.state.position.distance(view.focus) < warp::WARP_UNITS;
-    near && other.kind.spec().hulls == Hulls::Craft
+    near && other.kind.spec().is_craft()
 }
 
 fn paint_flyer(canvas: &mut Canvas, camera: &CameraView, flyer: &Flyer, look: &Look, now_s: f64) {

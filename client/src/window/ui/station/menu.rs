@@ -62,7 +62,7 @@ pub(crate) fn rows(own: &OwnShip, purse: &PurseShown) -> Vec<Row> {
     }
     let broken = own.hull_max.saturating_sub(own.hull);
     let price = u64::from(broken) * REPAIR_PRICE;
-    let blocked = none(broken.into(), "the hull is whole").or_else(|| unpaid(price, purse));
+    let blocked = none(broken.into(), "the hull is undamaged").or_else(|| unpaid(price, purse));
     row(format!("repair {broken} hull points"), price.to_string(), Bargain::Repair, blocked);
     for hull in HULLS {
         let price = hull.price().unwrap_or(0);
@@ -387,7 +387,7 @@ mod tests {
         assert_eq!(bargains(&book), [Bargain::Undock]);
         book = DealBook::default();
         press(&view, &mut station_menu, &mut book, &[Press::Up, Press::Enter]);
-        assert_eq!(bargains(&book), [], "what is not to be had is not asked for");
+        assert_eq!(bargains(&book), [], "an unavailable deal is not requested");
     }
 
     #[test]
@@ -430,7 +430,7 @@ mod tests {
         view.others.insert(NetId(3), ship(3, DVec2::new(400.0, 60.0)));
         view.others.insert(NetId(4), ship(4, DVec2::new(700.0, 0.0)));
         press(&view, &mut station_menu, &mut book, &[Press::Trade, Press::Enter]);
-        assert!(station_menu.draft.is_some() && book.open().is_empty(), "an offer of nothing is none");
+        assert!(station_menu.draft.is_some() && book.open().is_empty(), "an empty offer is not sent");
         press(&view, &mut station_menu, &mut book, &[Press::More(10), Press::More(10), Press::Less(1)]);
         press(&view, &mut station_menu, &mut book, &[Press::Up, Press::More(10), Press::Enter]);
         let (give, want) = (Goods { ore: 11, credits: 0 }, Goods { ore: 0, credits: 10 });

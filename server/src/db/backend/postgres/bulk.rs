@@ -1,4 +1,4 @@
-//! A batch of changes in few statements: each is a round trip, and a hosted server is milliseconds away.
+//! Writes a batch of changes in few statements: each is a round trip, and a hosted server is milliseconds away.
 
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use crate::db::tables::rows::{COLUMNS, EntityRow, Fence, ON_CONFLICT, Sector};
 
-/// Stores states and tombstones, none of which names an entity twice; tells how many were stored. An array for each
-/// column, so that the statement is the same however many rows there are.
+/// Stores states and tombstones; no entity may occur twice. Returns how many were stored. Binds one array per column,
+/// so that the statement is the same for any number of rows.
 pub(in crate::db) fn write_entities(conn: &mut PgConnection, rows: &[EntityRow<'_>], now: i64) -> QueryResult<usize> {
     let ids: Vec<Uuid> = rows.iter().map(EntityRow::id).collect();
     let fences: Vec<Fence> = rows.iter().map(EntityRow::fence).collect();

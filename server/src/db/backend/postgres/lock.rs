@@ -1,9 +1,10 @@
-//! The lock of a PostgreSQL database: an advisory lock on a connection of its own, watched as long as the server runs.
+//! The lock of a PostgreSQL database: an advisory lock on a connection of its own, monitored while the server runs.
 //!
-//! A connection can die, and the lock with it, while the server lives. A thread looks every two seconds, and takes the
-//! lock again. That alone would leave a gap, so there is a fence in the database too: whoever took the lock writes a name
-//! of its own into `meta` before it reads anything, and every write transaction of a [`Writer`] sees that the name is
-//! still its own, under a row lock that lasts until it commits. A server that was overtaken can write nothing after that.
+//! The connection, and with it the lock, can be lost while the server runs. A thread checks it every two seconds and
+//! takes the lock again. That alone would leave a gap, so there is a fence in the database too: a server that takes
+//! the lock writes a unique name into `meta` before it reads anything, and every write transaction of a [`Writer`]
+//! checks that the name is unchanged, under a row lock that lasts until it commits. After another server has taken the
+//! lock, this one can write nothing.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -21,23 +22,23 @@ use super::{check_ours, connect, place};
 use crate::db::error::DbError;
 use crate::db::tables::schema::meta;
 
-/// The setting that names the server which may write.
+/// The setting with the name of the server that may write.
 const META_WRITER: &str = "writer";
 
-/// How often the lock is looked at, and taken again when it is lost.
+/// Interval at which the lock is checked, and taken again if it is lost.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 
-/// How long the end waits for a look at the lock that is under way; a new connection is given up after 5 s.
+/// How long shutdown waits for a running check; a new connection times out after 5 s.
 const END_PATIENCE: Duration = Duration::from_secs(6);
 
-/// What the watching thread and the writes both know.
+/// State shared by the monitoring thread and the writes.
 #[derive(Debug, Default)]
 struct Shared {
-    /// Another server has the lock: nothing is written.
+    /// Another server has the lock: no more writes.
     overtaken: AtomicBool,
-    /// How often the connection of the lock died.
+    /// How often the lock's connection was lost.
     losses: AtomicU64,
-    /// What this server wrote into `meta`, once it did.
+    /// The name that this server wrote into `meta`, if any.
     name: Mutex<Option<String>>,
 }
 
@@ -65,7 +66,7 @@ pub(in crate::db) struct Writer {
     name: String,
 }
 
-/// The connection that holds the lock, and how the server knows it.
+/// The connection that holds the lock, and its identification at the database server.
 struct Session {
     conn: PgConnection,
     key: i64,
@@ -91,7 +92,7 @@ impl SessionLock {
     /// Takes the lock of the schema at `url`, which may be empty.
     ///
     /// # Errors
-    /// [`DbError::InUse`] when another server has it.
+    /// [`DbError::InUse`] if another server has it.
     pub fn take(url: &str) -> Result<Self, DbError> {
         let url = PgUrl::parse(url)?;
         let session = Session::take(&url)?;
@@ -113,7 +114,7 @@ impl SessionLock {
         Ok(Self { shared, end: Some(end), ended, thread: Some(thread) })
     }
 
-    /// Makes this server the one that may write. After this, no other server's write comes in.
+    /// Makes this server the only one that may write. After this, writes of other servers fail.
     pub fn claim(&self, conn: &mut PgConnection) -> Result<Writer, DbError> {
         let name = Uuid::new_v4().to_string();
         diesel::insert_into(meta::table)
@@ -126,30 +127,30 @@ impl SessionLock {
         Ok(Writer { shared: self.shared.clone(), name })
     }
 
-    /// How often the connection of the lock has died.
+    /// How often the lock's connection was lost.
     pub fn losses(&self) -> u64 {
         self.shared.losses.load(Ordering::Relaxed)
     }
 }
 
 impl Drop for SessionLock {
-    /// Waits for the thread: another server can take the lock when this returns. But not for a database that does not
-    /// answer: nobody can take its lock either, and the process must be able to end.
+    /// Waits for the thread, so that another server can take the lock when this returns. It does not wait for a
+    /// database that does not respond: no other server can take its lock either, and the process must be able to end.
     fn drop(&mut self) {
         self.end = None;
         if matches!(self.ended.recv_timeout(END_PATIENCE), Err(RecvTimeoutError::Timeout)) {
-            tracing::warn!("the database does not answer: its lock is left to end with the connection");
+            tracing::warn!("the database does not respond: its lock will end with the connection");
             return;
         }
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("the thread of the database's lock had panicked");
+            tracing::error!("the thread of the database's lock panicked");
         }
     }
 }
 
 impl Writer {
-    /// Inside a transaction, before it writes: this server may still write, and nobody takes that away before the
-    /// transaction ends.
+    /// Checks, inside a transaction and before it writes, that this server may still write; no other server can take
+    /// that right before the transaction ends.
     pub fn check(&self, conn: &mut PgConnection) -> Result<(), DbError> {
         if self.shared.overtaken.load(Ordering::Relaxed) {
             return Err(DbError::Overtaken);
@@ -177,7 +178,7 @@ impl Session {
         Ok(Self { conn, key, pid: backend.pid, since: backend.since })
     }
 
-    /// Whether this session has the lock. Through a pooler that gives each statement another session, it has not.
+    /// Whether this session has the lock. Behind a pooler that gives each statement another session, it does not.
     fn holds(&mut self) -> QueryResult<bool> {
         let held: Yes = diesel::sql_query(
             "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = pg_backend_pid() \
@@ -190,23 +191,23 @@ impl Session {
     }
 }
 
-/// Where the lock is.
+/// The state of the lock.
 enum Held {
     Here(Session),
-    /// Its connection died.
+    /// Its connection was lost.
     Lost(Former),
     /// Another server has taken it, and written.
     Elsewhere,
 }
 
-/// What the server knew the dead connection by.
+/// Identification of the lost connection at the database server.
 struct Former {
     pid: i32,
     since: String,
 }
 
 impl Former {
-    /// The server may not have noticed yet that a connection is dead, and keep the lock for it.
+    /// Ends it at the database server, which may not have detected yet that it is dead, and would keep its lock.
     fn end(&self, url: &PgUrl) -> Result<(), DbError> {
         let mut conn = connect(url)?;
         diesel::sql_query(
@@ -228,7 +229,7 @@ fn watch(url: &PgUrl, session: Session, shared: &Shared, ended: &Receiver<()>) {
                 lost => {
                     shared.losses.fetch_add(1, Ordering::Relaxed);
                     let why = lost.map_or_else(|error| url.scrub(&error.to_string()), |_| "it is not held".to_owned());
-                    tracing::error!(database = %url, why, "the database's lock is lost: it is taken again");
+                    tracing::error!(database = %url, why, "the database's lock is lost: taking it again");
                     retake(url, shared, Former { pid: session.pid, since: session.since })
                 }
             },
@@ -238,27 +239,27 @@ fn watch(url: &PgUrl, session: Session, shared: &Shared, ended: &Receiver<()>) {
     }
 }
 
-/// Takes the lock again after its connection died, unless another server has been there.
+/// Takes the lock again after its connection was lost, unless another server has written since.
 fn retake(url: &PgUrl, shared: &Shared, former: Former) -> Held {
     match try_retake(url, shared.name().as_deref(), &former) {
         Ok(session) => {
             shared.overtaken.store(false, Ordering::Relaxed);
-            tracing::info!(database = %url, "the database's lock is taken again");
+            tracing::info!(database = %url, "the database's lock was taken again");
             Held::Here(session)
         }
         Err(error) => {
             let other = matches!(error, DbError::InUse { .. } | DbError::Overtaken);
             if other && !shared.overtaken.swap(true, Ordering::Relaxed) {
-                tracing::error!(database = %url, %error, "another server has the database's lock: nothing is written any more");
+                tracing::error!(database = %url, %error, "another server has the database's lock: no more writes");
             } else if !other {
-                tracing::warn!(database = %url, %error, "the database's lock cannot be taken again: it is tried again");
+                tracing::warn!(database = %url, %error, "the database's lock cannot be taken: trying again");
             }
             if matches!(error, DbError::Overtaken) { Held::Elsewhere } else { Held::Lost(former) }
         }
     }
 }
 
-/// [`DbError::Overtaken`] when another server has written since: the world went on without this one.
+/// [`DbError::Overtaken`] if another server has written since: the world continued without this one.
 fn try_retake(url: &PgUrl, name: Option<&str>, former: &Former) -> Result<Session, DbError> {
     former.end(url)?;
     let mut session = Session::take(url)?;
@@ -276,7 +277,7 @@ fn try_retake(url: &PgUrl, name: Option<&str>, former: &Former) -> Result<Sessio
 mod tests {
     use super::*;
 
-    /// A server must be able to end, whatever its database does.
+    /// A server must be able to shut down, whatever its database does.
     #[test]
     fn a_lock_can_be_left_in_the_midst_of_a_look_that_never_ends() {
         let (end, _told) = channel();

@@ -1,8 +1,8 @@
-//! What only PostgreSQL needs: opening a database, its session settings, its migrations, the check that a schema is ours.
+//! PostgreSQL only: opening a database, its session settings, its migrations, the check of the schema.
 //!
-//! Everything is in the first schema of the search path, so that one database can hold several worlds. A session keeps
-//! settings and, in `lock`, an advisory lock: a pooler between must give each of our connections one of the server's for
-//! as long as it is open ("session mode").
+//! All tables are in the first schema of the search path, so that one database can hold several worlds. A session has
+//! settings and, in `lock`, an advisory lock: a pooler must keep one server connection for each of ours as long as it
+//! is open ("session mode").
 
 mod bulk;
 mod lock;
@@ -30,20 +30,20 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../migrations/postgres
 /// The comment of the table `meta` in a Sidereal schema; the first migration sets it.
 const MARK: &str = "SDRL";
 
-/// How long a statement may take, waiting for locks included: the largest batch takes well under a second, and what
-/// hangs for ten will not come. Then it is an error, and the write is tried again.
+/// Statement timeout, waiting for locks included: the largest batch takes well under a second, and one that hangs for
+/// ten will not finish. It is then an error, and the write is retried.
 const STATEMENT_TIMEOUT_MS: u32 = 10_000;
 
-/// How long a migration's statement may take: a large table may have to be written anew.
+/// Statement timeout of migrations: a large table may have to be rewritten.
 const MIGRATION_TIMEOUT_MS: u32 = 600_000;
 
-/// How long a transaction may wait for us: its locks must not outlive a process that hangs.
+/// How long a transaction may be idle: its locks must not outlive a process that hangs.
 const IDLE_IN_TRANSACTION_TIMEOUT_MS: u32 = 30_000;
 
-/// How long a caller waits for a free connection, a new one included.
+/// How long a caller waits for a free connection, including a new one.
 const POOL_WAIT_MS: u64 = 6_000;
 
-/// The writer, the reader, two logins, and one to spare; the lock has one of its own. Hosted servers have few to give.
+/// The writer, the reader, two logins, and a spare one; the lock has its own. Hosted servers allow few.
 const MAX_CONNECTIONS: u32 = 5;
 
 /// The connections of one database.
@@ -54,7 +54,7 @@ pub(in crate::db) struct Pool {
 }
 
 impl Pool {
-    /// A free connection that answers. One that has died is replaced.
+    /// Takes a free connection that responds. A dead one is replaced.
     pub fn get(&self) -> Result<PooledConnection<ConnectionManager<PgConnection>>, DbError> {
         self.connections
             .get()
@@ -62,7 +62,7 @@ impl Pool {
     }
 }
 
-/// Opens the database, checks that its schema is ours and known to this build, and brings it to this build's version.
+/// Opens the database, checks that its schema is Sidereal's and not newer than this build, and migrates it.
 pub(in crate::db) fn open(url: &str) -> Result<Pool, DbError> {
     let url = PgUrl::parse(url)?;
     if url.is_open_to_readers() {
@@ -74,7 +74,8 @@ pub(in crate::db) fn open(url: &str) -> Result<Pool, DbError> {
     let connections = r2d2::Pool::builder()
         .max_size(MAX_CONNECTIONS)
         .min_idle(Some(1))
-        // Behind a firewall an old connection may be dead without a word, and a server's memory for one only grows.
+        // Behind a firewall an old connection may be dead without notice, and the server's memory per connection only
+        // grows.
         .max_lifetime(Some(Duration::from_secs(1_800)))
         .test_on_check_out(true)
         .connection_timeout(Duration::from_millis(POOL_WAIT_MS))
@@ -96,10 +97,10 @@ fn unreachable_error(url: &PgUrl, error: &dyn std::fmt::Display) -> DbError {
     DbError::Unreachable { database: url.to_string(), why: url.scrub(&error.to_string()) }
 }
 
-/// What a session needs. All of it is gone with the session.
+/// Sets up a session. The settings end with it.
 fn configure(conn: &mut PgConnection) -> QueryResult<()> {
-    // The server's keepalives, so that it lets go of the locks of a peer that is gone. `synchronous_commit` stays as it
-    // is, unless it is off: a player has been told of what was committed.
+    // Keepalives of the database server, so that it releases the locks of a peer that is gone. `synchronous_commit`
+    // stays unchanged unless it is off: a commit has been confirmed to a player.
     conn.batch_execute(&format!(
         "SET statement_timeout = {STATEMENT_TIMEOUT_MS}; \
          SET idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION_TIMEOUT_MS}; \
@@ -118,13 +119,13 @@ impl CustomizeConnection<PgConnection, diesel::r2d2::Error> for Settings {
     }
 }
 
-/// Tells of connections that could not be made; the pool tries again by itself.
+/// Logs failed connections; the pool retries by itself.
 #[derive(Debug)]
 struct Failures(PgUrl);
 
 impl r2d2::HandleError<diesel::r2d2::Error> for Failures {
     fn handle_error(&self, error: diesel::r2d2::Error) {
-        // What it costs is told by who needed the connection; this is the reason.
+        // The caller that needed the connection reports the effect; this logs the cause.
         tracing::debug!(database = %self.0, error = self.0.scrub(&error.to_string()), "no new database connection");
     }
 }
@@ -149,7 +150,7 @@ struct Content {
     migrated: bool,
 }
 
-/// The schema that our tables are in, and the key of its advisory lock.
+/// The schema of the tables, and the key of its advisory lock.
 fn place(conn: &mut PgConnection, url: &PgUrl) -> Result<(String, i64), DbError> {
     let place: Place = diesel::sql_query(
         "SELECT current_schema()::text AS schema, current_setting('server_encoding') AS encoding, \
@@ -165,7 +166,7 @@ fn place(conn: &mut PgConnection, url: &PgUrl) -> Result<(String, i64), DbError>
     Ok((schema, place.lock_key))
 }
 
-/// Refuses a schema that this build must not touch, before it changes anything in it.
+/// Rejects a schema that this build must not touch, before changing anything in it.
 fn check_ours(conn: &mut PgConnection, url: &PgUrl) -> Result<(), DbError> {
     let (schema, _) = place(conn, url)?;
     let shown = || format!("{url} (schema {schema})");
@@ -199,14 +200,14 @@ fn check_ours(conn: &mut PgConnection, url: &PgUrl) -> Result<(), DbError> {
     }
 }
 
-/// One at a time: what opens a new database beside us waits, and finds the tables.
+/// One at a time: another process that opens a new database waits here, and then finds the tables.
 fn migrate(conn: &mut PgConnection, url: &PgUrl) -> Result<(), DbError> {
     let failed = |error: &dyn std::fmt::Display| DbError::Migration {
         database: url.to_string(),
         why: url.scrub(&error.to_string()),
     };
     let (_, lock_key) = place(conn, url)?;
-    // Another key than the server's own lock, which is held while this runs.
+    // Differs from the key of the server's own lock, which is held while this runs.
     let key = lock_key.wrapping_add(1);
     conn.batch_execute(&format!("SET statement_timeout = {MIGRATION_TIMEOUT_MS}; SELECT pg_advisory_lock({key});"))
         .map_err(|error| failed(&error))?;

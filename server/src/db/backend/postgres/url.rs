@@ -1,16 +1,15 @@
-//! The URL of a PostgreSQL database: taken apart as libpq does it, shown without its secrets.
+//! The URL of a PostgreSQL database: parsed as libpq does it, displayed without its secrets.
 //!
-//! libpq itself never sees the URL: what it says of one that it cannot read holds the password.
+//! libpq itself never gets the URL: its message about a malformed one contains the password.
 
 use std::fmt;
 
 use crate::db::error::DbError;
 
-/// What a connection has when the URL does not say otherwise.
+/// Connection parameters that the URL does not set.
 ///
-/// - A server that does not answer is given up after 5 s.
-/// - A peer that is gone without a word is noticed after about 11 s when nothing is sent, and after 10 s when something
-///   is.
+/// - Connecting to an unresponsive server fails after 5 s.
+/// - A vanished peer is detected after about 11 s while nothing is sent, and after 10 s while something is.
 const DEFAULTS: [(&str, &str); 7] = [
     ("application_name", "sidereal-server"),
     ("connect_timeout", "5"),
@@ -21,24 +20,24 @@ const DEFAULTS: [(&str, &str); 7] = [
     ("tcp_user_timeout", "10000"),
 ];
 
-/// The `sslmode`s with which a connection without TLS is refused.
+/// The `sslmode`s that reject a connection without TLS.
 const STRICT_SSLMODES: [&str; 3] = ["require", "verify-ca", "verify-full"];
 
 /// A parsed URL. Its `Debug` and `Display` show host and database only.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct PgUrl {
     parameters: Vec<(String, String)>,
-    /// Host and port, as given; several by commas.
+    /// Hosts and ports, as given, separated by commas.
     hosts: String,
     database: String,
 }
 
 impl PgUrl {
-    /// Takes apart `postgres://[user[:password]@][host[:port],...][/database][?key=value&...]`.
+    /// Parses `postgres://[user[:password]@][host[:port],...][/database][?key=value&...]`.
     pub fn parse(url: &str) -> Result<Self, DbError> {
         let bad = |why: &'static str| DbError::BadPostgresUrl { why };
         let rest = url.split_once("://").ok_or(bad("it does not begin with postgres://"))?.1;
-        // As libpq does: the user ends at the first '@', unless a '/' comes before it.
+        // As in libpq: the user ends at the first '@', unless a '/' comes before it.
         let (user_info, rest) = match rest.find(['@', '/']) {
             Some(at) if rest[at..].starts_with('@') => (&rest[..at], &rest[at + 1..]),
             _ => ("", rest),
@@ -78,7 +77,7 @@ impl PgUrl {
             ports.push(port);
         }
         add("host", names.join(","));
-        // Alone or as many as there are hosts; an empty one is the default.
+        // One port, or as many as hosts; an empty one is the default.
         add("port", if ports.iter().all(|port| port.is_empty()) { String::new() } else { ports.join(",") });
         let database = decode(database)?;
         add("dbname", database.clone());
@@ -95,7 +94,7 @@ impl PgUrl {
         Ok(url)
     }
 
-    /// Without TLS built in, libpq could only say that a value is invalid.
+    /// Without TLS built in, libpq would only report an invalid value.
     fn check_tls(&self, from_environment: Option<&str>) -> Result<(), DbError> {
         let Some(mode) = self.parameter("sslmode").or(from_environment) else {
             return Ok(());
@@ -110,7 +109,7 @@ impl PgUrl {
         self.parameters.iter().rev().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
     }
 
-    /// Whether a password would cross a network that others can read.
+    /// Whether a password could be sent over a network without TLS.
     pub fn is_open_to_readers(&self) -> bool {
         let host = self.parameter("host").unwrap_or("localhost");
         let is_local = |host: &str| {
@@ -122,7 +121,7 @@ impl PgUrl {
         !host.split(',').all(is_local) && !self.parameter("sslmode").is_some_and(|mode| STRICT_SSLMODES.contains(&mode))
     }
 
-    /// What libpq gets: `key='value'` pairs. Holds the password: never print it.
+    /// The `key='value'` pairs for libpq. Contains the password: never print it.
     pub fn conninfo(&self) -> String {
         let mut conninfo = String::new();
         let defaults = DEFAULTS.iter().filter(|(key, _)| self.parameter(key).is_none()).copied();
@@ -134,7 +133,7 @@ impl PgUrl {
         conninfo
     }
 
-    /// A message of libpq or of the pool as one line, without any secret of the URL that might be in it.
+    /// Reduces a message of libpq or the pool to one line, without any secret of the URL.
     pub fn scrub(&self, message: &str) -> String {
         let mut text = message.split_whitespace().collect::<Vec<_>>().join(" ");
         for (_, secret) in self.parameters.iter().filter(|(key, _)| key.contains("password")) {
@@ -187,7 +186,7 @@ mod tests {
         assert_eq!((url.parameter("host"), url.parameter("port")), (Some("db.example"), Some("6543")));
         assert_eq!(url.parameter("dbname"), Some("world"));
         assert_eq!(url.parameter("options"), Some("-csearch_path=sidereal"));
-        assert!(url.conninfo().contains(r"password='p@ss\'\\' "), "quoted as libpq wants it");
+        assert!(url.conninfo().contains(r"password='p@ss\'\\' "), "quoted for libpq");
         assert!(url.conninfo().contains("connect_timeout='5' "));
         assert!(!parse("postgres://h/d?connect_timeout=60").conninfo().contains("connect_timeout='5'"));
         let url = parse("postgresql://%2Fvar%2Frun/world");

@@ -1,4 +1,4 @@
-//! The books against a database that is a map, that fails before or after it has written, and that dies.
+//! The ledger against a simulated database, a map, that fails before or after writing, and against crashes.
 
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
@@ -72,7 +72,7 @@ impl Stored {
     fn check(&self) {
         for wanted in [Commodity::Ore, Commodity::Credits] {
             let sum: i64 = self.balances.iter().filter(|((_, of), _)| *of == wanted).map(|(_, amount)| *amount).sum();
-            assert_eq!(sum, 0, "{wanted:?} is made or lost");
+            assert_eq!(sum, 0, "{wanted:?} is created or lost");
         }
     }
 
@@ -106,7 +106,7 @@ fn a_move_holds_at_once_and_is_written_with_its_other_side_after_the_interval() 
     let mut stored = Stored::default();
     stored.write(&write(&mut books, 1_500));
     books.committed(1_510);
-    assert_eq!(stored.balances[&(Holder::WORLD, Commodity::Ore)], -200, "what the rock was born with");
+    assert_eq!(stored.balances[&(Holder::WORLD, Commodity::Ore)], -200, "the initial ore of the rock");
     assert_eq!((books.next_wake_ms(), books.unwritten()), (None, 0));
     assert_eq!(books.stats(2_000).loss_window_max_ms, 510);
 }
@@ -148,14 +148,14 @@ fn a_deal_that_cannot_go_out_is_refused_in_time_and_whoever_had_a_part_in_it_is_
     books.apply(mining(1, 1, 8), 1_500);
     books.refuse_overdue(2_999);
     assert_eq!((books.poll_settled(2_999), books.is_away(2_999)), (None, false));
-    assert!(books.is_away(3_000), "nobody else is to wait behind it");
+    assert!(books.is_away(3_000), "no more deals may wait for it");
     books.refuse_overdue(3_000);
     assert_eq!(books.poll_settled(3_000), Some(Settled { key: id(7), done: false }));
-    assert_eq!(books.balance(ship(1), Commodity::Ore), Some(38), "what moved meanwhile holds");
+    assert_eq!(books.balance(ship(1), Commodity::Ore), Some(38), "moves meanwhile apply");
     let mut stored = Stored::default();
     let tx = write(&mut books, 3_000);
     stored.write(&tx);
-    assert!(tx.deals.is_empty(), "what was refused never goes out");
+    assert!(tx.deals.is_empty(), "a rejected deal is not written");
     books.committed(3_010);
     assert_eq!(books.submit(sale(8, 1, 20), Vec::new(), Vec::new(), 3_020), Submission::Accepted);
     assert_eq!(books.stats(3_020).deals_refused, 1);
@@ -194,7 +194,7 @@ fn nobody_sells_twice_what_he_has_once() {
     assert_eq!(books.submit(sale(8, 1, 20), Vec::new(), Vec::new(), 0), Submission::Busy);
     write(&mut books, 0);
     books.committed(1);
-    assert_eq!(books.submit(sale(8, 1, 20), Vec::new(), Vec::new(), 1), Submission::Busy, "its end was not told");
+    assert_eq!(books.submit(sale(8, 1, 20), Vec::new(), Vec::new(), 1), Submission::Busy, "it was not returned");
     assert_eq!(books.poll_settled(1), Some(Settled { key: id(7), done: true }));
     assert_eq!(books.submit(sale(8, 1, 20), Vec::new(), Vec::new(), 2), Submission::Poor(ship(1), Commodity::Ore));
 }
@@ -210,7 +210,7 @@ fn what_moves_at_a_ship_in_a_deal_waits_for_its_end() {
     write(&mut books, 0);
     books.failed(false, 10);
     assert_eq!(books.poll_settled(10), Some(Settled { key: id(7), done: false }));
-    assert_eq!(books.balance(ship(2), Commodity::Ore), Some(30), "the deal came to nothing: the wreck has it all");
+    assert_eq!(books.balance(ship(2), Commodity::Ore), Some(30), "the deal was rejected: the wreck has it all");
 }
 
 /// A trade that brings `ore` from one ship to another.
@@ -218,7 +218,7 @@ fn trade(key: u128, from: u128, to: u128, ore: i64) -> Deal {
     deal(key, Posting::pair(ship(from), ship(to), Commodity::Ore, ore).to_vec())
 }
 
-/// Buying a hull: only credits move.
+/// A hull purchase: only credits move.
 fn hull(key: u128, of: u128) -> Deal {
     deal(key, Posting::pair(wallet(of), Holder::market(id(9)), Commodity::Credits, 5).to_vec())
 }
@@ -243,7 +243,7 @@ fn a_hold_that_is_being_made_smaller_takes_nothing_in_and_one_that_is_being_fill
     assert_eq!(books.submit(hull(8, 1), Vec::new(), room(1, 40), 0), Submission::Busy);
     write(&mut books, 0);
     books.committed(1);
-    assert_eq!(books.submit(hull(8, 1), Vec::new(), room(1, 40), 1), Submission::Busy, "its end was not told");
+    assert_eq!(books.submit(hull(8, 1), Vec::new(), room(1, 40), 1), Submission::Busy, "it was not returned");
     assert!(books.poll_settled(1).is_some());
     assert_eq!(books.submit(hull(8, 1), Vec::new(), room(1, 40), 1), Submission::Full(ship(1)));
 
@@ -252,7 +252,7 @@ fn a_hold_that_is_being_made_smaller_takes_nothing_in_and_one_that_is_being_fill
     assert_eq!(books.submit(trade(7, 2, 1, 20), Vec::new(), room(1, 50), 0), Submission::Busy);
     write(&mut books, 0);
     books.committed(1);
-    // Who hands this in has not heard that the hold is smaller.
+    // The sender of this does not have the smaller hold yet.
     assert_eq!(books.submit(trade(7, 2, 1, 20), Vec::new(), room(1, 50), 1), Submission::Busy);
     assert!(books.poll_settled(1).is_some());
     assert_eq!(books.submit(trade(7, 2, 1, 20), Vec::new(), room(1, 40), 1), Submission::Full(ship(1)));
@@ -271,7 +271,7 @@ fn what_was_mined_while_the_hold_was_made_smaller_is_cut_to_what_fits_now() {
         } else {
             books.failed(false, 1);
         }
-        // Sent before its shard heard that it is.
+        // Sent before its shard received the result.
         books.apply(mining(1, 1, 15), 2);
         assert_eq!(books.balance(ship(1), Commodity::Ore), Some(30), "it waits");
         assert_eq!(books.poll_settled(2), Some(Settled { key: id(8), done }));
@@ -345,12 +345,12 @@ fn a_transaction_whose_end_is_unknown_is_looked_up_and_not_guessed() {
             stored.write(&tx);
         }
         books.failed(true, 5);
-        assert_eq!(books.poll_settled(5), None, "nobody knows");
+        assert_eq!(books.poll_settled(5), None, "undecided");
         assert_eq!(books.submit(sale(8, 1, 1), Vec::new(), Vec::new(), 6), Submission::Away);
         let retry_ms = books.next_wake_ms().expect("it is looked up");
         let Some(Work::Resolve(keys)) = books.take_work(retry_ms) else { panic!("not looked up") };
         books.failed(true, retry_ms);
-        assert_eq!(books.poll_settled(retry_ms), None, "still nobody knows");
+        assert_eq!(books.poll_settled(retry_ms), None, "still undecided");
         let retry_ms = books.next_wake_ms().expect("it is looked up again");
         assert!(matches!(books.take_work(retry_ms), Some(Work::Resolve(_))));
         let found = keys.into_iter().filter(|key| stored.deals.contains(key)).collect();
@@ -384,8 +384,8 @@ fn who_has_left_is_forgotten_once_all_of_it_is_written_unless_it_came_back() {
     books.apply(mining(1, 1, 30), 0);
     books.leave([wallet(1).id, ship(1).id]);
     books.forget_the_left();
-    assert_eq!(books.balance(wallet(1), Commodity::Credits), None, "nothing of it was unwritten");
-    assert_eq!(books.balance(ship(1), Commodity::Ore), Some(30), "that is still to be written");
+    assert_eq!(books.balance(wallet(1), Commodity::Credits), None, "all of it was written");
+    assert_eq!(books.balance(ship(1), Commodity::Ore), Some(30), "that is still unwritten");
     let mut stored = Stored::default();
     stored.write(&write(&mut books, INTERVAL_MS));
     books.forget_the_left();
@@ -397,7 +397,7 @@ fn who_has_left_is_forgotten_once_all_of_it_is_written_unless_it_came_back() {
     assert_eq!(books.balance(Holder::WORLD, Commodity::Ore), Some(-200), "and what is shared");
 
     books.leave([wallet(2).id, ship(1).id]);
-    // Read again, for whoever has come back.
+    // Read again for the holder that returned.
     books.admit(&[wallet(2).id], [(wallet(2), Commodity::Credits, 8)]);
     books.forget_the_left();
     assert_eq!(books.balance(wallet(2), Commodity::Credits), Some(8));
@@ -424,7 +424,7 @@ fn who_has_a_part_in_a_deal_is_not_forgotten_before_its_end() {
     assert_eq!(books.balance(wallet(1), Commodity::Credits), None);
 }
 
-/// A world of miners, wrecks and deals over a database that fails in every way, and a server that dies at any moment.
+/// A world of miners, wrecks and deals, with a database that fails in every way and a server that crashes at any time.
 #[test]
 fn nothing_is_made_lost_or_done_twice_whatever_the_database_does() {
     for seed in 0..400 {
@@ -433,7 +433,7 @@ fn nothing_is_made_lost_or_done_twice_whatever_the_database_does() {
         let mut told: BTreeMap<Uuid, bool> = BTreeMap::new();
         let mut asked: BTreeSet<Uuid> = BTreeSet::new();
         let mut next_key = 10_000u128;
-        // Which ship was to have what hold under which key.
+        // The expected hold of each ship, by the key of its deal.
         let mut hulls: BTreeMap<Uuid, (u128, i64)> = BTreeMap::new();
         for _life in 0..3 {
             let mut books = Books::new(INTERVAL_MS);
@@ -507,9 +507,9 @@ fn nothing_is_made_lost_or_done_twice_whatever_the_database_does() {
                     None => {}
                 }
                 while let Some(settled) = books.poll_settled(now_ms) {
-                    assert!(open.remove(&settled.key), "told once, and only what was asked");
+                    assert!(open.remove(&settled.key), "returned once, and only if submitted");
                     assert_eq!(told.insert(settled.key, settled.done), None);
-                    assert_eq!(stored.deals.contains(&settled.key), settled.done, "what is told is so");
+                    assert_eq!(stored.deals.contains(&settled.key), settled.done, "the result is true");
                     holds.extend(hulls.get(&settled.key).filter(|_| settled.done).copied());
                 }
                 for (of, hold) in &holds {

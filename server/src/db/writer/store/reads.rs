@@ -1,4 +1,4 @@
-//! Reads that see what is not written yet: what is stored, joined with what waits.
+//! Reads that include unwritten changes: the stored rows merged with the waiting changes.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, MutexGuard};
@@ -11,7 +11,7 @@ use crate::db::ledger::holdings::HolderKind;
 use crate::db::tables::rows::{Fence, Sector, StoredEntity};
 use crate::db::writer::write_behind::Change;
 
-/// Of every entity the newest fence that was seen, and the state with it; `None` if it is gone or somewhere else.
+/// The newest fence of each entity, with its state; `None` if it is gone or elsewhere.
 type Newest = HashMap<Uuid, (Fence, Option<StoredEntity>)>;
 
 /// Keeps the newer of two states; of equal ones the first.
@@ -29,7 +29,7 @@ fn keep_newest_change(newest: &mut Newest, change: &Change) {
     }
 }
 
-/// Joins what is stored with what waits: of every entity the newest state, in the sector where that state is.
+/// Merges the stored rows with the waiting changes: the newest state of each entity, in that state's sector.
 pub(super) fn read_sectors(
     shared: &Shared,
     mut state: MutexGuard<'_, State>,
@@ -47,8 +47,8 @@ pub(super) fn read_sectors(
     }
     let waiting_ids: Vec<Uuid> = newest.keys().copied().collect();
     let stored = shared.database.load_sectors(wanted, &waiting_ids)?;
-    // What is stored here may have moved on or died in a change that waits. Of equal fences the waiting one wins, as it
-    // will in the database: it comes first.
+    // A stored entity may have moved or been destroyed in a waiting change. Of equal fences the waiting one takes
+    // precedence, as it will in the database, so it comes first.
     let state = shared.lock();
     let moved: Vec<Arc<Change>> =
         stored.entities.iter().filter_map(|entity| state.core.waiting_entity(entity.id)).collect();

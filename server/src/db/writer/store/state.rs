@@ -1,4 +1,4 @@
-//! What the store's threads share, and what a read is answered with.
+//! The state shared by the store's threads, and the replies to reads.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -13,38 +13,38 @@ use crate::db::tables::rows::{Sector, StoredEntity};
 use crate::db::writer::prune::Pruner;
 use crate::db::writer::write_behind::WriteBehind;
 
-/// A sector, whether it was ever generated, and its entities that live and have no owner.
+/// A sector, whether it was generated, and its living entities without an owner.
 pub type LoadedSector = (Sector, bool, Vec<StoredEntity>);
 
-/// The answer to a read.
+/// The reply to a read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreReply {
-    /// The sectors that were asked for, in that order.
+    /// The requested sectors, in that order.
     Sectors {
-        /// As it was handed in.
+        /// The request's token.
         token: u64,
         /// The sectors.
         sectors: Vec<LoadedSector>,
     },
     /// The ship of an account.
     Ship {
-        /// As it was handed in.
+        /// The request's token.
         token: u64,
         /// The ship, unless there is none or it is gone.
         ship: Option<StoredEntity>,
     },
-    /// What became of a deal.
+    /// The result of a deal lookup.
     Deal {
-        /// As it was handed in.
+        /// The request's token.
         token: u64,
-        /// The deal, if it was ever done.
+        /// The deal, if it was completed.
         found: Option<DoneDeal>,
     },
-    /// The read failed; ask again.
+    /// The read failed and can be repeated.
     Failed {
-        /// As it was handed in.
+        /// The request's token.
         token: u64,
-        /// Why.
+        /// The cause.
         error: String,
     },
 }
@@ -61,16 +61,16 @@ pub(super) struct State {
     pub(super) core: WriteBehind,
     pub(super) books: Books,
     pub(super) reads: VecDeque<Read>,
-    /// When the read that is under way began.
+    /// When the present read began.
     pub(super) reading_since_ms: Option<u64>,
     pub(super) replies: VecDeque<StoreReply>,
-    /// Removes what is over, where that is wanted.
+    /// Removes expired rows, if enabled.
     pub(super) pruner: Option<Pruner>,
-    /// Both threads end after what they are doing; nothing more is written.
+    /// Both threads end after their present work; nothing more is written.
     pub(super) abandoned: bool,
     pub(super) last_error: Option<String>,
     pub(super) limit_logged_ms: Option<u64>,
-    /// Whether the log has it that deals are refused; so it is until the ledger was read.
+    /// Whether the log says that deals are rejected; initially so, until the ledger was read.
     pub(super) away_logged: bool,
 }
 
@@ -87,13 +87,13 @@ impl State {
         self.core.failures() + self.books.failures()
     }
 
-    /// When the pruner has something to do. Not while a transaction's end is unknown: its deals are still looked for.
+    /// When the pruner has work. Not while a transaction's result is unknown: its deals are still looked up.
     pub(super) fn prunes_at_ms(&self) -> Option<u64> {
         let pruner = self.pruner.as_ref().filter(|_| self.books.is_at_rest())?;
         Some(pruner.next_wake_ms())
     }
 
-    /// Forgets the balances of who has left, when that does no harm.
+    /// Removes the balances of holders that have left, when that is safe.
     pub(super) fn tidy(&mut self) {
         if self.reading_since_ms.is_none() {
             self.books.forget_the_left();
@@ -105,7 +105,7 @@ impl State {
         self.core.waiting_entity(id).is_some() || self.books.links_wait(id)
     }
 
-    /// A deal needs the reader, for its key, and the writer: it waits for whatever holds one of them up.
+    /// A deal needs the reader, for its key, and the writer: a blocked one delays it.
     pub(super) fn is_away(&self, now_ms: u64) -> bool {
         let calls = [self.core.writing_since_ms(), self.reading_since_ms];
         let hangs = calls.into_iter().flatten().any(|since_ms| now_ms >= since_ms + SLOW_MS);
@@ -117,16 +117,16 @@ impl State {
 pub(super) struct Shared {
     pub(super) database: Database,
     pub(super) started: Instant,
-    /// Names this run of the server in what it writes.
+    /// Identifies this run of the server in its writes.
     pub(super) run: Uuid,
     pub(super) state: Mutex<State>,
-    /// Something may be due for the writer.
+    /// The writer may have work.
     pub(super) write_work: Condvar,
-    /// Something may be there for the reader.
+    /// The reader may have work.
     pub(super) read_work: Condvar,
-    /// The reader has nothing to do.
+    /// The reader is idle.
     pub(super) reads_done: Condvar,
-    /// A batch came to its end.
+    /// A batch has ended.
     pub(super) written: Condvar,
 }
 
@@ -135,7 +135,7 @@ impl Shared {
         self.started.elapsed().as_millis() as u64
     }
 
-    /// A thread that panicked has left the state as it was between two steps.
+    /// A thread that panicked has left the state consistent, between two steps.
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

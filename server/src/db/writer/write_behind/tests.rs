@@ -1,4 +1,4 @@
-//! The state machine against a database that is a map, and that fails when it is told to.
+//! The state machine with a simulated database: a map that fails on request.
 
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
@@ -69,7 +69,7 @@ fn a_flush_goes_on_batch_after_batch_to_where_it_began() {
         core.committed(0, 500);
     }
     assert_eq!(sizes, [10, 10, 5]);
-    assert_eq!((core.uncommitted(), core.next_wake_ms()), (3, Some(1_000)), "what came meanwhile waits for its turn");
+    assert_eq!((core.uncommitted(), core.next_wake_ms()), (3, Some(1_000)), "later changes wait for their turn");
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn an_older_fence_changes_nothing_and_a_deletion_beats_its_equal() {
     assert_eq!(core.put(older_epoch, 3), Admission::Stale);
     assert_eq!(core.stats(3).stale_refused, 4);
     assert_eq!(versions(&core.take_batch(500).expect("due")), [(1, -5)]);
-    assert_eq!(core.put(put(1, 4), 501), Admission::Stale, "what is in flight is known too");
+    assert_eq!(core.put(put(1, 4), 501), Admission::Stale, "the one in flight counts too");
 }
 
 #[test]
@@ -232,7 +232,7 @@ fn a_read_that_never_ends_does_not_let_the_memory_grow() {
     assert!(core.take_batch(9_000).is_some());
 }
 
-/// What a database does with a batch.
+/// A simulated database.
 #[derive(Default)]
 struct MapDatabase {
     entities: HashMap<Uuid, Change>,
@@ -261,8 +261,8 @@ impl MapDatabase {
     }
 }
 
-/// Every step of a long random run: readers see the newest accepted state of everything, a sector is never marked
-/// before what was put into it, and at the end all of it is stored.
+/// In every step of a long random run readers see the newest accepted state of everything, and a sector is never
+/// marked before its entities are stored; at the end everything is stored.
 #[test]
 fn nothing_is_lost_or_reordered_under_a_failing_database() {
     for seed in 0..200 {
