@@ -115,6 +115,20 @@ pub struct EncodedUpdate {
 /// packet. States are quantised, positions clamped to the range of [`POSITION`]. A decoded update
 /// ([`SectorUpdate::decode`]) is packed with the same numbers.
 ///
+/// ```
+/// use sidereal_protocol::motion::{EngineGlow, Motion, SectorNews, SectorUpdate, encode_sector_update};
+/// use sidereal_protocol::{flight::FlightState, ids::NetId, sector::SectorId, tick::SimTick};
+///
+/// let sector = SectorId::new(3, -2);
+/// let state = FlightState { position: sector.center(), angle: 0.5, ..FlightState::default() };
+/// let motions = [Motion { net_id: NetId(7), state, glow: EngineGlow::default() }];
+/// let packets = encode_sector_update(sector, SimTick(900), SectorNews { motions: &motions, ..SectorNews::default() });
+/// let update = SectorUpdate::decode(&packets[0].bytes)?;
+/// assert_eq!((update.sector, update.tick, update.motions[0].net_id), (sector, SimTick(900), NetId(7)));
+/// assert!(update.motions[0].state.position.distance(sector.center()) < 0.05);
+/// # Ok::<(), sidereal_protocol::DecodeError>(())
+/// ```
+///
 /// # Panics
 /// In debug builds, when net ids do not rise strictly: the caller sorts.
 pub fn encode_sector_update(sector: SectorId, tick: SimTick, news: SectorNews<'_>) -> Vec<EncodedUpdate> {

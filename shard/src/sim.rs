@@ -2,6 +2,45 @@
 //!
 //! Runs in the shard, and alone in tests: control frames go into `Inbox<ToShard>`, due ticks into `Inbox<SimTick>`,
 //! neighbours' motion into `Inbox<SectorUpdate>`; results come out of `Outbox<ToServer>` and `Outbox<LaneDatagram>`.
+//!
+//! A rock that drifts for a second:
+//!
+//! ```
+//! use bevy::prelude::App;
+//! use sidereal_protocol::control::{Lease, ToServer, ToShard};
+//! use sidereal_protocol::ids::{EntityId, NetId, NetIdBlock, ShardId};
+//! use sidereal_protocol::record::{EntityKind, EntityRecord, Structure};
+//! use sidereal_protocol::{DVec2, sector::SectorId, tick::SimTick};
+//! use sidereal_shard::{SimPlugin, mailbox::{Inbox, Outbox}};
+//!
+//! let mut shard = App::new();
+//! shard.add_plugins(SimPlugin);
+//! shard.finish();
+//! shard.cleanup();
+//! let frames = |shard: &mut App, frame| shard.world_mut().resource_mut::<Inbox<ToShard>>().push(frame);
+//!
+//! let net_ids = NetIdBlock { next: 1_000, end: 2_000 };
+//! frames(&mut shard, ToShard::Welcome { shard: ShardId(1), sim_tick: SimTick(0), naia_tick: 0, id_seed: 1, net_ids });
+//! let (id, sector) = (EntityId::from_halves(1, 2), SectorId::new(0, 0));
+//! let mut rock = EntityRecord::at_rest(id, EntityKind::Asteroid, DVec2::new(500.0, 500.0), SimTick(0))
+//!     .with(Structure::whole(20.0, 80));
+//! rock.net_id = NetId(7);
+//! rock.epoch = 1;
+//! rock.state.velocity = DVec2::new(30.0, 0.0);
+//! frames(&mut shard, ToShard::Grant { leases: vec![Lease { sector, epoch: 1 }], records: vec![rock] });
+//! for tick in 1..=30 {
+//!     shard.world_mut().resource_mut::<Inbox<SimTick>>().push(SimTick(tick));
+//!     shard.update();
+//! }
+//!
+//! frames(&mut shard, ToShard::Withdraw { id });
+//! shard.update();
+//! let withdrawn = shard.world_mut().resource_mut::<Outbox<ToServer>>().drain().find_map(|frame| match frame {
+//!     ToServer::Withdrawn { record } => Some(record.state.position),
+//!     _ => None,
+//! });
+//! assert!(withdrawn.is_some_and(|at| at.distance(DVec2::new(530.0, 500.0)) < 1e-6), "{withdrawn:?}");
+//! ```
 
 use crate::app::{report, ticks};
 use crate::{authority, bodies, economy, flight, handoff, link, physics, schedule, weapons};

@@ -15,6 +15,34 @@
 //! [`ClientNetwork`] is the browser's own `WebTransport`, which feeds the same session queues and uses the same wire
 //! format. Servers, certificates and the in-memory network are not built there.
 //!
+//! A session over the network in memory:
+//!
+//! ```
+//! use naia_bevy_client::transport::Socket as _;
+//! use naia_bevy_server::transport::Socket as _;
+//! use sidereal_transport::memory::{LinkConditions, MemoryNetwork};
+//! use sidereal_transport::{LinkStatus, PeerKind};
+//!
+//! let network = MemoryNetwork::new(7, LinkConditions { latency_ms: 40, ..LinkConditions::default() });
+//! let (server, socket) = network.server(1);
+//! let (verdicts, mut admitted, _, _) = Box::new(socket).listen();
+//! let (client, socket) = network.connector(PeerKind::Player, 1);
+//! let _naia = Box::new(socket).connect_with_auth(b"the ticket".to_vec());
+//! for now_ms in (0..1_000).step_by(10) {
+//!     network.advance(now_ms);
+//!     if let Some((address, _, credential)) = server.poll_auth() {
+//!         assert_eq!(&credential[..], b"the ticket");
+//!         server.admit(&address);
+//!     }
+//!     if let Ok(Some((address, _))) = admitted.receive() {
+//!         assert!(verdicts.accept(&address, &"token".to_owned()).is_ok());
+//!     }
+//!     client.flush();
+//!     server.flush();
+//! }
+//! assert_eq!(client.status(), LinkStatus::Connected);
+//! ```
+//!
 //! Not here: the meaning of the messages (`sidereal-protocol`), authentication (the server), interest.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]

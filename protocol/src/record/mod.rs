@@ -1,7 +1,22 @@
 //! The complete state of one entity, as it moves between shards, is mirrored and is stored.
 //!
-//! A record is a header (who it is, whose, under which authority), a motion, and [`Sections`]: the parts that
-//! capabilities own.
+//! A record is a header (which entity, its owner, its authority), a motion, and [`Sections`]: the parts that capabilities
+//! own.
+//!
+//! ```
+//! use sidereal_protocol::{DVec2, ids::EntityId, tick::SimTick};
+//! use sidereal_protocol::record::{EntityKind, EntityRecord, OreLoad, Structure};
+//!
+//! let id = EntityId::from_halves(1, 2);
+//! let rock = EntityRecord::at_rest(id, EntityKind::Asteroid, DVec2::new(1500.0, 20.0), SimTick(900))
+//!     .with(Structure::whole(20.0, 80))
+//!     .with(OreLoad(100));
+//! let mut again = EntityRecord::decode(&rock.encode()?)?;
+//! assert_eq!(again, rock);
+//! again.set(Structure { hull: 79, ..again.structure() });
+//! assert_eq!((again.hull(), again.radius(), again.ore()), (79, 20.0, 100));
+//! # Ok::<(), sidereal_protocol::DecodeError>(())
+//! ```
 
 mod economy;
 pub mod formats;
