@@ -20,7 +20,7 @@
 //! ```
 //! use naia_bevy_client::transport::Socket as _;
 //! use naia_bevy_server::transport::Socket as _;
-//! use sidereal_transport::memory::{LinkConditions, MemoryNetwork};
+//! use sidereal_transport::network::memory::{LinkConditions, MemoryNetwork};
 //! use sidereal_transport::{LinkStatus, PeerKind};
 //!
 //! let network = MemoryNetwork::new(7, LinkConditions { latency_ms: 40, ..LinkConditions::default() });
