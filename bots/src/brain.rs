@@ -255,7 +255,7 @@ fn attack(own: &OwnShip, target: &Other) -> Controls {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use sidereal_client::arms::Arms;
+    use sidereal_client::weapons::arms::Arms;
     use sidereal_protocol::{
         flight::{FlightState, HullKind, step},
         ids::{EntityId, NetId},

@@ -4,7 +4,7 @@ use crate::{journal::Journal, trader::Ask};
 use anyhow::Result;
 use bevy::prelude::World;
 use sidereal_client::{
-    deals::{BookFull, DealBook, DealCounts},
+    economy::deals::{BookFull, DealBook, DealCounts},
     view::WorldView,
 };
 

@@ -11,13 +11,10 @@ use crate::{
 use anyhow::{Context, Result};
 use sidereal_client::{
     account::{AccountApi, LoginTicket},
-    controls::PilotIntent,
-    deals::DealBook,
-    piloting::Piloting,
-    player::Player,
-    reconnect::Patience,
+    economy::deals::DealBook,
+    flight::{controls::PilotIntent, piloting::Piloting},
     run::{self, Pace, StopFlag},
-    session::SessionState,
+    session::{SessionState, player::Player, reconnect::Patience},
     view::WorldView,
 };
 use sidereal_protocol::{sector::SectorId, tick::TICK_DURATION};

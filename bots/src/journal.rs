@@ -5,7 +5,7 @@
 
 use anyhow::{Context, Result};
 use serde::Serialize;
-use sidereal_client::deals::DealEvent;
+use sidereal_client::economy::deals::DealEvent;
 use sidereal_protocol::{
     economy::{Bargain, DealKey},
     ids::AccountId,

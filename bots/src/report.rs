@@ -4,8 +4,8 @@
 use crate::dealer::DealAccount;
 use serde::Serialize;
 use sidereal_client::{
-    inputs::InputCounts,
-    stats::{CorrectionUnits, PlayStats},
+    flight::inputs::InputCounts,
+    session::stats::{CorrectionUnits, PlayStats},
 };
 use std::collections::BTreeSet;
 

@@ -7,8 +7,9 @@ use bevy::math::DVec2;
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use sidereal_client::{
-    mining, tractor,
+    economy::mining,
     view::{Dock, Other, OwnShip, PurseShown, TradeOffer, WorldView},
+    weapons::tractor,
 };
 use sidereal_protocol::{
     economy::{Bargain, DOCKING_RANGE, DealKey, Goods, MINING_RANGE, ORE_PRICE, REPAIR_PRICE, TRADING_RANGE, Weapon},

@@ -2,7 +2,9 @@
 //!
 //! `./run-local --headless` in one terminal, then `cargo run -p sidereal-client --no-default-features --example bot`.
 
-use sidereal_client::{account::AccountApi, controls::PilotIntent, player::Player, run::Pace, view::WorldView};
+use sidereal_client::{
+    account::AccountApi, flight::controls::PilotIntent, run::Pace, session::player::Player, view::WorldView,
+};
 use sidereal_protocol::flight::{Controls, wrap_angle};
 use sidereal_transport::ClientNetwork;
 use std::sync::Arc;

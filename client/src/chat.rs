@@ -4,8 +4,8 @@
 //! insert it into the next. Nothing of it is stored.
 
 use crate::{
-    clock::ClientClock,
-    deals::take_out,
+    economy::deals::take_out,
+    replication::clock::ClientClock,
     session::{
         link::{Session, SessionState},
         news::{self, News},

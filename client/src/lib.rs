@@ -3,7 +3,7 @@
 //! One library for the window, for bots and for tests. It owns the session with the server, the player's inputs on
 //! their way, the prediction of the own ship, the interpolation of everything else, and the [`view::WorldView`] that
 //! combines them for drawing. It contains no rules of the game: shards decide. The window (feature `window`) only reads
-//! the view and writes [`controls::PilotIntent`].
+//! the view and writes [`flight::controls::PilotIntent`].
 //!
 //! ```no_run
 //! use sidereal_client::{ClientConfig, FrameDelta, account, build_app, connect};
@@ -25,37 +25,18 @@
 #![allow(elided_lifetimes_in_paths)]
 
 pub mod account;
-pub mod arms;
-pub mod beams;
 pub mod chat;
-pub mod clock;
-mod compose;
-pub mod controls;
-pub mod dealing;
-pub mod deals;
-pub mod inputs;
-pub mod interpolation;
-pub mod mining;
-pub mod piloting;
-pub mod player;
-pub mod prediction;
-mod pump;
-pub mod reconnect;
-pub mod roster;
+pub mod economy;
+pub mod flight;
+pub mod replication;
 #[cfg(not(target_family = "wasm"))]
 pub mod run;
 pub mod schedule;
 pub mod session;
-pub mod shots;
-pub mod smoothing;
-pub mod stats;
-pub mod take_in;
-pub mod tractor;
 pub mod view;
+pub mod weapons;
 #[cfg(feature = "window")]
 pub mod window;
-
-pub use session::news;
 
 use bevy::{
     app::{App, Plugin},
@@ -99,20 +80,20 @@ impl Plugin for ClientPlugin {
             .expect("Bevy builds a plugin once");
         app.add_plugins(naia_bevy_client::DefaultPlugin::new(session::link::naia_config(), schema::protocol()));
         app.init_resource::<FrameDelta>()
-            .init_resource::<controls::PilotIntent>()
-            .init_resource::<pump::PacketValve>()
+            .init_resource::<flight::controls::PilotIntent>()
+            .init_resource::<session::pump::PacketValve>()
             .add_message::<session::news::News>()
-            .init_resource::<clock::ClientClock>()
+            .init_resource::<replication::clock::ClientClock>()
             .init_resource::<view::WorldView>()
-            .init_resource::<stats::PlayStats>()
-            .init_resource::<roster::Roster>()
-            .init_resource::<piloting::Piloting>()
-            .init_resource::<interpolation::Interpolation>()
-            .init_resource::<shots::ShotBook>()
-            .init_resource::<beams::BeamBook>()
-            .init_resource::<arms::Arms>()
-            .init_resource::<deals::DealBook>()
-            .init_resource::<dealing::Dealing>()
+            .init_resource::<session::stats::PlayStats>()
+            .init_resource::<replication::roster::Roster>()
+            .init_resource::<flight::piloting::Piloting>()
+            .init_resource::<replication::interpolation::Interpolation>()
+            .init_resource::<weapons::shots::ShotBook>()
+            .init_resource::<weapons::beams::BeamBook>()
+            .init_resource::<weapons::arms::Arms>()
+            .init_resource::<economy::deals::DealBook>()
+            .init_resource::<economy::dealing::Dealing>()
             .init_resource::<chat::ChatBook>()
             .init_resource::<session::SessionState>()
             .insert_resource(session::Session::new(config, handle, socket));

@@ -7,8 +7,11 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use serde::Serialize;
 use sidereal_client::{
-    account::AccountApi, controls::PilotIntent, player::Player, reconnect::Patience, run, run::StopFlag,
-    session::SessionState, stats::CorrectionUnits, view::WorldView,
+    account::AccountApi,
+    flight::controls::PilotIntent,
+    run::{self, StopFlag},
+    session::{SessionState, player::Player, reconnect::Patience, stats::CorrectionUnits},
+    view::WorldView,
 };
 use sidereal_protocol::flight::Controls;
 use sidereal_transport::ClientNetwork;

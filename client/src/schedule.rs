@@ -3,9 +3,11 @@
 //! naia's own sets run in between: its receiving sets find nothing left to do, its sending sets run before the flush.
 
 use crate::{
-    chat, compose, dealing, piloting, pump, roster,
-    session::{flow, news},
-    take_in,
+    chat,
+    economy::dealing,
+    flight::piloting,
+    replication::{compose, roster},
+    session::{flow, news, pump, take_in},
 };
 use bevy::{
     app::{App, Startup, Update},

@@ -2,9 +2,10 @@
 //!
 //! Runs in the player client and in bots. The library writes [`WorldView`] once per update, after all received data
 //! were read; nothing else may write it. It contains values to draw, not the state machines behind them
-//! ([`crate::prediction`], [`crate::interpolation`], [`crate::shots`], [`crate::beams`]).
+//! ([`crate::flight::prediction`], [`crate::replication::interpolation`], [`crate::weapons::shots`],
+//! [`crate::weapons::beams`]).
 
-use crate::{arms::Readiness, stats::CorrectionUnits};
+use crate::{session::stats::CorrectionUnits, weapons::arms::Readiness};
 use bevy::{math::DVec2, prelude::Resource};
 use sidereal_protocol::{
     economy::{DealKey, Fitted, Goods},
@@ -192,7 +193,7 @@ pub struct TradeOffer {
     pub get: Goods,
     /// The goods that the own player gives.
     pub give: Goods,
-    /// Seconds since it was received, up to [`crate::dealing::OFFER_SECONDS`].
+    /// Seconds since it was received, up to [`crate::economy::dealing::OFFER_SECONDS`].
     pub age_s: f64,
 }
 
@@ -253,7 +254,7 @@ pub struct BeamShown {
     pub own: bool,
     /// Only predicted: the shard has not confirmed it yet.
     pub foreseen: bool,
-    /// Seconds since it was first shown, up to [`crate::beams::BEAM_SECONDS`].
+    /// Seconds since it was first shown, up to [`crate::weapons::beams::BEAM_SECONDS`].
     pub age_s: f64,
 }
 

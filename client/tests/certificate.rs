@@ -5,9 +5,7 @@
 
 use sidereal_client::{
     account::{AccountApi, LoginTicket, SessionToken, WebDoor},
-    player::Player,
-    reconnect::Patience,
-    session::SessionState,
+    session::{SessionState, player::Player, reconnect::Patience},
 };
 use sidereal_protocol::{limits::PROTOCOL_VERSION, messages::Credential};
 use sidereal_transport::{

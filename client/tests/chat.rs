@@ -7,7 +7,7 @@ mod fake_world;
 use fake_world::{Game, TICKET};
 use sidereal_client::{chat::ChatBook, session::SessionState};
 use sidereal_protocol::chat::Scope;
-use sidereal_transport::memory::LinkConditions;
+use sidereal_transport::network::memory::LinkConditions;
 
 const BAD: LinkConditions =
     LinkConditions { latency_ms: 60, jitter_ms: 50, loss: 0.08, duplication: 0.03, reordering: 0.1 };

@@ -7,11 +7,9 @@ mod fake_world;
 use bevy::math::DVec2;
 use fake_world::{CRATE, Game, Mood, STATION, TICKET};
 use sidereal_client::{
-    controls::PilotIntent,
-    deals::DealBook,
-    piloting::Piloting,
-    session::SessionState,
-    stats::PlayStats,
+    economy::deals::DealBook,
+    flight::{controls::PilotIntent, piloting::Piloting},
+    session::{SessionState, stats::PlayStats},
     view::{Dock, NoticeKind, PurseShown, WorldView},
 };
 use sidereal_protocol::{
@@ -19,7 +17,7 @@ use sidereal_protocol::{
     flight::{Controls, HullKind},
     messages::TradeNews,
 };
-use sidereal_transport::memory::LinkConditions;
+use sidereal_transport::network::memory::LinkConditions;
 use std::collections::BTreeSet;
 
 const GOOD: LinkConditions =

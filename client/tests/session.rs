@@ -12,10 +12,8 @@ use bevy::{
 use fake_world::{DRONE, Game, MISSILE, START_TICK, TICKET, World, drone_at};
 use naia_bevy_shared::HostSyncChangeTracking;
 use sidereal_client::{
-    controls::PilotIntent,
-    piloting::Piloting,
-    session::{self, SessionState},
-    stats::PlayStats,
+    flight::{controls::PilotIntent, piloting::Piloting},
+    session::{self, SessionState, stats::PlayStats},
     view::{NoticeKind, Other, Part, WorldView},
 };
 use sidereal_protocol::{
@@ -23,7 +21,7 @@ use sidereal_protocol::{
     record::EntityKind,
     tool::Tool,
 };
-use sidereal_transport::memory::LinkConditions;
+use sidereal_transport::network::memory::LinkConditions;
 
 const GOOD: LinkConditions =
     LinkConditions { latency_ms: 20, jitter_ms: 4, loss: 0.0, duplication: 0.0, reordering: 0.0 };

@@ -38,7 +38,7 @@ use sidereal_shard::{
 };
 use sidereal_transport::{
     PeerKind, ServerHandle,
-    memory::{LinkConditions, MemoryNetwork},
+    network::memory::{LinkConditions, MemoryNetwork},
 };
 use std::{
     net::SocketAddr,

@@ -4,7 +4,7 @@
 //!
 //! Each is a Bevy `App` that its owner updates: the same Apps as in the three programs.
 
-use sidereal_client::{ClientConfig, FrameDelta, controls::PilotIntent, view::WorldView};
+use sidereal_client::{ClientConfig, FrameDelta, flight::controls::PilotIntent, view::WorldView};
 use sidereal_protocol::{flight::Controls, limits::PROTOCOL_VERSION, tick::SimTick};
 use sidereal_server::{
     ServerParts,
@@ -15,7 +15,7 @@ use sidereal_server::{
 use sidereal_shard::config::{Secret, ShardConfig};
 use sidereal_transport::{
     PeerKind,
-    memory::{LinkConditions, MemoryNetwork},
+    network::memory::{LinkConditions, MemoryNetwork},
 };
 use std::time::{Duration, Instant};
 use uuid::Uuid;

@@ -10,11 +10,8 @@ use bevy::prelude::App;
 use naia_bevy_shared::TestClock;
 use sidereal_client::{
     ClientConfig, FrameDelta,
-    controls::PilotIntent,
-    inputs::InputCounts,
-    piloting::Piloting,
-    session::{self, SessionState},
-    stats::PlayStats,
+    flight::{controls::PilotIntent, inputs::InputCounts, piloting::Piloting},
+    session::{self, SessionState, stats::PlayStats},
     view::WorldView,
 };
 use sidereal_protocol::{
@@ -42,7 +39,7 @@ use sidereal_shard::{
 };
 use sidereal_transport::{
     ClientHandle, PeerKind, ServerHandle,
-    memory::{LinkConditions, MemoryNetwork},
+    network::memory::{LinkConditions, MemoryNetwork},
 };
 use std::collections::BTreeSet;
 

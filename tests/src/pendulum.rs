@@ -8,7 +8,7 @@ use crate::{checker::scene::Scene, cluster::Cluster};
 use bevy::prelude::Mut;
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
-use sidereal_client::{controls::PilotIntent, session::SessionState};
+use sidereal_client::{flight::controls::PilotIntent, session::SessionState};
 use sidereal_protocol::{
     DVec2,
     flight::{Controls, FlightState, HullKind, wrap_angle},

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use sidereal_client::{chat::ChatBook, controls::PilotIntent, session::SessionState, view::Part};
+use sidereal_client::{chat::ChatBook, flight::controls::PilotIntent, session::SessionState, view::Part};
 use sidereal_protocol::{
     DVec2,
     chat::Scope,

@@ -1,6 +1,6 @@
 //! Single crossings of a border, with a mishap at every step.
 
-use sidereal_client::{controls::PilotIntent, session::SessionState};
+use sidereal_client::{flight::controls::PilotIntent, session::SessionState};
 use sidereal_protocol::{
     DVec2,
     control::{GhostImpact, ImpactCause},
@@ -16,7 +16,7 @@ use sidereal_server::{
 };
 use sidereal_shard::{damage::Impacts, handoff::Handoffs};
 use sidereal_tests::cluster::{Cluster, PERFECT, Setup};
-use sidereal_transport::memory::LinkConditions;
+use sidereal_transport::network::memory::LinkConditions;
 use std::{collections::BTreeSet, time::Duration};
 
 /// Every message takes longer than a tick, so that each step of a handoff can be reached by stepping.

@@ -2,7 +2,7 @@
 //! confirmed deal survives a restart of the server.
 
 use bevy::math::DVec2;
-use sidereal_client::deals::DealBook;
+use sidereal_client::economy::deals::DealBook;
 use sidereal_protocol::{
     economy::{Bargain, DealKey, Goods, STATION_RADIUS},
     flight::{FlightState, HullKind},
@@ -17,7 +17,7 @@ use sidereal_server::{
     replication::mirror::Mirror,
 };
 use sidereal_tests::cluster::{Cluster, PERFECT, Setup};
-use sidereal_transport::memory::LinkConditions;
+use sidereal_transport::network::memory::LinkConditions;
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
@@ -58,7 +58,7 @@ fn is_open(cluster: &Cluster, player: usize, key: DealKey) -> bool {
 }
 
 fn outcomes(cluster: &mut Cluster, player: usize) -> Vec<DealOutcome> {
-    use sidereal_client::deals::DealEvent;
+    use sidereal_client::economy::deals::DealEvent;
     let mut book = cluster.players[player].app.world_mut().resource_mut::<DealBook>();
     let answered = |event| match event {
         DealEvent::Answered { outcome, .. } => Some(outcome),

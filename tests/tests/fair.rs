@@ -17,7 +17,7 @@ use sidereal_shard::{
     leases::Welcomed,
 };
 use sidereal_tests::cluster::{Cluster, PERFECT, Setup};
-use sidereal_transport::memory::LinkConditions;
+use sidereal_transport::network::memory::LinkConditions;
 
 /// A second, ticks.
 const SECOND: u64 = 30;

@@ -7,7 +7,7 @@
 
 use sidereal_client::{
     FrameDelta,
-    interpolation::{EXTRAPOLATION_FADE_S, Interpolation},
+    replication::interpolation::{EXTRAPOLATION_FADE_S, Interpolation},
     view::WorldView,
 };
 use sidereal_protocol::{
@@ -22,7 +22,7 @@ use sidereal_tests::{
     arena::clear_the_arena,
     cluster::{Cluster, PERFECT},
 };
-use sidereal_transport::memory::LinkConditions;
+use sidereal_transport::network::memory::LinkConditions;
 use std::collections::BTreeMap;
 
 /// Pilots in a world.

@@ -10,10 +10,10 @@ use sidereal_protocol::{
 };
 use sidereal_server::replication::{
     mirror::{Holder, Mirror},
-    rooms::Rooms,
+    naia::rooms::Rooms,
 };
 use sidereal_tests::cluster::{Cluster, PERFECT};
-use sidereal_transport::memory::LinkConditions;
+use sidereal_transport::network::memory::LinkConditions;
 
 const LOSSY: LinkConditions =
     LinkConditions { latency_ms: 8, jitter_ms: 6, loss: 0.05, duplication: 0.01, reordering: 0.02 };

@@ -17,7 +17,7 @@ use sidereal_tests::{
     arena::clear_the_arena,
     cluster::{Cluster, PERFECT},
 };
-use sidereal_transport::memory::LinkConditions;
+use sidereal_transport::network::memory::LinkConditions;
 use std::collections::BTreeMap;
 
 /// A frame, ms: 125 a second. A tick is not a multiple of it, so that frames are everywhere in a tick.

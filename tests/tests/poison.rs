@@ -1,6 +1,6 @@
 //! An entity that crashes every shard that simulates it.
 
-use sidereal_client::{chat::ChatBook, controls::PilotIntent, session::SessionState};
+use sidereal_client::{chat::ChatBook, flight::controls::PilotIntent, session::SessionState};
 use sidereal_protocol::{
     DVec2,
     flight::{Controls, FlightState},

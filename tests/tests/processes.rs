@@ -9,7 +9,7 @@ mod world;
 use diesel::{Connection, RunQueryDsl, SqliteConnection, connection::SimpleConnection};
 use rand::{Rng, RngCore, SeedableRng};
 use rand_pcg::Pcg64Mcg;
-use sidereal_client::{controls::PilotIntent, session::SessionState};
+use sidereal_client::{flight::controls::PilotIntent, session::SessionState};
 use sidereal_protocol::{
     flight::{Controls, MAX_SPEED},
     ids::EntityId,

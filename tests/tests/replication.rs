@@ -7,10 +7,10 @@ use naia_bevy_client::{Client, ClientConfig, DefaultClientTag, DefaultPlugin, Ji
 use naia_bevy_server::{Plugin as ServerPlugin, RoomKey, Server, ServerConfig, UserKey, events::ConnectEvent};
 use naia_bevy_shared::{HandleWorldEvents, Property, Protocol, ReceivePackets, Replicate, SendPackets, TestClock};
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use sidereal_server::replication::announced::{Announced, despawn_leaving, mark_seen};
+use sidereal_server::replication::naia::announced::{Announced, despawn_leaving, mark_seen};
 use sidereal_transport::{
     ClientHandle, PeerKind, ServerHandle, Valve,
-    memory::{LinkConditions, MemoryNetwork},
+    network::memory::{LinkConditions, MemoryNetwork},
 };
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},

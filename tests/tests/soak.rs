@@ -15,7 +15,7 @@ use sidereal_tests::{
     cluster::{Cluster, Setup},
     pendulum,
 };
-use sidereal_transport::memory::LinkConditions;
+use sidereal_transport::network::memory::LinkConditions;
 use std::time::Duration;
 
 /// A bad link.

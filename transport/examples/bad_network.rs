@@ -7,7 +7,7 @@
 
 use naia_bevy_client::transport::Socket as _;
 use naia_bevy_server::transport::Socket as _;
-use sidereal_transport::memory::{LinkConditions, MemoryNetwork};
+use sidereal_transport::network::memory::{LinkConditions, MemoryNetwork};
 use sidereal_transport::{LinkStatus, PeerKind};
 
 const PROTOCOL_VERSION: u32 = 1;

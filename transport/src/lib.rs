@@ -11,16 +11,16 @@
 //! tick's output to the network at once, so that QUIC puts it into as few packets and system calls as possible.
 //! Arriving data are queued too, within limits (see [`limits`]), and wake the main loop ([`Waker`]).
 //!
-//! The real network (`bind`, [`ClientNetwork`]) and `memory` provide the same handles. In the browser [`ClientNetwork`]
-//! is the browser's own `WebTransport`, which feeds the same session queues and uses the same wire format. Servers,
-//! certificates and the in-memory network are not built there.
+//! The real network (`bind`, [`ClientNetwork`]) and `network::memory` provide the same handles. In the browser
+//! [`ClientNetwork`] is the browser's own `WebTransport`, which feeds the same session queues and uses the same wire
+//! format. Servers, certificates and the in-memory network are not built there.
 //!
 //! A session over the network in memory:
 //!
 //! ```
 //! use naia_bevy_client::transport::Socket as _;
 //! use naia_bevy_server::transport::Socket as _;
-//! use sidereal_transport::memory::{LinkConditions, MemoryNetwork};
+//! use sidereal_transport::network::memory::{LinkConditions, MemoryNetwork};
 //! use sidereal_transport::{LinkStatus, PeerKind};
 //!
 //! let network = MemoryNetwork::new(7, LinkConditions { latency_ms: 40, ..LinkConditions::default() });
@@ -47,52 +47,34 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-#[cfg_attr(target_family = "wasm", allow(dead_code))]
-mod acks;
-#[cfg_attr(target_family = "wasm", allow(dead_code))]
-mod bits;
 #[cfg(not(target_family = "wasm"))]
 pub mod cert;
 pub mod client;
 #[cfg_attr(target_family = "wasm", allow(dead_code))]
-mod ending;
-#[cfg_attr(target_family = "wasm", allow(dead_code))]
 mod error;
-// Only a server calls it.
-#[cfg_attr(target_family = "wasm", allow(dead_code))]
-mod guard;
-#[cfg_attr(target_family = "wasm", allow(dead_code))]
-mod hub;
 pub mod limits;
-#[cfg(not(target_family = "wasm"))]
-mod link;
-#[cfg(not(target_family = "wasm"))]
-pub mod memory;
-#[cfg(not(target_family = "wasm"))]
-mod quic;
 #[cfg_attr(target_family = "wasm", allow(dead_code))]
-mod rate;
+mod naia;
+#[cfg(not(target_family = "wasm"))]
+pub mod network;
 #[cfg(not(target_family = "wasm"))]
 pub mod server;
 #[cfg_attr(target_family = "wasm", allow(dead_code))]
 mod session;
 #[cfg_attr(target_family = "wasm", allow(dead_code))]
 pub mod stats;
-mod waker;
-#[cfg_attr(target_family = "wasm", allow(dead_code))]
-mod wire;
 
 #[cfg(not(target_family = "wasm"))]
 pub use cert::{Identity, LiveCertificate, SELF_SIGNED_LIFETIME};
 pub use client::{ClientHandle, ClientNetwork, ClientSocket, ConnectOptions, LinkStatus, SESSION_PATH, Valve};
-pub use ending::{EndCause, SessionEnd};
 pub use error::{BindError, StreamError, TransportError};
 pub use limits::{Limits, MAX_AUTH_BYTES, MAX_FRAME_BYTES, MAX_LANE_BYTES, MAX_PLAYER_FRAME_BYTES, Rate};
 #[cfg(not(target_family = "wasm"))]
 pub use server::{AllowedOrigins, ListenerConfig, ServerConfig, ServerHandle, ServerSocket, bind, network_of};
+pub use session::ending::{EndCause, SessionEnd};
+pub use session::waker::Waker;
+pub use session::wire::{CERTIFICATES_DIFFER, VERSIONS_DIFFER};
 pub use stats::{ClientStats, ServerStats};
-pub use waker::Waker;
-pub use wire::{CERTIFICATES_DIFFER, VERSIONS_DIFFER};
 
 /// The kind of a peer. Each kind has a listener of its own, and a credential of one is refused by the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -13,7 +13,7 @@ use naia_shared::handshake::HandshakeHeader;
 use naia_shared::{BitWriter, PacketType, Serde, StandardHeader, UnsignedVariableInteger};
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
-use sidereal_transport::memory::{LinkConditions, MemoryNetwork};
+use sidereal_transport::network::memory::{LinkConditions, MemoryNetwork};
 use sidereal_transport::{ClientHandle, ClientSocket, EndCause, Limits, LinkStatus, PeerKind, Rate};
 
 /// A client's socket that records what naia sends, and through which a test sends its own packets.

@@ -6,7 +6,7 @@ mod common;
 use bytes::Bytes;
 use common::raw::*;
 use common::*;
-use sidereal_transport::memory::{LinkConditions, MemoryNetwork};
+use sidereal_transport::network::memory::{LinkConditions, MemoryNetwork};
 use sidereal_transport::{EndCause, Limits, LinkStatus, PeerKind, SessionEnd, StreamError};
 
 const PERFECT: LinkConditions =

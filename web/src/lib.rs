@@ -11,9 +11,8 @@ use serde_json::json;
 use sidereal_client::{
     account::AccountApi,
     chat::ChatBook,
-    inputs::InputCounts,
-    player::Player,
-    reconnect::Patience,
+    flight::inputs::InputCounts,
+    session::{player::Player, reconnect::Patience},
     view::{Dock, WorldView},
     window::web::{Cockpit, open},
 };

@@ -17,14 +17,16 @@ use bevy::{
 };
 use clap::{Parser, ValueEnum};
 use sidereal_client::{
-    arms::Readiness,
-    beams::{BEAM_SECONDS, trace},
     chat::ChatBook,
     schedule::ClientSystems,
     session::SessionState,
     view::{
         BLAST_SECONDS, BeamShown, BlastEffect, Dock, HIT_SECONDS, HitEffect, Kill, LinkQuality, MiningTarget, Notice,
         NoticeKind, Other, OwnShip, Part, PurseShown, ShotInFlight, TradeOffer, WorldView,
+    },
+    weapons::{
+        arms::Readiness,
+        beams::{BEAM_SECONDS, trace},
     },
     window::{Quality, Settings, WindowPlugin, default_plugins},
 };

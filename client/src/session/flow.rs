@@ -1,24 +1,19 @@
 //! Advances a session: connects, joins, requests a new ship, and detects the end.
 //!
 //! Runs in the player client and in bots. A lost session is reported, not restored: a reconnect is another ticket and
-//! another session, see [`crate::player`].
+//! another session, see [`crate::session::player`].
 
 use crate::{
-    arms::Arms,
-    beams::BeamBook,
-    clock::ClientClock,
-    controls::PilotIntent,
-    interpolation::Interpolation,
-    piloting::Piloting,
-    pump::PacketValve,
-    roster::Roster,
+    flight::{controls::PilotIntent, piloting::Piloting},
+    replication::{clock::ClientClock, interpolation::Interpolation, roster::Roster},
     session::{
         link::{Session, SessionState},
         news::{self, News},
+        pump::PacketValve,
+        stats::PlayStats,
     },
-    shots::ShotBook,
-    stats::PlayStats,
     view::{BlastEffect, NoticeKind, WorldView},
+    weapons::{arms::Arms, beams::BeamBook, shots::ShotBook},
 };
 use bevy::{
     app::App,

@@ -26,14 +26,14 @@ pub enum SessionState {
     Joining,
     /// Flying.
     InSpace,
-    /// The ship was destroyed; see [`crate::controls::PilotIntent::respawn`].
+    /// The ship was destroyed; see [`crate::flight::controls::PilotIntent::respawn`].
     Destroyed,
     /// Rejected by the server; a retry with the same input gives the same result. One line with the reason.
     Rejected(String),
     /// The session has ended without our request. One line with the reason.
     Lost(String),
     /// The session has ended, and a reconnect is in progress. One line with the reason. Never the state of a session
-    /// itself, only of a [`crate::player::Player`].
+    /// itself, only of a [`crate::session::player::Player`].
     Returning(String),
     /// Ended by [`crate::session::close`].
     Closed,
@@ -61,8 +61,8 @@ pub(crate) fn naia_config() -> NaiaConfig {
         // because the clock continues to adjust.
         send_handshake_interval: Duration::from_millis(100),
         handshake_pings: 3,
-        // Packets are handled one by one as they arrive (see `crate::pump`): naia's buffer would join those of several
-        // ticks again.
+        // Packets are handled one by one as they arrive (see `crate::session::pump`): naia's buffer would join those of
+        // several ticks again.
         jitter_buffer: JitterBufferType::Bypass,
         ..NaiaConfig::default()
     }

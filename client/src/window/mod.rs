@@ -13,7 +13,7 @@
 //! - `scene`: what is drawn of space.
 //!
 //! [`WorldView`]: crate::view::WorldView
-//! [`PilotIntent`]: crate::controls::PilotIntent
+//! [`PilotIntent`]: crate::flight::controls::PilotIntent
 
 mod input;
 mod program;

@@ -25,7 +25,7 @@ use naia_bevy_server::{
 use naia_bevy_shared::{HandleTickEvents, HandleWorldEvents, SendPackets};
 use sidereal_client::{
     ClientConfig, FrameDelta, build_app,
-    deals::DealBook,
+    economy::deals::DealBook,
     session::{self, SessionState},
     view::PurseShown,
 };
@@ -51,7 +51,7 @@ use sidereal_protocol::{
 };
 use sidereal_transport::{
     ClientHandle, PeerKind, ServerHandle,
-    memory::{LinkConditions, MemoryNetwork},
+    network::memory::{LinkConditions, MemoryNetwork},
 };
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -278,7 +278,7 @@ impl Game {
 
     /// The session ends, and another one begins with the open deals of the book.
     pub fn reconnect(&mut self) {
-        let book: DealBook = sidereal_client::deals::take_book(&mut self.client);
+        let book: DealBook = sidereal_client::economy::deals::take_book(&mut self.client);
         let chat = sidereal_client::chat::take_book(&mut self.client);
         session::close(&mut self.client);
         session::update(&mut self.client);

@@ -13,7 +13,7 @@ use crate::{
     http::{MetricsText, ServerStatus},
     persistence::storage::{Storage, is_stored},
     players::{chat::Chat, session::Players},
-    replication::{interest::Interest, mirror::Mirror, motion_plane::MotionPlane, rooms::Rooms},
+    replication::{interest::Interest, mirror::Mirror, motion_plane::MotionPlane, naia::rooms::Rooms},
     territory::lease_book::LeaseBook,
     traffic::link::Link,
 };

@@ -100,7 +100,7 @@ pub struct Counters {
     pub thinned: u64,
     /// Delays before a room entered a peer's view because too much was entering already.
     pub rooms_delayed: u64,
-    /// Renewals of naia entities, see [`crate::replication::renewal`].
+    /// Renewals of naia entities, see [`crate::replication::naia::renewal`].
     pub renewals: u64,
     /// Completed deals.
     pub deals_done: u64,

@@ -12,16 +12,16 @@ use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use diesel::sql_types::Text;
 use uuid::Uuid;
 
-use super::batch::{self, WriteOutcome, write_meta, write_ship};
-use super::conn::{Conn, Pool, with_conn};
-use super::error::DbError;
+use crate::db::backend::conn::{Conn, Pool, with_conn};
 #[cfg(feature = "postgres")]
-use super::postgres;
-use super::rows::{Fence, Sector, StoredEntity};
-use super::schema::{accounts, entities, meta, sectors};
-use super::sqlite;
-use super::text;
-use super::write_behind::Change;
+use crate::db::backend::postgres;
+use crate::db::backend::sqlite;
+use crate::db::error::DbError;
+use crate::db::tables::rows::{Fence, Sector, StoredEntity};
+use crate::db::tables::schema::{accounts, entities, meta, sectors};
+use crate::db::tables::text;
+use crate::db::writer::batch::{self, WriteOutcome, write_meta, write_ship};
+use crate::db::writer::write_behind::Change;
 
 /// Maximum number of ids in one query: below every backend's limit of parameters.
 const IDS_PER_QUERY: usize = 500;

@@ -6,15 +6,15 @@
 //! - [`Database`]: blocking calls, for start-up, the HTTP threads and tests.
 //! - `sessions`: the calls of [`Database`] for sessions, registration keys, and external identities.
 //! - [`Store`]: the ECS thread's handle. It takes changes and read requests, and never waits for the database.
-//! - `write_behind` and `books`: the state machines between the two, without I/O: entity states and the ledger.
-//! - `batch`: writes a batch as rows.
-//! - `prune`: removes expired rows.
-//! - `conn`: a connection of either backend.
-//! - `sqlite`, `postgres`: the code of one backend only.
+//! - `writer`: the state machine between the two for entity states (`write_behind`), without I/O; writes a batch as rows
+//!   (`batch`), and removes expired rows (`prune`).
+//! - `ledger`: the ledger; `books` is its state machine, without I/O.
+//! - `tables`: tables, rows and texts.
+//! - `backend`: a connection of either backend, and the code of one backend only.
 //!
 //! # Writing a query
 //!
-//! Write it once, in Diesel's terms, over the tables of `schema`, inside one of two calls of [`Database`]:
+//! Write it once, in Diesel's terms, over the tables of `tables::schema`, inside one of two calls of [`Database`]:
 //!
 //! ```ignore
 //! // A read. Several that must agree with each other go into `conn.read_transaction(|conn| ...)`.
@@ -32,46 +32,36 @@
 //! - `with_conn!` compiles its body for both backends. A function that others call takes
 //!   `&mut Conn<'_>`. What differs is a `match` on it.
 //! - Columns are `Binary`, `Text`, `SmallInt`, `Integer`, `BigInt`, `Bool`, nullable or not.
-//! - Texts are checked first (`text`): PostgreSQL accepts no NUL, and indexes have a length limit.
+//! - Texts are checked first (`tables::text`): PostgreSQL accepts no NUL, and indexes have a length limit.
 //! - A transaction may be committed without an answer and be retried: applying it twice must be harmless.
 //! - On PostgreSQL a failed statement ends its transaction: handle conflicts with `on_conflict`, or make it the last
 //!   statement.
 //! - A new migration is a folder of the same name under `migrations/sqlite` and `migrations/postgres`.
 
-mod batch;
-mod books;
+mod backend;
 #[cfg(all(test, feature = "postgres"))]
 #[path = "../../tests/common/cluster.rs"]
 #[allow(dead_code, reason = "written for the tests outside, which use all of it")]
 mod cluster;
-mod conn;
 mod database;
 mod error;
-mod holdings;
 mod ledger;
-#[cfg(feature = "postgres")]
-mod postgres;
-mod prune;
-mod rows;
-mod schema;
 mod sessions;
-mod sqlite;
-mod store;
-mod text;
+mod tables;
 pub mod tools;
-mod write_behind;
+mod writer;
 
-pub use books::{BooksStats, Move, Settled, Submission};
 pub use database::{Account, Database, DatabaseLock, unix_ms};
 pub use error::DbError;
-pub use holdings::{Balance, Commodity, Deal, DoneDeal, Holder, HolderKind, Posting, Room};
-pub use prune::Pruned;
-pub use rows::{Fence, MAX_RECORD_BYTES, META_SEED, META_TICK, Sector, StoredEntity};
+pub use ledger::books::{BooksStats, Move, Settled, Submission};
+pub use ledger::holdings::{Balance, Commodity, Deal, DoneDeal, Holder, HolderKind, Posting, Room};
 pub(crate) use sessions::REGISTRATION_KEY_LIFETIME_MS;
 pub use sessions::{Made, SessionBounds, StoredToken, TokenHash};
-pub use store::{FlushSummary, LoadedSector, StopError, Store, StoreConfig, StoreReply, StoreThread};
-pub use text::{MAX_INDEXED_TEXT_BYTES, MAX_TEXT_BYTES};
-pub use write_behind::{Admission, Change, StoreStats};
+pub use tables::rows::{Fence, MAX_RECORD_BYTES, META_SEED, META_TICK, Sector, StoredEntity};
+pub use tables::text::{MAX_INDEXED_TEXT_BYTES, MAX_TEXT_BYTES};
+pub use writer::prune::Pruned;
+pub use writer::store::{FlushSummary, LoadedSector, StopError, Store, StoreConfig, StoreReply, StoreThread};
+pub use writer::write_behind::{Admission, Change, StoreStats};
 
 /// Cargo does not detect a new folder of migrations; this makes it rebuild the crate.
 #[cfg(test)]

@@ -6,11 +6,11 @@ use diesel::prelude::*;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use uuid::Uuid;
 
-use super::conn::{Conn, with_conn};
-use super::database::{ACCOUNT_COLUMNS, Account, Database, insert_account, uuid_from};
-use super::error::DbError;
-use super::schema::{accounts, identities, registrations, session_tokens, sessions};
-use super::text;
+use crate::db::backend::conn::{Conn, with_conn};
+use crate::db::database::{ACCOUNT_COLUMNS, Account, Database, insert_account, uuid_from};
+use crate::db::error::DbError;
+use crate::db::tables::schema::{accounts, identities, registrations, session_tokens, sessions};
+use crate::db::tables::text;
 
 /// How long a registration key is kept, ms: a day, longer than any client retries.
 pub(crate) const REGISTRATION_KEY_LIFETIME_MS: i64 = 24 * 3_600_000;

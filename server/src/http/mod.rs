@@ -5,19 +5,12 @@
 //! They share only [`ServerStatus`] and the [`TicketOffice`](crate::accounts::tickets::TicketOffice) with the ECS
 //! thread, and have no access to entities or connections.
 
-mod accounts;
-mod api;
-mod health;
-mod listener;
-mod peer;
-mod places;
+mod door;
 mod refusal;
 mod routes;
-mod sessions;
 mod state;
 mod status;
 mod web;
-mod world;
 
 use std::fmt;
 use std::io;
@@ -31,10 +24,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 use tokio::sync::oneshot;
 
-use listener::GuardedListener;
-use peer::Peer;
+use door::listener::GuardedListener;
+use door::peer::Peer;
 
-pub use api::BODY_LIMIT_BYTES;
+pub use routes::api::BODY_LIMIT_BYTES;
 pub use state::{HttpLimits, HttpState};
 pub use status::{HEARTBEAT_LIMIT, MetricsText, ServerStatus};
 pub use web::{MAX_WEB_BYTES, MAX_WEB_FILES, WebError, WebFiles};
@@ -219,7 +212,7 @@ async fn serve(part: Part, listener: tokio::net::TcpListener, state: HttpState, 
         }
         Part::Operations => {
             let limits = HttpLimits::of_operations();
-            (GuardedListener::new(listener, None, &limits, Arc::default()), health::router(state))
+            (GuardedListener::new(listener, None, &limits, Arc::default()), routes::health::router(state))
         }
     };
     let routes = routes.into_make_service_with_connect_info::<Peer>();

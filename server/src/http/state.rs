@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::status::ServerStatus;
-use super::web::WebFiles;
 use crate::accounts::rate_limit::Rates;
 use crate::accounts::sessions::Sessions;
 use crate::accounts::supabase::Supabase;
 use crate::accounts::tickets::TicketOffice;
 use crate::accounts::{Accounts, Registration};
+use crate::http::status::ServerStatus;
+use crate::http::web::WebFiles;
 use crate::run::certificate::PlayerCertificate;
 
 /// The state behind the routes.

@@ -12,8 +12,8 @@ use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use super::refusal::refuse;
 use crate::accounts::hex;
+use crate::http::refusal::refuse;
 
 /// Maximum number of files in the folder, including compressed ones and folders.
 pub const MAX_WEB_FILES: usize = 200;

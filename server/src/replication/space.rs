@@ -4,8 +4,8 @@
 //!
 //! Every active entity has exactly one authority: one shard, or the server while no shard simulates it. This is stored
 //! in several places, because each has another reader: the holder, the epoch and the sector in the [`Mirror`], the
-//! accepted sender of motion in the [`MotionPlane`], naia's room in [`Rooms`](super::rooms::Rooms). They change
-//! together, at one moment, only in [`Space::move_authority`]:
+//! accepted sender of motion in the [`MotionPlane`], naia's room in [`Rooms`](super::naia::rooms::Rooms). They
+//! change together, at one moment, only in [`Space::move_authority`]:
 //!
 //! - The epoch never falls, and rises with every change after which an older holder may still send.
 //! - From that moment on, motion is accepted only from the holder.
@@ -16,7 +16,7 @@
 use super::{
     mirror::{Holder, Mirror, Mirrored},
     motion_plane::{MotionPlane, SectorChange},
-    replicas::{LEAVING_COMMANDS, Replicas},
+    naia::replicas::{LEAVING_COMMANDS, Replicas},
 };
 use crate::{audit::tally::Tally, clock::Clock};
 use bevy::{

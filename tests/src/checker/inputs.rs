@@ -6,7 +6,7 @@
 //! state does not contain them. No input that the client has sent may be missing between two applied ones, except those
 //! that the client gave up.
 
-use sidereal_client::inputs::InputCounts;
+use sidereal_client::flight::inputs::InputCounts;
 use sidereal_protocol::{ids::EntityId, input::Input, limits::INPUT_HISTORY, tick::SimTick};
 use sidereal_shard::journal::Event;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -21,7 +21,7 @@ use sidereal_shard::{
     leases::Welcomed,
     link::LinkState,
 };
-use sidereal_transport::{PeerKind, memory::LinkConditions};
+use sidereal_transport::{PeerKind, network::memory::LinkConditions};
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
     time::Duration,

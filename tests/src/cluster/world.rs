@@ -10,7 +10,7 @@ use sidereal_server::{
     db::{Account, Database, Store, StoreConfig},
     persistence::storage::Storage,
 };
-use sidereal_transport::{Limits, memory::LinkConditions};
+use sidereal_transport::{Limits, network::memory::LinkConditions};
 use std::time::Duration;
 use uuid::Uuid;
 

@@ -1,6 +1,6 @@
 //! A world with trading bots and one more player, who requests a deal repeatedly, and the figures of each phase.
 
-use sidereal_client::{controls::PilotIntent, deals::DealEvent};
+use sidereal_client::{economy::deals::DealEvent, flight::controls::PilotIntent};
 use sidereal_protocol::economy::Bargain;
 use sidereal_transport::ClientNetwork;
 use std::{

@@ -2,8 +2,11 @@
 
 use naia_bevy_client::transport::{IdentityReceiver, PacketReceiver, PacketSender, Socket};
 use sidereal_client::{
-    ClientConfig, FrameDelta, build_app, connect, controls::PilotIntent, deals::DealBook, session,
-    session::SessionState, view::WorldView,
+    ClientConfig, FrameDelta, build_app, connect,
+    economy::deals::DealBook,
+    flight::controls::PilotIntent,
+    session::{self, SessionState},
+    view::WorldView,
 };
 use sidereal_protocol::messages::Credential;
 use sidereal_transport::{ClientHandle, ClientNetwork, ConnectOptions};

@@ -9,13 +9,13 @@ use naia_bevy_client::transport::{
     IdentityReceiver, IdentityReceiverResult, PacketReceiver, PacketSender, RecvError, SendError, ServerAddr, Socket,
 };
 
-use crate::acks;
-use crate::ending::EndCause;
 use crate::error::StreamError;
-use crate::hub::{Inbound, lock};
+use crate::naia::acks;
+use crate::session::ending::EndCause;
+use crate::session::hub::{Inbound, lock};
+use crate::session::waker::Waker;
 use crate::session::{Phase, Session};
 use crate::stats::ClientStats;
-use crate::waker::Waker;
 
 /// The only code for which naia's client fires its `RejectEvent`.
 const NAIA_REJECTED: u16 = 401;

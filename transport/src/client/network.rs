@@ -21,14 +21,14 @@ use super::handle::{Backend, ClientHandle, ClientSocket, Core};
 use super::opening::{Failure, opened};
 use crate::PeerKind;
 use crate::cert::PinnedCertificate;
-use crate::ending::EndCause;
 use crate::error::TransportError;
-use crate::hub::lock;
 use crate::limits::Limits;
-use crate::link;
-use crate::quic::QuicLink;
+use crate::network::link;
+use crate::network::quic::QuicLink;
+use crate::session::ending::EndCause;
+use crate::session::hub::lock;
+use crate::session::wire::{AuthReply, AuthRequest, CERTIFICATES_DIFFER, MAX_REPLY_BYTES};
 use crate::session::{End, Hub, Session};
-use crate::wire::{AuthReply, AuthRequest, CERTIFICATES_DIFFER, MAX_REPLY_BYTES};
 
 /// How long the network thread continues after the last handle, to deliver what is queued.
 const LINGER: Duration = Duration::from_secs(4);

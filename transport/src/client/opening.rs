@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::ending::EndCause;
 use crate::session::Session;
+use crate::session::ending::EndCause;
 
 /// Why a connection was not opened.
 pub(super) enum Failure {

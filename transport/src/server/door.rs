@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use crate::PeerKind;
 use crate::limits::Limits;
-use crate::rate::{self, Bucket};
+use crate::limits::rate::{self, Bucket};
 
 /// Networks whose handshakes are counted, about a megabyte. A network whose bucket is full again is removed. While more
 /// than this many are not, all new ones share one bucket.

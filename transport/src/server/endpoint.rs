@@ -25,13 +25,13 @@ use super::{AllowedOrigins, ListenerConfig, ServerConfig};
 use crate::PeerKind;
 use crate::cert::LiveCertificate;
 use crate::client::SESSION_PATH;
-use crate::ending::EndCause;
 use crate::error::{BindError, TransportError};
-use crate::hub::lock;
-use crate::link::{self, EndOnPanic};
-use crate::quic::QuicLink;
+use crate::network::link::{self, EndOnPanic};
+use crate::network::quic::QuicLink;
+use crate::session::ending::EndCause;
+use crate::session::hub::lock;
+use crate::session::wire::{AuthReply, MAX_REQUEST_BYTES};
 use crate::session::{Hub, Session};
-use crate::wire::{AuthReply, MAX_REQUEST_BYTES};
 
 /// How long a refused peer has to read the reason.
 const REFUSAL_LINGER: Duration = Duration::from_secs(1);

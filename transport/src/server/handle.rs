@@ -10,12 +10,12 @@ use naia_bevy_server::{BigMapKey, UserKey};
 use super::core::Core;
 use super::naia::ServerSocket;
 use crate::PeerKind;
-use crate::ending::{EndCause, SessionEnd};
 use crate::error::StreamError;
-use crate::hub::Inbound;
 use crate::session::Phase;
+use crate::session::ending::{EndCause, SessionEnd};
+use crate::session::hub::Inbound;
+use crate::session::waker::Waker;
 use crate::stats::ServerStats;
-use crate::waker::Waker;
 
 pub(super) fn pair(core: Core) -> (ServerHandle, ServerSocket) {
     let core = Arc::new(core);

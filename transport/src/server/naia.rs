@@ -9,8 +9,8 @@ use naia_bevy_server::transport::{
 };
 
 use super::core::Core;
-use crate::acks::HEARTBEAT_BYTES;
-use crate::hub::Inbound;
+use crate::naia::acks::HEARTBEAT_BYTES;
+use crate::session::hub::Inbound;
 
 /// naia's `ClientConnectRequest`, as its clients send it: the kind of packet, an empty header, the kind of handshake.
 const CONNECT_REQUEST: [u8; 9] = [2, 0, 0, 0, 0, 0, 0, 0, 0x10];

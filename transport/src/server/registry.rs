@@ -9,13 +9,13 @@ use bytes::Bytes;
 use sidereal_process::log_limited;
 
 use crate::PeerKind;
-use crate::acks::HEARTBEAT_BYTES;
-use crate::hub::{Inbound, lock};
 use crate::limits::Limits;
+use crate::naia::acks::HEARTBEAT_BYTES;
+use crate::session::hub::{Inbound, lock};
+use crate::session::waker::Waker;
+use crate::session::wire::{AuthRequest, Refusal};
 use crate::session::{End, Hub, Session};
 use crate::stats::{AdmissionCounters, TrafficCounters};
-use crate::waker::Waker;
-use crate::wire::{AuthRequest, Refusal};
 
 pub(crate) struct Registry {
     players: Arc<Hub>,

@@ -4,9 +4,13 @@
 //! The *application side* queues data to send and reads what has arrived; the *network side* (`link`, `memory`) does
 //! the opposite. Everything is bounded by [`Limits`](crate::Limits).
 
+pub(crate) mod ending;
+pub(crate) mod hub;
 mod rates;
 mod receiving;
 mod sending;
+pub(crate) mod waker;
+pub(crate) mod wire;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -17,13 +21,13 @@ use tokio::sync::Notify;
 
 use self::rates::PlayerRates;
 use crate::PeerKind;
-use crate::acks::Acks;
-use crate::ending::{EndCause, SessionEnd};
-use crate::guard::Guard;
-use crate::hub::{self, Inbound, lock};
+use crate::naia::acks::Acks;
+use crate::naia::guard::Guard;
 #[cfg(not(target_family = "wasm"))]
-use crate::quic::QuicLink;
-use crate::wire::{AuthReply, OutFrame, cut};
+use crate::network::quic::QuicLink;
+use crate::session::ending::{EndCause, SessionEnd};
+use crate::session::hub::{Inbound, lock};
+use crate::session::wire::{AuthReply, OutFrame, cut};
 
 /// Which end of the connection this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

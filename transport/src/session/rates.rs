@@ -1,9 +1,9 @@
 //! What a player may send in a time.
 
 use super::Inner;
-use crate::hub::Inbound;
 use crate::limits::Limits;
-use crate::rate::Bucket;
+use crate::limits::rate::Bucket;
+use crate::session::hub::Inbound;
 
 /// The rates of a player. Other peers have none.
 pub(super) struct PlayerRates {

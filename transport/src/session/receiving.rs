@@ -7,11 +7,11 @@ use bytes::Bytes;
 
 use super::rates::Admission;
 use super::{End, Phase, Session};
-use crate::acks::HEARTBEAT_BYTES;
-use crate::ending::EndCause;
-use crate::hub::{Inbound, Listed, lock};
 use crate::limits::{MAX_LANE_BYTES, MAX_NAIA_PACKET_BYTES, MAX_PLAYER_FRAME_BYTES};
-use crate::wire::{LANE_PREFIX, NAIA_PREFIX};
+use crate::naia::acks::HEARTBEAT_BYTES;
+use crate::session::ending::EndCause;
+use crate::session::hub::{Inbound, Listed, lock};
+use crate::session::wire::{LANE_PREFIX, NAIA_PREFIX};
 
 impl Session {
     pub(crate) fn set_remote(&self, remote: SocketAddr) {

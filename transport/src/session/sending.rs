@@ -7,12 +7,12 @@ use bytes::Bytes;
 
 use super::{End, Next, Phase, Session};
 use crate::PeerKind;
-use crate::acks;
-use crate::ending::{EndCause, SessionEnd};
 use crate::error::StreamError;
-use crate::hub::lock;
 use crate::limits::{MAX_FRAME_BYTES, MAX_LANE_BYTES};
-use crate::wire::{AuthReply, FrameWay, LANE_PREFIX, NAIA_PREFIX, OutDatagram, OutFrame};
+use crate::naia::acks;
+use crate::session::ending::{EndCause, SessionEnd};
+use crate::session::hub::lock;
+use crate::session::wire::{AuthReply, FrameWay, LANE_PREFIX, NAIA_PREFIX, OutDatagram, OutFrame};
 
 impl Session {
     /// Sends a packet of naia's. Entity data in a server's packet must arrive, so it goes on the stream, and its

@@ -3,8 +3,8 @@
 //! Owns [`Fingers`]; their display is in `ui/touch_controls`.
 
 use crate::{
-    tractor,
     view::{Dock, WorldView},
+    weapons::tractor,
     window::{settings::bindings::Action, ui::layout::UiLayout},
 };
 use bevy::prelude::*;

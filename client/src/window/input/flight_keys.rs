@@ -4,7 +4,7 @@
 //! ship is in `respawn`.
 
 use crate::{
-    controls::PilotIntent,
+    flight::controls::PilotIntent,
     view::WorldView,
     window::{
         input::devices::Devices,

@@ -1,7 +1,7 @@
 //! Requests a new ship after the old one was destroyed: on a key, and automatically after a while.
 
 use crate::{
-    controls::PilotIntent,
+    flight::controls::PilotIntent,
     session::SessionState,
     view::WorldView,
     window::{

@@ -5,8 +5,13 @@
 //! complete whenever it is updated between frames (on a hidden page).
 
 use crate::{
-    FrameDelta, chat::ChatBook, controls::PilotIntent, deals::DealBook, player::Player, session::SessionState,
-    view::WorldView, window::schedule::WindowSystems,
+    FrameDelta,
+    chat::ChatBook,
+    economy::deals::DealBook,
+    flight::controls::PilotIntent,
+    session::{SessionState, player::Player},
+    view::WorldView,
+    window::schedule::WindowSystems,
 };
 use bevy::prelude::*;
 use sidereal_transport::ClientHandle;

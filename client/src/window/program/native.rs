@@ -1,9 +1,8 @@
 //! The window as a program: its options, signals, the log, and its exit status.
 
 use crate::{
-    player::Player,
     run::{StopFlag, start_log_with, wait_for_close},
-    session::SessionState,
+    session::{SessionState, player::Player},
     window::{
         program::{
             host,

@@ -5,8 +5,7 @@
 //! `detail`, whenever the state changes.
 
 use crate::{
-    player::Player,
-    session::SessionState,
+    session::{SessionState, player::Player},
     view::WorldView,
     window::{
         input::fingers::Fingers,

@@ -4,7 +4,7 @@
 
 use crate::{
     FrameDelta,
-    controls::PilotIntent,
+    flight::controls::PilotIntent,
     session::SessionState,
     view::WorldView,
     window::{

@@ -2,9 +2,9 @@
 //! frames is which hits and explosions have shaken the view.
 
 use crate::{
-    beams::BEAM_SECONDS,
-    mining,
+    economy::mining,
     view::{BLAST_SECONDS, BeamShown, BlastEffect, HIT_SECONDS, HitEffect, Other, WorldView},
+    weapons::beams::BEAM_SECONDS,
     window::{
         render::{
             camera::CameraView,

@@ -1,8 +1,8 @@
 //! Tractor beams: a flickering band from the ship to the body that it pulls.
 
 use crate::{
-    tractor,
     view::{Other, WorldView},
+    weapons::tractor,
     window::{
         render::{
             camera::CameraView,

@@ -114,7 +114,7 @@ fn told_bytes(bytes_per_s: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{stats::CorrectionUnits, view::LinkQuality};
+    use crate::{session::stats::CorrectionUnits, view::LinkQuality};
 
     #[test]
     fn every_number_of_the_link_is_told_with_its_unit() {

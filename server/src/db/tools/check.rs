@@ -13,13 +13,13 @@ use sidereal_protocol::{
 use uuid::Uuid;
 
 use super::rows::{AccountRow, BalanceRow, CarriedRow, EntityRow, MetaRow, PostingRow};
-use crate::db::conn::Conn;
+use crate::db::backend::conn::Conn;
 use crate::db::database::Database;
 use crate::db::error::DbError;
-use crate::db::holdings::{Commodity, Holder, HolderKind};
-use crate::db::prune::{carried_together, is_only_moved_by_deals};
-use crate::db::rows::{META_SEED, META_TICK};
-use crate::db::schema::{accounts, balances, carried, deals, entities, meta, postings};
+use crate::db::ledger::holdings::{Commodity, Holder, HolderKind};
+use crate::db::tables::rows::{META_SEED, META_TICK};
+use crate::db::tables::schema::{accounts, balances, carried, deals, entities, meta, postings};
+use crate::db::writer::prune::{carried_together, is_only_moved_by_deals};
 
 /// Maximum number of problems that are listed; further ones are only counted.
 const TOLD: usize = 100;

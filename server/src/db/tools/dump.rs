@@ -14,10 +14,10 @@ use super::rows::{
     AccountRow, BalanceRow, CarriedRow, DealRow, EntityRow, IdentityRow, MetaRow, PostingRow, RegistrationRow,
     SectorRow,
 };
-use crate::db::conn::{Conn, with_conn};
+use crate::db::backend::conn::{Conn, with_conn};
 use crate::db::database::Database;
 use crate::db::error::DbError;
-use crate::db::schema::{
+use crate::db::tables::schema::{
     accounts, balances, carried, deals, entities, identities, meta, postings, registrations, sectors,
 };
 

@@ -8,7 +8,7 @@
 macro_rules! for_each_row {
     ($conn:expr, $query:expr, |$row:ident: $type:ty| $body:block) => {
         match &mut *$conn {
-            $crate::db::conn::Conn::Sqlite(conn) => {
+            $crate::db::backend::conn::Conn::Sqlite(conn) => {
                 let rows = $query.load_iter::<$type, diesel::connection::DefaultLoadingMode>(&mut **conn)?;
                 for row in rows {
                     let $row: $type = row?;
@@ -16,7 +16,7 @@ macro_rules! for_each_row {
                 }
             }
             #[cfg(feature = "postgres")]
-            $crate::db::conn::Conn::Postgres(conn) => {
+            $crate::db::backend::conn::Conn::Postgres(conn) => {
                 let rows = $query.load_iter::<$type, diesel::pg::PgRowByRowLoadingMode>(&mut **conn)?;
                 for row in rows {
                     let $row: $type = row?;

@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::db::schema::{
+use crate::db::tables::schema::{
     accounts, balances, carried, deals, entities, identities, meta, postings, registrations, sectors,
 };
 

@@ -7,12 +7,12 @@ use diesel::prelude::*;
 use serde::Serialize;
 
 use super::rows::BalanceRow;
-use crate::db::conn::{Conn, with_conn};
+use crate::db::backend::conn::{Conn, with_conn};
 use crate::db::database::Database;
 use crate::db::error::DbError;
-use crate::db::holdings::{Commodity, Holder};
-use crate::db::rows::{META_SEED, META_TICK};
-use crate::db::schema::{accounts, balances, carried, deals, entities, meta, postings, sectors, sessions};
+use crate::db::ledger::holdings::{Commodity, Holder};
+use crate::db::tables::rows::{META_SEED, META_TICK};
+use crate::db::tables::schema::{accounts, balances, carried, deals, entities, meta, postings, sectors, sessions};
 
 /// The contents of a database, counted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

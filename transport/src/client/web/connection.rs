@@ -13,7 +13,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{ReadableStream, ReadableStreamDefaultReader, WritableStream, WritableStreamDefaultWriter};
 
-use crate::wire::clean_reason;
+use crate::session::wire::clean_reason;
 
 /// The most datagrams passed to the browser and not sent yet; more are dropped. Some ticks' worth.
 const MAX_IN_FLIGHT: u32 = 64;

@@ -15,11 +15,11 @@ use self::connection::{Connection, DatagramWriter, StreamReader, StreamWriter, s
 use super::handle::{Backend, ClientHandle, ClientSocket, Core};
 use super::opening::{Failure, opened};
 use crate::PeerKind;
-use crate::ending::EndCause;
 use crate::error::TransportError;
 use crate::limits::Limits;
+use crate::session::ending::EndCause;
+use crate::session::wire::{AuthReply, AuthRequest, Frame, MAX_FRAME_BODY_BYTES, MAX_REPLY_BYTES, framed};
 use crate::session::{End, Hub, Next, Session};
-use crate::wire::{AuthReply, AuthRequest, Frame, MAX_FRAME_BODY_BYTES, MAX_REPLY_BYTES, framed};
 
 /// Close code of a session that ended in order.
 const CODE_OK: u32 = 0;

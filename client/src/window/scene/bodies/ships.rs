@@ -4,7 +4,7 @@
 //! of the simulation. A look stays a little longer than its entity, because explosions use it.
 
 use crate::{
-    controls::PilotIntent,
+    flight::controls::PilotIntent,
     view::{Other, WorldView},
     window::{
         render::{

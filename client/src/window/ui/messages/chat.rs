@@ -326,7 +326,7 @@ fn show_chat(
 mod tests {
     use super::*;
     use crate::{
-        controls::PilotIntent,
+        flight::controls::PilotIntent,
         view::Dock,
         window::{
             input::{fingers::Fingers, flight_keys},

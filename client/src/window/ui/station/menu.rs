@@ -3,7 +3,7 @@
 //! Owns the cursor and the draft; requests go into the [`DealBook`]. The panels are in `panels`.
 
 use crate::{
-    deals::DealBook,
+    economy::deals::DealBook,
     view::{Dock, OwnShip, PurseShown, WorldView},
     window::{
         input::devices::Devices,

@@ -4,7 +4,7 @@ pub(crate) mod menu;
 pub(crate) mod panels;
 
 use crate::{
-    deals::DealBook,
+    economy::deals::DealBook,
     window::{
         schedule::{InputSteps, WindowSystems},
         ui::settings_menu::is_closed,

@@ -2,8 +2,7 @@
 //! prompt line.
 
 use crate::{
-    dealing::OFFER_SECONDS,
-    deals::DealBook,
+    economy::{dealing::OFFER_SECONDS, deals::DealBook},
     view::{Dock, WorldView},
     window::{
         render::colors::{

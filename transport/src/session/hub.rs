@@ -1,0 +1,205 @@
+//! The shared state of the sessions of one network thread: limits, counters, the waker, and the lists of sessions that
+//! have something to read or to send. Runs in every process. A server has one for players and one for shards, with the
+//! same counters and waker.
+//!
+//! Reading takes one item of the first session in a list and moves the session to its end, so no session starves
+//! another. Locks: a list's lock may be taken while a session's is held, never the other way round.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use crate::limits::Limits;
+use crate::naia::acks::HEARTBEAT_BYTES;
+use crate::session::waker::Waker;
+use crate::stats::TrafficCounters;
+
+/// Locks. A poisoned lock is used as it is: the data are queues, each valid after every operation.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The kinds of items that can be read from a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Inbound {
+    Naia,
+    Lane,
+    Stream,
+    Closed,
+}
+
+/// A session in a hub's lists.
+pub(crate) trait Listed {
+    /// The address by which naia and the game identify it.
+    fn address(&self) -> SocketAddr;
+    /// The next item of one kind, and whether there are more.
+    fn pop(self: &Arc<Self>, way: Inbound) -> (Option<Bytes>, bool);
+    /// The next heartbeat that confirms delivery to naia, and whether there are more.
+    fn next_heartbeat(&self) -> (Option<[u8; HEARTBEAT_BYTES]>, bool);
+}
+
+pub(crate) struct Hub<S> {
+    pub(crate) limits: Limits,
+    pub(crate) counters: Arc<TrafficCounters>,
+    pub(crate) waker: Waker,
+    /// Wakes the network thread when [`Hub::take_dirty`] has something.
+    pub(crate) flush_wake: Notify,
+    ready: Mutex<Ready<S>>,
+    /// Sessions with naia packets whose delivery is to be confirmed to naia.
+    unacknowledged: Mutex<VecDeque<Arc<S>>>,
+    dirty: Mutex<Vec<Arc<S>>>,
+    inbound_datagrams: AtomicUsize,
+}
+
+struct Ready<S> {
+    auth: VecDeque<(SocketAddr, Bytes)>,
+    naia: VecDeque<Arc<S>>,
+    lane: VecDeque<Arc<S>>,
+    stream: VecDeque<Arc<S>>,
+    closed: VecDeque<Arc<S>>,
+}
+
+impl<S> Default for Ready<S> {
+    fn default() -> Self {
+        Self {
+            auth: VecDeque::new(),
+            naia: VecDeque::new(),
+            lane: VecDeque::new(),
+            stream: VecDeque::new(),
+            closed: VecDeque::new(),
+        }
+    }
+}
+
+impl<S> Ready<S> {
+    fn list(&mut self, way: Inbound) -> &mut VecDeque<Arc<S>> {
+        match way {
+            Inbound::Naia => &mut self.naia,
+            Inbound::Lane => &mut self.lane,
+            Inbound::Stream => &mut self.stream,
+            Inbound::Closed => &mut self.closed,
+        }
+    }
+}
+
+impl<S: Listed> Hub<S> {
+    pub(crate) fn new(limits: Limits) -> Arc<Self> {
+        Self::sharing(limits, Arc::default(), Waker::new())
+    }
+
+    /// Another hub for the same main loop.
+    pub(crate) fn beside(&self) -> Arc<Self> {
+        Self::sharing(self.limits.clone(), self.counters.clone(), self.waker.clone())
+    }
+
+    fn sharing(limits: Limits, counters: Arc<TrafficCounters>, waker: Waker) -> Arc<Self> {
+        Arc::new(Self {
+            limits,
+            counters,
+            waker,
+            flush_wake: Notify::new(),
+            ready: Mutex::default(),
+            unacknowledged: Mutex::default(),
+            dirty: Mutex::default(),
+            inbound_datagrams: AtomicUsize::new(0),
+        })
+    }
+
+    // Inbound.
+
+    /// Takes a place for one inbound datagram; false if all are taken.
+    pub(crate) fn take_inbound_place(&self) -> bool {
+        let limit = self.limits.inbound_datagrams_total;
+        self.inbound_datagrams
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < limit).then_some(n + 1))
+            .is_ok()
+    }
+
+    pub(crate) fn free_inbound_places(&self, n: usize) {
+        self.inbound_datagrams.fetch_sub(n, Ordering::Relaxed);
+    }
+
+    /// Puts a session into the list of those with something to read.
+    pub(crate) fn mark_ready(&self, session: Arc<S>, way: Inbound) {
+        lock(&self.ready).list(way).push_back(session);
+        self.waker.wake();
+    }
+
+    /// Passes an auth request to the game. There is one per session, so the limit of sessions also limits this queue.
+    pub(crate) fn push_auth(&self, address: SocketAddr, auth: Bytes) {
+        lock(&self.ready).auth.push_back((address, auth));
+        self.waker.wake();
+    }
+
+    pub(crate) fn pop_auth(&self) -> Option<(SocketAddr, Bytes)> {
+        lock(&self.ready).auth.pop_front()
+    }
+
+    /// The next naia packet, lane payload or stream frame of any session.
+    pub(crate) fn pop(&self, way: Inbound) -> Option<(SocketAddr, Bytes)> {
+        loop {
+            let session = lock(&self.ready).list(way).pop_front()?;
+            let (item, more) = session.pop(way);
+            let address = session.address();
+            if more {
+                lock(&self.ready).list(way).push_back(session);
+            }
+            if let Some(item) = item {
+                return Some((address, item));
+            }
+        }
+    }
+
+    /// The delivery of a session's packets is to be confirmed to naia.
+    pub(crate) fn mark_unacknowledged(&self, session: Arc<S>) {
+        lock(&self.unacknowledged).push_back(session);
+    }
+
+    /// The next heartbeat that confirms it.
+    pub(crate) fn pop_heartbeat(&self) -> Option<(SocketAddr, [u8; HEARTBEAT_BYTES])> {
+        loop {
+            let session = lock(&self.unacknowledged).pop_front()?;
+            let (heartbeat, more) = session.next_heartbeat();
+            let address = session.address();
+            if more {
+                lock(&self.unacknowledged).push_front(session);
+            }
+            if let Some(heartbeat) = heartbeat {
+                return Some((address, heartbeat));
+            }
+        }
+    }
+
+    /// The next session that ended and whose stream was read to its end.
+    pub(crate) fn pop_closed(&self) -> Option<Arc<S>> {
+        lock(&self.ready).closed.pop_front()
+    }
+
+    // Outbound.
+
+    pub(crate) fn mark_dirty(&self, session: Arc<S>) {
+        lock(&self.dirty).push(session);
+    }
+
+    /// Whether any session has something to send.
+    pub(crate) fn has_dirty(&self) -> bool {
+        !lock(&self.dirty).is_empty()
+    }
+
+    /// The sessions with something to send, in the order in which they got it.
+    pub(crate) fn take_dirty(&self) -> Vec<Arc<S>> {
+        std::mem::take(&mut *lock(&self.dirty))
+    }
+
+    /// Wakes the network thread to send what is queued.
+    pub(crate) fn wake_network(&self) {
+        if self.has_dirty() {
+            self.counters.flushes.one();
+            self.flush_wake.notify_one();
+        }
+    }
+}
