@@ -1,9 +1,9 @@
 //! Texts and bars over the picture: hull, speed, sector, link, notices, help, and the session's state.
 
 use crate::{
-    arms::reloading,
     session::SessionState,
     view::{Dock, NOTICE_SECONDS, Notice, NoticeKind, Part, WorldView},
+    weapons::arms::reloading,
     window::{
         input::{fingers::Fingers, respawn::Downtime, view_keys::Overlays},
         render::colors::{
