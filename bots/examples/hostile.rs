@@ -13,7 +13,7 @@ use naia_bevy_client::{
 };
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
-use sidereal_client::account::{AccountApi, AccountError, LoginTicket, SessionToken, WayIn};
+use sidereal_client::account::{AccountApi, AccountError, LoginTicket, ReconnectResult, SessionToken};
 use sidereal_protocol::{
     control::encode_frame,
     economy::{Bargain, DealKey},
@@ -211,7 +211,7 @@ fn asked(random: &mut Pcg64Mcg) -> Vec<u8> {
 struct Hostile {
     token: SessionToken,
     session: Option<Session>,
-    way_in: Option<Receiver<WayIn>>,
+    way_in: Option<Receiver<ReconnectResult>>,
     ask_at: Instant,
     sessions: u64,
     is_subtle: bool,
@@ -232,7 +232,7 @@ impl Hostile {
             Some(answer) => {
                 self.way_in = None;
                 self.ask_at = Instant::now() + Duration::from_secs(1);
-                if let Ok(WayIn { session_token, ticket }) = answer {
+                if let Ok(ReconnectResult { session_token, ticket }) = answer {
                     self.token = session_token;
                     if let Ok(login) = ticket {
                         self.session = Some(Session::open(network, &login, self.is_subtle));

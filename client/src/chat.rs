@@ -125,7 +125,7 @@ impl ChatBook {
     }
 
     /// Receives a text from the server. Names and texts are displayed, so they are cleaned here, too.
-    pub fn hear(&mut self, said: &Said) {
+    pub fn receive(&mut self, said: &Said) {
         let scope = said.scope();
         let Ok(text) = clean(&said.text) else { return };
         let speaker = clean(&said.speaker).unwrap_or_default();
@@ -162,7 +162,7 @@ pub(crate) fn talk(
     book.pass(clock.delta_s);
     for News(told) in told.read() {
         if let ToPlayer::Said(said) = told {
-            book.hear(said);
+            book.receive(said);
         }
     }
     if !matches!(*state, SessionState::Joining | SessionState::InSpace | SessionState::Destroyed) {
@@ -192,7 +192,7 @@ mod tests {
     fn the_book_is_bounded_and_counts_on() {
         let mut book = ChatBook::default();
         for index in 0..MAX_LINES + 5 {
-            book.hear(&said("ada", &index.to_string()));
+            book.receive(&said("ada", &index.to_string()));
         }
         assert_eq!(book.lines().len(), MAX_LINES);
         assert_eq!(book.lines().front().unwrap().text, "5");
@@ -206,14 +206,14 @@ mod tests {
     #[test]
     fn who_is_muted_is_not_heard_until_unmuted_whatever_the_case() {
         let mut book = ChatBook::default();
-        book.hear(&said("Bob", "spam"));
-        book.hear(&said("ada", "hello"));
+        book.receive(&said("Bob", "spam"));
+        book.receive(&said("ada", "hello"));
         book.write(Scope::World, "/mute bob");
-        book.hear(&said("BOB", "more"));
+        book.receive(&said("BOB", "more"));
         assert_eq!(texts(&book), ["hello", "bob is muted until you leave: /unmute bob"]);
-        book.hear(&Said::notice("you talk too fast".to_owned()));
+        book.receive(&Said::notice("you talk too fast".to_owned()));
         book.write(Scope::World, " /unmute Bob ");
-        book.hear(&said("Bob", "sorry"));
+        book.receive(&said("Bob", "sorry"));
         assert_eq!(texts(&book)[2..], ["you talk too fast", "you hear Bob again", "sorry"]);
         assert!(book.waiting.is_empty(), "commands are not said");
     }
@@ -227,7 +227,7 @@ mod tests {
         book.write(Scope::Sector, "/dance");
         assert_eq!(book.lines().len(), 4);
         assert!(book.waiting.is_empty() && book.lines().iter().all(|line| line.scope.is_none()));
-        book.hear(&said("a\u{202e}da", "x\u{202e}y\nz"));
+        book.receive(&said("a\u{202e}da", "x\u{202e}y\nz"));
         let line = book.lines().back().unwrap();
         assert_eq!((line.speaker.as_str(), line.text.as_str()), ("ada", "xy z"));
     }

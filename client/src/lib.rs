@@ -86,7 +86,7 @@ impl Plugin for ClientPlugin {
             .init_resource::<replication::clock::ClientClock>()
             .init_resource::<view::WorldView>()
             .init_resource::<session::stats::PlayStats>()
-            .init_resource::<replication::roster::Roster>()
+            .init_resource::<replication::remote_entities::RemoteEntities>()
             .init_resource::<flight::piloting::Piloting>()
             .init_resource::<replication::interpolation::Interpolation>()
             .init_resource::<weapons::shots::ShotBook>()

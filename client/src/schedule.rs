@@ -6,8 +6,8 @@ use crate::{
     chat,
     economy::dealing,
     flight::piloting,
-    replication::{compose, roster},
-    session::{flow, news, pump, take_in},
+    replication::{compose, remote_entities},
+    session::{flow, lane_reader, news, pump},
 };
 use bevy::{
     app::{App, Startup, Update},
@@ -49,15 +49,15 @@ pub(crate) fn configure(app: &mut App) {
     app.add_systems(Startup, flow::start_connecting).add_systems(
         Update,
         (
-            (take_in::pass_time, take_in::take_in_lane).chain().in_set(ClientSystems::TakeIn),
+            (lane_reader::pass_time, lane_reader::receive_lane).chain().in_set(ClientSystems::TakeIn),
             (pump::pump_packets, news::receive_news).chain().in_set(ClientSystems::Pump),
             piloting::pilot_ticks.in_set(ClientSystems::Pilot),
             (
                 flow::follow_messages,
                 dealing::follow_purse,
-                roster::follow_roster,
-                roster::end_missiles,
-                roster::sweep_orphans,
+                remote_entities::follow_roster,
+                remote_entities::end_missiles,
+                remote_entities::sweep_orphans,
                 flow::ask_for_ship,
                 dealing::deal,
                 chat::talk,

@@ -9,7 +9,7 @@ use crate::{
 };
 use uuid::Uuid;
 
-pub use replicated::{Identity, Lode, Vitals};
+pub use replicated::{Identity, OreDeposit, Vitals};
 
 /// A module for these alone, because the lint cannot be allowed in a smaller scope.
 #[allow(missing_docs, reason = "`derive(Replicate)` makes a public `new_complete` without documentation")]
@@ -43,7 +43,7 @@ mod replicated {
 
     /// The ore in a rock or a crate, visible to all.
     #[derive(Component, Replicate)]
-    pub struct Lode {
+    pub struct OreDeposit {
         /// Units of ore.
         pub ore: Property<u32>,
     }
@@ -103,7 +103,7 @@ impl Identity {
     }
 }
 
-impl Lode {
+impl OreDeposit {
     /// The ore in a record; `None` for kinds whose ore is not shown.
     pub fn of(record: &EntityRecord) -> Option<Self> {
         record.kind.spec().shows_ore().then(|| Self::new_complete(record.ore()))

@@ -2,7 +2,7 @@
 //! frames of the stream ([`crate::messages`]), so there are neither channels nor messages.
 
 use crate::{
-    components::{Identity, Lode, Vitals},
+    components::{Identity, OreDeposit, Vitals},
     tick::TICK_DURATION,
 };
 use naia_bevy_shared::Protocol;
@@ -13,6 +13,6 @@ pub fn protocol() -> Protocol {
         .tick_interval(TICK_DURATION)
         .add_component::<Identity>()
         .add_component::<Vitals>()
-        .add_component::<Lode>()
+        .add_component::<OreDeposit>()
         .build()
 }

@@ -78,7 +78,7 @@ pub fn build_app(parts: ServerParts) -> App {
     schedule::build(&mut app);
     app.insert_resource(clock::Clock::new(parts.start_tick, 0))
         .insert_resource(traffic::link::Link::new(parts.transport, parts.tickets, &parts.shard_secret))
-        .insert_resource(territory::lease_book::LeaseBook::new(parts.expected_shards))
+        .insert_resource(territory::lease_grants::LeaseGrants::new(parts.expected_shards))
         .insert_resource(persistence::storage::Storage::new(parts.store, parts.world_seed))
         .add_plugins((
             traffic::TrafficPlugin,

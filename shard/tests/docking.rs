@@ -154,7 +154,7 @@ fn a_deal_that_is_asked_for_twice_has_one_answer_and_another_one_waits() {
 }
 
 #[test]
-fn a_ship_whose_deal_is_not_settled_is_sheltered_and_goes_on_when_it_comes_to_nothing() {
+fn a_ship_whose_deal_is_not_settled_is_locked_and_goes_on_when_it_comes_to_nothing() {
     let station = station(9, DVec2::new(900.0, 500.0));
     let leaver = moving(ship(1, DVec2::new(975.0, 500.0)), DVec2::X * 55.0);
     let mut shard = Shard::with(1, &[WEST], vec![station, leaver]);

@@ -47,7 +47,7 @@ fn who_takes_the_helm_begins_anew_and_the_ship_flies_on() {
 }
 
 #[test]
-fn hands_that_have_let_go_are_not_heeded() {
+fn inputs_of_an_earlier_boarding_are_ignored() {
     let mut shard = alone();
     shard.boarded(id(1), 2, vec![input(START, 0, 0, 0)]);
     shard.ticks(3);

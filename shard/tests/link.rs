@@ -15,7 +15,7 @@ use naia_bevy_server::{
 use naia_bevy_server::{HandleTickEvents, HandleWorldEvents};
 use sidereal_protocol::{
     DVec2,
-    components::{Identity, Lode, Vitals},
+    components::{Identity, OreDeposit, Vitals},
     control::{Lease, ToServer, ToShard, decode_frame, encode_frame},
     flight::FlightState,
     ids::{NetId, NetIdBlock, ShardId},
@@ -307,5 +307,8 @@ fn the_events_of_every_replicated_component_are_registered() {
     }
     let scene = Scene::new("secret", LinkConditions::default());
     let shard = &scene.shard;
-    assert_eq!([registered::<Identity>(shard), registered::<Vitals>(shard), registered::<Lode>(shard)], [true; 3]);
+    assert_eq!(
+        [registered::<Identity>(shard), registered::<Vitals>(shard), registered::<OreDeposit>(shard)],
+        [true; 3]
+    );
 }

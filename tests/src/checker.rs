@@ -76,7 +76,7 @@ impl Checker {
     }
 
     fn hear_server_event(&mut self, event: &ServerEvent) -> Result<(), String> {
-        self.population.hear(self.step, event)?;
+        self.population.receive(self.step, event)?;
         self.ledger.hear_server(self.step, event)?;
         if let ServerEvent::Boarded { id, boarding, .. } | ServerEvent::TakenOver { id, boarding } = event {
             self.inputs.board(*id, *boarding);
@@ -99,9 +99,9 @@ impl Checker {
     }
 
     fn hear_shard_event(&mut self, index: usize, event: &ShardEvent) -> Result<(), String> {
-        self.fences.hear(index, event)?;
+        self.fences.receive(index, event)?;
         self.ledger.hear_shard(self.step, index, event)?;
-        self.inputs.hear(event)
+        self.inputs.receive(event)
     }
 
     /// Records another fault.

@@ -11,7 +11,7 @@ use sidereal_protocol::{
     tick::{SimTick, TICK_HZ},
 };
 use sidereal_server::{
-    handoff::transfers::Transfers,
+    handoff::transfers::HandoffState,
     replication::mirror::{Holder, Mirror},
 };
 use sidereal_shard::{damage::Impacts, handoff::Handoffs};
@@ -101,7 +101,7 @@ impl Crossing {
         let leaving = self.cluster.shards[self.source]
             .as_ref()
             .is_some_and(|app| app.world().resource::<Handoffs>().is_leaving(self.ship));
-        let machine = &self.cluster.server.world().resource::<Transfers>().machine;
+        let machine = &self.cluster.server.world().resource::<HandoffState>().machine;
         let under_way = machine.is_under_way(self.ship);
         Sight {
             leaving,

@@ -9,7 +9,7 @@ use naia_bevy_shared::{HandleWorldEvents, Property, Protocol, ReceivePackets, Re
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use sidereal_server::replication::naia::announced::{Announced, despawn_leaving, mark_seen};
 use sidereal_transport::{
-    ClientHandle, PeerKind, ServerHandle, Valve,
+    ClientHandle, PeerKind, ServerHandle, SinglePacketGate,
     network::memory::{LinkConditions, MemoryNetwork},
 };
 use std::{
@@ -57,7 +57,7 @@ struct Pair {
     server_handle: ServerHandle,
     client: App,
     client_handle: ClientHandle,
-    valve: Valve,
+    valve: SinglePacketGate,
     user: Option<UserKey>,
     room: RoomKey,
     now_ms: u64,
@@ -94,7 +94,7 @@ impl Pair {
         let room = server.world().resource::<Seen>().room.unwrap();
 
         let (client_handle, socket) = network.connector(PeerKind::Player, VERSION);
-        let valve = Valve::default();
+        let valve = SinglePacketGate::default();
         let mut client = App::new();
         let config = ClientConfig {
             handshake_pings: 3,

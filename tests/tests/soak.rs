@@ -9,7 +9,7 @@
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use sidereal_protocol::tick::TICK_HZ;
-use sidereal_server::handoff::transfers::Transfers;
+use sidereal_server::handoff::transfers::HandoffState;
 use sidereal_shard::report::Totals;
 use sidereal_tests::{
     cluster::{Cluster, Setup},
@@ -84,7 +84,7 @@ impl Soak {
 
     fn sums(&self) -> Sums {
         let tally = self.cluster.tally();
-        let machine = &self.cluster.server.world().resource::<Transfers>().machine;
+        let machine = &self.cluster.server.world().resource::<HandoffState>().machine;
         Sums {
             handoffs: self.before.handoffs + tally.handoffs,
             aborted: self.before.aborted + machine.aborted,

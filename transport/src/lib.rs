@@ -66,7 +66,9 @@ pub mod stats;
 
 #[cfg(not(target_family = "wasm"))]
 pub use cert::{Identity, LiveCertificate, SELF_SIGNED_LIFETIME};
-pub use client::{ClientHandle, ClientNetwork, ClientSocket, ConnectOptions, LinkStatus, SESSION_PATH, Valve};
+pub use client::{
+    ClientHandle, ClientNetwork, ClientSocket, ConnectOptions, LinkStatus, SESSION_PATH, SinglePacketGate,
+};
 pub use error::{BindError, StreamError, TransportError};
 pub use limits::{Limits, MAX_AUTH_BYTES, MAX_FRAME_BYTES, MAX_LANE_BYTES, MAX_PLAYER_FRAME_BYTES, Rate};
 #[cfg(not(target_family = "wasm"))]

@@ -198,9 +198,9 @@ fn talk(mut book: ResMut<'_, ChatBook>) {
         (Scope::Sector, "you", "on my way", true),
     ] {
         let (speaker, text) = (speaker.to_owned(), text.to_owned());
-        book.hear(&Said { scope: scope as u8, speaker, text, yours });
+        book.receive(&Said { scope: scope as u8, speaker, text, yours });
     }
-    book.hear(&Said::notice("you talk too fast: it was not said; wait 2 s".to_owned()));
+    book.receive(&Said::notice("you talk too fast: it was not said; wait 2 s".to_owned()));
 }
 
 /// Taps the requested keys, one every fifth of a second.

@@ -1,6 +1,6 @@
 //! The calls of a client in the browser: the page has logged in, so only tickets for reconnects are needed.
 
-use super::{AccountApi, AccountError, Answer, MAX_ANSWER_BYTES, REQUEST_TIMEOUT_MS, SessionToken, WayIn};
+use super::{AccountApi, AccountError, Answer, MAX_ANSWER_BYTES, REQUEST_TIMEOUT_MS, ReconnectResult, SessionToken};
 use std::sync::mpsc::{Receiver, channel};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
@@ -14,7 +14,7 @@ impl AccountApi {
 
     /// Requests a ticket for the account of a session, by another token than before. The page receives the new token at
     /// once, by the event `sidereal-session`.
-    pub fn ask_for_way_in(&self, token: &SessionToken) -> Receiver<WayIn> {
+    pub fn ask_for_way_in(&self, token: &SessionToken) -> Receiver<ReconnectResult> {
         let (sender, answer) = channel();
         let (api, token) = (self.clone(), token.clone());
         spawn_local(async move {
@@ -24,16 +24,16 @@ impl AccountApi {
         answer
     }
 
-    async fn come_back(&self, token: SessionToken) -> WayIn {
+    async fn come_back(&self, token: SessionToken) -> ReconnectResult {
         let refreshed = self.ask("/api/refresh", &token).await.and_then(|answer| self.refresh_answered(&answer));
         let session_token = match refreshed {
             Ok(session_token) => session_token,
-            Err(error) => return WayIn { session_token: token, ticket: Err(error) },
+            Err(error) => return ReconnectResult { session_token: token, ticket: Err(error) },
         };
         // Before it is used: until then the page's token is valid.
         tell_page(&token, &session_token);
         let ticket = self.ask("/api/ticket", &session_token).await.and_then(|answer| self.ticket_answered(&answer));
-        WayIn { session_token, ticket }
+        ReconnectResult { session_token, ticket }
     }
 
     async fn ask(&self, path: &str, token: &SessionToken) -> Result<Answer, AccountError> {

@@ -1,7 +1,7 @@
 //! The calls of a native client. Blocking: they are made before the loop starts, or on threads of their own.
 
 use super::{
-    AccountApi, AccountError, Answer, LoginTicket, MAX_ANSWER_BYTES, REQUEST_TIMEOUT_MS, SessionToken, WayIn,
+    AccountApi, AccountError, Answer, LoginTicket, MAX_ANSWER_BYTES, REQUEST_TIMEOUT_MS, ReconnectResult, SessionToken,
     error_text,
 };
 use serde::Serialize;
@@ -109,13 +109,13 @@ impl AccountApi {
 
     /// Requests a ticket for the account of a session, by another token than before, so that a copy of the old one is
     /// useless.
-    pub fn come_back(&self, token: &SessionToken) -> WayIn {
+    pub fn come_back(&self, token: &SessionToken) -> ReconnectResult {
         match self.refresh(token) {
             Ok(session_token) => {
                 let ticket = self.ticket(&session_token);
-                WayIn { session_token, ticket }
+                ReconnectResult { session_token, ticket }
             }
-            Err(error) => WayIn { session_token: token.clone(), ticket: Err(error) },
+            Err(error) => ReconnectResult { session_token: token.clone(), ticket: Err(error) },
         }
     }
 
@@ -132,7 +132,7 @@ impl AccountApi {
     }
 
     /// Reconnects on a thread of its own; the result is that of [`AccountApi::come_back`].
-    pub fn ask_for_way_in(&self, token: &SessionToken) -> Receiver<WayIn> {
+    pub fn ask_for_way_in(&self, token: &SessionToken) -> Receiver<ReconnectResult> {
         let (sender, answer) = channel();
         let (api, token) = (self.clone(), token.clone());
         std::thread::spawn(move || {

@@ -73,7 +73,7 @@ pub struct LoginTicket {
 
 /// The result of a reconnect by session token.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WayIn {
+pub struct ReconnectResult {
     /// The token for the next reconnect, whatever the result of this one: it may be a new one already.
     pub session_token: SessionToken,
     /// The ticket.

@@ -5,7 +5,7 @@
 
 use crate::{
     economy::deals::DealBook,
-    flight::piloting::{Mooring, Piloting},
+    flight::piloting::{DockState, Piloting},
     replication::clock::ClientClock,
     session::{
         link::{Session, SessionState},
@@ -134,7 +134,7 @@ pub(crate) fn deal(
         let ToPlayer::DealReply(reply) = told else { continue };
         let key = reply.key();
         let outcome = reply.outcome();
-        let Some(deal) = book.hear(key, outcome, &reply.text, now_s) else { continue };
+        let Some(deal) = book.receive(key, outcome, &reply.text, now_s) else { continue };
         if outcome != DealOutcome::Undecided {
             view.trades.retain(|offer| offer.key != key);
         }
@@ -155,10 +155,10 @@ pub(crate) fn deal(
     view.deals_open = book.open().len();
     let docked = view.purse.is_some_and(|purse| purse.docked.is_some());
     piloting.moor(if docked {
-        Mooring::Docked
+        DockState::Docked
     } else if book.is_docking() || now_s < dealing.docked_until_s {
-        Mooring::Docking
+        DockState::Docking
     } else {
-        Mooring::Free
+        DockState::Free
     });
 }

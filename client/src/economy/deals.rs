@@ -189,7 +189,7 @@ impl DealBook {
     }
 
     /// Receives an answer; returns its request. `None` for an ended deal: it was repeated, and answered twice.
-    pub fn hear(&mut self, key: DealKey, outcome: DealOutcome, text: &str, now_s: f64) -> Option<OpenDeal> {
+    pub fn receive(&mut self, key: DealKey, outcome: DealOutcome, text: &str, now_s: f64) -> Option<OpenDeal> {
         let index = self.open.iter().position(|deal| deal.key == key)?;
         let deal = &mut self.open[index];
         let before = *deal;
@@ -268,14 +268,14 @@ mod tests {
             for (due, bargain) in book.due(now_s) {
                 assert_eq!((due, bargain), (key, SELL));
                 sent_s.push(now_s);
-                book.hear(key, DealOutcome::Undecided, "the database does not answer", now_s);
+                book.receive(key, DealOutcome::Undecided, "the database does not answer", now_s);
             }
             now_s += 0.125;
         }
         let pauses: Vec<f64> = sent_s.windows(2).map(|pair| pair[1] - pair[0]).collect();
         assert_eq!(pauses[..6], [1.0, 2.0, 4.0, 8.0, 16.0, 16.0]);
         assert!(book.open()[0].undecided);
-        assert_eq!(book.hear(key, DealOutcome::Done, "sold", now_s).unwrap().key, key);
+        assert_eq!(book.receive(key, DealOutcome::Done, "sold", now_s).unwrap().key, key);
         assert!(book.due(1e9).is_empty() && book.open().is_empty());
         let counts = book.counts();
         assert_eq!((counts.asked, counts.done, counts.refused), (1, 1, 0));
@@ -308,7 +308,11 @@ mod tests {
         assert_eq!(book.due(0.1), [(new, Bargain::Repair)]);
         assert!(book.give_up(1_000.0).is_empty(), "the wall clock was put back");
         assert_eq!(book.give_up(1_001.0 + life_s).len(), 1);
-        assert_eq!(book.hear(old, DealOutcome::Done, "sold", 9.0), None, "an answer that comes after all is no harm");
+        assert_eq!(
+            book.receive(old, DealOutcome::Done, "sold", 9.0),
+            None,
+            "an answer that comes after all is no harm"
+        );
     }
 
     #[test]
@@ -316,8 +320,8 @@ mod tests {
         let mut book = DealBook::default();
         let [ended, open] = [SELL, Bargain::Repair].map(|bargain| book.ask(bargain).unwrap());
         book.due(100.0);
-        book.hear(ended, DealOutcome::Refused, "no", 100.1);
-        book.hear(open, DealOutcome::Undecided, "", 100.1);
+        book.receive(ended, DealOutcome::Refused, "no", 100.1);
+        book.receive(open, DealOutcome::Undecided, "", 100.1);
         // The next session's clock starts anew.
         let mut next = book.clone().carry_over();
         assert_eq!(next.due(0.0), [(open, Bargain::Repair)]);
@@ -333,7 +337,7 @@ mod tests {
         assert_eq!(book.ask(SELL), Err(BookFull));
         assert_eq!(book.answer_offer(DealKey::random(), true), Err(BookFull));
         assert_eq!((book.open().len(), book.counts().asked), (MAX_OPEN_DEALS, MAX_OPEN_DEALS as u64));
-        book.hear(keys[0], DealOutcome::Done, "", 0.0);
+        book.receive(keys[0], DealOutcome::Done, "", 0.0);
         book.ask(SELL).unwrap();
     }
 
@@ -354,8 +358,8 @@ mod tests {
         let key = book.ask(SELL).unwrap();
         book.due(0.0);
         book.due(UNANSWERED_S);
-        assert!(book.hear(key, DealOutcome::Done, "sold", 9.0).is_some());
-        assert_eq!(book.hear(key, DealOutcome::Done, "sold", 9.1), None);
+        assert!(book.receive(key, DealOutcome::Done, "sold", 9.0).is_some());
+        assert_eq!(book.receive(key, DealOutcome::Done, "sold", 9.1), None);
         assert_eq!(book.counts().done, 1);
     }
 
@@ -364,7 +368,7 @@ mod tests {
         let mut book = DealBook::default();
         for _ in 0..MAX_EVENTS {
             let key = book.ask(SELL).unwrap();
-            book.hear(key, DealOutcome::Refused, "no", 0.0);
+            book.receive(key, DealOutcome::Refused, "no", 0.0);
         }
         let events = book.take_events();
         assert_eq!(events.len(), MAX_EVENTS);

@@ -12,7 +12,7 @@ use crate::{
     replication::{
         clock::{ClientClock, OwnClock, PlaybackClock},
         interpolation::Interpolation,
-        roster::Roster,
+        remote_entities::RemoteEntities,
     },
     session::{link::Session, stats::PlayStats},
     weapons::{
@@ -53,13 +53,13 @@ pub struct Piloting {
     /// Ticks between an input and the tick that applies it, smoothed for drawing.
     lead: f64,
     paused: bool,
-    mooring: Mooring,
+    mooring: DockState,
     fitted: Fitted,
 }
 
 /// How the ship is held by a station.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Mooring {
+pub enum DockState {
     /// Not at all.
     #[default]
     Free,
@@ -81,7 +81,7 @@ impl Default for Piloting {
             own_at: 0.0,
             lead: 0.0,
             paused: false,
-            mooring: Mooring::Free,
+            mooring: DockState::Free,
             fitted: Fitted::default(),
         }
     }
@@ -125,16 +125,16 @@ impl Piloting {
     }
 
     /// Binds the ship to a station, or frees it. The controls of a bound ship have no effect.
-    pub(crate) fn moor(&mut self, mooring: Mooring) {
+    pub(crate) fn moor(&mut self, mooring: DockState) {
         self.mooring = mooring;
         if let Some(prediction) = &mut self.prediction {
-            prediction.hold(mooring == Mooring::Docked);
+            prediction.hold(mooring == DockState::Docked);
         }
     }
 
     /// Whether the controls have no effect: the ship is docked, or about to be.
     pub fn is_moored(&self) -> bool {
-        self.mooring != Mooring::Free
+        self.mooring != DockState::Free
     }
 
     /// Whether `net_id` is the player's ship.
@@ -224,7 +224,7 @@ impl Piloting {
                 self.queue.start_after(own.input_tick);
                 self.queue.confirm(own);
                 let mut prediction = Prediction::new(self.hull, *own);
-                prediction.hold(self.mooring == Mooring::Docked);
+                prediction.hold(self.mooring == DockState::Docked);
                 self.prediction = Some(prediction);
                 self.lead = 0.0;
             }
@@ -239,7 +239,7 @@ pub(crate) struct Weapons<'w> {
     beams: ResMut<'w, BeamBook>,
     arms: ResMut<'w, Arms>,
     interpolation: Res<'w, Interpolation>,
-    roster: Res<'w, Roster>,
+    remote_entities: Res<'w, RemoteEntities>,
 }
 
 /// Samples the controls once per tick, steps the own ship and sends unacknowledged inputs.
@@ -320,7 +320,7 @@ fn sample(
     let triggered = weapons.arms.trigger(controls, applied_at);
     if triggered.has(Tool::Beam) {
         let id = ShotId { shooter, tick: applied_at };
-        weapons.beams.foresee(foreseen_beam(id, prediction, &weapons.roster, &weapons.interpolation, now_s));
+        weapons.beams.foresee(foreseen_beam(id, prediction, &weapons.remote_entities, &weapons.interpolation, now_s));
     }
     stats.missiles_launched += u64::from(triggered.has(Tool::Launcher));
 }
@@ -329,11 +329,12 @@ fn sample(
 fn foreseen_beam(
     id: ShotId,
     prediction: &Prediction,
-    roster: &Roster,
+    remote_entities: &RemoteEntities,
     interpolation: &Interpolation,
     now_s: f64,
 ) -> Beam {
-    let others = roster.iter().filter(|(net_id, _)| *net_id != id.shooter && !roster.is_spent(*net_id));
+    let others =
+        remote_entities.iter().filter(|(net_id, _)| *net_id != id.shooter && !remote_entities.is_spent(*net_id));
     let circles = others.filter_map(|(net_id, member)| {
         let drawn = interpolation.drawn(net_id, now_s)?;
         Some((net_id, drawn.state.position, member.radius))

@@ -7,7 +7,7 @@ use crate::{
     replication::{
         clock::ClientClock,
         interpolation::{Interpolation, Track},
-        roster::{Member, Roster},
+        remote_entities::{Member, RemoteEntities},
     },
     session::{
         link::{Session, SessionState},
@@ -54,7 +54,7 @@ pub(crate) fn compose_view(
     state: Res<SessionState>,
     interpolation: Res<Interpolation>,
     piloting: Res<Piloting>,
-    roster: Res<Roster>,
+    remote_entities: Res<RemoteEntities>,
     arms: Res<Arms>,
     mut shots: ResMut<ShotBook>,
     mut beams: ResMut<BeamBook>,
@@ -77,13 +77,13 @@ pub(crate) fn compose_view(
         (view.purse, view.mining, view.dock) = (None, None, Dock::Away);
         return;
     }
-    view.own = own_ship(&piloting, &roster);
+    view.own = own_ship(&piloting, &remote_entities);
     if let Some(own) = &view.own {
         view.focus = own.state.position;
         view.sector = SectorId::containing(view.focus);
     }
-    compose_others(view, &interpolation, &roster, piloting.own_net_id(), clock.now_s, &mut seen_revision);
-    view.dock = dock(view, &roster);
+    compose_others(view, &interpolation, &remote_entities, piloting.own_net_id(), clock.now_s, &mut seen_revision);
+    view.dock = dock(view, &remote_entities);
     view.mining = mining_target(view, &piloting);
     compose_shots(view, &mut shots, &piloting, clock.delta_s);
     compose_beams(view, &mut beams, piloting.own_net_id(), clock.delta_s);
@@ -108,11 +108,11 @@ pub(crate) fn compose_view(
     };
 }
 
-fn own_ship(piloting: &Piloting, roster: &Roster) -> Option<OwnShip> {
+fn own_ship(piloting: &Piloting, remote_entities: &RemoteEntities) -> Option<OwnShip> {
     let prediction = piloting.prediction()?;
     let net_id = piloting.own_net_id()?;
     let id = piloting.own_id()?;
-    let member = roster.get(net_id);
+    let member = remote_entities.get(net_id);
     let held = piloting.held;
     Some(OwnShip {
         net_id,
@@ -137,19 +137,19 @@ fn own_ship(piloting: &Piloting, roster: &Roster) -> Option<OwnShip> {
 fn compose_others(
     view: &mut WorldView,
     interpolation: &Interpolation,
-    roster: &Roster,
+    remote_entities: &RemoteEntities,
     own: Option<NetId>,
     now_s: f64,
     seen_revision: &mut u64,
 ) {
-    let revised = *seen_revision != roster.revision();
-    *seen_revision = roster.revision();
+    let revised = *seen_revision != remote_entities.revision();
+    *seen_revision = remote_entities.revision();
     view.players_near = 0;
     if revised {
-        view.others.retain(|id, _| roster.get(*id).is_some());
+        view.others.retain(|id, _| remote_entities.get(*id).is_some());
     }
-    for (net_id, member) in roster.iter() {
-        if own == Some(net_id) || roster.is_spent(net_id) {
+    for (net_id, member) in remote_entities.iter() {
+        if own == Some(net_id) || remote_entities.is_spent(net_id) {
             view.others.remove(&net_id);
             continue;
         }
@@ -199,10 +199,10 @@ fn introduce(net_id: NetId, member: &Member) -> Other {
 }
 
 /// The station where the ship is docked, or the nearest one where it could dock.
-fn dock(view: &WorldView, roster: &Roster) -> Dock {
+fn dock(view: &WorldView, remote_entities: &RemoteEntities) -> Dock {
     let Some(own) = &view.own else { return Dock::Away };
     if let Some(station) = view.purse.and_then(|purse| purse.docked) {
-        let name = roster.get(station).map_or_else(|| Arc::from(""), |member| member.name.clone());
+        let name = remote_entities.get(station).map_or_else(|| Arc::from(""), |member| member.name.clone());
         return Dock::Docked { station, name };
     }
     let edge = |station: &Other| station.state.position.distance(own.state.position) - station.radius;

@@ -64,7 +64,7 @@ pub struct Track {
 
 /// The result of a new sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Heard {
+pub enum Received {
     /// Older than the stored ones, or a duplicate.
     Stale,
     /// Accepted.
@@ -92,14 +92,14 @@ impl Track {
         (SimTick(newest.tick), newest.state)
     }
 
-    fn insert(&mut self, sample: Sample, now_s: f64, play: f64) -> Heard {
+    fn insert(&mut self, sample: Sample, now_s: f64, play: f64) -> Received {
         self.last_heard_s = now_s;
         let newest = *self.newest();
         if sample.tick <= newest.tick {
             return self.insert_between(sample, play);
         }
         let ticks = sample.tick - newest.tick;
-        let heard = if is_jump(&newest, &sample) { Heard::Jump } else { Heard::Taken };
+        let heard = if is_jump(&newest, &sample) { Received::Jump } else { Received::Taken };
         // The drawn state changes only when the newest sample was already passed.
         let before = (play > newest.tick as f64).then(|| self.at(play));
         if ticks > REST_TICKS && newest.state.velocity == DVec2::ZERO {
@@ -111,15 +111,15 @@ impl Track {
         heard
     }
 
-    fn insert_between(&mut self, sample: Sample, play: f64) -> Heard {
+    fn insert_between(&mut self, sample: Sample, play: f64) -> Received {
         let index = self.samples.partition_point(|known| known.tick < sample.tick);
         if index == 0 || self.samples.len() >= MAX_SAMPLES || self.samples[index].tick == sample.tick {
-            return Heard::Stale;
+            return Received::Stale;
         }
         let before = self.at(play);
         self.samples.insert(index, sample);
         self.absorb(Some(before), play);
-        Heard::Taken
+        Received::Taken
     }
 
     fn push(&mut self, sample: Sample) {
@@ -200,7 +200,7 @@ pub struct Interpolation {
 
 impl Interpolation {
     /// Receives one motion of a packet of `tick`.
-    pub fn hear(&mut self, tick: SimTick, motion: &Motion, now_s: f64) -> Heard {
+    pub fn receive(&mut self, tick: SimTick, motion: &Motion, now_s: f64) -> Received {
         let sample = Sample { tick: tick.0, state: motion.state, glow: motion.glow };
         let play = self.clock.play();
         if let Some(track) = self.tracks.get_mut(&motion.net_id) {
@@ -212,10 +212,10 @@ impl Interpolation {
             return heard;
         }
         if self.tracks.len() >= MAX_TRACKS {
-            return Heard::Full;
+            return Received::Full;
         }
         self.tracks.insert(motion.net_id, Track::new(sample, now_s));
-        Heard::Taken
+        Received::Taken
     }
 
     /// The client stood still until `now_s`: packets handled at that moment have waited, so they are neither jitter nor
@@ -340,7 +340,7 @@ mod tests {
                 while next < packets.len() && packets[next].0 <= now {
                     let tick = SimTick(9000 + packets[next].1 as u64);
                     world.clock.observe(tick, now);
-                    prop_assert!(world.hear(tick, &motion(path[packets[next].1]), now) != Heard::Jump);
+                    prop_assert!(world.receive(tick, &motion(path[packets[next].1]), now) != Received::Jump);
                     next += 1;
                 }
                 world.advance(now, frame);
@@ -364,7 +364,7 @@ mod tests {
             for (tick, state) in path.iter().enumerate() {
                 let now = tick as f64 * TICK_S + offset;
                 world.clock.observe(SimTick(tick as u64 + 1), now);
-                world.hear(SimTick(tick as u64 + 1), &motion(*state), now);
+                world.receive(SimTick(tick as u64 + 1), &motion(*state), now);
                 world.advance(now, TICK_S);
                 if tick > 20 {
                     let play = world.clock.play();
@@ -383,9 +383,9 @@ mod tests {
         let mut world = Interpolation::default();
         world.clock.observe(SimTick(100), 0.0);
         let moving = FlightState { velocity: DVec2::new(100.0, 0.0), ..Default::default() };
-        world.hear(SimTick(100), &motion(moving), 0.0);
+        world.receive(SimTick(100), &motion(moving), 0.0);
         let resting = FlightState { position: DVec2::new(5.0, 5.0), ..Default::default() };
-        world.hear(SimTick(100), &Motion { net_id: NetId(4), ..motion(resting) }, 0.0);
+        world.receive(SimTick(100), &Motion { net_id: NetId(4), ..motion(resting) }, 0.0);
         let mut now = 0.0;
         let mut last: Option<FlightState> = None;
         for _ in 0..120 {
@@ -410,13 +410,13 @@ mod tests {
             let mut world = Interpolation::default();
             let moving = FlightState { velocity: DVec2::new(100.0, 0.0), ..Default::default() };
             let (mut now, mut tick) = (0.0, 1000);
-            let hear = |world: &mut Interpolation, now: f64, tick: u64| {
+            let receive = |world: &mut Interpolation, now: f64, tick: u64| {
                 let way = (tick - 1000) as f64 * TICK_SECONDS;
                 world.clock.observe(SimTick(tick), now);
-                world.hear(SimTick(tick), &motion(moving.coast(way)), now)
+                world.receive(SimTick(tick), &motion(moving.coast(way)), now)
             };
             for _ in 0..60 {
-                hear(&mut world, now, tick);
+                receive(&mut world, now, tick);
                 world.advance(now, TICK_S);
                 (now, tick) = (now + TICK_S, tick + 1);
             }
@@ -426,12 +426,12 @@ mod tests {
             world.advance(now, crate::replication::clock::MAX_DELTA_S);
             // The newest that waited, and then the next ones.
             for late in (0..40).rev() {
-                assert_ne!(hear(&mut world, now, tick - late), Heard::Jump);
+                assert_ne!(receive(&mut world, now, tick - late), Received::Jump);
             }
             for _ in 0..5 {
                 (now, tick) = (now + TICK_S, tick + 1);
                 world.advance(now, TICK_S);
-                hear(&mut world, now, tick);
+                receive(&mut world, now, tick);
             }
             let behind = (tick as f64 - 1000.0) * TICK_SECONDS * 100.0 - world.drawn(ID, now).unwrap().state.position.x;
             let most = (MAX_DELAY_TICKS + 1.0) * TICK_SECONDS * 100.0;
@@ -445,14 +445,14 @@ mod tests {
         let mut world = Interpolation::default();
         let rest = FlightState::default();
         world.clock.observe(SimTick(100), 0.0);
-        world.hear(SimTick(100), &motion(rest), 0.0);
+        world.receive(SimTick(100), &motion(rest), 0.0);
         world.advance(0.0, 0.0);
         let moved =
             FlightState { position: DVec2::new(6.0, 0.0), velocity: DVec2::new(60.0, 0.0), ..Default::default() };
         let now = 30.0 * TICK_S;
         world.clock.observe(SimTick(130), now);
         world.advance(now, now);
-        world.hear(SimTick(130), &motion(moved), now);
+        world.receive(SimTick(130), &motion(moved), now);
         let drawn = world.drawn(ID, now).unwrap();
         assert!(drawn.state.position.length() < 3.0, "{:?}", drawn.state.position);
     }
@@ -461,17 +461,17 @@ mod tests {
     fn an_impossible_step_is_a_jump_and_known_samples_are_stale() {
         let mut world = Interpolation::default();
         let at = |x: f64| motion(FlightState { position: DVec2::new(x, 0.0), ..Default::default() });
-        assert_eq!(world.hear(SimTick(10), &at(0.0), 0.0), Heard::Taken);
-        assert_eq!(world.hear(SimTick(11), &at(29.0), 0.0), Heard::Taken);
-        assert_eq!(world.hear(SimTick(11), &at(29.0), 0.0), Heard::Stale);
-        assert_eq!(world.hear(SimTick(12), &at(300.0), 0.0), Heard::Jump);
-        assert_eq!(world.hear(SimTick(42), &at(900.0), 0.0), Heard::Taken);
+        assert_eq!(world.receive(SimTick(10), &at(0.0), 0.0), Received::Taken);
+        assert_eq!(world.receive(SimTick(11), &at(29.0), 0.0), Received::Taken);
+        assert_eq!(world.receive(SimTick(11), &at(29.0), 0.0), Received::Stale);
+        assert_eq!(world.receive(SimTick(12), &at(300.0), 0.0), Received::Jump);
+        assert_eq!(world.receive(SimTick(42), &at(900.0), 0.0), Received::Taken);
     }
 
     #[test]
     fn what_is_unknown_and_silent_is_forgotten() {
         let mut world = Interpolation::default();
-        world.hear(SimTick(10), &motion(FlightState::default()), 0.0);
+        world.receive(SimTick(10), &motion(FlightState::default()), 0.0);
         assert_eq!(world.sweep(FORGET_S + 1.0, 3.0, |_| true), 0);
         assert_eq!(world.len(), 1);
         world.sweep(FORGET_S + 1.0, 3.0, |_| false);

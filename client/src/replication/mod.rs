@@ -4,5 +4,5 @@
 pub mod clock;
 pub(crate) mod compose;
 pub mod interpolation;
-pub mod roster;
+pub mod remote_entities;
 pub mod smoothing;

@@ -5,7 +5,7 @@
 
 use crate::{
     flight::{controls::PilotIntent, piloting::Piloting},
-    replication::{clock::ClientClock, interpolation::Interpolation, roster::Roster},
+    replication::{clock::ClientClock, interpolation::Interpolation, remote_entities::RemoteEntities},
     session::{
         link::{Session, SessionState},
         news::{self, News},
@@ -105,7 +105,7 @@ pub(crate) fn follow_messages(
     mut told: MessageReader<News>,
     clock: Res<ClientClock>,
     interpolation: Res<Interpolation>,
-    roster: Res<Roster>,
+    remote_entities: Res<RemoteEntities>,
     mut session: ResMut<Session>,
     mut state: ResMut<SessionState>,
     mut piloting: ResMut<Piloting>,
@@ -139,7 +139,7 @@ pub(crate) fn follow_messages(
             }
             ToPlayer::Destroyed(news) => {
                 let victim = NetId(news.victim);
-                add_blast(&mut view, &interpolation, &roster, &piloting, victim, clock.now_s);
+                add_blast(&mut view, &interpolation, &remote_entities, &piloting, victim, clock.now_s);
                 let own = news.yours && (piloting.is_own(victim) || piloting.own_net_id().is_none());
                 view.add_kill(session.kill(news, own));
                 if own {
@@ -164,7 +164,8 @@ pub(crate) fn follow_messages(
             | ToPlayer::Said(_) => {}
         }
     }
-    if let Some(hull) = piloting.own_net_id().and_then(|net_id| roster.get(net_id)).and_then(|member| member.hull_kind)
+    if let Some(hull) =
+        piloting.own_net_id().and_then(|net_id| remote_entities.get(net_id)).and_then(|member| member.hull_kind)
     {
         piloting.set_hull(hull);
         arms.set_hull(hull);
@@ -178,7 +179,7 @@ pub(crate) fn follow_messages(
 fn add_blast(
     view: &mut WorldView,
     interpolation: &Interpolation,
-    roster: &Roster,
+    remote_entities: &RemoteEntities,
     piloting: &Piloting,
     victim: NetId,
     now_s: f64,
@@ -193,7 +194,7 @@ fn add_blast(
         victim,
         position: state.position,
         velocity: state.velocity * 0.3,
-        radius: roster.get(victim).map_or(9.0, |member| member.radius),
+        radius: remote_entities.get(victim).map_or(9.0, |member| member.radius),
         age_s: 0.0,
     });
 }
@@ -231,7 +232,7 @@ pub(crate) fn follow_link(
     session: Res<Session>,
     mut state: ResMut<SessionState>,
     mut piloting: ResMut<Piloting>,
-    mut roster: ResMut<Roster>,
+    mut remote_entities: ResMut<RemoteEntities>,
 ) {
     let disconnected = disconnects.read().count() > 0;
     if state.is_over() {
@@ -250,7 +251,7 @@ pub(crate) fn follow_link(
         tracing::info!(reason = end.failure().unwrap_or_default(), "the session ended");
         *state = end;
         piloting.leave();
-        roster.clear();
+        remote_entities.clear();
         session.handle.close("the client saw the session end");
     }
 }

@@ -6,7 +6,7 @@
 
 use crate::{
     ClientConfig, FrameDelta,
-    account::{AccountApi, AccountError, LoginTicket, SessionToken, WayIn},
+    account::{AccountApi, AccountError, LoginTicket, ReconnectResult, SessionToken},
     build_app, chat, connect,
     economy::deals,
     flight::{inputs::InputCounts, piloting::Piloting},
@@ -41,7 +41,7 @@ pub struct Player {
     api: AccountApi,
     /// `None`: does not reconnect.
     way_back: Option<(SessionToken, Reconnect)>,
-    asking: Option<Receiver<WayIn>>,
+    asking: Option<Receiver<ReconnectResult>>,
     now_s: f64,
     /// The same without standstills, during which no reconnect is attempted.
     awake_s: f64,
@@ -193,7 +193,7 @@ impl Player {
         }
         let answer = match self.asking.as_ref().map(Receiver::try_recv) {
             None | Some(Err(TryRecvError::Empty)) => return,
-            Some(Ok(WayIn { session_token, ticket })) => {
+            Some(Ok(ReconnectResult { session_token, ticket })) => {
                 *token = session_token;
                 ticket
             }

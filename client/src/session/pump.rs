@@ -1,4 +1,4 @@
-//! Gives naia its packets one at a time ([`Valve`] explains why).
+//! Gives naia its packets one at a time ([`SinglePacketGate`] explains why).
 //!
 //! Runs in the player client and in bots. The valve cannot separate a spawn and a despawn within one packet; for that,
 //! [`crate::session::update`] ends the session with a reason instead of the process.
@@ -18,7 +18,7 @@ use naia_bevy_client::{
     events::{ClientTickEvent, ConnectEvent, DisconnectEvent},
 };
 use naia_bevy_shared::WorldProxyMut;
-use sidereal_transport::Valve;
+use sidereal_transport::SinglePacketGate;
 
 /// The most packets given to naia in one update; the rest waits in the transport's bounded queue. Some 15 seconds of
 /// ordinary naia traffic.
@@ -28,7 +28,7 @@ type Tag = DefaultClientTag;
 
 /// The valve of this client's socket.
 #[derive(Resource, Clone, Default)]
-pub(crate) struct PacketValve(pub(crate) Valve);
+pub(crate) struct PacketValve(pub(crate) SinglePacketGate);
 
 /// Lets naia read all received packets, one by one.
 pub(crate) fn pump_packets(world: &mut World) {
@@ -52,7 +52,7 @@ pub(crate) fn pump_packets(world: &mut World) {
     });
 }
 
-/// Passes on the events that the library uses. Entities are found by their components ([`crate::replication::roster`]), a
+/// Passes on the events that the library uses. Entities are found by their components ([`crate::replication::remote_entities`]), a
 /// reject by the transport's status.
 fn pass_on_events(world: &mut World, naia: &mut ClientWrapper<Tag>) {
     let mut events = naia.client.take_world_events();

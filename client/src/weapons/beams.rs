@@ -96,7 +96,7 @@ impl BeamBook {
     }
 
     /// Receives `beam` from a sector's update, perhaps repeatedly. `own` is the own ship's net id. True if it is new.
-    pub fn hear(&mut self, beam: &Beam, own: Option<NetId>) -> bool {
+    pub fn receive(&mut self, beam: &Beam, own: Option<NetId>) -> bool {
         let id = beam.id;
         if !self.known.insert((id.tick, id)) {
             return false;
@@ -200,7 +200,7 @@ mod tests {
     fn a_repeated_beam_is_shown_once_and_when_its_moment_comes() {
         let mut book = BeamBook::default();
         let told = beam(NetId(9), 50, Some(ME));
-        let news: Vec<bool> = (0..3).map(|_| book.hear(&told, Some(ME))).collect();
+        let news: Vec<bool> = (0..3).map(|_| book.receive(&told, Some(ME))).collect();
         assert_eq!(news, [true, false, false]);
         assert!(book.advance(49.5, 60.0, 0.016).is_empty());
         assert_eq!(book.drawn().count(), 0, "the shooter is drawn before it");
@@ -209,7 +209,7 @@ mod tests {
         assert!(book.advance(50.5, 61.0, 0.016).is_empty(), "a hit is told once");
         book.advance(60.0, 70.0, BEAM_SECONDS);
         assert!(book.is_empty());
-        assert!(!book.hear(&told, Some(ME)));
+        assert!(!book.receive(&told, Some(ME)));
     }
 
     #[test]
@@ -218,7 +218,7 @@ mod tests {
         book.foresee(beam(ME, 60, None));
         book.advance(50.0, 60.0, 0.1);
         let told = beam(ME, 63, Some(NetId(5)));
-        assert!(book.hear(&told, Some(ME)));
+        assert!(book.receive(&told, Some(ME)));
         let shown: Vec<_> = book.drawn().collect();
         assert_eq!(shown, [BeamShown { beam: told, own: true, foreseen: false, age_s: 0.1 }]);
         assert_eq!(book.advance(51.0, 61.0, 0.0), [told], "its moment is now, not the others'");
@@ -231,7 +231,7 @@ mod tests {
         book.advance(55.0, 65.0, BEAM_SECONDS);
         assert!(book.is_empty());
         let told = beam(ME, 62, Some(NetId(5)));
-        book.hear(&told, Some(ME));
+        book.receive(&told, Some(ME));
         assert_eq!(book.advance(56.0, 66.0, 0.016), [told]);
         assert_eq!(book.drawn().count(), 0);
     }
@@ -242,12 +242,12 @@ mod tests {
         book.foresee(beam(ME, 60, None));
         book.foresee(beam(ME, 90, None));
         for (index, tick) in [64, 94].into_iter().enumerate() {
-            book.hear(&beam(ME, tick, None), Some(ME));
+            book.receive(&beam(ME, tick, None), Some(ME));
             assert_eq!(book.drawn().filter(|shown| shown.foreseen).count(), 1 - index);
         }
         assert_eq!(book.len(), 2, "none is shown beside its twin");
         // One that the shard has sent without a prediction here is shown as it is.
-        book.hear(&beam(ME, 300, None), Some(ME));
+        book.receive(&beam(ME, 300, None), Some(ME));
         assert_eq!(book.len(), 3);
     }
 
@@ -257,7 +257,7 @@ mod tests {
         book.foresee(beam(ME, 60, None));
         book.advance(85.0, 95.0, 1.0);
         book.foresee(beam(ME, 95, None));
-        book.hear(&beam(ME, 97, None), Some(ME));
+        book.receive(&beam(ME, 97, None), Some(ME));
         assert!(book.drawn().all(|shown| !shown.foreseen));
         book.board();
         assert_eq!(book.len(), 1);
@@ -267,7 +267,7 @@ mod tests {
     fn the_number_of_beams_is_bounded() {
         let mut book = BeamBook::default();
         for shooter in 0..MAX_KNOWN as u32 + 10 {
-            book.hear(&beam(NetId(shooter + 10), 50, None), Some(ME));
+            book.receive(&beam(NetId(shooter + 10), 50, None), Some(ME));
             book.foresee(beam(ME, 50 + u64::from(shooter), None));
         }
         assert_eq!(book.len(), MAX_BEAMS);

@@ -74,7 +74,7 @@ impl ShotBook {
 
     /// Receives `shot` from a sector's update, perhaps repeatedly. `own` is the own ship's net id. True if it is new,
     /// and followed from now on.
-    pub fn hear(&mut self, shot: &Shot, own: Option<NetId>, interval_ticks: u64) -> bool {
+    pub fn receive(&mut self, shot: &Shot, own: Option<NetId>, interval_ticks: u64) -> bool {
         let id = shot.id;
         if self.ended.contains(&(id.tick, id)) {
             return false;
@@ -261,7 +261,7 @@ mod tests {
     fn a_repeated_shot_is_one_shot_even_after_its_end() {
         let mut book = ShotBook::default();
         for _ in 0..3 {
-            book.hear(&shot(NetId(9), 50), Some(ME), 6);
+            book.receive(&shot(NetId(9), 50), Some(ME), 6);
         }
         assert_eq!(book.len(), 1);
         let hit = ShotHit { id: shot(NetId(9), 50).id, target: ME, position: DVec2::ZERO };
@@ -269,7 +269,7 @@ mod tests {
         book.hear_hit(&hit, SimTick(61));
         assert!(book.advance(59.0, 70.0, 0.03).is_empty());
         assert_eq!(book.advance(60.0, 71.0, 0.03), vec![hit]);
-        book.hear(&shot(NetId(9), 50), Some(ME), 6);
+        book.receive(&shot(NetId(9), 50), Some(ME), 6);
         assert!(book.is_empty());
     }
 
@@ -281,7 +281,7 @@ mod tests {
         assert_eq!(book.len(), 1, "the weapon is not ready yet");
         book.advance(45.0, 52.0, 0.0);
         let before = book.drawn(45.0, 52.0).next().unwrap();
-        book.hear(&shot(ME, 51), Some(ME), 6);
+        book.receive(&shot(ME, 51), Some(ME), 6);
         let after = book.drawn(45.0, 52.0).next().unwrap();
         assert_eq!(book.len(), 1);
         assert!(before.predicted && !after.predicted && after.own);
@@ -322,7 +322,7 @@ mod tests {
     fn an_own_bullet_leaves_the_muzzle_now_and_ends_among_the_others() {
         let mut book = ShotBook::default();
         fire(&mut book, 50);
-        book.hear(&shot(ME, 50), Some(ME), 6);
+        book.receive(&shot(ME, 50), Some(ME), 6);
         let start = book.drawn(40.0, 50.0).next().unwrap();
         assert!(start.position.distance(DVec2::new(100.0, 100.0)) < 0.1);
         let late = book.drawn(75.0, 85.0).next().unwrap();
@@ -333,7 +333,7 @@ mod tests {
     fn the_number_of_shots_is_bounded() {
         let mut book = ShotBook::default();
         for shooter in 0..MAX_SHOTS as u32 + 10 {
-            book.hear(&shot(NetId(shooter + 10), 50), Some(ME), 6);
+            book.receive(&shot(NetId(shooter + 10), 50), Some(ME), 6);
         }
         assert_eq!(book.len(), MAX_SHOTS);
         assert_eq!(book.dropped(), 10);

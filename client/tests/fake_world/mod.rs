@@ -30,7 +30,7 @@ use sidereal_client::{
     view::PurseShown,
 };
 use sidereal_protocol::{
-    components::{Identity, Lode, Vitals},
+    components::{Identity, OreDeposit, Vitals},
     control::{decode_frame, encode_frame},
     economy::{Bargain, DealKey},
     flight::{Controls, FlightState, HullKind, step},
@@ -258,7 +258,7 @@ impl Game {
                     spawn(&mut commands, &mut naia, &identity(EntityKind::Drone, DRONE, EntityId::new(), "drone"));
                 naia.room_mut(&room).add_entity(&drone);
                 let found = spawn(&mut commands, &mut naia, &identity(EntityKind::Crate, CRATE, EntityId::new(), ""));
-                commands.entity(found).insert(Lode::new_complete(12));
+                commands.entity(found).insert(OreDeposit::new_complete(12));
                 naia.room_mut(&room).add_entity(&found);
                 world.crate_entity = Some(found);
             });
@@ -443,7 +443,7 @@ fn deal(world: &mut World, request: &Deal) {
 }
 
 /// The server's messages besides the ticks.
-fn tell(mut world: ResMut<World>, mut identities: Query<&mut Identity>, mut lodes: Query<&mut Lode>) {
+fn tell(mut world: ResMut<World>, mut identities: Query<&mut Identity>, mut lodes: Query<&mut OreDeposit>) {
     let world = &mut *world;
     if world.player.is_none() {
         return;

@@ -98,7 +98,7 @@ impl Drop for Hashing {
 }
 
 fn run(shared: &Shared) {
-    be_less_urgent();
+    lower_priority();
     loop {
         let mut state = shared.lock();
         let job = loop {
@@ -118,7 +118,7 @@ fn run(shared: &Shared) {
 }
 
 /// Linux has a niceness per thread. Elsewhere it applies to the whole process, and stays unchanged.
-fn be_less_urgent() {
+fn lower_priority() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::nice(NICENESS) {
         tracing::warn!(%error, "cannot lower the priority of the threads that hash passwords");

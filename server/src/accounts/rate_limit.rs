@@ -20,12 +20,12 @@ const SWEEP_INTERVAL_MS: u64 = 1_000;
 
 /// The limit is exceeded; the request can be repeated after this time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ComeBack {
+pub struct RetryAfter {
     /// Milliseconds, at least 1.
     pub after_ms: u64,
 }
 
-impl ComeBack {
+impl RetryAfter {
     /// Whole seconds, rounded up: the value of `Retry-After`.
     pub fn after_s(self) -> u64 {
         self.after_ms.div_ceil(1_000).max(1)
@@ -46,12 +46,12 @@ impl Bucket {
         self.at_ms = self.at_ms.max(now_ms);
     }
 
-    fn come_back(&self, per_minute: f64) -> Result<(), ComeBack> {
+    fn come_back(&self, per_minute: f64) -> Result<(), RetryAfter> {
         if self.tokens >= 1.0 {
             return Ok(());
         }
         let after_ms = ((1.0 - self.tokens) * 60_000.0 / per_minute).ceil();
-        Err(ComeBack { after_ms: (after_ms as u64).max(1) })
+        Err(RetryAfter { after_ms: (after_ms as u64).max(1) })
     }
 }
 
@@ -94,8 +94,8 @@ impl<K: Hash + Eq> Buckets<K> {
     /// Takes one token.
     ///
     /// # Errors
-    /// [`ComeBack`] if there is none.
-    pub fn take(&mut self, key: K, now_ms: u64) -> Result<(), ComeBack> {
+    /// [`RetryAfter`] if there is none.
+    pub fn take(&mut self, key: K, now_ms: u64) -> Result<(), RetryAfter> {
         if self.per_minute == 0.0 {
             return Ok(());
         }
@@ -109,8 +109,8 @@ impl<K: Hash + Eq> Buckets<K> {
     /// Checks for a token without taking it.
     ///
     /// # Errors
-    /// [`ComeBack`] if there is none.
-    pub fn look(&mut self, key: &K, now_ms: u64) -> Result<(), ComeBack> {
+    /// [`RetryAfter`] if there is none.
+    pub fn look(&mut self, key: &K, now_ms: u64) -> Result<(), RetryAfter> {
         if self.per_minute == 0.0 {
             return Ok(());
         }
@@ -191,7 +191,7 @@ impl Costly {
     }
 
     /// A request rejected for its network takes no token from the bucket of all.
-    fn take(&mut self, network: IpAddr, now_ms: u64) -> Result<(), ComeBack> {
+    fn take(&mut self, network: IpAddr, now_ms: u64) -> Result<(), RetryAfter> {
         self.networks.take(network, now_ms)?;
         self.all.take((), now_ms)
     }
@@ -268,32 +268,32 @@ impl RateLimits {
     /// Counts a request.
     ///
     /// # Errors
-    /// [`ComeBack`] if the address has exceeded its rate.
-    pub fn request(&self, address: IpAddr, now_ms: u64) -> Result<(), ComeBack> {
+    /// [`RetryAfter`] if the address has exceeded its rate.
+    pub fn request(&self, address: IpAddr, now_ms: u64) -> Result<(), RetryAfter> {
         lock(&self.addresses).take(network_of(address), now_ms)
     }
 
     /// Counts a login with a password.
     ///
     /// # Errors
-    /// [`ComeBack`] if the network, or all together, have exceeded the rate.
-    pub fn login(&self, from: IpAddr, now_ms: u64) -> Result<(), ComeBack> {
+    /// [`RetryAfter`] if the network, or all together, have exceeded the rate.
+    pub fn login(&self, from: IpAddr, now_ms: u64) -> Result<(), RetryAfter> {
         lock(&self.logins).take(network_of(from), now_ms)
     }
 
     /// Counts a registration.
     ///
     /// # Errors
-    /// [`ComeBack`] if the network, or all together, have exceeded the rate.
-    pub fn registration(&self, from: IpAddr, now_ms: u64) -> Result<(), ComeBack> {
+    /// [`RetryAfter`] if the network, or all together, have exceeded the rate.
+    pub fn registration(&self, from: IpAddr, now_ms: u64) -> Result<(), RetryAfter> {
         lock(&self.registrations).take(network_of(from), now_ms)
     }
 
     /// Checks whether a login under a name may be tried. Names are compared without case.
     ///
     /// # Errors
-    /// [`ComeBack`] after too many failures from that network, or from all together.
-    pub fn may_try(&self, name: &str, from: IpAddr, now_ms: u64) -> Result<(), ComeBack> {
+    /// [`RetryAfter`] after too many failures from that network, or from all together.
+    pub fn may_try(&self, name: &str, from: IpAddr, now_ms: u64) -> Result<(), RetryAfter> {
         let name = name.to_ascii_lowercase();
         lock(&self.names_in_all).look(&name, now_ms)?;
         lock(&self.names).look(&(name, network_of(from)), now_ms)
@@ -322,8 +322,8 @@ mod tests {
         for _ in 0..60 {
             assert_eq!(buckets.take("a", 0), Ok(()));
         }
-        assert_eq!(buckets.take("a", 0), Err(ComeBack { after_ms: 1_000 }));
-        assert_eq!(buckets.take("a", 400), Err(ComeBack { after_ms: 600 }));
+        assert_eq!(buckets.take("a", 0), Err(RetryAfter { after_ms: 1_000 }));
+        assert_eq!(buckets.take("a", 400), Err(RetryAfter { after_ms: 600 }));
         assert_eq!(buckets.take("b", 400), Ok(()), "others are not affected");
         assert_eq!(buckets.take("a", 1_000), Ok(()));
         assert!(buckets.take("a", 1_000).is_err());
@@ -340,7 +340,7 @@ mod tests {
         for _ in 0..5 {
             assert_eq!(buckets.take("a", 0), Ok(()));
         }
-        assert_eq!(buckets.take("a", 0), Err(ComeBack { after_ms: 2_000 }));
+        assert_eq!(buckets.take("a", 0), Err(RetryAfter { after_ms: 2_000 }));
         assert_eq!(buckets.take("a", 2_000), Ok(()));
         assert!(buckets.take("a", 2_000).is_err());
         for _ in 0..5 {
@@ -361,8 +361,8 @@ mod tests {
                 }
             }
         }
-        assert_eq!(ComeBack { after_ms: 1 }.after_s(), 1);
-        assert_eq!(ComeBack { after_ms: 1_001 }.after_s(), 2);
+        assert_eq!(RetryAfter { after_ms: 1 }.after_s(), 1);
+        assert_eq!(RetryAfter { after_ms: 1_001 }.after_s(), 2);
     }
 
     #[test]
@@ -391,7 +391,7 @@ mod tests {
         for _ in 0..20 {
             limits.failed("ann", here, 0);
         }
-        assert_eq!(limits.may_try("ANN", here, 0), Err(ComeBack { after_ms: 80_000 }), "overdrawn by three at most");
+        assert_eq!(limits.may_try("ANN", here, 0), Err(RetryAfter { after_ms: 80_000 }), "overdrawn by three at most");
         assert_eq!(limits.may_try("bob", here, 0), Ok(()));
         assert_eq!(limits.may_try("ann", here, 80_000), Ok(()));
         assert_eq!(limits.may_try("ann", there, 0), Ok(()), "guesses from elsewhere lock nobody out");
@@ -409,7 +409,7 @@ mod tests {
     #[test]
     fn what_costs_much_is_bounded_for_a_network_and_for_all_of_them() {
         let limits = RateLimits::new(Rates { logins_per_address: 6, registrations_per_address: 1, ..Rates::NONE });
-        let passed = |networks: std::ops::Range<u8>, what: fn(&RateLimits, IpAddr, u64) -> Result<(), ComeBack>| {
+        let passed = |networks: std::ops::Range<u8>, what: fn(&RateLimits, IpAddr, u64) -> Result<(), RetryAfter>| {
             let tries = networks.flat_map(|number| std::iter::repeat_n(IpAddr::from([192, 0, 2, number]), 100));
             tries.filter(|network| what(&limits, *network, 0).is_ok()).count()
         };

@@ -7,7 +7,7 @@
 use crate::{
     handoff::{
         machine::{Verdict, judge},
-        transfers::Transfers,
+        transfers::HandoffState,
     },
     replication::{
         mirror::{Holder, Mirrored},
@@ -78,7 +78,7 @@ pub struct Censuses<'w> {
     /// Sends to the shards.
     link: ResMut<'w, Link>,
     /// Entities in a handoff may be missing.
-    transfers: Res<'w, Transfers>,
+    transfers: Res<'w, HandoffState>,
 }
 
 impl Censuses<'_> {

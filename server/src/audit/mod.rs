@@ -22,7 +22,7 @@ impl Plugin for AuditPlugin {
             .init_resource::<tally::Tally>()
             .init_resource::<report::TickStart>()
             .add_systems(Update, report::start_stopwatch.in_set(ServerSystems::Begin))
-            .add_systems(ServerTick, setting_aside::tend_aside.in_set(TickSystems::SetAside))
+            .add_systems(ServerTick, setting_aside::update_aside.in_set(TickSystems::SetAside))
             .add_systems(
                 Update,
                 (report::stop_stopwatch, report::show_status).chain().in_set(ServerSystems::Report).run_if(on_new_tick),

@@ -9,12 +9,12 @@ use crate::{
     clock::Clock,
     db::Store,
     economy::{deals::Deals, goods::Goods, trades::Trades},
-    handoff::transfers::Transfers,
+    handoff::transfers::HandoffState,
     http::{MetricsText, ServerStatus},
     persistence::storage::{Storage, is_stored},
     players::{chat::Chat, session::Players},
     replication::{interest::Interest, mirror::Mirror, motion_plane::MotionPlane, naia::rooms::Rooms},
-    territory::lease_book::LeaseBook,
+    territory::lease_grants::LeaseGrants,
     traffic::link::Link,
 };
 use bevy::{
@@ -59,8 +59,8 @@ pub struct Readings<'w> {
     mirror: Res<'w, Mirror>,
     motion: Res<'w, MotionPlane>,
     rooms: Res<'w, Rooms>,
-    leases: Res<'w, LeaseBook>,
-    transfers: Res<'w, Transfers>,
+    leases: Res<'w, LeaseGrants>,
+    transfers: Res<'w, HandoffState>,
     players: Res<'w, Players>,
     interest: Res<'w, Interest>,
     storage: Res<'w, Storage>,
@@ -109,7 +109,7 @@ impl Readings<'_> {
     }
 
     /// Writes the size of each map that a run can grow, and the rows removed from the database.
-    fn tell_sizes(&self, text: &mut MetricsText) {
+    fn report_map_sizes(&self, text: &mut MetricsText) {
         let store = self.storage.store();
         let (balances, leaving) = store.map(Store::known_balances).unwrap_or_default();
         let sizes = [
@@ -232,7 +232,7 @@ pub fn show_status(readings: Readings, shown: Option<Res<Shown>>) {
         text.gauge("sidereal_ledger_loss_window_max_ms", "Greatest age of a stored move.", books.loss_window_max_ms);
         text.counter("sidereal_ledger_failures_total", "Transactions that failed.", books.failures);
     }
-    readings.tell_sizes(&mut text);
+    readings.report_map_sizes(&mut text);
     text.counter("sidereal_refused_total", "Tickets and secrets refused.", readings.tally.refused);
     text.counter(
         "sidereal_admissions_overdue_total",

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     economy::deals::Deals,
-    handoff::transfers::Transfers,
+    handoff::transfers::HandoffState,
     persistence::storage::{Storage, is_stored},
     players::{session::Players, ships::Ships},
     replication::{mirror::Holder, space::Space},
@@ -28,7 +28,7 @@ pub struct Asides<'w> {
     /// An entity's deals end before it is set aside.
     deals: Res<'w, Deals>,
     /// Its handoffs are cancelled.
-    transfers: ResMut<'w, Transfers>,
+    transfers: ResMut<'w, HandoffState>,
     /// Sends to the shards.
     link: ResMut<'w, Link>,
     /// Stores its newest state.
@@ -146,7 +146,7 @@ impl Asides<'_> {
 }
 
 /// Continues the search each tick.
-pub fn tend_aside(mut space: Space, mut both: ParamSet<(Asides, Ships)>) {
+pub fn update_aside(mut space: Space, mut both: ParamSet<(Asides, Ships)>) {
     let fates = both.p0().set_aside_due(&mut space);
     both.p1().on_fates(&mut space, fates);
     let fates = both.p0().try_suspects(&mut space);

@@ -152,7 +152,7 @@ impl DealDesk<'_> {
         if let Some(open) = self.deals.open.get(&key) {
             let ships = self.parties(key, open.ship, &open.bargain);
             for ship in ships {
-                self.tell_settled(space, key, ship, false);
+                self.send_settled(space, key, ship, false);
             }
         }
         self.close_deal(space, key, DealOutcome::Refused, text);
@@ -164,7 +164,7 @@ impl DealDesk<'_> {
         self.refuse_deal(space, key, AWAY);
     }
 
-    fn tell_settled(&mut self, space: &Space, key: DealKey, ship: EntityId, done: bool) {
+    fn send_settled(&mut self, space: &Space, key: DealKey, ship: EntityId, done: bool) {
         if let Some(Authority::Shard(shard)) = space.mirror.get(ship).map(|entry| entry.holder) {
             self.link.to_shard(shard, &ToShard::Settled { key, ship, done });
         }
@@ -319,7 +319,7 @@ impl DealDesk<'_> {
         };
         if bargain == Bargain::Undock {
             self.adopt_after(space, after);
-            self.tell_settled(space, key, ship, true);
+            self.send_settled(space, key, ship, true);
             return self.close_deal(space, key, DealOutcome::Done, &answer);
         }
         let (asker, written) = self.trades.trade_asked(key).unwrap_or((account, bargain));
@@ -451,7 +451,7 @@ impl DealDesk<'_> {
         }
         after.sector = known.sector;
         after.set_or_remove(known.pilot());
-        space.rename_hull(&after);
+        space.mark_hull_changed(&after);
         if let Some(owner) = after.owner {
             self.goods.tell(owner);
         }
@@ -469,7 +469,7 @@ impl DealDesk<'_> {
         debug!(%key, %ship, ?bargain, "deal done");
         self.adopt_after(space, after);
         for party in self.parties(key, ship, &bargain) {
-            self.tell_settled(space, key, party, true);
+            self.send_settled(space, key, party, true);
         }
         self.close_deal(space, key, DealOutcome::Done, &answer);
     }
@@ -490,7 +490,7 @@ fn poor(own: bool, commodity: Commodity) -> &'static str {
 }
 
 /// Handles the ledger's results, and deals past their time limits.
-pub fn tend_deals(mut space: Space, mut desk: DealDesk) {
+pub fn update_deals(mut space: Space, mut desk: DealDesk) {
     while let Some(settled) = desk.storage.store().and_then(crate::db::Store::poll_settled) {
         desk.settled(&mut space, DealKey(settled.key), settled.done);
     }

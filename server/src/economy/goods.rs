@@ -1,7 +1,7 @@
 //! Connects the ledger with shards and players: ore that moves in space, and updates of changed holdings.
 //!
 //! The ledger (`db::Store`) decides. Shards propose moves and get the results; players see the ore of rocks and crates
-//! through [`Lode`], and their own holdings in their [`Purse`].
+//! through [`OreDeposit`], and their own holdings in their [`Purse`].
 
 use super::leaving::Leaving;
 use crate::{
@@ -22,7 +22,7 @@ use bevy::{
 };
 use sidereal_process::log_limited;
 use sidereal_protocol::{
-    components::Lode,
+    components::OreDeposit,
     control::ToShard,
     economy::{OreMove, ore_of_rock},
     ids::{AccountId, EntityId, ShardId},
@@ -50,7 +50,7 @@ pub struct Goods {
 
 impl Goods {
     /// Cancels updates about this entity.
-    pub(crate) fn forget_askers(&mut self, id: EntityId) {
+    pub(crate) fn forget_old_requests(&mut self, id: EntityId) {
         let range = (id, ShardId(0))..=(id, ShardId(u32::MAX));
         self.askers.extract_if(range, |_| true).for_each(drop);
     }
@@ -126,7 +126,7 @@ impl OreMoves<'_> {
 
 /// An entity was destroyed: its cargo moves to its wreck, or is lost, in one transaction with its tombstone and the
 /// wreck.
-pub fn bury(
+pub fn move_cargo_to_wreck(
     storage: &Storage,
     gone: &EntityRecord,
     (epoch, version): (u64, u64),
@@ -153,18 +153,18 @@ pub fn bury(
 }
 
 impl Holdings<'_> {
-    fn tell_holdings(&mut self) {
+    fn send_holdings(&mut self) {
         let changed = self.storage.store().map(|store| store.take_changed()).unwrap_or_default();
         for holder in changed {
             match holder.kind {
-                HolderKind::Entity => self.tell_entity(EntityId(holder.id)),
+                HolderKind::Entity => self.send_to_entity(EntityId(holder.id)),
                 HolderKind::Wallet | HolderKind::Vault => self.goods.tell(AccountId(holder.id)),
                 HolderKind::World | HolderKind::Market | HolderKind::Void => {}
             }
         }
     }
 
-    fn tell_entity(&mut self, id: EntityId) {
+    fn send_to_entity(&mut self, id: EntityId) {
         let range = (id, ShardId(0))..=(id, ShardId(u32::MAX));
         let askers: Vec<(EntityId, ShardId)> = self.goods.askers.range(range).copied().collect();
         for asker in &askers {
@@ -205,8 +205,8 @@ impl Holdings<'_> {
 }
 
 /// Sends changed holdings to shards and players.
-pub fn tell_goods(mut news: Holdings) {
-    news.tell_holdings();
+pub fn send_balances(mut news: Holdings) {
+    news.send_holdings();
     if !news.clock.tick.0.is_multiple_of(PURSE_INTERVAL_TICKS) {
         return;
     }
@@ -218,7 +218,12 @@ pub fn tell_goods(mut news: Holdings) {
 }
 
 /// Writes the remaining ore of rocks and crates into their naia components.
-pub fn sync_lodes(mut goods: ResMut<Goods>, mirror: Res<Mirror>, storage: Res<Storage>, mut lodes: Query<&mut Lode>) {
+pub fn sync_lodes(
+    mut goods: ResMut<Goods>,
+    mirror: Res<Mirror>,
+    storage: Res<Storage>,
+    mut lodes: Query<&mut OreDeposit>,
+) {
     for id in std::mem::take(&mut goods.stale_lodes) {
         let Some(entry) = mirror.get(id) else { continue };
         let (entity, ore) = (entry.entity, storage.ore_in(&entry.record));

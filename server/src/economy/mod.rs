@@ -19,8 +19,8 @@ impl Plugin for EconomyPlugin {
         app.init_resource::<goods::Goods>()
             .init_resource::<deals::Deals>()
             .init_resource::<trades::Trades>()
-            .add_systems(ServerTick, dealing::tend_deals.in_set(TickSystems::Deals))
-            .add_systems(ServerTick, goods::tell_goods.in_set(TickSystems::Holdings))
+            .add_systems(ServerTick, dealing::update_deals.in_set(TickSystems::Deals))
+            .add_systems(ServerTick, goods::send_balances.in_set(TickSystems::Holdings))
             .add_systems(ServerTick, goods::sync_lodes.after(sync_vitals).in_set(TickSystems::Components));
     }
 }

@@ -115,7 +115,7 @@ impl Trades {
         let text = format!("offered to {}", taker.name);
         let trade = Trade { maker, taker, bargain, since: now, taken: false };
         self.open.insert(key, trade);
-        self.tell_trade(players, link, key, Stage::Offered, "");
+        self.send_trade_news(players, link, key, Stage::Offered, "");
         Ok(text)
     }
 
@@ -177,7 +177,7 @@ impl Trades {
         if !part {
             return NO_OFFER;
         }
-        self.tell_trade(players, link, key, Stage::Over, "the offer was turned down");
+        self.send_trade_news(players, link, key, Stage::Over, "the offer was turned down");
         self.open.remove(&key);
         "turned down"
     }
@@ -192,7 +192,7 @@ impl Trades {
     /// The deal of a trade has ended. After a rejection the offer can be accepted again while it is open.
     pub fn trade_ended(&mut self, players: &Players, link: &mut Link, key: DealKey, done: bool, text: &str) {
         if done {
-            self.tell_trade(players, link, key, Stage::Done, text);
+            self.send_trade_news(players, link, key, Stage::Done, text);
             self.open.remove(&key);
         } else {
             self.trade_taken(key, false);
@@ -200,15 +200,15 @@ impl Trades {
     }
 
     /// Sends the open offers to a pilot whose session has just started.
-    pub fn tell_offers_to(&self, account: AccountId, players: &Players, link: &mut Link) {
+    pub fn send_offers_to(&self, account: AccountId, players: &Players, link: &mut Link) {
         let offered = |trade: &Trade| !trade.taken && trade.taker.account == account;
         let keys: Vec<DealKey> = self.open.iter().filter(|(_, trade)| offered(trade)).map(|(key, _)| *key).collect();
         for key in keys {
-            self.tell_trade(players, link, key, Stage::Offered, "");
+            self.send_trade_news(players, link, key, Stage::Offered, "");
         }
     }
 
-    fn tell_trade(&self, players: &Players, link: &mut Link, key: DealKey, stage: Stage, text: &str) {
+    fn send_trade_news(&self, players: &Players, link: &mut Link, key: DealKey, stage: Stage, text: &str) {
         let Some(trade) = self.open.get(&key) else { return };
         let (maker, taker) = (trade.maker.clone(), trade.taker.clone());
         let to_taker = (&taker, &maker);
@@ -246,7 +246,7 @@ impl Trades {
             .map(|(key, _)| *key)
             .collect();
         for key in over {
-            self.tell_trade(players, link, key, Stage::Over, "the offer has expired");
+            self.send_trade_news(players, link, key, Stage::Over, "the offer has expired");
             self.open.remove(&key);
         }
     }

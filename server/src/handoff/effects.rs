@@ -3,7 +3,7 @@
 use super::{
     figures::Times,
     machine::{Action, Event, Target},
-    transfers::Transfers,
+    transfers::HandoffState,
 };
 use crate::{
     persistence::storage::Storage,
@@ -12,7 +12,7 @@ use crate::{
         mirror::{Holder, Mirrored},
         space::{Space, Succession},
     },
-    territory::{lease_book::LeaseBook, shards::Shards},
+    territory::{lease_grants::LeaseGrants, shards::Shards},
     traffic::link::Link,
 };
 use bevy::{
@@ -51,7 +51,7 @@ pub enum ShipNews {
 #[derive(SystemParam)]
 pub struct HandoffEffects<'w> {
     /// Handoffs in progress.
-    pub(super) transfers: ResMut<'w, Transfers>,
+    pub(super) transfers: ResMut<'w, HandoffState>,
     /// Sends to the shards.
     link: ResMut<'w, Link>,
     /// The pilots' inputs.
@@ -59,7 +59,7 @@ pub struct HandoffEffects<'w> {
     /// The ore in records, and the rows of owned entities.
     storage: Res<'w, Storage>,
     /// The holders of sectors, and requested sectors.
-    leases: ResMut<'w, LeaseBook>,
+    leases: ResMut<'w, LeaseGrants>,
     /// Which shards are alive.
     shards: Res<'w, Shards>,
 }
@@ -238,7 +238,7 @@ impl HandoffEffects<'_> {
         mut record: Box<EntityRecord>,
     ) -> Result<Vec<ShipNews>, Box<EntityRecord>> {
         let Some(target) = self.target_in(record.sector, space.clock.tick) else {
-            self.leases.table.want_for_arrival(record.sector.block());
+            self.leases.table.request_block_for_arrival(record.sector.block());
             return Err(record);
         };
         let issued = space.mirror.get(record.id).map_or(record.epoch, |entry| entry.issued_epoch.max(record.epoch));

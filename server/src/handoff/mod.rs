@@ -17,7 +17,7 @@ pub struct HandoffPlugin;
 
 impl Plugin for HandoffPlugin {
     fn build(&self, app: &mut App) {
-        app.init_resource::<transfers::Transfers>()
-            .add_systems(ServerTick, rehoming::tend_transfers.in_set(TickSystems::Handoffs));
+        app.init_resource::<transfers::HandoffState>()
+            .add_systems(ServerTick, rehoming::update_transfers.in_set(TickSystems::Handoffs));
     }
 }

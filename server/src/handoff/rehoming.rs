@@ -19,7 +19,7 @@ use sidereal_protocol::{
 const REHOME_INTERVAL_TICKS: u64 = TICK_HZ as u64 / 3;
 
 /// Handles timeouts of handoffs, and offers orphans to new holders.
-pub fn tend_transfers(mut space: Space, mut both: ParamSet<(HandoffEffects, Ships)>, deals: Res<Deals>) {
+pub fn update_transfers(mut space: Space, mut both: ParamSet<(HandoffEffects, Ships)>, deals: Res<Deals>) {
     let news = both.p0().step(&mut space, Event::Tick);
     both.p1().on_news(&mut space, news);
     let SimTick(now) = space.clock.tick;

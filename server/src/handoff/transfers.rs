@@ -22,7 +22,7 @@ const MAX_KEPT_IMPACTS: usize = 256;
 
 /// Handoffs in progress.
 #[derive(Debug, Default, Resource)]
-pub struct Transfers {
+pub struct HandoffState {
     /// The state machine.
     pub machine: Handoffs,
     /// The times of each, for figures only.
@@ -31,7 +31,7 @@ pub struct Transfers {
     kept_impacts: BTreeMap<EntityId, Vec<GhostImpact>>,
 }
 
-impl Transfers {
+impl HandoffState {
     /// The number of transfers whose times are recorded.
     pub fn times(&self) -> usize {
         self.times.len()

@@ -5,7 +5,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use crate::accounts::rate_limit::ComeBack;
+use crate::accounts::rate_limit::RetryAfter;
 
 /// An error answer.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub(super) fn unauthorized(error: impl Into<String>) -> Refusal {
 }
 
 /// Rate limit exceeded; with a time to retry, in the text and in a header.
-pub(super) fn too_many(what: &str, come_back: ComeBack) -> Refusal {
+pub(super) fn too_many(what: &str, come_back: RetryAfter) -> Refusal {
     let after_s = come_back.after_s();
     let header = Some((header::RETRY_AFTER, after_s.into()));
     Refusal { header, ..refuse(StatusCode::TOO_MANY_REQUESTS, format!("{what}: try again in {after_s} s")) }

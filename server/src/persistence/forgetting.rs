@@ -5,7 +5,7 @@
 
 use crate::{
     economy::{deals::Deals, goods::Goods, trades::Trades},
-    handoff::transfers::Transfers,
+    handoff::transfers::HandoffState,
     persistence::storage::Storage,
     players::session::Players,
     replication::space::Space,
@@ -38,7 +38,7 @@ impl Leavers<'_, '_> {
     fn forget_goods(&mut self) {
         let mut left: Vec<Uuid> = Vec::new();
         for id in std::mem::take(&mut self.goods.leaving.entities) {
-            self.goods.forget_askers(id);
+            self.goods.forget_old_requests(id);
             if self.deals.concern(id) || self.trades.concern_ship(id) {
                 self.goods.leaving.entities.insert(id);
             } else if self.space.mirror.get(id).is_none() {
@@ -81,7 +81,7 @@ fn close_rooms(space: &mut Space) {
 }
 
 /// Runs once a second.
-pub fn forget_what_is_over(mut leavers: Leavers, mut transfers: ResMut<Transfers>) {
+pub fn forget_what_is_over(mut leavers: Leavers, mut transfers: ResMut<HandoffState>) {
     let now = leavers.space.clock.tick;
     if !now.0.is_multiple_of(INTERVAL_TICKS) {
         return;

@@ -3,7 +3,7 @@
 //! Nothing is stored, and shards take no part: a text goes from the sender's session to those of its receivers.
 
 use crate::{
-    accounts::rate_limit::{Buckets, ComeBack, MAX_BUCKETS},
+    accounts::rate_limit::{Buckets, MAX_BUCKETS, RetryAfter},
     audit::tally::Tally,
     clock::Clock,
     players::session::Players,
@@ -64,7 +64,7 @@ impl Chat {
 
 /// A chat text from a player.
 #[derive(Debug, Message)]
-pub struct Spoken {
+pub struct ChatSent {
     /// The session.
     pub from: SocketAddr,
     /// The text and its scope.
@@ -88,7 +88,7 @@ impl Voices<'_> {
         let now_ms = self.chat_ms();
         if let Err(wait) = self.chat.voices.take(account, now_ms) {
             self.tally.said_over_rate += 1;
-            self.hear(address, account, Said::notice(too_fast(wait)));
+            self.deliver(address, account, Said::notice(too_fast(wait)));
             return;
         }
         match self.judge_text(address, say) {
@@ -97,12 +97,12 @@ impl Voices<'_> {
                 for listener in heard_by {
                     let Some(ears) = self.players.account_at(&listener) else { continue };
                     let (speaker, text, yours) = (name.clone(), text.clone(), listener == address);
-                    self.hear(listener, ears, Said { scope: scope as u8, speaker, text, yours });
+                    self.deliver(listener, ears, Said { scope: scope as u8, speaker, text, yours });
                 }
             }
             Err(reason) => {
                 self.tally.said_refused += 1;
-                self.hear(address, account, Said::notice(reason));
+                self.deliver(address, account, Said::notice(reason));
             }
         }
     }
@@ -127,7 +127,7 @@ impl Voices<'_> {
         Ok((heard_by, scope, text))
     }
 
-    fn hear(&mut self, address: SocketAddr, account: AccountId, said: Said) {
+    fn deliver(&mut self, address: SocketAddr, account: AccountId, said: Said) {
         let now_ms = self.chat_ms();
         match self.chat.ears.take(account, now_ms) {
             Ok(()) => self.link.notify(&address, ToPlayer::Said(said)),
@@ -141,12 +141,12 @@ impl Voices<'_> {
 }
 
 /// Delivers chat texts.
-pub fn pass_on_spoken(mut spoken: MessageReader<Spoken>, mut voices: Voices) {
-    for Spoken { from, say } in spoken.read() {
+pub fn pass_on_spoken(mut spoken: MessageReader<ChatSent>, mut voices: Voices) {
+    for ChatSent { from, say } in spoken.read() {
         voices.say(*from, say);
     }
 }
 
-fn too_fast(wait: ComeBack) -> String {
+fn too_fast(wait: RetryAfter) -> String {
     format!("you talk too fast: it was not said; wait {} s", wait.after_s())
 }

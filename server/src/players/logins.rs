@@ -3,7 +3,7 @@
 use super::{
     input_log::InputLog,
     rewind,
-    session::{Adrift, INPUT_PACKETS_PER_SECOND, Player, Ship},
+    session::{DisconnectedShip, INPUT_PACKETS_PER_SECOND, Player, Ship},
     ships::{HELD_BACK, Ships},
 };
 use crate::{
@@ -103,7 +103,7 @@ impl Logins<'_> {
         };
         self.ships.goods.leaving.account_left(player.account, waiting);
         if let Ship::Flying(id) | Ship::Admitting(id) | Ship::Returning(id) = player.ship {
-            let adrift = Adrift { since: space.clock.tick, asked: None };
+            let adrift = DisconnectedShip { since: space.clock.tick, asked: None };
             // A ship that is being returned is already in it.
             self.ships.players.adrift.entry(id).or_insert((player.account, adrift));
         }

@@ -17,7 +17,7 @@ impl Plugin for PlayersPlugin {
     fn build(&self, app: &mut App) {
         app.init_resource::<session::Players>()
             .init_resource::<chat::Chat>()
-            .add_message::<chat::Spoken>()
+            .add_message::<chat::ChatSent>()
             .add_systems(Update, chat::pass_on_spoken.in_set(ServerSystems::Chat))
             .add_systems(
                 ServerTick,

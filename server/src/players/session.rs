@@ -65,7 +65,7 @@ pub(crate) struct Player {
 
 /// A ship whose player has disconnected.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Adrift {
+pub(crate) struct DisconnectedShip {
     pub(crate) since: SimTick,
     /// The shard that was requested to withdraw it.
     pub(crate) asked: Option<ShardId>,
@@ -76,7 +76,7 @@ pub(crate) struct Adrift {
 pub struct Players {
     pub(crate) by_address: BTreeMap<SocketAddr, Player>,
     pub(crate) by_account: HashMap<AccountId, SocketAddr>,
-    pub(crate) adrift: BTreeMap<EntityId, (AccountId, Adrift)>,
+    pub(crate) adrift: BTreeMap<EntityId, (AccountId, DisconnectedShip)>,
     /// The number of boardings in this run of the server.
     boardings: u32,
 }

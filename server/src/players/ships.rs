@@ -1,12 +1,12 @@
 //! Moves ships with their players: from the database into the world, to another session, and back.
 
-use super::session::{Adrift, Players, Ship};
+use super::session::{DisconnectedShip, Players, Ship};
 use crate::{
     audit::aside::{ShipFate, Why},
     economy::{deals::Deals, goods::Goods, trades::Trades},
     handoff::{
         effects::{HandoffEffects, ShipNews},
-        transfers::Transfers,
+        transfers::HandoffState,
     },
     persistence::storage::Storage,
     replication::{mirror::Holder, space::Space},
@@ -51,7 +51,7 @@ pub struct Ships<'w> {
     /// Reads and stores ships.
     pub(super) storage: ResMut<'w, Storage>,
     /// Ships entering the world.
-    transfers: ResMut<'w, Transfers>,
+    transfers: ResMut<'w, HandoffState>,
     /// Offers for a pilot that boards.
     trades: Res<'w, Trades>,
 }
@@ -119,7 +119,7 @@ impl Ships<'_> {
         }
         space.tally.takeovers += 1;
         self.ship_admitted(space, account, id, net_id);
-        self.trades.tell_offers_to(account, &self.players, &mut self.link);
+        self.trades.send_offers_to(account, &self.players, &mut self.link);
     }
 
     /// The database has returned a player's ship; it may have been set aside.
@@ -277,7 +277,7 @@ impl Ships<'_> {
             }
             // Its player left during the admission.
             None => {
-                let adrift = Adrift { since: space.clock.tick, asked: None };
+                let adrift = DisconnectedShip { since: space.clock.tick, asked: None };
                 self.players.adrift.insert(id, (owner, adrift));
             }
         }
@@ -378,7 +378,7 @@ pub fn admit_waiting_ships(mut space: Space, mut both: ParamSet<(HandoffEffects,
 /// Withdraws ships from the world whose players have not returned in time.
 pub fn fetch_adrift_ships(mut space: Space, mut ships: Ships, deals: Res<Deals>) {
     let now = space.clock.tick;
-    let adrift: Vec<(EntityId, AccountId, Adrift)> =
+    let adrift: Vec<(EntityId, AccountId, DisconnectedShip)> =
         ships.players.adrift.iter().map(|(id, (account, adrift))| (*id, *account, *adrift)).collect();
     for (id, account, adrift) in adrift {
         // The shard that should withdraw it no longer has it: a session that waits for it gets it where it is.

@@ -2,8 +2,8 @@
 
 use super::{interest::Interest, records::Records, space::Space};
 use crate::{
-    economy::goods::{Goods, bury},
-    handoff::transfers::Transfers,
+    economy::goods::{Goods, move_cargo_to_wreck},
+    handoff::transfers::HandoffState,
     players::session::Players,
 };
 use bevy::{
@@ -24,7 +24,7 @@ pub struct Ends<'w> {
     /// Adds the wreck; access to the database and to players.
     records: Records<'w>,
     /// Its handoff, and the kept impacts on it.
-    transfers: ResMut<'w, Transfers>,
+    transfers: ResMut<'w, HandoffState>,
     /// The session of its owner.
     players: ResMut<'w, Players>,
     /// Balances that the ledger may remove.
@@ -73,7 +73,7 @@ impl Ends<'_> {
         if let Some(wreck) = &wreck {
             self.records.create(space, shard, (**wreck).clone());
         }
-        bury(&self.records.storage, &gone.record, fence, tick, wreck.as_deref());
+        move_cargo_to_wreck(&self.records.storage, &gone.record, fence, tick, wreck.as_deref());
         self.goods.leaving.entity_left(id);
         let owner = gone.record.owner;
         if gone.record.name.is_empty() {

@@ -7,7 +7,7 @@
 use super::space::Space;
 use crate::{
     players::session::Players,
-    territory::{lease_book::LeaseBook, shards::Shards},
+    territory::{lease_grants::LeaseGrants, shards::Shards},
     traffic::link::Link,
 };
 use bevy::prelude::{Res, ResMut, Resource};
@@ -215,7 +215,7 @@ impl Interest {
 pub fn follow_ships(
     mut space: Space,
     mut interest: ResMut<Interest>,
-    mut leases: ResMut<LeaseBook>,
+    mut leases: ResMut<LeaseGrants>,
     link: Res<Link>,
     players: Res<Players>,
     shards: Res<Shards>,

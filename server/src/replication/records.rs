@@ -4,7 +4,7 @@ use super::{mirror::Holder, space::Space};
 use crate::{
     audit::aside::Aside,
     persistence::storage::Storage,
-    territory::{lease_book::LeaseBook, shards::Shards},
+    territory::{lease_grants::LeaseGrants, shards::Shards},
     traffic::link::Link,
 };
 use bevy::{
@@ -20,7 +20,7 @@ pub struct Records<'w> {
     /// An entity that was set aside does not return by a record.
     aside: Res<'w, Aside>,
     /// Decides which shard may spawn an entity in a sector.
-    leases: Res<'w, LeaseBook>,
+    leases: Res<'w, LeaseGrants>,
     /// Shards that need net ids...
     shards: ResMut<'w, Shards>,
     /// ...and how to send them.

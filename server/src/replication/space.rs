@@ -145,7 +145,7 @@ impl Space<'_, '_> {
     }
 
     /// Updates the hull that players see of a ship.
-    pub fn rename_hull(&mut self, record: &EntityRecord) {
+    pub fn mark_hull_changed(&mut self, record: &EntityRecord) {
         let Some(entry) = self.mirror.get(record.id) else { return };
         if (entry.record.hull_kind(), entry.record.radius()) != (record.hull_kind(), record.radius()) {
             self.mirror.stale_hulls.insert(record.id);
@@ -190,7 +190,7 @@ impl Space<'_, '_> {
             lingering.retain(|(sector, _)| *sector != change.to && *sector != change.from);
             lingering.push((change.from, now));
             if !stayed {
-                self.replicas.renewals.came_or_went(change.to);
+                self.replicas.renewals.note_room_change(change.to);
                 self.replicas.naia.room_mut(&new).add_entity(&entity);
             }
             if let Some(entry) = self.mirror.get_mut(id) {
@@ -220,7 +220,7 @@ pub fn leave_rooms(mut space: Space) {
         let Some(entity) = space.mirror.get(id).map(|entry| entry.entity) else { continue };
         let Some(room) = space.replicas.rooms.by_sector.get(&sector).copied() else { continue };
         if space.replicas.naia.room(&room).has_entity(&entity) {
-            space.replicas.renewals.came_or_went(sector);
+            space.replicas.renewals.note_room_change(sector);
             space.replicas.naia.room_mut(&room).remove_entity(&entity);
         }
     }

@@ -32,12 +32,12 @@ pub struct ShutdownPlugin;
 
 impl Plugin for ShutdownPlugin {
     fn build(&self, app: &mut App) {
-        app.init_resource::<Shutdown>().add_systems(ServerTick, tend_shutdown.in_set(TickSystems::End));
+        app.init_resource::<Shutdown>().add_systems(ServerTick, update_shutdown.in_set(TickSystems::End));
     }
 }
 
 /// Requests the shards' last records once, waits for them up to the time limit, and passes all changes to the store.
-pub fn tend_shutdown(
+pub fn update_shutdown(
     mut space: Space,
     storage: Res<Storage>,
     mut link: ResMut<Link>,

@@ -1,9 +1,9 @@
 //! Turns leases into grants: requests a block's entities, and passes them to its holder.
 
-use super::{lease_book::LeaseBook, leases::BlockState};
+use super::{lease_grants::LeaseGrants, leases::BlockState};
 use crate::{
     economy::deals::Deals,
-    handoff::transfers::Transfers,
+    handoff::transfers::HandoffState,
     persistence::storage::Storage,
     players::session::Players,
     replication::{
@@ -29,11 +29,11 @@ use tracing::info;
 #[derive(SystemParam)]
 pub struct Grants<'w> {
     /// The holders of blocks.
-    leases: ResMut<'w, LeaseBook>,
+    leases: ResMut<'w, LeaseGrants>,
     /// Sends to the shards.
     link: ResMut<'w, Link>,
     /// Kept impacts; an offered entity is not granted.
-    transfers: ResMut<'w, Transfers>,
+    transfers: ResMut<'w, HandoffState>,
     /// Reads blocks; the ore in records.
     storage: ResMut<'w, Storage>,
     /// An entity with an open deal is not granted.

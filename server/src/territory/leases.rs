@@ -85,7 +85,7 @@ impl Leases {
     }
 
     /// The same for a stored ship that enters the world.
-    pub fn want_for_arrival(&mut self, id: BlockId) {
+    pub fn request_block_for_arrival(&mut self, id: BlockId) {
         self.want_within(id, MAX_BLOCKS);
     }
 
@@ -211,7 +211,7 @@ mod tests {
         assert_eq!((leases.len(), leases.refused), (MAX_BLOCKS - BLOCKS_FOR_ARRIVALS, 5_000 - 3_584));
         leases.want(BlockId { x: 0, y: 0 });
         assert_eq!(leases.refused, 5_000 - 3_584, "a requested one is not rejected");
-        (0..1_000).for_each(|x| leases.want_for_arrival(BlockId { x, y: 1 }));
+        (0..1_000).for_each(|x| leases.request_block_for_arrival(BlockId { x, y: 1 }));
         assert_eq!(leases.len(), MAX_BLOCKS);
     }
 

@@ -1,7 +1,7 @@
 //! Which shard simulates which sectors, and the initial contents of a sector.
 
 pub mod granting;
-pub mod lease_book;
+pub mod lease_grants;
 pub mod leases;
 pub mod loading;
 pub mod seeds;
@@ -12,7 +12,7 @@ pub mod worldgen;
 use crate::schedule::{ServerTick, TickSystems};
 use bevy::prelude::{App, IntoScheduleConfigs, Plugin};
 
-/// Connected shards and their leases. [`lease_book::LeaseBook`] is inserted with the number of shards to wait for.
+/// Connected shards and their leases. [`lease_grants::LeaseGrants`] is inserted with the number of shards to wait for.
 pub struct TerritoryPlugin;
 
 impl Plugin for TerritoryPlugin {

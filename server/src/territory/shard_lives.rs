@@ -1,7 +1,7 @@
 //! The start and end of shards' sessions: their first messages, and what happens to their entities.
 
 use super::{
-    lease_book::LeaseBook,
+    lease_grants::LeaseGrants,
     seeds,
     shards::{Shard, Shards},
 };
@@ -33,7 +33,7 @@ pub struct ShardLives<'w> {
     /// Connected shards.
     shards: ResMut<'w, Shards>,
     /// Their leases.
-    leases: ResMut<'w, LeaseBook>,
+    leases: ResMut<'w, LeaseGrants>,
     /// Their addresses.
     link: ResMut<'w, Link>,
     /// Their censuses.

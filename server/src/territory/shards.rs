@@ -47,7 +47,7 @@ impl Shards {
     }
 
     /// Something was received from a shard.
-    pub fn hear(&mut self, shard: ShardId, now: SimTick) {
+    pub fn note_activity(&mut self, shard: ShardId, now: SimTick) {
         if let Some(shard) = self.by_id.get_mut(&shard) {
             shard.heard_at = now;
         }

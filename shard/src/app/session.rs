@@ -135,7 +135,7 @@ fn run_session(app: &mut App, handle: &ClientHandle, stop: &AtomicBool) -> Sessi
             }
         }
         if app.world().contains_resource::<Draining>() {
-            hand_in(app, handle);
+            finish_drain(app, handle);
             return Session::Ended;
         }
         waker.wait(MAX_SLEEP);
@@ -143,7 +143,7 @@ fn run_session(app: &mut App, handle: &ClientHandle, stop: &AtomicBool) -> Sessi
 }
 
 /// Sends what is left, gives the server time to receive it, and closes; all within [`DRAIN_TIME`].
-fn hand_in(app: &mut App, handle: &ClientHandle) {
+fn finish_drain(app: &mut App, handle: &ClientHandle) {
     let waker = handle.waker();
     let deadline = Instant::now() + DRAIN_TIME;
     let mut handed_over: Option<Instant> = None;

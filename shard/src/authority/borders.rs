@@ -10,7 +10,7 @@ use crate::{
         body::{Body, Flight},
         registry::Registry,
     },
-    economy::shelter::{Docked, PendingDeal},
+    economy::ship_locks::{Docked, PendingDeal},
     handoff::{
         effects,
         machine::{Event, Handoffs},

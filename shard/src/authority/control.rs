@@ -86,7 +86,7 @@ fn handle(world: &mut World, frame: ToShard) {
             inputs::receive(world, id, boarding, rewind, &inputs);
         }
         ToShard::Withdraw { id } => {
-            if !docking::puts_off_withdrawal(world, id) {
+            if !docking::delays_withdrawal(world, id) {
                 withdrawal::withdraw(world, id);
             }
         }

@@ -14,7 +14,7 @@ use crate::{
         registry::Registry,
         spawn,
     },
-    economy::shelter::PendingDeal,
+    economy::ship_locks::PendingDeal,
     flight::inputs::PilotInput,
     handoff::machine::Handoffs,
     link::mailbox::{LaneDatagram, Outbox},
@@ -101,9 +101,9 @@ pub(crate) fn publish_motion(
         news.entry(sector).or_default();
     }
     for (sector, mut news) in news {
-        news.shots.extend(shots.told_in(sector));
+        news.shots.extend(shots.to_send_in(sector));
         news.hits.extend(shots.hits_in(sector));
-        news.beams.extend(beams.told_in(sector));
+        news.beams.extend(beams.to_send_in(sector));
         for packet in encode_sector_update(sector, now, news.parts()) {
             lane.push(LaneDatagram(packet.bytes));
         }

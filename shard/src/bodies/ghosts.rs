@@ -36,7 +36,7 @@ impl Plugin for GhostsPlugin {
     fn build(&self, app: &mut App) {
         app.init_resource::<Announced>()
             .init_resource::<Inbox<GhostNews>>()
-            .add_systems(Update, hear_news.in_set(ControlSystems::Ghosts))
+            .add_systems(Update, apply_ghost_news.in_set(ControlSystems::Ghosts))
             .add_systems(SimStep, follow_ghosts.in_set(SimSystems::Ghosts));
     }
 }
@@ -167,7 +167,7 @@ impl Ghost {
         touch.push = after - touch.before;
     }
 
-    fn hear(&mut self, tick: SimTick, state: FlightState, now: SimTick) {
+    fn receive(&mut self, tick: SimTick, state: FlightState, now: SimTick) {
         if tick <= self.known.0 {
             return;
         }
@@ -199,7 +199,7 @@ impl Ghost {
 }
 
 /// Applies the events of the lifecycle plane, in every update.
-pub(crate) fn hear_news(world: &mut World) {
+pub(crate) fn apply_ghost_news(world: &mut World) {
     let _simulating = suspect::simulating();
     while let Some(news) = world.resource_mut::<Inbox<GhostNews>>().pop() {
         let _at = suspect::at(match &news {
@@ -300,7 +300,7 @@ pub(crate) fn follow_ghosts(
         if let Some(entity) = registry.by_net(net_id) {
             // Updates of an own body are old.
             if let Ok((_, mut ghost, _, mut past)) = ghosts.get_mut(entity) {
-                ghost.hear(tick, state, now);
+                ghost.receive(tick, state, now);
                 note_all(&mut past, &samples);
             }
         } else if let Some(body) = announced.by_net(net_id)

@@ -10,7 +10,7 @@ use crate::{
         past::Past,
         registry::Registry,
     },
-    economy::shelter::Docked,
+    economy::ship_locks::Docked,
 };
 use avian2d::prelude::*;
 use bevy::prelude::*;

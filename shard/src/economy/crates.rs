@@ -18,7 +18,7 @@ use crate::{
     economy::{
         cargo::{Cargo, room},
         mining::{MiningLaser, known_ore},
-        shelter::Shelter,
+        ship_locks::LockState,
         spawner,
     },
     handoff::machine::{Event, Handoffs},
@@ -67,12 +67,12 @@ impl RecordPart for CrateEnd {
 
 /// What the spawning of a crate needs.
 #[derive(SystemParam)]
-pub(crate) struct Births<'w> {
+pub(crate) struct CrateSpawning<'w> {
     welcomed: Option<Res<'w, Welcomed>>,
     net_ids: ResMut<'w, NetIds>,
 }
 
-impl Births<'_> {
+impl CrateSpawning<'_> {
     /// Spawns a crate with the cargo of a destroyed ship, as an own body. `None` without cargo or without a free net
     /// id; in the latter case the cargo is lost.
     pub fn wreck(
@@ -117,7 +117,7 @@ pub(crate) fn scoop_crates(
     handoffs: Res<Handoffs>,
     mut totals: ResMut<Totals>,
     mut outbox: ResMut<Outbox<ToServer>>,
-    mut ships: Query<(&Body, &Flight, &Authority, Option<&Cargo>, Shelter, &mut MiningLaser)>,
+    mut ships: Query<(&Body, &Flight, &Authority, Option<&Cargo>, LockState, &mut MiningLaser)>,
     bodies: Query<(&Body, &Flight, Option<&Cargo>, Option<&Ghost>)>,
 ) {
     let now = clock.tick;
@@ -129,13 +129,13 @@ pub(crate) fn scoop_crates(
         return;
     }
     for ship in registry.in_order() {
-        let Ok((body, flight, authority, cargo, shelter, mut laser)) = ships.get_mut(ship) else { continue };
+        let Ok((body, flight, authority, cargo, lock, mut laser)) = ships.get_mut(ship) else { continue };
         let _at = suspect::at(body.id);
         let room = room(body, cargo);
         let takes = room > 0
             && now >= laser.ready
             && authority.ahead.is_none()
-            && !shelter.is_sheltered()
+            && !lock.is_locked()
             && !handoffs.is_leaving(body.id);
         if !takes {
             continue;

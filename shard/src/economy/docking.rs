@@ -1,7 +1,7 @@
 //! Deals: checked here by the rules of space, settled by the server's ledger.
 //!
 //! Runs in the shard, on the server's request. If a deal is allowed, the answer holds the ship's record after the deal,
-//! with a new version; the ship itself does not change yet. Until the server reports the result, the ship is sheltered:
+//! with a new version; the ship itself does not change yet. Until the server reports the result, the ship is locked:
 //! its inputs have no effect, nothing damages it, it is not handed over, none of its other records is sent, and no
 //! other deal is allowed. So the database has that record and the payment from one transaction, or neither. There is no
 //! time limit: only the ledger has the result.
@@ -22,7 +22,7 @@ use crate::{
         registry::Registry,
         spawn,
     },
-    economy::shelter::{Docked, PendingDeal},
+    economy::ship_locks::{Docked, PendingDeal},
     handoff::machine::Handoffs,
     link::mailbox::Outbox,
     schedule::{BorderSystems, SimStep},
@@ -62,7 +62,7 @@ const PLACES: u32 = 32;
 
 type Verdict = Result<Option<Box<EntityRecord>>, DealRefusal>;
 
-/// Answers whether `ship` may make the deal. If that changes its record, the ship is sheltered from now on.
+/// Answers whether `ship` may make the deal. If that changes its record, the ship is locked from now on.
 pub(crate) fn judge_deal(
     world: &mut World,
     key: DealKey,
@@ -281,7 +281,7 @@ fn become_record(world: &mut World, entity: Entity, after: &EntityRecord) {
 }
 
 /// Whether the withdrawal of `id` must wait because its deal may be settled soon.
-pub(crate) fn puts_off_withdrawal(world: &mut World, id: EntityId) -> bool {
+pub(crate) fn delays_withdrawal(world: &mut World, id: EntityId) -> bool {
     let by = world.resource::<SimClock>().tick + WITHDRAWAL_TICKS;
     let Some(entity) = world.resource::<Registry>().get(id) else { return false };
     let Some(mut pending) = world.get_mut::<PendingDeal>(entity) else { return false };

@@ -4,5 +4,5 @@ pub(crate) mod cargo;
 pub(crate) mod crates;
 pub mod docking;
 pub(crate) mod mining;
-pub(crate) mod shelter;
+pub(crate) mod ship_locks;
 pub mod spawner;

@@ -34,7 +34,7 @@ pub(crate) struct SpawnerPlugin;
 
 impl Plugin for SpawnerPlugin {
     fn build(&self, app: &mut App) {
-        app.init_resource::<Losses>().add_systems(SimStep, replace_the_lost.in_set(SpawnSystems::Replace));
+        app.init_resource::<Losses>().add_systems(SimStep, spawn_replacements.in_set(SpawnSystems::Replace));
     }
 }
 
@@ -86,7 +86,7 @@ impl Losses {
 }
 
 /// Spawns the replacements that are due.
-pub(crate) fn replace_the_lost(
+pub(crate) fn spawn_replacements(
     clock: Res<SimClock>,
     leases: Res<Leases>,
     welcomed: Option<Res<Welcomed>>,

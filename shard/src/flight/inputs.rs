@@ -10,7 +10,7 @@ use crate::{
         parts::{AppRecordParts, RecordPart},
         registry::Registry,
     },
-    economy::shelter::Shelter,
+    economy::ship_locks::LockState,
     schedule::{HelmSystems, SimStep},
 };
 use bevy::prelude::*;
@@ -85,9 +85,9 @@ impl RecordPart for View {
 pub(crate) fn apply_inputs(
     clock: Res<SimClock>,
     mut totals: ResMut<Totals>,
-    mut ships: Query<(&Body, &Authority, Option<&mut PilotInput>, Shelter, &mut Helm, &mut View)>,
+    mut ships: Query<(&Body, &Authority, Option<&mut PilotInput>, LockState, &mut Helm, &mut View)>,
 ) {
-    for (body, authority, input, shelter, mut helm, mut view) in &mut ships {
+    for (body, authority, input, lock, mut helm, mut view) in &mut ships {
         let _at = suspect::at(body.id);
         view.0 = None;
         if authority.ahead.is_some() {
@@ -101,9 +101,9 @@ pub(crate) fn apply_inputs(
         let (controls, applied) = queue.apply_due(pilot, clock.tick);
         let seen = queue.view();
         // They are acknowledged all the same, so that the client does not keep them.
-        let heeded = !shelter.is_sheltered();
-        helm.0 = if heeded { controls } else { Controls::default() };
-        view.0 = seen.filter(|_| heeded);
+        let applies = !lock.is_locked();
+        helm.0 = if applies { controls } else { Controls::default() };
+        view.0 = seen.filter(|_| applies);
         totals.inputs_applied += applied;
         totals.inputs_merged += applied.saturating_sub(1);
     }

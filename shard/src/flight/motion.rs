@@ -9,7 +9,7 @@ use crate::{
         authority::Authority,
         body::{Body, Flight, Helm, Planned},
     },
-    economy::shelter::Docked,
+    economy::ship_locks::Docked,
     schedule::{SimStep, SimSystems},
 };
 use bevy::prelude::*;

@@ -12,7 +12,7 @@ use crate::{
         registry::Registry,
         spawn::{self, authority_mut},
     },
-    economy::shelter::Docked,
+    economy::ship_locks::Docked,
     flight::{
         inputs::PilotInput,
         motion::{at_tick, drift},
@@ -23,7 +23,7 @@ use crate::{
     physics::{
         contacts,
         damage::Impacts,
-        impacts::{Blow, Felt},
+        impacts::{AppliedImpacts, MissedContact},
     },
     schedule::{BorderSystems, SimStep},
     weapons::{
@@ -49,7 +49,7 @@ pub(crate) struct HandoffPlugin;
 
 impl Plugin for HandoffPlugin {
     fn build(&self, app: &mut App) {
-        app.init_resource::<Handoffs>().add_systems(SimStep, watch_the_time.in_set(BorderSystems::Handoffs));
+        app.init_resource::<Handoffs>().add_systems(SimStep, on_tick_passed.in_set(BorderSystems::Handoffs));
     }
 }
 
@@ -118,7 +118,7 @@ fn turn_back(world: &mut World, id: EntityId) {
 
 /// Makes an entity this shard's own, advanced from its record to `now`.
 fn adopt(world: &mut World, record: EntityRecord, inputs: &[Input], now: SimTick) {
-    let blows = world.resource_mut::<Felt>().missed(record.id, record.tick, now);
+    let blows = world.resource_mut::<AppliedImpacts>().missed(record.id, record.tick, now);
     let entity = spawn::spawn_owned(world, &record);
     if let Some(mut authority) = world.get_mut::<Authority>(entity) {
         authority.version = 0;
@@ -128,7 +128,7 @@ fn adopt(world: &mut World, record: EntityRecord, inputs: &[Input], now: SimTick
     let doubled = admit(world, entity, inputs, now.max(record.tick));
     let behind = now.since(record.tick);
     let ahead = record.tick.since(now);
-    let mut lived = Lived::default();
+    let mut lived = ReplayResult::default();
     if behind > 0 && behind <= MAX_REPLAY_TICKS && record.warhead().is_some() {
         missiles::catch_up(world, entity, record.tick, now);
     } else if behind > 0 && behind <= MAX_REPLAY_TICKS {
@@ -144,8 +144,8 @@ fn adopt(world: &mut World, record: EntityRecord, inputs: &[Input], now: SimTick
         spawn::place(world, entity, state);
     }
     for blow in &blows {
-        let Some(impact) = world.get::<Body>(entity).map(|body| contacts::after_blow(blow, body)) else { break };
-        world.resource_mut::<Impacts>().push_felt(impact);
+        let Some(impact) = world.get::<Body>(entity).map(|body| contacts::missed_damage(blow, body)) else { break };
+        world.resource_mut::<Impacts>().push_applied(impact);
     }
     let controls = world.get::<PilotInput>(entity).map(|input| lived.controls.unwrap_or(input.pilot.controls));
     if let (Some(controls), Some(mut helm)) = (controls, world.get_mut::<Helm>(entity)) {
@@ -169,15 +169,15 @@ fn admit(world: &mut World, entity: Entity, inputs: &[Input], now: SimTick) -> u
 
 /// The result of the ticks by which an adopted entity was advanced.
 #[derive(Default)]
-struct Lived {
+struct ReplayResult {
     controls: Option<Controls>,
     inputs_applied: u64,
     shots: Vec<Shot>,
 }
 
 /// Advances an adopted entity by the ticks after `since`, with its inputs and collisions.
-fn catch_up(world: &mut World, entity: Entity, since: SimTick, now: SimTick, blows: &[Blow]) -> Lived {
-    let mut lived = Lived::default();
+fn catch_up(world: &mut World, entity: Entity, since: SimTick, now: SimTick, blows: &[MissedContact]) -> ReplayResult {
+    let mut lived = ReplayResult::default();
     let mut bodies =
         world.query::<(&Body, &Authority, &mut Flight, Option<&mut PilotInput>, Option<&mut Gun>, Has<Docked>)>();
     let Ok((body, authority, mut flight, mut input, mut gun, docked)) = bodies.get_mut(world, entity) else {
@@ -201,13 +201,13 @@ fn catch_up(world: &mut World, entity: Entity, since: SimTick, now: SimTick, blo
             _ if docked => {}
             _ => flight.0 = drift(body, &flight.0),
         }
-        contacts::apply_blows(blows, body, &mut flight, tick);
+        contacts::apply_missed_contacts(blows, body, &mut flight, tick);
     }
     lived
 }
 
 /// Passes the end of a tick to the state machine.
-pub(crate) fn watch_the_time(world: &mut World) {
+pub(crate) fn on_tick_passed(world: &mut World) {
     let now = world.resource::<SimClock>().tick;
     perform(world, Event::Tick, now);
 }

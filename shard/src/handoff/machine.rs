@@ -269,7 +269,7 @@ impl Handoffs {
         }
         let held = self.outgoing.remove(&id).map(|outgoing| outgoing.held).unwrap_or_default();
         let mut actions = vec![Action::Resume { id, settled_at: now + SETTLE_TICKS }];
-        actions.extend(held.into_iter().map(|impact| Action::Strike(already_felt(impact))));
+        actions.extend(held.into_iter().map(|impact| Action::Strike(without_push(impact))));
         actions
     }
 
@@ -300,7 +300,7 @@ impl Handoffs {
 
 /// The rest of a held impact on an entity that stays: a collision has pushed the body when it happened; only its damage
 /// was held.
-fn already_felt(impact: GhostImpact) -> GhostImpact {
+fn without_push(impact: GhostImpact) -> GhostImpact {
     let impulse = if impact.cause.spec().is_witnessed() { DVec2::ZERO } else { impact.impulse };
     GhostImpact { impulse, ..impact }
 }

@@ -25,7 +25,7 @@ use naia_bevy_client::{
 };
 use sidereal_process::crash::{contain, fault_point};
 use sidereal_protocol::{
-    components::{Identity, Lode, Vitals},
+    components::{Identity, OreDeposit, Vitals},
     control::{ToServer, ToShard, decode_frame, encode_frame},
     economy::Fitted,
     ids::EntityId,
@@ -34,7 +34,7 @@ use sidereal_protocol::{
     schema,
     tick::{SimTick, TickSync},
 };
-use sidereal_transport::{ClientHandle, ClientSocket, LinkStatus, StreamError, Valve};
+use sidereal_transport::{ClientHandle, ClientSocket, LinkStatus, SinglePacketGate, StreamError};
 use std::{sync::Mutex, time::Duration};
 
 /// naia's budget for this shard's packets, bytes/s. They are only acknowledgements and pings, but the default would
@@ -85,9 +85,9 @@ pub struct Transport(pub ClientHandle);
 #[derive(Resource)]
 struct PendingSocket(Option<ClientSocket>);
 
-/// Passes one packet per update to naia (for the reason see [`Valve`]): see [`update`].
+/// Passes one packet per update to naia (for the reason see [`SinglePacketGate`]): see [`update`].
 #[derive(Resource, Default)]
-struct PacketValve(Valve);
+struct PacketValve(SinglePacketGate);
 
 /// Limit of waiting packets that are passed to naia in as many updates at once; the rest waits in the transport's
 /// bounded queue.
@@ -146,7 +146,7 @@ fn open_valve(valve: Res<PacketValve>) {
 
 /// Converts naia's ticks to the world's, from the welcome on.
 #[derive(Resource, Default)]
-struct Calendar(Option<TickSync>);
+struct NaiaClock(Option<TickSync>);
 
 /// The ids of naia's entities: at a despawn their components are gone already.
 #[derive(Resource, Default)]
@@ -159,11 +159,11 @@ impl Plugin for LinkPlugin {
             .add_component_events::<DefaultClientTag, Identity>()
             .add_component_events::<DefaultClientTag, Vitals>()
             // Never read; naia warns of each change of a component whose events are not registered.
-            .add_component_events::<DefaultClientTag, Lode>()
+            .add_component_events::<DefaultClientTag, OreDeposit>()
             .insert_resource(Transport(self.handle.clone()))
             .insert_resource(PendingSocket(socket))
             .init_resource::<PacketValve>()
-            .init_resource::<Calendar>()
+            .init_resource::<NaiaClock>()
             .init_resource::<Announcements>()
             .init_resource::<LinkState>()
             .configure_sets(
@@ -245,7 +245,7 @@ fn watch_link(
 
 fn receive_frames(
     transport: Res<Transport>,
-    mut calendar: ResMut<Calendar>,
+    mut calendar: ResMut<NaiaClock>,
     mut state: ResMut<LinkState>,
     mut inbox: ResMut<Inbox<ToShard>>,
     mut totals: ResMut<Totals>,
@@ -336,7 +336,7 @@ fn ghost_body(identity: &Identity, vitals: Option<&Vitals>) -> Option<Body> {
 }
 
 fn receive_ticks(
-    mut calendar: ResMut<Calendar>,
+    mut calendar: ResMut<NaiaClock>,
     mut inbox: ResMut<Inbox<SimTick>>,
     mut ticks: MessageReader<ClientTickEvent<DefaultClientTag>>,
 ) {

@@ -15,7 +15,7 @@ use crate::{
     link::mailbox::Outbox,
     physics::{
         damage::{Impacts, collision_damage},
-        impacts::{Blow, Felt},
+        impacts::{AppliedImpacts, MissedContact},
     },
     schedule::{PhysicsSystems, SimStep},
 };
@@ -34,7 +34,7 @@ pub(crate) struct ContactsPlugin;
 
 impl Plugin for ContactsPlugin {
     fn build(&self, app: &mut App) {
-        app.init_resource::<Felt>().add_systems(SimStep, feel_contacts.in_set(PhysicsSystems::Contacts));
+        app.init_resource::<AppliedImpacts>().add_systems(SimStep, apply_contacts.in_set(PhysicsSystems::Contacts));
     }
 }
 
@@ -42,7 +42,7 @@ impl Plugin for ContactsPlugin {
 #[derive(SystemParam)]
 pub(crate) struct TouchRules<'w, 's> {
     clock: Res<'w, SimClock>,
-    felt: Res<'w, Felt>,
+    felt: Res<'w, AppliedImpacts>,
     bodies: Query<'w, 's, (&'static Body, Has<Ghost>)>,
 }
 
@@ -52,7 +52,7 @@ impl CollisionHooks for TouchRules<'_, '_> {
         else {
             return true;
         };
-        let apart = (ghost && also_ghost) || self.felt.is_blind_to(one.id, other.id, self.clock.tick);
+        let apart = (ghost && also_ghost) || self.felt.suppresses_contact(one.id, other.id, self.clock.tick);
         !apart
     }
 }
@@ -71,11 +71,11 @@ struct Side<'a> {
 }
 
 /// Converts avian's contacts of this tick to impacts.
-pub(crate) fn feel_contacts(
+pub(crate) fn apply_contacts(
     clock: Res<SimClock>,
     handoffs: Res<Handoffs>,
     collisions: Collisions,
-    mut felt: ResMut<Felt>,
+    mut felt: ResMut<AppliedImpacts>,
     mut impacts: ResMut<Impacts>,
     mut totals: ResMut<Totals>,
     mut outbox: ResMut<Outbox<ToServer>>,
@@ -125,7 +125,7 @@ pub(crate) fn feel_contacts(
                 // The body has moved by it already; only a new owner's copy has not.
                 let impulse = if side.leaving { impulse } else { DVec2::ZERO };
                 if side.leaving || damage > 0 {
-                    impacts.push_felt(contact(side, with, impulse, damage, now));
+                    impacts.push_applied(contact(side, with, impulse, damage, now));
                 }
             } else if with.owned && !side.body.is_station() && felt.tells(with.body.id, side.body.id, now) {
                 totals.contacts_told += 1;
@@ -147,16 +147,16 @@ fn contact(side: &Side, with: &Side, impulse: DVec2, damage: u16, tick: SimTick)
 }
 
 /// Applies the contacts of one tick to an adopted entity while it is advanced.
-pub(crate) fn apply_blows(blows: &[Blow], body: &Body, flight: &mut Flight, tick: SimTick) {
+pub(crate) fn apply_missed_contacts(blows: &[MissedContact], body: &Body, flight: &mut Flight, tick: SimTick) {
     for blow in blows.iter().filter(|blow| blow.tick == tick) {
         flight.0.velocity = (flight.0.velocity + blow.impulse / body.mass()).clamp_length_max(MAX_SPEED);
     }
 }
 
 /// The damage of a contact whose push an entity has already.
-pub(crate) fn after_blow(blow: &Blow, body: &Body) -> GhostImpact {
+pub(crate) fn missed_damage(blow: &MissedContact, body: &Body) -> GhostImpact {
     let damage = collision_damage(body, blow.impulse.length() / body.mass());
-    let Blow { other, tick, .. } = *blow;
+    let MissedContact { other, tick, .. } = *blow;
     let cause = ImpactCause::Contact { other };
     GhostImpact { target: body.id, source: Some(other), cause, impulse: DVec2::ZERO, damage, tick }
 }

@@ -1,7 +1,7 @@
 //! Impacts on own entities: damage, and in the end destruction.
 //!
 //! Runs in the shard. Every hit on an own entity is an impact, from own weapons, from collisions or from neighbours,
-//! and applies once ([`Felt`]). The handoff holds the impacts of an entity that is leaving.
+//! and applies once ([`AppliedImpacts`]). The handoff holds the impacts of an entity that is leaving.
 
 use crate::{
     app::{clock::SimClock, report::Totals, suspect},
@@ -13,14 +13,14 @@ use crate::{
     },
     economy::{
         cargo::Cargo,
-        crates::Births,
-        shelter::{Docked, PendingDeal},
+        crates::CrateSpawning,
+        ship_locks::{Docked, PendingDeal},
         spawner::Losses,
     },
     flight::drones::Drone,
     handoff::machine::{Action, BOUNCE_TICKS, Event, Handoffs},
     link::mailbox::Outbox,
-    physics::impacts::Felt,
+    physics::impacts::AppliedImpacts,
     schedule::{SimStep, SimSystems},
 };
 use bevy::prelude::*;
@@ -77,7 +77,7 @@ impl Impacts {
     }
 
     /// Adds a contact that has moved its body already.
-    pub(crate) fn push_felt(&mut self, impact: GhostImpact) {
+    pub(crate) fn push_applied(&mut self, impact: GhostImpact) {
         self.add(Waiting { impact, pushed: true });
     }
 
@@ -126,13 +126,13 @@ pub fn collision_damage(body: &Body, push: f64) -> u16 {
 pub(crate) fn apply_impacts(
     clock: Res<SimClock>,
     mut impacts: ResMut<Impacts>,
-    mut felt: ResMut<Felt>,
+    mut felt: ResMut<AppliedImpacts>,
     mut handoffs: ResMut<Handoffs>,
     mut registry: ResMut<Registry>,
     mut totals: ResMut<Totals>,
     mut losses: ResMut<Losses>,
     mut outbox: ResMut<Outbox<ToServer>>,
-    mut births: Births,
+    mut births: CrateSpawning,
     mut bodies: Query<(
         &mut Body,
         &mut Authority,

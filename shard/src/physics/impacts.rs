@@ -1,4 +1,4 @@
-//! Each impact applies once: [`Felt`] remembers which ones were applied to own entities.
+//! Each impact applies once: [`AppliedImpacts`] remembers which ones were applied to own entities.
 //!
 //! Runs in the shard, where impacts on own entities are applied ([`crate::physics::damage`]) and where contacts are
 //! computed (`crate::physics::contacts`).
@@ -19,7 +19,7 @@
 //! one, which has not computed the contact. But the sender of a contact has applied its own side, so the receiver knows
 //! that from the message, and it is the receiver that takes the other body over, if no third shard does. And contacts
 //! after the record was made ([`GhostImpact::source`] is `None` then) are not in it: the new owner, whose own body has
-//! its side, applies the other side to the body that it takes over ([`Felt::missed`]), before the two meet again in its
+//! its side, applies the other side to the body that it takes over ([`AppliedImpacts::missed`]), before the two meet again in its
 //! own physics.
 
 use bevy::prelude::*;
@@ -69,7 +69,7 @@ struct Contact {
 
 /// A contact of an entity that is not in its record.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Blow {
+pub struct MissedContact {
     /// The other body.
     pub other: EntityId,
     /// The tick of the contact.
@@ -80,7 +80,7 @@ pub struct Blow {
 
 /// The impacts that were applied to own entities.
 #[derive(Resource, Debug, Default)]
-pub struct Felt {
+pub struct AppliedImpacts {
     known: BTreeMap<Name, SimTick>,
     order: VecDeque<(SimTick, Name)>,
     /// By own body and other body.
@@ -89,7 +89,7 @@ pub struct Felt {
     told: BTreeMap<(EntityId, EntityId), SimTick>,
 }
 
-impl Felt {
+impl AppliedImpacts {
     /// Whether `impact`, which is about to apply to its target, is new. From now on it is known.
     pub fn is_new(&mut self, impact: &GhostImpact, now: SimTick) -> bool {
         match impact.cause {
@@ -137,8 +137,8 @@ impl Felt {
 
     /// The contacts with own bodies here that `id`, which is taken over with a record of the tick `recorded`, has
     /// missed. From now on they are known.
-    pub fn missed(&mut self, id: EntityId, recorded: SimTick, now: SimTick) -> Vec<Blow> {
-        let blows: Vec<Blow> = self
+    pub fn missed(&mut self, id: EntityId, recorded: SimTick, now: SimTick) -> Vec<MissedContact> {
+        let blows: Vec<MissedContact> = self
             .contacts
             .iter()
             .filter(|((own, other), contact)| {
@@ -148,7 +148,11 @@ impl Felt {
                     && self.witness((*own, id), now).is_some()
                     && self.witness((id, *own), now).is_none()
             })
-            .map(|((own, _), contact)| Blow { other: *own, tick: contact.since.min(now), impulse: -contact.impulse })
+            .map(|((own, _), contact)| MissedContact {
+                other: *own,
+                tick: contact.since.min(now),
+                impulse: -contact.impulse,
+            })
             .collect();
         for blow in &blows {
             self.feel(id, blow.other, blow.impulse, now);
@@ -157,7 +161,7 @@ impl Felt {
     }
 
     /// Whether this shard's physics must ignore the contact of two bodies: another shard has sent it.
-    pub fn is_blind_to(&self, one: EntityId, other: EntityId, now: SimTick) -> bool {
+    pub fn suppresses_contact(&self, one: EntityId, other: EntityId, now: SimTick) -> bool {
         [(one, other), (other, one)].into_iter().any(|pair| self.witness(pair, now) == Some(Witness::There))
     }
 
@@ -212,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_hit_is_new_once_and_another_one_is_another() {
-        let mut felt = Felt::default();
+        let mut felt = AppliedImpacts::default();
         let now = SimTick(100);
         assert!(felt.is_new(&impact(1, bullet(90)), now));
         assert!(!felt.is_new(&impact(1, bullet(90)), now + FELT_TICKS));
@@ -224,18 +228,18 @@ mod tests {
 
     #[test]
     fn a_contact_that_was_felt_here_is_not_felt_again_when_it_is_told() {
-        let mut felt = Felt::default();
+        let mut felt = AppliedImpacts::default();
         let told = impact(1, ImpactCause::Contact { other: id(2) });
         felt.feel(id(1), id(2), DVec2::X, SimTick(100));
         assert!(!felt.is_new(&told, SimTick(100 + CONTACT_WINDOW_TICKS)));
-        assert!(!felt.is_blind_to(id(1), id(2), SimTick(101)));
+        assert!(!felt.suppresses_contact(id(1), id(2), SimTick(101)));
         assert!(felt.is_new(&told, SimTick(101 + CONTACT_WINDOW_TICKS)));
     }
 
     #[test]
     fn who_tells_of_a_contact_has_felt_it_unless_it_was_leaving() {
         for (source, felt_before) in [(Some(id(2)), true), (None, false)] {
-            let mut felt = Felt::default();
+            let mut felt = AppliedImpacts::default();
             let told = GhostImpact { source, ..impact(1, ImpactCause::Contact { other: id(2) }) };
             assert!(felt.is_new(&told, SimTick(100)));
             // The other body comes to this shard, and after it an impact for its last owner.
@@ -248,10 +252,10 @@ mod tests {
     fn who_is_taken_over_gets_the_other_side_of_what_its_record_does_not_know() {
         let met = SimTick(100);
         for (recorded, missed) in [(SimTick(99), true), (met, false)] {
-            let mut felt = Felt::default();
+            let mut felt = AppliedImpacts::default();
             felt.feel(id(1), id(2), DVec2::new(3.0, 4.0), met);
             let blows = felt.missed(id(2), recorded, SimTick(104));
-            let blow = Blow { other: id(1), tick: met, impulse: DVec2::new(-3.0, -4.0) };
+            let blow = MissedContact { other: id(1), tick: met, impulse: DVec2::new(-3.0, -4.0) };
             assert_eq!(blows, if missed { vec![blow] } else { vec![] });
             assert_eq!(felt.missed(id(2), recorded, SimTick(104)), vec![]);
             // What its last owner has held arrives too late.
@@ -262,23 +266,23 @@ mod tests {
 
     #[test]
     fn a_contact_that_was_told_is_not_seen_here_for_a_while() {
-        let mut felt = Felt::default();
+        let mut felt = AppliedImpacts::default();
         assert!(felt.is_new(&impact(1, ImpactCause::Contact { other: id(2) }), SimTick(100)));
-        assert!(felt.is_blind_to(id(2), id(1), SimTick(100 + CONTACT_WINDOW_TICKS)));
-        assert!(!felt.is_blind_to(id(1), id(2), SimTick(101 + CONTACT_WINDOW_TICKS)));
-        assert!(!felt.is_blind_to(id(1), id(3), SimTick(101)));
+        assert!(felt.suppresses_contact(id(2), id(1), SimTick(100 + CONTACT_WINDOW_TICKS)));
+        assert!(!felt.suppresses_contact(id(1), id(2), SimTick(101 + CONTACT_WINDOW_TICKS)));
+        assert!(!felt.suppresses_contact(id(1), id(3), SimTick(101)));
     }
 
     #[test]
     fn a_neighbour_is_told_of_a_pair_once_in_a_window() {
-        let mut felt = Felt::default();
+        let mut felt = AppliedImpacts::default();
         let told: Vec<u64> = (100..140).filter(|&tick| felt.tells(id(1), id(2), SimTick(tick))).collect();
         assert_eq!(told, vec![100, 101 + CONTACT_WINDOW_TICKS, 102 + 2 * CONTACT_WINDOW_TICKS, 139]);
     }
 
     #[test]
     fn what_is_remembered_is_bounded() {
-        let mut felt = Felt::default();
+        let mut felt = AppliedImpacts::default();
         for tick in 0..MAX_FELT as u64 + 10 {
             felt.is_new(&impact(1, bullet(tick)), SimTick(100));
         }

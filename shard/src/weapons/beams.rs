@@ -75,7 +75,7 @@ pub struct Beams(Vec<(SimTick, SectorId, Beam)>);
 
 impl Beams {
     /// Beams to send in `sector`.
-    pub fn told_in(&self, sector: SectorId) -> impl Iterator<Item = Beam> + '_ {
+    pub fn to_send_in(&self, sector: SectorId) -> impl Iterator<Item = Beam> + '_ {
         self.0.iter().filter(move |(_, at, _)| *at == sector).map(|(_, _, beam)| *beam)
     }
 

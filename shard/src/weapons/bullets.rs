@@ -134,7 +134,7 @@ impl Shots {
     }
 
     /// Shots to send in `sector`.
-    pub fn told_in(&self, sector: SectorId) -> impl Iterator<Item = Shot> + '_ {
+    pub fn to_send_in(&self, sector: SectorId) -> impl Iterator<Item = Shot> + '_ {
         self.told.iter().filter(move |(_, shot)| shot.sector == sector).map(|(_, shot)| *shot)
     }
 
@@ -153,7 +153,7 @@ impl Shots {
         self.in_flight.len()
     }
 
-    fn forget_the_told(&mut self, now: SimTick) {
+    fn forget_sent(&mut self, now: SimTick) {
         self.told.retain(|(since, _)| now.since(*since) < SHOT_REPEATS);
         self.hits.retain(|(since, _, _)| now.since(*since) < SHOT_REPEATS);
         self.passed_on.retain(|id, _| now.since(id.tick) <= BULLET_LIFE_TICKS);
@@ -173,7 +173,7 @@ pub(crate) fn fire_weapons(
     mut shooters: Query<(&Body, &Flight, &Helm, &Authority, &mut Gun)>,
 ) {
     let now = clock.tick;
-    shots.forget_the_told(now);
+    shots.forget_sent(now);
     for entity in registry.in_order() {
         let Ok((body, flight, helm, authority, mut gun)) = shooters.get_mut(entity) else { continue };
         let _at = suspect::at(body.id);

@@ -8,7 +8,7 @@ use crate::{
         body::{Body, Flight},
         past::Past,
     },
-    economy::shelter::Shelter,
+    economy::ship_locks::LockState,
     weapons::{
         shot_path::{self, Leg},
         warhead::Missile,
@@ -35,8 +35,8 @@ pub(crate) struct Target<'a> {
     pub past: &'a Past,
     /// Whether it is this shard's own.
     pub own: bool,
-    /// Whether it is sheltered.
-    sheltered: bool,
+    /// Whether it is locked.
+    locked: bool,
     /// The ship that launched it, if it is an own missile.
     launched_by: Option<EntityId>,
 }
@@ -48,16 +48,16 @@ pub(crate) struct Candidate {
     flight: &'static Flight,
     past: &'static Past,
     own: Has<Authority>,
-    shelter: Shelter,
+    lock: LockState,
     missile: Option<&'static Missile>,
 }
 
 impl<'a> Target<'a> {
     /// A body that may be hit.
     pub fn of(candidate: CandidateItem<'a, '_>) -> Self {
-        let CandidateItem { body, flight, past, own, shelter, missile } = candidate;
+        let CandidateItem { body, flight, past, own, lock, missile } = candidate;
         let launched_by = missile.map(|missile| missile.warhead.shooter);
-        Self { body, flight, past, own, sheltered: shelter.is_sheltered(), launched_by }
+        Self { body, flight, past, own, locked: lock.is_locked(), launched_by }
     }
 }
 
@@ -90,10 +90,10 @@ impl Target<'_> {
         self.launched_by == Some(shooter)
     }
 
-    /// Whether everything passes through it: a crate, or a sheltered ship. Whether a ghost is docked is not known here:
+    /// Whether everything passes through it: a crate, or a locked ship. Whether a ghost is docked is not known here:
     /// a shot ends at it, and its authority drops the impact.
     pub fn is_passed(&self) -> bool {
-        !self.body.kind.spec().takes_hits || self.sheltered
+        !self.body.kind.spec().takes_hits || self.locked
     }
 
     /// Whether it is a missile.

@@ -21,7 +21,7 @@ impl Fences {
     ///
     /// # Errors
     /// When an epoch begins that was issued before.
-    pub fn hear(&mut self, shard: usize, event: &Event) -> Result<(), String> {
+    pub fn receive(&mut self, shard: usize, event: &Event) -> Result<(), String> {
         match *event {
             Event::Began { id, epoch, .. } => {
                 self.bodies.insert((id, shard), epoch);

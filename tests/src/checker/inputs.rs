@@ -99,7 +99,7 @@ impl InputLines {
     ///
     /// # Errors
     /// When an input is applied twice, out of order, or counted wrongly, or one is skipped.
-    pub fn hear(&mut self, event: &Event) -> Result<(), String> {
+    pub fn receive(&mut self, event: &Event) -> Result<(), String> {
         match event {
             Event::Began { id, epoch, boarding, inputs, .. } => match self.0.get_mut(id) {
                 Some(line) if *boarding < line.boarding => {

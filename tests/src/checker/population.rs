@@ -5,7 +5,7 @@ use sidereal_protocol::{
     ids::{AccountId, EntityId},
     sector::SectorId,
 };
-use sidereal_server::{audit::journal::Event, replication::mirror::Mirror, territory::lease_book::LeaseBook};
+use sidereal_server::{audit::journal::Event, replication::mirror::Mirror, territory::lease_grants::LeaseGrants};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A row of the database that was not loaded yet.
@@ -41,7 +41,7 @@ impl Population {
     ///
     /// # Errors
     /// When it is impossible.
-    pub fn hear(&mut self, step: u64, event: &Event) -> Result<(), String> {
+    pub fn receive(&mut self, step: u64, event: &Event) -> Result<(), String> {
         match *event {
             Event::Loaded { id, stored, .. } => {
                 let known = self.asleep.remove(&id).is_some();
@@ -128,7 +128,7 @@ impl Population {
             ));
         }
         if !self.asleep.is_empty() {
-            let leases = &server.world().resource::<LeaseBook>().table;
+            let leases = &server.world().resource::<LeaseGrants>().table;
             let forgotten = |asleep: &Asleep| !asleep.owned && leases.holder(asleep.sector).is_some();
             if let Some((id, asleep)) = self.asleep.iter().find(|(_, asleep)| forgotten(asleep)) {
                 return Err(format!(

@@ -13,7 +13,7 @@ use sidereal_protocol::{
     tick::TICK_DURATION,
 };
 use sidereal_server::{
-    db::Database, persistence::storage::Storage, run::shutdown::Shutdown, territory::lease_book::LeaseBook,
+    db::Database, persistence::storage::Storage, run::shutdown::Shutdown, territory::lease_grants::LeaseGrants,
 };
 use sidereal_shard::{
     config::{Secret, ShardConfig},
@@ -44,7 +44,7 @@ impl Cluster {
             self.start_shard();
         }
         self.until("the centre is leased", 400, |cluster| {
-            cluster.server.world().resource::<LeaseBook>().home_is_live()
+            cluster.server.world().resource::<LeaseGrants>().home_is_live()
         });
     }
 

@@ -12,7 +12,7 @@ mod web;
 pub use handle::{ClientHandle, ClientSocket, LinkStatus};
 #[cfg(not(target_family = "wasm"))]
 pub use network::{ClientNetwork, ConnectOptions};
-pub use valve::Valve;
+pub use valve::SinglePacketGate;
 #[cfg(target_family = "wasm")]
 pub use web::{ClientNetwork, ConnectOptions};
 

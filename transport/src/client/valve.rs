@@ -18,11 +18,11 @@ use super::ClientSocket;
 
 /// How many more packets naia may read.
 #[derive(Clone, Default)]
-pub struct Valve {
+pub struct SinglePacketGate {
     open_for: Arc<AtomicU32>,
 }
 
-impl Valve {
+impl SinglePacketGate {
     /// `socket` behind this valve.
     pub fn guard(&self, socket: ClientSocket) -> Box<dyn Socket> {
         Box::new(GuardedSocket { socket: socket.into(), valve: self.clone() })
@@ -42,13 +42,13 @@ impl Valve {
 /// The session's socket behind the valve.
 struct GuardedSocket {
     socket: Box<dyn Socket>,
-    valve: Valve,
+    valve: SinglePacketGate,
 }
 
 type Halves = (Box<dyn IdentityReceiver>, Box<dyn PacketSender>, Box<dyn PacketReceiver>);
 
 impl GuardedSocket {
-    fn guard(valve: Valve, (identity, sender, receiver): Halves) -> Halves {
+    fn guard(valve: SinglePacketGate, (identity, sender, receiver): Halves) -> Halves {
         (identity, sender, Box::new(GuardedReceiver { receiver, valve }))
     }
 }
@@ -78,7 +78,7 @@ impl Socket for GuardedSocket {
 #[derive(Clone)]
 struct GuardedReceiver {
     receiver: Box<dyn PacketReceiver>,
-    valve: Valve,
+    valve: SinglePacketGate,
 }
 
 impl PacketReceiver for GuardedReceiver {

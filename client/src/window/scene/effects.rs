@@ -10,7 +10,7 @@ use crate::{
             camera::CameraView,
             canvas::{Canvas, Layer},
             colors::{palette, tint::Tint},
-            meshes::{asteroid_meshes::CHIPS, dice::Dice, shapes::Shape},
+            meshes::{asteroid_meshes::CHIPS, dice::SeededRandom, shapes::Shape},
         },
         scene::bodies::{
             looks::{Looks, tint_of},
@@ -259,7 +259,7 @@ fn paint_hit(canvas: &mut Canvas, camera: &CameraView, hit: &HitEffect, at: Vec2
     }
     let ring = Vec2::splat(4.0 + 16.0 * age.sqrt());
     canvas.put(Shape::Ring, Layer::Effects, at, 0.0, ring, heat.at(0.5 * left * left));
-    let mut dice = Dice::new(&[u64::from(hit.id.shooter.0), hit.id.tick.0]);
+    let mut dice = SeededRandom::new(&[u64::from(hit.id.shooter.0), hit.id.tick.0]);
     for _ in 0..canvas.particles(HIT_SPARKS) {
         let angle = dice.between(0.0, std::f32::consts::TAU);
         let speed = dice.between(30.0, 120.0);
@@ -285,7 +285,7 @@ fn spark(canvas: &mut Canvas, at: Vec2, angle: f32, reach: f32, age: f32, size: 
 fn paint_wreck(canvas: &mut Canvas, blast: &BlastEffect, at: Vec2, tint: Tint) {
     let age = (blast.age_s / BLAST_SECONDS).clamp(0.0, 1.0) as f32;
     let radius = blast.radius.clamp(4.0, 60.0) as f32;
-    let mut dice = Dice::new(&[0x3ec4, u64::from(blast.victim.0)]);
+    let mut dice = SeededRandom::new(&[0x3ec4, u64::from(blast.victim.0)]);
     let fade = ((1.0 - age) * 2.0).min(1.0);
     for _ in 0..canvas.particles(WRECK_CHIPS) {
         let (angle, spin) = (dice.between(0.0, std::f32::consts::TAU), dice.between(-11.0, 11.0));
@@ -302,7 +302,7 @@ fn paint_wreck(canvas: &mut Canvas, blast: &BlastEffect, at: Vec2, tint: Tint) {
 fn paint_blast(canvas: &mut Canvas, camera: &CameraView, blast: &BlastEffect, at: Vec2) {
     let age = (blast.age_s / BLAST_SECONDS).clamp(0.0, 1.0) as f32;
     let radius = blast.radius.clamp(4.0, 60.0) as f32;
-    let mut dice = Dice::new(&[0xb1a5, u64::from(blast.victim.0)]);
+    let mut dice = SeededRandom::new(&[0xb1a5, u64::from(blast.victim.0)]);
 
     // Smoke drifts outwards and lasts longest.
     for _ in 0..canvas.particles(FIREBALLS) {

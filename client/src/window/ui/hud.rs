@@ -81,7 +81,7 @@ struct BannerPanel;
 struct HelpPanel;
 /// The edge of the window, which turns red after a hit.
 #[derive(Component)]
-struct PainRim;
+struct DamageVignette;
 
 /// The state of the display between frames.
 #[derive(Resource, Debug, Default)]
@@ -101,7 +101,7 @@ impl Gauges {
 /// Spawns all nodes.
 fn spawn_hud(mut commands: Commands) {
     commands.spawn((
-        PainRim,
+        DamageVignette,
         Node {
             position_type: PositionType::Absolute,
             width: percent(100),
@@ -457,7 +457,7 @@ fn show_panels(
     layout: Res<UiLayout>,
     mut gauges: ResMut<Gauges>,
     mut fills: Query<(&mut Node, &mut BackgroundColor), With<HullFill>>,
-    mut rims: Query<&mut BorderColor, With<PainRim>>,
+    mut rims: Query<&mut BorderColor, With<DamageVignette>>,
     mut ship_panels: Query<&mut BackgroundColor, (With<ShipPanel>, Without<HullFill>)>,
     mut panels: ParamSet<(
         Query<&mut Visibility, With<BannerPanel>>,

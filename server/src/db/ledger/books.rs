@@ -244,7 +244,7 @@ impl Books {
 
     /// Removes holders that have left and have nothing unwritten. Do not call this during a read: it may return rows
     /// from before the last write, and would restore them.
-    pub fn forget_the_left(&mut self) {
+    pub fn forget_departed(&mut self) {
         if self.left.is_empty() || self.in_flight.is_some() || !self.queue.is_empty() || !self.deferred.is_empty() {
             return;
         }

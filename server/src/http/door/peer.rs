@@ -45,7 +45,7 @@ fn parse(text: &str) -> Option<IpAddr> {
 }
 
 /// From here on the time limit of a request's work applies to its connection.
-pub(in crate::http) async fn tell_connection(
+pub(in crate::http) async fn note_request_start(
     ConnectInfo(peer): ConnectInfo<Peer>,
     request: Request,
     next: Next,

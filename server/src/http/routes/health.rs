@@ -12,7 +12,7 @@ use axum::routing::get;
 use axum::{Json, Router, middleware};
 use serde_json::json;
 
-use crate::http::door::peer::tell_connection;
+use crate::http::door::peer::note_request_start;
 use crate::http::refusal::refuse;
 use crate::http::state::HttpState;
 use crate::http::status::{HEARTBEAT_LIMIT, MetricsText, ServerStatus};
@@ -25,7 +25,7 @@ pub(in crate::http) fn router(state: HttpState) -> Router {
         .route("/ready", get(async |State(state): State<Arc<HttpState>>| ready(&state.status)))
         .route("/metrics", get(metrics))
         .fallback(async || refuse(StatusCode::NOT_FOUND, "only /live, /ready and /metrics are served here"))
-        .layer(middleware::from_fn(tell_connection))
+        .layer(middleware::from_fn(note_request_start))
         .with_state(state)
 }
 

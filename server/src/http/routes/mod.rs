@@ -17,7 +17,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use sidereal_process::crash;
 
-use crate::http::door::peer::{Peer, asked_from, tell_connection};
+use crate::http::door::peer::{Peer, asked_from, note_request_start};
 use crate::http::refusal::{refuse, too_many};
 use crate::http::routes::api::{Api, AskedFrom, BODY_LIMIT_BYTES, Shared};
 use crate::http::state::HttpState;
@@ -68,7 +68,7 @@ pub(in crate::http) fn router(state: HttpState) -> Router {
         .layer(middleware::from_fn_with_state(api.clone(), within_time))
         .layer(middleware::from_fn(contain_request))
         .layer(middleware::map_response_with_state(Arc::new(security_headers(&api)), guard_browsers))
-        .layer(middleware::from_fn(tell_connection))
+        .layer(middleware::from_fn(note_request_start))
         .with_state(api)
 }
 

@@ -59,7 +59,7 @@ pub struct Renewals {
 
 impl Renewals {
     /// An entity enters or leaves a room, and all peers in it are sent a command.
-    pub fn came_or_went(&mut self, sector: SectorId) {
+    pub fn note_room_change(&mut self, sector: SectorId) {
         self.count(sector, 1);
     }
 
@@ -125,7 +125,7 @@ mod tests {
             let now = SimTick(second * u64::from(TICK_HZ));
             // From calm to crowded.
             let commands = second % 500;
-            (0..commands).for_each(|_| renewals.came_or_went(HERE));
+            (0..commands).for_each(|_| renewals.note_room_change(HERE));
             told_since += commands;
             assert!(told_since < 30_000, "second {second}");
             if renewals.look(&views, |_| 10, now).get(&HERE).is_some_and(|before| announced < *before) {

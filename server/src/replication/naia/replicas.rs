@@ -7,14 +7,14 @@ use bevy::{
 };
 use naia_bevy_server::{RoomKey, Server};
 use sidereal_protocol::{
-    components::{Identity, Lode, Vitals},
+    components::{Identity, OreDeposit, Vitals},
     ids::EntityId,
     record::EntityRecord,
     sector::SectorId,
 };
 
 /// The components of an entity that naia replicates.
-pub type Announcement = (Identity, Vitals, Lode);
+pub type Announcement = (Identity, Vitals, OreDeposit);
 
 /// naia's commands for an entity that leaves the mirror: the removal of each component, and then of the entity.
 pub const LEAVING_COMMANDS: u64 = 4;
@@ -56,7 +56,7 @@ impl Replicas<'_, '_> {
     pub fn announce(&mut self, record: &EntityRecord) -> Entity {
         let mut spawned = self.announced.spawn(&mut self.commands, &mut self.naia);
         spawned.insert((Identity::of(record), Vitals::of(record)));
-        if let Some(lode) = Lode::of(record) {
+        if let Some(lode) = OreDeposit::of(record) {
             spawned.insert(lode);
         }
         spawned.id()
@@ -71,7 +71,7 @@ impl Replicas<'_, '_> {
     pub fn enter_room(&mut self, entity: Entity, sector: SectorId) {
         let room = self.room(sector);
         self.naia.room_mut(&room).add_entity(&entity);
-        self.renewals.came_or_went(sector);
+        self.renewals.note_room_change(sector);
     }
 
     /// The sectors whose rooms contain an entity.

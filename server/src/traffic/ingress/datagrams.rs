@@ -4,7 +4,7 @@ use super::refusals::refuse_packet;
 use crate::{
     players::session::{MAX_OWN_STATES, Players, Ship},
     replication::{mirror::Holder, motion_plane::SectorChange, space::Space},
-    territory::{lease_book::LeaseBook, shards::Shards},
+    territory::{lease_grants::LeaseGrants, shards::Shards},
     traffic::link::Link,
 };
 use bevy::prelude::{Res, ResMut};
@@ -83,7 +83,7 @@ pub fn handle_lane(
     mut link: ResMut<Link>,
     mut players: ResMut<Players>,
     mut shards: ResMut<Shards>,
-    leases: Res<LeaseBook>,
+    leases: Res<LeaseGrants>,
 ) {
     let mut changes: Vec<SectorChange> = Vec::new();
     let now = space.clock.tick;
@@ -92,7 +92,7 @@ pub fn handle_lane(
             on_player_datagram(&mut space, &mut players, &mut link, address, &bytes);
             continue;
         };
-        shards.hear(shard, now);
+        shards.note_activity(shard, now);
         let problem = match bytes.first() {
             Some(&lane::SECTOR_UPDATE) => match SectorUpdate::decode(&bytes) {
                 Ok(update) => {

@@ -5,13 +5,13 @@ use crate::{
     audit::census::Censuses,
     economy::{dealing::DealDesk, goods::OreMoves},
     handoff::{effects::HandoffEffects, machine::Event},
-    players::{chat::Spoken, session::Players, ships::Ships},
+    players::{chat::ChatSent, session::Players, ships::Ships},
     replication::{
         ends::{End, Ends},
         records::Records,
         space::Space,
     },
-    territory::{lease_book::LeaseBook, shards::Shards},
+    territory::{lease_grants::LeaseGrants, shards::Shards},
     traffic::link::Link,
 };
 use bevy::{
@@ -39,7 +39,7 @@ pub struct Senders<'w> {
     /// Connected players.
     players: ResMut<'w, Players>,
     /// The holders of sectors.
-    leases: Res<'w, LeaseBook>,
+    leases: Res<'w, LeaseGrants>,
 }
 
 impl Senders<'_> {
@@ -48,7 +48,7 @@ impl Senders<'_> {
         let (address, bytes) = self.link.transport.recv_stream()?;
         let shard = self.shards.at(&address);
         if let Some(shard) = shard {
-            self.shards.hear(shard, space.clock.tick);
+            self.shards.note_activity(shard, space.clock.tick);
         }
         Some((address, bytes, shard))
     }
@@ -71,7 +71,7 @@ pub struct Capabilities<'w, 's> {
         's,
         (Senders<'w>, HandoffEffects<'w>, Ships<'w>, Records<'w>, Ends<'w>, DealDesk<'w>, OreMoves<'w>, Censuses<'w>),
     >,
-    spoken: MessageWriter<'w, Spoken>,
+    spoken: MessageWriter<'w, ChatSent>,
 }
 
 impl Capabilities<'_, '_> {
@@ -156,7 +156,7 @@ impl Capabilities<'_, '_> {
             return;
         }
         match decode_frame(bytes) {
-            Ok(FromPlayer::Say(say)) => drop(self.spoken.write(Spoken { from: address, say })),
+            Ok(FromPlayer::Say(say)) => drop(self.spoken.write(ChatSent { from: address, say })),
             Ok(FromPlayer::Respawn) => self.ships().on_respawn(space, address),
             Ok(FromPlayer::Deal(deal)) => self.deals().on_deal(space, address, &deal),
             Err(problem) => {

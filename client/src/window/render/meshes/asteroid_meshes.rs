@@ -1,7 +1,7 @@
 //! The meshes of rocks, of their cracks, and of their chips. One unit in radius.
 
 use crate::window::render::meshes::{
-    dice::Dice,
+    dice::SeededRandom,
     shape_builder::{Paint, ShapeBuilder},
 };
 use bevy::prelude::*;
@@ -14,7 +14,7 @@ pub(crate) const CHIPS: u8 = 3;
 
 /// A rock: class 0 is a small one, 2 a large one.
 pub(crate) fn rock(class: u8, look: u8) -> Mesh {
-    let mut dice = Dice::new(&[0xa57e, u64::from(class), u64::from(look)]);
+    let mut dice = SeededRandom::new(&[0xa57e, u64::from(class), u64::from(look)]);
     let mut sketch = ShapeBuilder::default();
     let corners = 9 + 3 * usize::from(class) + dice.index(3);
     // Two slow waves make it asymmetric, small steps make it rough.
@@ -34,7 +34,7 @@ pub(crate) fn rock(class: u8, look: u8) -> Mesh {
     sketch.stroke(&rim, true, 0.05, Paint::own(0.004, 0.005, 0.01).alpha(0.9));
 
     // Slopes from the rim to a shoulder, from the shoulder to a plateau, and the plateau.
-    let inward = |dice: &mut Dice, share: f32, spread: f32| -> Vec<Vec2> {
+    let inward = |dice: &mut SeededRandom, share: f32, spread: f32| -> Vec<Vec2> {
         rim.iter().map(|point| *point * (share + dice.between(-spread, spread))).collect()
     };
     let shoulder = inward(&mut dice, 0.78, 0.06);
@@ -79,7 +79,7 @@ fn crater(sketch: &mut ShapeBuilder, middle: Vec2, size: f32, stone: &dyn Fn(f32
 
 /// Cracks of a degree, 0 to 2: branches from the rim inwards, dark with a lit edge, and pieces missing at the rim.
 pub(crate) fn cracks(degree: u8) -> Mesh {
-    let mut dice = Dice::new(&[0xc4ac, u64::from(degree)]);
+    let mut dice = SeededRandom::new(&[0xc4ac, u64::from(degree)]);
     let mut sketch = ShapeBuilder::default();
     let dark = Paint::own(0.004, 0.004, 0.006).alpha(0.92);
     let lit = Paint::own(0.34, 0.33, 0.31).tinted(1.0).alpha(0.8);
@@ -119,7 +119,7 @@ pub(crate) fn cracks(degree: u8) -> Mesh {
 
 /// A piece of rock: a splinter with three facets.
 pub(crate) fn chip(look: u8) -> Mesh {
-    let mut dice = Dice::new(&[0xc41b, u64::from(look)]);
+    let mut dice = SeededRandom::new(&[0xc41b, u64::from(look)]);
     let mut sketch = ShapeBuilder::default();
     let corners = 5 + usize::from(look % 2);
     let rim: Vec<Vec2> = (0..corners)

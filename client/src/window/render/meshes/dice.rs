@@ -2,9 +2,9 @@
 
 /// A sequence of numbers from a seed (SplitMix64).
 #[derive(Debug, Clone)]
-pub(crate) struct Dice(u64);
+pub(crate) struct SeededRandom(u64);
 
-impl Dice {
+impl SeededRandom {
     /// A sequence for `words`; other words give another one.
     pub(crate) fn new(words: &[u64]) -> Self {
         let mut dice = Self(0x5de4_ea11_0f57_a125);
@@ -47,7 +47,7 @@ mod tests {
     #[test]
     fn the_same_words_give_the_same_numbers_and_others_give_others() {
         let draw = |words: &[u64]| {
-            let mut dice = Dice::new(words);
+            let mut dice = SeededRandom::new(words);
             [dice.next(), dice.next(), dice.next()]
         };
         assert_eq!(draw(&[1, 2]), draw(&[1, 2]));
@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn numbers_stay_in_their_range() {
-        let mut dice = Dice::new(&[7]);
+        let mut dice = SeededRandom::new(&[7]);
         for _ in 0..1_000 {
             assert!((2.0..3.0).contains(&dice.between(2.0, 3.0)));
             assert!(dice.index(5) < 5);

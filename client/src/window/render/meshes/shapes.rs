@@ -4,7 +4,7 @@ use crate::window::render::{
     material::ShapeMaterial,
     meshes::{
         asteroid_meshes::{self, CHIPS, CRACKS},
-        dice::Dice,
+        dice::SeededRandom,
         glyphs, hulls,
         shape_builder::{Paint, ShapeBuilder},
         structures,
@@ -392,7 +392,7 @@ const STARS: [(u32, f32, f32, f32); STAR_LAYERS as usize] =
     [(130, 0.7, 1.1, 0.42), (48, 0.9, 1.5, 0.6), (17, 1.2, 2.0, 0.8), (6, 1.6, 2.5, 1.0)];
 
 fn stars(layer: u8, look: u8) -> Mesh {
-    let mut dice = Dice::new(&[0x57a5, u64::from(layer), u64::from(look)]);
+    let mut dice = SeededRandom::new(&[0x57a5, u64::from(layer), u64::from(look)]);
     let mut sketch = ShapeBuilder::default();
     let (count, small, large, brightness) = STARS[usize::from(layer)];
     for _ in 0..count {

@@ -11,7 +11,7 @@ use crate::{
             canvas::{Canvas, Layer},
             colors::{palette, tint::Tint},
             meshes::{
-                dice::Dice,
+                dice::SeededRandom,
                 shapes::{STAR_LAYERS, STAR_TILE_PIXELS, STAR_TILES, Shape},
             },
         },
@@ -64,7 +64,7 @@ fn paint_stars(mut canvas: ResMut<Canvas>, camera: Res<CameraView>, quality: Res
     let plane = |number, slide, cell| Plane { seed: view.sky_seed, number, slide, cell };
     let reach = half + DVec2::splat(CLOUD_REACH_PIXELS);
     // Clouds of one sky have one direction.
-    let grain = Dice::new(&[view.sky_seed, 0x9a1]).between(-0.8, 0.8);
+    let grain = SeededRandom::new(&[view.sky_seed, 0x9a1]).between(-0.8, 0.8);
     let slide = if camera.calm { 0.0 } else { CLOUD_SLIDE };
     plane(0, slide, CLOUD_CELL_PIXELS).cells(camera.center, reach, |mut dice, middle| {
         let count = if quality.is_full() { 2 + dice.index(3) } else { 2 };
@@ -90,7 +90,7 @@ fn paint_stars(mut canvas: ResMut<Canvas>, camera: Res<CameraView>, quality: Res
     }
 }
 
-fn paint_tile(canvas: &mut Canvas, camera: &CameraView, shape: Shape, dice: &mut Dice, middle: Vec2) {
+fn paint_tile(canvas: &mut Canvas, camera: &CameraView, shape: Shape, dice: &mut SeededRandom, middle: Vec2) {
     let angle = FRAC_PI_2 * dice.index(4) as f32;
     canvas.put(shape, Layer::Stars, camera.pixels(middle), angle, Vec2::splat(camera.scale), Tint::NONE);
 }
@@ -98,7 +98,7 @@ fn paint_tile(canvas: &mut Canvas, camera: &CameraView, shape: Shape, dice: &mut
 /// A sky of three draws: one fixed net of clouds, and two layers of stars of one look each.
 fn paint_bare_sky(canvas: &mut Canvas, camera: &CameraView, seed: u64) {
     // Another world has its clouds elsewhere.
-    let turn = PI * Dice::new(&[seed, 0x9a1]).index(2) as f32;
+    let turn = PI * SeededRandom::new(&[seed, 0x9a1]).index(2) as f32;
     canvas.put(Shape::Backdrop, Layer::Clouds, Vec2::ZERO, turn, camera.extent().size() * 1.02, Tint::NONE);
     for layer in [1, 2] {
         let slide = STAR_SLIDE[usize::from(layer)];
@@ -123,9 +123,9 @@ struct Plane {
 impl Plane {
     /// Calls `paint` for every cell within `reach` of the camera's centre, with the cell's own dice and its middle
     /// relative to that centre.
-    fn cells(&self, center: DVec2, reach: DVec2, mut paint: impl FnMut(Dice, Vec2)) {
+    fn cells(&self, center: DVec2, reach: DVec2, mut paint: impl FnMut(SeededRandom, Vec2)) {
         // Another seed is another place in the same sky, and another sky.
-        let mut origin = Dice::new(&[self.seed, self.number, 0x0516]);
+        let mut origin = SeededRandom::new(&[self.seed, self.number, 0x0516]);
         let shift = DVec2::new(f64::from(origin.unit()), f64::from(origin.unit())) * self.cell;
         let looks_at = center * self.slide + shift;
         let first = ((looks_at - reach) / self.cell).floor();
@@ -137,7 +137,7 @@ impl Plane {
                 let address = first + DVec2::new(column as f64, row as f64);
                 let middle = (address + DVec2::splat(0.5)) * self.cell - looks_at;
                 let [x, y] = [address.x, address.y].map(|index| index as i64 as u64);
-                paint(Dice::new(&[self.seed, self.number, x, y]), middle.as_vec2());
+                paint(SeededRandom::new(&[self.seed, self.number, x, y]), middle.as_vec2());
             }
         }
     }

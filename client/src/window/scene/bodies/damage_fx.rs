@@ -9,7 +9,7 @@ use crate::{
             camera::CameraView,
             canvas::{Canvas, Layer},
             colors::palette,
-            meshes::{dice::Dice, shapes::Shape},
+            meshes::{dice::SeededRandom, shapes::Shape},
         },
         scene::bodies::looks::{Look, TRAIL_SECONDS},
         schedule::PaintSteps,
@@ -59,7 +59,7 @@ struct DamageMark {
 
 impl DamageMarks {
     /// Adds the new ones of `hits`; `toward` returns a hit's direction from the ship, radians.
-    fn take_in<'a>(
+    fn lane_reader<'a>(
         &mut self,
         hits: impl Iterator<Item = &'a HitEffect>,
         now_s: f64,
@@ -90,7 +90,7 @@ fn paint_damage(
         return;
     };
     let middle = own.state.position;
-    wounds.take_in(view.hits.iter(), view.time_s, |hit| {
+    wounds.lane_reader(view.hits.iter(), view.time_s, |hit| {
         // From the shooter's position; if it is unknown, from the position of the hit.
         let from = view.others.get(&hit.id.shooter).map_or(hit.position, |shooter| shooter.state.position);
         (from - middle).to_angle() as f32
@@ -119,7 +119,7 @@ pub(crate) fn paint_smoke(
     let thick = 0.35 + 0.65 * (1.0 - look.bar / SMOKES_BELOW);
     for (index, point) in look.trail.iter().enumerate() {
         // Every point keeps its puff, wherever it is in the queue.
-        let mut dice = Dice::new(&[u64::from(net_id.0), point.left_s.to_bits()]);
+        let mut dice = SeededRandom::new(&[u64::from(net_id.0), point.left_s.to_bits()]);
         if dice.unit() < 0.35 {
             continue;
         }
@@ -139,7 +139,7 @@ pub(crate) fn paint_smoke(
         return;
     }
     let turn = now_s / SPARK_EVERY_S + f64::from(net_id.0) * 0.37;
-    let mut dice = Dice::new(&[0x5b42, u64::from(net_id.0), turn.floor() as i64 as u64]);
+    let mut dice = SeededRandom::new(&[0x5b42, u64::from(net_id.0), turn.floor() as i64 as u64]);
     let age = turn.fract() as f32;
     let root = at + Vec2::from_angle(dice.unit() * TAU) * radius * 0.5;
     for _ in 0..canvas.particles(4) {
@@ -189,9 +189,9 @@ mod tests {
     fn a_hit_on_the_own_ship_is_one_arc_for_its_time() {
         let mut wounds = DamageMarks::default();
         let hits = [hit(1, true), hit(2, false)];
-        (0..5).for_each(|_| wounds.take_in(hits.iter(), 10.0, |_| 1.5));
+        (0..5).for_each(|_| wounds.lane_reader(hits.iter(), 10.0, |_| 1.5));
         assert_eq!(wounds.0.iter().map(|wound| (wound.id.tick.0, wound.toward)).collect::<Vec<_>>(), [(1, 1.5)]);
-        wounds.take_in([].iter(), 10.0 + ARC_SECONDS, |_| 0.0);
+        wounds.lane_reader([].iter(), 10.0 + ARC_SECONDS, |_| 0.0);
         assert!(wounds.0.is_empty());
     }
 
@@ -199,7 +199,7 @@ mod tests {
     fn arcs_are_limited() {
         let mut wounds = DamageMarks::default();
         let hits: Vec<_> = (0..100).map(|tick| hit(tick, true)).collect();
-        wounds.take_in(hits.iter(), 0.0, |_| 0.0);
+        wounds.lane_reader(hits.iter(), 0.0, |_| 0.0);
         assert_eq!(wounds.0.len(), MAX_ARCS);
         assert_eq!(wounds.0.back().map(|wound| wound.id.tick.0), Some(99));
     }

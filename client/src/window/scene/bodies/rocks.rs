@@ -12,7 +12,7 @@ use crate::{
             },
             meshes::{
                 asteroid_meshes::{CHIPS, CRACKS},
-                dice::Dice,
+                dice::SeededRandom,
                 shapes::{ROCK_LOOKS, Shape},
             },
         },
@@ -53,7 +53,7 @@ fn crack_degree(wear: f32) -> Option<u8> {
 
 /// The shape and stone of a rock: the same one for the same net id and radius.
 pub(crate) fn rock_look(net_id: NetId, radius: f64) -> (Shape, Tint) {
-    let mut dice = Dice::new(&[0x0c4, u64::from(net_id.0), radius.to_bits()]);
+    let mut dice = SeededRandom::new(&[0x0c4, u64::from(net_id.0), radius.to_bits()]);
     let class = ROCK_SIZES.iter().filter(|&&size| radius > size).count() as u8;
     let look = dice.index(usize::from(ROCK_LOOKS)) as u8;
     let stones =
@@ -77,7 +77,7 @@ pub(crate) fn paint_rock(canvas: &mut Canvas, camera: &CameraView, rock: &Other,
         && radius > 3.0 * camera.scale
     {
         // Each rock has them elsewhere, and those of the lower degrees stay.
-        let turn = Dice::new(&[0xc4ac, u64::from(rock.net_id.0)]).unit() * TAU;
+        let turn = SeededRandom::new(&[0xc4ac, u64::from(rock.net_id.0)]).unit() * TAU;
         for degree in 0..=degree {
             let turned = angle + turn + f32::from(degree) * 0.9;
             canvas.put(Shape::Cracks(degree), Layer::Cracks, at, turned, Vec2::splat(radius * 0.94), tint);
@@ -91,7 +91,7 @@ pub(crate) fn paint_rock_hit(canvas: &mut Canvas, camera: &CameraView, hit: &Hit
     let at = camera.local(hit.position);
     let outward = (at - camera.local(rock.state.position)).to_angle();
     let stone = rock_look(rock.net_id, rock.radius).1;
-    let mut dice = Dice::new(&[u64::from(hit.id.shooter.0), hit.id.tick.0, 0xc41b]);
+    let mut dice = SeededRandom::new(&[u64::from(hit.id.shooter.0), hit.id.tick.0, 0xc41b]);
     let dust = Vec2::splat(5.0 + 11.0 * age.sqrt());
     canvas.put(Shape::Puff, Layer::Smoke, at, 0.0, dust, stone.toward(palette::SMOKE, 0.6).at(0.4 * (1.0 - age)));
     for _ in 0..HIT_CHIPS {
@@ -103,7 +103,15 @@ pub(crate) fn paint_rock_hit(canvas: &mut Canvas, camera: &CameraView, hit: &Hit
 }
 
 /// A chip that tumbles `reach` units away, slower and slower, until `age` is 1.
-fn chip(canvas: &mut Canvas, dice: &mut Dice, at: Vec2, angle: f32, reach: f32, age: f32, (size, stone): (f32, Tint)) {
+fn chip(
+    canvas: &mut Canvas,
+    dice: &mut SeededRandom,
+    at: Vec2,
+    angle: f32,
+    reach: f32,
+    age: f32,
+    (size, stone): (f32, Tint),
+) {
     let (size, spin) = (size * dice.between(0.55, 1.3), dice.between(-9.0, 9.0));
     let look = dice.index(usize::from(CHIPS)) as u8;
     if age >= 1.0 {
@@ -119,7 +127,7 @@ pub(crate) fn paint_burst(canvas: &mut Canvas, camera: &CameraView, blast: &Blas
     let age = (blast.age_s / BLAST_SECONDS).clamp(0.0, 1.0) as f32;
     let at = camera.local(blast.position);
     let radius = blast.radius.clamp(4.0, 80.0) as f32;
-    let mut dice = Dice::new(&[0xb0457, u64::from(blast.victim.0)]);
+    let mut dice = SeededRandom::new(&[0xb0457, u64::from(blast.victim.0)]);
     let dust = stone.toward(palette::SMOKE, 0.7);
     for _ in 0..canvas.particles(7) {
         let angle = dice.between(0.0, TAU);

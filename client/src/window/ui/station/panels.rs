@@ -459,7 +459,7 @@ mod tests {
         assert_eq!(says(&view, &book), "V  dock at Meridian");
         let key = book.ask(Bargain::Dock).unwrap();
         assert_eq!(says(&view, &book), "docking...");
-        book.hear(key, DealOutcome::Undecided, "", 0.0);
+        book.receive(key, DealOutcome::Undecided, "", 0.0);
         assert!(says(&view, &book).starts_with("a deal is not decided"));
     }
 

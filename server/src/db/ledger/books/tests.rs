@@ -383,15 +383,15 @@ fn who_has_left_is_forgotten_once_all_of_it_is_written_unless_it_came_back() {
     books.admit(&[], [(wallet(1), Commodity::Credits, 7), (wallet(2), Commodity::Credits, 8)]);
     books.apply(mining(1, 1, 30), 0);
     books.leave([wallet(1).id, ship(1).id]);
-    books.forget_the_left();
+    books.forget_departed();
     assert_eq!(books.balance(wallet(1), Commodity::Credits), None, "all of it was written");
     assert_eq!(books.balance(ship(1), Commodity::Ore), Some(30), "that is still unwritten");
     let mut stored = Stored::default();
     stored.write(&write(&mut books, INTERVAL_MS));
-    books.forget_the_left();
+    books.forget_departed();
     assert_eq!(books.balance(ship(1), Commodity::Ore), Some(30), "it may fail");
     books.committed(INTERVAL_MS);
-    books.forget_the_left();
+    books.forget_departed();
     assert_eq!(books.balance(ship(1), Commodity::Ore), None);
     assert_eq!(books.balance(ship(101), Commodity::Ore), Some(170), "the rock is still there");
     assert_eq!(books.balance(Holder::WORLD, Commodity::Ore), Some(-200), "and what is shared");
@@ -399,7 +399,7 @@ fn who_has_left_is_forgotten_once_all_of_it_is_written_unless_it_came_back() {
     books.leave([wallet(2).id, ship(1).id]);
     // Read again for the holder that returned.
     books.admit(&[wallet(2).id], [(wallet(2), Commodity::Credits, 8)]);
-    books.forget_the_left();
+    books.forget_departed();
     assert_eq!(books.balance(wallet(2), Commodity::Credits), Some(8));
     assert_eq!(books.known().1, 0);
 }
@@ -410,17 +410,17 @@ fn who_has_a_part_in_a_deal_is_not_forgotten_before_its_end() {
     books.admit(&[], [(ship(1), Commodity::Ore, 10), (wallet(1), Commodity::Credits, 7)]);
     assert_eq!(books.submit(sale(7, 1, 4), Vec::new(), Vec::new(), 0), Submission::Accepted);
     books.leave([wallet(1).id, ship(1).id]);
-    books.forget_the_left();
+    books.forget_departed();
     write(&mut books, 0);
-    books.forget_the_left();
+    books.forget_departed();
     books.failed(true, 1);
-    books.forget_the_left();
+    books.forget_departed();
     assert_eq!(books.balance(wallet(1), Commodity::Credits), Some(7));
     let retry_ms = books.next_wake_ms().expect("it is looked up");
     assert!(matches!(books.take_work(retry_ms), Some(Work::Resolve(_))));
     books.resolved(&HashSet::from([id(7)]), retry_ms);
     assert_eq!(books.balance(wallet(1), Commodity::Credits), Some(19));
-    books.forget_the_left();
+    books.forget_departed();
     assert_eq!(books.balance(wallet(1), Commodity::Credits), None);
 }
 

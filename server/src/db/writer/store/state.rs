@@ -96,7 +96,7 @@ impl State {
     /// Removes the balances of holders that have left, when that is safe.
     pub(super) fn tidy(&mut self) {
         if self.reading_since_ms.is_none() {
-            self.books.forget_the_left();
+            self.books.forget_departed();
         }
     }
 

@@ -8,7 +8,7 @@ use crate::{
     flight::piloting::Piloting,
     replication::{
         clock::ClientClock,
-        interpolation::{Heard, Interpolation},
+        interpolation::{Interpolation, Received},
     },
     session::{link::Session, stats::PlayStats},
     weapons::{arms::Arms, beams::BeamBook, shots::ShotBook},
@@ -34,7 +34,7 @@ pub(crate) fn pass_time(
 }
 
 /// Reads the received datagrams of the lane.
-pub(crate) fn take_in_lane(
+pub(crate) fn receive_lane(
     session: Res<Session>,
     clock: Res<ClientClock>,
     mut interpolation: ResMut<Interpolation>,
@@ -79,10 +79,10 @@ fn take_in_motions(
     interpolation.clock.observe(update.tick, clock.now_s);
     stats.motions_delivered += update.motions.len() as u64;
     for motion in &update.motions {
-        match interpolation.hear(update.tick, motion, clock.now_s) {
-            Heard::Taken | Heard::Stale => {}
-            Heard::Full => stats.motions_dropped += 1,
-            Heard::Jump => {
+        match interpolation.receive(update.tick, motion, clock.now_s) {
+            Received::Taken | Received::Stale => {}
+            Received::Full => stats.motions_dropped += 1,
+            Received::Jump => {
                 stats.jumps += 1;
                 tracing::warn!(net_id = %motion.net_id, tick = %update.tick, sector = %update.sector, "impossible step");
             }
@@ -93,7 +93,7 @@ fn take_in_motions(
 fn take_in_shots(update: &SectorUpdate, piloting: &Piloting, shots: &mut ShotBook, stats: &mut PlayStats) {
     let own = piloting.own_net_id();
     for shot in &update.shots {
-        let is_new = shots.hear(shot, own, piloting.fire_interval_ticks());
+        let is_new = shots.receive(shot, own, piloting.fire_interval_ticks());
         stats.shots_fired += u64::from(is_new && own == Some(shot.id.shooter));
     }
     for hit in &update.hits {
@@ -110,7 +110,7 @@ fn take_in_beams(
 ) {
     let own = piloting.own_net_id();
     for beam in &update.beams {
-        if beams.hear(beam, own) && own == Some(beam.id.shooter) {
+        if beams.receive(beam, own) && own == Some(beam.id.shooter) {
             arms.confirm(Tool::Beam, beam.id.tick);
             stats.beams_fired += 1;
         }

@@ -22,7 +22,7 @@ use bevy::{
     prelude::Resource,
 };
 use sidereal_protocol::{
-    components::{Identity, Lode, Vitals},
+    components::{Identity, OreDeposit, Vitals},
     flight::HullKind,
     ids::{AccountId, EntityId, NetId},
     record::EntityKind,
@@ -88,7 +88,7 @@ struct MissileFlight {
 
 /// All announced entities in view.
 #[derive(Resource, Debug, Default)]
-pub struct Roster {
+pub struct RemoteEntities {
     members: BTreeMap<NetId, Member>,
     by_entity: HashMap<Entity, NetId>,
     missiles: BTreeMap<NetId, MissileFlight>,
@@ -96,7 +96,7 @@ pub struct Roster {
     revision: u64,
 }
 
-impl Roster {
+impl RemoteEntities {
     /// The entity `id`.
     pub fn get(&self, id: NetId) -> Option<&Member> {
         self.members.get(&id)
@@ -130,7 +130,7 @@ impl Roster {
         self.revision += 1;
     }
 
-    fn announce(&mut self, entity: Entity, identity: &Identity, vitals: Option<&Vitals>, lode: Option<&Lode>) {
+    fn announce(&mut self, entity: Entity, identity: &Identity, vitals: Option<&Vitals>, lode: Option<&OreDeposit>) {
         let Some(kind) = identity.entity_kind() else {
             tracing::warn!(kind = *identity.kind, "an entity of an unknown kind is not shown");
             return;
@@ -205,21 +205,21 @@ impl Roster {
 
 /// Follows naia's entities.
 pub(crate) fn follow_roster(
-    mut roster: ResMut<Roster>,
+    mut remote_entities: ResMut<RemoteEntities>,
     mut interpolation: ResMut<Interpolation>,
     changed: Query<
-        (Entity, &Identity, Option<&Vitals>, Option<&Lode>),
-        Or<(Changed<Identity>, Changed<Vitals>, Changed<Lode>)>,
+        (Entity, &Identity, Option<&Vitals>, Option<&OreDeposit>),
+        Or<(Changed<Identity>, Changed<Vitals>, Changed<OreDeposit>)>,
     >,
     mut removed: RemovedComponents<Identity>,
 ) {
     // Spawns first: the server may have replaced an entity that is despawned in the same update.
     for (entity, identity, vitals, lode) in &changed {
-        roster.announce(entity, identity, vitals, lode);
+        remote_entities.announce(entity, identity, vitals, lode);
     }
     for entity in removed.read() {
-        if !roster.let_fly_on(entity)
-            && let Some(net_id) = roster.remove(entity)
+        if !remote_entities.let_fly_on(entity)
+            && let Some(net_id) = remote_entities.remove(entity)
         {
             interpolation.forget(net_id);
         }
@@ -228,14 +228,14 @@ pub(crate) fn follow_roster(
 
 /// Lets missiles that have ended explode at their last received position, once they are drawn there.
 pub(crate) fn end_missiles(
-    mut roster: ResMut<Roster>,
+    mut remote_entities: ResMut<RemoteEntities>,
     mut interpolation: ResMut<Interpolation>,
     mut view: ResMut<WorldView>,
 ) {
     let Some(newest) = interpolation.clock.newest() else { return };
     let play = interpolation.clock.play();
     let mut out_of_sight = Vec::new();
-    let Roster { missiles, members, .. } = &mut *roster;
+    let RemoteEntities { missiles, members, .. } = &mut *remote_entities;
     for (net_id, flight) in missiles {
         let Some(member) = members.get(net_id) else { continue };
         let Some((tick, state)) = interpolation.track(*net_id).map(Track::latest) else {
@@ -261,7 +261,7 @@ pub(crate) fn end_missiles(
         out_of_sight.extend(flight.gone.then_some(member.entity));
     }
     for entity in out_of_sight {
-        if let Some(net_id) = roster.remove(entity) {
+        if let Some(net_id) = remote_entities.remove(entity) {
             interpolation.forget(net_id);
         }
     }
@@ -270,7 +270,7 @@ pub(crate) fn end_missiles(
 /// Once a second: drops motion of unannounced entities, and counts those that should have been announced.
 pub(crate) fn sweep_orphans(
     clock: Res<ClientClock>,
-    roster: Res<Roster>,
+    remote_entities: Res<RemoteEntities>,
     mut interpolation: ResMut<Interpolation>,
     mut stats: ResMut<PlayStats>,
     mut next_s: Local<f64>,
@@ -279,6 +279,6 @@ pub(crate) fn sweep_orphans(
         return;
     }
     *next_s = clock.now_s + SWEEP_S;
-    let orphans = interpolation.sweep(clock.now_s, ORPHAN_S, |id| roster.get(id).is_some());
+    let orphans = interpolation.sweep(clock.now_s, ORPHAN_S, |id| remote_entities.get(id).is_some());
     stats.orphans += orphans as u64;
 }

@@ -16,7 +16,7 @@ const HOME: [BlockId; 4] =
 
 /// The leases, and the number of shards to wait for.
 #[derive(Debug, Resource)]
-pub struct LeaseBook {
+pub struct LeaseGrants {
     /// The state machine.
     pub table: Leases,
     /// Blocks were granted since the views were last updated.
@@ -25,7 +25,7 @@ pub struct LeaseBook {
     gathered: bool,
 }
 
-impl LeaseBook {
+impl LeaseGrants {
     /// No lease is granted before `expected_shards` have connected, or five seconds have passed.
     pub fn new(expected_shards: usize) -> Self {
         let mut table = Leases::default();

@@ -44,17 +44,17 @@ impl RecordPart for PendingDeal {
     }
 }
 
-/// Whether a body is sheltered: docked, or in an unsettled deal. Its inputs then have no effect, and it is not handed
+/// Whether a body is locked: docked, or in an unsettled deal. Its inputs then have no effect, and it is not handed
 /// over.
 #[derive(QueryData)]
-pub struct Shelter {
+pub struct LockState {
     docked: Has<Docked>,
     deals: Has<PendingDeal>,
 }
 
-impl ShelterItem<'_, '_> {
-    /// Whether the body is sheltered.
-    pub fn is_sheltered(&self) -> bool {
+impl LockStateItem<'_, '_> {
+    /// Whether the body is locked.
+    pub fn is_locked(&self) -> bool {
         self.docked || self.deals
     }
 }
