@@ -15,9 +15,11 @@ use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use sidereal_client::account::{AccountApi, AccountError, LoginTicket, ReconnectResult, SessionToken};
 use sidereal_protocol::{
-    control::encode_frame,
-    economy::{Bargain, DealKey},
-    messages::{Credential, Deal, FromPlayer, Say},
+    frames::{
+        control::encode_frame,
+        messages::{Credential, Deal, FromPlayer, Say},
+    },
+    rules::economy::{Bargain, DealKey},
     schema,
 };
 use sidereal_transport::{ClientHandle, ClientNetwork, ClientSocket};
@@ -202,7 +204,7 @@ fn asked(random: &mut Pcg64Mcg) -> Vec<u8> {
     let asked = match random.random_range(0..3) {
         0 => FromPlayer::Respawn,
         1 => FromPlayer::Deal(Deal::of(key, &bargains[random.random_range(0..bargains.len())])),
-        _ => FromPlayer::Say(Say::to(sidereal_protocol::chat::Scope::World, "again and again".to_owned())),
+        _ => FromPlayer::Say(Say::to(sidereal_protocol::frames::chat::Scope::World, "again and again".to_owned())),
     };
     encode_frame(&asked).unwrap_or_default()
 }

@@ -11,10 +11,12 @@ use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use sidereal_client::view::{Other, OwnShip, WorldView};
 use sidereal_protocol::{
-    flight::Controls,
-    sector::{BLOCK_SECTORS, SECTOR_SIZE},
-    shot::BULLET_SPEED,
-    tool::{Act, Tool},
+    rules::{
+        flight::Controls,
+        shot::BULLET_SPEED,
+        tool::{Act, Tool},
+    },
+    world::sector::{BLOCK_SECTORS, SECTOR_SIZE},
 };
 use std::ops::Range;
 
@@ -257,13 +259,17 @@ mod tests {
     use proptest::prelude::*;
     use sidereal_client::weapons::arms::Arms;
     use sidereal_protocol::{
-        flight::{FlightState, HullKind, step},
-        ids::{EntityId, NetId},
-        kind::EntityKind,
-        motion::EngineGlow,
-        sector::SectorId,
-        shot::{BEAM_INTERVAL_TICKS, MISSILE_INTERVAL_TICKS},
-        tick::SimTick,
+        packets::motion::EngineGlow,
+        rules::{
+            flight::{FlightState, HullKind, step},
+            shot::{BEAM_INTERVAL_TICKS, MISSILE_INTERVAL_TICKS},
+        },
+        world::{
+            ids::{EntityId, NetId},
+            kind::EntityKind,
+            sector::SectorId,
+            tick::SimTick,
+        },
     };
     use std::collections::BTreeSet;
     use std::sync::Arc;

@@ -88,8 +88,8 @@ mod tests {
     use crate::trader::Ask;
     use sidereal_client::view::PurseShown;
     use sidereal_protocol::{
-        economy::{Bargain, DealKey},
-        ids::{AccountId, NetId},
+        rules::economy::{Bargain, DealKey},
+        world::ids::{AccountId, NetId},
     };
 
     #[test]

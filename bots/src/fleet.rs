@@ -17,7 +17,7 @@ use sidereal_client::{
     session::{SessionState, player::Player, reconnect::Patience},
     view::WorldView,
 };
-use sidereal_protocol::{sector::SectorId, tick::TICK_DURATION};
+use sidereal_protocol::world::{sector::SectorId, tick::TICK_DURATION};
 use sidereal_transport::{ClientHandle, ClientNetwork};
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Instant};
 

@@ -5,8 +5,8 @@
 use bevy::math::DVec2;
 use sidereal_client::view::{Other, OwnShip, WorldView};
 use sidereal_protocol::{
-    flight::{Controls, wrap_angle},
-    ids::NetId,
+    rules::flight::{Controls, wrap_angle},
+    world::ids::NetId,
 };
 use std::f64::consts::TAU;
 

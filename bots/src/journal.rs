@@ -7,9 +7,9 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use sidereal_client::economy::deals::DealEvent;
 use sidereal_protocol::{
-    economy::{Bargain, DealKey},
-    ids::AccountId,
-    messages::DealOutcome,
+    frames::messages::DealOutcome,
+    rules::economy::{Bargain, DealKey},
+    world::ids::AccountId,
 };
 use std::{
     fs::File,

@@ -12,11 +12,17 @@ use sidereal_client::{
     weapons::tractor,
 };
 use sidereal_protocol::{
-    economy::{Bargain, DOCKING_RANGE, DealKey, Goods, MINING_RANGE, ORE_PRICE, REPAIR_PRICE, TRADING_RANGE, Weapon},
-    flight::{Controls, HullKind},
-    ids::NetId,
-    kind::{EntityKind, Ore},
-    tool::Tool,
+    rules::{
+        economy::{
+            Bargain, DOCKING_RANGE, DealKey, Goods, MINING_RANGE, ORE_PRICE, REPAIR_PRICE, TRADING_RANGE, Weapon,
+        },
+        flight::{Controls, HullKind},
+        tool::Tool,
+    },
+    world::{
+        ids::NetId,
+        kind::{EntityKind, Ore},
+    },
 };
 use std::{collections::VecDeque, ops::Range};
 

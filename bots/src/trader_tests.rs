@@ -4,10 +4,12 @@ use super::*;
 use crate::brain::{Brain, Mission};
 use proptest::prelude::*;
 use sidereal_protocol::{
-    economy::{MINING_BITE, MINING_INTERVAL_TICKS, STATION_RADIUS},
-    flight::{FlightState, step},
-    ids::EntityId,
-    motion::EngineGlow,
+    packets::motion::EngineGlow,
+    rules::{
+        economy::{MINING_BITE, MINING_INTERVAL_TICKS, STATION_RADIUS},
+        flight::{FlightState, step},
+    },
+    world::ids::EntityId,
 };
 use std::sync::Arc;
 use uuid::Uuid;
@@ -110,7 +112,7 @@ impl World {
         own.state = step(&own.state, controls, &own.hull_kind.spec());
         let station = &self.view.others[&STATION];
         let edge = own.state.position.distance(station.state.position) - station.radius;
-        let too_fast = own.state.velocity.length() > sidereal_protocol::economy::DOCKING_SPEED;
+        let too_fast = own.state.velocity.length() > sidereal_protocol::rules::economy::DOCKING_SPEED;
         self.view.dock = match edge <= DOCKING_RANGE {
             true => Dock::InReach { station: STATION, name: Arc::from(""), too_fast },
             false => Dock::Away,
@@ -293,5 +295,5 @@ fn a_crate_is_fetched_before_rocks_are_mined() {
         world.step();
         nearest = nearest.min(world.view.own.as_ref().unwrap().state.position.distance(at));
     }
-    assert!(nearest < sidereal_protocol::economy::SCOOP_RANGE, "{nearest}");
+    assert!(nearest < sidereal_protocol::rules::economy::SCOOP_RANGE, "{nearest}");
 }

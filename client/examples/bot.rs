@@ -5,7 +5,7 @@
 use sidereal_client::{
     account::AccountApi, flight::controls::PilotIntent, run::Pace, session::player::Player, view::WorldView,
 };
-use sidereal_protocol::flight::{Controls, wrap_angle};
+use sidereal_protocol::rules::flight::{Controls, wrap_angle};
 use sidereal_transport::ClientNetwork;
 use std::sync::Arc;
 

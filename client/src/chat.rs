@@ -19,7 +19,7 @@ use bevy::{
     },
     prelude::Resource,
 };
-use sidereal_protocol::{
+use sidereal_protocol::frames::{
     chat::{Scope, clean},
     messages::{FromPlayer, Said, Say, ToPlayer},
 };

@@ -13,7 +13,7 @@ use sidereal_client::{
     session::{SessionState, player::Player, reconnect::Patience, stats::CorrectionUnits},
     view::WorldView,
 };
-use sidereal_protocol::flight::Controls;
+use sidereal_protocol::rules::flight::Controls;
 use sidereal_transport::ClientNetwork;
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 

@@ -8,13 +8,17 @@
 use crate::{session::stats::CorrectionUnits, weapons::arms::Readiness};
 use bevy::{math::DVec2, prelude::Resource};
 use sidereal_protocol::{
-    economy::{DealKey, Fitted, Goods},
-    flight::{FlightState, HullKind},
-    ids::{AccountId, EntityId, NetId},
-    motion::EngineGlow,
+    packets::motion::EngineGlow,
     record::EntityKind,
-    sector::SectorId,
-    shot::{Beam, Shot, ShotId},
+    rules::{
+        economy::{DealKey, Fitted, Goods},
+        flight::{FlightState, HullKind},
+        shot::{Beam, Shot, ShotId},
+    },
+    world::{
+        ids::{AccountId, EntityId, NetId},
+        sector::SectorId,
+    },
 };
 use std::{
     collections::{BTreeMap, VecDeque},

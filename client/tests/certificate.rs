@@ -7,7 +7,7 @@ use sidereal_client::{
     account::{AccountApi, LoginTicket, SessionToken, WebDoor},
     session::{SessionState, player::Player, reconnect::Patience},
 };
-use sidereal_protocol::{limits::PROTOCOL_VERSION, messages::Credential};
+use sidereal_protocol::{frames::messages::Credential, limits::PROTOCOL_VERSION};
 use sidereal_transport::{
     AllowedOrigins, CERTIFICATES_DIFFER, ClientNetwork, Identity, Limits, ListenerConfig, PeerKind, ServerConfig,
 };

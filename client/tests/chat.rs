@@ -6,7 +6,7 @@ mod fake_world;
 
 use fake_world::{Game, TICKET};
 use sidereal_client::{chat::ChatBook, session::SessionState};
-use sidereal_protocol::chat::Scope;
+use sidereal_protocol::frames::chat::Scope;
 use sidereal_transport::network::memory::LinkConditions;
 
 const BAD: LinkConditions =

@@ -13,9 +13,11 @@ use sidereal_client::{
     view::{Dock, NoticeKind, PurseShown, WorldView},
 };
 use sidereal_protocol::{
-    economy::{Bargain, DealKey, Fitted, Goods, Weapon},
-    flight::{Controls, HullKind},
-    messages::TradeNews,
+    frames::messages::TradeNews,
+    rules::{
+        economy::{Bargain, DealKey, Fitted, Goods, Weapon},
+        flight::{Controls, HullKind},
+    },
 };
 use sidereal_transport::network::memory::LinkConditions;
 use std::collections::BTreeSet;

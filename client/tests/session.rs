@@ -17,9 +17,11 @@ use sidereal_client::{
     view::{NoticeKind, Other, Part, WorldView},
 };
 use sidereal_protocol::{
-    flight::{Controls, HullKind},
     record::EntityKind,
-    tool::Tool,
+    rules::{
+        flight::{Controls, HullKind},
+        tool::Tool,
+    },
 };
 use sidereal_transport::network::memory::LinkConditions;
 

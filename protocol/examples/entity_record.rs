@@ -5,15 +5,19 @@
 use bevy::math::DVec2;
 use sidereal_protocol::{
     DecodeError,
-    economy::{Fitted, Weapon},
-    flight::{Controls, HullKind},
-    ids::{AccountId, EntityId, NetId},
     record::{
         DroneMind, EntityKind, EntityRecord, Pilot, Presence, Section, Structure, Warhead,
         formats::{Format1, Format2, Format3},
     },
-    sector::SectorId,
-    tick::SimTick,
+    rules::{
+        economy::{Fitted, Weapon},
+        flight::{Controls, HullKind},
+    },
+    world::{
+        ids::{AccountId, EntityId, NetId},
+        sector::SectorId,
+        tick::SimTick,
+    },
 };
 use std::{hint::black_box, time::Instant};
 

@@ -5,11 +5,13 @@
 use bevy::math::DVec2;
 use sidereal_protocol::{
     DecodeError,
-    flight::FlightState,
-    ids::NetId,
-    motion::{EngineGlow, Motion, SectorNews, SectorUpdate, encode_sector_update},
-    sector::{SECTOR_SIZE, SectorId},
-    tick::SimTick,
+    packets::motion::{EngineGlow, Motion, SectorNews, SectorUpdate, encode_sector_update},
+    rules::flight::FlightState,
+    world::{
+        ids::NetId,
+        sector::{SECTOR_SIZE, SectorId},
+        tick::SimTick,
+    },
 };
 
 fn main() -> Result<(), DecodeError> {

@@ -1,11 +1,11 @@
 //! The lifecycle plane: naia components of every entity in the mirror.
 //!
-//! They change rarely. Position and motion are not here but in [`crate::motion::SectorUpdate`], matched by net id.
+//! They change rarely. Position and motion are not here but in [`crate::packets::motion::SectorUpdate`], matched by net id.
 
 use crate::{
-    flight::HullKind,
-    ids::{AccountId, EntityId, NetId},
     record::{EntityKind, EntityRecord},
+    rules::flight::HullKind,
+    world::ids::{AccountId, EntityId, NetId},
 };
 use uuid::Uuid;
 
@@ -29,7 +29,7 @@ mod replicated {
         pub net_id: Property<u32>,
         /// [`EntityKind`](crate::record::EntityKind) as a number.
         pub kind: Property<u8>,
-        /// [`HullKind`](crate::flight::HullKind) as a number; 255 for entities that do not fly.
+        /// [`HullKind`](crate::rules::flight::HullKind) as a number; 255 for entities that do not fly.
         pub hull_kind: Property<u8>,
         /// Owner's account id, upper half; both halves zero for none.
         pub owner_high: Property<u64>,

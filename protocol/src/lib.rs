@@ -8,31 +8,14 @@
 //! All decoded bytes come from another process: decoders never panic, whatever the bytes, and reject values out of
 //! range with a [`DecodeError`].
 
-pub mod bits;
-pub mod cause;
-pub mod chat;
 pub mod components;
-pub mod control;
-pub mod economy;
-pub mod flight;
-pub mod ids;
-pub mod input;
-pub mod kind;
-pub mod lane;
+pub mod frames;
 pub mod limits;
-pub mod messages;
-pub mod motion;
-pub mod own_state;
-pub mod playback;
-pub mod precision;
+pub mod packets;
 pub mod record;
+pub mod rules;
 pub mod schema;
-pub mod secret;
-pub mod sector;
-pub mod shot;
-pub mod tick;
-pub mod tool;
-pub mod tractor;
+pub mod world;
 
 pub use bevy::math::DVec2;
 

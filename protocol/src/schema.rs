@@ -1,9 +1,9 @@
 //! naia's protocol: its components, registered in the same order in every process. Player messages and requests are
-//! frames of the stream ([`crate::messages`]), so there are neither channels nor messages.
+//! frames of the stream ([`crate::frames::messages`]), so there are neither channels nor messages.
 
 use crate::{
     components::{Identity, OreDeposit, Vitals},
-    tick::TICK_DURATION,
+    world::tick::TICK_DURATION,
 };
 use naia_bevy_shared::Protocol;
 

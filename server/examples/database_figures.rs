@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 use diesel::Connection;
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
-use sidereal_protocol::sector::SectorId;
-use sidereal_protocol::tick::SimTick;
+use sidereal_protocol::world::sector::SectorId;
+use sidereal_protocol::world::tick::SimTick;
 use sidereal_server::db::{Database, Sector, Store, StoreConfig, StoreReply, StoredEntity};
 use sidereal_server::territory::worldgen::sector_records;
 

@@ -1,7 +1,7 @@
 //! The world's tick. The server owns it: it is naia's tick, unwrapped, and continues where the last run stopped.
 
 use bevy::prelude::Resource;
-use sidereal_protocol::tick::{SimTick, TickSync};
+use sidereal_protocol::world::tick::{SimTick, TickSync};
 
 /// The present tick.
 #[derive(Debug, Resource)]

@@ -29,7 +29,7 @@ use bevy::{
     prelude::{App, PostUpdate, Update},
 };
 use naia_bevy_server::{Plugin as NaiaServerPlugin, ServerConfig as NaiaServerConfig, listen_on_app};
-use sidereal_protocol::{schema::protocol, tick::SimTick};
+use sidereal_protocol::{schema::protocol, world::tick::SimTick};
 use sidereal_transport::{ServerHandle, ServerSocket};
 use std::time::Duration;
 

@@ -8,11 +8,12 @@ use diesel::connection::SimpleConnection;
 use diesel::sqlite::SqliteConnection;
 use sidereal_protocol::{
     DVec2,
-    economy::ore_of_rock,
-    flight::HullKind,
-    ids::{AccountId, EntityId},
     record::{EntityKind, EntityRecord, ShipHull, Structure},
-    tick::SimTick,
+    rules::{economy::ore_of_rock, flight::HullKind},
+    world::{
+        ids::{AccountId, EntityId},
+        tick::SimTick,
+    },
 };
 use sidereal_server::run::db_tool::give_back;
 use sidereal_server::{

@@ -6,11 +6,12 @@ use clap::Parser;
 use common::{PATIENCE, World, wait_for};
 use sidereal_protocol::{
     DVec2,
-    economy::ore_of_rock,
-    flight::HullKind,
-    ids::{AccountId, EntityId},
     record::{EntityKind, EntityRecord, ShipHull, Structure},
-    tick::SimTick,
+    rules::{economy::ore_of_rock, flight::HullKind},
+    world::{
+        ids::{AccountId, EntityId},
+        tick::SimTick,
+    },
 };
 use sidereal_server::{
     db::{

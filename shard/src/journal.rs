@@ -10,10 +10,9 @@ use crate::{
 };
 use bevy::prelude::*;
 use sidereal_protocol::{
-    control::{GhostImpact, ImpactCause},
-    ids::EntityId,
+    frames::control::{GhostImpact, ImpactCause},
     record::{EntityKind, Pilot},
-    tick::SimTick,
+    world::{ids::EntityId, tick::SimTick},
 };
 
 /// Limit of events between two reads. A reader that reads in every tick stays below a hundredth of it, except when a

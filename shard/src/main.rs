@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use clap::Parser;
-use sidereal_protocol::{limits::PROTOCOL_VERSION, secret::check_shard_secret};
+use sidereal_protocol::{frames::secret::check_shard_secret, limits::PROTOCOL_VERSION};
 use sidereal_shard::{
     config::{Arguments, ShardConfig},
     session::{self, Ended},

@@ -7,8 +7,8 @@
 //!
 //! ```
 //! use bevy::prelude::App;
-//! use sidereal_protocol::control::{Lease, ToServer, ToShard};
-//! use sidereal_protocol::ids::{EntityId, NetId, NetIdBlock, ShardId};
+//! use sidereal_protocol::frames::control::{Lease, ToServer, ToShard};
+//! use sidereal_protocol::world::ids::{EntityId, NetId, NetIdBlock, ShardId};
 //! use sidereal_protocol::record::{EntityKind, EntityRecord, Structure};
 //! use sidereal_protocol::{DVec2, sector::SectorId, tick::SimTick};
 //! use sidereal_shard::{SimPlugin, mailbox::{Inbox, Outbox}};

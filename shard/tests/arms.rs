@@ -5,17 +5,21 @@ mod common;
 use common::*;
 use sidereal_protocol::{
     DVec2,
-    control::{GhostImpact, ImpactCause, ToServer, ToShard},
-    flight::{Controls, FlightState, HullKind, wrap_angle},
-    ids::{EntityId, NetId},
-    motion::{EngineGlow, Motion, SectorUpdate},
+    frames::control::{GhostImpact, ImpactCause, ToServer, ToShard},
+    packets::motion::{EngineGlow, Motion, SectorUpdate},
     record::{EntityKind, EntityRecord},
-    sector::SectorId,
-    shot::{
-        BEAM_DAMAGE, BEAM_INTERVAL_TICKS, BEAM_RANGE, Beam, MAX_REWIND_TICKS, MISSILE_DAMAGE, MISSILE_INTERVAL_TICKS,
-        MISSILE_LIFE_TICKS, ShotId,
+    rules::{
+        flight::{Controls, FlightState, HullKind, wrap_angle},
+        shot::{
+            BEAM_DAMAGE, BEAM_INTERVAL_TICKS, BEAM_RANGE, Beam, MAX_REWIND_TICKS, MISSILE_DAMAGE,
+            MISSILE_INTERVAL_TICKS, MISSILE_LIFE_TICKS, ShotId,
+        },
     },
-    tick::SimTick,
+    world::{
+        ids::{EntityId, NetId},
+        sector::SectorId,
+        tick::SimTick,
+    },
 };
 use sidereal_shard::{bodies, ghosts::GhostNews};
 use std::f64::consts::PI;

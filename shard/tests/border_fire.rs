@@ -8,11 +8,13 @@ use common::{
 };
 use sidereal_protocol::{
     DVec2,
-    control::ImpactCause,
-    flight::Controls,
+    frames::control::ImpactCause,
     record::{EntityKind, EntityRecord},
-    sector::SectorId,
-    shot::{BEAM_DAMAGE, BULLET_DAMAGE, MISSILE_DAMAGE},
+    rules::{
+        flight::Controls,
+        shot::{BEAM_DAMAGE, BULLET_DAMAGE, MISSILE_DAMAGE},
+    },
+    world::sector::SectorId,
 };
 use sidereal_shard::ghosts::GhostNews;
 use std::f64::consts::PI;
@@ -23,7 +25,7 @@ const SIGHT: u64 = 15;
 /// One press of `button` in one tick.
 fn press(mesh: &mut Mesh, ship: u64, button: u8, view_lag: u8) {
     let stamp = mesh.now + mesh.delay - 1;
-    mesh.input(id(ship), sidereal_protocol::input::Input { view_lag, ..input(stamp, 0, 0, button) });
+    mesh.input(id(ship), sidereal_protocol::packets::input::Input { view_lag, ..input(stamp, 0, 0, button) });
     mesh.input(id(ship), input(stamp + 1, 0, 0, 0));
 }
 
@@ -165,14 +167,14 @@ fn two_ghosts_that_meet_leave_each_other_alone() {
     for (number, y, speed) in [(7, 480.0, 30.0), (8, 520.0, -30.0)] {
         let record = moving(ship(number, DVec2::new(500.0, y)), DVec2::Y * speed);
         shard.news(GhostNews::Appeared(Box::new(sidereal_shard::bodies::Body::of(&record))));
-        let motions = vec![sidereal_protocol::motion::Motion {
+        let motions = vec![sidereal_protocol::packets::motion::Motion {
             net_id: record.net_id,
             state: record.state,
             glow: Default::default(),
         }];
-        shard.update_from(sidereal_protocol::motion::SectorUpdate {
+        shard.update_from(sidereal_protocol::packets::motion::SectorUpdate {
             sector: WEST,
-            tick: sidereal_protocol::tick::SimTick(START),
+            tick: sidereal_protocol::world::tick::SimTick(START),
             motions,
             shots: vec![],
             hits: vec![],

@@ -8,13 +8,14 @@ use common::{
 };
 use sidereal_protocol::{
     DVec2,
-    control::{GhostImpact, ImpactCause, RefuseReason, ToServer, ToShard},
-    flight::{self, Controls, FlightState, HullKind},
-    ids::NetId,
-    motion::{EngineGlow, Motion, SectorUpdate},
+    frames::control::{GhostImpact, ImpactCause, RefuseReason, ToServer, ToShard},
+    packets::motion::{EngineGlow, Motion, SectorUpdate},
     record::EntityRecord,
-    shot::ShotId,
-    tick::SimTick,
+    rules::{
+        flight::{self, Controls, FlightState, HullKind},
+        shot::ShotId,
+    },
+    world::{ids::NetId, tick::SimTick},
 };
 use sidereal_shard::ghosts::GhostNews;
 

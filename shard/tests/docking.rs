@@ -8,14 +8,14 @@ use common::{
 };
 use sidereal_protocol::{
     DVec2,
-    control::{ToServer, ToShard},
-    economy::{Bargain, DOCKING_RANGE, DealKey, DealRefusal, Fitted, STATION_RADIUS, TRADING_RANGE, Weapon},
-    flight::{Controls, HullKind},
-    ids::EntityId,
+    frames::control::{ToServer, ToShard},
     record::{EntityKind, EntityRecord, OreLoad, Structure},
-    sector::SectorId,
-    shot::{BEAM_DAMAGE, MISSILE_INTERVAL_TICKS},
-    tick::SimTick,
+    rules::{
+        economy::{Bargain, DOCKING_RANGE, DealKey, DealRefusal, Fitted, STATION_RADIUS, TRADING_RANGE, Weapon},
+        flight::{Controls, HullKind},
+        shot::{BEAM_DAMAGE, MISSILE_INTERVAL_TICKS},
+    },
+    world::{ids::EntityId, sector::SectorId, tick::SimTick},
 };
 use sidereal_shard::{docking::WITHDRAWAL_TICKS, ghosts::GhostNews};
 

@@ -6,7 +6,11 @@ use common::{mesh::Mesh, *};
 use rand::Rng;
 use rand_pcg::Pcg64Mcg;
 use sidereal_protocol::{
-    DVec2, flight::Controls, ids::EntityId, input::Input, record::EntityRecord, sector::SectorId, tick::SimTick,
+    DVec2,
+    packets::input::Input,
+    record::EntityRecord,
+    rules::flight::Controls,
+    world::{ids::EntityId, sector::SectorId, tick::SimTick},
 };
 
 /// The length of a fight, ticks: 8 s, a pass of two pairs and the shots that follow.
@@ -56,7 +60,10 @@ fn script(seed: u64) -> Script {
         let towards: f64 = if side < 0.0 { 0.0 } else { std::f64::consts::PI };
         let angle = towards + random.random_range(-0.1..0.1);
         let velocity = DVec2::from_angle(angle) * random.random_range(0.0..150.0);
-        ships.push(headed(moving(ship(number, position), velocity), sidereal_protocol::flight::wrap_angle(angle)));
+        ships.push(headed(
+            moving(ship(number, position), velocity),
+            sidereal_protocol::rules::flight::wrap_angle(angle),
+        ));
         hands.push(pilot(&mut random));
     }
     Script { ships, hands }

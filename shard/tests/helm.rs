@@ -5,11 +5,10 @@ mod common;
 use common::*;
 use sidereal_protocol::{
     DVec2,
-    control::{ToServer, ToShard},
-    flight::Controls,
+    frames::control::{ToServer, ToShard},
     record::Pilot,
-    sector::SectorId,
-    tick::SimTick,
+    rules::flight::Controls,
+    world::{sector::SectorId, tick::SimTick},
 };
 
 fn alone() -> Shard {

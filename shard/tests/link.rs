@@ -16,22 +16,29 @@ use naia_bevy_server::{HandleTickEvents, HandleWorldEvents};
 use sidereal_protocol::{
     DVec2,
     components::{Identity, OreDeposit, Vitals},
-    control::{Lease, ToServer, ToShard, decode_frame, encode_frame},
-    flight::FlightState,
-    ids::{NetId, NetIdBlock, ShardId},
-    lane,
+    frames::{
+        control::{Lease, ToServer, ToShard, decode_frame, encode_frame},
+        messages::Credential,
+    },
     limits::PROTOCOL_VERSION,
-    messages::Credential,
-    motion::{EngineGlow, Motion, SectorNews, encode_sector_update},
+    packets::{
+        lane,
+        motion::{EngineGlow, Motion, SectorNews, encode_sector_update},
+    },
+    rules::flight::FlightState,
     schema,
-    sector::SectorId,
-    tick::SimTick,
+    world::{
+        ids::{NetId, NetIdBlock, ShardId},
+        sector::SectorId,
+        tick::SimTick,
+    },
 };
 use sidereal_shard::{
     ShardConfig,
     bodies::{Authority, Body},
     build_app,
     config::Secret,
+    leases::Leases,
     link::LinkState,
     registry::Registry,
     report::Totals,
@@ -187,7 +194,7 @@ fn a_welcomed_shard_takes_its_lease_and_simulates_it_tick_by_tick() {
         let lease = Lease { sector: HOME, epoch: 1 };
         let records = vec![ship(1, DVec2::splat(300.0)), rock(2, DVec2::splat(700.0), 20.0)];
         scene.send(&ToShard::Grant { leases: vec![lease], records });
-        scene.until("the grant is taken", |scene| scene.frames.contains(&ToServer::Granted { leases: vec![lease] }));
+        scene.until("the grant is taken", |scene| scene.shard.world().resource::<Leases>().holds(HOME));
         scene.until("there is a census", |scene| {
             scene.frames.iter().any(|frame| {
                 matches!(frame, ToServer::Census { entities, tick, .. }

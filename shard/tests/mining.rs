@@ -8,13 +8,14 @@ use common::{
 };
 use sidereal_protocol::{
     DVec2,
-    control::{ToServer, ToShard},
-    economy::{CRATE_TICKS, MINING_BITE, MINING_INTERVAL_TICKS, MINING_RANGE, OreMove, SCOOP_RANGE},
-    flight::{Controls, HullKind},
-    input::Input,
+    frames::control::{ToServer, ToShard},
+    packets::input::Input,
     record::{EntityKind, EntityRecord, ExpiresAt, OreLoad},
-    sector::SectorId,
-    tick::SimTick,
+    rules::{
+        economy::{CRATE_TICKS, MINING_BITE, MINING_INTERVAL_TICKS, MINING_RANGE, OreMove, SCOOP_RANGE},
+        flight::{Controls, HullKind},
+    },
+    world::{sector::SectorId, tick::SimTick},
 };
 
 /// Ticks after which a ship that was just granted can mine.
@@ -144,7 +145,7 @@ fn a_rock_over_the_border_is_mined_until_it_is_empty() {
 }
 
 /// The deaths that were sent, with their crates.
-fn deaths(frames: &[ToServer]) -> Vec<(sidereal_protocol::ids::EntityId, Option<EntityRecord>)> {
+fn deaths(frames: &[ToServer]) -> Vec<(sidereal_protocol::world::ids::EntityId, Option<EntityRecord>)> {
     let deaths = frames.iter().filter_map(|frame| match frame {
         ToServer::Destroyed { id, wreck, .. } => Some((*id, wreck.as_deref().cloned())),
         _ => None,
@@ -253,7 +254,7 @@ fn a_crate_crosses_a_border_with_what_is_in_it_and_is_taken_in_on_the_other_side
 
 #[test]
 fn a_ship_that_crosses_a_border_keeps_its_cargo_and_its_weapons() {
-    use sidereal_protocol::economy::{Fitted, Weapon};
+    use sidereal_protocol::rules::economy::{Fitted, Weapon};
     let fitted = Fitted::default().with(Weapon::RapidGun);
     let trader = moving(ship(1, DVec2::new(960.0, 500.0)), DVec2::X * 150.0).with(fitted).with(OreLoad(21));
     let mut mesh = Mesh::new(vec![trader], vec![], 2);

@@ -7,17 +7,21 @@ mod common;
 use common::{Shard, id};
 use sidereal_protocol::{
     DVec2,
-    control::{ToServer, ToShard},
-    economy::{Fitted, Weapon},
-    flight::{Controls, FlightState, HullKind},
-    ids::{AccountId, EntityId, NetId},
-    motion::{EngineGlow, Motion, SectorUpdate},
+    frames::control::{ToServer, ToShard},
+    packets::motion::{EngineGlow, Motion, SectorUpdate},
     record::{
         BeamReady, DockedAt, DroneMind, EntityKind, EntityRecord, ExpiresAt, GunReady, LauncherReady, OreLoad, Pilot,
         SettledAt, ShipHull, Structure, Warhead,
     },
-    sector::SectorId,
-    tick::SimTick,
+    rules::{
+        economy::{Fitted, Weapon},
+        flight::{Controls, FlightState, HullKind},
+    },
+    world::{
+        ids::{AccountId, EntityId, NetId},
+        sector::SectorId,
+        tick::SimTick,
+    },
 };
 use sidereal_shard::{
     bodies::{Authority, Body},

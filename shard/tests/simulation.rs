@@ -5,13 +5,13 @@ mod common;
 use common::*;
 use sidereal_protocol::{
     DVec2,
-    control::{ToServer, ToShard},
-    flight::{self, Controls, HullKind},
-    ids::EntityId,
+    frames::control::{ToServer, ToShard},
     record::EntityKind,
-    sector::SectorId,
-    shot::BULLET_DAMAGE,
-    tick::SimTick,
+    rules::{
+        flight::{self, Controls, HullKind},
+        shot::BULLET_DAMAGE,
+    },
+    world::{ids::EntityId, sector::SectorId, tick::SimTick},
 };
 
 const HOME: SectorId = SectorId::new(0, 0);

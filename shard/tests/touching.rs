@@ -9,12 +9,13 @@ use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use sidereal_protocol::{
     DVec2,
-    control::{ToServer, ToShard},
-    economy::{Bargain, DOCKING_RANGE, DealKey, STATION_RADIUS},
-    flight::FlightState,
-    ids::EntityId,
+    frames::control::{ToServer, ToShard},
     record::EntityRecord,
-    sector::SectorId,
+    rules::{
+        economy::{Bargain, DOCKING_RANGE, DealKey, STATION_RADIUS},
+        flight::FlightState,
+    },
+    world::{ids::EntityId, sector::SectorId},
 };
 use sidereal_shard::bodies::set_state;
 

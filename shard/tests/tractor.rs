@@ -8,11 +8,13 @@ use common::{
 };
 use sidereal_protocol::{
     DVec2,
-    control::{ImpactCause, ToServer, ToShard},
-    flight::{Controls, HullKind},
+    frames::control::{ImpactCause, ToServer, ToShard},
     record::{EntityRecord, OreLoad},
-    tick::TICK_HZ,
-    tractor::{TRACTOR_GAP, TRACTOR_RANGE},
+    rules::{
+        flight::{Controls, HullKind},
+        tractor::{TRACTOR_GAP, TRACTOR_RANGE},
+    },
+    world::tick::TICK_HZ,
 };
 
 const SECOND: u64 = TICK_HZ as u64;

@@ -5,7 +5,7 @@
 //! Each is a Bevy `App` that its owner updates: the same Apps as in the three programs.
 
 use sidereal_client::{ClientConfig, FrameDelta, flight::controls::PilotIntent, view::WorldView};
-use sidereal_protocol::{flight::Controls, limits::PROTOCOL_VERSION, tick::SimTick};
+use sidereal_protocol::{limits::PROTOCOL_VERSION, rules::flight::Controls, world::tick::SimTick};
 use sidereal_server::{
     ServerParts,
     accounts::tickets::TicketOffice,

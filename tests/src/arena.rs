@@ -1,7 +1,7 @@
 //! Free space to fly in: the sectors around the centre without rocks in the way.
 
 use crate::cluster::Cluster;
-use sidereal_protocol::{DVec2, flight::FlightState, ids::EntityId, record::EntityKind};
+use sidereal_protocol::{DVec2, record::EntityKind, rules::flight::FlightState, world::ids::EntityId};
 use sidereal_server::replication::mirror::Mirror;
 
 /// Moves every rock of the sectors beside the border to their far edge, out of the ships' way.

@@ -16,12 +16,16 @@ use sidereal_client::{
 };
 use sidereal_protocol::{
     DVec2,
-    control::{GhostImpact, ImpactCause},
-    flight::{Controls, FlightState},
-    ids::{EntityId, NetId},
+    frames::control::{GhostImpact, ImpactCause},
     limits::PROTOCOL_VERSION,
-    shot::ShotId,
-    tick::{SimTick, TICK_DURATION},
+    rules::{
+        flight::{Controls, FlightState},
+        shot::ShotId,
+    },
+    world::{
+        ids::{EntityId, NetId},
+        tick::{SimTick, TICK_DURATION},
+    },
 };
 use sidereal_server::{
     ServerParts,

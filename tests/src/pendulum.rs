@@ -11,10 +11,9 @@ use rand_pcg::Pcg64Mcg;
 use sidereal_client::{flight::controls::PilotIntent, session::SessionState};
 use sidereal_protocol::{
     DVec2,
-    flight::{Controls, FlightState, HullKind, wrap_angle},
-    ids::EntityId,
     record::{DroneMind, EntityKind, EntityRecord, Structure},
-    tick::SimTick,
+    rules::flight::{Controls, FlightState, HullKind, wrap_angle},
+    world::{ids::EntityId, tick::SimTick},
 };
 use sidereal_shard::{
     bodies::{Authority, Body, Flight},

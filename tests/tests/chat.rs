@@ -5,15 +5,21 @@
 use sidereal_client::{chat::ChatBook, flight::controls::PilotIntent, session::SessionState, view::Part};
 use sidereal_protocol::{
     DVec2,
-    chat::Scope,
-    control::{GhostImpact, ImpactCause, encode_frame},
-    flight::{FlightState, HullKind},
-    ids::{EntityId, NetId},
+    frames::{
+        chat::Scope,
+        control::{GhostImpact, ImpactCause, encode_frame},
+        messages::{FromPlayer, Say},
+    },
     limits::MAX_REQUEST_BYTES,
-    messages::{FromPlayer, Say},
-    sector::SectorId,
-    shot::ShotId,
-    tick::SimTick,
+    rules::{
+        flight::{FlightState, HullKind},
+        shot::ShotId,
+    },
+    world::{
+        ids::{EntityId, NetId},
+        sector::SectorId,
+        tick::SimTick,
+    },
 };
 use sidereal_server::replication::mirror::Mirror;
 use sidereal_shard::damage::Impacts;

@@ -6,12 +6,14 @@ use bevy::{
 };
 use sidereal_protocol::{
     DVec2,
-    control::{GhostImpact, ImpactCause},
-    ids::{AccountId, EntityId, NetId, ShardId},
+    frames::control::{GhostImpact, ImpactCause},
     record::{EntityKind, EntityRecord, Pilot, Structure},
-    sector::SectorId,
-    shot::ShotId,
-    tick::SimTick,
+    rules::shot::ShotId,
+    world::{
+        ids::{AccountId, EntityId, NetId, ShardId},
+        sector::SectorId,
+        tick::SimTick,
+    },
 };
 use sidereal_server::{
     audit::census::Audit,

@@ -13,7 +13,7 @@ use naia_bevy_client::transport::Socket;
 use naia_bevy_shared::TestClock;
 use process::{PATIENCE, Process};
 use sidereal_process::crash::{self, CRASHED};
-use sidereal_protocol::{limits::PROTOCOL_VERSION, messages::Credential};
+use sidereal_protocol::{frames::messages::Credential, limits::PROTOCOL_VERSION};
 use sidereal_server::run::config::Config;
 use sidereal_shard::{
     config::{Arguments, CertificateHash, ShardConfig},

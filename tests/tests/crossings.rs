@@ -3,12 +3,16 @@
 use sidereal_client::{flight::controls::PilotIntent, session::SessionState};
 use sidereal_protocol::{
     DVec2,
-    control::{GhostImpact, ImpactCause},
-    flight::{Controls, FlightState, wrap_angle},
-    ids::{EntityId, NetId, ShardId},
+    frames::control::{GhostImpact, ImpactCause},
     record::{EntityKind, EntityRecord, Structure},
-    shot::ShotId,
-    tick::{SimTick, TICK_HZ},
+    rules::{
+        flight::{Controls, FlightState, wrap_angle},
+        shot::ShotId,
+    },
+    world::{
+        ids::{EntityId, NetId, ShardId},
+        tick::{SimTick, TICK_HZ},
+    },
 };
 use sidereal_server::{
     handoff::transfers::HandoffState,

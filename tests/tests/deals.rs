@@ -4,12 +4,13 @@
 use bevy::math::DVec2;
 use sidereal_client::economy::deals::DealBook;
 use sidereal_protocol::{
-    economy::{Bargain, DealKey, Goods, STATION_RADIUS},
-    flight::{FlightState, HullKind},
-    ids::EntityId,
-    messages::DealOutcome,
+    frames::messages::DealOutcome,
     record::{EntityKind, EntityRecord, Structure},
-    tick::SimTick,
+    rules::{
+        economy::{Bargain, DealKey, Goods, STATION_RADIUS},
+        flight::{FlightState, HullKind},
+    },
+    world::{ids::EntityId, tick::SimTick},
 };
 use sidereal_server::{
     db::{Commodity, Holder, Move, Store, tools},

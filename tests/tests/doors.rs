@@ -1,7 +1,7 @@
 //! Admitted peers that do not complete naia's handshake: they are removed everywhere, including naia.
 
 use naia_bevy_server::{Server, UserKey};
-use sidereal_protocol::{messages::TAKEN_OVER, tick::TICK_HZ};
+use sidereal_protocol::{frames::messages::TAKEN_OVER, world::tick::TICK_HZ};
 use sidereal_server::{traffic::admission::CONNECT_DEADLINE, traffic::link::Link};
 use sidereal_tests::cluster::{Cluster, PERFECT, PlayerSide};
 use sidereal_transport::LinkStatus;

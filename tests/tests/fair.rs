@@ -4,9 +4,11 @@
 use bevy::prelude::World;
 use sidereal_protocol::{
     DVec2,
-    flight::{Controls, FlightState},
-    ids::EntityId,
-    shot::MAX_REWIND_TICKS,
+    rules::{
+        flight::{Controls, FlightState},
+        shot::MAX_REWIND_TICKS,
+    },
+    world::ids::EntityId,
 };
 use sidereal_server::{persistence::storage::Storage, territory::seeds};
 use sidereal_shard::{

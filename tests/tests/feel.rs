@@ -12,10 +12,14 @@ use sidereal_client::{
 };
 use sidereal_protocol::{
     DVec2,
-    flight::{Controls, FlightState, wrap_angle},
-    ids::EntityId,
-    playback::EXTRAPOLATION_S,
-    tick::{TICK_DURATION, TICK_SECONDS},
+    rules::{
+        flight::{Controls, FlightState, wrap_angle},
+        playback::EXTRAPOLATION_S,
+    },
+    world::{
+        ids::EntityId,
+        tick::{TICK_DURATION, TICK_SECONDS},
+    },
 };
 use sidereal_shard::clock::SimClock;
 use sidereal_tests::{

@@ -6,11 +6,15 @@ use naia_bevy_server::Server;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use sidereal_client::{chat::ChatBook, session::SessionState};
 use sidereal_protocol::{
-    chat::Scope,
-    control::encode_frame,
-    economy::{Bargain, DealKey},
-    flight::Controls,
-    messages::{Deal, FromPlayer, Say},
+    frames::{
+        chat::Scope,
+        control::encode_frame,
+        messages::{Deal, FromPlayer, Say},
+    },
+    rules::{
+        economy::{Bargain, DealKey},
+        flight::Controls,
+    },
 };
 use sidereal_tests::cluster::{Cluster, PERFECT};
 use uuid::Uuid;

@@ -22,7 +22,7 @@ use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use sidereal_protocol::{
     record::{EntityKind, EntityRecord},
-    tick::TICK_DURATION,
+    world::tick::TICK_DURATION,
 };
 use sidereal_server::db::{Database, tools};
 use std::{

@@ -4,9 +4,9 @@
 use sidereal_client::session::SessionState;
 use sidereal_protocol::{
     DVec2,
-    flight::{Controls, FlightState},
-    messages::TAKEN_OVER,
-    sector::SectorId,
+    frames::messages::TAKEN_OVER,
+    rules::flight::{Controls, FlightState},
+    world::sector::SectorId,
 };
 use sidereal_server::replication::{
     mirror::{Holder, Mirror},

@@ -7,9 +7,11 @@
 
 use sidereal_protocol::{
     DVec2,
-    flight::{Controls, FlightState, wrap_angle},
-    ids::EntityId,
-    tick::{TICK_DURATION, TICK_SECONDS},
+    rules::flight::{Controls, FlightState, wrap_angle},
+    world::{
+        ids::EntityId,
+        tick::{TICK_DURATION, TICK_SECONDS},
+    },
 };
 use sidereal_server::replication::mirror::{Holder, Mirror};
 use sidereal_shard::bodies;

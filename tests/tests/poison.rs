@@ -3,10 +3,12 @@
 use sidereal_client::{chat::ChatBook, flight::controls::PilotIntent, session::SessionState};
 use sidereal_protocol::{
     DVec2,
-    flight::{Controls, FlightState},
-    ids::EntityId,
     record::{EntityKind, EntityRecord, Structure},
-    tick::{SimTick, TICK_HZ},
+    rules::flight::{Controls, FlightState},
+    world::{
+        ids::EntityId,
+        tick::{SimTick, TICK_HZ},
+    },
 };
 use sidereal_server::{
     audit::aside::{Aside, Why},

@@ -11,11 +11,11 @@ use rand::{Rng, RngCore, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use sidereal_client::{flight::controls::PilotIntent, session::SessionState};
 use sidereal_protocol::{
-    flight::{Controls, MAX_SPEED},
-    ids::EntityId,
-    lane,
     limits::PROTOCOL_VERSION,
+    packets::lane,
     record::EntityRecord,
+    rules::flight::{Controls, MAX_SPEED},
+    world::ids::EntityId,
 };
 use sidereal_server::db::Database;
 use sidereal_transport::{ClientNetwork, LinkStatus};

@@ -8,7 +8,7 @@
 
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
-use sidereal_protocol::tick::TICK_HZ;
+use sidereal_protocol::world::tick::TICK_HZ;
 use sidereal_server::handoff::transfers::HandoffState;
 use sidereal_shard::report::Totals;
 use sidereal_tests::{

@@ -31,17 +31,20 @@ use sidereal_client::{
     window::{Quality, Settings, WindowPlugin, default_plugins},
 };
 use sidereal_protocol::{
-    chat::Scope,
-    economy::{CRATE_RADIUS, DealKey, Fitted, Goods, STATION_RADIUS, Weapon},
-    flight::{FlightState, HullKind, wrap_angle},
-    ids::{AccountId, EntityId, NetId},
-    messages::Said,
-    motion::EngineGlow,
+    frames::{chat::Scope, messages::Said},
+    packets::motion::EngineGlow,
     record::EntityKind,
-    sector::SectorId,
-    shot::{BULLET_SPEED, Beam, Shot, ShotId},
-    tick::{SimTick, TICK_SECONDS},
-    tool::Tool,
+    rules::{
+        economy::{CRATE_RADIUS, DealKey, Fitted, Goods, STATION_RADIUS, Weapon},
+        flight::{FlightState, HullKind, wrap_angle},
+        shot::{BULLET_SPEED, Beam, Shot, ShotId},
+        tool::Tool,
+    },
+    world::{
+        ids::{AccountId, EntityId, NetId},
+        sector::SectorId,
+        tick::{SimTick, TICK_SECONDS},
+    },
 };
 use std::{path::PathBuf, sync::Arc};
 

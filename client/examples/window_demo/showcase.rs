@@ -7,14 +7,18 @@ use sidereal_client::{
     view::{BLAST_SECONDS, BlastEffect, HIT_SECONDS, HitEffect, Kill, OwnShip, Part, WorldView},
 };
 use sidereal_protocol::{
-    economy::ore_of_rock,
-    flight::{FlightState, HullKind, wrap_angle},
-    ids::{EntityId, NetId},
-    motion::EngineGlow,
+    packets::motion::EngineGlow,
     record::EntityKind,
-    sector::{SECTOR_SIZE, SectorId},
-    shot::ShotId,
-    tick::SimTick,
+    rules::{
+        economy::ore_of_rock,
+        flight::{FlightState, HullKind, wrap_angle},
+        shot::ShotId,
+    },
+    world::{
+        ids::{EntityId, NetId},
+        sector::{SECTOR_SIZE, SectorId},
+        tick::SimTick,
+    },
 };
 
 /// Ships of the crowd.

@@ -22,9 +22,9 @@ use bevy::{
     prelude::Resource,
 };
 use sidereal_protocol::{
-    economy::{Bargain, Goods},
-    ids::NetId,
-    messages::{Deal, DealOutcome, FromPlayer, ToPlayer, TradeNews},
+    frames::messages::{Deal, DealOutcome, FromPlayer, ToPlayer, TradeNews},
+    rules::economy::{Bargain, Goods},
+    world::ids::NetId,
 };
 
 /// How long an offer waits for an answer, seconds. The server decides by its own clock.

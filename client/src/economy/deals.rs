@@ -7,8 +7,8 @@
 
 use bevy::{app::App, prelude::Resource};
 use sidereal_protocol::{
-    economy::{Bargain, DEAL_KEY_LIFE, DealKey},
-    messages::DealOutcome,
+    frames::messages::DealOutcome,
+    rules::economy::{Bargain, DEAL_KEY_LIFE, DealKey},
 };
 use std::collections::VecDeque;
 

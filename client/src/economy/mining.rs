@@ -3,7 +3,10 @@
 //! Pure. Runs in the player client and in bots.
 
 use crate::view::Other;
-use sidereal_protocol::{economy::mined_rock, flight::FlightState, kind::Ore};
+use sidereal_protocol::{
+    rules::{economy::mined_rock, flight::FlightState},
+    world::kind::Ore,
+};
 
 /// The rock that a ship in this state mines: see [`mined_rock`]. A rock known to be empty is not selected.
 pub fn target<'a>(ship: &FlightState, others: impl Iterator<Item = &'a Other>) -> Option<&'a Other> {
@@ -15,10 +18,12 @@ pub fn target<'a>(ship: &FlightState, others: impl Iterator<Item = &'a Other>) -
 mod tests {
     use super::*;
     use sidereal_protocol::{
-        economy::MINING_RANGE,
-        ids::{EntityId, NetId},
-        kind::EntityKind,
-        motion::EngineGlow,
+        packets::motion::EngineGlow,
+        rules::economy::MINING_RANGE,
+        world::{
+            ids::{EntityId, NetId},
+            kind::EntityKind,
+        },
     };
 
     fn rock(net_id: u32, at: (f64, f64), ore: Option<u32>) -> Other {

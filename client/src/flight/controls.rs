@@ -1,7 +1,7 @@
 //! The player's controls: written by the window or a bot, sampled by the client once per tick.
 
 use bevy::prelude::Resource;
-use sidereal_protocol::flight::Controls;
+use sidereal_protocol::rules::flight::Controls;
 
 /// The player's present intent. Written by the window or a bot at any time, sampled at each tick. A button that was
 /// pressed only between two samples is lost, so a window keeps it until the end of a frame.

@@ -3,7 +3,11 @@
 //!
 //! Pure. Runs in the player client and in bots.
 
-use sidereal_protocol::{input::Input, limits::MAX_UNACKNOWLEDGED_INPUTS, own_state::OwnState, tick::SimTick};
+use sidereal_protocol::{
+    limits::MAX_UNACKNOWLEDGED_INPUTS,
+    packets::{input::Input, own_state::OwnState},
+    world::tick::SimTick,
+};
 use std::collections::VecDeque;
 
 /// The inputs of the present ship, and the counts of all ships before it.
@@ -149,8 +153,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use sidereal_protocol::{
-        flight::{Controls, FlightState},
-        ids::NetId,
+        rules::flight::{Controls, FlightState},
+        world::ids::NetId,
     };
 
     fn input(tick: u64) -> Input {

@@ -27,15 +27,21 @@ use bevy::{
 };
 use naia_bevy_client::{Client, DefaultClientTag};
 use sidereal_protocol::{
-    economy::Fitted,
-    flight::{Controls, HullKind},
-    ids::{EntityId, NetId},
-    input::{Input, InputPacket},
-    own_state::OwnState,
-    sector::SectorId,
-    shot::{Beam, ShotId},
-    tick::SimTick,
-    tool::Tool,
+    packets::{
+        input::{Input, InputPacket},
+        own_state::OwnState,
+    },
+    rules::{
+        economy::Fitted,
+        flight::{Controls, HullKind},
+        shot::{Beam, ShotId},
+        tool::Tool,
+    },
+    world::{
+        ids::{EntityId, NetId},
+        sector::SectorId,
+        tick::SimTick,
+    },
 };
 
 /// The player's ship, or the one that it will be with its first state.
@@ -348,7 +354,7 @@ fn foreseen_beam(
 mod tests {
     use super::*;
     use bevy::math::DVec2;
-    use sidereal_protocol::flight::FlightState;
+    use sidereal_protocol::rules::flight::FlightState;
 
     #[test]
     fn after_a_standstill_one_step_is_made_and_the_ship_is_where_its_shard_has_it() {

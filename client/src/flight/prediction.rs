@@ -6,10 +6,12 @@
 use crate::replication::smoothing::{VisualOffset, blend};
 use bevy::math::DVec2;
 use sidereal_protocol::{
-    flight::{self, Controls, FlightState, HullKind, HullSpec, wrap_angle},
-    input::{self, Input},
-    own_state::OwnState,
-    tick::SimTick,
+    packets::{
+        input::{self, Input},
+        own_state::OwnState,
+    },
+    rules::flight::{self, Controls, FlightState, HullKind, HullSpec, wrap_angle},
+    world::tick::SimTick,
 };
 use std::collections::VecDeque;
 
@@ -241,7 +243,7 @@ fn overdue_skipped<'a>(confirmed: &OwnState, pending: &'a [Input]) -> &'a [Input
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use sidereal_protocol::{ids::NetId, tick::TICK_SECONDS};
+    use sidereal_protocol::world::{ids::NetId, tick::TICK_SECONDS};
 
     const HULL: HullKind = HullKind::Scout;
     const START: u64 = 1000;

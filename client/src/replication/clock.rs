@@ -4,7 +4,7 @@
 //! the past at which others are drawn, [`OwnClock`] the moment of the own ship in its own ticks.
 
 use bevy::prelude::Resource;
-use sidereal_protocol::tick::{SimTick, TICK_DURATION};
+use sidereal_protocol::world::tick::{SimTick, TICK_DURATION};
 use std::collections::VecDeque;
 
 /// Ticks in `seconds` of wall time: naia's ticks are whole milliseconds long.

@@ -26,15 +26,15 @@ use bevy::{
 };
 use naia_bevy_client::{Client, DefaultClientTag};
 use sidereal_protocol::{
-    economy::{DOCKING_RANGE, DOCKING_SPEED},
-    flight::{Controls, FlightState, MAX_SPEED},
-    ids::NetId,
-    motion::EngineGlow,
+    packets::motion::EngineGlow,
     record::EntityKind,
-    sector::SectorId,
-    shot::{Beam, ShotId},
-    tick::TICK_SECONDS,
-    tool::Tool,
+    rules::{
+        economy::{DOCKING_RANGE, DOCKING_SPEED},
+        flight::{Controls, FlightState, MAX_SPEED},
+        shot::{Beam, ShotId},
+        tool::Tool,
+    },
+    world::{ids::NetId, sector::SectorId, tick::TICK_SECONDS},
 };
 use std::sync::Arc;
 

@@ -10,11 +10,15 @@ use crate::replication::{
 };
 use bevy::{math::DVec2, prelude::Resource};
 use sidereal_protocol::{
-    flight::{FlightState, MAX_SPEED},
-    ids::NetId,
-    motion::{EngineGlow, Motion},
-    playback::{EXTRAPOLATION_S, REST_TICKS, position_between},
-    tick::{SimTick, TICK_SECONDS},
+    packets::motion::{EngineGlow, Motion},
+    rules::{
+        flight::{FlightState, MAX_SPEED},
+        playback::{EXTRAPOLATION_S, REST_TICKS, position_between},
+    },
+    world::{
+        ids::NetId,
+        tick::{SimTick, TICK_SECONDS},
+    },
 };
 use std::collections::{HashMap, VecDeque};
 
@@ -294,7 +298,7 @@ mod tests {
     use super::*;
     use crate::replication::clock::{MAX_DELAY_TICKS, ticks_in};
     use proptest::prelude::*;
-    use sidereal_protocol::flight::{Controls, HullKind, step};
+    use sidereal_protocol::rules::flight::{Controls, HullKind, step};
 
     const TICK_S: f64 = 0.033;
     const ID: NetId = NetId(3);

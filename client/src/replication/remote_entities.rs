@@ -23,11 +23,13 @@ use bevy::{
 };
 use sidereal_protocol::{
     components::{Identity, OreDeposit, Vitals},
-    flight::HullKind,
-    ids::{AccountId, EntityId, NetId},
     record::EntityKind,
-    sector::SECTOR_SIZE,
-    tick::SimTick,
+    rules::flight::HullKind,
+    world::{
+        ids::{AccountId, EntityId, NetId},
+        sector::SECTOR_SIZE,
+        tick::SimTick,
+    },
 };
 use std::{
     collections::{BTreeMap, HashMap},

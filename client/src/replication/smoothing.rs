@@ -3,7 +3,7 @@
 //! Pure. Used for the own ship after a reconciliation and for others after an extrapolation.
 
 use bevy::math::DVec2;
-use sidereal_protocol::flight::{FlightState, wrap_angle};
+use sidereal_protocol::rules::flight::{FlightState, wrap_angle};
 
 /// Half-life of a small offset, seconds: too short to feel as a lag.
 pub const OFFSET_HALF_LIFE_S: f64 = 0.08;
@@ -75,7 +75,7 @@ pub fn blend(a: &FlightState, b: &FlightState, t: f64) -> FlightState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sidereal_protocol::tick::TICK_SECONDS;
+    use sidereal_protocol::world::tick::TICK_SECONDS;
 
     #[test]
     fn an_absorbed_correction_is_not_seen_at_once_and_gone_soon() {

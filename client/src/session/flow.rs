@@ -27,9 +27,8 @@ use naia_bevy_client::{
     events::{ConnectEvent, DisconnectEvent},
 };
 use sidereal_protocol::{
-    ids::NetId,
-    messages::{Credential, FromPlayer, ToPlayer},
-    tick::TickSync,
+    frames::messages::{Credential, FromPlayer, ToPlayer},
+    world::{ids::NetId, tick::TickSync},
 };
 use sidereal_transport::LinkStatus;
 

@@ -14,7 +14,10 @@ use crate::{
     weapons::{arms::Arms, beams::BeamBook, shots::ShotBook},
 };
 use bevy::ecs::system::{Res, ResMut};
-use sidereal_protocol::{lane, motion::SectorUpdate, own_state::decode_own_states, tool::Tool};
+use sidereal_protocol::{
+    packets::{lane, motion::SectorUpdate, own_state::decode_own_states},
+    rules::tool::Tool,
+};
 
 /// The most datagrams read in one update; the rest waits in the transport's bounded queue. Nine sectors with two
 /// packets each, for half a second.

@@ -9,9 +9,11 @@ use crate::{
 use bevy::prelude::Resource;
 use naia_bevy_client::{ClientConfig as NaiaConfig, JitterBufferType};
 use sidereal_protocol::{
-    ids::NetId,
-    messages::Destroyed,
-    tick::{SimTick, TickSync},
+    frames::messages::Destroyed,
+    world::{
+        ids::NetId,
+        tick::{SimTick, TickSync},
+    },
 };
 use sidereal_transport::{ClientHandle, ClientSocket};
 use std::time::Duration;

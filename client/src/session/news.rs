@@ -10,7 +10,7 @@ use bevy::{
     },
     prelude::Message,
 };
-use sidereal_protocol::{
+use sidereal_protocol::frames::{
     control::{decode_frame, encode_frame},
     messages::{FromPlayer, ToPlayer},
 };

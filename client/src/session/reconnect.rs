@@ -2,7 +2,7 @@
 //! [`crate::session::player`] carries out its steps.
 
 use crate::{account::AccountError, session::link::SessionState};
-use sidereal_protocol::messages::TAKEN_OVER;
+use sidereal_protocol::frames::messages::TAKEN_OVER;
 use sidereal_transport::VERSIONS_DIFFER;
 use std::hash::{DefaultHasher, Hash, Hasher};
 

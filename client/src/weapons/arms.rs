@@ -6,10 +6,12 @@
 
 use bevy::prelude::Resource;
 use sidereal_protocol::{
-    economy::Fitted,
-    flight::{Controls, HullKind},
-    tick::SimTick,
-    tool::Tool,
+    rules::{
+        economy::Fitted,
+        flight::{Controls, HullKind},
+        tool::Tool,
+    },
+    world::tick::SimTick,
 };
 
 /// The times at which the tools are ready, in ticks of the world.
@@ -112,7 +114,7 @@ impl Arms {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sidereal_protocol::{
+    use sidereal_protocol::rules::{
         economy::Weapon,
         shot::{BEAM_INTERVAL_TICKS, MISSILE_INTERVAL_TICKS},
     };

@@ -7,9 +7,8 @@
 use crate::view::BeamShown;
 use bevy::{math::DVec2, prelude::Resource};
 use sidereal_protocol::{
-    ids::NetId,
-    shot::{BEAM_INTERVAL_TICKS, BEAM_RANGE, Beam, ShotId},
-    tick::SimTick,
+    rules::shot::{BEAM_INTERVAL_TICKS, BEAM_RANGE, Beam, ShotId},
+    world::{ids::NetId, tick::SimTick},
 };
 use std::collections::BTreeSet;
 

@@ -8,11 +8,15 @@
 use crate::view::ShotInFlight;
 use bevy::{math::DVec2, prelude::Resource};
 use sidereal_protocol::{
-    flight::FlightState,
-    ids::NetId,
-    sector::SectorId,
-    shot::{BULLET_LIFE_TICKS, BULLET_SPEED, Shot, ShotHit, ShotId},
-    tick::{SimTick, TICK_SECONDS},
+    rules::{
+        flight::FlightState,
+        shot::{BULLET_LIFE_TICKS, BULLET_SPEED, Shot, ShotHit, ShotId},
+    },
+    world::{
+        ids::NetId,
+        sector::SectorId,
+        tick::{SimTick, TICK_SECONDS},
+    },
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

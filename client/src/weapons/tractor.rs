@@ -6,8 +6,8 @@
 use crate::view::{Other, OwnShip, WorldView};
 use bevy::math::DVec2;
 use sidereal_protocol::{
-    ids::NetId,
-    tractor::{self, Nearby},
+    rules::tractor::{self, Nearby},
+    world::ids::NetId,
 };
 
 /// The body that a ship with the net id `ship` pulls: see [`tractor::target`].

@@ -31,23 +31,31 @@ use sidereal_client::{
 };
 use sidereal_protocol::{
     components::{Identity, OreDeposit, Vitals},
-    control::{decode_frame, encode_frame},
-    economy::{Bargain, DealKey},
-    flight::{Controls, FlightState, HullKind, step},
-    ids::{EntityId, NetId},
-    input::{Input, InputPacket},
-    limits::PROTOCOL_VERSION,
-    messages::{
-        Credential, Deal, DealOutcome, DealReply, Destroyed, FromPlayer, Purse, RespawnReply, Said, Say, ShipAssigned,
-        ToPlayer, TradeNews, Welcome,
+    frames::{
+        control::{decode_frame, encode_frame},
+        messages::{
+            Credential, Deal, DealOutcome, DealReply, Destroyed, FromPlayer, Purse, RespawnReply, Said, Say,
+            ShipAssigned, ToPlayer, TradeNews, Welcome,
+        },
     },
-    motion::{EngineGlow, Motion, SectorNews, encode_sector_update},
-    own_state::{OwnState, encode_own_states},
+    limits::PROTOCOL_VERSION,
+    packets::{
+        input::{Input, InputPacket},
+        motion::{EngineGlow, Motion, SectorNews, encode_sector_update},
+        own_state::{OwnState, encode_own_states},
+    },
     record::EntityKind,
+    rules::{
+        economy::{Bargain, DealKey},
+        flight::{Controls, FlightState, HullKind, step},
+        shot::{BEAM_INTERVAL_TICKS, BEAM_RANGE, Beam, SHOT_REPEATS, ShotId},
+    },
     schema,
-    sector::SectorId,
-    shot::{BEAM_INTERVAL_TICKS, BEAM_RANGE, Beam, SHOT_REPEATS, ShotId},
-    tick::{SimTick, TICK_SECONDS, TickSync},
+    world::{
+        ids::{EntityId, NetId},
+        sector::SectorId,
+        tick::{SimTick, TICK_SECONDS, TickSync},
+    },
 };
 use sidereal_transport::{
     ClientHandle, PeerKind, ServerHandle,

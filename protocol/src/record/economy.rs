@@ -3,10 +3,12 @@
 use super::{EntityRecord, Presence, Section};
 use crate::{
     DecodeError,
-    economy::Fitted,
-    ids::EntityId,
-    kind::{EntityKind, Ore},
-    tick::SimTick,
+    rules::economy::Fitted,
+    world::{
+        ids::EntityId,
+        kind::{EntityKind, Ore},
+        tick::SimTick,
+    },
 };
 use serde::{Deserialize, Serialize};
 

@@ -9,12 +9,16 @@ use super::{
 };
 use crate::{
     DecodeError,
-    economy::Fitted,
-    flight::{FlightState, HullKind},
-    ids::{AccountId, EntityId, NetId},
-    kind::{EntityKind, Hulls},
-    sector::SectorId,
-    tick::SimTick,
+    rules::{
+        economy::Fitted,
+        flight::{FlightState, HullKind},
+    },
+    world::{
+        ids::{AccountId, EntityId, NetId},
+        kind::{EntityKind, Hulls},
+        sector::SectorId,
+        tick::SimTick,
+    },
 };
 use serde::{Deserialize, Serialize};
 

@@ -32,14 +32,16 @@ pub use self::{
     structure::{SettledAt, ShipHull, Structure},
     weapons::{BeamReady, GunReady, LauncherReady, Warhead},
 };
-pub use crate::kind::EntityKind;
+pub use crate::world::kind::EntityKind;
 use crate::{
     DecodeError,
-    flight::FlightState,
-    ids::{AccountId, EntityId, NetId},
     limits::{MAX_NAME_BYTES, MAX_RECORD_BYTES},
-    sector::SectorId,
-    tick::SimTick,
+    rules::flight::FlightState,
+    world::{
+        ids::{AccountId, EntityId, NetId},
+        sector::SectorId,
+        tick::SimTick,
+    },
 };
 use bevy::math::DVec2;
 use formats::{Format1, Format2, Format3};

@@ -2,7 +2,10 @@
 
 use super::{EntityRecord, Presence, Section};
 use crate::{
-    DecodeError, flight::Controls, ids::EntityId, input::FIRST_INPUT_DELAY_TICKS, kind::EntityKind, tick::SimTick,
+    DecodeError,
+    packets::input::FIRST_INPUT_DELAY_TICKS,
+    rules::flight::Controls,
+    world::{ids::EntityId, kind::EntityKind, tick::SimTick},
 };
 use bevy::math::DVec2;
 use serde::{Deserialize, Serialize};

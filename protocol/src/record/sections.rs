@@ -1,7 +1,8 @@
 //! Sections: the parts of a record beside its header and motion. Each capability declares its own.
 //!
 //! A section has a number, a version and bytes. A process that does not know a section's number carries it on unchanged.
-//! [`SECTIONS`] lists the sections that this crate knows; [`check`] rejects what does not belong to an entity's kind.
+//! [`SECTIONS`] lists the sections that this crate knows. [`EntityRecord::validate`](super::EntityRecord::validate) rejects
+//! what does not belong to an entity's kind.
 
 use super::{
     economy::{DockedAt, ExpiresAt, OreLoad},
@@ -9,7 +10,7 @@ use super::{
     structure::{SettledAt, ShipHull, Structure},
     weapons::{BeamReady, GunReady, LauncherReady, Warhead},
 };
-use crate::{DecodeError, economy::Fitted, kind::EntityKind, limits::MAX_RECORD_BYTES};
+use crate::{DecodeError, limits::MAX_RECORD_BYTES, rules::economy::Fitted, world::kind::EntityKind};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 use std::{fmt, ops::Range};
 
@@ -134,7 +135,8 @@ const _: () = {
 /// The sections of one record, encoded, in the order of their numbers.
 ///
 /// Each is its number (varint), its version (a byte), its length (varint, bytes), and its bytes. Bytes from another
-/// process are kept as they are; [`check`] says whether they are whole, and what cannot be read counts as missing.
+/// process are kept as they are: [`EntityRecord::validate`](super::EntityRecord::validate) checks them, and a section that
+/// cannot be read counts as missing.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Sections(Vec<u8>);
 

@@ -3,9 +3,11 @@
 use super::{EntityRecord, Presence, Section};
 use crate::{
     DecodeError,
-    flight::HullKind,
-    kind::{EntityKind, Hulls},
-    tick::SimTick,
+    rules::flight::HullKind,
+    world::{
+        kind::{EntityKind, Hulls},
+        tick::SimTick,
+    },
 };
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,10 @@
 //! Sections of weapons: when each is ready again, and a missile's warhead.
 
 use super::{EntityRecord, Presence, Section};
-use crate::{ids::EntityId, kind::EntityKind, tick::SimTick, tool::Tool};
+use crate::{
+    rules::tool::Tool,
+    world::{ids::EntityId, kind::EntityKind, tick::SimTick},
+};
 use serde::{Deserialize, Serialize};
 
 /// No shot before this tick.

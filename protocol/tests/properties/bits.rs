@@ -4,8 +4,10 @@ use crate::repeatable;
 use proptest::{collection, prelude::*};
 use sidereal_protocol::{
     DecodeError,
-    bits::{BitReader, BitWriter, Quantiser, unzigzag, varint_bits, zigzag},
-    precision::{ANGLE, ANGULAR_VELOCITY, POSITION, VELOCITY},
+    packets::{
+        bits::{BitReader, BitWriter, Quantiser, unzigzag, varint_bits, zigzag},
+        precision::{ANGLE, ANGULAR_VELOCITY, POSITION, VELOCITY},
+    },
 };
 use std::f64::consts::PI;
 

@@ -2,9 +2,11 @@
 
 use proptest::prelude::*;
 use sidereal_protocol::{
-    chat::{Scope, TextRefused, clean, is_invisible},
+    frames::{
+        chat::{Scope, TextRefused, clean, is_invisible},
+        messages::{Said, Say},
+    },
     limits::{MAX_SAY_BYTES, MAX_SAY_CHARS},
-    messages::{Said, Say},
 };
 
 /// Characters that could hide text or break its display.

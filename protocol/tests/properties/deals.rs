@@ -2,7 +2,7 @@
 
 use crate::given;
 use proptest::prelude::*;
-use sidereal_protocol::{economy::DealKey, messages::Deal};
+use sidereal_protocol::{frames::messages::Deal, rules::economy::DealKey};
 use uuid::Uuid;
 
 proptest! {

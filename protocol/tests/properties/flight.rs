@@ -2,8 +2,8 @@
 
 use crate::{given, repeatable};
 use proptest::{collection, prelude::*};
-use sidereal_protocol::flight::{Controls, FlightState, MAX_SPEED, step, wrap_angle};
-use sidereal_protocol::tick::TICK_SECONDS;
+use sidereal_protocol::rules::flight::{Controls, FlightState, MAX_SPEED, step, wrap_angle};
+use sidereal_protocol::world::tick::TICK_SECONDS;
 use std::f64::consts::{PI, TAU};
 
 /// What a length's rounding may add to a speed.

@@ -3,22 +3,30 @@
 use proptest::{collection, num, option, prelude::*};
 use sidereal_protocol::{
     DVec2,
-    control::{GhostImpact, ImpactCause, Lease, RefuseReason, ToServer, ToShard},
-    economy::{Bargain, DealKey, DealRefusal, Fitted, Goods, OreMove, Weapon},
-    flight::{Controls, FlightState, HullKind},
-    ids::{AccountId, EntityId, NetId, NetIdBlock, ShardId},
-    input::Input,
+    frames::{
+        control::{GhostImpact, ImpactCause, Lease, RefuseReason, ToServer, ToShard},
+        messages::Credential,
+    },
     limits::MAX_NAME_BYTES,
-    messages::Credential,
-    motion::{EngineGlow, Motion, SectorUpdate},
-    own_state::OwnState,
+    packets::{
+        input::Input,
+        motion::{EngineGlow, Motion, SectorUpdate},
+        own_state::OwnState,
+    },
     record::{
         DroneMind, EntityKind, EntityRecord, Pilot, Warhead,
         formats::{Format1, Format2, Format3},
     },
-    sector::{SECTOR_SIZE, SectorId},
-    shot::{BEAM_RANGE, Beam, MAX_SHOT_LEAD_TICKS, Shot, ShotHit, ShotId},
-    tick::SimTick,
+    rules::{
+        economy::{Bargain, DealKey, DealRefusal, Fitted, Goods, OreMove, Weapon},
+        flight::{Controls, FlightState, HullKind},
+        shot::{BEAM_RANGE, Beam, MAX_SHOT_LEAD_TICKS, Shot, ShotHit, ShotId},
+    },
+    world::{
+        ids::{AccountId, EntityId, NetId, NetIdBlock, ShardId},
+        sector::{SECTOR_SIZE, SectorId},
+        tick::SimTick,
+    },
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -360,7 +368,6 @@ pub fn to_server() -> impl Strategy<Value = ToServer> {
         prop_oneof![Just(RefuseReason::NoLease), Just(RefuseReason::AlreadyOwned), Just(RefuseReason::BadRecord)];
     let census = collection::vec((net_id(), any::<u64>()), 0..=60);
     prop_oneof![
-        leases().prop_map(|leases| ToServer::Granted { leases }),
         (record(), sector(), any::<u32>()).prop_map(|(record, to, attempt)| ToServer::Prepare {
             record: Box::new(record),
             to,
@@ -409,7 +416,7 @@ fn deal_key() -> impl Strategy<Value = DealKey> {
 }
 
 fn goods() -> impl Strategy<Value = Goods> {
-    (any::<u32>(), 0..=sidereal_protocol::economy::MAX_AMOUNT).prop_map(|(ore, credits)| Goods { ore, credits })
+    (any::<u32>(), 0..=sidereal_protocol::rules::economy::MAX_AMOUNT).prop_map(|(ore, credits)| Goods { ore, credits })
 }
 
 /// Every bargain that is in range.

@@ -4,17 +4,23 @@ use crate::{given, repeatable};
 use proptest::{collection, prelude::*, sample::Index};
 use serde::{Serialize, de::DeserializeOwned};
 use sidereal_protocol::{
-    control::{ToServer, ToShard, decode_frame, encode_frame},
-    flight::{self, Controls, HullKind},
-    input::InputPacket,
-    lane,
+    frames::{
+        control::{ToServer, ToShard, decode_frame, encode_frame},
+        messages::Credential,
+    },
     limits::{MAX_LANE_BYTES, MAX_NAME_BYTES, MAX_RECORD_BYTES, MAX_UNACKNOWLEDGED_INPUTS},
-    messages::Credential,
-    motion::{MAX_MOTIONS, MAX_SHOTS, SectorUpdate, encode_sector_update},
-    own_state::{OWN_STATES_PER_PACKET, decode_own_states, encode_own_states},
+    packets::{
+        input::InputPacket,
+        lane,
+        motion::{MAX_MOTIONS, MAX_SHOTS, SectorUpdate, encode_sector_update},
+        own_state::{OWN_STATES_PER_PACKET, decode_own_states, encode_own_states},
+    },
     record::{EntityRecord, RECORD_FORMAT},
-    sector::SECTOR_SIZE,
-    shot::{BEAM_RANGE, MAX_SHOT_LEAD_TICKS, ShotId},
+    rules::{
+        flight::{self, Controls, HullKind},
+        shot::{BEAM_RANGE, MAX_SHOT_LEAD_TICKS, ShotId},
+    },
+    world::sector::SECTOR_SIZE,
 };
 use std::fmt::Debug;
 

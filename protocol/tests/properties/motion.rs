@@ -4,16 +4,18 @@ use crate::{given, repeatable};
 use proptest::prelude::*;
 use sidereal_protocol::{
     DVec2, DecodeError,
-    bits::BitWriter,
-    flight::{FlightState, wrap_angle},
-    ids::NetId,
-    lane,
     limits::MAX_LANE_BYTES,
-    motion::{EngineGlow, MAX_MOTIONS, MAX_SHOTS, Motion, SectorNews, SectorUpdate, encode_sector_update},
-    precision::{ANGLE, ANGULAR_VELOCITY, POSITION, VELOCITY},
-    sector::SectorId,
-    shot::{BEAM_RANGE, Beam, Shot, ShotHit, ShotId},
-    tick::SimTick,
+    packets::{
+        bits::BitWriter,
+        lane,
+        motion::{EngineGlow, MAX_MOTIONS, MAX_SHOTS, Motion, SectorNews, SectorUpdate, encode_sector_update},
+        precision::{ANGLE, ANGULAR_VELOCITY, POSITION, VELOCITY},
+    },
+    rules::{
+        flight::{FlightState, wrap_angle},
+        shot::{BEAM_RANGE, Beam, Shot, ShotHit, ShotId},
+    },
+    world::{ids::NetId, sector::SectorId, tick::SimTick},
 };
 use std::f64::consts::{PI, TAU};
 

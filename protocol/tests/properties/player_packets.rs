@@ -4,11 +4,13 @@ use crate::{given, repeatable};
 use proptest::{collection, prelude::*};
 use sidereal_protocol::{
     DecodeError,
-    flight::Controls,
-    input::{Input, InputPacket},
     limits::{MAX_LANE_BYTES, MAX_UNACKNOWLEDGED_INPUTS},
-    own_state::{OWN_STATE_BYTES, OWN_STATES_PER_PACKET, OwnState, decode_own_states, encode_own_states},
-    tick::SimTick,
+    packets::{
+        input::{Input, InputPacket},
+        own_state::{OWN_STATE_BYTES, OWN_STATES_PER_PACKET, OwnState, decode_own_states, encode_own_states},
+    },
+    rules::flight::Controls,
+    world::tick::SimTick,
 };
 
 /// Bit by bit: `==` treats 0 and -0 as equal.
@@ -109,6 +111,7 @@ fn the_longest_input_packet_fits_a_datagram() {
 
 #[test]
 fn more_states_than_a_datagram_holds_are_refused() {
-    let bytes = [vec![sidereal_protocol::lane::OWN_STATES], vec![0; (OWN_STATES_PER_PACKET + 1) * OWN_STATE_BYTES]];
+    let bytes =
+        [vec![sidereal_protocol::packets::lane::OWN_STATES], vec![0; (OWN_STATES_PER_PACKET + 1) * OWN_STATE_BYTES]];
     assert!(matches!(decode_own_states(&bytes.concat()), Err(DecodeError::TooLong { .. })));
 }

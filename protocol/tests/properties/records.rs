@@ -6,13 +6,14 @@ use serde::{Serialize, de::DeserializeOwned};
 use sidereal_protocol::{
     DecodeError,
     components::{Identity, Vitals},
-    control::{ToServer, ToShard, decode_frame, encode_frame},
-    flight::HullKind,
-    ids::NetId,
+    frames::{
+        control::{ToServer, ToShard, decode_frame, encode_frame},
+        messages::{Credential, ShipAssigned},
+    },
     limits::{MAX_CONTROL_BYTES, MAX_NAME_BYTES, MAX_RECORD_BYTES},
-    messages::{Credential, ShipAssigned},
     record::{DroneMind, EntityKind, EntityRecord, RECORD_FORMAT, ShipHull, Structure, Warhead},
-    tick::SimTick,
+    rules::flight::HullKind,
+    world::{ids::NetId, tick::SimTick},
 };
 use std::fmt::Debug;
 
@@ -158,7 +159,7 @@ proptest! {
     #[test]
     fn a_block_of_net_ids_from_outside_gives_each_once(start in any::<u32>(), length in -50..50i64) {
         let end = (i64::from(start) + length).clamp(0, i64::from(u32::MAX)) as u32;
-        let mut block = sidereal_protocol::ids::NetIdBlock { next: start, end };
+        let mut block = sidereal_protocol::world::ids::NetIdBlock { next: start, end };
         let mut taken = Vec::new();
         let promised = block.remaining();
         while let Some(id) = block.take() {

@@ -5,11 +5,7 @@ use proptest::{collection, prelude::*};
 use serde::{Deserialize, Serialize};
 use sidereal_protocol::{
     DecodeError,
-    control::encode_frame,
-    economy::Fitted,
-    flight::HullKind,
-    ids::EntityId,
-    kind::Ore,
+    frames::control::encode_frame,
     limits::MAX_RECORD_BYTES,
     record::{
         BeamReady, DockedAt, DroneMind, EntityKind, EntityRecord, ExpiresAt, GunReady, LauncherReady, OreLoad,
@@ -17,7 +13,8 @@ use sidereal_protocol::{
         formats::{Format1, Format3},
         read_exactly,
     },
-    tick::SimTick,
+    rules::{economy::Fitted, flight::HullKind},
+    world::{ids::EntityId, kind::Ore, tick::SimTick},
 };
 use std::collections::BTreeMap;
 use uuid::Uuid;

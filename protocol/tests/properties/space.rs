@@ -4,7 +4,7 @@ use crate::{given, repeatable};
 use proptest::prelude::*;
 use sidereal_protocol::{
     DVec2,
-    sector::{BLOCK_SECTORS, BlockId, SECTOR_SIZE, SectorId},
+    world::sector::{BLOCK_SECTORS, BlockId, SECTOR_SIZE, SectorId},
 };
 use std::collections::BTreeSet;
 

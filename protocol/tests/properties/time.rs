@@ -2,7 +2,7 @@
 
 use crate::repeatable;
 use proptest::{collection, prelude::*};
-use sidereal_protocol::tick::{SimTick, TickSync};
+use sidereal_protocol::world::tick::{SimTick, TickSync};
 
 proptest! {
     #![proptest_config(repeatable())]

@@ -6,7 +6,7 @@
 
 use super::suspicion::Suspicion;
 use bevy::prelude::Resource;
-use sidereal_protocol::{ids::EntityId, record::EntityRecord};
+use sidereal_protocol::{record::EntityRecord, world::ids::EntityId};
 use std::collections::BTreeMap;
 
 /// Why an entity is set aside.

@@ -20,9 +20,11 @@ use bevy::{
     prelude::{Res, ResMut, Resource},
 };
 use sidereal_protocol::{
-    control::ToShard,
-    ids::{NetId, ShardId},
-    tick::SimTick,
+    frames::control::ToShard,
+    world::{
+        ids::{NetId, ShardId},
+        tick::SimTick,
+    },
 };
 use std::collections::{BTreeMap, HashMap, HashSet};
 use tracing::error;

@@ -5,8 +5,8 @@
 
 use bevy::prelude::Resource;
 use sidereal_protocol::{
-    ids::{AccountId, EntityId},
     record::EntityRecord,
+    world::ids::{AccountId, EntityId},
 };
 
 /// Maximum number of queued events. A reader that reads every tick stays below a hundredth of it, except when a large

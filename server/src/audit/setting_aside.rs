@@ -17,7 +17,7 @@ use bevy::{
     ecs::system::SystemParam,
     prelude::{ParamSet, Res, ResMut},
 };
-use sidereal_protocol::{control::ToShard, ids::EntityId};
+use sidereal_protocol::{frames::control::ToShard, world::ids::EntityId};
 use tracing::{error, info, warn};
 
 /// Sets entities aside and puts them back. The methods return the consequences for players' ships.

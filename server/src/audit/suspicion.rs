@@ -10,7 +10,7 @@
 //!
 //! [`crashed`]: Suspicion::crashed
 
-use sidereal_protocol::{
+use sidereal_protocol::world::{
     ids::EntityId,
     tick::{SimTick, TICK_HZ},
 };

@@ -3,7 +3,7 @@
 use crate::handoff::figures::Cutover;
 use bevy::prelude::{Deref, DerefMut, Resource};
 use serde::Serialize;
-use sidereal_protocol::tick::TICK_HZ;
+use sidereal_protocol::world::tick::TICK_HZ;
 use std::collections::VecDeque;
 
 /// Samples kept for percentiles; beyond that the oldest are dropped.

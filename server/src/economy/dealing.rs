@@ -18,13 +18,19 @@ use bevy::{
 };
 use sidereal_process::log_limited;
 use sidereal_protocol::{
-    control::ToShard,
-    economy::{Bargain, DealKey, DealRefusal, ORE_PRICE, REPAIR_PRICE, WeaponSpec},
-    flight::HullKind,
-    ids::{AccountId, EntityId, ShardId},
-    messages::{Deal, DealOutcome, DealReply, ToPlayer},
+    frames::{
+        control::ToShard,
+        messages::{Deal, DealOutcome, DealReply, ToPlayer},
+    },
     record::{EntityKind, EntityRecord},
-    tick::TICK_HZ,
+    rules::{
+        economy::{Bargain, DealKey, DealRefusal, ORE_PRICE, REPAIR_PRICE, WeaponSpec},
+        flight::HullKind,
+    },
+    world::{
+        ids::{AccountId, EntityId, ShardId},
+        tick::TICK_HZ,
+    },
 };
 use std::net::SocketAddr;
 use tracing::debug;

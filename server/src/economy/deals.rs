@@ -8,11 +8,15 @@
 use crate::db::{Commodity, Holder, Posting, Room};
 use bevy::prelude::Resource;
 use sidereal_protocol::{
-    economy::{Bargain, DealKey},
-    flight::HullKind,
-    ids::{AccountId, EntityId},
     record::EntityRecord,
-    tick::SimTick,
+    rules::{
+        economy::{Bargain, DealKey},
+        flight::HullKind,
+    },
+    world::{
+        ids::{AccountId, EntityId},
+        tick::SimTick,
+    },
 };
 use std::{
     collections::{BTreeMap, HashMap},

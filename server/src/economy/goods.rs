@@ -23,13 +23,17 @@ use bevy::{
 use sidereal_process::log_limited;
 use sidereal_protocol::{
     components::OreDeposit,
-    control::ToShard,
-    economy::{OreMove, ore_of_rock},
-    ids::{AccountId, EntityId, ShardId},
-    kind::Ore,
-    messages::{Purse, ToPlayer},
+    frames::{
+        control::ToShard,
+        messages::{Purse, ToPlayer},
+    },
     record::EntityRecord,
-    tick::SimTick,
+    rules::economy::{OreMove, ore_of_rock},
+    world::{
+        ids::{AccountId, EntityId, ShardId},
+        kind::Ore,
+        tick::SimTick,
+    },
 };
 use std::{collections::BTreeSet, net::SocketAddr};
 

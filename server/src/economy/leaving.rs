@@ -1,6 +1,6 @@
 //! Holders that have left the world, until their balances can leave the ledger's memory.
 
-use sidereal_protocol::ids::{AccountId, EntityId};
+use sidereal_protocol::world::ids::{AccountId, EntityId};
 use std::collections::BTreeSet;
 
 /// Holders that have left and whose balances may still be needed in memory.

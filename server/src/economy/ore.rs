@@ -5,9 +5,9 @@ use crate::{
     persistence::storage::Storage,
 };
 use sidereal_protocol::{
-    economy::ore_of_rock,
-    kind::Ore,
     record::{EntityRecord, OreLoad},
+    rules::economy::ore_of_rock,
+    world::kind::Ore,
 };
 
 /// Converts an amount of ore for the protocol, and clamps it to the range of `u32`.

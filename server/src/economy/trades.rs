@@ -13,10 +13,12 @@ use crate::{
 };
 use bevy::prelude::Resource;
 use sidereal_protocol::{
-    economy::{Bargain, DealKey, Goods},
-    ids::{AccountId, EntityId, NetId},
-    messages::{ToPlayer, TradeNews},
-    tick::{SimTick, TICK_HZ},
+    frames::messages::{ToPlayer, TradeNews},
+    rules::economy::{Bargain, DealKey, Goods},
+    world::{
+        ids::{AccountId, EntityId, NetId},
+        tick::{SimTick, TICK_HZ},
+    },
 };
 use std::collections::BTreeMap;
 

@@ -21,12 +21,14 @@ use bevy::{
 };
 use sidereal_process::log_limited;
 use sidereal_protocol::{
-    control::{GhostImpact, ToShard},
-    ids::{AccountId, EntityId, NetId, ShardId},
-    input::Input,
+    frames::control::{GhostImpact, ToShard},
+    packets::input::Input,
     record::EntityRecord,
-    sector::SectorId,
-    tick::SimTick,
+    world::{
+        ids::{AccountId, EntityId, NetId, ShardId},
+        sector::SectorId,
+        tick::SimTick,
+    },
 };
 use std::time::Instant;
 use tracing::debug;

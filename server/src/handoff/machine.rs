@@ -11,9 +11,11 @@
 //! ([`judge`]) gets a release each time.
 
 use sidereal_protocol::{
-    ids::{EntityId, ShardId},
     record::EntityRecord,
-    tick::{SimTick, TICK_HZ},
+    world::{
+        ids::{EntityId, ShardId},
+        tick::{SimTick, TICK_HZ},
+    },
 };
 use std::collections::BTreeMap;
 

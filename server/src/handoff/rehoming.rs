@@ -10,7 +10,7 @@ use crate::{
     replication::{mirror::Holder, space::Space},
 };
 use bevy::prelude::{ParamSet, Res};
-use sidereal_protocol::{
+use sidereal_protocol::world::{
     ids::EntityId,
     tick::{SimTick, TICK_HZ},
 };

@@ -10,9 +10,8 @@ use crate::{
 };
 use bevy::prelude::Resource;
 use sidereal_protocol::{
-    control::{GhostImpact, ToShard},
-    ids::EntityId,
-    tick::SimTick,
+    frames::control::{GhostImpact, ToShard},
+    world::{ids::EntityId, tick::SimTick},
 };
 use std::collections::{BTreeMap, HashMap};
 

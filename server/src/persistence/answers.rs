@@ -14,7 +14,7 @@ use bevy::{
     prelude::{ParamSet, Res, ResMut},
 };
 use sidereal_process::log_limited;
-use sidereal_protocol::{ids::EntityId, sector::SectorId};
+use sidereal_protocol::world::{ids::EntityId, sector::SectorId};
 use tracing::error;
 
 /// Replies of the database.

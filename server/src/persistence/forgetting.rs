@@ -14,7 +14,7 @@ use bevy::{
     ecs::system::SystemParam,
     prelude::{Res, ResMut},
 };
-use sidereal_protocol::{sector::SectorId, tick::TICK_HZ};
+use sidereal_protocol::world::{sector::SectorId, tick::TICK_HZ};
 use std::collections::BTreeSet;
 use uuid::Uuid;
 

@@ -4,7 +4,7 @@ use super::storage::{Storage, is_stored};
 use crate::db::META_TICK;
 use crate::replication::space::Space;
 use bevy::prelude::Res;
-use sidereal_protocol::ids::EntityId;
+use sidereal_protocol::world::ids::EntityId;
 
 /// Interval at which changed entities are passed to the store, ticks: a third of a second. With the store's 300 ms the
 /// loss window stays under a second, with reserve for a busy machine.

@@ -1,6 +1,6 @@
 //! `--retention`: how long old rows are kept in the database.
 
-use sidereal_protocol::economy::DEAL_KEY_LIFE;
+use sidereal_protocol::rules::economy::DEAL_KEY_LIFE;
 use std::{fmt, str::FromStr, time::Duration};
 
 /// Minimum age: within it, less five minutes for clocks and delays, a client may repeat a deal's request, and its key

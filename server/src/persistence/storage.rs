@@ -4,11 +4,13 @@ use crate::db::{Admission, Change, Store, StoreReply, StoredEntity};
 use bevy::prelude::Resource;
 use sidereal_process::log_limited;
 use sidereal_protocol::{
-    economy::DealKey,
-    ids::{AccountId, EntityId, NetId},
     record::{EntityRecord, OreLoad, Pilot},
-    sector::{BlockId, SectorId},
-    tick::SimTick,
+    rules::economy::DealKey,
+    world::{
+        ids::{AccountId, EntityId, NetId},
+        sector::{BlockId, SectorId},
+        tick::SimTick,
+    },
 };
 use std::collections::HashMap;
 

@@ -15,11 +15,11 @@ use bevy::{
     prelude::{Message, MessageReader, Res, ResMut, Resource},
 };
 use sidereal_protocol::{
-    chat::{Scope, clean},
-    ids::AccountId,
-    messages::{Said, Say, ToPlayer},
-    sector::SectorId,
-    tick::TICK_DURATION,
+    frames::{
+        chat::{Scope, clean},
+        messages::{Said, Say, ToPlayer},
+    },
+    world::{ids::AccountId, sector::SectorId, tick::TICK_DURATION},
 };
 use std::net::SocketAddr;
 

@@ -2,9 +2,9 @@
 //! next authority in a handoff.
 
 use sidereal_protocol::{
-    input::{Input, MAX_INPUT_LEAD_TICKS},
     limits::INPUT_HISTORY,
-    tick::SimTick,
+    packets::input::{Input, MAX_INPUT_LEAD_TICKS},
+    world::tick::SimTick,
 };
 use std::collections::VecDeque;
 
@@ -56,7 +56,7 @@ impl InputLog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sidereal_protocol::flight::Controls;
+    use sidereal_protocol::rules::flight::Controls;
 
     fn input(tick: u64) -> Input {
         Input { tick: SimTick(tick), controls: Controls::default(), view_lag: 0 }

@@ -13,9 +13,8 @@ use crate::{
 use bevy::{ecs::system::SystemParam, prelude::ResMut};
 use sidereal_process::log_limited;
 use sidereal_protocol::{
-    ids::AccountId,
-    messages::{TAKEN_OVER, ToPlayer, Welcome},
-    tick::SimTick,
+    frames::messages::{TAKEN_OVER, ToPlayer, Welcome},
+    world::{ids::AccountId, tick::SimTick},
 };
 use sidereal_transport::{EndCause, SessionEnd};
 use std::net::SocketAddr;

@@ -8,8 +8,8 @@ use crate::{clock::Clock, players::session::Players, traffic::link::Link};
 use bevy::prelude::{Res, ResMut};
 use naia_bevy_server::Server;
 use sidereal_protocol::{
-    shot::MAX_REWIND_TICKS,
-    tick::{TICK_DURATION, TICK_HZ},
+    rules::shot::MAX_REWIND_TICKS,
+    world::tick::{TICK_DURATION, TICK_HZ},
 };
 use std::{net::SocketAddr, time::Duration};
 

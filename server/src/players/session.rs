@@ -4,11 +4,15 @@ use crate::{clock::Clock, players::input_log::InputLog};
 use bevy::prelude::{Res, ResMut, Resource};
 use bytes::Bytes;
 use sidereal_protocol::{
-    ids::{AccountId, EntityId, ShardId},
-    input::Input,
-    own_state::{OwnState, encode_own_states},
+    packets::{
+        input::Input,
+        own_state::{OwnState, encode_own_states},
+    },
     record::EntityRecord,
-    tick::{SimTick, TICK_HZ},
+    world::{
+        ids::{AccountId, EntityId, ShardId},
+        tick::{SimTick, TICK_HZ},
+    },
 };
 use std::{
     collections::{BTreeMap, HashMap},

@@ -19,11 +19,15 @@ use bevy::{
 };
 use sidereal_process::log_limited;
 use sidereal_protocol::{
-    control::ToShard,
-    ids::{AccountId, EntityId, NetId, ShardId},
-    messages::{self, RespawnReply, ShipAssigned, ToPlayer},
+    frames::{
+        control::ToShard,
+        messages::{self, RespawnReply, ShipAssigned, ToPlayer},
+    },
     record::{EntityRecord, GunReady, Pilot, SettledAt},
-    tick::TICK_HZ,
+    world::{
+        ids::{AccountId, EntityId, NetId, ShardId},
+        tick::TICK_HZ,
+    },
 };
 use std::net::SocketAddr;
 

@@ -12,10 +12,12 @@ use bevy::{
 };
 use sidereal_process::log_limited;
 use sidereal_protocol::{
-    ids::{EntityId, ShardId},
-    messages::{Destroyed, ToPlayer},
+    frames::messages::{Destroyed, ToPlayer},
     record::EntityRecord,
-    tick::SimTick,
+    world::{
+        ids::{EntityId, ShardId},
+        tick::SimTick,
+    },
 };
 
 /// Handles the end of entities: what wrecks need as new entities, and all capabilities that hold state of an entity.

@@ -11,7 +11,7 @@ use crate::{
     traffic::link::Link,
 };
 use bevy::prelude::{Res, ResMut, Resource};
-use sidereal_protocol::{
+use sidereal_protocol::world::{
     ids::ShardId,
     sector::SectorId,
     tick::{SimTick, TICK_HZ},
@@ -220,7 +220,7 @@ pub fn follow_ships(
     players: Res<Players>,
     shards: Res<Shards>,
 ) {
-    let flying: Vec<(SocketAddr, sidereal_protocol::ids::EntityId)> = players.flying().collect();
+    let flying: Vec<(SocketAddr, sidereal_protocol::world::ids::EntityId)> = players.flying().collect();
     for (address, id) in flying {
         let Some(center) = space.mirror.get(id).map(|entry| entry.record.sector) else { continue };
         let view = interest.views.entry(address).or_default();

@@ -8,10 +8,12 @@ use crate::handoff::machine::{Authority, Verdict, judge};
 use bevy::prelude::{Entity, Query, ResMut, Resource};
 use sidereal_protocol::{
     components::{Identity, Vitals},
-    ids::{EntityId, NetId, NetIdBlock, ShardId},
     limits::NET_ID_BLOCK,
     record::EntityRecord,
-    tick::SimTick,
+    world::{
+        ids::{EntityId, NetId, NetIdBlock, ShardId},
+        tick::SimTick,
+    },
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

@@ -5,12 +5,16 @@
 
 use bytes::Bytes;
 use sidereal_protocol::{
-    flight::FlightState,
-    ids::{NetId, ShardId},
-    motion::{EngineGlow, Motion, SectorNews, SectorUpdate, encode_sector_update},
-    sector::SectorId,
-    shot::{Beam, SHOT_REPEATS, Shot, ShotHit},
-    tick::{SimTick, TICK_HZ, TICK_SECONDS},
+    packets::motion::{EngineGlow, Motion, SectorNews, SectorUpdate, encode_sector_update},
+    rules::{
+        flight::FlightState,
+        shot::{Beam, SHOT_REPEATS, Shot, ShotHit},
+    },
+    world::{
+        ids::{NetId, ShardId},
+        sector::SectorId,
+        tick::{SimTick, TICK_HZ, TICK_SECONDS},
+    },
 };
 use std::collections::{BTreeMap, HashMap};
 
@@ -349,7 +353,7 @@ mod tests {
         let mut plane = plane();
         let mut changes = Vec::new();
         let shot = Shot::new(
-            sidereal_protocol::shot::ShotId { shooter: NetId(5), tick: SimTick(5) },
+            sidereal_protocol::rules::shot::ShotId { shooter: NetId(5), tick: SimTick(5) },
             HERE,
             DVec2::new(10.0, 10.0),
             DVec2::new(100.0, 0.0),

@@ -12,7 +12,11 @@ use bevy::{
     prelude::{Res, ResMut},
 };
 use sidereal_process::log_limited;
-use sidereal_protocol::{control::ToShard, ids::ShardId, kind::Ore, record::EntityRecord};
+use sidereal_protocol::{
+    frames::control::ToShard,
+    record::EntityRecord,
+    world::{ids::ShardId, kind::Ore},
+};
 
 /// Records from shards: of entities in the mirror, and of new ones.
 #[derive(SystemParam)]

@@ -23,7 +23,10 @@ use bevy::{
     ecs::system::SystemParam,
     prelude::{Res, ResMut},
 };
-use sidereal_protocol::{ids::EntityId, record::EntityRecord, sector::SectorId, tick::TICK_HZ};
+use sidereal_protocol::{
+    record::EntityRecord,
+    world::{ids::EntityId, sector::SectorId, tick::TICK_HZ},
+};
 
 /// How long an entity stays in a room after it has moved to another, ticks: 3 s, longer than a ship that weaves over
 /// an edge takes to return, so that it does not leave and re-enter the view of peers that see only one side of the

@@ -26,9 +26,9 @@ use anyhow::{Context, bail};
 use bevy::{ecs::system::SystemState, prelude::App};
 use sidereal_process::crash;
 use sidereal_protocol::{
+    frames::secret::check_shard_secret,
     limits::PROTOCOL_VERSION,
-    secret::check_shard_secret,
-    tick::{SimTick, TICK_HZ},
+    world::tick::{SimTick, TICK_HZ},
 };
 use sidereal_transport::{Identity, ListenerConfig, PeerKind, ServerConfig, ServerHandle, TransportError, bind};
 use std::{

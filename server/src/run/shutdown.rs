@@ -9,8 +9,8 @@ use crate::{
 };
 use bevy::prelude::{App, IntoScheduleConfigs, Plugin, Res, ResMut, Resource};
 use sidereal_protocol::{
-    control::ToShard,
-    tick::{SimTick, TICK_HZ},
+    frames::control::ToShard,
+    world::tick::{SimTick, TICK_HZ},
 };
 use tracing::{info, warn};
 

@@ -17,11 +17,13 @@ use bevy::{
     prelude::{Res, ResMut},
 };
 use sidereal_protocol::{
-    control::ToShard,
-    ids::{EntityId, ShardId},
+    frames::control::ToShard,
     limits::RECORDS_PER_LEASE_FRAME,
     record::Pilot,
-    sector::BlockId,
+    world::{
+        ids::{EntityId, ShardId},
+        sector::BlockId,
+    },
 };
 use tracing::info;
 

@@ -2,7 +2,7 @@
 
 use super::leases::Leases;
 use bevy::prelude::Resource;
-use sidereal_protocol::{
+use sidereal_protocol::world::{
     sector::BlockId,
     tick::{SimTick, TICK_HZ},
 };

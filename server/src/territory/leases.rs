@@ -5,9 +5,11 @@
 //! crossings stay within a shard. Each change of holder raises the lease's epoch.
 
 use sidereal_protocol::{
-    control::Lease,
-    ids::ShardId,
-    sector::{BlockId, SectorId},
+    frames::control::Lease,
+    world::{
+        ids::ShardId,
+        sector::{BlockId, SectorId},
+    },
 };
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -10,8 +10,10 @@ use bevy::{ecs::system::SystemParam, prelude::Res};
 use sidereal_process::log_limited;
 use sidereal_protocol::{
     record::{EntityKind, EntityRecord},
-    sector::{BlockId, SectorId},
-    tick::SimTick,
+    world::{
+        sector::{BlockId, SectorId},
+        tick::SimTick,
+    },
 };
 use tracing::info;
 

@@ -6,7 +6,7 @@
 //! trying all: a world with secrets needs a random one.
 
 use sha2::{Digest, Sha256};
-use sidereal_protocol::sector::SectorId;
+use sidereal_protocol::world::sector::SectorId;
 
 /// The seed of the players' starfield.
 pub fn sky(world_seed: u64) -> u64 {

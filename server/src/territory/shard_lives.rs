@@ -20,9 +20,11 @@ use bevy::{
     prelude::{Res, ResMut},
 };
 use sidereal_protocol::{
-    control::ToShard,
-    ids::{EntityId, ShardId},
-    sector::{BlockId, SectorId},
+    frames::control::ToShard,
+    world::{
+        ids::{EntityId, ShardId},
+        sector::{BlockId, SectorId},
+    },
 };
 use std::{collections::BTreeSet, net::SocketAddr};
 use tracing::{info, warn};

@@ -2,9 +2,11 @@
 
 use bevy::prelude::Resource;
 use sidereal_protocol::{
-    ids::{EntityId, ShardId},
     limits::NET_ID_BLOCK,
-    tick::SimTick,
+    world::{
+        ids::{EntityId, ShardId},
+        tick::SimTick,
+    },
 };
 use std::{collections::BTreeMap, net::SocketAddr};
 

@@ -5,12 +5,16 @@ use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use sidereal_protocol::{
     DVec2,
-    economy::STATION_RADIUS,
-    flight::{HullKind, wrap_angle},
-    ids::{AccountId, EntityId},
     record::{DroneMind, EntityKind, EntityRecord, ShipHull, Structure},
-    sector::{SECTOR_SIZE, SectorId},
-    tick::SimTick,
+    rules::{
+        economy::STATION_RADIUS,
+        flight::{HullKind, wrap_angle},
+    },
+    world::{
+        ids::{AccountId, EntityId},
+        sector::{SECTOR_SIZE, SectorId},
+        tick::SimTick,
+    },
 };
 
 /// No rock within this distance of the world's centre, where new ships start, units.

@@ -4,7 +4,7 @@
 //! naia itself waits forever for a peer that has sent its token and does not connect, and walks over all of them in
 //! every update.
 
-use sidereal_protocol::{
+use sidereal_protocol::world::{
     ids::AccountId,
     tick::{SimTick, TICK_HZ},
 };

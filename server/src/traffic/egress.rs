@@ -13,7 +13,7 @@ use crate::{
 };
 use bevy::prelude::{Res, ResMut};
 use bytes::Bytes;
-use sidereal_protocol::sector::SectorId;
+use sidereal_protocol::world::sector::SectorId;
 use std::net::SocketAddr;
 
 /// Sends each pilot the states of the own ship.

@@ -8,9 +8,11 @@ use naia_bevy_server::UserKey;
 use sha2::{Digest, Sha256};
 use sidereal_process::log_limited;
 use sidereal_protocol::{
-    control::{ToShard, encode_frame},
-    ids::{AccountId, ShardId},
-    messages::{Credential, ToPlayer},
+    frames::{
+        control::{ToShard, encode_frame},
+        messages::{Credential, ToPlayer},
+    },
+    world::ids::{AccountId, ShardId},
 };
 use sidereal_transport::{PeerKind, ServerHandle};
 use std::{collections::BTreeMap, net::SocketAddr};

@@ -3,7 +3,7 @@
 //! Runs in the shard.
 
 use bevy::prelude::*;
-use sidereal_protocol::tick::SimTick;
+use sidereal_protocol::world::tick::SimTick;
 
 /// The world's tick on this shard.
 #[derive(Resource, Debug, Default)]

@@ -3,7 +3,7 @@
 //! Runs in the shard, once at start.
 
 use clap::Parser;
-use sidereal_protocol::messages::Credential;
+use sidereal_protocol::frames::messages::Credential;
 use std::{fmt, net::SocketAddr, path::PathBuf};
 
 fn address(text: &str) -> Result<SocketAddr, &'static str> {

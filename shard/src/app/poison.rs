@@ -8,7 +8,7 @@ use crate::{
     schedule::{SimStep, SimSystems},
 };
 use bevy::prelude::*;
-use sidereal_protocol::ids::EntityId;
+use sidereal_protocol::world::ids::EntityId;
 use std::{cell::RefCell, collections::BTreeMap};
 
 /// Panics on the entities that a test has poisoned.

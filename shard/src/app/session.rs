@@ -13,7 +13,7 @@ use crate::{
     sim::SimPlugin,
 };
 use bevy::prelude::*;
-use sidereal_protocol::control::ToServer;
+use sidereal_protocol::frames::control::ToServer;
 use sidereal_transport::{ClientHandle, ClientSocket};
 use std::{
     sync::atomic::{AtomicBool, Ordering},

@@ -3,7 +3,7 @@
 //! Runs in the shard, on the thread of its app. [`simulating`] marks all code except that of naia and the transport,
 //! [`at`] marks the work on one entity. A mark remains after a panic, for [`take`].
 
-use sidereal_protocol::ids::EntityId;
+use sidereal_protocol::world::ids::EntityId;
 use std::cell::Cell;
 
 thread_local! {

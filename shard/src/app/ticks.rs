@@ -9,7 +9,7 @@ use crate::{
     schedule::{ShardSystems, SimStep},
 };
 use bevy::prelude::*;
-use sidereal_protocol::tick::SimTick;
+use sidereal_protocol::world::tick::SimTick;
 use std::time::Instant;
 
 /// Missed ticks that are simulated one by one after the clock jumped ahead (the process was held up, or the clock was

@@ -20,8 +20,10 @@ use crate::{
 use bevy::prelude::*;
 use sidereal_protocol::{
     DVec2,
-    ids::EntityId,
-    sector::{CROSSING_MARGIN, SECTOR_SIZE, SectorId},
+    world::{
+        ids::EntityId,
+        sector::{CROSSING_MARGIN, SECTOR_SIZE, SectorId},
+    },
 };
 
 /// Adds the border system.

@@ -9,7 +9,7 @@ use crate::{
     schedule::{PublishSystems, SimStep},
 };
 use bevy::prelude::*;
-use sidereal_protocol::{control::ToServer, tick::TICK_HZ};
+use sidereal_protocol::{frames::control::ToServer, world::tick::TICK_HZ};
 
 /// Adds the census.
 pub(crate) struct CensusPlugin;

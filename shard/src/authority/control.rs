@@ -27,9 +27,9 @@ use crate::{
 };
 use bevy::prelude::*;
 use sidereal_protocol::{
-    control::{Lease, ToServer, ToShard},
-    ids::EntityId,
+    frames::control::{Lease, ToServer, ToShard},
     record::EntityRecord,
+    world::ids::EntityId,
 };
 
 /// Adds the handling of control frames.
@@ -153,6 +153,5 @@ fn grant(world: &mut World, leases: Vec<Lease>, records: Vec<EntityRecord>) {
     }
     if !leases.is_empty() {
         tracing::info!(sectors = leases.len(), "sectors granted");
-        world.resource_mut::<Outbox<ToServer>>().push(ToServer::Granted { leases });
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     link::mailbox::Outbox,
 };
 use bevy::prelude::*;
-use sidereal_protocol::control::ToServer;
+use sidereal_protocol::frames::control::ToServer;
 
 /// Present once the shard drains: no tick is simulated any more.
 #[derive(Resource, Debug)]

@@ -5,9 +5,11 @@
 
 use bevy::prelude::*;
 use sidereal_protocol::{
-    control::Lease,
-    ids::{NetId, NetIdBlock, ShardId},
-    sector::SectorId,
+    frames::control::Lease,
+    world::{
+        ids::{NetId, NetIdBlock, ShardId},
+        sector::SectorId,
+    },
 };
 use std::collections::{BTreeMap, VecDeque};
 

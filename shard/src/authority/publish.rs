@@ -23,14 +23,17 @@ use crate::{
 };
 use bevy::prelude::*;
 use sidereal_protocol::{
-    control::ToServer,
-    flight::{Controls, FlightState},
-    motion::{EngineGlow, Motion, SectorNews, encode_sector_update},
-    own_state::{OwnState, encode_own_states},
-    precision,
-    sector::SectorId,
-    shot::{Beam, Shot, ShotHit},
-    tick::TICK_HZ,
+    frames::control::ToServer,
+    packets::{
+        motion::{EngineGlow, Motion, SectorNews, encode_sector_update},
+        own_state::{OwnState, encode_own_states},
+        precision,
+    },
+    rules::{
+        flight::{Controls, FlightState},
+        shot::{Beam, Shot, ShotHit},
+    },
+    world::{sector::SectorId, tick::TICK_HZ},
 };
 use std::collections::BTreeMap;
 

@@ -4,7 +4,11 @@
 
 use crate::bodies::parts::RecordPart;
 use bevy::prelude::*;
-use sidereal_protocol::{motion::Motion, record::EntityRecord, sector::SectorId, tick::SimTick};
+use sidereal_protocol::{
+    packets::motion::Motion,
+    record::EntityRecord,
+    world::{sector::SectorId, tick::SimTick},
+};
 
 /// What was last sent of an own body.
 #[derive(Component, Debug, Default)]

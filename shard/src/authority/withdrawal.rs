@@ -12,7 +12,7 @@ use crate::{
     link::mailbox::Outbox,
 };
 use bevy::prelude::*;
-use sidereal_protocol::{control::ToServer, ids::EntityId};
+use sidereal_protocol::{frames::control::ToServer, world::ids::EntityId};
 
 /// Sends the last record of the own entity `id` and removes its body.
 pub(crate) fn withdraw(world: &mut World, id: EntityId) {

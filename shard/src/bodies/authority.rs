@@ -4,10 +4,9 @@
 
 use bevy::prelude::*;
 use sidereal_protocol::{
-    flight::FlightState,
     record::{EntityRecord, SettledAt},
-    sector::SectorId,
-    tick::SimTick,
+    rules::flight::FlightState,
+    world::{sector::SectorId, tick::SimTick},
 };
 use std::time::Instant;
 

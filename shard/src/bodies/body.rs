@@ -8,12 +8,16 @@ use avian2d::prelude::*;
 use bevy::prelude::*;
 use sidereal_protocol::{
     DVec2,
-    economy::Fitted,
-    flight::{Controls, FlightState, HullKind, HullSpec},
-    ids::{AccountId, EntityId, NetId},
-    kind::{EntityKind, Solidity},
-    motion::EngineGlow,
+    packets::motion::EngineGlow,
     record::{EntityRecord, Structure},
+    rules::{
+        economy::Fitted,
+        flight::{Controls, FlightState, HullKind, HullSpec},
+    },
+    world::{
+        ids::{AccountId, EntityId, NetId},
+        kind::{EntityKind, Solidity},
+    },
 };
 
 /// Radius of a body of mass one (a scout), units. Mass is proportional to the area.

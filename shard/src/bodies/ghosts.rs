@@ -21,11 +21,12 @@ use crate::{
 };
 use bevy::{math::DVec2, prelude::*};
 use sidereal_protocol::{
-    flight::{FlightState, HullKind, MAX_SPEED},
-    ids::{EntityId, NetId},
-    motion::SectorUpdate,
-    precision::VELOCITY,
-    tick::{SimTick, TICK_HZ, TICK_SECONDS},
+    packets::{motion::SectorUpdate, precision::VELOCITY},
+    rules::flight::{FlightState, HullKind, MAX_SPEED},
+    world::{
+        ids::{EntityId, NetId},
+        tick::{SimTick, TICK_HZ, TICK_SECONDS},
+    },
 };
 use std::collections::BTreeMap;
 

@@ -6,8 +6,8 @@
 
 use bevy::prelude::*;
 use sidereal_protocol::{
-    economy::Fitted,
     record::{EntityRecord, Section, Sections, SettledAt, ShipHull, Structure},
+    rules::economy::Fitted,
 };
 
 /// A component of own bodies that is made from a record.

@@ -1,7 +1,7 @@
 //! Past states of bodies over the last half second, for pilots, who see them late.
 //!
 //! Runs in the shard. For own bodies each tick's state, for ghosts the states and ticks of their updates: what players
-//! were sent. Between two samples a body is where a client draws it ([`sidereal_protocol::playback`]).
+//! were sent. Between two samples a body is where a client draws it ([`sidereal_protocol::rules::playback`]).
 
 use crate::{
     app::clock::SimClock,
@@ -11,9 +11,11 @@ use crate::{
 use bevy::prelude::*;
 use sidereal_protocol::{
     DVec2,
-    flight::FlightState,
-    playback::{EXTRAPOLATION_S, REST_TICKS, position_between},
-    tick::{SimTick, TICK_SECONDS},
+    rules::{
+        flight::FlightState,
+        playback::{EXTRAPOLATION_S, REST_TICKS, position_between},
+    },
+    world::tick::{SimTick, TICK_SECONDS},
 };
 use std::collections::VecDeque;
 
@@ -102,7 +104,7 @@ pub(crate) fn remember(clock: Res<SimClock>, mut bodies: Query<(&Flight, &Author
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sidereal_protocol::flight::{Controls, HullKind, step};
+    use sidereal_protocol::rules::flight::{Controls, HullKind, step};
 
     fn at(x: f64, speed: f64) -> FlightState {
         FlightState { position: DVec2::new(x, 0.0), velocity: DVec2::new(speed, 0.0), ..Default::default() }

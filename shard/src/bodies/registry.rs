@@ -4,7 +4,7 @@
 //! `Entity` differs from run to run, a [`NetId`] does not.
 
 use bevy::prelude::*;
-use sidereal_protocol::ids::{EntityId, NetId};
+use sidereal_protocol::world::ids::{EntityId, NetId};
 use std::collections::BTreeMap;
 
 /// Adds the registry.

@@ -15,11 +15,9 @@ use crate::{
 use avian2d::prelude::*;
 use bevy::prelude::*;
 use sidereal_protocol::{
-    flight::FlightState,
-    ids::EntityId,
-    kind::Hulls,
     record::{EntityRecord, SettledAt, ShipHull, Structure},
-    tick::SimTick,
+    rules::flight::FlightState,
+    world::{ids::EntityId, kind::Hulls, tick::SimTick},
 };
 
 /// The record of the own body `entity` after `tick`, with the version that was last sent; `None` if it is not this

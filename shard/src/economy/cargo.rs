@@ -8,8 +8,8 @@ use crate::bodies::{
 };
 use bevy::prelude::*;
 use sidereal_protocol::{
-    kind::Ore,
     record::{EntityRecord, OreLoad, Section},
+    world::kind::Ore,
 };
 
 /// Adds cargo.

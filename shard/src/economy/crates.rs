@@ -28,12 +28,14 @@ use crate::{
 use bevy::{ecs::system::SystemParam, prelude::*};
 use rand_pcg::Pcg64Mcg;
 use sidereal_protocol::{
-    control::ToServer,
-    economy::{CRATE_RADIUS, CRATE_TICKS, MINING_INTERVAL_TICKS, OreMove, SCOOP_RANGE},
-    kind::{EntityKind, Ore},
+    frames::control::ToServer,
     record::{EntityRecord, ExpiresAt, OreLoad, Section, SettledAt, Structure},
-    sector::SectorId,
-    tick::SimTick,
+    rules::economy::{CRATE_RADIUS, CRATE_TICKS, MINING_INTERVAL_TICKS, OreMove, SCOOP_RANGE},
+    world::{
+        kind::{EntityKind, Ore},
+        sector::SectorId,
+        tick::SimTick,
+    },
 };
 
 /// Adds crates.

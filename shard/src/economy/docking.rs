@@ -31,12 +31,16 @@ use avian2d::prelude::{Collider, RigidBody};
 use bevy::prelude::*;
 use sidereal_protocol::{
     DVec2,
-    control::ToServer,
-    economy::{Bargain, DOCKING_RANGE, DOCKING_SPEED, DealKey, DealRefusal, Fitted, TRADING_RANGE},
-    flight::FlightState,
-    ids::EntityId,
+    frames::control::ToServer,
     record::{DockedAt, EntityRecord, ShipHull, Structure},
-    tick::{SimTick, TICK_HZ},
+    rules::{
+        economy::{Bargain, DOCKING_RANGE, DOCKING_SPEED, DealKey, DealRefusal, Fitted, TRADING_RANGE},
+        flight::FlightState,
+    },
+    world::{
+        ids::EntityId,
+        tick::{SimTick, TICK_HZ},
+    },
 };
 use std::f64::consts::TAU;
 

@@ -22,12 +22,13 @@ use crate::{
 };
 use bevy::prelude::*;
 use sidereal_protocol::{
-    control::ToServer,
-    economy::{MINING_INTERVAL_TICKS, OreMove, mined_rock},
-    kind::Ore,
+    frames::control::ToServer,
     record::EntityRecord,
-    tick::SimTick,
-    tool::Tool,
+    rules::{
+        economy::{MINING_INTERVAL_TICKS, OreMove, mined_rock},
+        tool::Tool,
+    },
+    world::{kind::Ore, tick::SimTick},
 };
 
 /// Adds mining.

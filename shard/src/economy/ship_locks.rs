@@ -5,10 +5,9 @@
 use crate::bodies::parts::RecordPart;
 use bevy::{ecs::query::QueryData, prelude::*};
 use sidereal_protocol::{
-    economy::DealKey,
-    ids::EntityId,
     record::{DockedAt, EntityRecord, Section},
-    tick::SimTick,
+    rules::economy::DealKey,
+    world::{ids::EntityId, tick::SimTick},
 };
 
 /// The station that an own ship is docked at.

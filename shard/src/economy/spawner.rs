@@ -20,13 +20,14 @@ use rand::Rng;
 use rand_pcg::Pcg64Mcg;
 use sidereal_protocol::{
     DVec2,
-    control::ToServer,
-    economy::ore_of_rock,
-    flight::FlightState,
-    ids::{EntityId, NetId},
+    frames::control::ToServer,
     record::{DroneMind, EntityKind, EntityRecord, OreLoad, SettledAt, Structure},
-    sector::{SECTOR_SIZE, SectorId},
-    tick::{SimTick, TICK_HZ, TICK_SECONDS},
+    rules::{economy::ore_of_rock, flight::FlightState},
+    world::{
+        ids::{EntityId, NetId},
+        sector::{SECTOR_SIZE, SectorId},
+        tick::{SimTick, TICK_HZ, TICK_SECONDS},
+    },
 };
 
 /// Adds losses and their replacement.

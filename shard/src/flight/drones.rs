@@ -17,12 +17,13 @@ use avian2d::prelude::RigidBody;
 use bevy::prelude::*;
 use sidereal_protocol::{
     DVec2,
-    flight::{Controls, FlightState, HullSpec, wrap_angle},
-    ids::EntityId,
     record::{DroneMind, EntityRecord, Section},
-    shot::BULLET_SPEED,
-    tick::TICK_SECONDS,
-    tool::Tool,
+    rules::{
+        flight::{Controls, FlightState, HullSpec, wrap_angle},
+        shot::BULLET_SPEED,
+        tool::Tool,
+    },
+    world::{ids::EntityId, tick::TICK_SECONDS},
 };
 
 /// Adds drones.
@@ -179,7 +180,7 @@ pub(crate) fn turn_to(state: &FlightState, spec: &HullSpec, point: DVec2) -> (i8
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sidereal_protocol::flight::{self, HullKind};
+    use sidereal_protocol::rules::flight::{self, HullKind};
 
     fn ship(x: f64, y: f64) -> Sighted {
         Sighted {

@@ -15,11 +15,10 @@ use crate::{
 };
 use bevy::prelude::*;
 use sidereal_protocol::{
-    flight::Controls,
-    ids::EntityId,
-    input::{FIRST_INPUT_DELAY_TICKS, Input},
+    packets::input::{FIRST_INPUT_DELAY_TICKS, Input},
     record::{EntityRecord, Pilot, Section},
-    tick::SimTick,
+    rules::flight::Controls,
+    world::{ids::EntityId, tick::SimTick},
 };
 
 pub use crate::flight::queue::{Arrival, HOLD_TICKS, InputQueue, MAX_PENDING, SLACK_WINDOW_TICKS, SPARE_TICKS};

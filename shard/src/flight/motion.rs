@@ -15,8 +15,8 @@ use crate::{
 use bevy::prelude::*;
 use sidereal_protocol::{
     DVec2,
-    flight::{self, FlightState},
-    tick::{SimTick, TICK_SECONDS},
+    rules::flight::{self, FlightState},
+    world::tick::{SimTick, TICK_SECONDS},
 };
 
 /// Adds planned motion.

@@ -5,12 +5,11 @@
 //! seconds with slack lower it.
 
 use sidereal_protocol::{
-    flight::Controls,
-    input::{Input, MAX_INPUT_DELAY_TICKS, MAX_INPUT_LEAD_TICKS},
     limits::INPUT_HISTORY,
+    packets::input::{Input, MAX_INPUT_DELAY_TICKS, MAX_INPUT_LEAD_TICKS},
     record::Pilot,
-    tick::{SimTick, TICK_HZ},
-    tool::TRIGGERS,
+    rules::{flight::Controls, tool::TRIGGERS},
+    world::tick::{SimTick, TICK_HZ},
 };
 use std::collections::VecDeque;
 

@@ -9,7 +9,7 @@ use crate::{
     schedule::{PublishSystems, SimStep},
 };
 use bevy::prelude::*;
-use sidereal_protocol::control::ToServer;
+use sidereal_protocol::frames::control::ToServer;
 
 /// Adds the answers to commits.
 pub(crate) struct AdoptionsPlugin;

@@ -33,14 +33,18 @@ use crate::{
 };
 use bevy::prelude::*;
 use sidereal_protocol::{
-    control::ToServer,
-    flight::{self, Controls},
-    ids::EntityId,
-    input::Input,
+    frames::control::ToServer,
+    packets::input::Input,
     record::EntityRecord,
-    sector::{SECTOR_SIZE, SectorId},
-    shot::Shot,
-    tick::SimTick,
+    rules::{
+        flight::{self, Controls},
+        shot::Shot,
+    },
+    world::{
+        ids::EntityId,
+        sector::{SECTOR_SIZE, SectorId},
+        tick::SimTick,
+    },
 };
 use std::time::Instant;
 

@@ -8,12 +8,14 @@
 use bevy::prelude::*;
 use sidereal_protocol::{
     DVec2,
-    control::{GhostImpact, RefuseReason, ToServer},
-    ids::EntityId,
-    input::Input,
+    frames::control::{GhostImpact, RefuseReason, ToServer},
+    packets::input::Input,
     record::EntityRecord,
-    sector::SectorId,
-    tick::{SimTick, TICK_HZ},
+    world::{
+        ids::EntityId,
+        sector::SectorId,
+        tick::{SimTick, TICK_HZ},
+    },
 };
 use std::collections::BTreeMap;
 

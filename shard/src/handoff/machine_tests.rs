@@ -2,8 +2,8 @@
 
 use super::*;
 use sidereal_protocol::{
-    cause::ImpactCause,
     record::{EntityKind, Structure},
+    rules::cause::ImpactCause,
 };
 
 const NOW: SimTick = SimTick(100);

@@ -4,9 +4,9 @@
 
 use bevy::prelude::*;
 use sidereal_protocol::{
-    control::{ToServer, ToShard},
-    motion::SectorUpdate,
-    tick::SimTick,
+    frames::control::{ToServer, ToShard},
+    packets::motion::SectorUpdate,
+    world::tick::SimTick,
 };
 use std::collections::VecDeque;
 

@@ -26,13 +26,17 @@ use naia_bevy_client::{
 use sidereal_process::crash::{contain, fault_point};
 use sidereal_protocol::{
     components::{Identity, OreDeposit, Vitals},
-    control::{ToServer, ToShard, decode_frame, encode_frame},
-    economy::Fitted,
-    ids::EntityId,
-    messages::Credential,
-    motion::SectorUpdate,
+    frames::{
+        control::{ToServer, ToShard, decode_frame, encode_frame},
+        messages::Credential,
+    },
+    packets::motion::SectorUpdate,
+    rules::economy::Fitted,
     schema,
-    tick::{SimTick, TickSync},
+    world::{
+        ids::EntityId,
+        tick::{SimTick, TickSync},
+    },
 };
 use sidereal_transport::{ClientHandle, ClientSocket, LinkStatus, SinglePacketGate, StreamError};
 use std::{sync::Mutex, time::Duration};

@@ -24,8 +24,8 @@ use bevy::{
     prelude::*,
 };
 use sidereal_protocol::{
-    flight::{FlightState, MAX_SPEED},
-    tick::{SimTick, TICK_HZ},
+    rules::flight::{FlightState, MAX_SPEED},
+    world::tick::{SimTick, TICK_HZ},
 };
 use std::time::Duration;
 

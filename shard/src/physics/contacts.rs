@@ -23,9 +23,9 @@ use avian2d::prelude::*;
 use bevy::{ecs::system::SystemParam, prelude::*};
 use sidereal_protocol::{
     DVec2,
-    control::{GhostImpact, ImpactCause, ToServer},
-    flight::MAX_SPEED,
-    tick::SimTick,
+    frames::control::{GhostImpact, ImpactCause, ToServer},
+    rules::flight::MAX_SPEED,
+    world::tick::SimTick,
 };
 use std::collections::BTreeMap;
 

@@ -26,8 +26,8 @@ use crate::{
 use bevy::prelude::*;
 use sidereal_protocol::{
     DVec2,
-    control::{GhostImpact, ToServer},
-    flight::MAX_SPEED,
+    frames::control::{GhostImpact, ToServer},
+    rules::flight::MAX_SPEED,
 };
 use std::collections::BTreeSet;
 

@@ -25,9 +25,11 @@
 use bevy::prelude::*;
 use sidereal_protocol::{
     DVec2,
-    control::{GhostImpact, ImpactCause},
-    ids::EntityId,
-    tick::{SimTick, TICK_HZ},
+    frames::control::{GhostImpact, ImpactCause},
+    world::{
+        ids::EntityId,
+        tick::{SimTick, TICK_HZ},
+    },
 };
 use std::collections::{BTreeMap, VecDeque};
 
@@ -199,7 +201,7 @@ impl AppliedImpacts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sidereal_protocol::{ids::NetId, shot::ShotId};
+    use sidereal_protocol::{rules::shot::ShotId, world::ids::NetId};
 
     fn id(number: u64) -> EntityId {
         EntityId::from_halves(1, number)

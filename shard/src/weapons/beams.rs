@@ -25,15 +25,19 @@ use avian2d::prelude::RigidBody;
 use bevy::prelude::*;
 use sidereal_protocol::{
     DVec2,
-    control::{GhostImpact, ImpactCause, ToServer},
-    flight::MAX_SPEED,
-    ids::NetId,
-    precision::POSITION,
+    frames::control::{GhostImpact, ImpactCause, ToServer},
+    packets::precision::POSITION,
     record::{BeamReady, EntityKind, EntityRecord, Pilot, Section},
-    sector::SectorId,
-    shot::{BEAM_RANGE, Beam, MAX_REWIND_TICKS, SHOT_REPEATS, ShotId},
-    tick::{SimTick, TICK_SECONDS},
-    tool::Tool,
+    rules::{
+        flight::MAX_SPEED,
+        shot::{BEAM_RANGE, Beam, MAX_REWIND_TICKS, SHOT_REPEATS, ShotId},
+        tool::Tool,
+    },
+    world::{
+        ids::NetId,
+        sector::SectorId,
+        tick::{SimTick, TICK_SECONDS},
+    },
 };
 
 /// Adds beams.

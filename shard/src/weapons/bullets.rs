@@ -25,14 +25,15 @@ use crate::{
 };
 use bevy::prelude::*;
 use sidereal_protocol::{
-    control::{GhostImpact, ImpactCause, ToServer},
-    flight::{Controls, FlightState, MAX_SPEED},
-    precision::POSITION,
+    frames::control::{GhostImpact, ImpactCause, ToServer},
+    packets::precision::POSITION,
     record::{EntityRecord, GunReady, Section},
-    sector::SectorId,
-    shot::{BULLET_LIFE_TICKS, BULLET_SPEED, SHOT_REPEATS, Shot, ShotHit, ShotId},
-    tick::SimTick,
-    tool::Tool,
+    rules::{
+        flight::{Controls, FlightState, MAX_SPEED},
+        shot::{BULLET_LIFE_TICKS, BULLET_SPEED, SHOT_REPEATS, Shot, ShotHit, ShotId},
+        tool::Tool,
+    },
+    world::{sector::SectorId, tick::SimTick},
 };
 use std::collections::BTreeMap;
 

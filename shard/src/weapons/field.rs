@@ -17,11 +17,15 @@ use crate::{
 use bevy::{ecs::query::QueryData, prelude::*};
 use sidereal_protocol::{
     DVec2,
-    flight::{FlightState, MAX_SPEED},
-    ids::{EntityId, NetId},
     record::EntityKind,
-    shot::Shot,
-    tick::{SimTick, TICK_SECONDS},
+    rules::{
+        flight::{FlightState, MAX_SPEED},
+        shot::Shot,
+    },
+    world::{
+        ids::{EntityId, NetId},
+        tick::{SimTick, TICK_SECONDS},
+    },
 };
 
 /// A body that may be hit.

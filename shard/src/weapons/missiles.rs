@@ -32,14 +32,18 @@ use bevy::prelude::*;
 use rand_pcg::Pcg64Mcg;
 use sidereal_protocol::{
     DVec2,
-    control::{GhostImpact, ImpactCause, ToServer},
-    flight::{self, Controls, FlightState, HullKind, HullSpec, wrap_angle},
-    ids::{EntityId, NetId},
+    frames::control::{GhostImpact, ImpactCause, ToServer},
     record::{EntityKind, EntityRecord, LauncherReady, Section, SettledAt, Structure, Warhead},
-    sector::SectorId,
-    shot::{MISSILE_CONE, MISSILE_LIFE_TICKS, MISSILE_SIGHT, Shot, ShotId},
-    tick::{SimTick, TICK_SECONDS},
-    tool::Tool,
+    rules::{
+        flight::{self, Controls, FlightState, HullKind, HullSpec, wrap_angle},
+        shot::{MISSILE_CONE, MISSILE_LIFE_TICKS, MISSILE_SIGHT, Shot, ShotId},
+        tool::Tool,
+    },
+    world::{
+        ids::{EntityId, NetId},
+        sector::SectorId,
+        tick::{SimTick, TICK_SECONDS},
+    },
 };
 
 /// Adds missiles.

@@ -4,9 +4,11 @@
 
 use sidereal_protocol::{
     DVec2,
-    sector::{SECTOR_SIZE, SectorId},
-    shot::{BULLET_LIFE_TICKS, Shot},
-    tick::TICK_SECONDS,
+    rules::shot::{BULLET_LIFE_TICKS, Shot},
+    world::{
+        sector::{SECTOR_SIZE, SectorId},
+        tick::TICK_SECONDS,
+    },
 };
 
 /// A step past an edge that is certain to be in the next sector, ticks. About 1e-5 units.
@@ -98,7 +100,10 @@ pub fn meets(shot: &Shot, (from, to): (f64, f64), center: DVec2, velocity: DVec2
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sidereal_protocol::{ids::NetId, shot::ShotId, tick::SimTick};
+    use sidereal_protocol::{
+        rules::shot::ShotId,
+        world::{ids::NetId, tick::SimTick},
+    };
 
     fn shot(origin: (f64, f64), velocity: (f64, f64)) -> Shot {
         Shot {

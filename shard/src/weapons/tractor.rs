@@ -1,8 +1,8 @@
 //! The tractor beam: a ship pulls the nearest loose body as long as its pilot holds the button.
 //!
 //! A pull is an impact without damage, one each tick: it applies to an own body at once, to a ghost through its
-//! authority. It counts only in this tick ([`Counting::Momentary`](sidereal_protocol::cause::Counting::Momentary)): an impact on a body that is moving to
-//! another shard is dropped, and of several on one body in a tick the first applies. [`sidereal_protocol::tractor`]
+//! authority. It counts only in this tick ([`Counting::Momentary`](sidereal_protocol::rules::cause::Counting::Momentary)): an impact on a body that is moving to
+//! another shard is dropped, and of several on one body in a tick the first applies. [`sidereal_protocol::rules::tractor`]
 //! computes the pulled body anew each tick, without state.
 
 use crate::{
@@ -20,10 +20,12 @@ use crate::{
 };
 use bevy::prelude::*;
 use sidereal_protocol::{
-    control::{GhostImpact, ImpactCause, ToServer},
-    shot::ShotId,
-    tool::Tool,
-    tractor::{self, Nearby},
+    frames::control::{GhostImpact, ImpactCause, ToServer},
+    rules::{
+        shot::ShotId,
+        tool::Tool,
+        tractor::{self, Nearby},
+    },
 };
 
 /// Adds tractor beams.

@@ -10,8 +10,8 @@ use crate::{
     handoff::machine::Handoffs,
 };
 use sidereal_protocol::{
-    tick::SimTick,
-    tool::{Act, Tool},
+    rules::tool::{Act, Tool},
+    world::tick::SimTick,
 };
 
 /// Whether this shard lets the body act: not while another shard's next tick of it counts.

@@ -7,7 +7,7 @@ use bevy::prelude::*;
 use sidereal_protocol::{
     DVec2,
     record::{EntityRecord, Section, Warhead},
-    tick::SimTick,
+    world::tick::SimTick,
 };
 
 /// An own missile.

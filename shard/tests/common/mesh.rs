@@ -1,7 +1,7 @@
 //! Two shards and a server that only passes messages on, with a delay each way.
 
 use super::*;
-use sidereal_protocol::{economy::OreMove, shot::Beam};
+use sidereal_protocol::rules::{economy::OreMove, shot::Beam};
 use sidereal_shard::bodies::Body;
 use std::collections::BTreeMap;
 

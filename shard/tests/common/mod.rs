@@ -7,18 +7,24 @@ pub mod mesh;
 use bevy::prelude::*;
 use sidereal_protocol::{
     DVec2,
-    control::{GhostImpact, ImpactCause, Lease, ToServer, ToShard},
-    economy::{CRATE_RADIUS, STATION_RADIUS},
-    flight::{Controls, FlightState, HullKind},
-    ids::{AccountId, EntityId, NetId, NetIdBlock, ShardId},
-    input::Input,
-    lane,
-    motion::SectorUpdate,
-    own_state::{OwnState, decode_own_states},
+    frames::control::{GhostImpact, ImpactCause, Lease, ToServer, ToShard},
+    packets::{
+        input::Input,
+        lane,
+        motion::SectorUpdate,
+        own_state::{OwnState, decode_own_states},
+    },
     record::{DroneMind, EntityKind, EntityRecord, ExpiresAt, OreLoad, Pilot, ShipHull, Structure},
-    sector::SectorId,
-    shot::ShotId,
-    tick::SimTick,
+    rules::{
+        economy::{CRATE_RADIUS, STATION_RADIUS},
+        flight::{Controls, FlightState, HullKind},
+        shot::ShotId,
+    },
+    world::{
+        ids::{AccountId, EntityId, NetId, NetIdBlock, ShardId},
+        sector::SectorId,
+        tick::SimTick,
+    },
 };
 use sidereal_shard::{
     SimPlugin,

@@ -9,9 +9,9 @@ use super::{
 };
 use bevy::prelude::App;
 use sidereal_protocol::{
-    flight::{FlightState, wrap_angle},
-    ids::EntityId,
-    precision,
+    packets::precision,
+    rules::flight::{FlightState, wrap_angle},
+    world::ids::EntityId,
 };
 use sidereal_server::{
     replication::mirror::{Holder, Mirror, Mirrored},

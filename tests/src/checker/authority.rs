@@ -2,7 +2,7 @@
 
 use super::scene::Scene;
 use bevy::prelude::App;
-use sidereal_protocol::ids::{EntityId, ShardId};
+use sidereal_protocol::world::ids::{EntityId, ShardId};
 use sidereal_server::{
     audit::census::Audit,
     replication::mirror::{Holder, Mirror},

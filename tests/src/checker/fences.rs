@@ -1,7 +1,7 @@
 //! Epochs and versions only rise, and no epoch is issued twice.
 
 use super::scene::Scene;
-use sidereal_protocol::ids::EntityId;
+use sidereal_protocol::world::ids::EntityId;
 use sidereal_server::replication::mirror::Mirror;
 use sidereal_shard::journal::Event;
 use std::collections::BTreeMap;

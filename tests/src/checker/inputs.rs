@@ -7,7 +7,11 @@
 //! that the client gave up.
 
 use sidereal_client::flight::inputs::InputCounts;
-use sidereal_protocol::{ids::EntityId, input::Input, limits::INPUT_HISTORY, tick::SimTick};
+use sidereal_protocol::{
+    limits::INPUT_HISTORY,
+    packets::input::Input,
+    world::{ids::EntityId, tick::SimTick},
+};
 use sidereal_shard::journal::Event;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

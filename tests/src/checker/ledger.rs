@@ -4,7 +4,7 @@
 //! [`Quantity`], a place in [`amounts`], and events.
 
 use super::{LOSS_TICKS, scene::Scene};
-use sidereal_protocol::{cause::ImpactCause, ids::EntityId, record::EntityKind};
+use sidereal_protocol::{record::EntityKind, rules::cause::ImpactCause, world::ids::EntityId};
 use sidereal_server::audit::journal::Event as ServerEvent;
 use sidereal_shard::journal::Event as ShardEvent;
 use std::collections::{BTreeMap, VecDeque};

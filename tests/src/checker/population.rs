@@ -1,7 +1,7 @@
 //! The population of the world: entities that entered and did not leave are there, and no others.
 
 use bevy::prelude::App;
-use sidereal_protocol::{
+use sidereal_protocol::world::{
     ids::{AccountId, EntityId},
     sector::SectorId,
 };

@@ -2,8 +2,8 @@
 
 use super::{Checker, LOSS_TICKS, ledger::amounts, population::Asleep};
 use sidereal_protocol::{
-    ids::{AccountId, EntityId},
     record::EntityRecord,
+    world::ids::{AccountId, EntityId},
 };
 use std::collections::{BTreeMap, BTreeSet};
 

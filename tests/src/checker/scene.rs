@@ -2,10 +2,12 @@
 
 use bevy::{ecs::query::With, prelude::App};
 use sidereal_protocol::{
-    flight::FlightState,
-    ids::{EntityId, ShardId},
     record::EntityKind,
-    tick::SimTick,
+    rules::flight::FlightState,
+    world::{
+        ids::{EntityId, ShardId},
+        tick::SimTick,
+    },
 };
 use sidereal_shard::{
     bodies::{Authority, Body, Flight},

@@ -1,7 +1,11 @@
 //! The positions of all entities in the last two seconds, by their authorities.
 
 use super::scene::Held;
-use sidereal_protocol::{DVec2, flight::FlightState, ids::EntityId, tick::SimTick};
+use sidereal_protocol::{
+    DVec2,
+    rules::flight::FlightState,
+    world::{ids::EntityId, tick::SimTick},
+};
 use sidereal_shard::ticks::MAX_CATCH_UP_TICKS;
 use std::collections::HashMap;
 

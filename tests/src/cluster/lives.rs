@@ -7,10 +7,12 @@ use crate::checker::{
     scene::Scene,
 };
 use sidereal_protocol::{
-    ids::{AccountId, EntityId, ShardId},
     limits::PROTOCOL_VERSION,
     record::EntityRecord,
-    tick::TICK_DURATION,
+    world::{
+        ids::{AccountId, EntityId, ShardId},
+        tick::TICK_DURATION,
+    },
 };
 use sidereal_server::{
     db::Database, persistence::storage::Storage, run::shutdown::Shutdown, territory::lease_grants::LeaseGrants,

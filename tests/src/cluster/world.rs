@@ -3,8 +3,10 @@
 use super::PERFECT;
 use sidereal_protocol::{
     record::EntityRecord,
-    sector::{BlockId, SectorId},
-    tick::SimTick,
+    world::{
+        sector::{BlockId, SectorId},
+        tick::SimTick,
+    },
 };
 use sidereal_server::{
     db::{Account, Database, Store, StoreConfig},

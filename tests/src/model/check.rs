@@ -1,7 +1,7 @@
 //! The invariants of the model.
 
 use super::{Faults, HULL, Model, entity_id};
-use sidereal_protocol::ids::EntityId;
+use sidereal_protocol::world::ids::EntityId;
 use std::collections::BTreeMap;
 
 /// Earlier values, for comparison.

@@ -20,13 +20,14 @@ use server::Server;
 use shard::Shard;
 use sidereal_protocol::{
     DVec2,
-    control::{GhostImpact, ImpactCause, ToServer, ToShard},
-    flight::HullKind,
-    ids::{AccountId, EntityId, NetId, ShardId},
+    frames::control::{GhostImpact, ImpactCause, ToServer, ToShard},
     record::{EntityKind, EntityRecord, Pilot, ShipHull, Structure},
-    sector::SectorId,
-    shot::ShotId,
-    tick::SimTick,
+    rules::{flight::HullKind, shot::ShotId},
+    world::{
+        ids::{AccountId, EntityId, NetId, ShardId},
+        sector::SectorId,
+        tick::SimTick,
+    },
 };
 use std::collections::BTreeMap;
 

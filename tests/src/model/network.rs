@@ -4,9 +4,8 @@ use super::{of_a_handoff_down, of_a_handoff_up};
 use rand::Rng;
 use rand_pcg::Pcg64Mcg;
 use sidereal_protocol::{
-    control::{ToServer, ToShard},
-    ids::ShardId,
-    tick::SimTick,
+    frames::control::{ToServer, ToShard},
+    world::{ids::ShardId, tick::SimTick},
 };
 use std::collections::VecDeque;
 

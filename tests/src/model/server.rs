@@ -2,12 +2,14 @@
 
 use super::{Plan, SECTORS, network::Network, shard::Planted};
 use sidereal_protocol::{
-    control::{GhostImpact, ToServer, ToShard},
-    ids::{EntityId, ShardId},
-    input::Input,
+    frames::control::{GhostImpact, ToServer, ToShard},
+    packets::input::Input,
     record::{EntityRecord, Pilot},
-    sector::SectorId,
-    tick::SimTick,
+    world::{
+        ids::{EntityId, ShardId},
+        sector::SectorId,
+        tick::SimTick,
+    },
 };
 use sidereal_server::handoff::machine::{Action, Authority, Event, Handoffs, Target, Verdict, judge};
 use std::collections::{BTreeMap, BTreeSet};

@@ -5,11 +5,13 @@ use super::network::Network;
 use rand::Rng;
 use rand_pcg::Pcg64Mcg;
 use sidereal_protocol::{
-    control::{GhostImpact, ToServer, ToShard},
-    ids::{EntityId, ShardId},
+    frames::control::{GhostImpact, ToServer, ToShard},
     record::{EntityRecord, SettledAt, Structure},
-    sector::SectorId,
-    tick::{SimTick, TICK_HZ},
+    world::{
+        ids::{EntityId, ShardId},
+        sector::SectorId,
+        tick::{SimTick, TICK_HZ},
+    },
 };
 use sidereal_shard::{
     handoff::{Action, BOUNCE_TICKS, Event, Handoffs},

@@ -1,7 +1,7 @@
 //! A world with trading bots and one more player, who requests a deal repeatedly, and the figures of each phase.
 
 use sidereal_client::{economy::deals::DealEvent, flight::controls::PilotIntent};
-use sidereal_protocol::economy::Bargain;
+use sidereal_protocol::rules::economy::Bargain;
 use sidereal_transport::ClientNetwork;
 use std::{
     fmt,

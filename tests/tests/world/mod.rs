@@ -7,7 +7,7 @@ pub use pilot::{Pilot, RawPlayer, raw_player};
 pub use process::{Ended, PATIENCE, Process};
 
 use sidereal_client::account::{AccountApi, LoginTicket};
-use sidereal_protocol::tick::TICK_HZ;
+use sidereal_protocol::world::tick::TICK_HZ;
 use sidereal_transport::{ConnectOptions, PeerKind};
 use std::{
     net::SocketAddr,

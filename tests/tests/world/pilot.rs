@@ -8,7 +8,7 @@ use sidereal_client::{
     session::{self, SessionState},
     view::WorldView,
 };
-use sidereal_protocol::messages::Credential;
+use sidereal_protocol::frames::messages::Credential;
 use sidereal_transport::{ClientHandle, ClientNetwork, ConnectOptions};
 use std::time::{Duration, Instant};
 

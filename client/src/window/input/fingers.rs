@@ -8,7 +8,7 @@ use crate::{
     window::{settings::bindings::Action, ui::layout::UiLayout},
 };
 use bevy::prelude::*;
-use sidereal_protocol::flight::{Controls, FlightState, wrap_angle};
+use sidereal_protocol::rules::flight::{Controls, FlightState, wrap_angle};
 
 /// The stick is at its limit when the thumb is this far from where it touched first, pixels of the room.
 pub(crate) const STICK_PIXELS: f32 = 60.0;
@@ -170,7 +170,7 @@ impl Fingers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sidereal_protocol::ids::NetId;
+    use sidereal_protocol::world::ids::NetId;
 
     const ALL: [bool; BUTTONS.len()] = [true; BUTTONS.len()];
     const TELEPHONES: [Vec2; 4] =

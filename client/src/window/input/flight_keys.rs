@@ -17,7 +17,10 @@ use bevy::{
     prelude::*,
     window::{WindowFocused, WindowOccluded},
 };
-use sidereal_protocol::{flight::Controls, tick::TICK_SECONDS, tool::Tool};
+use sidereal_protocol::{
+    rules::{flight::Controls, tool::Tool},
+    world::tick::TICK_SECONDS,
+};
 
 /// A key counts as held for at least this long after it was pressed, seconds, so that a tap between two samples of the
 /// client is not lost.

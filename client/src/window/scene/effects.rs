@@ -20,7 +20,11 @@ use crate::{
     },
 };
 use bevy::prelude::*;
-use sidereal_protocol::{flight::FlightState, ids::NetId, record::EntityKind, shot::ShotId};
+use sidereal_protocol::{
+    record::EntityKind,
+    rules::{flight::FlightState, shot::ShotId},
+    world::ids::NetId,
+};
 
 /// Half the length of a bullet's line, units; behind the muzzle it is shorter.
 const STREAK_HALF_LENGTH: f32 = 15.0;

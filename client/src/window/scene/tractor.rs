@@ -14,7 +14,7 @@ use crate::{
     },
 };
 use bevy::prelude::*;
-use sidereal_protocol::{DVec2, ids::NetId};
+use sidereal_protocol::{DVec2, world::ids::NetId};
 
 /// Width of the band, units, and the least, pixels.
 const BAND_WIDTH: f32 = 5.0;

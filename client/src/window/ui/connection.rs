@@ -13,7 +13,7 @@ use crate::{
     },
 };
 use bevy::prelude::*;
-use sidereal_protocol::tick::TICK_DURATION;
+use sidereal_protocol::world::tick::TICK_DURATION;
 
 /// The connection panel.
 pub(crate) struct ConnectionPlugin;

@@ -25,7 +25,7 @@ use crate::{
     },
 };
 use bevy::prelude::*;
-use sidereal_protocol::tool::Tool;
+use sidereal_protocol::rules::tool::Tool;
 
 /// The most notices shown.
 const NEWS_LINES: usize = 6;
@@ -560,7 +560,7 @@ fn fill_arms(
 mod tests {
     use super::*;
     use crate::view::Kill;
-    use sidereal_protocol::ids::NetId;
+    use sidereal_protocol::world::ids::NetId;
 
     #[test]
     fn every_end_of_a_session_says_why_and_what_to_do() {

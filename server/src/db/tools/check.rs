@@ -6,9 +6,9 @@ use std::fmt;
 use diesel::prelude::*;
 use serde::Serialize;
 use sidereal_protocol::{
-    economy::ore_of_rock,
-    kind::{EntityKind, Ore},
     record::EntityRecord,
+    rules::economy::ore_of_rock,
+    world::kind::{EntityKind, Ore},
 };
 use uuid::Uuid;
 

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::replication::{interest::Interest, space::Space};
 use bevy::prelude::Res;
-use sidereal_protocol::{
+use sidereal_protocol::world::{
     ids::EntityId,
     sector::SectorId,
     tick::{SimTick, TICK_HZ},

@@ -8,7 +8,7 @@
 //! at any time, and identifies both by the net id.
 
 use bevy::prelude::{Entity, Resource};
-use sidereal_protocol::{sector::SectorId, tick::SimTick};
+use sidereal_protocol::world::{sector::SectorId, tick::SimTick};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     net::SocketAddr,
@@ -105,7 +105,7 @@ impl Renewals {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sidereal_protocol::tick::TICK_HZ;
+    use sidereal_protocol::world::tick::TICK_HZ;
     use std::net::Ipv4Addr;
 
     const HERE: SectorId = SectorId { x: 0, y: 0 };

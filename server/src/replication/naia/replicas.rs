@@ -8,9 +8,8 @@ use bevy::{
 use naia_bevy_server::{RoomKey, Server};
 use sidereal_protocol::{
     components::{Identity, OreDeposit, Vitals},
-    ids::EntityId,
     record::EntityRecord,
-    sector::SectorId,
+    world::{ids::EntityId, sector::SectorId},
 };
 
 /// The components of an entity that naia replicates.

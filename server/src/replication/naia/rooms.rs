@@ -2,7 +2,7 @@
 
 use bevy::prelude::Resource;
 use naia_bevy_server::RoomKey;
-use sidereal_protocol::{ids::EntityId, sector::SectorId, tick::SimTick};
+use sidereal_protocol::world::{ids::EntityId, sector::SectorId, tick::SimTick};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// naia's rooms, one for each sector that contains an entity or is in a peer's view.

@@ -11,12 +11,14 @@ use bevy::prelude::{Res, ResMut};
 use sidereal_process::log_limited;
 use sidereal_protocol::{
     DecodeError,
-    control::ToShard,
-    ids::ShardId,
-    input::InputPacket,
-    lane,
-    motion::SectorUpdate,
-    own_state::{OwnState, decode_own_states},
+    frames::control::ToShard,
+    packets::{
+        input::InputPacket,
+        lane,
+        motion::SectorUpdate,
+        own_state::{OwnState, decode_own_states},
+    },
+    world::ids::ShardId,
 };
 use std::net::SocketAddr;
 

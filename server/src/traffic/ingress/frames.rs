@@ -21,11 +21,12 @@ use bevy::{
 use bytes::Bytes;
 use sidereal_process::log_limited;
 use sidereal_protocol::{
-    control::{ToServer, ToShard, decode_frame},
-    ids::ShardId,
-    messages::FromPlayer,
-    sector::SectorId,
-    shot::Shot,
+    frames::{
+        control::{ToServer, ToShard, decode_frame},
+        messages::FromPlayer,
+    },
+    rules::shot::Shot,
+    world::{ids::ShardId, sector::SectorId},
 };
 use std::net::SocketAddr;
 
@@ -109,7 +110,6 @@ impl Capabilities<'_, '_> {
 
     fn on_frame(&mut self, space: &mut Space, shard: ShardId, frame: ToServer) {
         match frame {
-            ToServer::Granted { .. } => {}
             ToServer::Prepare { record, to, attempt } => {
                 let news = self.handoffs().on_prepare(space, shard, attempt, *record, to);
                 self.ships().on_news(space, news);

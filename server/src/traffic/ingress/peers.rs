@@ -21,7 +21,7 @@ use naia_bevy_server::{
     events::{ConnectEvent, DisconnectEvent},
 };
 use sidereal_process::log_limited;
-use sidereal_protocol::{messages::TAKEN_OVER, tick::TICK_HZ};
+use sidereal_protocol::{frames::messages::TAKEN_OVER, world::tick::TICK_HZ};
 use sidereal_transport::{EndCause, SessionEnd};
 use std::net::SocketAddr;
 use tracing::debug;

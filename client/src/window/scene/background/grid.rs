@@ -15,7 +15,7 @@ use bevy::{
     prelude::*,
     sprite::Anchor,
 };
-use sidereal_protocol::sector::{BLOCK_SECTORS, SECTOR_SIZE, SectorId};
+use sidereal_protocol::world::sector::{BLOCK_SECTORS, SECTOR_SIZE, SectorId};
 use std::collections::HashMap;
 
 /// From the corner of a sector's visible part to its address, pixels.

@@ -16,7 +16,7 @@ use crate::{
     },
 };
 use bevy::prelude::*;
-use sidereal_protocol::{ids::NetId, shot::ShotId};
+use sidereal_protocol::{rules::shot::ShotId, world::ids::NetId};
 use std::{collections::VecDeque, f32::consts::TAU};
 
 /// How long an arc is shown, seconds.
@@ -172,7 +172,7 @@ fn paint_veil(mut canvas: ResMut<Canvas>, camera: Res<CameraView>, downtime: Res
 mod tests {
     use super::*;
     use bevy::math::DVec2;
-    use sidereal_protocol::tick::SimTick;
+    use sidereal_protocol::world::tick::SimTick;
 
     fn hit(tick: u64, on_own: bool) -> HitEffect {
         HitEffect {

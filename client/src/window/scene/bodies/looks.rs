@@ -11,10 +11,9 @@ use crate::{
 };
 use bevy::{math::DVec2, prelude::*};
 use sidereal_protocol::{
-    flight::{FlightState, HullKind},
-    ids::NetId,
-    kind::EntityKind,
-    motion::EngineGlow,
+    packets::motion::EngineGlow,
+    rules::flight::{FlightState, HullKind},
+    world::{ids::NetId, kind::EntityKind},
 };
 use std::collections::{HashMap, VecDeque};
 

@@ -20,7 +20,7 @@ use crate::{
     },
 };
 use bevy::prelude::*;
-use sidereal_protocol::{economy::ore_of_rock, ids::NetId};
+use sidereal_protocol::{rules::economy::ore_of_rock, world::ids::NetId};
 use std::f32::consts::TAU;
 
 /// Rocks up to this radius, units, have the first look; up to the next the second.

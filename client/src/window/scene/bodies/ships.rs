@@ -29,10 +29,9 @@ use crate::{
 };
 use bevy::prelude::*;
 use sidereal_protocol::{
-    flight::{Controls, FlightState, HullKind},
-    ids::NetId,
-    kind::EntityKind,
-    motion::EngineGlow,
+    packets::motion::EngineGlow,
+    rules::flight::{Controls, FlightState, HullKind},
+    world::{ids::NetId, kind::EntityKind},
 };
 
 /// A hull with a smaller radius than this, pixels, is drawn as a mark of at least this size.

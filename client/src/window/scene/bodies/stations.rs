@@ -13,7 +13,7 @@ use crate::{
     },
 };
 use bevy::prelude::*;
-use sidereal_protocol::{flight::wrap_angle, ids::NetId};
+use sidereal_protocol::{rules::flight::wrap_angle, world::ids::NetId};
 use std::f32::consts::FRAC_PI_2;
 
 /// How fast a station's ring turns, radians per second, and the thin one outside it, the other way.

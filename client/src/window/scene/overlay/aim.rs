@@ -2,9 +2,11 @@
 
 use bevy::math::DVec2;
 use sidereal_protocol::{
-    flight::{FlightState, wrap_angle},
-    shot::{BULLET_LIFE_TICKS, BULLET_SPEED},
-    tick::TICK_SECONDS,
+    rules::{
+        flight::{FlightState, wrap_angle},
+        shot::{BULLET_LIFE_TICKS, BULLET_SPEED},
+    },
+    world::tick::TICK_SECONDS,
 };
 
 /// How long a bullet flies, seconds.

@@ -14,7 +14,7 @@ use crate::{
     },
 };
 use bevy::{math::DVec2, prelude::*};
-use sidereal_protocol::{ids::NetId, tick::TICK_SECONDS};
+use sidereal_protocol::world::{ids::NetId, tick::TICK_SECONDS};
 use std::f32::consts::FRAC_PI_2;
 
 /// From the hull's edge to the brackets, and their least distance, pixels.

@@ -19,7 +19,7 @@ use crate::{
     },
 };
 use bevy::prelude::*;
-use sidereal_protocol::{ids::NetId, record::EntityKind};
+use sidereal_protocol::{record::EntityKind, world::ids::NetId};
 use std::collections::{HashMap, HashSet};
 
 /// Hull bars, pixels.

@@ -19,7 +19,7 @@ use crate::{
 use bevy::{math::DVec2, prelude::*};
 use sidereal_protocol::{
     record::EntityKind,
-    sector::{BLOCK_SECTORS, SECTOR_SIZE, SectorId},
+    world::sector::{BLOCK_SECTORS, SECTOR_SIZE, SectorId},
 };
 
 /// Sectors on a side.

@@ -24,7 +24,7 @@ use bevy::{
     prelude::*,
 };
 use sidereal_protocol::{
-    chat::Scope,
+    frames::chat::Scope,
     limits::{MAX_SAY_BYTES, MAX_SAY_CHARS},
 };
 
@@ -334,7 +334,7 @@ mod tests {
         },
     };
     use bevy::input::{ButtonState, InputPlugin};
-    use sidereal_protocol::{flight::Controls, ids::NetId};
+    use sidereal_protocol::{rules::flight::Controls, world::ids::NetId};
 
     fn hands() -> App {
         let mut app = App::new();

@@ -141,7 +141,7 @@ fn show_feed(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sidereal_protocol::{flight::HullKind, ids::NetId};
+    use sidereal_protocol::{rules::flight::HullKind, world::ids::NetId};
 
     fn kill(by: Option<&str>, part: Part) -> Kill {
         Kill {

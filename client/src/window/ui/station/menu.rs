@@ -12,9 +12,11 @@ use crate::{
 };
 use bevy::prelude::*;
 use sidereal_protocol::{
-    economy::{Bargain, Goods, MAX_AMOUNT, ORE_PRICE, REPAIR_PRICE, TRADING_RANGE, Weapon, WeaponSpec},
-    flight::{HullKind, wrap_angle},
-    ids::NetId,
+    rules::{
+        economy::{Bargain, Goods, MAX_AMOUNT, ORE_PRICE, REPAIR_PRICE, TRADING_RANGE, Weapon, WeaponSpec},
+        flight::{HullKind, wrap_angle},
+    },
+    world::ids::NetId,
 };
 use std::sync::Arc;
 
@@ -313,11 +315,13 @@ mod tests {
     use crate::view::{Other, TradeOffer};
     use bevy::math::DVec2;
     use sidereal_protocol::{
-        economy::{DealKey, Fitted},
-        flight::FlightState,
-        ids::EntityId,
-        motion::EngineGlow,
+        packets::motion::EngineGlow,
         record::EntityKind,
+        rules::{
+            economy::{DealKey, Fitted},
+            flight::FlightState,
+        },
+        world::ids::EntityId,
     };
 
     fn own() -> OwnShip {

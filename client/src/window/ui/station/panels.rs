@@ -21,7 +21,7 @@ use crate::{
     },
 };
 use bevy::prelude::*;
-use sidereal_protocol::economy::{Goods, Weapon};
+use sidereal_protocol::rules::economy::{Goods, Weapon};
 
 /// Widths of the list's columns, pixels.
 const LABEL_PIXELS: f32 = 304.0;
@@ -423,11 +423,13 @@ mod tests {
     use super::*;
     use crate::view::{MiningTarget, OwnShip, PurseShown};
     use sidereal_protocol::{
-        economy::Bargain,
-        flight::{FlightState, HullKind},
-        ids::{EntityId, NetId},
-        messages::DealOutcome,
-        motion::EngineGlow,
+        frames::messages::DealOutcome,
+        packets::motion::EngineGlow,
+        rules::{
+            economy::Bargain,
+            flight::{FlightState, HullKind},
+        },
+        world::ids::{EntityId, NetId},
     };
 
     #[test]

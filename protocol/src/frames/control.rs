@@ -6,20 +6,24 @@
 
 use crate::{
     DecodeError,
-    cause::Credit,
-    economy::{Bargain, DealKey, DealRefusal, OreMove},
-    ids::{EntityId, NetId, NetIdBlock, ShardId},
-    input::Input,
     limits::MAX_CONTROL_BYTES,
+    packets::input::Input,
     record::EntityRecord,
-    sector::SectorId,
-    shot::Shot,
-    tick::SimTick,
+    rules::{
+        cause::Credit,
+        economy::{Bargain, DealKey, DealRefusal, OreMove},
+        shot::Shot,
+    },
+    world::{
+        ids::{EntityId, NetId, NetIdBlock, ShardId},
+        sector::SectorId,
+        tick::SimTick,
+    },
 };
 use bevy::math::DVec2;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-pub use crate::cause::ImpactCause;
+pub use crate::rules::cause::ImpactCause;
 
 /// A lease on one sector. The epoch rises at every change of owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -185,11 +189,6 @@ pub enum ToShard {
 /// From a shard to the server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum ToServer {
-    /// The shard simulates these leases now.
-    Granted {
-        /// Sectors.
-        leases: Vec<Lease>,
-    },
     /// Handoff, step 1: this entity has crossed into `to`, which this shard does not hold.
     Prepare {
         /// The complete record, with the last applied input, under a version of its own.

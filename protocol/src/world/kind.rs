@@ -3,7 +3,7 @@
 //! Code that draws, simulates or stores an entity reads its row instead of matching on its kind. Properties that
 //! concern one capability alone (how to dock at a station, what a drone pursues) are in that capability.
 
-use crate::{flight::HullKind, tick::TICK_HZ};
+use crate::{rules::flight::HullKind, world::tick::TICK_HZ};
 use serde::{Deserialize, Serialize};
 
 /// The kind of an entity.

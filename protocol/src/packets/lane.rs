@@ -2,9 +2,9 @@
 //!
 //! | kind | from | to | content |
 //! |---|---|---|---|
-//! | [`SECTOR_UPDATE`] | shard, server | server, players, shards | [`crate::motion::SectorUpdate`] |
-//! | [`OWN_STATES`] | shard, server | server, player | [`crate::own_state::OwnState`]s |
-//! | [`INPUTS`] | player | server | [`crate::input::InputPacket`] |
+//! | [`SECTOR_UPDATE`] | shard, server | server, players, shards | [`crate::packets::motion::SectorUpdate`] |
+//! | [`OWN_STATES`] | shard, server | server, player | [`crate::packets::own_state::OwnState`]s |
+//! | [`INPUTS`] | player | server | [`crate::packets::input::InputPacket`] |
 
 /// Motion and shots of one sector.
 pub const SECTOR_UPDATE: u8 = 1;

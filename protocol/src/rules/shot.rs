@@ -1,10 +1,12 @@
 //! Shots: events, not entities. The position of a bullet follows from where, when and how it was fired.
 
 use crate::{
-    ids::NetId,
-    precision::{POSITION, VELOCITY},
-    sector::SectorId,
-    tick::{SimTick, TICK_SECONDS},
+    packets::precision::{POSITION, VELOCITY},
+    world::{
+        ids::NetId,
+        sector::SectorId,
+        tick::{SimTick, TICK_SECONDS},
+    },
 };
 use bevy::math::DVec2;
 use serde::{Deserialize, Serialize};

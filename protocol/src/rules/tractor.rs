@@ -2,10 +2,13 @@
 //!
 //! A ship with the beam on pulls the nearest loose body in reach: a crate, or a rock. Every process computes the same
 //! body by this rule from the bodies that it knows, so only the ship's light is sent (see
-//! [`EngineGlow::tractor`](crate::motion::EngineGlow::tractor)), and no state follows the ship or the body across a
+//! [`EngineGlow::tractor`](crate::packets::motion::EngineGlow::tractor)), and no state follows the ship or the body across a
 //! border. The beam ends when its button is released, when the body is out of reach, or when something blocks the line.
 
-use crate::{flight::FlightState, kind::EntityKind, tick::TICK_SECONDS};
+use crate::{
+    rules::flight::FlightState,
+    world::{kind::EntityKind, tick::TICK_SECONDS},
+};
 use bevy::math::DVec2;
 
 /// How far the beam reaches, units from the ship's edge to the body's. A shard receives its neighbours' bodies from
@@ -90,7 +93,7 @@ fn distance_to_line(point: DVec2, from: DVec2, to: DVec2) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tick::TICK_HZ;
+    use crate::world::tick::TICK_HZ;
 
     fn body(id: u32, x: f64, y: f64, radius: f64) -> Nearby<u32> {
         let kind = if radius > 5.0 { EntityKind::Asteroid } else { EntityKind::Crate };

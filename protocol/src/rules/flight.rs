@@ -4,7 +4,7 @@
 //! reconcile. It has no randomness, no clock and no collisions (those are avian's, on the shard).
 //! Integration is semi-implicit Euler, as avian's: velocity first, then position with the new one.
 
-use crate::tick::TICK_SECONDS;
+use crate::world::tick::TICK_SECONDS;
 use bevy::math::DVec2;
 use serde::{Deserialize, Serialize};
 

@@ -14,15 +14,17 @@
 
 use crate::{
     DecodeError,
-    bits::{BitReader, BitWriter, Quantiser, unzigzag, varint_bits, zigzag},
-    flight::{FlightState, wrap_angle},
-    ids::NetId,
-    lane,
     limits::MAX_LANE_BYTES,
-    precision::{ANGLE, ANGULAR_VELOCITY, POSITION, VELOCITY},
-    sector::SectorId,
-    shot::{BEAM_RANGE, Beam, MAX_SHOT_LEAD_TICKS, Shot, ShotHit, ShotId},
-    tick::SimTick,
+    packets::{
+        bits::{BitReader, BitWriter, Quantiser, unzigzag, varint_bits, zigzag},
+        lane,
+        precision::{ANGLE, ANGULAR_VELOCITY, POSITION, VELOCITY},
+    },
+    rules::{
+        flight::{FlightState, wrap_angle},
+        shot::{BEAM_RANGE, Beam, MAX_SHOT_LEAD_TICKS, Shot, ShotHit, ShotId},
+    },
+    world::{ids::NetId, sector::SectorId, tick::SimTick},
 };
 use bevy::math::DVec2;
 
@@ -38,9 +40,9 @@ pub struct EngineGlow {
     pub thrust: bool,
     /// The booster is on.
     pub boost: bool,
-    /// It mines. [`mined_rock`](crate::economy::mined_rock) computes which rock.
+    /// It mines. [`mined_rock`](crate::rules::economy::mined_rock) computes which rock.
     pub mining: bool,
-    /// Its tractor beam is on. [`tractor::target`](crate::tractor::target) computes what it pulls.
+    /// Its tractor beam is on. [`tractor::target`](crate::rules::tractor::target) computes what it pulls.
     pub tractor: bool,
 }
 
@@ -144,7 +146,7 @@ pub struct EncodedUpdate {
 /// ([`SectorUpdate::decode`]) is packed with the same numbers.
 ///
 /// ```
-/// use sidereal_protocol::motion::{EngineGlow, Motion, SectorNews, SectorUpdate, encode_sector_update};
+/// use sidereal_protocol::packets::motion::{EngineGlow, Motion, SectorNews, SectorUpdate, encode_sector_update};
 /// use sidereal_protocol::{flight::FlightState, ids::NetId, sector::SectorId, tick::SimTick};
 ///
 /// let sector = SectorId::new(3, -2);

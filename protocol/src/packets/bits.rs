@@ -1,7 +1,7 @@
 //! Bit-level packing for the lane's datagrams: fixed-width fields, no alignment, little end first.
 //!
 //! Used by every process. It owns reading and writing of bits and the quantisation of ranges. The meaning of the fields
-//! is documented with each packet ([`crate::motion`], [`crate::input`]).
+//! is documented with each packet ([`crate::packets::motion`], [`crate::packets::input`]).
 
 use crate::DecodeError;
 

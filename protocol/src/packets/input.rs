@@ -5,11 +5,13 @@
 
 use crate::{
     DecodeError,
-    bits::{BitReader, BitWriter},
-    flight::Controls,
-    lane,
     limits::MAX_UNACKNOWLEDGED_INPUTS,
-    tick::{SimTick, TICK_HZ},
+    packets::{
+        bits::{BitReader, BitWriter},
+        lane,
+    },
+    rules::flight::Controls,
+    world::tick::{SimTick, TICK_HZ},
 };
 use serde::{Deserialize, Serialize};
 

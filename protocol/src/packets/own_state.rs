@@ -3,7 +3,13 @@
 //! A shard sends the states of all ships with a player in packets of [`OWN_STATES_PER_PACKET`]. The server forwards
 //! each one to its player, byte for byte.
 
-use crate::{DecodeError, flight::FlightState, ids::NetId, lane, limits::MAX_LANE_BYTES, tick::SimTick};
+use crate::{
+    DecodeError,
+    limits::MAX_LANE_BYTES,
+    packets::lane,
+    rules::flight::FlightState,
+    world::{ids::NetId, tick::SimTick},
+};
 use bevy::math::DVec2;
 
 /// Length of one packed state, bytes.

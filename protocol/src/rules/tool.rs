@@ -3,18 +3,20 @@
 //!
 //! Code that merges inputs, predicts intervals, judges hits or draws looks the row up instead of naming the tool. What
 //! belongs to one capability alone (how a missile steers, how hard a tractor beam pulls) is not here but in that
-//! capability. Of what a craft may buy to improve a tool, [`crate::economy`] has the prices.
+//! capability. Of what a craft may buy to improve a tool, [`crate::rules::economy`] has the prices.
 
 use crate::{
-    economy::{Fitted, MINING_BITE, MINING_INTERVAL_TICKS, MINING_RANGE, Weapon},
-    flight::{Controls, HullKind},
-    kind::EntityKind,
-    motion::Light,
-    shot::{
-        BEAM_DAMAGE, BEAM_INTERVAL_TICKS, BEAM_RANGE, BULLET_DAMAGE, BULLET_LIFE_TICKS, BULLET_SPEED, MISSILE_CONE,
-        MISSILE_DAMAGE, MISSILE_INTERVAL_TICKS, MISSILE_LIFE_TICKS, MISSILE_SIGHT,
+    packets::motion::Light,
+    rules::{
+        economy::{Fitted, MINING_BITE, MINING_INTERVAL_TICKS, MINING_RANGE, Weapon},
+        flight::{Controls, HullKind},
+        shot::{
+            BEAM_DAMAGE, BEAM_INTERVAL_TICKS, BEAM_RANGE, BULLET_DAMAGE, BULLET_LIFE_TICKS, BULLET_SPEED, MISSILE_CONE,
+            MISSILE_DAMAGE, MISSILE_INTERVAL_TICKS, MISSILE_LIFE_TICKS, MISSILE_SIGHT,
+        },
+        tractor::TRACTOR_RANGE,
     },
-    tractor::TRACTOR_RANGE,
+    world::kind::EntityKind,
 };
 
 /// A tool of a craft.
@@ -36,7 +38,7 @@ pub enum Tool {
 /// How a tool acts, and what is sent of it, so that remote clients draw it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Act {
-    /// A straight path, judged as it goes along. The path is sent once ([`Shot`](crate::shot::Shot)), and drawn by its
+    /// A straight path, judged as it goes along. The path is sent once ([`Shot`](crate::rules::shot::Shot)), and drawn by its
     /// formula.
     Path {
         /// Relative to the craft, units/s.
@@ -45,7 +47,7 @@ pub enum Act {
         life_ticks: u64,
     },
     /// A ray, judged at once where the pilot saw the others: its input carries how far back that was. Its two ends are
-    /// sent ([`Beam`](crate::shot::Beam)).
+    /// sent ([`Beam`](crate::rules::shot::Beam)).
     Ray {
         /// How far it reaches, units.
         range: f64,
@@ -72,7 +74,7 @@ pub enum Act {
 /// The time between two uses of a tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interval {
-    /// Each hull has its own: [`HullSpec::fire_interval_ticks`](crate::flight::HullSpec::fire_interval_ticks).
+    /// Each hull has its own: [`HullSpec::fire_interval_ticks`](crate::rules::flight::HullSpec::fire_interval_ticks).
     Hull,
     /// The same for all hulls, ticks.
     Ticks(u64),

@@ -3,7 +3,7 @@
 //! Clients draw other entities by it, and shards judge a beam by it. A player who aims at what is drawn must hit what
 //! is judged, so both compute it in the same way.
 
-use crate::{flight::FlightState, tick::TICK_SECONDS};
+use crate::{rules::flight::FlightState, world::tick::TICK_SECONDS};
 use bevy::math::DVec2;
 
 /// How long a body is extrapolated along its last velocity beyond its received states, in both directions, seconds.

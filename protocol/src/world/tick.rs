@@ -42,7 +42,7 @@ impl fmt::Display for SimTick {
 /// Follows naia's wrapping 16-bit tick with a [`SimTick`]. The only place that converts.
 ///
 /// ```
-/// use sidereal_protocol::tick::{SimTick, TickSync};
+/// use sidereal_protocol::world::tick::{SimTick, TickSync};
 /// let mut sync = TickSync::new(65_534, SimTick(1_000_000));
 /// assert_eq!(sync.sim_tick(65_535), SimTick(1_000_001));
 /// assert_eq!(sync.sim_tick(1), SimTick(1_000_003));

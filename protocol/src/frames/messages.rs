@@ -5,12 +5,16 @@
 
 use crate::{
     DecodeError,
-    chat::Scope,
-    economy::{Bargain, DealKey, Fitted, Goods, Weapon},
-    flight::HullKind,
-    ids::{AccountId, EntityId, NetId},
+    frames::chat::Scope,
     record::EntityKind,
-    tick::SimTick,
+    rules::{
+        economy::{Bargain, DealKey, Fitted, Goods, Weapon},
+        flight::HullKind,
+    },
+    world::{
+        ids::{AccountId, EntityId, NetId},
+        tick::SimTick,
+    },
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -195,7 +199,7 @@ impl Destroyed {
 pub struct Say {
     /// Its receivers: the number of a [`Scope`].
     pub scope: u8,
-    /// The text, see [`crate::chat::clean`]; at most [`crate::limits::MAX_SAY_BYTES`] bytes.
+    /// The text, see [`crate::frames::chat::clean`]; at most [`crate::limits::MAX_SAY_BYTES`] bytes.
     pub text: String,
 }
 

@@ -1,6 +1,6 @@
 //! The precision of motion on the wire: range and width of each quantity.
 
-use crate::{bits::Quantiser, flight::MAX_SPEED, sector::SECTOR_SIZE};
+use crate::{packets::bits::Quantiser, rules::flight::MAX_SPEED, world::sector::SECTOR_SIZE};
 
 /// Position relative to the sector's origin, units. It reaches half a sector beyond each edge: an
 /// entity keeps its sector until it has crossed by the margin and, between shards, until the handoff

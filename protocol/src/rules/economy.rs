@@ -6,9 +6,11 @@
 
 use crate::{
     DecodeError,
-    flight::{FlightState, HullKind, wrap_angle},
-    ids::{EntityId, NetId},
-    tick::TICK_HZ,
+    rules::flight::{FlightState, HullKind, wrap_angle},
+    world::{
+        ids::{EntityId, NetId},
+        tick::TICK_HZ,
+    },
 };
 use bevy::math::DVec2;
 use serde::{Deserialize, Serialize};
@@ -65,7 +67,7 @@ pub const REPAIR_PRICE: u64 = 1;
 pub const MAX_AMOUNT: u64 = 1 << 40;
 
 /// A weapon that is bought once and fitted to a ship: it improves one of the ship's tools (see
-/// [`ToolSpec::improvements`](crate::tool::ToolSpec::improvements)). It is lost with the ship.
+/// [`ToolSpec::improvements`](crate::rules::tool::ToolSpec::improvements)). It is lost with the ship.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Weapon {

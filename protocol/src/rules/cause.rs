@@ -2,9 +2,9 @@
 //!
 //! Code that applies, holds back, journals or credits an impact looks the row up instead of matching on its cause. What
 //! belongs to one capability alone (how two shards agree on a contact) is not here but in that capability. Ore does not
-//! move by impacts but by [`OreMove`](crate::economy::OreMove).
+//! move by impacts but by [`OreMove`](crate::rules::economy::OreMove).
 
-use crate::{ids::EntityId, shot::ShotId};
+use crate::{rules::shot::ShotId, world::ids::EntityId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -167,7 +167,7 @@ impl fmt::Display for ImpactCause {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ids::NetId, tick::SimTick};
+    use crate::world::{ids::NetId, tick::SimTick};
 
     fn all() -> [ImpactCause; CAUSES.len()] {
         let shot = ShotId { shooter: NetId(7), tick: SimTick(100) };
