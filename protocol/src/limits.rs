@@ -22,8 +22,18 @@ pub const MAX_RECORD_BYTES: usize = 16 * 1024;
 /// The longest control frame, bytes: the transport's stream frames hold 1 MiB.
 pub const MAX_CONTROL_BYTES: usize = 1024 * 1024;
 
-/// Records in one grant frame: keeps it well under [`MAX_CONTROL_BYTES`] at ordinary sizes.
+/// The longest sections of one record, bytes. It leaves room in [`MAX_RECORD_BYTES`] for the header, and for what the
+/// server adds to a record that it has accepted (a pilot, an amount of ore).
+pub const MAX_SECTIONS_BYTES: usize = 8 * 1024;
+
+/// The longest encoded header and motion of a record, bytes.
+pub const MAX_HEADER_BYTES: usize = 256;
+
+/// Records in one grant frame at most.
 pub const RECORDS_PER_LEASE_FRAME: usize = 256;
+
+/// Bytes of records in one grant frame at most: well under [`MAX_CONTROL_BYTES`], with room for the leases.
+pub const RECORD_BYTES_PER_LEASE_FRAME: usize = MAX_CONTROL_BYTES / 2;
 
 /// The longest entity or player name, bytes in UTF-8.
 pub const MAX_NAME_BYTES: usize = 48;

@@ -4,7 +4,8 @@
 use sidereal_client::session::SessionState;
 use sidereal_protocol::{
     DVec2,
-    frames::messages::TAKEN_OVER,
+    frames::{control::ToServer, messages::TAKEN_OVER},
+    record::{EntityKind, EntityRecord},
     rules::flight::{Controls, FlightState},
     world::sector::SectorId,
 };
@@ -12,6 +13,7 @@ use sidereal_server::replication::{
     mirror::{Holder, Mirror},
     naia::rooms::Rooms,
 };
+use sidereal_shard::mailbox::Outbox;
 use sidereal_tests::cluster::{Cluster, PERFECT};
 use sidereal_transport::network::memory::LinkConditions;
 
@@ -244,4 +246,29 @@ fn rooms_that_nobody_looks_into_are_closed_and_opened_again() {
     }
     cluster.settle_world(900);
     cluster.until("all rooms are there again", 600, |cluster| rooms(cluster) == full);
+}
+
+#[test]
+fn a_record_of_another_kind_than_its_entitys_is_rejected() {
+    let mut cluster = Cluster::new(3, PERFECT, 1);
+    let player = cluster.join_and_fly("ada");
+    let ship = cluster.ship_of(player).expect("flying");
+    let known = cluster.server.world().resource::<Mirror>().get(ship).expect("in the mirror").record.clone();
+    // Valid as a drone's, newer, and from the ship's authority.
+    let drone = EntityRecord {
+        net_id: known.net_id,
+        owner: known.owner,
+        epoch: known.epoch,
+        version: known.version + 1_000,
+        sector: known.sector,
+        state: known.state,
+        ..EntityRecord::at_rest(ship, EntityKind::Drone, known.state.position, known.tick)
+    };
+    assert_eq!(drone.validate(), Ok(()));
+    let shard = cluster.shards[0].as_mut().expect("it lives");
+    shard.world_mut().resource_mut::<Outbox<ToServer>>().push(ToServer::Record(Box::new(drone)));
+    cluster.ticks(30);
+    assert_eq!(cluster.tally().violations, 1);
+    let record = &cluster.server.world().resource::<Mirror>().get(ship).expect("in the mirror").record;
+    assert_eq!((record.kind, record.pilot().is_some()), (EntityKind::Ship, true));
 }

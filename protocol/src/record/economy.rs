@@ -41,7 +41,7 @@ impl Section for Fitted {
         if self.is_known() { Ok(()) } else { Err(DecodeError::OutOfRange(Self::NAME)) }
     }
 
-    fn is_absent(&self) -> bool {
+    fn is_default(&self) -> bool {
         *self == Self::default()
     }
 }
@@ -59,7 +59,7 @@ impl Section for OreLoad {
         if kind.spec().ore == Ore::None { Presence::Never } else { Presence::Optional }
     }
 
-    fn is_absent(&self) -> bool {
+    fn is_default(&self) -> bool {
         *self == Self::default()
     }
 }
@@ -76,7 +76,7 @@ impl Section for ExpiresAt {
         if kind.spec().ore == Ore::Cargo { Presence::Optional } else { Presence::Never }
     }
 
-    fn is_absent(&self) -> bool {
+    fn is_default(&self) -> bool {
         *self == Self::default()
     }
 }

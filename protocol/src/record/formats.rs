@@ -1,17 +1,18 @@
 //! The older formats of stored records, each with a type of its own.
 //!
 //! A database keeps its rows in the format that wrote them; each is written anew in today's format with the entity's
-//! next change. These types never change.
+//! next change. These types never change. Parts that are sections today have types of their own here, because a section
+//! may change.
 
 use super::{
-    BeamReady, DockedAt, DroneMind, EntityRecord, ExpiresAt, GunReady, LauncherReady, OreLoad, Pilot, Presence,
-    Section, SettledAt, ShipHull, Structure, Warhead,
+    BeamReady, DockedAt, DroneMind, EntityRecord, ExpiresAt, GunReady, LauncherReady, OreLoad, Pilot, SettledAt,
+    ShipHull, Structure, Warhead,
 };
 use crate::{
     DecodeError,
     rules::{
         economy::Fitted,
-        flight::{FlightState, HullKind},
+        flight::{Controls, FlightState, HullKind},
     },
     world::{
         ids::{AccountId, EntityId, NetId},
@@ -20,7 +21,60 @@ use crate::{
         tick::SimTick,
     },
 };
+use bevy::math::DVec2;
 use serde::{Deserialize, Serialize};
+
+/// A player's control of a ship.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the fields are those of today's section")]
+pub struct OldPilot {
+    pub boarding: u32,
+    pub last_input: SimTick,
+    pub inputs_applied: u64,
+    /// Thrust, turn, buttons.
+    pub controls: (i8, i8, u8),
+    pub input_delay_ticks: u8,
+    pub rewind: u8,
+}
+
+/// The state of a drone's control.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the fields are those of today's section")]
+pub struct OldMind {
+    pub home: DVec2,
+    pub patrol_phase: f64,
+    pub target: Option<EntityId>,
+}
+
+/// The state of a missile's control.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the fields are those of today's section")]
+pub struct OldWarhead {
+    pub shooter: EntityId,
+    pub target: Option<EntityId>,
+    pub expires: SimTick,
+}
+
+impl From<OldPilot> for Pilot {
+    fn from(old: OldPilot) -> Self {
+        let OldPilot { boarding, last_input, inputs_applied, controls, input_delay_ticks, rewind } = old;
+        let (thrust, turn, buttons) = controls;
+        let controls = Controls { thrust, turn, buttons };
+        Self { boarding, last_input, inputs_applied, controls, input_delay_ticks, rewind }
+    }
+}
+
+impl From<OldMind> for DroneMind {
+    fn from(OldMind { home, patrol_phase, target }: OldMind) -> Self {
+        Self { home, patrol_phase, target }
+    }
+}
+
+impl From<OldWarhead> for Warhead {
+    fn from(OldWarhead { shooter, target, expires }: OldWarhead) -> Self {
+        Self { shooter, target, expires }
+    }
+}
 
 /// Format 1: before missiles, beams and the economy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,8 +96,8 @@ pub struct Format1 {
     pub hull_max: u16,
     pub weapon_ready: SimTick,
     pub settled_at: SimTick,
-    pub pilot: Option<Pilot>,
-    pub mind: Option<DroneMind>,
+    pub pilot: Option<OldPilot>,
+    pub mind: Option<OldMind>,
 }
 
 /// Format 2: with missiles and beams.
@@ -53,7 +107,7 @@ pub struct Format2 {
     pub before: Format1,
     pub launcher_ready: SimTick,
     pub beam_ready: SimTick,
-    pub warhead: Option<Warhead>,
+    pub warhead: Option<OldWarhead>,
 }
 
 /// Format 3: with the economy. The last one without sections.
@@ -62,7 +116,8 @@ pub struct Format2 {
 pub struct Format3 {
     pub before: Format2,
     pub docked: Option<EntityId>,
-    pub fitted: Fitted,
+    /// A bit for each weapon.
+    pub fitted: u8,
     pub ore: u32,
     pub expires: SimTick,
 }
@@ -77,7 +132,7 @@ impl From<Format1> for Format2 {
 impl From<Format2> for Format3 {
     /// Nothing is docked, fitted or loaded.
     fn from(before: Format2) -> Self {
-        Self { before, docked: None, fitted: Fitted::default(), ore: 0, expires: SimTick(0) }
+        Self { before, docked: None, fitted: 0, ore: 0, expires: SimTick(0) }
     }
 }
 
@@ -108,33 +163,26 @@ impl TryFrom<Format3> for EntityRecord {
         }
         record.set(Structure { radius: body.radius, hull: body.hull, hull_max: body.hull_max });
         record.set(SettledAt(body.settled_at));
-        // Those formats had a place for each of these in the records of all kinds.
-        keep(&mut record, GunReady(body.weapon_ready));
-        keep(&mut record, LauncherReady(launcher_ready));
-        keep(&mut record, BeamReady(beam_ready));
-        keep(&mut record, old.fitted);
-        keep(&mut record, OreLoad(old.ore));
-        keep(&mut record, ExpiresAt(old.expires));
+        // Those formats had a place for each of these in the records of all kinds: `set` keeps what is of the kind.
+        record.set(GunReady(body.weapon_ready));
+        record.set(LauncherReady(launcher_ready));
+        record.set(BeamReady(beam_ready));
+        record.set(Fitted(old.fitted));
+        record.set(OreLoad(old.ore));
+        record.set(ExpiresAt(old.expires));
         if let Some(pilot) = body.pilot {
-            keep(&mut record, pilot);
+            record.set(Pilot::from(pilot));
         }
         if let Some(mind) = body.mind {
-            keep(&mut record, mind);
+            record.set(DroneMind::from(mind));
         }
         // These were rejected where they do not belong, and are.
         if let Some(warhead) = warhead {
-            record.sections.set(&warhead);
+            record.sections.set(&Warhead::from(warhead));
         }
         if let Some(station) = docked {
             record.sections.set(&DockedAt(station));
         }
         Ok(record)
-    }
-}
-
-/// Writes a section into the record of a kind that may have it.
-fn keep<S: Section>(record: &mut EntityRecord, section: S) {
-    if S::presence(record.kind) != Presence::Never {
-        record.set(section);
     }
 }

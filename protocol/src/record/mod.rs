@@ -108,14 +108,12 @@ impl EntityRecord {
         self.sections.get()
     }
 
-    /// Writes a section in place of the one of the same type.
+    /// Writes a section in place of the one of the same type. A section that records of this kind never have is not
+    /// written.
     pub fn set<S: Section>(&mut self, section: S) {
-        debug_assert!(
-            S::presence(self.kind) != Presence::Never || section.is_absent(),
-            "{section:?} on {:?}",
-            self.kind
-        );
-        self.sections.set(&section);
+        if S::presence(self.kind) != Presence::Never {
+            self.sections.set(&section);
+        }
     }
 
     /// The same for a section that may be missing: with `None` it is removed.

@@ -10,7 +10,7 @@ use super::{
     structure::{SettledAt, ShipHull, Structure},
     weapons::{BeamReady, GunReady, LauncherReady, Warhead},
 };
-use crate::{DecodeError, limits::MAX_RECORD_BYTES, rules::economy::Fitted, world::kind::EntityKind};
+use crate::{DecodeError, limits::MAX_SECTIONS_BYTES, rules::economy::Fitted, world::kind::EntityKind};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 use std::{fmt, ops::Range};
 
@@ -45,8 +45,8 @@ pub trait Section: Serialize + DeserializeOwned + fmt::Debug {
         Ok(())
     }
 
-    /// Whether it says no more than a missing section. Then it is not written.
-    fn is_absent(&self) -> bool {
+    /// Whether it equals what a missing section means. [`Sections::set`] then removes the section.
+    fn is_default(&self) -> bool {
         false
     }
 
@@ -95,6 +95,13 @@ impl SectionSpec {
             check: |version, bytes| S::read(version, bytes)?.check(),
             show: |version, bytes| S::read(version, bytes).ok().map(|section| format!("{section:?}")),
         }
+    }
+}
+
+impl SectionSpec {
+    /// Whether a record of `kind` may have it.
+    pub fn presence(&self, kind: EntityKind) -> Presence {
+        (self.presence)(kind)
     }
 }
 
@@ -149,7 +156,7 @@ pub struct RawSection<'a> {
     pub version: u8,
     /// Its bytes.
     pub bytes: &'a [u8],
-    /// Where it stands, number and length included.
+    /// Its byte range in [`Sections`], with number, version and length.
     span: Range<usize>,
 }
 
@@ -183,7 +190,7 @@ impl Sections {
 
     /// Writes a section in place of the one of the same number.
     pub fn set<S: Section>(&mut self, section: &S) {
-        if section.is_absent() {
+        if section.is_default() {
             return self.remove(S::ID);
         }
         // A section is a plain structure: the serializer has no reason to reject it, and then the old one stays.
@@ -192,7 +199,7 @@ impl Sections {
         }
     }
 
-    /// Writes the encoded section `id`.
+    /// Inserts or replaces the encoded section `id`. The bytes are not checked.
     pub fn put(&mut self, id: u16, version: u8, bytes: &[u8]) {
         if let Ok(encoded) = postcard::to_stdvec(&(id, version, bytes)) {
             let place = self.place_of(id);
@@ -212,9 +219,19 @@ impl Sections {
         Self(spans.flat_map(|span| &self.0[span]).copied().collect())
     }
 
-    /// Writes all sections of `others` in place of those of the same numbers.
+    /// Inserts all sections of `others`, which replace those of the same numbers. Takes time in proportion to both.
     pub fn put_all(&mut self, others: &Self) {
-        others.iter().map_while(Result::ok).for_each(|raw| self.put(raw.id, raw.version, raw.bytes));
+        let mut merged = Vec::with_capacity(self.len() + others.len());
+        let mut own = self.iter().map_while(Result::ok).peekable();
+        for other in others.iter().map_while(Result::ok) {
+            while let Some(raw) = own.next_if(|raw| raw.id < other.id) {
+                merged.extend_from_slice(&self.0[raw.span]);
+            }
+            own.next_if(|raw| raw.id == other.id);
+            merged.extend_from_slice(&others.0[other.span]);
+        }
+        own.for_each(|raw| merged.extend_from_slice(&self.0[raw.span]));
+        self.0 = merged;
     }
 
     /// Whether there are none.
@@ -249,13 +266,13 @@ impl Sections {
 /// [`DecodeError::TooLong`], [`DecodeError::Malformed`], [`DecodeError::UnknownSectionVersion`], or
 /// [`DecodeError::OutOfRange`] with the name of the field or section.
 pub fn check(sections: &Sections, kind: EntityKind) -> Result<(), DecodeError> {
-    if sections.len() > MAX_RECORD_BYTES {
-        return Err(DecodeError::TooLong { len: sections.len(), limit: MAX_RECORD_BYTES });
+    if sections.len() > MAX_SECTIONS_BYTES {
+        return Err(DecodeError::TooLong { len: sections.len(), limit: MAX_SECTIONS_BYTES });
     }
     let mut specs = SECTIONS.iter().peekable();
     let mut last = None;
     // A required section that the walk passes over is missing.
-    let missing = |spec: &SectionSpec| (spec.presence)(kind) == Presence::Required;
+    let missing = |spec: &SectionSpec| spec.presence(kind) == Presence::Required;
     for raw in sections.iter() {
         let raw = raw?;
         if last.is_some_and(|last| raw.id <= last) {
@@ -268,7 +285,7 @@ pub fn check(sections: &Sections, kind: EntityKind) -> Result<(), DecodeError> {
             }
         }
         if let Some(spec) = specs.next_if(|spec| spec.id == raw.id) {
-            if (spec.presence)(kind) == Presence::Never {
+            if spec.presence(kind) == Presence::Never {
                 return Err(DecodeError::OutOfRange(spec.name));
             }
             (spec.check)(raw.version, raw.bytes)?;

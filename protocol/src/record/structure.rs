@@ -57,7 +57,7 @@ impl Section for Structure {
         Ok(())
     }
 
-    fn is_absent(&self) -> bool {
+    fn is_default(&self) -> bool {
         *self == Self::default()
     }
 }
@@ -91,7 +91,7 @@ impl Section for SettledAt {
         Presence::Optional
     }
 
-    fn is_absent(&self) -> bool {
+    fn is_default(&self) -> bool {
         *self == Self::default()
     }
 }

@@ -43,7 +43,7 @@ impl Section for GunReady {
         of_carriers(Tool::Gun, kind)
     }
 
-    fn is_absent(&self) -> bool {
+    fn is_default(&self) -> bool {
         *self == Self::default()
     }
 }
@@ -56,7 +56,7 @@ impl Section for LauncherReady {
         of_carriers(Tool::Launcher, kind)
     }
 
-    fn is_absent(&self) -> bool {
+    fn is_default(&self) -> bool {
         *self == Self::default()
     }
 }
@@ -69,7 +69,7 @@ impl Section for BeamReady {
         of_carriers(Tool::Beam, kind)
     }
 
-    fn is_absent(&self) -> bool {
+    fn is_default(&self) -> bool {
         *self == Self::default()
     }
 }

@@ -236,7 +236,7 @@ pub enum Bargain {
         /// Units of ore, at least one.
         ore: u32,
     },
-    /// Buy another hull. The old one is given in for nothing, fitted weapons are kept.
+    /// Buy another hull. The old one and its fitted weapons are given up for nothing.
     BuyHull(HullKind),
     /// Buy a weapon and have it fitted.
     BuyWeapon(Weapon),

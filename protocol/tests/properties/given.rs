@@ -14,11 +14,11 @@ use sidereal_protocol::{
         own_state::OwnState,
     },
     record::{
-        DroneMind, EntityKind, EntityRecord, Pilot, Warhead,
-        formats::{Format1, Format2, Format3},
+        EntityKind, EntityRecord,
+        formats::{Format1, Format2, Format3, OldMind, OldPilot, OldWarhead},
     },
     rules::{
-        economy::{Bargain, DealKey, DealRefusal, Fitted, Goods, OreMove, Weapon},
+        economy::{Bargain, DealKey, DealRefusal, Goods, OreMove, Weapon},
         flight::{Controls, FlightState, HullKind},
         shot::{BEAM_RANGE, Beam, MAX_SHOT_LEAD_TICKS, Shot, ShotHit, ShotId},
     },
@@ -237,8 +237,11 @@ pub fn format_3() -> impl Strategy<Value = Format3> {
     let who = (entity_id(), net_id(), kind, option::of(any::<u128>()), name(MAX_NAME_BYTES));
     let when = (any::<[u64; 2]>(), tick(), [waiting(), waiting()], sector());
     let how = (finite_state(), f64::MIN_POSITIVE..=500.0, any::<[u16; 2]>());
-    let mind = (finite_vector(), finite(), option::of(entity_id()))
-        .prop_map(|(home, patrol_phase, target)| DroneMind { home, patrol_phase, target });
+    let mind = (finite_vector(), finite(), option::of(entity_id())).prop_map(|(home, patrol_phase, target)| OldMind {
+        home,
+        patrol_phase,
+        target,
+    });
     let fire = (waiting(), waiting(), entity_id(), option::of(entity_id()), tick());
     let trade = (option::of(entity_id()), 0..8u8, any::<u32>(), waiting());
     let minds = (option::of(pilot()), option::of(mind));
@@ -268,10 +271,10 @@ pub fn format_3() -> impl Strategy<Value = Format3> {
             pilot,
             mind,
         };
-        let warhead = (kind == EntityKind::Missile).then_some(Warhead { shooter, target, expires: ends });
+        let warhead = (kind == EntityKind::Missile).then_some(OldWarhead { shooter, target, expires: ends });
         let before = Format2 { before: body, launcher_ready, beam_ready, warhead };
         let docked = docked.filter(|_| kind == EntityKind::Ship);
-        Format3 { before, docked, fitted: Fitted(fitted), ore, expires }
+        Format3 { before, docked, fitted, ore, expires }
     })
 }
 
@@ -280,13 +283,13 @@ fn waiting() -> impl Strategy<Value = SimTick> {
     prop_oneof![1 => Just(SimTick(0)), 2 => tick()]
 }
 
-fn pilot() -> impl Strategy<Value = Pilot> {
+fn pilot() -> impl Strategy<Value = OldPilot> {
     (any::<u32>(), tick(), any::<u64>(), controls(), any::<u8>(), any::<u8>()).prop_map(
-        |(boarding, last_input, inputs_applied, controls, input_delay_ticks, rewind)| Pilot {
+        |(boarding, last_input, inputs_applied, controls, input_delay_ticks, rewind)| OldPilot {
             boarding,
             last_input,
             inputs_applied,
-            controls,
+            controls: (controls.thrust, controls.turn, controls.buttons),
             input_delay_ticks,
             rewind,
         },

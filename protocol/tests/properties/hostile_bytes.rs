@@ -15,7 +15,7 @@ use sidereal_protocol::{
         motion::{MAX_MOTIONS, MAX_SHOTS, SectorUpdate, encode_sector_update},
         own_state::{OWN_STATES_PER_PACKET, decode_own_states, encode_own_states},
     },
-    record::{EntityRecord, RECORD_FORMAT},
+    record::{EntityRecord, RECORD_FORMAT, SECTIONS},
     rules::{
         flight::{self, Controls, HullKind},
         shot::{BEAM_RANGE, MAX_SHOT_LEAD_TICKS, ShotId},
@@ -36,6 +36,7 @@ fn sent() -> impl Strategy<Value = Vec<u8>> {
         2 => given::inputs(60).prop_map(|inputs| InputPacket::encode(&inputs)),
         1 => states.prop_map(|states| encode_own_states(&states).concat()),
         2 => given::record().prop_map(|record| record.encode().expect("a record is short")),
+        2 => given::format_3().prop_map(|old| [vec![3], encode_frame(&old).expect("a record is short")].concat()),
         2 => given::to_shard().prop_map(|message| encode_frame(&message).expect("the message is short")),
         2 => given::to_server().prop_map(|message| encode_frame(&message).expect("the message is short")),
         1 => given::credential().prop_map(|credential| credential.encode()),
@@ -134,12 +135,8 @@ fn try_own_states(bytes: &[u8]) -> Result<(), TestCaseError> {
 
 fn try_record(bytes: &[u8]) -> Result<(), TestCaseError> {
     let Ok(record) = EntityRecord::decode(bytes) else { return Ok(()) };
-    // One of an older format has no byte for the fields that were added since.
-    let added = match bytes[0] {
-        RECORD_FORMAT => 0,
-        2 => 4,
-        _ => 7,
-    };
+    // Each section of one of an older format gets a number, a version and a length.
+    let added = if bytes[0] == RECORD_FORMAT { 0 } else { 3 * SECTIONS.len() };
     prop_assert_eq!(record.validate(), Ok(()));
     prop_assert!(record.name.len() <= MAX_NAME_BYTES);
     let again = record.encode()?;

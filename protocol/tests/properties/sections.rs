@@ -4,17 +4,25 @@ use crate::{given, repeatable};
 use proptest::{collection, prelude::*};
 use serde::{Deserialize, Serialize};
 use sidereal_protocol::{
-    DecodeError,
+    DVec2, DecodeError,
     frames::control::encode_frame,
-    limits::MAX_RECORD_BYTES,
+    limits::{MAX_HEADER_BYTES, MAX_NAME_BYTES, MAX_RECORD_BYTES, MAX_SECTIONS_BYTES},
     record::{
-        BeamReady, DockedAt, DroneMind, EntityKind, EntityRecord, ExpiresAt, GunReady, LauncherReady, OreLoad,
+        BeamReady, DockedAt, DroneMind, EntityKind, EntityRecord, ExpiresAt, GunReady, LauncherReady, OreLoad, Pilot,
         Presence, RECORD_FORMAT, SECTIONS, Section, Sections, SettledAt, ShipHull, Structure, Warhead,
-        formats::{Format1, Format3},
+        formats::{Format1, Format3, OldWarhead},
         read_exactly,
     },
-    rules::{economy::Fitted, flight::HullKind},
-    world::{ids::EntityId, kind::Ore, tick::SimTick},
+    rules::{
+        economy::Fitted,
+        flight::{Controls, FlightState, HullKind},
+    },
+    world::{
+        ids::{AccountId, EntityId, NetId},
+        kind::Ore,
+        sector::SectorId,
+        tick::SimTick,
+    },
 };
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -53,8 +61,8 @@ fn is_body_of(record: &EntityRecord, old: &Format1) -> Result<(), TestCaseError>
     let ready = record.get::<GunReady>().unwrap_or_default().0;
     prop_assert_eq!(ready, of_kind(old.weapon_ready, spec.is_craft()));
     prop_assert_eq!(record.get::<SettledAt>().unwrap_or_default().0, old.settled_at);
-    prop_assert_eq!(record.pilot(), of_kind(old.pilot, kind == EntityKind::Ship));
-    prop_assert_eq!(record.get::<DroneMind>(), of_kind(old.mind, kind == EntityKind::Drone));
+    prop_assert_eq!(record.pilot(), of_kind(old.pilot.map(Pilot::from), kind == EntityKind::Ship));
+    prop_assert_eq!(record.get::<DroneMind>(), of_kind(old.mind.map(DroneMind::from), kind == EntityKind::Drone));
     Ok(())
 }
 
@@ -100,9 +108,9 @@ proptest! {
         let (launcher, beam) = (old.before.launcher_ready, old.before.beam_ready);
         prop_assert_eq!(record.get::<LauncherReady>().unwrap_or_default().0, of_kind(launcher, kind == EntityKind::Ship));
         prop_assert_eq!(record.get::<BeamReady>().unwrap_or_default().0, of_kind(beam, kind == EntityKind::Ship));
-        prop_assert_eq!(record.warhead(), old.before.warhead);
+        prop_assert_eq!(record.warhead(), old.before.warhead.map(Warhead::from));
         prop_assert_eq!(record.docked(), old.docked);
-        prop_assert_eq!(record.fitted(), of_kind(old.fitted, kind == EntityKind::Ship));
+        prop_assert_eq!(record.fitted(), of_kind(Fitted(old.fitted), kind == EntityKind::Ship));
         prop_assert_eq!(record.ore(), of_kind(old.ore, spec.ore != Ore::None));
         prop_assert_eq!(record.get::<ExpiresAt>().unwrap_or_default().0, of_kind(old.expires, spec.ore == Ore::Cargo));
     }
@@ -112,7 +120,7 @@ proptest! {
         let old = old.before;
         let record = read(2, &old)?;
         is_body_of(&record, &old.before)?;
-        prop_assert_eq!(record.warhead(), old.warhead);
+        prop_assert_eq!(record.warhead(), old.warhead.map(Warhead::from));
         prop_assert_eq!((record.docked(), record.fitted(), record.ore()), (None, Fitted::default(), 0));
         prop_assert_eq!(record.get::<ExpiresAt>(), None);
     }
@@ -149,7 +157,7 @@ proptest! {
         let mut odd = old.clone();
         odd.before.warhead = match body.kind {
             EntityKind::Missile => None,
-            _ => Some(Warhead { shooter: id, target: None, expires: SimTick(1) }),
+            _ => Some(OldWarhead { shooter: id, target: None, expires: SimTick(1) }),
         };
         prop_assert_eq!(EntityRecord::decode(&stored(3, &odd)), Err(DecodeError::OutOfRange("warhead")));
         if body.kind != EntityKind::Ship {
@@ -159,41 +167,72 @@ proptest! {
     }
 
     #[test]
-    fn a_section_of_another_kind_or_with_a_wrong_value_is_refused_by_its_name(record in given::record()) {
-        let kind = record.kind;
-        let id = EntityId(Uuid::from_u128(1));
-        let refused = |sections: Sections, name| {
-            let odd = EntityRecord { sections, ..record.clone() };
-            prop_assert_eq!(EntityRecord::decode(&odd.encode()?), Err(DecodeError::OutOfRange(name)));
-            Ok(())
-        };
-        let with = |id: u16, bytes: Vec<u8>| {
-            let mut sections = record.sections.clone();
-            sections.put(id, 1, &bytes);
-            sections
-        };
-        let bytes = |value: &dyn Fn() -> Result<Vec<u8>, DecodeError>| value().expect("it is short");
-        if kind != EntityKind::Ship {
-            refused(with(ShipHull::ID, bytes(&|| encode_frame(&ShipHull(HullKind::Scout)))), "hull_kind")?;
-            refused(with(DockedAt::ID, bytes(&|| encode_frame(&DockedAt(id)))), "docked")?;
-            refused(with(Fitted::ID, bytes(&|| encode_frame(&Fitted(1)))), "fitted")?;
-        } else {
-            refused(with(ShipHull::ID, bytes(&|| encode_frame(&ShipHull(HullKind::Drone)))), "hull_kind")?;
-            refused(with(Fitted::ID, bytes(&|| encode_frame(&Fitted(64)))), "fitted")?;
-            refused(record.sections.only(|id| id != ShipHull::ID), "hull_kind")?;
+    fn a_section_of_another_kind_is_refused_by_its_name(records in collection::vec(given::record(), 12)) {
+        for (from, to) in records.iter().flat_map(|from| records.iter().map(move |to| (from, to))) {
+            for raw in from.sections.iter() {
+                let raw = raw?;
+                let Some(spec) = SECTIONS.iter().find(|spec| spec.id == raw.id) else { continue };
+                let mut odd = to.clone();
+                odd.sections.put(raw.id, raw.version, raw.bytes);
+                let wanted = if spec.presence(to.kind) == Presence::Never {
+                    Err(DecodeError::OutOfRange(spec.name))
+                } else {
+                    Ok(())
+                };
+                prop_assert_eq!(EntityRecord::decode(&odd.encode()?).map(drop), wanted, "{:?} on {:?}", spec, to.kind);
+            }
         }
-        if kind == EntityKind::Missile {
-            refused(record.sections.only(|id| id != Warhead::ID), "warhead")?;
-        } else {
-            let warhead = Warhead { shooter: id, target: None, expires: SimTick(1) };
-            refused(with(Warhead::ID, bytes(&|| encode_frame(&warhead))), "warhead")?;
+        for record in records {
+            for spec in SECTIONS {
+                let sections = record.sections.only(|id| id != spec.id);
+                let wanted = if spec.presence(record.kind) == Presence::Required {
+                    Err(DecodeError::OutOfRange(spec.name))
+                } else {
+                    Ok(())
+                };
+                let without = EntityRecord { sections, ..record.clone() };
+                prop_assert_eq!(without.validate(), wanted, "{:?} without {:?}", record.kind, spec);
+            }
         }
-        if kind.spec().ore == Ore::None {
-            refused(with(OreLoad::ID, bytes(&|| encode_frame(&OreLoad(1)))), "ore")?;
+    }
+
+    #[test]
+    fn a_section_that_its_kind_never_has_is_not_written(record in given::record()) {
+        let is_ship = record.kind == EntityKind::Ship;
+        let mut changed = record.clone();
+        changed.set(Pilot::default());
+        changed.set(ShipHull(HullKind::Scout));
+        prop_assert_eq!(changed.validate(), Ok(()));
+        prop_assert_eq!(changed.get::<Pilot>().is_some(), is_ship);
+        prop_assert_eq!(changed.get::<ShipHull>().is_some(), is_ship);
+        prop_assert_eq!(is_ship || changed == record, true);
+    }
+
+    #[test]
+    fn a_value_that_a_section_never_has_is_refused_by_its_name(record in given::record()) {
+        let mut odd = record.clone();
+        match record.kind {
+            EntityKind::Ship => odd.set(ShipHull(HullKind::Drone)),
+            _ => odd.sections.put(ShipHull::ID, 1, &encode_frame(&ShipHull(HullKind::Scout))?),
         }
-        if !kind.spec().is_craft() {
-            refused(with(GunReady::ID, bytes(&|| encode_frame(&GunReady(SimTick(1))))), "weapon_ready")?;
-        }
+        prop_assert_eq!(EntityRecord::decode(&odd.encode()?), Err(DecodeError::OutOfRange("hull_kind")));
+        let mut odd = record;
+        odd.sections.put(Fitted::ID, 1, &encode_frame(&Fitted(64))?);
+        prop_assert_eq!(EntityRecord::decode(&odd.encode()?), Err(DecodeError::OutOfRange("fitted")));
+    }
+
+    #[test]
+    fn a_valid_record_with_what_the_server_adds_can_be_stored(record in given::record(), id in given::UNKNOWN_SECTIONS) {
+        let mut record = EntityRecord { name: "n".repeat(MAX_NAME_BYTES), ..record };
+        record.remove::<Pilot>();
+        record.remove::<OreLoad>();
+        let room = MAX_SECTIONS_BYTES - record.sections.only(|other| other != id).len() - 6;
+        record.sections.put(id, 1, &vec![7; room]);
+        prop_assert_eq!(record.validate(), Ok(()));
+        record.set(Pilot { last_input: SimTick(u64::MAX), inputs_applied: u64::MAX, boarding: u32::MAX, ..Pilot::default() });
+        record.set(OreLoad(u32::MAX));
+        let bytes = record.encode()?;
+        prop_assert!(bytes.len() - record.sections.len() <= MAX_HEADER_BYTES);
     }
 
     #[test]
@@ -309,8 +348,123 @@ proptest! {
 #[test]
 fn records_with_too_long_sections_are_refused_before_they_are_read() {
     let id = EntityId(Uuid::from_u128(1));
-    let mut record = EntityRecord::at_rest(id, EntityKind::Asteroid, sidereal_protocol::DVec2::ZERO, SimTick(1));
+    let mut record = EntityRecord::at_rest(id, EntityKind::Asteroid, DVec2::ZERO, SimTick(1));
+    record.sections.put(1000, 1, &vec![0; MAX_SECTIONS_BYTES]);
+    assert!(matches!(record.validate(), Err(DecodeError::TooLong { limit: MAX_SECTIONS_BYTES, .. })));
     record.sections.put(1000, 1, &vec![0; MAX_RECORD_BYTES]);
-    assert!(matches!(record.validate(), Err(DecodeError::TooLong { limit: MAX_RECORD_BYTES, .. })));
     assert!(matches!(record.encode(), Err(DecodeError::TooLong { limit: MAX_RECORD_BYTES, .. })));
+}
+
+/// What a build of format 3 wrote for one record of each kind.
+const ROWS: [(EntityKind, &str); 6] = [
+    (
+        EntityKind::Ship,
+        "03100190aaaabbbb7ccc0000000000000001f0a20400010301100190aaaabbbb7ccc0000000000000001054772616365\
+         ac0207a1f736059003000000000089a3c000000000226d0841000000000000f83f00000000000002c0000000000000e8\
+         3f000000000000c0bf0000000000002d4050f403aaf736b4f73601059ff736d2099c1b01030900bef736c8f736000110\
+         0000000000000005000000000000000602c10200",
+    ),
+    (
+        EntityKind::Drone,
+        "03100190aaaabbbb7ccc0000000000000002f0a20401010100054772616365ac0207a1f736059003000000000089a3c0\
+         00000000226d0841000000000000f83f00000000000002c0000000000000e83f000000000000c0bf0000000000002d40\
+         50f403aaf736b4f7360001000000000000244000000000008034c0000000000000f83f01100000000000000001000000\
+         000000000200000000000000",
+    ),
+    (
+        EntityKind::Asteroid,
+        "03100190aaaabbbb7ccc0000000000000003f0a204020000054772616365ac0207a1f736059003000000000089a3c000\
+         000000226d0841000000000000f83f00000000000002c0000000000000e83f000000000000c0bf0000000000002d4050\
+         f40300b4f73600000000000000c10200",
+    ),
+    (
+        EntityKind::Missile,
+        "03100190aaaabbbb7ccc0000000000000004f0a20403010200054772616365ac0207a1f736059003000000000089a3c0\
+         00000000226d0841000000000000f83f00000000000002c0000000000000e83f000000000000c0bf0000000000002d40\
+         50f40300b4f736000000000110000000000000000300000000000000040084f83600000000",
+    ),
+    (
+        EntityKind::Station,
+        "03100190aaaabbbb7ccc0000000000000005f0a204040000054772616365ac0207a1f736059003000000000089a3c000\
+         000000226d0841000000000000f83f00000000000002c0000000000000e83f000000000000c0bf0000000000002d4050\
+         f40300b4f736000000000000000000",
+    ),
+    (
+        EntityKind::Crate,
+        "03100190aaaabbbb7ccc0000000000000006f0a204050000054772616365ac0207a1f736059003000000000089a3c000\
+         000000226d0841000000000000f83f00000000000002c0000000000000e83f000000000000c0bf0000000000002d4050\
+         f40300b4f73600000000000000c102f08338",
+    ),
+];
+
+#[test]
+fn rows_of_earlier_builds_say_what_they_said() {
+    for (kind, row) in ROWS {
+        let bytes: Vec<u8> =
+            (0..row.len()).step_by(2).map(|at| u8::from_str_radix(&row[at..at + 2], 16).unwrap()).collect();
+        let id = EntityId::from_halves(0x0190_aaaa_bbbb_7ccc, kind as u64);
+        let (is_ship, is_drone) = (kind == EntityKind::Ship, kind == EntityKind::Drone);
+        let mut wanted = EntityRecord {
+            net_id: NetId(70_000),
+            owner: is_ship.then_some(AccountId(id.0)),
+            name: "Grace".to_owned(),
+            epoch: 300,
+            version: 7,
+            sector: SectorId::new(-3, 200),
+            state: FlightState {
+                position: DVec2::new(-2500.5, 200_100.25),
+                velocity: DVec2::new(1.5, -2.25),
+                angle: 0.75,
+                angular_velocity: -0.125,
+            },
+            ..EntityRecord::at_rest(id, kind, DVec2::ZERO, SimTick(900_001))
+        }
+        .with(Structure { radius: 14.5, hull: 80, hull_max: 500 })
+        .with(SettledAt(SimTick(900_020)));
+        if is_ship || is_drone {
+            wanted.set(GunReady(SimTick(900_010)));
+        }
+        if is_drone {
+            let target = Some(EntityId::from_halves(1, 2));
+            wanted.set(DroneMind { home: DVec2::new(10.0, -20.5), patrol_phase: 1.5, target });
+        }
+        if is_ship {
+            wanted.set(ShipHull(HullKind::Hauler));
+            wanted.set(Pilot {
+                boarding: 5,
+                last_input: SimTick(899_999),
+                inputs_applied: 1234,
+                controls: Controls { thrust: -100, turn: 27, buttons: 1 },
+                input_delay_ticks: 3,
+                rewind: 9,
+            });
+        }
+        let format_1 = wanted.clone();
+        if kind == EntityKind::Missile {
+            wanted.set(Warhead { shooter: EntityId::from_halves(3, 4), target: None, expires: SimTick(900_100) });
+        }
+        let poor = wanted.clone();
+        if is_ship {
+            wanted.set(LauncherReady(SimTick(900_030)));
+            wanted.set(BeamReady(SimTick(900_040)));
+            wanted.set(DockedAt(EntityId::from_halves(5, 6)));
+            wanted.set(Fitted(2));
+        }
+        if kind.spec().ore != Ore::None {
+            wanted.set(OreLoad(321));
+        }
+        if kind == EntityKind::Crate {
+            wanted.set(ExpiresAt(SimTick(918_000)));
+        }
+        assert_eq!(EntityRecord::decode(&bytes), Ok(wanted), "{kind:?}");
+        // The formats before ended earlier; these kinds had nothing of what came later.
+        if matches!(kind, EntityKind::Drone | EntityKind::Missile | EntityKind::Station) {
+            let format_2 = [&[2], &bytes[1..bytes.len() - 4]].concat();
+            assert_eq!(EntityRecord::decode(&format_2), Ok(poor), "{kind:?}");
+        }
+        if matches!(kind, EntityKind::Drone | EntityKind::Station) {
+            let old = [&[1], &bytes[1..bytes.len() - 7]].concat();
+            assert_eq!(EntityRecord::decode(&old), Ok(format_1), "{kind:?}");
+        }
+    }
 }

@@ -156,7 +156,7 @@ impl HandoffEffects<'_> {
         record: EntityRecord,
         to: SectorId,
     ) -> Vec<ShipNews> {
-        if let Err(problem) = record.validate() {
+        if let Err(problem) = space.mirror.check_record(&record) {
             log_limited!(warn, %shard, id = %record.id, %problem, "a prepared record was rejected");
             space.tally.violations += 1;
             return Vec::new();

@@ -69,7 +69,7 @@ pub fn take_answers(
                     capabilities.p2().block_entered(&mut space, block);
                 }
             }
-            StoreReply::Ship { token, ship: Some(row) } => match reads.storage.readable(&row) {
+            StoreReply::Ship { token, ship: Some(row) } => match reads.storage.readable_ship(&row) {
                 Some(record) => {
                     let why = aside.why(record.id);
                     capabilities.p3().ship_loaded(&mut space, token, Some((record, why)));

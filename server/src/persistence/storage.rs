@@ -4,7 +4,7 @@ use crate::db::{Admission, Change, Store, StoreReply, StoredEntity};
 use bevy::prelude::Resource;
 use sidereal_process::log_limited;
 use sidereal_protocol::{
-    record::{EntityRecord, OreLoad, Pilot},
+    record::{EntityKind, EntityRecord, OreLoad, Pilot},
     rules::economy::DealKey,
     world::{
         ids::{AccountId, EntityId, NetId},
@@ -146,6 +146,16 @@ impl Storage {
                 None
             }
         }
+    }
+
+    /// The record of a player's ship; `None` if this build cannot read it, or if it is not one of a ship.
+    pub(super) fn readable_ship(&mut self, row: &StoredEntity) -> Option<EntityRecord> {
+        let record = self.readable(row)?;
+        if record.kind == EntityKind::Ship {
+            return Some(record);
+        }
+        self.unreadable_row(row, "an account's ship is of another kind");
+        None
     }
 
     fn unreadable_row(&mut self, row: &StoredEntity, problem: &str) {

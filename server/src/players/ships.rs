@@ -306,7 +306,7 @@ impl Ships<'_> {
     /// A shard has withdrawn a ship.
     pub fn on_withdrawn(&mut self, space: &mut Space, shard: ShardId, record: EntityRecord) {
         let id = record.id;
-        if !space.mirror.is_authority(shard, id, record.epoch) || record.validate().is_err() {
+        if !space.mirror.is_authority(shard, id, record.epoch) || space.mirror.check_record(&record).is_err() {
             space.tally.stale += 1;
             return;
         }

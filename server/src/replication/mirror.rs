@@ -7,6 +7,7 @@
 use crate::handoff::machine::{Authority, Verdict, judge};
 use bevy::prelude::{Entity, Query, ResMut, Resource};
 use sidereal_protocol::{
+    DecodeError,
     components::{Identity, Vitals},
     limits::NET_ID_BLOCK,
     record::EntityRecord,
@@ -103,6 +104,17 @@ impl Mirror {
     /// Whether a shard's claim to be an entity's authority is valid.
     pub fn is_authority(&self, shard: ShardId, id: EntityId, epoch: u64) -> bool {
         judge(self.get(id).map(Mirrored::authority), shard, epoch) == Verdict::Authority
+    }
+
+    /// Whether a shard's record is valid, and of the kind that its entity has always had.
+    ///
+    /// # Errors
+    /// Any [`DecodeError`]; [`DecodeError::OutOfRange`] with `kind` for another kind.
+    pub fn check_record(&self, record: &EntityRecord) -> Result<(), DecodeError> {
+        match self.get(record.id) {
+            Some(entry) if entry.record.kind != record.kind => Err(DecodeError::OutOfRange("kind")),
+            _ => record.validate(),
+        }
     }
 
     /// The entity with this net id.

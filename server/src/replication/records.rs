@@ -36,7 +36,7 @@ pub struct Records<'w> {
 impl Records<'_> {
     /// A record of an entity from its authority, or of a new one from a shard.
     pub fn on_record(&mut self, space: &mut Space, shard: ShardId, mut record: EntityRecord) {
-        if let Err(problem) = record.validate() {
+        if let Err(problem) = space.mirror.check_record(&record) {
             log_limited!(warn, %shard, id = %record.id, %problem, "record refused");
             space.tally.violations += 1;
             return;

@@ -18,8 +18,8 @@ use bevy::{
 };
 use sidereal_protocol::{
     frames::control::ToShard,
-    limits::RECORDS_PER_LEASE_FRAME,
-    record::Pilot,
+    limits::{MAX_HEADER_BYTES, RECORD_BYTES_PER_LEASE_FRAME, RECORDS_PER_LEASE_FRAME},
+    record::{EntityRecord, Pilot},
     world::{
         ids::{EntityId, ShardId},
         sector::BlockId,
@@ -79,14 +79,8 @@ impl Grants<'_> {
         }
         info!(%block, %shard, entities = records.len(), "lease granted");
         let mut leases = self.leases.table.leases_of(block);
-        let mut chunks = records.chunks(RECORDS_PER_LEASE_FRAME);
-        loop {
-            let chunk = chunks.next().unwrap_or_default().to_vec();
-            let more = chunks.len() > 0;
-            self.link.to_shard(shard, &ToShard::Grant { leases: std::mem::take(&mut leases), records: chunk });
-            if !more {
-                break;
-            }
+        for records in frames_of(records) {
+            self.link.to_shard(shard, &ToShard::Grant { leases: std::mem::take(&mut leases), records });
         }
         for id in ids {
             self.transfers.pass_on_kept(space, &mut self.link, id);
@@ -101,6 +95,25 @@ impl Grants<'_> {
         }
         self.leases.granted = true;
     }
+}
+
+/// The records of each frame of a grant, in order; one frame without records if there are none.
+fn frames_of(records: Vec<EntityRecord>) -> Vec<Vec<EntityRecord>> {
+    let mut frames = vec![Vec::new()];
+    let mut bytes = 0;
+    for record in records {
+        let size = MAX_HEADER_BYTES + record.sections.len();
+        let full = frames.last().is_some_and(|frame| frame.len() == RECORDS_PER_LEASE_FRAME);
+        if full || bytes + size > RECORD_BYTES_PER_LEASE_FRAME {
+            frames.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += size;
+        if let Some(frame) = frames.last_mut() {
+            frame.push(record);
+        }
+    }
+    frames
 }
 
 /// Assigns requested blocks to shards.
@@ -118,6 +131,45 @@ pub fn assign_leases(mut space: Space, mut grants: Grants) {
             // The reply will go to the new holder.
             BlockState::Loading => {}
             BlockState::Live => grants.grant(&mut space, block, shard),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sidereal_protocol::{
+        DVec2,
+        frames::control::encode_frame,
+        limits::MAX_SECTIONS_BYTES,
+        record::EntityKind,
+        world::{sector::SectorId, tick::SimTick},
+    };
+
+    fn rocks(count: usize, section_bytes: usize) -> Vec<EntityRecord> {
+        let rock = |number| {
+            let id = EntityId::from_halves(1, number as u64);
+            let mut rock = EntityRecord::at_rest(id, EntityKind::Asteroid, DVec2::ZERO, SimTick(u64::MAX));
+            rock.sector = SectorId::new(i32::MIN, i32::MAX);
+            rock.sections.put(30_000, 1, &vec![7; section_bytes]);
+            rock
+        };
+        (0..count).map(rock).collect()
+    }
+
+    #[test]
+    fn every_frame_of_a_grant_can_be_sent_and_has_each_record_once() {
+        for (count, section_bytes) in [(0, 0), (1, 0), (256, 0), (257, 0), (600, 1_000), (300, MAX_SECTIONS_BYTES - 6)]
+        {
+            let records = rocks(count, section_bytes);
+            records.iter().for_each(|record| assert_eq!(record.validate(), Ok(())));
+            let frames = frames_of(records.clone());
+            assert_eq!(frames.concat(), records);
+            assert!(frames.len() == 1 || frames.iter().all(|frame| !frame.is_empty()));
+            for records in frames {
+                let leases = Vec::new();
+                assert!(encode_frame(&ToShard::Grant { leases, records }).is_ok(), "{count} of {section_bytes} bytes");
+            }
         }
     }
 }

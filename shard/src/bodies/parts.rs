@@ -12,7 +12,7 @@ use sidereal_protocol::{
 
 /// A component of own bodies that is made from a record.
 pub trait RecordPart: Component + Sized {
-    /// The number of the section that keeps it; `None` if it is not kept.
+    /// The number of the section that `write` writes. Set it if it writes one: otherwise the section counts as unknown.
     const SECTION: Option<u16> = None;
 
     /// The component from a record; `None` if the body has none.
@@ -57,10 +57,10 @@ impl RecordParts {
     }
 
     pub fn write(&self, entity: EntityRef, record: &mut EntityRecord) {
-        self.parts.iter().for_each(|part| (part.write)(entity, record));
         if let Some(UnknownSections(unknown)) = entity.get() {
             record.sections.put_all(unknown);
         }
+        self.parts.iter().for_each(|part| (part.write)(entity, record));
     }
 
     pub fn remove(&self, entity: &mut EntityWorldMut) {

@@ -1,4 +1,5 @@
-//! Sheltered ships: docked ones, and those with an unsettled deal. Nothing touches or damages them.
+//! Locked ships: docked ones, and those with an unsettled deal. Nothing damages them, and their inputs have no effect.
+//! Only docked ones have no collider.
 //!
 //! Runs in the shard. `crate::economy::docking` docks ships and settles deals.
 
