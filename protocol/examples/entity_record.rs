@@ -6,13 +6,10 @@ use bevy::math::DVec2;
 use sidereal_protocol::{
     DecodeError,
     record::{
-        DroneMind, EntityKind, EntityRecord, Pilot, Presence, Section, Structure, Warhead,
-        formats::{Format1, Format2, Format3},
+        EntityKind, EntityRecord, Presence, Section, Structure, Warhead,
+        formats::{Format1, Format2, Format3, OldMind, OldPilot, OldWarhead},
     },
-    rules::{
-        economy::{Fitted, Weapon},
-        flight::{Controls, HullKind},
-    },
+    rules::flight::{Controls, HullKind},
     world::{
         ids::{AccountId, EntityId, NetId},
         sector::SectorId,
@@ -70,22 +67,23 @@ fn before_sections(kind: EntityKind) -> Format3 {
         hull_max: 120,
         weapon_ready: if kind.spec().is_craft() { now } else { SimTick(0) },
         settled_at: now,
-        pilot: is_ship.then_some(Pilot {
+        pilot: is_ship.then_some(OldPilot {
             boarding: 7,
             last_input: now,
             inputs_applied: 3_000,
-            controls: Controls { thrust: 127, turn: -20, buttons: Controls::FIRE },
-            ..Pilot::aboard(7, 9)
+            controls: (127, -20, Controls::FIRE),
+            input_delay_ticks: 3,
+            rewind: 9,
         }),
-        mind: (kind == EntityKind::Drone).then_some(DroneMind { home: position, patrol_phase: 1.0, target: Some(id) }),
+        mind: (kind == EntityKind::Drone).then_some(OldMind { home: position, patrol_phase: 1.0, target: Some(id) }),
     };
     let wait = if is_ship { now } else { SimTick(0) };
-    let warhead = Warhead { shooter: id, target: Some(id), expires: now };
+    let warhead = OldWarhead { shooter: id, target: Some(id), expires: now };
     let warhead = (kind == EntityKind::Missile).then_some(warhead);
     Format3 {
         before: Format2 { before: body, launcher_ready: wait, beam_ready: wait, warhead },
         docked: None,
-        fitted: if is_ship { Fitted::default().with(Weapon::ALL[0]) } else { Fitted::default() },
+        fitted: u8::from(is_ship),
         ore: if matches!(kind, EntityKind::Ship | EntityKind::Asteroid | EntityKind::Crate) { 300 } else { 0 },
         expires: if kind == EntityKind::Crate { now } else { SimTick(0) },
     }

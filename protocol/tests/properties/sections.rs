@@ -401,7 +401,7 @@ const ROWS: [(EntityKind, &str); 6] = [
 fn rows_of_earlier_builds_say_what_they_said() {
     for (kind, row) in ROWS {
         let bytes: Vec<u8> =
-            (0..row.len()).step_by(2).map(|at| u8::from_str_radix(&row[at..at + 2], 16).unwrap()).collect();
+            (0..row.len()).step_by(2).map(|at| u8::from_str_radix(&row[at..at + 2], 16).expect("it is hex")).collect();
         let id = EntityId::from_halves(0x0190_aaaa_bbbb_7ccc, kind as u64);
         let (is_ship, is_drone) = (kind == EntityKind::Ship, kind == EntityKind::Drone);
         let mut wanted = EntityRecord {
