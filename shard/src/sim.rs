@@ -10,7 +10,7 @@
 //! use sidereal_protocol::frames::control::{Lease, ToServer, ToShard};
 //! use sidereal_protocol::world::ids::{EntityId, NetId, NetIdBlock, ShardId};
 //! use sidereal_protocol::record::{EntityKind, EntityRecord, Structure};
-//! use sidereal_protocol::{DVec2, sector::SectorId, tick::SimTick};
+//! use sidereal_protocol::{DVec2, world::{sector::SectorId, tick::SimTick}};
 //! use sidereal_shard::{SimPlugin, mailbox::{Inbox, Outbox}};
 //!
 //! let mut shard = App::new();

@@ -147,7 +147,8 @@ pub struct EncodedUpdate {
 ///
 /// ```
 /// use sidereal_protocol::packets::motion::{EngineGlow, Motion, SectorNews, SectorUpdate, encode_sector_update};
-/// use sidereal_protocol::{flight::FlightState, ids::NetId, sector::SectorId, tick::SimTick};
+/// use sidereal_protocol::rules::flight::FlightState;
+/// use sidereal_protocol::world::{ids::NetId, sector::SectorId, tick::SimTick};
 ///
 /// let sector = SectorId::new(3, -2);
 /// let state = FlightState { position: sector.center(), angle: 0.5, ..FlightState::default() };

@@ -4,7 +4,7 @@
 //! own.
 //!
 //! ```
-//! use sidereal_protocol::{DVec2, ids::EntityId, tick::SimTick};
+//! use sidereal_protocol::{DVec2, world::{ids::EntityId, tick::SimTick}};
 //! use sidereal_protocol::record::{EntityKind, EntityRecord, OreLoad, Structure};
 //!
 //! let id = EntityId::from_halves(1, 2);
