@@ -182,10 +182,10 @@ impl Server {
         if let Some(entry) = self.mirror.get_mut(&id)
             && entry.holder == Some(from)
             && entry.record.epoch == epoch
-            && let Some(known) = &mut entry.record.pilot()
+            && let Some(known) = entry.record.pilot()
             && pilot.last_input > known.last_input
         {
-            *known = pilot;
+            entry.record.set(pilot);
         }
     }
 

@@ -94,11 +94,12 @@ impl Shard {
             ToShard::Abort { id, attempt } => self.feed(now, Event::Aborted { id, attempt }, network),
             ToShard::Inputs { id, inputs, .. } => {
                 let Some(body) = self.bodies.get_mut(&id) else { return };
-                let Some(pilot) = &mut body.record.pilot() else { return };
+                let Some(mut pilot) = body.record.pilot() else { return };
                 for input in inputs {
                     body.queue.planted = self.planted.skip_duplicate_filter;
-                    body.queue.push(pilot, input, now);
+                    body.queue.push(&mut pilot, input, now);
                 }
+                body.record.set(pilot);
             }
             ToShard::Withdraw { id } => {
                 let Some(body) = self.bodies.remove(&id) else { return };
@@ -128,8 +129,9 @@ impl Shard {
         let mut crossed = Vec::new();
         for (id, body) in &mut self.bodies {
             body.record.tick = now;
-            if let Some(pilot) = &mut body.record.pilot() {
-                body.queue.apply_due(pilot, now);
+            if let Some(mut pilot) = body.record.pilot() {
+                body.queue.apply_due(&mut pilot, now);
+                body.record.set(pilot);
             }
             if self.leases.contains(&body.at) {
                 body.record.sector = body.at;
@@ -181,10 +183,11 @@ impl Shard {
                 let mut record = *record;
                 record.set(SettledAt(now + u64::from(TICK_HZ)));
                 let mut queue = InputQueue::default();
-                if let Some(pilot) = &mut record.pilot() {
+                if let Some(mut pilot) = record.pilot() {
                     for input in inputs {
-                        queue.admit(pilot, input, now.max(record.tick));
+                        queue.admit(&mut pilot, input, now.max(record.tick));
                     }
+                    record.set(pilot);
                 }
                 self.bodies.insert(record.id, Body { at: record.sector, record, queue, adopted: true });
             }
