@@ -183,11 +183,10 @@ impl Shard {
                 let mut record = *record;
                 record.set(SettledAt(now + u64::from(TICK_HZ)));
                 let mut queue = InputQueue::default();
-                if let Some(mut pilot) = record.pilot() {
+                if let Some(pilot) = record.pilot() {
                     for input in inputs {
-                        queue.admit(&mut pilot, input, now.max(record.tick));
+                        queue.admit(&pilot, input, now.max(record.tick));
                     }
-                    record.set(pilot);
                 }
                 self.bodies.insert(record.id, Body { at: record.sector, record, queue, adopted: true });
             }
