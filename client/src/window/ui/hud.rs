@@ -135,7 +135,7 @@ fn spawn_hud(mut commands: Commands) {
                     align_items: AlignItems::End,
                     ..default()
                 },
-                children![text(Line::Speed, 20.0, palette::TEXT), text(Line::Hull, 14.0, palette::FAINT),],
+                children![text(Line::Speed, 25.0, palette::TEXT), text(Line::Hull, 14.0, palette::FAINT),],
             ),
             (
                 Anchor::Ship,

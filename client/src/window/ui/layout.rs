@@ -169,7 +169,7 @@ fn lay_out(
     }
     for (line, mut font) in &mut fonts {
         let (usual, compact) = match line {
-            Line::Speed => (25.0, 18.0),
+            Line::Speed => (25.0, 15.0),
             Line::Hull | Line::Credits | Line::Sector => (14.0, 12.0),
             Line::Hold => (13.0, 12.0),
             Line::Banner => (30.0, 22.0),
