@@ -68,7 +68,7 @@ impl Identity {
             id_low,
             record.net_id.0,
             record.kind as u8,
-            record.hull_kind().map_or(255, |hull| hull as u8),
+            record.hull_number(),
             owner_high,
             owner_low,
             record.radius() as f32,

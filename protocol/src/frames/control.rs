@@ -8,7 +8,7 @@ use crate::{
     DecodeError,
     limits::MAX_CONTROL_BYTES,
     packets::input::Input,
-    record::EntityRecord,
+    record::{EntityRecord, read_exactly},
     rules::{
         cause::Credit,
         economy::{Bargain, DealKey, DealRefusal, OreMove},
@@ -306,9 +306,5 @@ pub fn decode_frame<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError>
     if bytes.len() > MAX_CONTROL_BYTES {
         return Err(DecodeError::TooLong { len: bytes.len(), limit: MAX_CONTROL_BYTES });
     }
-    match postcard::take_from_bytes(bytes) {
-        Ok((frame, [])) => Ok(frame),
-        Ok((_, rest)) => Err(DecodeError::Malformed(format!("{} bytes follow the frame", rest.len()))),
-        Err(error) => Err(DecodeError::Malformed(error.to_string())),
-    }
+    read_exactly(bytes)
 }

@@ -69,7 +69,7 @@ pub trait Section: Serialize + DeserializeOwned + fmt::Debug {
 pub fn read_exactly<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     match postcard::take_from_bytes(bytes) {
         Ok((value, [])) => Ok(value),
-        Ok(_) => Err(DecodeError::Malformed("data after the end".to_owned())),
+        Ok((_, rest)) => Err(DecodeError::Malformed(format!("{} bytes follow the end", rest.len()))),
         Err(error) => Err(DecodeError::Malformed(error.to_string())),
     }
 }
@@ -96,9 +96,7 @@ impl SectionSpec {
             show: |version, bytes| S::read(version, bytes).ok().map(|section| format!("{section:?}")),
         }
     }
-}
 
-impl SectionSpec {
     /// Whether a record of `kind` may have it.
     pub fn presence(&self, kind: EntityKind) -> Presence {
         (self.presence)(kind)

@@ -120,4 +120,9 @@ impl EntityRecord {
             Hulls::Always(hull) => Some(hull),
         }
     }
+
+    /// The number of its hull in naia's components and players' frames; 255 if it does not fly.
+    pub fn hull_number(&self) -> u8 {
+        self.hull_kind().map_or(u8::MAX, |hull| hull as u8)
+    }
 }

@@ -306,11 +306,11 @@ impl DealDesk<'_> {
         after.id == ship
             && space.mirror.is_authority(shard, ship, after.epoch)
             && after.version > known.version
-            && (after.kind, after.net_id, after.owner) == (known.kind, known.net_id, known.owner)
+            && (after.net_id, after.owner) == (known.net_id, known.owner)
             && after
                 .docked()
                 .is_none_or(|at| space.mirror.get(at).is_some_and(|station| station.record.kind == EntityKind::Station))
-            && after.validate().is_ok()
+            && space.mirror.check_record(after).is_ok()
     }
 
     /// All shards have accepted: passes the deal to the ledger.

@@ -177,7 +177,7 @@ impl Ships<'_> {
                     victim: record.net_id.0,
                     victim_name: record.name.clone(),
                     victim_kind: record.kind as u8,
-                    victim_hull: record.hull_kind().map_or(u8::MAX, |hull| hull as u8),
+                    victim_hull: record.hull_number(),
                     by_name: String::new(),
                     by_kind: u8::MAX,
                     by_you: false,

@@ -88,7 +88,7 @@ impl Ends<'_> {
                 victim: gone.record.net_id.0,
                 victim_name: gone.record.name.clone(),
                 victim_kind: gone.record.kind as u8,
-                victim_hull: gone.record.hull_kind().map_or(u8::MAX, |hull| hull as u8),
+                victim_hull: gone.record.hull_number(),
                 by_name: by_name.clone(),
                 by_kind,
                 by_you: by_owner.is_some() && account == by_owner,

@@ -169,7 +169,7 @@ pub fn sync_vitals(mut mirror: ResMut<Mirror>, mut vitals: Query<&mut Vitals>, m
     for id in std::mem::take(&mut mirror.stale_hulls) {
         let Some(entry) = mirror.entries.get(&id) else { continue };
         if let Ok(mut identity) = identities.get_mut(entry.entity) {
-            *identity.hull_kind = entry.record.hull_kind().map_or(255, |hull| hull as u8);
+            *identity.hull_kind = entry.record.hull_number();
             *identity.radius = entry.record.radius() as f32;
         }
     }

@@ -17,7 +17,7 @@ use bevy::prelude::*;
 use sidereal_protocol::{
     record::{EntityRecord, SettledAt, ShipHull, Structure},
     rules::flight::FlightState,
-    world::{ids::EntityId, kind::Hulls, tick::SimTick},
+    world::{ids::EntityId, tick::SimTick},
 };
 
 /// The record of the own body `entity` after `tick`, with the version that was last sent; `None` if it is not this
@@ -39,9 +39,7 @@ pub fn record(world: &World, entity: Entity, tick: SimTick) -> Option<EntityReco
     record.set(Structure { radius: body.radius, hull: body.hull, hull_max: body.hull_max });
     record.set(SettledAt(authority.settled_at));
     record.set(body.fitted);
-    if body.kind.spec().hulls == Hulls::Chosen {
-        record.set_or_remove(body.hull_kind.map(ShipHull));
-    }
+    record.set_or_remove(body.hull_kind.map(ShipHull));
     world.resource::<RecordParts>().write(entity, &mut record);
     Some(record)
 }
