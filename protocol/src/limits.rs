@@ -2,7 +2,7 @@
 
 /// Version of everything in this crate that crosses a wire. Raised with every change to it. Peers of another version
 /// are refused when they connect, with a reason that names both versions.
-pub const PROTOCOL_VERSION: u32 = 9;
+pub const PROTOCOL_VERSION: u32 = 10;
 
 /// The longest lane datagram, bytes: with the transport's prefix it fits a QUIC datagram on every path with an MTU of
 /// 1,280, and Chromium's `maxDatagramSize` of 1,211.

@@ -72,7 +72,10 @@ pub use client::{
 pub use error::{BindError, StreamError, TransportError};
 pub use limits::{Limits, MAX_AUTH_BYTES, MAX_FRAME_BYTES, MAX_LANE_BYTES, MAX_PLAYER_FRAME_BYTES, Rate};
 #[cfg(not(target_family = "wasm"))]
-pub use server::{AllowedOrigins, ListenerConfig, ServerConfig, ServerHandle, ServerSocket, bind, network_of};
+pub use server::{
+    AllowedOrigins, LaneBatch, LanePeer, ListenerConfig, ServerConfig, ServerHandle, ServerSocket, SharedDatagrams,
+    bind, network_of,
+};
 pub use session::ending::{EndCause, SessionEnd};
 pub use session::waker::Waker;
 pub use session::wire::{CERTIFICATES_DIFFER, VERSIONS_DIFFER};

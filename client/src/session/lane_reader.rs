@@ -15,7 +15,13 @@ use crate::{
 };
 use bevy::ecs::system::{Res, ResMut};
 use sidereal_protocol::{
-    packets::{lane, motion::SectorUpdate, own_state::decode_own_states},
+    DecodeError,
+    packets::{
+        bundle::parts,
+        lane,
+        motion::SectorUpdate,
+        own_state::{OwnState, decode_own_states},
+    },
     rules::tool::Tool,
 };
 
@@ -49,17 +55,14 @@ pub(crate) fn receive_lane(
 ) {
     for _ in 0..MAX_DATAGRAMS {
         let Some(bytes) = session.handle().recv_lane() else { break };
-        match bytes.first() {
-            Some(&lane::SECTOR_UPDATE) => match SectorUpdate::decode(&bytes) {
-                Ok(update) => {
+        for part in parts(&bytes) {
+            match part.and_then(Content::decode) {
+                Ok(Content::Sector(update)) => {
                     take_in_motions(&update, &clock, &mut interpolation, &mut stats);
                     take_in_shots(&update, &piloting, &mut shots, &mut stats);
                     take_in_beams(&update, &piloting, &mut beams, &mut arms, &mut stats);
                 }
-                Err(error) => refuse(&mut stats, &error),
-            },
-            Some(&lane::OWN_STATES) => match decode_own_states(&bytes) {
-                Ok(states) => {
+                Ok(Content::OwnStates(states)) => {
                     let own = piloting.own_net_id();
                     for state in states.iter().filter(|state| own == Some(state.net_id)) {
                         interpolation.clock.observe(state.tick, clock.now_s);
@@ -67,8 +70,23 @@ pub(crate) fn receive_lane(
                     }
                 }
                 Err(error) => refuse(&mut stats, &error),
-            },
-            _ => refuse(&mut stats, &"unknown kind"),
+            }
+        }
+    }
+}
+
+/// A datagram, or a part of a bundle.
+enum Content {
+    Sector(SectorUpdate),
+    OwnStates(Vec<OwnState>),
+}
+
+impl Content {
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        match bytes.first() {
+            Some(&lane::SECTOR_UPDATE) => SectorUpdate::decode(bytes).map(Self::Sector),
+            Some(&lane::OWN_STATES) => decode_own_states(bytes).map(Self::OwnStates),
+            other => Err(DecodeError::UnknownKind(other.copied().unwrap_or(0))),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! |---|---|---|---|
 //! | [`SECTOR_UPDATE`] | shard, server | server, players, shards | [`crate::packets::motion::SectorUpdate`] |
 //! | [`OWN_STATES`] | shard, server | server, player | [`crate::packets::own_state::OwnState`]s |
+//! | [`BUNDLE`] | server | players, shards | several of these ([`crate::packets::bundle`]) |
 //! | [`INPUTS`] | player | server | [`crate::packets::input::InputPacket`] |
 
 /// Motion and shots of one sector.
@@ -12,3 +13,5 @@ pub const SECTOR_UPDATE: u8 = 1;
 pub const OWN_STATES: u8 = 2;
 /// A player's unacknowledged inputs.
 pub const INPUTS: u8 = 3;
+/// Several datagrams in one.
+pub const BUNDLE: u8 = 4;

@@ -59,6 +59,7 @@ impl Logins<'_> {
                 ship,
                 boarding: 0,
                 rewind,
+                peer: self.ships.link.transport.lane_peer(&address),
                 inputs: InputLog::default(),
                 own_states: Vec::new(),
                 own_tick: SimTick(0),

@@ -2,7 +2,6 @@
 
 use crate::{clock::Clock, players::input_log::InputLog};
 use bevy::prelude::{Res, ResMut, Resource};
-use bytes::Bytes;
 use sidereal_protocol::{
     packets::{
         input::Input,
@@ -14,6 +13,7 @@ use sidereal_protocol::{
         tick::{SimTick, TICK_HZ},
     },
 };
+use sidereal_transport::LanePeer;
 use std::{
     collections::{BTreeMap, HashMap},
     net::SocketAddr,
@@ -57,6 +57,8 @@ pub(crate) struct Player {
     pub(crate) boarding: u32,
     /// The rewind limit of its beams: see [`Pilot::rewind`](sidereal_protocol::record::Pilot::rewind).
     pub(crate) rewind: u8,
+    /// For the own states; `None` if the session had ended when it was reported.
+    pub(crate) peer: Option<LanePeer>,
     pub(crate) inputs: InputLog,
     /// Acknowledged states since the last burst, to be sent in the next one: mostly one, two when the shard's and the
     /// server's ticks drift against each other.
@@ -171,10 +173,13 @@ impl Players {
         self.by_address.values().map(|player| player.inputs.received).sum()
     }
 
-    /// Takes the own states for a player's next burst, packed.
-    pub fn take_own_states(&mut self, address: &SocketAddr) -> Option<Bytes> {
-        let states = std::mem::take(&mut self.by_address.get_mut(address)?.own_states);
-        encode_own_states(&states).pop().map(Bytes::from)
+    /// Takes every player's own states for the next burst, packed.
+    pub fn take_own_states(&mut self) -> impl Iterator<Item = (&LanePeer, Vec<u8>)> {
+        self.by_address.values_mut().filter_map(|player| {
+            let packed = encode_own_states(&player.own_states).pop()?;
+            player.own_states.clear();
+            Some((player.peer.as_ref()?, packed))
+        })
     }
 
     pub(crate) fn of(&self, account: AccountId) -> Option<&Player> {

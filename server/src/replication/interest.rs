@@ -4,7 +4,7 @@
 //! It enters new rooms before it leaves old ones, a few at a time, nearest first. A shard is in the rooms of the
 //! sectors that touch its own, from which it gets its border ghosts.
 
-use super::space::Space;
+use super::{audience::Audiences, space::Space};
 use crate::{
     players::session::Players,
     territory::{lease_grants::LeaseGrants, shards::Shards},
@@ -37,33 +37,6 @@ const ENTITIES_AT_ONCE: usize = 4_000;
 /// ...and then per tick: some 3,600 a minute. Rooms beyond that wait.
 const ENTITIES_PER_TICK: usize = 2;
 
-/// Limit of motion to one player, bytes per second: above it far sectors are thinned out first. 64 KB/s is half a
-/// megabit: any playable link carries it.
-const PLAYER_BYTES_PER_SECOND: u64 = 64 * 1024;
-
-/// How often a subscriber gets a sector's packets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Class {
-    /// The ship's own sector, every tick: opponents in a fight are there.
-    Own,
-    /// Sharing an edge with it, every second tick: most of it is at least half a sector away.
-    Edge,
-    /// Sharing a corner, every third tick.
-    Corner,
-    /// A shard's border: every tick, because ghosts collide.
-    Border,
-}
-
-impl Class {
-    fn stride(self) -> u64 {
-        match self {
-            Self::Own | Self::Border => 1,
-            Self::Edge => 2,
-            Self::Corner => 3,
-        }
-    }
-}
-
 #[derive(Debug)]
 struct View {
     /// The ship's sector; `None` for a shard.
@@ -74,8 +47,6 @@ struct View {
     own: BTreeSet<SectorId>,
     /// The sectors in view, and since when.
     seen: BTreeMap<SectorId, SimTick>,
-    /// Bytes that may still be sent; refilled each tick.
-    allowance: u64,
     /// Entities that new rooms may bring now.
     entity_allowance: usize,
     /// Time of the last refill.
@@ -89,7 +60,6 @@ impl Default for View {
             wanted: BTreeSet::new(),
             own: BTreeSet::new(),
             seen: BTreeMap::new(),
-            allowance: 0,
             entity_allowance: ENTITIES_AT_ONCE,
             refilled: SimTick(0),
         }
@@ -117,8 +87,10 @@ impl View {
 #[derive(Debug, Default, Resource)]
 pub struct Interest {
     views: BTreeMap<SocketAddr, View>,
-    subscribers: BTreeMap<SectorId, Vec<(SocketAddr, Class)>>,
-    outdated: bool,
+    /// The same views, by what is sent.
+    audiences: Audiences,
+    /// Sectors that came into a peer's view in this tick: it gets everything in them.
+    newcomers: Vec<(SocketAddr, SectorId)>,
     /// A peer has gone: shards may hold other leases than when the views were made.
     peer_gone: bool,
 }
@@ -126,7 +98,8 @@ pub struct Interest {
 impl Interest {
     /// Removes a peer's view; naia removes it from its rooms by itself.
     pub fn forget(&mut self, address: &SocketAddr) {
-        self.outdated |= self.views.remove(address).is_some();
+        self.views.remove(address);
+        self.audiences.forget(address);
         self.peer_gone = true;
     }
 
@@ -159,55 +132,22 @@ impl Interest {
         self.views.iter().map(|(address, view)| (*address, view.seen.keys().copied().collect()))
     }
 
-    /// The players with a view.
-    pub fn players(&self) -> impl Iterator<Item = SocketAddr> + '_ {
-        self.views.iter().filter(|(_, view)| view.center.is_some()).map(|(address, _)| *address)
+    /// The peers, by view.
+    pub fn audiences(&mut self) -> &mut Audiences {
+        &mut self.audiences
     }
 
-    /// Sectors in any peer's view.
-    pub fn subscribed(&self) -> impl Iterator<Item = SectorId> + '_ {
-        self.subscribers.keys().copied()
+    /// Takes the sectors that came into peers' views in this tick.
+    pub fn take_newcomers(&mut self) -> Vec<(SocketAddr, SectorId)> {
+        std::mem::take(&mut self.newcomers)
     }
 
-    /// The subscribers that get a sector's packets at this tick.
-    pub fn due(&self, sector: SectorId, now: SimTick) -> Vec<(SocketAddr, Class)> {
-        let subscribers = self.subscribers.get(&sector).into_iter().flatten();
-        subscribers.filter(|(_, class)| now.0.is_multiple_of(class.stride())).copied().collect()
-    }
-
-    /// Refills every player's byte budget by a tick's worth.
-    pub fn refill_allowances(&mut self) {
-        let refill = PLAYER_BYTES_PER_SECOND / u64::from(TICK_HZ);
-        for view in self.views.values_mut().filter(|view| view.center.is_some()) {
-            // Up to two seconds' worth is saved up for the contents of a new sector.
-            view.allowance = (view.allowance + refill).min(2 * PLAYER_BYTES_PER_SECOND);
-        }
-    }
-
-    /// Takes `length` bytes from a player's budget; `Some(false)` if it is too small now.
-    pub fn spend(&mut self, address: &SocketAddr, length: u64) -> Option<bool> {
-        let view = self.views.get_mut(address)?;
-        if view.allowance < length {
-            return Some(false);
-        }
-        view.allowance -= length;
-        Some(true)
-    }
-
-    fn rebuild(&mut self) {
-        self.subscribers.clear();
-        for (address, view) in &self.views {
-            for sector in view.seen.keys().filter(|sector| !view.own.contains(sector)) {
-                let class = match view.center {
-                    None => Class::Border,
-                    Some(center) if center == *sector => Class::Own,
-                    Some(center) if center.x.abs_diff(sector.x) + center.y.abs_diff(sector.y) == 1 => Class::Edge,
-                    Some(_) => Class::Corner,
-                };
-                self.subscribers.entry(*sector).or_default().push((*address, class));
-            }
-        }
-        self.outdated = false;
+    /// A peer's view has changed: from now on it belongs to another audience.
+    fn regroup(&mut self, link: &Link, address: SocketAddr) {
+        let Some(view) = self.views.get(&address) else { return };
+        let Some(peer) = link.transport.lane_peer(&address) else { return };
+        let sectors = view.seen.keys().filter(|sector| !view.own.contains(sector)).copied().collect();
+        self.audiences.assign(peer, address, view.center, sectors);
     }
 }
 
@@ -229,7 +169,7 @@ pub fn follow_ships(
         }
         view.center = Some(center);
         view.wanted = center.neighbourhood().into_iter().collect();
-        interest.outdated = true;
+        interest.regroup(&link, address);
         for sector in center.neighbourhood() {
             leases.table.want(sector.block());
         }
@@ -245,7 +185,7 @@ pub fn follow_ships(
             if view.own != own {
                 view.wanted = own.iter().flat_map(|sector| sector.neighbourhood()).collect();
                 view.own = own;
-                interest.outdated = true;
+                interest.regroup(&link, address);
             }
         }
     }
@@ -257,9 +197,6 @@ pub fn follow_ships(
         .collect();
     for address in behind {
         adjust_rooms(&mut space, &mut interest, &link, address);
-    }
-    if interest.outdated {
-        interest.rebuild();
     }
     // naia queues a check for every new pair of user and entity in a room; without an answer the room decides. An
     // answer would be kept as long as both exist: for every rock that a player has ever seen.
@@ -315,15 +252,11 @@ fn adjust_rooms(space: &mut Space, interest: &mut Interest, link: &Link, address
         in_view += entities;
         let room = space.replicas.room(sector);
         space.replicas.naia.user_mut(&user).enter_room(&room);
-        if interest.views.get(&address).is_some_and(|view| view.own.contains(&sector)) {
-            continue;
-        }
-        for packet in space.motion.full_packets(sector) {
-            space.tally.motions_delivered += u64::from(packet.motions);
-            link.transport.send_lane(&address, packet.bytes);
+        if interest.views.get(&address).is_some_and(|view| !view.own.contains(&sector)) {
+            interest.newcomers.push((address, sector));
         }
     }
-    interest.outdated = true;
+    interest.regroup(link, address);
 }
 
 #[cfg(test)]

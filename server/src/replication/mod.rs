@@ -1,5 +1,6 @@
 //! The active entities, their authority, and what each peer sees of them.
 
+pub mod audience;
 pub mod ends;
 pub mod interest;
 pub mod mirror;

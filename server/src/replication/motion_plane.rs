@@ -3,7 +3,7 @@
 //! Motion is accepted only from an entity's authority. The changes of a sector are packed once per tick for all its
 //! subscribers.
 
-use bytes::Bytes;
+use bevy::platform::collections::HashMap;
 use sidereal_protocol::{
     packets::motion::{EngineGlow, Motion, SectorNews, SectorUpdate, encode_sector_update},
     rules::{
@@ -16,7 +16,6 @@ use sidereal_protocol::{
         tick::{SimTick, TICK_HZ, TICK_SECONDS},
     },
 };
-use std::collections::{BTreeMap, HashMap};
 
 /// A change is sent for this many ticks: the slowest class of subscribers gets every third packet, so that each change
 /// is in one that it gets.
@@ -45,13 +44,46 @@ struct Entry {
 struct Cell {
     /// The newest tick of any state in it.
     tick: SimTick,
-    entries: BTreeMap<NetId, Entry>,
+    /// By net id.
+    entries: Vec<(NetId, Entry)>,
     shots: Vec<(SimTick, Shot)>,
     hits: Vec<(SimTick, ShotHit)>,
     beams: Vec<(SimTick, Beam)>,
+    /// The packets of this tick, for all its audiences.
+    packed: Option<(SimTick, Vec<SectorPacket>)>,
 }
 
 impl Cell {
+    /// The place of an entity, or where it belongs. `hint` is tried first and becomes the place after it: motions arrive
+    /// in order.
+    fn find(&self, net_id: NetId, hint: &mut usize) -> Result<usize, usize> {
+        let found = match self.entries.get(*hint) {
+            Some((at, _)) if *at == net_id => Ok(*hint),
+            _ => self.entries.binary_search_by_key(&net_id, |(id, _)| *id),
+        };
+        *hint = found.unwrap_or_else(|place| place) + 1;
+        found
+    }
+
+    fn get(&self, net_id: NetId) -> Option<&Entry> {
+        self.find(net_id, &mut 0).ok().map(|place| &self.entries[place].1)
+    }
+
+    fn get_mut(&mut self, net_id: NetId) -> Option<&mut Entry> {
+        self.find(net_id, &mut 0).ok().map(|place| &mut self.entries[place].1)
+    }
+
+    fn insert(&mut self, net_id: NetId, entry: Entry) {
+        match self.find(net_id, &mut 0) {
+            Ok(place) => self.entries[place].1 = entry,
+            Err(place) => self.entries.insert(place, (net_id, entry)),
+        }
+    }
+
+    fn remove(&mut self, net_id: NetId) -> Option<Entry> {
+        self.find(net_id, &mut 0).ok().map(|place| self.entries.remove(place).1)
+    }
+
     /// Shots are kept a little longer than they are sent, so that a late repeat is not taken for a new one.
     fn forget_shots(&mut self, now: SimTick) {
         self.shots.retain(|(seen, _)| now.since(*seen) < 4 * SHOT_REPEATS);
@@ -81,7 +113,7 @@ pub struct SectorChange {
 #[derive(Debug, Clone)]
 pub struct SectorPacket {
     /// The datagram.
-    pub bytes: Bytes,
+    pub bytes: Vec<u8>,
     /// Motions in it.
     pub motions: u32,
 }
@@ -91,6 +123,7 @@ pub struct SectorPacket {
 pub struct MotionPlane {
     cells: HashMap<SectorId, Cell>,
     places: HashMap<NetId, Place>,
+    packed: u64,
     /// Motions dropped because their sender is not the entity's authority.
     pub stale: u64,
     /// Shots dropped above the limit of a sector.
@@ -112,13 +145,13 @@ impl MotionPlane {
         let mut glow = EngineGlow::default();
         if let Some(old) = old
             && let Some(cell) = self.cells.get_mut(&old.sector)
-            && let Some(entry) = cell.entries.remove(&net_id)
+            && let Some(entry) = cell.remove(net_id)
         {
             glow = entry.glow;
         }
         let cell = self.cells.entry(sector).or_default();
         cell.tick = cell.tick.max(tick);
-        cell.entries.insert(net_id, Entry { state, glow, tick, changed_at: now, waits: authority.is_none() });
+        cell.insert(net_id, Entry { state, glow, tick, changed_at: now, waits: authority.is_none() });
     }
 
     /// Changes only the authority. No shard has moved the entity meanwhile: until the new authority sends something,
@@ -126,7 +159,7 @@ impl MotionPlane {
     pub fn set_authority(&mut self, net_id: NetId, authority: Option<ShardId>) {
         let Some(place) = self.places.get_mut(&net_id) else { return };
         place.authority = authority;
-        if let Some(entry) = self.cells.get_mut(&place.sector).and_then(|cell| cell.entries.get_mut(&net_id)) {
+        if let Some(entry) = self.cells.get_mut(&place.sector).and_then(|cell| cell.get_mut(net_id)) {
             entry.waits = true;
         }
     }
@@ -135,7 +168,7 @@ impl MotionPlane {
     pub fn remove(&mut self, net_id: NetId) -> Option<SectorId> {
         let place = self.places.remove(&net_id)?;
         if let Some(cell) = self.cells.get_mut(&place.sector) {
-            cell.entries.remove(&net_id);
+            cell.remove(net_id);
         }
         Some(place.sector)
     }
@@ -156,7 +189,7 @@ impl MotionPlane {
     /// An entity's sector and state, and the tick of the state.
     pub fn state_of(&self, net_id: NetId) -> Option<(SectorId, FlightState, SimTick)> {
         let place = self.places.get(&net_id)?;
-        let entry = self.cells.get(&place.sector)?.entries.get(&net_id)?;
+        let entry = self.cells.get(&place.sector)?.get(net_id)?;
         Some((place.sector, entry.state, entry.tick))
     }
 
@@ -182,6 +215,7 @@ impl MotionPlane {
 
     /// Applies a shard's update; appends the entities that changed their sector.
     pub fn apply(&mut self, from: ShardId, update: &SectorUpdate, now: SimTick, changes: &mut Vec<SectorChange>) {
+        // Those that come from other sectors, before this sector's cell is borrowed for all of them.
         for motion in &update.motions {
             let Some(place) = self.places.get_mut(&motion.net_id) else {
                 self.stale += 1;
@@ -192,33 +226,39 @@ impl MotionPlane {
                 continue;
             }
             let old_sector = place.sector;
-            if old_sector != update.sector {
-                let known_tick = self
-                    .cells
-                    .get(&old_sector)
-                    .and_then(|cell| cell.entries.get(&motion.net_id))
-                    .map_or(SimTick(0), |entry| entry.tick);
-                if update.tick <= known_tick {
-                    continue;
-                }
-                place.sector = update.sector;
-                if let Some(cell) = self.cells.get_mut(&old_sector) {
-                    cell.entries.remove(&motion.net_id);
-                }
-                changes.push(SectorChange { net_id: motion.net_id, from: old_sector, to: update.sector });
+            if old_sector == update.sector {
+                continue;
             }
-            let cell = self.cells.entry(update.sector).or_default();
-            let entry =
-                Entry { state: motion.state, glow: motion.glow, tick: update.tick, changed_at: now, waits: false };
-            let known = cell.entries.entry(motion.net_id).or_insert(entry);
-            // Datagrams may be reordered.
-            if update.tick >= known.tick {
-                let same = known.state == motion.state && known.glow == motion.glow;
-                let changed_at = if same { known.changed_at } else { now };
-                *known = Entry { changed_at, ..entry };
+            let Some(old) = self.cells.get_mut(&old_sector) else { continue };
+            if old.get(motion.net_id).is_some_and(|known| update.tick <= known.tick) {
+                continue;
             }
+            old.remove(motion.net_id);
+            place.sector = update.sector;
+            changes.push(SectorChange { net_id: motion.net_id, from: old_sector, to: update.sector });
         }
         let cell = self.cells.entry(update.sector).or_default();
+        let mut hint = 0;
+        for motion in &update.motions {
+            let is_here = |place: &Place| place.authority == Some(from) && place.sector == update.sector;
+            if !self.places.get(&motion.net_id).is_some_and(is_here) {
+                continue;
+            }
+            let entry =
+                Entry { state: motion.state, glow: motion.glow, tick: update.tick, changed_at: now, waits: false };
+            match cell.find(motion.net_id, &mut hint) {
+                Err(place) => cell.entries.insert(place, (motion.net_id, entry)),
+                Ok(place) => {
+                    let known = &mut cell.entries[place].1;
+                    // Datagrams may be reordered.
+                    if update.tick >= known.tick {
+                        let same = known.state == motion.state && known.glow == motion.glow;
+                        let changed_at = if same { known.changed_at } else { now };
+                        *known = Entry { changed_at, ..entry };
+                    }
+                }
+            }
+        }
         cell.tick = cell.tick.max(update.tick);
         for shot in &update.shots {
             if cell.shots.iter().any(|(_, known)| known.id == shot.id) {
@@ -244,23 +284,35 @@ impl MotionPlane {
         }
     }
 
-    /// The packets of one sector for this tick: changes, a share of the rest, shots and hits.
-    pub fn packets(&mut self, sector: SectorId, now: SimTick) -> Vec<SectorPacket> {
-        let Some(cell) = self.cells.get_mut(&sector) else { return Vec::new() };
-        cell.forget_shots(now);
-        let shots: Vec<Shot> = recent(&cell.shots, now);
-        let hits: Vec<ShotHit> = recent(&cell.hits, now);
-        let motions: Vec<Motion> = cell
-            .entries
-            .iter()
-            .filter(|(net_id, entry)| {
-                now.since(entry.changed_at) < CHANGE_WINDOW_TICKS
-                    || (now.0 + u64::from(net_id.0)).is_multiple_of(REFRESH_TICKS)
-            })
-            .map(|(net_id, entry)| motion_at(*net_id, entry, cell.tick))
-            .collect();
-        let beams: Vec<Beam> = recent(&cell.beams, now);
-        encode(sector, cell.tick, SectorNews { motions: &motions, shots: &shots, hits: &hits, beams: &beams })
+    /// The packets of one sector for this tick: changes, a share of the rest, shots and hits. Packed at the first call of
+    /// a tick, for all audiences of the sector.
+    pub fn packets(&mut self, sector: SectorId, now: SimTick) -> &[SectorPacket] {
+        let Some(cell) = self.cells.get_mut(&sector) else { return &[] };
+        if cell.packed.as_ref().is_none_or(|(tick, _)| *tick != now) {
+            cell.forget_shots(now);
+            let shots: Vec<Shot> = recent(&cell.shots, now);
+            let hits: Vec<ShotHit> = recent(&cell.hits, now);
+            let motions: Vec<Motion> = cell
+                .entries
+                .iter()
+                .filter(|(net_id, entry)| {
+                    now.since(entry.changed_at) < CHANGE_WINDOW_TICKS
+                        || (now.0 + u64::from(net_id.0)).is_multiple_of(REFRESH_TICKS)
+                })
+                .map(|(net_id, entry)| motion_at(*net_id, entry, cell.tick))
+                .collect();
+            let beams: Vec<Beam> = recent(&cell.beams, now);
+            let news = SectorNews { motions: &motions, shots: &shots, hits: &hits, beams: &beams };
+            let packets = encode(sector, cell.tick, news);
+            self.packed += packets.len() as u64;
+            cell.packed = Some((now, packets));
+        }
+        cell.packed.as_ref().map_or(&[], |(_, packets)| packets)
+    }
+
+    /// The number of packets packed since the last call.
+    pub fn take_packed(&mut self) -> u64 {
+        std::mem::take(&mut self.packed)
     }
 
     /// Everything in a sector, for a new subscriber.
@@ -293,7 +345,7 @@ fn encode(sector: SectorId, tick: SimTick, news: SectorNews<'_>) -> Vec<SectorPa
         .into_iter()
         .map(|packet| {
             let motions = packet.motions as u32;
-            SectorPacket { bytes: Bytes::from(packet.bytes), motions }
+            SectorPacket { bytes: packet.bytes, motions }
         })
         .collect()
 }

@@ -1,31 +1,55 @@
-//! What is sent to the peers in a tick: own states to their pilots, sectors' motion to their subscribers, then
-//! everything in one burst.
+//! What is sent to the peers in a tick: own states to their pilots, sectors' motion to their audiences, then everything
+//! in one burst.
 
 use crate::{
     audit::tally::Tally,
     clock::Clock,
     players::session::Players,
     replication::{
-        interest::{Class, Interest},
-        motion_plane::MotionPlane,
+        audience::Audience,
+        interest::Interest,
+        motion_plane::{MotionPlane, SectorPacket},
     },
     traffic::link::Link,
 };
 use bevy::prelude::{Res, ResMut};
-use bytes::Bytes;
-use sidereal_protocol::world::sector::SectorId;
-use std::net::SocketAddr;
+use sidereal_protocol::{packets::bundle::Bundler, world::sector::SectorId};
+use sidereal_transport::{LaneBatch, SharedDatagrams};
+use std::collections::BTreeMap;
 
-/// Sends each pilot the states of the own ship.
-pub fn publish_own_states(interest: Res<Interest>, link: Res<Link>, mut players: ResMut<Players>) {
-    for address in interest.players() {
-        if let Some(states) = players.take_own_states(&address) {
-            link.transport.send_lane(&address, states);
+/// Sectors' packets, joined to datagrams that any number of peers get.
+#[derive(Default)]
+struct Bundle {
+    bundler: Bundler,
+    /// Motions in each datagram.
+    motions: Vec<u32>,
+}
+
+impl Bundle {
+    fn add(&mut self, packets: &[SectorPacket]) {
+        for packet in packets {
+            let index = self.bundler.push(&packet.bytes);
+            self.motions.resize(self.motions.len().max(index + 1), 0);
+            self.motions[index] += packet.motions;
         }
+    }
+
+    fn finish(self) -> (SharedDatagrams, Vec<u32>) {
+        (SharedDatagrams::new(self.bundler.finish()), self.motions)
     }
 }
 
-/// Sends the tick's motion: each sector is packed once, and its bytes go to every subscriber.
+/// Sends each pilot the states of the own ship.
+pub fn publish_own_states(link: Res<Link>, mut players: ResMut<Players>) {
+    let mut batch = LaneBatch::default();
+    for (peer, states) in players.take_own_states() {
+        batch.push(peer, &SharedDatagrams::new([states]), 1);
+    }
+    link.transport.send_batch(batch);
+}
+
+/// Sends the tick's motion: each sector is packed once, each audience's sectors are joined once, and every member gets
+/// the same bytes.
 pub fn publish_motion(
     clock: Res<Clock>,
     link: Res<Link>,
@@ -34,39 +58,54 @@ pub fn publish_motion(
     mut tally: ResMut<Tally>,
 ) {
     let now = clock.tick;
-    interest.refill_allowances();
-    let mut deliveries: Vec<(Class, SocketAddr, Bytes, u32)> = Vec::new();
-    let sectors: Vec<SectorId> = interest.subscribed().collect();
-    for sector in sectors {
-        let due = interest.due(sector, now);
-        if due.is_empty() {
-            continue;
+    let mut batch = LaneBatch::default();
+    welcome_newcomers(&mut interest, &motion, &mut batch, &mut tally);
+    for Audience { sources, members } in interest.audiences().iter_mut() {
+        let mut bundle = Bundle::default();
+        for (_, sector) in sources.iter().filter(|(class, sector)| class.is_due(*sector, now)) {
+            bundle.add(motion.packets(*sector, now));
         }
-        for packet in motion.packets(sector, now) {
-            tally.sector_packets += 1;
-            for (address, class) in &due {
-                deliveries.push((*class, *address, packet.bytes.clone(), packet.motions));
+        let (datagrams, motions) = bundle.finish();
+        for member in members {
+            member.refill();
+            if datagrams.is_empty() {
+                continue;
+            }
+            let count = member.spend(datagrams.payload_lengths());
+            batch.push(&member.peer, &datagrams, count);
+            if member.is_player() {
+                note_delivery(&mut tally, &datagrams, &motions, count);
             }
         }
     }
-    // Nearest class first, so that an exhausted budget thins the far ones.
-    deliveries.sort_by_key(|(class, ..)| *class);
-    for (class, address, bytes, motions) in deliveries {
-        if class != Class::Border {
-            let length = bytes.len() as u64;
-            match interest.spend(&address, length) {
-                None => continue,
-                Some(false) => {
-                    tally.thinned += 1;
-                    continue;
-                }
-                Some(true) => {}
-            }
-            tally.motions_delivered += u64::from(motions);
-            tally.motion_bytes += length;
+    tally.sector_packets += motion.take_packed();
+    link.transport.send_batch(batch);
+}
+
+/// Sends everything in a sector to the peers into whose view it came. It counts against their budgets: what is left out
+/// follows within a second, as everything is sent once a second.
+fn welcome_newcomers(interest: &mut Interest, motion: &MotionPlane, batch: &mut LaneBatch, tally: &mut Tally) {
+    let mut packed: BTreeMap<SectorId, (SharedDatagrams, Vec<u32>)> = BTreeMap::new();
+    for (address, sector) in interest.take_newcomers() {
+        let (datagrams, motions) = packed.entry(sector).or_insert_with(|| {
+            let mut bundle = Bundle::default();
+            bundle.add(&motion.full_packets(sector));
+            bundle.finish()
+        });
+        let Some(member) = interest.audiences().member_mut(&address) else { continue };
+        let count = member.spend(datagrams.payload_lengths());
+        batch.push(&member.peer, datagrams, count);
+        if member.is_player() {
+            note_delivery(tally, datagrams, motions, count);
         }
-        link.transport.send_lane(&address, bytes);
     }
+}
+
+/// Counts the first `count` of a bundle's datagrams as sent to a player, and the rest as thinned out.
+fn note_delivery(tally: &mut Tally, datagrams: &SharedDatagrams, motions: &[u32], count: usize) {
+    tally.thinned += (datagrams.len() - count) as u64;
+    tally.motions_delivered += motions.iter().take(count).map(|motions| u64::from(*motions)).sum::<u64>();
+    tally.motion_bytes += datagrams.payload_lengths().take(count).sum::<usize>() as u64;
 }
 
 /// Passes everything of this update to the network at once.

@@ -30,7 +30,7 @@ use sidereal_protocol::{
         control::{ToServer, ToShard, decode_frame, encode_frame},
         messages::Credential,
     },
-    packets::motion::SectorUpdate,
+    packets::{bundle::parts, motion::SectorUpdate},
     rules::economy::Fitted,
     schema,
     world::{
@@ -276,11 +276,13 @@ fn receive_frames(
 
 fn receive_lane(transport: Res<Transport>, mut inbox: ResMut<Inbox<SectorUpdate>>, mut totals: ResMut<Totals>) {
     while let Some(bytes) = transport.0.recv_lane() {
-        match SectorUpdate::decode(&bytes) {
-            Ok(update) => inbox.push(update),
-            Err(error) => {
-                totals.datagrams_refused += 1;
-                tracing::debug!(%error, "a datagram was rejected");
+        for part in parts(&bytes) {
+            match part.and_then(SectorUpdate::decode) {
+                Ok(update) => inbox.push(update),
+                Err(error) => {
+                    totals.datagrams_refused += 1;
+                    tracing::debug!(%error, "a datagram was rejected");
+                }
             }
         }
     }

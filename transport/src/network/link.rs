@@ -22,6 +22,7 @@ use wtransport::{Connection, RecvStream, SendStream, VarInt, quinn};
 
 use crate::limits::Limits;
 use crate::session::ending::{EndCause, SessionEnd};
+use crate::session::hub::Parcel;
 use crate::session::wire::{Frame, MAX_FRAME_BODY_BYTES, Malformed, OutDatagram, clean_reason, framed};
 use crate::session::{End, Hub, Next, Session};
 use crate::{PeerKind, session::wire};
@@ -93,24 +94,44 @@ pub(crate) fn udp_socket(addr: SocketAddr, limits: &Limits) -> std::io::Result<s
 
 /// Sends what the sessions of a hub have queued, after each flush. Ends with its task.
 pub(crate) async fn run_flusher(hub: Arc<Hub>) {
-    let mut datagrams = Vec::new();
+    let mut flush = Flush::default();
     loop {
         fault_point("net");
         hub.flush_wake.notified().await;
-        flush_now(&hub, &mut datagrams);
+        flush.run(&hub);
     }
 }
 
-pub(crate) fn flush_now(hub: &Hub, datagrams: &mut Vec<OutDatagram>) {
-    for session in hub.take_dirty() {
-        let writer_has_work = session.take_datagrams(datagrams);
-        match session.quic.get() {
-            Some(quic) => quic.send(datagrams, &hub.counters),
-            None => datagrams.clear(),
+/// Passes what is queued to QUIC, without waiting. Its buffers are used again at the next flush.
+#[derive(Default)]
+pub(crate) struct Flush {
+    datagrams: Vec<OutDatagram>,
+    parcels: Vec<Parcel<Session>>,
+}
+
+impl Flush {
+    pub(crate) fn run(&mut self, hub: &Hub) {
+        for session in hub.take_dirty() {
+            let writer_has_work = session.take_datagrams(&mut self.datagrams);
+            match session.quic.get() {
+                Some(quic) => quic.send(&mut self.datagrams, &hub.counters),
+                None => self.datagrams.clear(),
+            }
+            if writer_has_work {
+                session.writer_wake.notify_one();
+            }
         }
-        if writer_has_work {
-            session.writer_wake.notify_one();
+        hub.take_parcels(&mut self.parcels);
+        let (mut sent, mut bytes) = (0, 0);
+        for Parcel { session, datagrams, count } in self.parcels.drain(..) {
+            let datagrams = &datagrams[..count.min(datagrams.len())];
+            if let Some(quic) = session.quic.get() {
+                sent += datagrams.len() as u64;
+                bytes += quic.send_shared(datagrams, &hub.counters);
+            }
         }
+        hub.counters.lane_sent.add(sent);
+        hub.counters.lane_bytes_sent.add(bytes);
     }
 }
 

@@ -17,9 +17,10 @@ use rand_pcg::Pcg64Mcg;
 use crate::PeerKind;
 use crate::client::{self, ClientHandle, ClientSocket};
 use crate::limits::Limits;
+use crate::server::batch::SHARED_PREFIX;
 use crate::server::{self, Registry, ServerHandle, ServerSocket};
 use crate::session::ending::{EndCause, SessionEnd};
-use crate::session::hub::lock;
+use crate::session::hub::{Parcel, lock};
 use crate::session::wire::{AuthReply, AuthRequest, FrameWay, OutFrame};
 use crate::session::{End, Hub, Next, Session};
 
@@ -298,6 +299,13 @@ impl Net {
 
     /// Sends what the sessions of a hub have queued.
     fn flush(&mut self, hub: &Hub) {
+        let mut parcels = Vec::new();
+        hub.take_parcels(&mut parcels);
+        for Parcel { session, datagrams, count } in parcels {
+            for shared in datagrams.iter().take(count) {
+                session.send_lane(shared.slice(SHARED_PREFIX.len()..));
+            }
+        }
         let dirty = hub.take_dirty();
         if !dirty.is_empty() {
             hub.counters.flushes.one();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 use wtransport::{Connection, quinn};
 
+use crate::server::batch::SHARED_PREFIX;
 use crate::session::wire::OutDatagram;
 use crate::stats::TrafficCounters;
 
@@ -32,6 +33,26 @@ impl QuicLink {
         self.connection.rtt()
     }
 
+    /// Sends datagrams that many sessions share. Returns their payloads' bytes.
+    pub(crate) fn send_shared(&self, datagrams: &[Bytes], counters: &TrafficCounters) -> u64 {
+        let is_first_session = self.session_header[..] == SHARED_PREFIX[..1];
+        let mut room = self.connection.datagram_send_buffer_space();
+        let mut payload_bytes = 0;
+        for shared in datagrams {
+            payload_bytes += (shared.len() - SHARED_PREFIX.len()) as u64;
+            let datagram = if is_first_session {
+                shared.clone()
+            } else {
+                let mut own = BytesMut::with_capacity(self.session_header.len() + shared.len());
+                own.put_slice(&self.session_header);
+                own.put_slice(&shared[1..]);
+                own.freeze()
+            };
+            self.pass(datagram, &mut room, counters);
+        }
+        payload_bytes
+    }
+
     pub(crate) fn send(&self, datagrams: &mut Vec<OutDatagram>, counters: &TrafficCounters) {
         let mut room = self.connection.datagram_send_buffer_space();
         for OutDatagram { prefix, payload } in datagrams.drain(..) {
@@ -40,13 +61,19 @@ impl QuicLink {
             datagram.put_slice(&self.session_header);
             datagram.put_u8(prefix);
             datagram.put_slice(&payload);
-            match self.connection.send_datagram(datagram.freeze()) {
-                Ok(()) if room < bytes => counters.datagrams_dropped_by_network.one(),
-                Ok(()) => room -= bytes,
-                Err(quinn::SendDatagramError::TooLarge) => counters.datagrams_too_large.one(),
-                // The connection has ended, which its task reports.
-                Err(_) => counters.sends_to_closed.one(),
-            }
+            self.pass(datagram.freeze(), &mut room, counters);
+        }
+    }
+
+    /// Passes a datagram to QUIC, which still has `room` bytes for datagrams.
+    fn pass(&self, datagram: Bytes, room: &mut usize, counters: &TrafficCounters) {
+        let bytes = datagram.len();
+        match self.connection.send_datagram(datagram) {
+            Ok(()) if *room < bytes => counters.datagrams_dropped_by_network.one(),
+            Ok(()) => *room -= bytes,
+            Err(quinn::SendDatagramError::TooLarge) => counters.datagrams_too_large.one(),
+            // The connection has ended, which its task reports.
+            Err(_) => counters.sends_to_closed.one(),
         }
     }
 }

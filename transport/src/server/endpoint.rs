@@ -165,7 +165,7 @@ fn run(runtime: Runtime, listener: Arc<Listener>, mut stopped: watch::Receiver<b
         let _ = stopped.wait_for(|stop| *stop).await;
         accepting.abort();
         let _ = accepting.await;
-        link::flush_now(hub, &mut Vec::new());
+        link::Flush::default().run(hub);
         let mut sessions = sessions.lock().await;
         let all_ended =
             timeout(hub.limits.drain_deadline, async { while sessions.join_next().await.is_some() {} }).await;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use naia_bevy_server::{BigMapKey, UserKey};
 
+use super::batch::{LaneBatch, LanePeer};
 use super::core::Core;
 use super::naia::ServerSocket;
 use crate::PeerKind;
@@ -28,7 +29,6 @@ pub(super) fn pair(core: Core) -> (ServerHandle, ServerSocket) {
 /// A session is identified by an artificial [`SocketAddr`], the same by which naia identifies its user. It stays the
 /// same when the peer's real address changes, and is never reused. Calls for a session that has ended do nothing, or
 /// report it.
-/// nothing, or say so.
 #[derive(Clone)]
 pub struct ServerHandle {
     core: Arc<Core>,
@@ -105,6 +105,18 @@ impl ServerHandle {
             self.core.registry.admission.rejected.one();
             self.core.backend.flush();
         }
+    }
+
+    /// A session for [`LaneBatch::push`]; `None` once it has ended.
+    pub fn lane_peer(&self, session: &SocketAddr) -> Option<LanePeer> {
+        self.core.registry.get(session).map(LanePeer)
+    }
+
+    /// Queues a tick's lane datagrams of many sessions for the next [`flush`](Self::flush). A session whose network
+    /// takes no more loses its oldest lane datagrams; those are counted.
+    pub fn send_batch(&self, mut batch: LaneBatch) {
+        self.core.registry.hub(PeerKind::Shard).push_parcels(&mut batch.shards);
+        self.core.registry.hub(PeerKind::Player).push_parcels(&mut batch.players);
     }
 
     /// Queues a lane datagram for the next [`flush`](Self::flush). Payloads over

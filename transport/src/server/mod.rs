@@ -1,6 +1,7 @@
 //! The server's end: listeners, sessions, and the handles for naia and for the game. Runs in the
 //! replication server.
 
+pub(crate) mod batch;
 mod core;
 mod door;
 mod endpoint;
@@ -10,6 +11,7 @@ mod origin;
 
 use std::net::SocketAddr;
 
+pub use batch::{LaneBatch, LanePeer, SharedDatagrams};
 pub use door::network_of;
 pub use handle::ServerHandle;
 pub use naia::ServerSocket;

@@ -46,13 +46,24 @@ pub(crate) struct Hub<S> {
     pub(crate) limits: Limits,
     pub(crate) counters: Arc<TrafficCounters>,
     pub(crate) waker: Waker,
-    /// Wakes the network thread when [`Hub::take_dirty`] has something.
+    /// Wakes the network thread when [`Hub::take_dirty`] or [`Hub::take_parcels`] has something.
     pub(crate) flush_wake: Notify,
     ready: Mutex<Ready<S>>,
     /// Sessions with naia packets whose delivery is to be confirmed to naia.
     unacknowledged: Mutex<VecDeque<Arc<S>>>,
     dirty: Mutex<Vec<Arc<S>>>,
+    /// Lane datagrams of a tick, one entry for each session that gets some.
+    parcels: Mutex<Vec<Parcel<S>>>,
     inbound_datagrams: AtomicUsize,
+}
+
+/// Lane datagrams for one session. Many sessions may share them.
+pub(crate) struct Parcel<S> {
+    pub(crate) session: Arc<S>,
+    /// Each with the prefix of [`SharedDatagrams`](crate::server::SharedDatagrams).
+    pub(crate) datagrams: Arc<[Bytes]>,
+    /// How many of them the session gets, from the first.
+    pub(crate) count: usize,
 }
 
 struct Ready<S> {
@@ -105,6 +116,7 @@ impl<S: Listed> Hub<S> {
             ready: Mutex::default(),
             unacknowledged: Mutex::default(),
             dirty: Mutex::default(),
+            parcels: Mutex::default(),
             inbound_datagrams: AtomicUsize::new(0),
         })
     }
@@ -185,9 +197,19 @@ impl<S: Listed> Hub<S> {
         lock(&self.dirty).push(session);
     }
 
+    /// Adds parcels to what the next flush sends, and empties `parcels`.
+    pub(crate) fn push_parcels(&self, parcels: &mut Vec<Parcel<S>>) {
+        lock(&self.parcels).append(parcels);
+    }
+
+    /// Moves the parcels of the flush into `parcels`, which is empty. Its memory is used for the next ones.
+    pub(crate) fn take_parcels(&self, parcels: &mut Vec<Parcel<S>>) {
+        std::mem::swap(&mut *lock(&self.parcels), parcels);
+    }
+
     /// Whether any session has something to send.
-    pub(crate) fn has_dirty(&self) -> bool {
-        !lock(&self.dirty).is_empty()
+    fn has_output(&self) -> bool {
+        !lock(&self.dirty).is_empty() || !lock(&self.parcels).is_empty()
     }
 
     /// The sessions with something to send, in the order in which they got it.
@@ -197,7 +219,7 @@ impl<S: Listed> Hub<S> {
 
     /// Wakes the network thread to send what is queued.
     pub(crate) fn wake_network(&self) {
-        if self.has_dirty() {
+        if self.has_output() {
             self.counters.flushes.one();
             self.flush_wake.notify_one();
         }
