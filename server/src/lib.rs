@@ -53,7 +53,8 @@ pub struct ServerParts {
     pub expected_shards: usize,
 }
 
-/// Builds the server's App, already listening. Call `update` whenever something arrives or a tick is due.
+/// Builds the server's App, already listening. Call `update` when a tick is due or naia has something to read, and
+/// [`handle_arrivals`] when only frames or lane datagrams have arrived.
 pub fn build_app(parts: ServerParts) -> App {
     let mut app = App::new();
     let mut config = NaiaServerConfig {
@@ -93,4 +94,12 @@ pub fn build_app(parts: ServerParts) -> App {
         ));
     listen_on_app(&mut app, parts.socket);
     app
+}
+
+/// Handles the frames and lane datagrams that have arrived, and sends what follows from them: an update without naia and
+/// without a tick.
+pub fn handle_arrivals(app: &mut App) {
+    let world = app.world_mut();
+    world.run_schedule(schedule::Arrivals);
+    world.resource::<traffic::link::Link>().transport.flush();
 }

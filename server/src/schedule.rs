@@ -16,22 +16,35 @@ pub enum ServerSystems {
     Begin,
     /// Checks credentials before naia reads its packets, so that an admitted peer connects in the same update.
     Admit,
-    /// Handles frames first, because the last ones of a shard that has gone still count: handoffs advance at once.
-    Frames,
-    /// Delivers the chat texts of these frames.
-    Chat,
+    /// Handles what has arrived: [`Arrivals`]. Before the peers, because the last frames of a shard that has gone still
+    /// count.
+    Arrivals,
     /// Handles peers that have connected or gone, right after naia has reported them.
     Peers,
     /// Handles the database's replies.
     Answers,
-    /// Handles datagrams: inputs are forwarded at once.
-    Datagrams,
     /// Once a tick: [`ServerTick`].
     Tick,
     /// After naia has written its packets: sends everything in one burst.
     Flush,
     /// Stops the stopwatch and updates the published status.
     Report,
+}
+
+/// The schedule that handles what has arrived on streams and lanes. It runs in every update, and between updates whenever
+/// something arrives: an update costs naia a walk over all its users, and neither inputs nor handoffs wait for that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ScheduleLabel)]
+pub struct Arrivals;
+
+/// The order in [`Arrivals`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, SystemSet)]
+pub enum ArrivalSystems {
+    /// Handles frames: handoffs advance at once.
+    Frames,
+    /// Delivers the chat texts of these frames.
+    Chat,
+    /// Handles datagrams: inputs are forwarded at once.
+    Datagrams,
 }
 
 /// The schedule that runs once a tick. Ambiguous system order is an error in it.
@@ -77,6 +90,13 @@ pub enum TickSystems {
 #[derive(Debug, Default, Resource)]
 pub struct NewTick(bool);
 
+impl NewTick {
+    /// Whether it has.
+    pub fn is_new(&self) -> bool {
+        self.0
+    }
+}
+
 fn advance_clock(mut ticks: MessageReader<TickEvent>, mut clock: ResMut<Clock>, mut new: ResMut<NewTick>) {
     new.0 = false;
     for TickEvent(tick) in ticks.read() {
@@ -87,7 +107,11 @@ fn advance_clock(mut ticks: MessageReader<TickEvent>, mut clock: ResMut<Clock>, 
 
 /// The same as a run condition.
 pub fn on_new_tick(new: Res<NewTick>) -> bool {
-    new.0
+    new.is_new()
+}
+
+fn run_arrivals(world: &mut World) {
+    world.run_schedule(Arrivals);
 }
 
 fn run_tick(world: &mut World) {
@@ -119,22 +143,20 @@ pub fn build(app: &mut App) {
             )
                 .chain(),
         );
+    let mut arrivals = Schedule::new(Arrivals);
+    arrivals
+        .set_executor_kind(ExecutorKind::SingleThreaded)
+        .set_build_settings(ScheduleBuildSettings { ambiguity_detection: LogLevel::Error, ..Default::default() })
+        .configure_sets((ArrivalSystems::Frames, ArrivalSystems::Chat, ArrivalSystems::Datagrams).chain());
     app.init_resource::<NewTick>()
         .add_schedule(tick)
+        .add_schedule(arrivals)
         .configure_sets(Update, (ServerSystems::Begin, ServerSystems::Admit).chain().before(ReceivePackets))
-        .configure_sets(
-            Update,
-            (ServerSystems::Frames, ServerSystems::Chat, ServerSystems::Peers).chain().in_set(HandleWorldEvents),
-        )
-        .configure_sets(
-            Update,
-            (ServerSystems::Answers, ServerSystems::Datagrams)
-                .chain()
-                .after(HandleWorldEvents)
-                .before(HandleTickEvents),
-        )
+        .configure_sets(Update, (ServerSystems::Arrivals, ServerSystems::Peers).chain().in_set(HandleWorldEvents))
+        .configure_sets(Update, ServerSystems::Answers.after(HandleWorldEvents).before(HandleTickEvents))
         .configure_sets(Update, ServerSystems::Tick.in_set(WorldUpdate).after(HandleTickEvents).run_if(on_new_tick))
         .configure_sets(Update, (ServerSystems::Flush, ServerSystems::Report).chain().after(SendPackets))
+        .add_systems(Update, run_arrivals.in_set(ServerSystems::Arrivals))
         .add_systems(Update, advance_clock.in_set(HandleTickEvents))
         .add_systems(Update, run_tick.in_set(ServerSystems::Tick));
 }

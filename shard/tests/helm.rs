@@ -5,7 +5,7 @@ mod common;
 use common::*;
 use sidereal_protocol::{
     DVec2,
-    frames::control::{ToServer, ToShard},
+    frames::control::{ShipInputs, ToServer, ToShard},
     record::Pilot,
     rules::flight::Controls,
     world::{sector::SectorId, tick::SimTick},
@@ -61,7 +61,12 @@ fn inputs_of_an_earlier_boarding_are_ignored() {
 #[test]
 fn what_the_link_allows_goes_with_the_ship_to_the_next_shard() {
     let mut shard = alone();
-    shard.send(ToShard::Inputs { id: id(1), boarding: 3, rewind: 21, inputs: vec![input(START, 0, 0, 0)] });
+    shard.send(ToShard::Inputs(vec![ShipInputs {
+        id: id(1),
+        boarding: 3,
+        rewind: 21,
+        inputs: vec![input(START, 0, 0, 0)],
+    }]));
     shard.ticks(2);
     shard.send(ToShard::Withdraw { id: id(1) });
     let record = shard.answers().into_iter().find_map(|frame| match frame {

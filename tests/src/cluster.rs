@@ -427,6 +427,10 @@ impl Cluster {
 
     /// Updates server and shards once. Their journals are read in the order of causes.
     fn update_mesh(&mut self) {
+        if self.step.is_multiple_of(2) {
+            // As the main loop does between updates.
+            handle_arrivals(&mut self.server);
+        }
         self.server.update();
         self.checker.hear_server(&mut self.server);
         for index in 0..self.shards.len() {

@@ -79,6 +79,20 @@ impl GhostImpact {
     }
 }
 
+/// One player's inputs, each sent once, oldest first. Inputs of a new boarding begin it, even if the list is empty: pending
+/// inputs of the previous boarding are dropped.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ShipInputs {
+    /// The ship.
+    pub id: EntityId,
+    /// Their boarding: see [`Pilot::boarding`](crate::record::Pilot::boarding).
+    pub boarding: u32,
+    /// See [`Pilot::rewind`](crate::record::Pilot::rewind).
+    pub rewind: u8,
+    /// Strictly rising ticks.
+    pub inputs: Vec<Input>,
+}
+
 /// From the server to a shard.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum ToShard {
@@ -133,18 +147,8 @@ pub enum ToShard {
         /// The source's number for the attempt.
         attempt: u32,
     },
-    /// A player's inputs, each sent once, oldest first. Inputs of a new boarding begin it, even if the list is empty:
-    /// pending inputs of the previous boarding are dropped.
-    Inputs {
-        /// The ship.
-        id: EntityId,
-        /// Their boarding: see [`Pilot::boarding`](crate::record::Pilot::boarding).
-        boarding: u32,
-        /// See [`Pilot::rewind`](crate::record::Pilot::rewind).
-        rewind: u8,
-        /// Strictly rising ticks.
-        inputs: Vec<Input>,
-    },
+    /// Players' inputs that arrived together, in the order of their arrival; a ship may be in it several times.
+    Inputs(Vec<ShipInputs>),
     /// The server takes this entity back: answer [`ToServer::Withdrawn`] with its last record.
     Withdraw {
         /// The entity.

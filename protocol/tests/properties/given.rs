@@ -4,7 +4,7 @@ use proptest::{collection, num, option, prelude::*};
 use sidereal_protocol::{
     DVec2,
     frames::{
-        control::{GhostImpact, ImpactCause, Lease, RefuseReason, ToServer, ToShard},
+        control::{GhostImpact, ImpactCause, Lease, RefuseReason, ShipInputs, ToServer, ToShard},
         messages::Credential,
     },
     limits::MAX_NAME_BYTES,
@@ -336,6 +336,15 @@ pub fn net_ids() -> impl Strategy<Value = NetIdBlock> {
     any::<[u32; 2]>().prop_map(|[next, end]| NetIdBlock { next, end })
 }
 
+fn ship_inputs() -> impl Strategy<Value = ShipInputs> {
+    (entity_id(), any::<u32>(), any::<u8>(), inputs(20)).prop_map(|(id, boarding, rewind, inputs)| ShipInputs {
+        id,
+        boarding,
+        rewind,
+        inputs,
+    })
+}
+
 pub fn to_shard() -> impl Strategy<Value = ToShard> {
     prop_oneof![
         (any::<u32>(), tick(), any::<u16>(), any::<u64>(), net_ids()).prop_map(
@@ -353,8 +362,7 @@ pub fn to_shard() -> impl Strategy<Value = ToShard> {
         (record(), inputs(20)).prop_map(|(record, inputs)| ToShard::Commit { record: Box::new(record), inputs }),
         (entity_id(), any::<u64>()).prop_map(|(id, epoch)| ToShard::Release { id, epoch }),
         (entity_id(), any::<u32>()).prop_map(|(id, attempt)| ToShard::Abort { id, attempt }),
-        (entity_id(), any::<u32>(), any::<u8>(), inputs(20))
-            .prop_map(|(id, boarding, rewind, inputs)| { ToShard::Inputs { id, boarding, rewind, inputs } }),
+        prop::collection::vec(ship_inputs(), 0..4).prop_map(ToShard::Inputs),
         entity_id().prop_map(|id| ToShard::Withdraw { id }),
         impact().prop_map(ToShard::Impact),
         shot().prop_map(ToShard::Shot),

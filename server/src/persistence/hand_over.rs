@@ -3,18 +3,35 @@
 use super::storage::{Storage, is_stored};
 use crate::db::META_TICK;
 use crate::replication::space::Space;
-use bevy::prelude::Res;
+use bevy::prelude::{Res, ResMut, Resource};
 use sidereal_protocol::world::ids::EntityId;
 
-/// Interval at which changed entities are passed to the store, ticks: a third of a second. With the store's 300 ms the
-/// loss window stays under a second, with reserve for a busy machine.
+/// Each entity is looked at once in this many ticks, and passed to the store if it has changed: a third of a second. With
+/// the store's 300 ms the loss window stays under a second, with reserve for a busy machine.
 const HAND_OVER_TICKS: u64 = 10;
+
+/// Where the next tick continues to look for changes.
+#[derive(Debug, Default, Resource)]
+pub struct Progress(Option<EntityId>);
 
 /// Passes every changed entity to the store, with its motion.
 pub fn hand_over(space: &mut Space, storage: &Storage) {
-    let changed: Vec<EntityId> = space
-        .mirror
+    let all: Vec<EntityId> = space.mirror.ids_after(None).collect();
+    hand_over_of(space, storage, &all);
+    hand_over_tick(space, storage);
+}
+
+fn hand_over_tick(space: &Space, storage: &Storage) {
+    if let Some(store) = storage.store() {
+        store.set_meta(META_TICK, space.clock.tick.0.to_string());
+    }
+}
+
+/// Passes those of `ids` to the store that have changed.
+fn hand_over_of(space: &mut Space, storage: &Storage, ids: &[EntityId]) {
+    let changed: Vec<EntityId> = ids
         .iter()
+        .filter_map(|id| space.mirror.get(*id).map(|entry| (*id, entry)))
         .filter(|(_, entry)| is_stored(&entry.record))
         .filter(|(_, entry)| {
             entry.dirty
@@ -34,14 +51,16 @@ pub fn hand_over(space: &mut Space, storage: &Storage) {
             entry.record.tick = record.tick;
         }
     }
-    if let Some(store) = storage.store() {
-        store.set_meta(META_TICK, space.clock.tick.0.to_string());
-    }
 }
 
-/// Passes changed entities to the store at each interval.
-pub fn hand_over_changes(mut space: Space, storage: Res<Storage>) {
+/// Looks at a tenth of all entities, and passes the changed ones to the store.
+pub fn hand_over_changes(mut space: Space, storage: Res<Storage>, mut progress: ResMut<Progress>) {
+    let share = space.mirror.len().div_ceil(HAND_OVER_TICKS as usize);
+    let ids: Vec<EntityId> = space.mirror.ids_after(progress.0).take(share).collect();
+    // At the end it begins anew, also if fewer were left.
+    progress.0 = ids.last().copied().filter(|_| ids.len() == share);
+    hand_over_of(&mut space, &storage, &ids);
     if space.clock.tick.0.is_multiple_of(HAND_OVER_TICKS) {
-        hand_over(&mut space, &storage);
+        hand_over_tick(&space, &storage);
     }
 }

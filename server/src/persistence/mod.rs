@@ -14,7 +14,8 @@ pub struct PersistencePlugin;
 
 impl Plugin for PersistencePlugin {
     fn build(&self, app: &mut App) {
-        app.add_systems(Update, answers::take_answers.in_set(ServerSystems::Answers))
+        app.init_resource::<hand_over::Progress>()
+            .add_systems(Update, answers::take_answers.in_set(ServerSystems::Answers))
             .add_systems(ServerTick, hand_over::hand_over_changes.in_set(TickSystems::Store))
             .add_systems(ServerTick, forgetting::forget_what_is_over.in_set(TickSystems::Forget));
     }

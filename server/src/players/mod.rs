@@ -7,7 +7,7 @@ pub mod rewind;
 pub mod session;
 pub mod ships;
 
-use crate::schedule::{ServerSystems, ServerTick, TickSystems};
+use crate::schedule::{ArrivalSystems, Arrivals, ServerSystems, ServerTick, TickSystems};
 use bevy::prelude::{App, IntoScheduleConfigs, Plugin, Update};
 
 /// Players' sessions and ships, and their chat.
@@ -18,7 +18,7 @@ impl Plugin for PlayersPlugin {
         app.init_resource::<session::Players>()
             .init_resource::<chat::Chat>()
             .add_message::<chat::ChatSent>()
-            .add_systems(Update, chat::pass_on_spoken.in_set(ServerSystems::Chat))
+            .add_systems(Arrivals, chat::pass_on_spoken.in_set(ArrivalSystems::Chat))
             .add_systems(
                 ServerTick,
                 (

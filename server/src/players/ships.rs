@@ -20,7 +20,7 @@ use bevy::{
 use sidereal_process::log_limited;
 use sidereal_protocol::{
     frames::{
-        control::ToShard,
+        control::{ShipInputs, ToShard},
         messages::{self, RespawnReply, ShipAssigned, ToPlayer},
     },
     record::{EntityRecord, GunReady, Pilot, SettledAt},
@@ -119,7 +119,7 @@ impl Ships<'_> {
         #[cfg(feature = "journal")]
         space.journal.taken_over(id, boarding);
         if let Holder::Shard(shard) = holder {
-            self.link.to_shard(shard, &ToShard::Inputs { id, boarding, rewind, inputs: Vec::new() });
+            self.link.to_shard(shard, &ToShard::Inputs(vec![ShipInputs { id, boarding, rewind, inputs: Vec::new() }]));
         }
         space.tally.takeovers += 1;
         self.ship_admitted(space, account, id, net_id);

@@ -16,7 +16,10 @@ use sidereal_protocol::{
         tick::SimTick,
     },
 };
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    ops::Bound,
+};
 
 /// The holder of the authority.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,6 +128,12 @@ impl Mirror {
     /// All entities, by id.
     pub fn iter(&self) -> impl Iterator<Item = (EntityId, &Mirrored)> {
         self.entries.iter().map(|(id, entry)| (*id, entry))
+    }
+
+    /// The ids of all entities after `id`, in order; of all if there is none.
+    pub fn ids_after(&self, id: Option<EntityId>) -> impl Iterator<Item = EntityId> {
+        let from = id.map_or(Bound::Unbounded, Bound::Excluded);
+        self.entries.range((from, Bound::Unbounded)).map(|(id, _)| *id)
     }
 
     /// All entities, mutable.

@@ -4,6 +4,7 @@ pub mod certificate;
 pub mod config;
 pub mod db_tool;
 pub mod door;
+pub mod pace;
 pub mod shutdown;
 
 use crate::{
@@ -16,11 +17,14 @@ use crate::{
     audit::report::{Readings, Report, Shown},
     build_app,
     db::{Database, DatabaseLock, META_SEED, META_TICK, Store, StoreConfig},
+    handle_arrivals,
     http::{HttpLimits, HttpServer, HttpState, ServerStatus, WebFiles},
     persistence::storage::Storage,
     run::certificate::{CertificateKeeper, KeeperThread},
     run::config::Config,
+    run::pace::Pace,
     run::shutdown::Shutdown,
+    schedule::NewTick,
 };
 use anyhow::{Context, bail};
 use bevy::{ecs::system::SystemState, prelude::App};
@@ -39,12 +43,9 @@ use std::{
 };
 use tracing::info;
 
-/// Maximum sleep between updates: naia's tick is at most this late.
-const MAX_SLEEP: Duration = Duration::from_millis(3);
-
-/// Minimum time between two updates: messages that arrive within it are handled together. An update costs some tens of
-/// microseconds, and more with every user; a crowd's inputs arrive thousands of times a second.
-const MIN_INTERVAL: Duration = Duration::from_millis(2);
+/// Minimum time between two looks at what has arrived: what arrives within it is handled together. A crowd's inputs
+/// arrive thousands of times a second.
+const MIN_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Time limit of the final flush.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(20);
@@ -95,6 +96,7 @@ pub fn run(config: &Config) -> Result<(), Failure> {
     let stop = sidereal_process::stop_flag(config.die_with_stdin).map_err(Failure::Start)?;
     let mut running = start(config).map_err(Failure::Start)?;
     let waker = running.transport.waker();
+    let mut pace = Pace::new(Instant::now());
     while !running.app.world().resource::<Shutdown>().complete {
         if stop.load(Ordering::Relaxed) {
             running.app.world_mut().resource_mut::<Shutdown>().requested = true;
@@ -102,12 +104,17 @@ pub fn run(config: &Config) -> Result<(), Failure> {
         let started = Instant::now();
         crash::fault_point("main");
         running.status.beat(started);
-        running.app.update();
-        let spent = started.elapsed();
-        if spent < MIN_INTERVAL {
-            std::thread::sleep(MIN_INTERVAL - spent);
+        if started >= pace.next_update(running.transport.has_input_for_naia()) {
+            running.app.update();
+            pace.updated(started, Instant::now(), running.app.world().resource::<NewTick>().is_new());
+        } else {
+            handle_arrivals(&mut running.app);
         }
-        waker.wait(MAX_SLEEP);
+        // Never past a tick.
+        let pause = (started + MIN_INTERVAL).min(pace.next_tick());
+        std::thread::sleep(pause.saturating_duration_since(Instant::now()));
+        let next = pace.next_update(running.transport.has_input_for_naia());
+        waker.wait(next.saturating_duration_since(Instant::now()));
     }
     finish(running, config).map_err(Failure::Later)
 }

@@ -17,7 +17,7 @@ use bevy::{
     prelude::{Res, ResMut},
 };
 use sidereal_protocol::{
-    frames::control::ToShard,
+    frames::control::{ShipInputs, ToShard},
     limits::{MAX_HEADER_BYTES, RECORD_BYTES_PER_LEASE_FRAME, RECORDS_PER_LEASE_FRAME},
     record::{EntityRecord, Pilot},
     world::{
@@ -90,7 +90,7 @@ impl Grants<'_> {
             let inputs = self.players.inputs_since(owner, pilot.last_input);
             if !inputs.is_empty() {
                 let Pilot { boarding, rewind, .. } = pilot;
-                self.link.to_shard(shard, &ToShard::Inputs { id, boarding, rewind, inputs });
+                self.link.to_shard(shard, &ToShard::Inputs(vec![ShipInputs { id, boarding, rewind, inputs }]));
             }
         }
         self.leases.granted = true;

@@ -27,7 +27,7 @@ use crate::{
 };
 use bevy::prelude::*;
 use sidereal_protocol::{
-    frames::control::{Lease, ToServer, ToShard},
+    frames::control::{Lease, ShipInputs, ToServer, ToShard},
     record::EntityRecord,
     world::ids::EntityId,
 };
@@ -82,8 +82,11 @@ fn handle(world: &mut World, frame: ToShard) {
         ToShard::Abort { id, attempt } => {
             effects::perform(world, Event::Aborted { id, attempt }, now);
         }
-        ToShard::Inputs { id, boarding, rewind, inputs } => {
-            inputs::receive(world, id, boarding, rewind, &inputs);
+        ToShard::Inputs(ships) => {
+            for ShipInputs { id, boarding, rewind, inputs } in ships {
+                let _at = suspect::at(id);
+                inputs::receive(world, id, boarding, rewind, &inputs);
+            }
         }
         ToShard::Withdraw { id } => {
             if !docking::delays_withdrawal(world, id) {
@@ -123,15 +126,17 @@ fn concerned(frame: &ToShard) -> Option<EntityId> {
         ToShard::Offer { record } | ToShard::Commit { record, .. } => Some(record.id),
         ToShard::Release { id, .. }
         | ToShard::Abort { id, .. }
-        | ToShard::Inputs { id, .. }
         | ToShard::Withdraw { id }
         | ToShard::Holdings { id, .. }
         | ToShard::Deal { ship: id, .. }
         | ToShard::Settled { ship: id, .. } => Some(*id),
         ToShard::Impact(impact) => Some(impact.target),
-        ToShard::Welcome { .. } | ToShard::NetIds(_) | ToShard::Grant { .. } | ToShard::Shot(_) | ToShard::Drain => {
-            None
-        }
+        ToShard::Welcome { .. }
+        | ToShard::NetIds(_)
+        | ToShard::Grant { .. }
+        | ToShard::Inputs(_)
+        | ToShard::Shot(_)
+        | ToShard::Drain => None,
     }
 }
 

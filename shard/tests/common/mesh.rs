@@ -93,7 +93,10 @@ impl Mesh {
     pub fn input(&mut self, id: EntityId, input: Input) {
         self.history.entry(id).or_default().push(input);
         if let Some(&(shard, _)) = self.authority.get(&id) {
-            self.post(Parcel::ToShard(shard, ToShard::Inputs { id, boarding: 0, rewind: REWIND, inputs: vec![input] }));
+            self.post(Parcel::ToShard(
+                shard,
+                ToShard::Inputs(vec![ShipInputs { id, boarding: 0, rewind: REWIND, inputs: vec![input] }]),
+            ));
         }
     }
 

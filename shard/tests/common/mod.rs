@@ -7,7 +7,7 @@ pub mod mesh;
 use bevy::prelude::*;
 use sidereal_protocol::{
     DVec2,
-    frames::control::{GhostImpact, ImpactCause, Lease, ToServer, ToShard},
+    frames::control::{GhostImpact, ImpactCause, Lease, ShipInputs, ToServer, ToShard},
     packets::{
         input::Input,
         lane,
@@ -186,7 +186,7 @@ impl Shard {
 
     /// Sends the inputs of a boarding.
     pub fn boarded(&mut self, id: EntityId, boarding: u32, inputs: Vec<Input>) {
-        self.send(ToShard::Inputs { id, boarding, rewind: REWIND, inputs });
+        self.send(ToShard::Inputs(vec![ShipInputs { id, boarding, rewind: REWIND, inputs }]));
     }
 }
 

@@ -474,5 +474,5 @@ fn of_a_handoff_up(message: &ToServer) -> bool {
 
 fn of_a_handoff_down(message: &ToShard) -> bool {
     use ToShard::{Abort, Commit, Inputs, Offer, Release};
-    matches!(message, Offer { .. } | Commit { .. } | Release { .. } | Abort { .. } | Inputs { .. })
+    matches!(message, Offer { .. } | Commit { .. } | Release { .. } | Abort { .. } | Inputs(_))
 }

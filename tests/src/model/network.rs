@@ -118,7 +118,7 @@ impl Network {
     fn dispatch(&mut self, sent: SimTick, letter: Letter, random: &mut Pcg64Mcg) {
         let (free, counts) = match &letter {
             Letter::ToServer(_, message) => (of_a_handoff_up(message), !matches!(message, ToServer::Census { .. })),
-            Letter::ToShard(_, message) => (of_a_handoff_down(message), !matches!(message, ToShard::Inputs { .. })),
+            Letter::ToShard(_, message) => (of_a_handoff_down(message), !matches!(message, ToShard::Inputs(_))),
         };
         if !free {
             self.flying.push((sent + 1, letter));

@@ -2,7 +2,7 @@
 
 use super::{Plan, SECTORS, network::Network, shard::Planted};
 use sidereal_protocol::{
-    frames::control::{GhostImpact, ToServer, ToShard},
+    frames::control::{GhostImpact, ShipInputs, ToServer, ToShard},
     packets::input::Input,
     record::{EntityRecord, Pilot},
     world::{
@@ -200,7 +200,7 @@ impl Server {
                 network.send_down(
                     now,
                     holder,
-                    ToShard::Inputs { id: *id, boarding: pilot.boarding, rewind: 0, inputs },
+                    ToShard::Inputs(vec![ShipInputs { id: *id, boarding: pilot.boarding, rewind: 0, inputs }]),
                 );
             }
         }

@@ -5,7 +5,7 @@ use super::network::Network;
 use rand::Rng;
 use rand_pcg::Pcg64Mcg;
 use sidereal_protocol::{
-    frames::control::{GhostImpact, ToServer, ToShard},
+    frames::control::{GhostImpact, ShipInputs, ToServer, ToShard},
     record::{EntityRecord, SettledAt, Structure},
     world::{
         ids::{EntityId, ShardId},
@@ -92,14 +92,16 @@ impl Shard {
                 self.feed(now, Event::Released { id, epoch, owned }, network);
             }
             ToShard::Abort { id, attempt } => self.feed(now, Event::Aborted { id, attempt }, network),
-            ToShard::Inputs { id, inputs, .. } => {
-                let Some(body) = self.bodies.get_mut(&id) else { return };
-                let Some(mut pilot) = body.record.pilot() else { return };
-                for input in inputs {
-                    body.queue.planted = self.planted.skip_duplicate_filter;
-                    body.queue.push(&mut pilot, input, now);
+            ToShard::Inputs(ships) => {
+                for ShipInputs { id, inputs, .. } in ships {
+                    let Some(body) = self.bodies.get_mut(&id) else { continue };
+                    let Some(mut pilot) = body.record.pilot() else { continue };
+                    for input in inputs {
+                        body.queue.planted = self.planted.skip_duplicate_filter;
+                        body.queue.push(&mut pilot, input, now);
+                    }
+                    body.record.set(pilot);
                 }
-                body.record.set(pilot);
             }
             ToShard::Withdraw { id } => {
                 let Some(body) = self.bodies.remove(&id) else { return };

@@ -155,6 +155,12 @@ impl ServerHandle {
         self.core.registry.pop(Inbound::Stream)
     }
 
+    /// Whether something has arrived that only an update with naia handles: naia's packets, auth requests, the ends of
+    /// sessions.
+    pub fn has_input_for_naia(&self) -> bool {
+        self.core.registry.hubs().into_iter().any(|hub| hub.has_input_for_naia())
+    }
+
     /// The next session that has ended, so that naia's user can be disconnected. Each is returned once, after all of its
     /// stream frames were read; then the session is unknown. Includes sessions that this end closed, and rejected ones.
     pub fn poll_closed(&self) -> Option<(SocketAddr, SessionEnd)> {

@@ -166,6 +166,12 @@ impl<S: Listed> Hub<S> {
         }
     }
 
+    /// Whether there is anything but lane payloads and stream frames.
+    pub(crate) fn has_input_for_naia(&self) -> bool {
+        let ready = lock(&self.ready);
+        !(ready.naia.is_empty() && ready.auth.is_empty() && ready.closed.is_empty())
+    }
+
     /// The delivery of a session's packets is to be confirmed to naia.
     pub(crate) fn mark_unacknowledged(&self, session: Arc<S>) {
         lock(&self.unacknowledged).push_back(session);

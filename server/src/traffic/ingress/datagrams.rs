@@ -11,7 +11,7 @@ use bevy::prelude::{Res, ResMut};
 use sidereal_process::log_limited;
 use sidereal_protocol::{
     DecodeError,
-    frames::control::ToShard,
+    frames::control::{ShipInputs, ToShard},
     packets::{
         input::InputPacket,
         lane,
@@ -20,7 +20,10 @@ use sidereal_protocol::{
     },
     world::ids::ShardId,
 };
-use std::net::SocketAddr;
+use std::{collections::BTreeMap, net::SocketAddr};
+
+/// The most entries of a frame of inputs: with 60 inputs in each it stays under half of the longest frame.
+const MAX_SHIPS_PER_FRAME: usize = 512;
 
 /// The inputs counted in a ship's own state were applied.
 fn on_own_state(space: &mut Space, players: &mut Players, shard: ShardId, state: OwnState) {
@@ -51,7 +54,14 @@ fn on_own_state(space: &mut Space, players: &mut Players, shard: ShardId, state:
 }
 
 /// A datagram of a player: inputs, and nothing else.
-fn on_player_datagram(space: &mut Space, players: &mut Players, link: &mut Link, address: SocketAddr, bytes: &[u8]) {
+fn on_player_datagram(
+    space: &mut Space,
+    players: &mut Players,
+    link: &mut Link,
+    outgoing: &mut Outgoing,
+    address: SocketAddr,
+    bytes: &[u8],
+) {
     let now = space.clock.tick;
     let Some(player) = players.by_address.get_mut(&address) else { return };
     if player.packet_allowance == 0 {
@@ -74,7 +84,29 @@ fn on_player_datagram(space: &mut Space, players: &mut Players, link: &mut Link,
         space.tally.inputs_forwarded += inputs.len() as u64;
         if let Some(Holder::Shard(shard)) = space.mirror.get(id).map(|entry| entry.holder) {
             let (boarding, rewind) = (player.boarding, player.rewind);
-            link.to_shard(shard, &ToShard::Inputs { id, boarding, rewind, inputs });
+            outgoing.push(link, shard, ShipInputs { id, boarding, rewind, inputs });
+        }
+    }
+}
+
+/// Players' inputs that arrived together: one frame for each shard.
+#[derive(Default)]
+struct Outgoing(BTreeMap<ShardId, Vec<ShipInputs>>);
+
+impl Outgoing {
+    fn push(&mut self, link: &mut Link, shard: ShardId, inputs: ShipInputs) {
+        let waiting = self.0.entry(shard).or_default();
+        waiting.push(inputs);
+        if waiting.len() == MAX_SHIPS_PER_FRAME {
+            link.to_shard(shard, &ToShard::Inputs(std::mem::take(waiting)));
+        }
+    }
+
+    fn send(self, link: &mut Link) {
+        for (shard, inputs) in self.0 {
+            if !inputs.is_empty() {
+                link.to_shard(shard, &ToShard::Inputs(inputs));
+            }
         }
     }
 }
@@ -88,10 +120,11 @@ pub fn handle_lane(
     leases: Res<LeaseGrants>,
 ) {
     let mut changes: Vec<SectorChange> = Vec::new();
+    let mut outgoing = Outgoing::default();
     let now = space.clock.tick;
     while let Some((address, bytes)) = link.transport.recv_lane() {
         let Some(shard) = shards.at(&address) else {
-            on_player_datagram(&mut space, &mut players, &mut link, address, &bytes);
+            on_player_datagram(&mut space, &mut players, &mut link, &mut outgoing, address, &bytes);
             continue;
         };
         shards.note_activity(shard, now);
@@ -123,5 +156,6 @@ pub fn handle_lane(
             space.tally.violations += 1;
         }
     }
+    outgoing.send(&mut link);
     space.change_rooms(&changes);
 }
