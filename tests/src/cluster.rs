@@ -28,7 +28,7 @@ use sidereal_protocol::{
     },
 };
 use sidereal_server::{
-    ServerParts,
+    ServerParts, handle_arrivals,
     accounts::tickets::TicketOffice,
     audit::tally::Tally,
     clock::Clock,
