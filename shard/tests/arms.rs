@@ -5,7 +5,7 @@ mod common;
 use common::*;
 use sidereal_protocol::{
     DVec2,
-    frames::control::{GhostImpact, ImpactCause, ToServer, ToShard},
+    frames::control::{GhostImpact, ImpactCause, ShipInputs, ToServer, ToShard},
     packets::motion::{EngineGlow, Motion, SectorUpdate},
     record::{EntityKind, EntityRecord},
     rules::{
@@ -221,7 +221,7 @@ fn beam_over_a_link(rewind: u8, crosses: u64, judged: u64, lag: u8) -> (bool, Ve
         shard.tick();
     }
     let inputs = vec![beam(START + judged - 2, lag)];
-    shard.send(ToShard::Inputs { id: id(1), boarding: 0, rewind, inputs });
+    shard.send(ToShard::Inputs(vec![ShipInputs { id: id(1), boarding: 0, rewind, inputs }]));
     shard.ticks(5);
     assert_eq!(shard.totals().beams, 1);
     (shard.body(id(2)).hull < 100, beams(&mut shard))

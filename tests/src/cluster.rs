@@ -28,11 +28,12 @@ use sidereal_protocol::{
     },
 };
 use sidereal_server::{
-    ServerParts, handle_arrivals,
+    ServerParts,
     accounts::tickets::TicketOffice,
     audit::tally::Tally,
     clock::Clock,
     db::{Database, Store},
+    handle_arrivals,
     players::session::Players,
     replication::mirror::{Holder, Mirror},
     replication::motion_plane::MotionPlane,

@@ -7,8 +7,8 @@ pub mod rewind;
 pub mod session;
 pub mod ships;
 
-use crate::schedule::{ArrivalSystems, Arrivals, ServerSystems, ServerTick, TickSystems};
-use bevy::prelude::{App, IntoScheduleConfigs, Plugin, Update};
+use crate::schedule::{ArrivalSystems, Arrivals, ServerTick, TickSystems};
+use bevy::prelude::{App, IntoScheduleConfigs, Plugin};
 
 /// Players' sessions and ships, and their chat.
 pub struct PlayersPlugin;
