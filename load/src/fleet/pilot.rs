@@ -28,10 +28,12 @@ pub enum Scene {
     Gather,
 }
 
-/// Where a fight takes place: inside one sector, beside the central station.
-const ARENA: DVec2 = DVec2::new(600.0, 600.0);
-/// Ships further from its middle than this fly back, units.
-const ARENA_RADIUS: f64 = 300.0;
+/// Where a fight takes place: the middle of a sector.
+const ARENA: DVec2 = DVec2::new(500.0, 500.0);
+/// Ships that will be further from it than this fly back, units.
+const ARENA_RADIUS: f64 = 200.0;
+/// How far ahead a fighter looks for that, seconds: a ship turns and stops slowly.
+const FORESIGHT_S: f64 = 1.5;
 /// Where all gather.
 const MEETING: DVec2 = DVec2::new(500.0, 500.0);
 
@@ -79,7 +81,7 @@ impl Pilot {
                 towards(own, heading, 90, 0)
             }
             Scene::Fight => {
-                let way = ARENA - state.position;
+                let way = ARENA - (state.position + state.velocity * FORESIGHT_S);
                 if way.length() > ARENA_RADIUS {
                     return towards(own, way.to_angle(), 127, Controls::FIRE);
                 }
@@ -87,7 +89,7 @@ impl Pilot {
                     self.course_until = tick + COURSE_TICKS;
                     self.heading = self.random.random_range(-std::f64::consts::PI..std::f64::consts::PI);
                 }
-                towards(own, self.heading, 80, Controls::FIRE)
+                towards(own, self.heading, 60, Controls::FIRE)
             }
         }
     }
@@ -126,7 +128,7 @@ mod tests {
         for tick in 1..=seconds * 30 {
             let controls = pilot.steer(&own, SimTick(tick));
             fired |= controls.holds(Controls::FIRE);
-            own.state = step(&own.state, controls, HullKind::Scout.spec());
+            own.state = step(&own.state, controls, &HullKind::Scout.spec());
             if tick % 30 == 0 {
                 places.push(own.state.position);
             }

@@ -88,7 +88,7 @@ pub fn run(options: &LoadOptions, program: Option<&Path>, progress: &mut dyn Pro
             })?;
             report.cpu_source = source;
             progress.measured(&interval);
-            report.broken = broken(options, &interval);
+            report.broken = report.broken.take().or_else(|| broken(options, &interval));
             report.intervals.push(interval);
         }
         if report.broken.is_some() {

@@ -88,10 +88,10 @@ impl Chart {
             let _ = writeln!(
                 svg,
                 "<path d=\"M{left} {at:.1}H{}\" stroke=\"#aa0000\" stroke-dasharray=\"5 4\" fill=\"none\"/>\
-                 <text x=\"{:.1}\" y=\"{:.1}\" fill=\"#aa0000\">{}</text>",
+                 <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\" fill=\"#aa0000\">{}</text>",
                 WIDTH - right,
-                WIDTH - right + 8.0,
-                at + 4.0,
+                WIDTH - right - 4.0,
+                at - 4.0,
                 escaped(name)
             );
         }
