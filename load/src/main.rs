@@ -2,9 +2,10 @@
 //!
 //! Exit status: 0 when the run was complete, 1 otherwise, 2 for invalid options.
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 use sidereal_load::{
-    compare::{self, CompareOptions},
+    compare::{self, CompareOptions, table::Comparison},
     ramp::{
         LoadOptions,
         figures::Interval,
@@ -71,11 +72,20 @@ fn run_comparison(options: &CompareOptions) -> anyhow::Result<()> {
     if let Some(path) = &options.report {
         sidereal_client::run::check_writable(path)?;
     }
+    let earlier: Option<Comparison> = match &options.against {
+        Some(path) => {
+            let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            Some(serde_json::from_str(&text).with_context(|| format!("{} is no report", path.display()))?)
+        }
+        None => None,
+    };
     let comparison = compare::run::run(options, None, |line| eprintln!("{line}"))?;
     println!("{}", comparison.markdown());
     if let Some(path) = &options.report {
         sidereal_client::run::write_report(path, &comparison)?;
     }
+    let fallen = earlier.map(|earlier| comparison.fallen(&earlier)).unwrap_or_default();
+    anyhow::ensure!(fallen.is_empty(), "the motion plane has lost a third of its advantage: {}", fallen.join("; "));
     Ok(())
 }
 

@@ -47,6 +47,9 @@ pub struct CompareOptions {
     /// Write the figures here (JSON)
     #[arg(long)]
     pub report: Option<PathBuf>,
+    /// Fail if the ratio of a case has fallen by a third against this earlier report
+    #[arg(long)]
+    pub against: Option<PathBuf>,
 }
 
 pub(crate) fn seconds(text: &str) -> Result<f64, String> {

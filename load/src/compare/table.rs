@@ -121,6 +121,12 @@ pub struct Comparison {
     pub cases: Vec<Case>,
 }
 
+/// The share of an earlier ratio that a case must keep: machines and runs differ, a change of the code shows.
+const KEPT_SHARE: f64 = 2.0 / 3.0;
+
+/// Below this share of arrived changes a case is noted.
+const ALL_ARRIVED: f64 = 0.95;
+
 /// The threads with a column of their own.
 const THREADS: [&str; 3] = [MAIN, "player-net", "shard-net"];
 
@@ -163,12 +169,41 @@ impl Comparison {
                 );
             }
         }
+        for case in &self.cases {
+            for figures in case.ways.iter().filter(|figures| figures.arrived() < ALL_ARRIVED) {
+                let _ = writeln!(
+                    text,
+                    "\n{} × {}, {}: {:.0} % of the changes arrived within the measurement. Either a client's limit of bytes \
+                     was reached, or a process got no core.",
+                    case.entities,
+                    case.clients,
+                    figures.way.title(),
+                    100.0 * figures.arrived()
+                );
+            }
+        }
         if self.cpu_source == CpuSource::Stat {
             text.push_str(
                 "\nThis system counts no nanoseconds (schedstat): CPU times are in hundredths of a second.\n",
             );
         }
         text
+    }
+
+    /// The cases whose ratio has fallen by a third against an `earlier` run, one line each. Cases that it does not have
+    /// are not compared.
+    pub fn fallen(&self, earlier: &Self) -> Vec<String> {
+        let mut fallen = Vec::new();
+        for case in &self.cases {
+            let same =
+                earlier.cases.iter().find(|other| (other.entities, other.clients) == (case.entities, case.clients));
+            if let (Some((now, _)), Some((before, _))) = (case.ratios(), same.and_then(Case::ratios))
+                && now < before * KEPT_SHARE
+            {
+                fallen.push(format!("{} × {}: (a) : (b) was {before:.1} and is {now:.1}", case.entities, case.clients));
+            }
+        }
+        fallen
     }
 }
 
@@ -197,6 +232,14 @@ mod tests {
             vec![figures(Way::NaiaComponents, 900_000, 99_000, 500), figures(Way::MotionPlane, 50_000, 49_000, 1_000)];
         let case = Case { entities: 50, clients: 10, ways };
         assert_eq!(case.ratios(), Some((10.0, 20.0)));
+        let run =
+            |case: Case| Comparison { seconds: 2.0, rate_hz: 30, cpu_source: CpuSource::Schedstat, cases: vec![case] };
+        let mut slower = case.clone();
+        slower.ways[1].server_ns.insert(MAIN.to_owned(), 120_000);
+        assert_eq!(run(slower.clone()).fallen(&run(case.clone())), ["50 × 10: (a) : (b) was 10.0 and is 5.9"]);
+        assert!(run(case.clone()).fallen(&run(slower.clone())).is_empty(), "it has risen");
+        slower.clients = 11;
+        assert!(run(slower).fallen(&run(case.clone())).is_empty(), "another case");
         let comparison = Comparison { seconds: 2.0, rate_hz: 30, cpu_source: CpuSource::Schedstat, cases: vec![case] };
         let table = comparison.markdown();
         let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| 50 | 10 |")).collect();

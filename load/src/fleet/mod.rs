@@ -27,6 +27,9 @@ use std::time::{Duration, Instant};
 /// The pause between two rounds over all players.
 const ROUND: Duration = Duration::from_millis(4);
 
+/// How often received bytes are noted.
+const METER_INTERVAL: Duration = Duration::from_millis(50);
+
 /// Reasons of failures that are kept.
 const MAX_FAILURES: usize = 4;
 
@@ -94,6 +97,8 @@ pub struct FleetSample {
     pub inputs_doubled: u64,
     /// Inputs sent whose fate is not known yet.
     pub inputs_open: u64,
+    /// Inputs whose fate stays unknown: on their way when the ship was lost, or unanswered for two seconds.
+    pub inputs_unknown: u64,
 }
 
 impl FleetSample {
@@ -129,6 +134,7 @@ impl FleetSample {
         self.inputs_lost += other.inputs_lost;
         self.inputs_doubled += other.inputs_doubled;
         self.inputs_open += other.inputs_open;
+        self.inputs_unknown += other.inputs_unknown;
     }
 }
 
@@ -156,6 +162,7 @@ struct Fleet {
     refused: Vec<String>,
     settling: bool,
     resend_at: Instant,
+    meter_at: Instant,
     spread: SpreadMeter,
 }
 
@@ -175,6 +182,7 @@ pub fn run(options: &FleetOptions) -> Result<()> {
         refused: Vec::new(),
         settling: false,
         resend_at: Instant::now(),
+        meter_at: Instant::now(),
         spread: SpreadMeter::default(),
     };
     fleet.grow(options.count);
@@ -238,6 +246,10 @@ impl Fleet {
         if resends {
             self.resend_at = now + RESEND_INTERVAL;
         }
+        let meters = now >= self.meter_at;
+        if meters {
+            self.meter_at = now + METER_INTERVAL;
+        }
         for Member { player, pilot, meter } in &mut self.members {
             if self.settling || self.options.scene == Scene::Idle {
                 player.update(now, None);
@@ -248,7 +260,9 @@ impl Fleet {
             if resends {
                 player.resend();
             }
-            meter.note(now, player.counts().bytes);
+            if meters {
+                meter.note(now, player.counts().bytes);
+            }
             if let Some(tick) = player.take_new_tick() {
                 self.spread.note(tick, Instant::now());
             }
@@ -273,7 +287,8 @@ impl Fleet {
             sample.own_states += counts.own_states;
             sample.deaths += counts.deaths;
             sample.malformed += counts.malformed;
-            let InputCounts { sent, applied, lost, doubled, .. } = player.inputs.counts();
+            let InputCounts { sent, applied, lost, doubled, given_up, void, .. } = player.inputs.counts();
+            sample.inputs_unknown += given_up + void;
             sample.inputs_sent += sent;
             sample.inputs_applied += applied;
             sample.inputs_lost += lost;

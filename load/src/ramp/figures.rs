@@ -73,8 +73,10 @@ pub struct Totals {
     pub inputs_lost: u64,
     /// Inputs applied more than once.
     pub inputs_doubled: u64,
-    /// Inputs sent whose fate is not known.
+    /// Inputs sent that were neither acknowledged nor given up at the end.
     pub inputs_open: u64,
+    /// Inputs whose fate is unknown: on their way when the ship was lost, or unanswered for two seconds.
+    pub inputs_unknown: u64,
     /// Packets that players could not decode.
     pub malformed: u64,
     /// Ships lost.

@@ -225,6 +225,7 @@ impl<'a> Run<'a> {
             inputs_lost: sample.inputs_lost,
             inputs_doubled: sample.inputs_doubled,
             inputs_open: sample.inputs_open,
+            inputs_unknown: sample.inputs_unknown,
             malformed: sample.malformed,
             deaths: sample.deaths,
             entities_lost: counted("sidereal_lost_total"),

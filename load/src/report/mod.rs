@@ -162,7 +162,8 @@ impl LoadReport {
             text,
             "## Nothing lost\n\n\
              {} of {} players connected at the end, {} received motion, {} failed. {} inputs sent, {} applied, {} lost, {} \
-             applied twice, {} still open. {} ships lost in fights. Entities lost: {}, doubled: {}. Undecodable packets: {}.",
+             applied twice, {} still open, {} of unknown fate (the ship was lost, or two seconds without an answer). {} \
+             ships lost in fights. Entities lost: {}, doubled: {}. Undecodable packets: {}.",
             totals.connected,
             totals.wanted,
             totals.with_motions,
@@ -172,6 +173,7 @@ impl LoadReport {
             totals.inputs_lost,
             totals.inputs_doubled,
             totals.inputs_open,
+            totals.inputs_unknown,
             totals.deaths,
             totals.entities_lost,
             totals.entities_doubled,

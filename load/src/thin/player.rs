@@ -115,6 +115,7 @@ pub struct Player {
     respawn_at: Option<Instant>,
     newest_tick: SimTick,
     has_new_tick: bool,
+    has_output: bool,
     /// Inputs on their way, and their fates.
     pub inputs: InputQueue,
     counts: PlayerCounts,
@@ -139,6 +140,7 @@ impl Player {
             respawn_at: None,
             newest_tick: SimTick(0),
             has_new_tick: false,
+            has_output: false,
             inputs: InputQueue::default(),
             counts: PlayerCounts::default(),
         }
@@ -174,18 +176,18 @@ impl Player {
     /// Reads what has arrived, and sends what is due. `pilot` gives the controls for a tick by the state of the ship;
     /// without one no inputs are sent.
     pub fn update(&mut self, now: Instant, pilot: Option<&mut dyn FnMut(&OwnState, SimTick) -> Controls>) {
-        if self.link.failure().is_some() {
-            return;
-        }
-        if now >= self.naia_due || !self.link.is_connected() {
+        let naia_is_due = now >= self.naia_due || !self.link.is_connected();
+        if naia_is_due {
             self.naia_due = now + NAIA_INTERVAL;
+            if self.link.failure().is_some() {
+                return;
+            }
             self.link.update(|_: &mut Events<_>| {});
+            self.has_output = true;
         }
         self.read_frames(now);
         self.read_lane();
-        if let (Some(sync), Some(tick)) = (&mut self.sync, self.link.client_tick())
-            && self.naia_due == now + NAIA_INTERVAL
-        {
+        if naia_is_due && let (Some(sync), Some(tick)) = (&mut self.sync, self.link.client_tick()) {
             // naia shows whole ticks.
             let wanted = sync.sim_tick(tick).0 as f64 + 0.5;
             InputClock::follow(&mut self.clock, wanted, now);
@@ -198,9 +200,12 @@ impl Player {
             if let Ok(frame) = encode_frame(&FromPlayer::Respawn) {
                 // A full queue is retried after the wait.
                 let _ = self.link.handle().send_stream(frame.into());
+                self.has_output = true;
             }
         }
-        self.link.handle().flush();
+        if std::mem::take(&mut self.has_output) {
+            self.link.handle().flush();
+        }
     }
 
     fn read_frames(&mut self, now: Instant) {
@@ -292,6 +297,7 @@ impl Player {
             self.inputs.push(Input { tick, controls, view_lag });
         }
         self.last_stamp = newest;
+        self.has_output = true;
         self.link.handle().send_lane(InputPacket::encode(self.inputs.pending()).into());
     }
 
