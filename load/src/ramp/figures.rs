@@ -46,9 +46,9 @@ pub struct Interval {
 }
 
 impl Interval {
-    /// CPU time of all of the server's threads, cores.
+    /// CPU time of all of the server's threads, cores; zero if the server's process is not known.
     pub fn server_total_cores(&self) -> f64 {
-        self.server_cores.values().sum()
+        self.server_cores.values().fold(0.0, |sum, cores| sum + cores)
     }
 }
 

@@ -98,7 +98,7 @@ impl LoadReport {
         let mut lines: Vec<Line> =
             large.iter().map(|name| line(&format!("server: {name}"), &|interval| cores(interval, name))).collect();
         lines.push(line("server: other", &|interval| {
-            interval.server_total_cores() - large.iter().map(|name| cores(interval, name)).sum::<f64>()
+            interval.server_total_cores() - large.iter().fold(0.0, |sum, name| sum + cores(interval, name))
         }));
         lines.push(line("shards", &|interval| interval.shard_cores));
         lines.push(line("clients", &|interval| interval.client_cores));
@@ -227,7 +227,7 @@ pub fn check_svg(text: &str) -> Result<(), String> {
             }
             continue;
         }
-        if element.matches('"').count() % 2 != 0 {
+        if !element.matches('"').count().is_multiple_of(2) {
             return Err(format!("an attribute of <{element}> has no end"));
         }
         let name = element.split([' ', '/']).next().unwrap_or_default();
