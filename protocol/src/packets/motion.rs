@@ -355,6 +355,51 @@ fn write_shot_id(writer: &mut BitWriter, now: SimTick, id: &ShotId) {
     writer.write_varint(zigzag(shot_age(now, id)), 3);
 }
 
+/// The head of a [`SectorUpdate`]: all that a load test reads of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SectorHead {
+    /// The logical sector of everything in it.
+    pub sector: SectorId,
+    /// The tick after which the states hold.
+    pub tick: SimTick,
+    /// How many motions follow.
+    pub motions: usize,
+    /// How many shots follow.
+    pub shots: usize,
+    /// How many hits follow.
+    pub hits: usize,
+    /// How many beams follow.
+    pub beams: usize,
+}
+
+impl SectorHead {
+    /// Reads the head of a packet of [`encode_sector_update`], kind byte included. The rest is not checked.
+    ///
+    /// # Errors
+    /// Any [`DecodeError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        Self::read(&mut BitReader::new(bytes))
+    }
+
+    fn read(reader: &mut BitReader<'_>) -> Result<Self, DecodeError> {
+        let kind = reader.read(8)? as u8;
+        if kind != lane::SECTOR_UPDATE {
+            return Err(DecodeError::UnknownKind(kind));
+        }
+        let x = unzigzag(reader.read_varint(8)?);
+        let y = unzigzag(reader.read_varint(8)?);
+        let coordinate = |value: i64| i32::try_from(value).map_err(|_| DecodeError::OutOfRange("sector"));
+        Ok(Self {
+            sector: SectorId::new(coordinate(x)?, coordinate(y)?),
+            tick: SimTick(reader.read_varint(8)?),
+            motions: reader.read(8)? as usize,
+            shots: reader.read(6)? as usize,
+            hits: reader.read(6)? as usize,
+            beams: reader.read(6)? as usize,
+        })
+    }
+}
+
 impl SectorUpdate {
     /// Its content, to be packed again.
     pub fn parts(&self) -> SectorNews<'_> {
@@ -370,19 +415,8 @@ impl SectorUpdate {
             return Err(DecodeError::TooLong { len: bytes.len(), limit: MAX_LANE_BYTES });
         }
         let mut reader = BitReader::new(bytes);
-        let kind = reader.read(8)? as u8;
-        if kind != lane::SECTOR_UPDATE {
-            return Err(DecodeError::UnknownKind(kind));
-        }
-        let x = unzigzag(reader.read_varint(8)?);
-        let y = unzigzag(reader.read_varint(8)?);
-        let coordinate = |value: i64| i32::try_from(value).map_err(|_| DecodeError::OutOfRange("sector"));
-        let sector = SectorId::new(coordinate(x)?, coordinate(y)?);
-        let tick = SimTick(reader.read_varint(8)?);
-        let motion_count = reader.read(8)? as usize;
-        let shot_count = reader.read(6)? as usize;
-        let hit_count = reader.read(6)? as usize;
-        let beam_count = reader.read(6)? as usize;
+        let SectorHead { sector, tick, motions: motion_count, shots: shot_count, hits: hit_count, beams: beam_count } =
+            SectorHead::read(&mut reader)?;
         let origin = sector.origin();
         let mut motions = Vec::with_capacity(motion_count);
         let mut previous: Option<NetId> = None;

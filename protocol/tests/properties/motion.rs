@@ -8,7 +8,9 @@ use sidereal_protocol::{
     packets::{
         bits::BitWriter,
         lane,
-        motion::{EngineGlow, MAX_MOTIONS, MAX_SHOTS, Motion, SectorNews, SectorUpdate, encode_sector_update},
+        motion::{
+            EngineGlow, MAX_MOTIONS, MAX_SHOTS, Motion, SectorHead, SectorNews, SectorUpdate, encode_sector_update,
+        },
         precision::{ANGLE, ANGULAR_VELOCITY, POSITION, VELOCITY},
     },
     rules::{
@@ -72,6 +74,9 @@ proptest! {
             prop_assert!(update.motions.len() <= MAX_MOTIONS);
             let events = [update.shots.len(), update.hits.len(), update.beams.len()];
             prop_assert!(events.iter().all(|&count| count <= MAX_SHOTS));
+            let head = SectorHead::decode(&packet.bytes)?;
+            prop_assert_eq!((head.sector, head.tick, head.motions), (update.sector, update.tick, update.motions.len()));
+            prop_assert_eq!([head.shots, head.hits, head.beams], events);
             prop_assert!(update.motions.len() + events.iter().sum::<usize>() > 0, "an empty packet");
             motions.extend(update.motions);
             shots.extend(update.shots);

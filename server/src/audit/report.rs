@@ -189,6 +189,8 @@ pub fn show_status(readings: Readings, shown: Option<Res<Shown>>) {
     let lengths = readings.tally.recent_ticks();
     text.gauge("sidereal_tick_ms_p50", "Median work in a tick of the last 10 s.", format_args!("{:.3}", lengths.p50));
     text.gauge("sidereal_tick_ms_p99", "99th percentile of the same.", format_args!("{:.3}", lengths.p99));
+    let all = &readings.tally.tick_lengths;
+    text.histogram("sidereal_tick_ms", "Work in a tick of the run.", all.cumulative(), all.count(), all.sum_ms());
     text.counter("sidereal_handoffs_total", "Completed handoffs.", readings.tally.handoffs);
     text.counter("sidereal_crossings_total", "Changes of sector.", readings.tally.crossings);
     text.counter("sidereal_lost_total", "Entities lost.", readings.audit.lost);

@@ -39,6 +39,59 @@ impl Samples {
     }
 }
 
+/// Number of finite bounds of [`Lengths`].
+const LENGTH_BOUNDS: usize = 48;
+
+/// The first bound, ms, and the factor from each to the next: up to 214 ms, in steps of a sixth.
+const FIRST_BOUND_MS: f64 = 0.2;
+const BOUND_FACTOR: f64 = 1.16;
+
+/// How many durations of a run were at most how long: a histogram, from whose differences the percentiles of any
+/// interval follow.
+#[derive(Debug, Clone, Copy)]
+pub struct Lengths {
+    /// By bound; the last one counts longer ones.
+    counts: [u64; LENGTH_BOUNDS + 1],
+    sum_ms: f64,
+}
+
+impl Default for Lengths {
+    fn default() -> Self {
+        Self { counts: [0; LENGTH_BOUNDS + 1], sum_ms: 0.0 }
+    }
+}
+
+impl Lengths {
+    /// The bound `index`, ms.
+    fn bound_ms(index: usize) -> f64 {
+        FIRST_BOUND_MS * BOUND_FACTOR.powi(index as i32)
+    }
+
+    fn record(&mut self, length_ms: f64) {
+        let index = (0..LENGTH_BOUNDS).find(|index| length_ms <= Self::bound_ms(*index)).unwrap_or(LENGTH_BOUNDS);
+        self.counts[index] += 1;
+        self.sum_ms += length_ms;
+    }
+
+    /// Each bound, ms, with the number of durations up to it.
+    pub fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> + '_ {
+        self.counts[..LENGTH_BOUNDS].iter().enumerate().scan(0, |total, (index, count)| {
+            *total += count;
+            Some((Self::bound_ms(index), *total))
+        })
+    }
+
+    /// The number of all durations.
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// Their sum, ms.
+    pub fn sum_ms(&self) -> f64 {
+        self.sum_ms
+    }
+}
+
 /// The counters of a run. The report contains them by these names.
 #[derive(Debug, Default, Clone, Copy, Serialize)]
 pub struct Counters {
@@ -135,6 +188,8 @@ pub struct Tally {
     pub ticks_ms: Samples,
     /// The latest of them.
     recent_ticks_ms: VecDeque<f64>,
+    /// All of them.
+    pub tick_lengths: Lengths,
 }
 
 impl Tally {
@@ -146,6 +201,7 @@ impl Tally {
     /// Records the duration of a tick's work.
     pub fn record_tick(&mut self, length_ms: f64) {
         self.ticks_ms.push(length_ms);
+        self.tick_lengths.record(length_ms);
         if self.recent_ticks_ms.len() == RECENT_TICKS {
             self.recent_ticks_ms.pop_front();
         }
@@ -188,5 +244,22 @@ impl Percentiles {
     /// The percentiles of `samples`.
     pub fn of(samples: &Samples) -> Self {
         Self { p50: samples.percentile(0.50), p95: samples.percentile(0.95), p99: samples.percentile(0.99) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_histogram_counts_each_duration_up_to_every_bound_above_it() {
+        let mut lengths = Lengths::default();
+        [0.1, 0.2, 1.0, 33.0, 10_000.0].into_iter().for_each(|ms| lengths.record(ms));
+        let up_to =
+            |ms: f64| lengths.cumulative().filter(|(bound, _)| *bound <= ms).last().map_or(0, |(_, count)| count);
+        assert_eq!((up_to(0.2), up_to(0.9), up_to(2.0), up_to(50.0), up_to(1e9)), (2, 2, 3, 4, 4));
+        assert_eq!(lengths.count(), 5);
+        assert!((lengths.sum_ms() - 10_034.3).abs() < 1e-9);
+        assert_eq!(lengths.cumulative().count(), LENGTH_BOUNDS);
     }
 }

@@ -199,6 +199,25 @@ impl MetricsText {
         }
     }
 
+    /// Adds a histogram: each bound with the number of values up to it, then the number and the sum of all.
+    pub fn histogram(
+        &mut self,
+        name: &str,
+        help: &str,
+        buckets: impl Iterator<Item = (f64, u64)>,
+        count: u64,
+        sum: impl Display,
+    ) {
+        write!(self.text, "# HELP {name} {help}\n# TYPE {name} histogram\n")
+            .expect("a string takes whatever is written");
+        for (bound, below) in buckets {
+            writeln!(self.text, "{name}_bucket{{le=\"{bound:.3}\"}} {below}")
+                .expect("a string takes whatever is written");
+        }
+        write!(self.text, "{name}_bucket{{le=\"+Inf\"}} {count}\n{name}_sum {sum}\n{name}_count {count}\n")
+            .expect("a string takes whatever is written");
+    }
+
     fn metric(&mut self, name: &str, help: &str, kind: &str, value: impl Display) {
         write!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n")
             .expect("a string takes whatever is written");
