@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use sidereal_protocol::{
     DVec2,
     frames::{
-        control::{ToServer, ToShard, decode_frame, encode_frame},
+        control::{ShipInputs, ToServer, ToShard, decode_frame, encode_frame},
         messages::Credential,
     },
     limits::PROTOCOL_VERSION,
@@ -197,13 +197,15 @@ impl Source {
                     take_inputs(ship, &inputs);
                 }
             }
-            ToShard::Inputs { id, boarding, inputs, .. } => {
-                let Some(ship) = self.ship_of(id) else { return };
-                if ship.boarding < boarding {
-                    *ship = Ship { boarding, last_input: SimTick(0), inputs_applied: 0 };
+            ToShard::Inputs(ships) => {
+                for ShipInputs { id, boarding, inputs, .. } in ships {
+                    let Some(ship) = self.ship_of(id) else { continue };
+                    if ship.boarding < boarding {
+                        *ship = Ship { boarding, last_input: SimTick(0), inputs_applied: 0 };
+                    }
+                    let applied = take_inputs(ship, &inputs);
+                    self.inputs_applied += applied;
                 }
-                let applied = take_inputs(ship, &inputs);
-                self.inputs_applied += applied;
             }
             ToShard::Withdraw { id } => {
                 let Some(net_id) = self.by_id.remove(&id) else { return };

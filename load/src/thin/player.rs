@@ -14,6 +14,7 @@ use sidereal_protocol::{
     },
     limits::PROTOCOL_VERSION,
     packets::{
+        bundle::parts,
         input::{Input, InputPacket},
         lane,
         motion::{SectorHead, SectorUpdate},
@@ -236,14 +237,23 @@ impl Player {
     fn read_lane(&mut self) {
         for _ in 0..MAX_DATAGRAMS {
             let Some(bytes) = self.link.handle().recv_lane() else { return };
-            match bytes.first() {
-                Some(&lane::SECTOR_UPDATE) => self.count_update(&bytes),
-                Some(&lane::OWN_STATES) => match decode_own_states(&bytes) {
-                    Ok(states) => states.iter().for_each(|state| self.confirm(state)),
+            for part in parts(&bytes) {
+                match part {
+                    Ok(packet) => self.read_packet(packet),
                     Err(_) => self.counts.malformed += 1,
-                },
-                _ => self.counts.malformed += 1,
+                }
             }
+        }
+    }
+
+    fn read_packet(&mut self, packet: &[u8]) {
+        match packet.first() {
+            Some(&lane::SECTOR_UPDATE) => self.count_update(packet),
+            Some(&lane::OWN_STATES) => match decode_own_states(packet) {
+                Ok(states) => states.iter().for_each(|state| self.confirm(state)),
+                Err(_) => self.counts.malformed += 1,
+            },
+            _ => self.counts.malformed += 1,
         }
     }
 
