@@ -21,7 +21,7 @@ use crate::{
     schedule::{PublishSystems, SimStep},
     weapons::{beams::Beams, bullets::Shots},
 };
-use bevy::prelude::*;
+use bevy::{ecs::query::QueryData, prelude::*};
 use sidereal_protocol::{
     frames::control::ToServer,
     packets::{
@@ -33,7 +33,10 @@ use sidereal_protocol::{
         flight::{Controls, FlightState},
         shot::{Beam, Shot, ShotHit},
     },
-    world::{sector::SectorId, tick::TICK_HZ},
+    world::{
+        sector::SectorId,
+        tick::{SimTick, TICK_HZ},
+    },
 };
 use std::collections::BTreeMap;
 
@@ -71,6 +74,51 @@ struct News {
 impl News {
     fn parts(&self) -> SectorNews<'_> {
         SectorNews { motions: &self.motions, shots: &self.shots, hits: &self.hits, beams: &self.beams }
+    }
+}
+
+/// The components of an own body whose states are sent.
+#[derive(QueryData)]
+#[query_data(mutable)]
+pub(crate) struct Published {
+    body: &'static Body,
+    flight: &'static Flight,
+    helm: Option<&'static Helm>,
+    authority: &'static Authority,
+    lights: Option<&'static Lights>,
+    input: Option<&'static PilotInput>,
+    replication: &'static mut Replication,
+}
+
+/// Sends the state after `now`, for subscribers and for its pilot, of each of `entities` that is this shard's own, in
+/// an update of its own sector. The caller sorts them by net id.
+pub(crate) fn publish_at_once(
+    now: SimTick,
+    entities: impl Iterator<Item = Entity>,
+    bodies: &mut Query<Published>,
+    lane: &mut Outbox<LaneDatagram>,
+) {
+    let mut motions: BTreeMap<SectorId, Vec<Motion>> = BTreeMap::new();
+    let mut own_states = Vec::new();
+    for entity in entities {
+        let Ok(mut it) = bodies.get_mut(entity) else { continue };
+        // The server has a newer state already: the one in the record.
+        if it.authority.ahead.is_some() {
+            continue;
+        }
+        let motion = Motion { net_id: it.body.net_id, state: it.flight.0, glow: glow(it.helm, it.lights) };
+        it.replication.motion_sent = Some((it.authority.sector, motion));
+        motions.entry(it.authority.sector).or_default().push(motion);
+        own_states.extend(it.input.map(|input| own_state(it.body, it.flight, input, now)));
+    }
+    for (sector, motions) in motions {
+        let news = SectorNews { motions: &motions, shots: &[], hits: &[], beams: &[] };
+        for packet in encode_sector_update(sector, now, news) {
+            lane.push(LaneDatagram(packet.bytes));
+        }
+    }
+    for packet in encode_own_states(&own_states) {
+        lane.push(LaneDatagram(packet));
     }
 }
 
@@ -142,20 +190,21 @@ pub(crate) fn publish_own_states(
         .filter_map(|entity| bodies.get(entity).ok())
         // The previous shard has sent the state of one that is ahead of this clock.
         .filter(|(_, _, authority, _)| authority.ahead.is_none())
-        .map(|(body, flight, _, input)| {
-            let pilot = input.pilot;
-            OwnState {
-                net_id: body.net_id,
-                boarding: pilot.boarding,
-                tick: clock.tick,
-                input_tick: pilot.last_input,
-                inputs_applied: pilot.inputs_applied,
-                state: flight.0,
-            }
-        })
+        .map(|(body, flight, _, input)| own_state(body, flight, input, clock.tick))
         .collect();
     for packet in encode_own_states(&states) {
         lane.push(LaneDatagram(packet));
+    }
+}
+
+fn own_state(body: &Body, flight: &Flight, PilotInput { pilot, .. }: &PilotInput, tick: SimTick) -> OwnState {
+    OwnState {
+        net_id: body.net_id,
+        boarding: pilot.boarding,
+        tick,
+        input_tick: pilot.last_input,
+        inputs_applied: pilot.inputs_applied,
+        state: flight.0,
     }
 }
 
