@@ -109,14 +109,17 @@ pub(crate) fn fly_drones(
     seen: Query<(&Body, &Flight, Has<RigidBody>)>,
     mut drones: Query<(&Body, &Flight, &Authority, &mut Drone, &mut Replication, &mut Helm)>,
 ) {
+    let mut ships: Vec<Sighted> = Vec::new();
+    let mut watchers: Vec<DVec2> = Vec::new();
     // In the order of net ids: of two ships at the same distance every run takes the same one.
-    let ships: Vec<Sighted> = registry
-        .of(|kind| kind == EntityKind::Ship)
-        .filter_map(|entity| seen.get(entity).ok())
+    for entity in registry.of(|kind| kind == EntityKind::Ship) {
+        let Ok((body, flight, rigid)) = seen.get(entity) else { continue };
+        watchers.push(flight.0.position);
         // Docked ships have no part in collisions, and are no targets.
-        .filter(|(_, _, rigid)| *rigid)
-        .map(|(body, flight, _)| Sighted { id: body.id, state: flight.0 })
-        .collect();
+        if rigid {
+            ships.push(Sighted { id: body.id, state: flight.0 });
+        }
+    }
     for (body, flight, authority, mut drone, mut replication, mut helm) in &mut drones {
         let _at = suspect::at(body.id);
         let Some(spec) = body.spec() else { continue };
@@ -125,7 +128,7 @@ pub(crate) fn fly_drones(
         }
         let looks = (clock.tick.0 + u64::from(body.net_id.0)).is_multiple_of(LOOK_EVERY_TICKS);
         if looks {
-            let alone = !ships.iter().any(|ship| sees(ship, &flight.0));
+            let alone = !watchers.iter().any(|ship| sees(*ship, flight.0.position));
             if alone != drone.alone {
                 drone.alone = alone;
             }
@@ -143,9 +146,9 @@ pub(crate) fn fly_drones(
     }
 }
 
-/// Whether the pilot of `ship` may see a drone.
-fn sees(ship: &Sighted, drone: &FlightState) -> bool {
-    (ship.state.position - drone.position).abs().max_element() <= SEEN
+/// Whether the pilot of a ship at `ship` may see a drone at `drone`.
+fn sees(ship: DVec2, drone: DVec2) -> bool {
+    (ship - drone).abs().max_element() <= SEEN
 }
 
 fn decide(mind: &mut DroneMind, state: &FlightState, spec: &HullSpec, ships: &[Sighted], looks: bool) -> Controls {
