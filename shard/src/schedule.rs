@@ -59,6 +59,8 @@ pub enum ControlSystems {
     Ghosts,
     /// Frames of the control stream.
     Frames,
+    /// Entities that these frames brought are answered, with their first state.
+    Adoptions,
 }
 
 /// Order within [`SimSystems::Helm`]: a body's kind decides which of these sets its controls.
@@ -131,8 +133,6 @@ pub enum PublishSystems {
     Motion,
     /// The exact state of each ship, for its pilot.
     OwnStates,
-    /// Entities that had their first tick here.
-    Adoptions,
     /// Records that changed.
     Records,
     /// The census, after all that it counts.
@@ -167,7 +167,9 @@ fn configure_update(app: &mut App) {
         Update,
         (
             (ShardSystems::Receive, ShardSystems::Control, ShardSystems::Simulate, ShardSystems::Send).chain(),
-            (ControlSystems::Ghosts, ControlSystems::Frames).chain().in_set(ShardSystems::Control),
+            (ControlSystems::Ghosts, ControlSystems::Frames, ControlSystems::Adoptions)
+                .chain()
+                .in_set(ShardSystems::Control),
         ),
     );
 }
@@ -209,13 +211,7 @@ fn configure_tick(app: &mut App) {
             (BorderSystems::Cross, BorderSystems::Handoffs, BorderSystems::Withdrawals)
                 .chain()
                 .in_set(SimSystems::Borders),
-            (
-                PublishSystems::Motion,
-                PublishSystems::OwnStates,
-                PublishSystems::Adoptions,
-                PublishSystems::Records,
-                PublishSystems::Census,
-            )
+            (PublishSystems::Motion, PublishSystems::OwnStates, PublishSystems::Records, PublishSystems::Census)
                 .chain()
                 .in_set(SimSystems::Publish),
         ),

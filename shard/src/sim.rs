@@ -63,6 +63,7 @@ impl Plugin for SimPlugin {
             ticks::TicksPlugin,
             bodies::registry::RegistryPlugin,
             bodies::ghosts::GhostsPlugin,
+            bodies::grid::GridPlugin,
             bodies::past::PastPlugin,
         ));
         shard.add_plugins((flight::inputs::InputsPlugin, flight::drones::DronesPlugin, flight::motion::FlightPlugin));

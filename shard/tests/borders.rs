@@ -282,7 +282,7 @@ fn an_admitted_ship_is_adopted_as_it_was_stored() {
     shard.send(ToShard::Commit { record: Box::new(record), inputs: vec![] });
     shard.tick();
     let adopted = shard.frames().into_iter().any(|frame| match frame {
-        ToServer::Adopted { id: who, epoch, tick, .. } => (who, epoch, tick) == (id(1), 9, SimTick(START + 1)),
+        ToServer::Adopted { id: who, epoch, tick, .. } => (who, epoch, tick) == (id(1), 9, SimTick(START)),
         _ => false,
     });
     assert!(adopted);
@@ -290,6 +290,44 @@ fn an_admitted_ship_is_adopted_as_it_was_stored() {
     shard.inputs(id(1), vec![input(START, 0, 0, 0)]);
     shard.ticks(2);
     assert_eq!(shard.pilot(id(1)).inputs_applied, 1);
+}
+
+#[test]
+fn the_first_state_of_an_adopted_ship_leaves_with_the_update_that_adopted_it() {
+    let mut shard = Shard::with(1, &[WEST], vec![]);
+    shard.ticks(10);
+    shard.datagrams();
+    let mut record = moving(ship(1, DVec2::splat(500.0)), DVec2::X * 60.0);
+    (record.epoch, record.tick) = (9, SimTick(START + 7));
+    shard.send(ToShard::Commit { record: Box::new(record.clone()), inputs: vec![] });
+    // No tick is due.
+    let answers = shard.answers();
+    let now = SimTick(START + 10);
+    assert!(matches!(answers[..], [ToServer::Adopted { epoch: 9, tick, .. }] if tick == now), "{answers:?}");
+    let state = shard.state(id(1));
+    assert!(state.position.x > 505.0, "it is advanced by three ticks: {state:?}");
+    let datagrams = shard.datagrams();
+    let updates = sector_updates(&datagrams);
+    assert_eq!((updates.len(), updates[0].sector, updates[0].tick), (1, WEST, now));
+    assert!(updates[0].motions[0].state.position.distance(state.position) < 0.05, "{updates:?}");
+    let own = own_states(&datagrams);
+    assert_eq!((own.len(), own[0].tick, own[0].state), (1, now, state));
+    // The same commit again: it is answered, and nothing else.
+    shard.send(ToShard::Commit { record: Box::new(record), inputs: vec![] });
+    assert!(matches!(shard.answers()[..], [ToServer::Adopted { epoch: 9, .. }]));
+    assert!(shard.datagrams().is_empty());
+}
+
+#[test]
+fn a_ship_from_a_shard_that_is_ahead_is_answered_without_an_older_state() {
+    let mut shard = Shard::with(1, &[WEST], vec![]);
+    shard.ticks(1);
+    shard.datagrams();
+    let mut record = ship(1, DVec2::splat(500.0));
+    (record.epoch, record.tick) = (9, SimTick(START + 3));
+    shard.send(ToShard::Commit { record: Box::new(record), inputs: vec![] });
+    assert!(matches!(shard.answers()[..], [ToServer::Adopted { epoch: 9, .. }]));
+    assert!(shard.datagrams().is_empty());
 }
 
 fn ghost_update(tick: u64, position: DVec2, velocity: DVec2) -> SectorUpdate {

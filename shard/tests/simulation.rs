@@ -175,6 +175,22 @@ fn a_drone_hunts_a_ship_and_two_runs_are_the_same() {
 }
 
 #[test]
+fn a_drone_waits_while_no_ship_can_see_it_and_patrols_when_one_comes() {
+    let mut shard = Shard::with(1, &[HOME], vec![drone(2, middle())]);
+    shard.ticks(300);
+    let waiting = shard.state(id(2));
+    assert_eq!(waiting.velocity, DVec2::ZERO);
+    shard.datagrams();
+    shard.ticks(60);
+    let updates = sector_updates(&shard.datagrams());
+    assert_eq!((updates.len(), shard.state(id(2))), (2, waiting), "only the refresh is sent");
+    // In the sector after the next one it could be seen from a corner.
+    shard.grant(&[HOME.offset(1, 0)], vec![ship(1, middle() + DVec2::X * 1400.0)]);
+    shard.ticks(60);
+    assert!(shard.state(id(2)).velocity.length() > 10.0, "{:?}", shard.state(id(2)));
+}
+
+#[test]
 fn what_rests_is_told_once_a_second_and_what_moves_every_tick() {
     let moving_rock = moving(rock(2, middle(), 20.0), DVec2::X * 30.0);
     let resting = rock(3, middle() + DVec2::Y * 200.0, 20.0);

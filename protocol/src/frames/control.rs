@@ -218,15 +218,15 @@ pub enum ToServer {
         /// Why.
         reason: RefuseReason,
     },
-    /// The committed entity had its first tick on this shard.
+    /// The committed entity is this shard's own, advanced to its clock. Its first state is sent on the lane with this.
     Adopted {
         /// The entity.
         id: EntityId,
         /// The epoch.
         epoch: u64,
-        /// That tick.
+        /// The tick of that state.
         tick: SimTick,
-        /// From the commit's arrival to the end of that tick, microseconds; at most `u32::MAX`.
+        /// From the handling of the commit until this answer, microseconds; at most `u32::MAX`.
         waited_us: u32,
     },
     /// Something besides motion changed, or a new entity was created (such as a launched missile or drone).

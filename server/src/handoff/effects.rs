@@ -172,7 +172,7 @@ impl HandoffEffects<'_> {
         self.step(space, Event::Prepare { from: shard, attempt, record, known, target })
     }
 
-    /// A shard has adopted an entity, after it waited for the entity's tick.
+    /// A shard has adopted an entity, in `waited_us` microseconds.
     #[must_use]
     pub fn on_adopted(
         &mut self,

@@ -9,7 +9,7 @@ pub struct Times {
     pub prepared: Instant,
     /// When its commit was sent.
     pub committed: Option<Instant>,
-    /// How long the target waited for its tick, microseconds.
+    /// How long the target took to adopt the entity, microseconds.
     pub waited_us: u32,
 }
 
@@ -29,9 +29,9 @@ impl Times {
 pub struct Cutover {
     /// From the prepare's receipt until the commit was sent: zero if the target's accept was not awaited.
     pub commit_ms: f64,
-    /// From the commit until the target's answer, without the target's wait: the round trip.
+    /// From the commit until the target's answer, without the adoption itself: the round trip.
     pub ways_ms: f64,
-    /// From the commit's receipt by the target until the end of the first tick that it simulated.
+    /// From when the target handled the commit until it answered, with its first state of the entity.
     pub tick_ms: f64,
 }
 

@@ -8,7 +8,6 @@ use crate::{
     bodies::{
         authority::Authority,
         body::{Body, Flight},
-        registry::Registry,
     },
     economy::ship_locks::{Docked, PendingDeal},
     handoff::{
@@ -21,7 +20,7 @@ use bevy::prelude::*;
 use sidereal_protocol::{
     DVec2,
     world::{
-        ids::EntityId,
+        ids::{EntityId, NetId},
         sector::{CROSSING_MARGIN, SECTOR_SIZE, SectorId},
     },
 };
@@ -40,19 +39,21 @@ impl Plugin for BordersPlugin {
 pub const REACH: f64 = 450.0;
 
 /// Updates the logical sector of every own entity; starts a handoff for one that enters another shard's sector.
-pub(crate) fn cross_borders(world: &mut World) {
+pub(crate) fn cross_borders(
+    world: &mut World,
+    bodies: &mut QueryState<(&Body, &mut Authority, &mut Flight, Has<Docked>, Has<PendingDeal>)>,
+) {
     let now = world.resource::<SimClock>().tick;
-    let order: Vec<Entity> = world.resource::<Registry>().in_order().collect();
-    let mut leaving: Vec<(EntityId, SectorId)> = Vec::new();
+    let mut leaving: Vec<(NetId, EntityId, SectorId)> = Vec::new();
     world.resource_scope(|world, leases: Mut<Leases>| {
-        let mut bodies = world.query::<(&Body, &mut Authority, &mut Flight, Has<Docked>, Has<PendingDeal>)>();
-        for entity in order {
-            let Ok((body, mut authority, mut flight, docked, deals)) = bodies.get_mut(world, entity) else { continue };
-            let _at = suspect::at(body.id);
+        for (body, mut authority, mut flight, docked, deals) in bodies.iter_mut(world) {
             let position = flight.0.position;
+            if authority.sector.overshoot(position) <= CROSSING_MARGIN {
+                continue;
+            }
+            let _at = suspect::at(body.id);
             // A station may be so near a border that its docked ships are beyond it.
-            let stays = body.is_station() || docked;
-            if stays || authority.sector.overshoot(position) <= CROSSING_MARGIN {
+            if body.is_station() || docked {
                 continue;
             }
             let sector = SectorId::containing(position);
@@ -60,13 +61,14 @@ pub(crate) fn cross_borders(world: &mut World) {
                 authority.sector = sector;
             } else {
                 if now >= authority.settled_at && authority.ahead.is_none() && !deals {
-                    leaving.push((body.id, sector));
+                    leaving.push((body.net_id, body.id, sector));
                 }
                 hold_within_reach(authority.sector, &mut flight);
             }
         }
     });
-    for (id, to) in leaving {
+    leaving.sort_unstable_by_key(|(net_id, ..)| *net_id);
+    for (_, id, to) in leaving {
         let _at = suspect::at(id);
         if !world.resource::<Handoffs>().is_leaving(id) {
             effects::perform(world, Event::Crossed { id, to }, now);

@@ -8,7 +8,6 @@ use sidereal_protocol::{
     rules::flight::FlightState,
     world::{sector::SectorId, tick::SimTick},
 };
-use std::time::Instant;
 
 /// Present on a body that this shard is the authority of. It is added after all other components, and removed first.
 #[derive(Component, Debug)]
@@ -21,8 +20,6 @@ pub struct Authority {
     pub sector: SectorId,
     /// No handoff starts before this tick.
     pub settled_at: SimTick,
-    /// When it arrived by a handoff, until its first tick here is reported. Only for a figure.
-    pub adopted: Option<Instant>,
     /// Its record was ahead of this shard's clock: the state of that tick, kept until the clock reaches it.
     pub ahead: Option<(SimTick, FlightState)>,
 }
@@ -35,7 +32,6 @@ impl Authority {
             version: record.version,
             sector: record.sector,
             settled_at: record.get::<SettledAt>().unwrap_or_default().0,
-            adopted: None,
             ahead: None,
         }
     }

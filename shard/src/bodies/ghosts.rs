@@ -315,7 +315,7 @@ pub(crate) fn follow_ghosts(
             if let Some(collider) = body::collider(body, &state) {
                 entity.insert(collider);
             }
-            registry.insert(body.id, net_id, entity.id());
+            registry.insert(body.id, net_id, body.kind, entity.id());
         }
     }
     let mut silent = Vec::new();

@@ -3,6 +3,7 @@
 pub(crate) mod authority;
 pub(crate) mod body;
 pub mod ghosts;
+pub(crate) mod grid;
 pub(crate) mod parts;
 pub mod past;
 pub mod registry;

@@ -80,7 +80,7 @@ fn insert(world: &mut World, entity: Entity, record: &EntityRecord, past: Past) 
 /// Spawns the own body of a record from a system: it exists when the system's commands are applied.
 pub(crate) fn spawn_new(commands: &mut Commands, registry: &mut Registry, record: EntityRecord) {
     let entity = commands.spawn_empty().id();
-    registry.insert(record.id, record.net_id, entity);
+    registry.insert(record.id, record.net_id, record.kind, entity);
     commands.queue(move |world: &mut World| insert(world, entity, &record, Past::default()));
 }
 
@@ -92,7 +92,7 @@ pub fn spawn_owned(world: &mut World, record: &EntityRecord) -> Entity {
     let entity = world.spawn_empty().id();
     insert(world, entity, record, past);
     world.flush();
-    world.resource_mut::<Registry>().insert(record.id, record.net_id, entity);
+    world.resource_mut::<Registry>().insert(record.id, record.net_id, record.kind, entity);
     entity
 }
 

@@ -30,7 +30,10 @@ use rand_pcg::Pcg64Mcg;
 use sidereal_protocol::{
     frames::control::ToServer,
     record::{EntityRecord, ExpiresAt, OreLoad, Section, SettledAt, Structure},
-    rules::economy::{CRATE_RADIUS, CRATE_TICKS, MINING_INTERVAL_TICKS, OreMove, SCOOP_RANGE},
+    rules::{
+        economy::{CRATE_RADIUS, CRATE_TICKS, MINING_INTERVAL_TICKS, OreMove, SCOOP_RANGE},
+        tool::Tool,
+    },
     world::{
         kind::{EntityKind, Ore},
         sector::SectorId,
@@ -123,14 +126,11 @@ pub(crate) fn scoop_crates(
     bodies: Query<(&Body, &Flight, Option<&Cargo>, Option<&Ghost>)>,
 ) {
     let now = clock.tick;
-    let crates: Vec<Entity> = registry
-        .in_order()
-        .filter(|entity| bodies.get(*entity).is_ok_and(|(body, ..)| body.kind.spec().ore == Ore::Cargo))
-        .collect();
+    let crates: Vec<Entity> = registry.of(|kind| kind.spec().ore == Ore::Cargo).collect();
     if crates.is_empty() {
         return;
     }
-    for ship in registry.in_order() {
+    for ship in registry.carrying(Tool::MiningLaser) {
         let Ok((body, flight, authority, cargo, lock, mut laser)) = ships.get_mut(ship) else { continue };
         let _at = suspect::at(body.id);
         let room = room(body, cargo);
@@ -166,8 +166,8 @@ pub(crate) fn end_crates(
     mut commands: Commands,
 ) {
     let now = clock.tick;
-    let order: Vec<Entity> = registry.in_order().collect();
-    for (body, authority, cargo, end) in order.into_iter().filter_map(|entity| bodies.get(entity).ok()) {
+    let crates: Vec<Entity> = registry.of(|kind| kind.spec().ore == Ore::Cargo).collect();
+    for (body, authority, cargo, end) in crates.into_iter().filter_map(|entity| bodies.get(entity).ok()) {
         let _at = suspect::at(body.id);
         let over = cargo.ore == 0 || (end.0 != SimTick(0) && now >= end.0);
         if !over || handoffs.is_leaving(body.id) {

@@ -11,6 +11,7 @@ use crate::{
         authority::Authority,
         body::{Body, Flight, Helm, Lights},
         ghosts::Ghost,
+        grid::Nearby,
         parts::{AppRecordParts, RecordPart},
         registry::Registry,
     },
@@ -25,7 +26,7 @@ use sidereal_protocol::{
     frames::control::ToServer,
     record::EntityRecord,
     rules::{
-        economy::{MINING_INTERVAL_TICKS, OreMove, mined_rock},
+        economy::{MINING_INTERVAL_TICKS, MINING_RANGE, OreMove, mined_rock},
         tool::Tool,
     },
     world::{kind::Ore, tick::SimTick},
@@ -68,22 +69,27 @@ pub(crate) fn mine_rocks(
     mut outbox: ResMut<Outbox<ToServer>>,
     mut ships: Query<(&Body, &Flight, &Helm, &Authority, Option<&Cargo>, &mut MiningLaser, &mut Lights)>,
     bodies: Query<(&Body, &Flight, Option<&Cargo>, Option<&Ghost>)>,
+    mut nearby: Nearby,
 ) {
     let now = clock.tick;
     let bite = Tool::MiningLaser.spec().bite;
-    for ship in registry.in_order() {
+    for ship in registry.carrying(Tool::MiningLaser) {
         let Ok((body, flight, helm, authority, cargo, mut laser, mut lights)) = ships.get_mut(ship) else { continue };
         let _at = suspect::at(body.id);
         let wants = trigger::is_used(Tool::MiningLaser, body, helm, authority, &handoffs);
         let room = room(body, cargo);
-        let rocks = registry.in_order().filter_map(|entity| bodies.get(entity).ok()).filter_map(
-            |(rock, flight, cargo, ghost)| {
-                let ore = known_ore(cargo, ghost).unwrap_or(bite);
-                let mined = rock.kind.spec().ore == Ore::Deposit && ore > 0;
-                mined.then_some((flight.0.position, rock.radius, (rock.id, ore)))
-            },
-        );
-        let rock = (wants && room > 0).then(|| mined_rock(&flight.0, rocks)).flatten();
+        let find = || {
+            let near = nearby.prepare(now, &registry).around(flight.0.position, MINING_RANGE);
+            let rocks = near.into_iter().filter_map(|entity| bodies.get(entity).ok()).filter_map(
+                |(rock, flight, cargo, ghost)| {
+                    let ore = known_ore(cargo, ghost).unwrap_or(bite);
+                    let mined = rock.kind.spec().ore == Ore::Deposit && ore > 0;
+                    mined.then_some((flight.0.position, rock.radius, (rock.id, ore)))
+                },
+            );
+            mined_rock(&flight.0, rocks)
+        };
+        let rock = (wants && room > 0).then(find).flatten();
         trigger::shine(Tool::MiningLaser, &mut lights, rock.is_some());
         if let Some((from, ore)) = rock
             && now >= laser.ready

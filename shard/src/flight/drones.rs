@@ -1,6 +1,7 @@
 //! Drones: they patrol around their home, chase ships nearby, and turn back when these are too far from it.
 //!
-//! Runs in the shard. A drone only sets controls, like a pilot.
+//! Runs in the shard. A drone only sets controls, like a pilot. It waits while no ship is near enough to see it: then it
+//! costs no more than a rock.
 
 use crate::{
     app::{clock::SimClock, suspect},
@@ -23,7 +24,12 @@ use sidereal_protocol::{
         shot::BULLET_SPEED,
         tool::Tool,
     },
-    world::{ids::EntityId, tick::TICK_SECONDS},
+    world::{
+        ids::EntityId,
+        kind::EntityKind,
+        sector::{CROSSING_MARGIN, SECTOR_SIZE},
+        tick::TICK_SECONDS,
+    },
 };
 
 /// Adds drones.
@@ -55,6 +61,12 @@ const CLOSE: f64 = 90.0;
 /// Ticks between two searches for a target; each drone has a tick of its own.
 const LOOK_EVERY_TICKS: u64 = 8;
 
+/// Distance along an axis beyond which no ship sees a drone, units: a player sees the sectors next to the own one, up to
+/// the margins of both.
+const SEEN: f64 = 2.0 * SECTOR_SIZE + 4.0 * CROSSING_MARGIN;
+/// Speed below which a waiting drone stops at once, units/s, and turning rate, rad/s.
+const STOPS: f64 = 0.5;
+
 /// What a drone detects of a ship.
 #[derive(Debug, Clone, Copy)]
 struct Sighted {
@@ -64,17 +76,29 @@ struct Sighted {
 
 /// The state of an own drone.
 #[derive(Component, Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Drone(pub DroneMind);
+pub(crate) struct Drone {
+    /// The part that goes with it from shard to shard.
+    pub mind: DroneMind,
+    /// No ship was near enough to see it when it last looked.
+    alone: bool,
+}
+
+impl Drone {
+    /// Whether it stays where it is: it is alone, and slow enough to stop.
+    pub fn waits(&self, state: &FlightState) -> bool {
+        self.alone && state.velocity.length() < STOPS && state.angular_velocity.abs() < STOPS
+    }
+}
 
 impl RecordPart for Drone {
     const SECTION: Option<u16> = Some(DroneMind::ID);
 
     fn of(record: &EntityRecord) -> Option<Self> {
-        record.get().map(Self)
+        record.get().map(|mind| Self { mind, alone: false })
     }
 
     fn write(&self, record: &mut EntityRecord) {
-        record.set(self.0);
+        record.set(self.mind);
     }
 }
 
@@ -85,26 +109,46 @@ pub(crate) fn fly_drones(
     seen: Query<(&Body, &Flight, Has<RigidBody>)>,
     mut drones: Query<(&Body, &Flight, &Authority, &mut Drone, &mut Replication, &mut Helm)>,
 ) {
+    let mut ships: Vec<Sighted> = Vec::new();
+    let mut watchers: Vec<DVec2> = Vec::new();
     // In the order of net ids: of two ships at the same distance every run takes the same one.
-    let ships: Vec<Sighted> = registry
-        .in_order()
-        .filter_map(|entity| seen.get(entity).ok())
+    for entity in registry.of(|kind| kind == EntityKind::Ship) {
+        let Ok((body, flight, rigid)) = seen.get(entity) else { continue };
+        watchers.push(flight.0.position);
         // Docked ships have no part in collisions, and are no targets.
-        .filter(|(body, _, rigid)| body.is_ship() && *rigid)
-        .map(|(body, flight, _)| Sighted { id: body.id, state: flight.0 })
-        .collect();
+        if rigid {
+            ships.push(Sighted { id: body.id, state: flight.0 });
+        }
+    }
     for (body, flight, authority, mut drone, mut replication, mut helm) in &mut drones {
         let _at = suspect::at(body.id);
         let Some(spec) = body.spec() else { continue };
         if authority.ahead.is_some() {
             continue;
         }
-        let mind = &mut drone.0;
-        let target = mind.target;
         let looks = (clock.tick.0 + u64::from(body.net_id.0)).is_multiple_of(LOOK_EVERY_TICKS);
+        if looks {
+            let alone = !watchers.iter().any(|ship| sees(*ship, flight.0.position));
+            if alone != drone.alone {
+                drone.alone = alone;
+            }
+        }
+        if drone.alone && drone.mind.target.is_none() {
+            helm.set_if_neq(Helm(Controls { thrust: 0, turn: 0, buttons: Controls::BRAKE }));
+            continue;
+        }
+        let mind = &mut drone.mind;
+        let target = mind.target;
         helm.0 = decide(mind, &flight.0, &spec, &ships, looks);
-        replication.changed |= mind.target != target;
+        if mind.target != target {
+            replication.changed = true;
+        }
     }
+}
+
+/// Whether the pilot of a ship at `ship` may see a drone at `drone`.
+fn sees(ship: DVec2, drone: DVec2) -> bool {
+    (ship - drone).abs().max_element() <= SEEN
 }
 
 fn decide(mind: &mut DroneMind, state: &FlightState, spec: &HullSpec, ships: &[Sighted], looks: bool) -> Controls {
@@ -112,7 +156,7 @@ fn decide(mind: &mut DroneMind, state: &FlightState, spec: &HullSpec, ships: &[S
     if from_home > LEASH {
         mind.target = None;
     }
-    let mut target = ships.iter().find(|ship| Some(ship.id) == mind.target);
+    let mut target = mind.target.and_then(|id| ships.iter().find(|ship| ship.id == id));
     if target.is_none_or(|ship| ship.state.position.distance(state.position) > 2.0 * SIGHT) {
         mind.target = None;
         target = None;

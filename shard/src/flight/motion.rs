@@ -10,6 +10,7 @@ use crate::{
         body::{Body, Flight, Helm, Planned},
     },
     economy::ship_locks::Docked,
+    flight::drones::Drone,
     schedule::{SimStep, SimSystems},
 };
 use bevy::prelude::*;
@@ -31,12 +32,12 @@ impl Plugin for FlightPlugin {
 /// Plans the motion of every body.
 pub(crate) fn plan_motion(
     clock: Res<SimClock>,
-    mut bodies: Query<(&Body, &Flight, &mut Planned, Option<&Helm>, Option<&Authority>, Has<Docked>)>,
+    mut bodies: Query<(&Body, &Flight, &mut Planned, Option<&Helm>, Option<&Authority>, Option<&Drone>, Has<Docked>)>,
 ) {
-    for (body, flight, mut planned, helm, authority, docked) in &mut bodies {
+    for (body, flight, mut planned, helm, authority, drone, docked) in &mut bodies {
         let _at = suspect::at(body.id);
-        let held = body.is_station() || docked;
-        planned.0 = if held {
+        let held = body.is_station() || docked || drone.is_some_and(|drone| drone.waits(&flight.0));
+        let next = if held {
             held_in_place(&flight.0)
         } else if let Some((tick, state)) = authority.and_then(|authority| authority.ahead) {
             at_tick(&state, tick, clock.tick)
@@ -45,6 +46,8 @@ pub(crate) fn plan_motion(
         } else {
             drift(body, &flight.0)
         };
+        // A body at rest stays unchanged.
+        planned.set_if_neq(Planned(next));
     }
 }
 

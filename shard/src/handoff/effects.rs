@@ -18,7 +18,10 @@ use crate::{
         motion::{at_tick, drift},
         queue::Arrival,
     },
-    handoff::machine::{Action, Event, Handoffs, SETTLE_TICKS},
+    handoff::{
+        adoptions::Adoptions,
+        machine::{Action, Event, Handoffs, SETTLE_TICKS},
+    },
     link::mailbox::Outbox,
     physics::{
         contacts,
@@ -122,12 +125,12 @@ fn turn_back(world: &mut World, id: EntityId) {
 
 /// Makes an entity this shard's own, advanced from its record to `now`.
 fn adopt(world: &mut World, record: EntityRecord, inputs: &[Input], now: SimTick) {
+    let began = Instant::now();
     let blows = world.resource_mut::<AppliedImpacts>().missed(record.id, record.tick, now);
     let entity = spawn::spawn_owned(world, &record);
     if let Some(mut authority) = world.get_mut::<Authority>(entity) {
         authority.version = 0;
         authority.settled_at = now + SETTLE_TICKS;
-        authority.adopted = Some(Instant::now());
     }
     let doubled = admit(world, entity, inputs, now.max(record.tick));
     let behind = now.since(record.tick);
@@ -162,6 +165,7 @@ fn adopt(world: &mut World, record: EntityRecord, inputs: &[Input], now: SimTick
         totals.inputs_applied += lived.inputs_applied;
         totals.inputs_doubled += doubled;
     });
+    world.resource_mut::<Adoptions>().add(entity, began);
 }
 
 /// Queues the inputs that came with an adopted entity. Returns the number of duplicates.

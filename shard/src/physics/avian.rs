@@ -2,7 +2,7 @@
 //!
 //! Runs in the shard. avian computes what collisions do to the planned motion. A body that nothing touched keeps its
 //! plan bit by bit, so that a ship in free flight follows the flight model and its player's prediction is right.
-//! Sleeping is off: it would be state that no record carries to the next shard.
+//! avian's own sleeping is off: it would be state that no record carries to the next shard. [`rest`] takes its place.
 
 use crate::{
     app::{clock::SimClock, report::Totals, suspect},
@@ -11,7 +11,7 @@ use crate::{
         body::{Body, Flight, Planned},
         ghosts::Ghost,
     },
-    physics::contacts::TouchRules,
+    physics::{contacts::TouchRules, rest},
     schedule::{PhysicsSystems, SimStep},
 };
 use avian2d::{
@@ -54,7 +54,13 @@ pub(crate) struct PhysicsPlugin;
 impl Plugin for PhysicsPlugin {
     fn build(&self, app: &mut App) {
         configure(app);
-        app.add_systems(SimStep, (write_bodies, step_physics, read_bodies).chain().in_set(PhysicsSystems::Step));
+        rest::configure(app);
+        app.add_systems(
+            SimStep,
+            (rest::wake_movers, write_bodies, step_physics, read_bodies, rest::put_to_rest)
+                .chain()
+                .in_set(PhysicsSystems::Step),
+        );
     }
 }
 
@@ -111,7 +117,7 @@ pub(crate) fn read_bodies(
     mut others: Query<(&Planned, &mut Flight, Option<&mut Authority>), Without<RigidBody>>,
 ) {
     for (planned, mut flight, authority) in &mut others {
-        flight.0 = planned.0;
+        flight.set_if_neq(Flight(planned.0));
         arrive(authority, clock.tick);
     }
     for (body, planned, position, velocity, mut flight, authority, ghost) in &mut bodies {
@@ -121,7 +127,7 @@ pub(crate) fn read_bodies(
         let untouched =
             push < UNTOUCHED_SPEED && position.0.distance_squared(planned.position) < UNTOUCHED_DISTANCE.powi(2);
         if untouched {
-            flight.0 = planned;
+            flight.set_if_neq(Flight(planned));
             arrive(authority, clock.tick);
             continue;
         }

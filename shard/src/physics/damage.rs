@@ -216,7 +216,7 @@ pub(crate) fn apply_impacts(
                     by: impact.culprit(),
                     wreck,
                 });
-                losses.add(&body, authority.sector, drone.map(|drone| drone.0.home), now);
+                losses.add(&body, authority.sector, drone.map(|drone| drone.mind.home), now);
                 handoffs.step(now, Event::Gone { id: body.id, epoch: authority.epoch });
                 totals.destroyed += 1;
                 if let Some(entity) = registry.remove(body.id) {

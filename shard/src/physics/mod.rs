@@ -4,3 +4,4 @@ pub(crate) mod avian;
 pub(crate) mod contacts;
 pub mod damage;
 pub mod impacts;
+pub(crate) mod rest;

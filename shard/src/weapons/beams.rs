@@ -10,6 +10,7 @@ use crate::{
     bodies::{
         authority::Authority,
         body::{Body, Flight, View},
+        grid::Nearby,
         parts::{AppRecordParts, RecordPart},
         past::Past,
         registry::Registry,
@@ -78,14 +79,9 @@ impl RecordPart for BeamEmitter {
 pub struct Beams(Vec<(SimTick, SectorId, Beam)>);
 
 impl Beams {
-    /// Beams to send in `sector`.
-    pub fn to_send_in(&self, sector: SectorId) -> impl Iterator<Item = Beam> + '_ {
-        self.0.iter().filter(move |(_, at, _)| *at == sector).map(|(_, _, beam)| *beam)
-    }
-
-    /// Sectors with something to send.
-    pub fn sectors(&self) -> impl Iterator<Item = SectorId> + '_ {
-        self.0.iter().map(|(_, sector, _)| *sector)
+    /// Beams to send, with their sectors.
+    pub fn to_send(&self) -> impl Iterator<Item = (SectorId, Beam)> + '_ {
+        self.0.iter().map(|(_, sector, beam)| (*sector, *beam))
     }
 }
 
@@ -154,10 +150,11 @@ pub(crate) fn fire_beams(
     mut outbox: ResMut<Outbox<ToServer>>,
     mut shooters: Query<(&Body, &Flight, &View, &Authority, &PilotInput, &mut BeamEmitter)>,
     bodies: Query<(&Body, &Flight, &Past, Has<Authority>, Has<RigidBody>)>,
+    mut nearby: Nearby,
 ) {
     let now = clock.tick;
     beams.0.retain(|(since, _, _)| now.since(*since) < SHOT_REPEATS);
-    for entity in registry.in_order() {
+    for entity in registry.carrying(Tool::Beam) {
         let Ok((shooter, flight, view, authority, input, mut emitter)) = shooters.get_mut(entity) else { continue };
         let _at = suspect::at(shooter.id);
         let Some(seen) = view.0 else { continue };
@@ -171,7 +168,9 @@ pub(crate) fn fire_beams(
         let rewind = allowed_rewind(&input.pilot);
         let moment = judged_at(seen, rewind, now);
         let mut first: Option<(f64, NetId, &Body, bool)> = None;
-        for (body, flight, past, own, rigid) in registry.in_order().filter_map(|entity| bodies.get(entity).ok()) {
+        let (from, to) = (ray.origin, ray.origin + ray.reach);
+        let near = nearby.prepare(now, &registry).within(from.min(to) - REWIND_REACH, from.max(to) + REWIND_REACH);
+        for (body, flight, past, own, rigid) in near.into_iter().filter_map(|entity| bodies.get(entity).ok()) {
             let reach = BEAM_RANGE + body.radius + REWIND_REACH;
             // A missile that was launched later was not there yet.
             let unborn = body.kind == EntityKind::Missile && !past.reaches(moment);

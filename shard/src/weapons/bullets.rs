@@ -11,6 +11,7 @@ use crate::{
     bodies::{
         authority::Authority,
         body::{Body, Flight, Helm},
+        grid::Nearby,
         parts::{AppRecordParts, RecordPart},
         registry::Registry,
     },
@@ -134,19 +135,14 @@ impl Shots {
         }
     }
 
-    /// Shots to send in `sector`.
-    pub fn to_send_in(&self, sector: SectorId) -> impl Iterator<Item = Shot> + '_ {
-        self.told.iter().filter(move |(_, shot)| shot.sector == sector).map(|(_, shot)| *shot)
+    /// Shots to send, each with the sector whose subscribers get it.
+    pub fn to_send(&self) -> impl Iterator<Item = Shot> + '_ {
+        self.told.iter().map(|(_, shot)| *shot)
     }
 
-    /// Hits to send in `sector`.
-    pub fn hits_in(&self, sector: SectorId) -> impl Iterator<Item = ShotHit> + '_ {
-        self.hits.iter().filter(move |(_, at, _)| *at == sector).map(|(_, _, hit)| *hit)
-    }
-
-    /// Sectors with something to send.
-    pub fn sectors(&self) -> impl Iterator<Item = SectorId> + '_ {
-        self.told.iter().map(|(_, shot)| shot.sector).chain(self.hits.iter().map(|(_, sector, _)| *sector))
+    /// Hits to send, with their sectors.
+    pub fn hits(&self) -> impl Iterator<Item = (SectorId, ShotHit)> + '_ {
+        self.hits.iter().map(|(_, sector, hit)| (*sector, *hit))
     }
 
     /// The number of shots in flight.
@@ -175,7 +171,7 @@ pub(crate) fn fire_weapons(
 ) {
     let now = clock.tick;
     shots.forget_sent(now);
-    for entity in registry.in_order() {
+    for entity in registry.carrying(Tool::Gun) {
         let Ok((body, flight, helm, authority, mut gun)) = shooters.get_mut(entity) else { continue };
         let _at = suspect::at(body.id);
         if body.hull_kind.is_none() || now < gun.ready || !trigger::is_used(Tool::Gun, body, helm, authority, &handoffs)
@@ -218,13 +214,13 @@ pub(crate) fn judge_shots(
     mut totals: ResMut<Totals>,
     mut outbox: ResMut<Outbox<ToServer>>,
     bodies: Query<Candidate>,
+    mut nearby: Nearby,
 ) {
     if shots.in_flight.is_empty() {
         return;
     }
     let now = clock.tick;
-    let targets = registry.in_order().filter_map(|entity| bodies.get(entity).ok());
-    let field = Field::new(targets.map(Target::of), now);
+    let field = Field::new(nearby.prepare(now, &registry), &bodies, now);
     let shooter_of = |shot: &Shot| {
         registry.by_net(shot.id.shooter).and_then(|entity| bodies.get(entity).ok()).map(|shooter| shooter.body.id)
     };

@@ -1,4 +1,4 @@
-//! All bodies of a tick by their left edge, so that a path is tested only against those near it.
+//! The bodies that the path of a shot or a missile may meet.
 //!
 //! Runs in the shard, while shots and missiles are judged.
 
@@ -6,6 +6,7 @@ use crate::{
     bodies::{
         authority::Authority,
         body::{Body, Flight},
+        grid::Grid,
         past::Past,
     },
     economy::ship_locks::LockState,
@@ -23,7 +24,7 @@ use sidereal_protocol::{
         shot::Shot,
     },
     world::{
-        ids::{EntityId, NetId},
+        ids::EntityId,
         tick::{SimTick, TICK_SECONDS},
     },
 };
@@ -106,29 +107,17 @@ impl Target<'_> {
     }
 }
 
-pub(crate) struct Field<'a> {
-    targets: Vec<Target<'a>>,
-    /// Left edges in rising order, with the index of the body.
-    by_left_edge: Vec<(f64, usize)>,
-    widest: f64,
+/// All bodies that may be hit, at their states after the motion of a tick.
+pub(crate) struct Field<'a, 'w, 's> {
+    grid: &'a Grid,
+    bodies: &'a Query<'w, 's, Candidate>,
     now: f64,
 }
 
-impl<'a> Field<'a> {
-    /// The field of all bodies, at their states after the motion of the tick `now`.
-    pub fn new(targets: impl Iterator<Item = Target<'a>>, now: SimTick) -> Self {
-        let targets: Vec<_> = targets.collect();
-        let mut widest: f64 = 0.0;
-        let mut by_left_edge: Vec<(f64, usize)> = targets
-            .iter()
-            .enumerate()
-            .map(|(index, target)| {
-                widest = widest.max(2.0 * target.body.radius);
-                (target.flight.0.position.x - target.body.radius, index)
-            })
-            .collect();
-        by_left_edge.sort_by(|one, other| one.0.total_cmp(&other.0));
-        Self { targets, by_left_edge, widest, now: now.0 as f64 }
+impl<'a, 'w, 's> Field<'a, 'w, 's> {
+    /// The field of the tick `now`, for which `grid` was built.
+    pub fn new(grid: &'a Grid, bodies: &'a Query<'w, 's, Candidate>, now: SimTick) -> Self {
+        Self { grid, bodies, now: now.0 as f64 }
     }
 
     /// The first body that a circle of `radius` on the path meets on `leg`, and when; of two at once the one with the
@@ -144,22 +133,18 @@ impl<'a> Field<'a> {
         // Positions are those of now; at the leg's times bodies were up to this far away.
         let age = (self.now - leg.from).max(leg.to - self.now).max(0.0);
         let reach = MAX_SPEED * TICK_SECONDS * age + radius;
-        let low = start.x.min(end.x) - reach;
-        let high = start.x.max(end.x) + reach;
-        let first = self.by_left_edge.partition_point(|(edge, _)| *edge < low - self.widest);
-        let mut best: Option<(f64, NetId, Target<'a>)> = None;
-        for &(_, index) in self.by_left_edge[first..].iter().take_while(|(edge, _)| *edge <= high) {
-            let target = self.targets[index];
-            if spares(&target) {
-                continue;
-            }
-            let net_id = target.body.net_id;
-            if let Some(time) = target.met_by(path, leg, radius, self.now)
-                && best.is_none_or(|(earliest, known, _)| (time, net_id) < (earliest, known))
+        let mut best: Option<(f64, Target<'a>)> = None;
+        for entity in self.grid.within(start.min(end) - reach, start.max(end) + reach) {
+            let Ok(candidate) = self.bodies.get(entity) else { continue };
+            let target = Target::of(candidate);
+            if !spares(&target)
+                && let Some(time) = target.met_by(path, leg, radius, self.now)
+                // They come by rising net id.
+                && best.is_none_or(|(earliest, _)| time < earliest)
             {
-                best = Some((time, net_id, target));
+                best = Some((time, target));
             }
         }
-        best.map(|(time, _, target)| (time, target))
+        best
     }
 }

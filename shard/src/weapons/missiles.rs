@@ -11,6 +11,7 @@ use crate::{
     bodies::{
         authority::Authority,
         body::{Body, Flight, Helm},
+        grid::Nearby,
         parts::{AppRecordParts, RecordPart},
         registry::Registry,
         spawn,
@@ -111,20 +112,28 @@ pub(crate) fn launch_missiles(
     mut outbox: ResMut<Outbox<ToServer>>,
     mut shooters: Query<(&Body, &Flight, &Helm, &Authority, &mut Launcher)>,
     bodies: Query<(&Body, &Flight)>,
+    mut nearby: Nearby,
     mut commands: Commands,
 ) {
     let now = clock.tick;
     let Some(welcomed) = welcomed else { return };
-    let order: Vec<Entity> = registry.in_order().collect();
-    for &entity in &order {
-        let Ok((shooter, flight, helm, authority, mut launcher)) = shooters.get_mut(entity) else { continue };
+    let launches = |entity: &Entity| {
+        shooters.get(*entity).is_ok_and(|(shooter, _, helm, authority, launcher)| {
+            now >= launcher.ready && trigger::is_used(Tool::Launcher, shooter, helm, authority, &handoffs)
+        })
+    };
+    let launching: Vec<Entity> = registry.carrying(Tool::Launcher).filter(launches).collect();
+    if launching.is_empty() {
+        return;
+    }
+    let grid = nearby.prepare(now, &registry);
+    for entity in launching {
+        let Ok((shooter, flight, _, authority, mut launcher)) = shooters.get_mut(entity) else { continue };
         let _at = suspect::at(shooter.id);
-        if now < launcher.ready || !trigger::is_used(Tool::Launcher, shooter, helm, authority, &handoffs) {
-            continue;
-        }
         let Some(net_id) = net_ids.take() else { continue };
         launcher.ready = trigger::ready_after(Tool::Launcher, shooter, now);
-        let others = order.iter().filter_map(|&entity| bodies.get(entity).ok());
+        let near = grid.around(flight.0.position, MISSILE_SIGHT);
+        let others = near.into_iter().filter_map(|entity| bodies.get(entity).ok());
         let target = find_target(shooter.id, &flight.0, others);
         let warhead = Warhead { shooter: shooter.id, target, expires: now + MISSILE_LIFE_TICKS };
         let seed = spawner::mixed(welcomed.id_seed, u64::from(shooter.net_id.0), now, 1);
@@ -242,11 +251,12 @@ pub(crate) fn judge_missiles(
     mut outbox: ResMut<Outbox<ToServer>>,
     ways: Query<(&Body, &Flight, &Authority), With<Missile>>,
     mut bodies: ParamSet<(Query<Candidate>, Query<&mut Missile>)>,
+    mut nearby: Nearby,
 ) {
     let now = clock.tick;
     let mut judged = Vec::new();
     let own: Vec<Entity> = registry
-        .in_order()
+        .of(|kind| kind == EntityKind::Missile)
         .filter(|&entity| ways.get(entity).is_ok_and(|(body, ..)| !handoffs.is_leaving(body.id)))
         .collect();
     if own.is_empty() {
@@ -258,8 +268,7 @@ pub(crate) fn judge_missiles(
         let known: Vec<(Entity, Missile)> =
             own.iter().filter_map(|&entity| Some((entity, *missiles.get(entity).ok()?))).collect();
         let bodies = bodies.p0();
-        let targets = registry.in_order().filter_map(|entity| bodies.get(entity).ok());
-        let field = Field::new(targets.map(Target::of), now);
+        let field = Field::new(nearby.prepare(now, &registry), &bodies, now);
         for (entity, Missile { warhead, judged: until }) in known {
             let Ok((body, flight, authority)) = ways.get(entity) else { continue };
             let _at = suspect::at(body.id);

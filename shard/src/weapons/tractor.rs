@@ -10,6 +10,7 @@ use crate::{
     bodies::{
         authority::Authority,
         body::{Body, Flight, Helm, Lights},
+        grid::Nearby,
         registry::Registry,
     },
     handoff::machine::Handoffs,
@@ -24,7 +25,7 @@ use sidereal_protocol::{
     rules::{
         shot::ShotId,
         tool::Tool,
-        tractor::{self, Nearby},
+        tractor::{self, TRACTOR_RANGE},
     },
 };
 
@@ -47,17 +48,20 @@ fn pull_bodies(
     mut outbox: ResMut<Outbox<ToServer>>,
     mut ships: Query<(&Body, &Flight, &Helm, &Authority, &mut Lights)>,
     bodies: Query<(&Body, &Flight, Has<Authority>)>,
+    mut nearby: Nearby,
 ) {
-    for ship in registry.in_order() {
+    for ship in registry.carrying(Tool::TractorBeam) {
         let Ok((body, flight, helm, authority, mut lights)) = ships.get_mut(ship) else { continue };
         let _at = suspect::at(body.id);
-        let wants = Tool::TractorBeam.is_carried_by(body.kind)
-            && trigger::is_used(Tool::TractorBeam, body, helm, authority, &handoffs);
-        let nearby = registry.in_order().filter_map(|entity| {
-            let (other, at, _) = bodies.get(entity).ok()?;
-            Some(Nearby { position: at.0.position, radius: other.radius, kind: other.kind, id: entity })
+        let wants = trigger::is_used(Tool::TractorBeam, body, helm, authority, &handoffs);
+        let found = wants.then(|| {
+            let grid = nearby.prepare(clock.tick, &registry);
+            let near = grid.around(flight.0.position, TRACTOR_RANGE + body.radius).into_iter().filter_map(|entity| {
+                let (other, at, _) = bodies.get(entity).ok()?;
+                Some(tractor::Nearby { position: at.0.position, radius: other.radius, kind: other.kind, id: entity })
+            });
+            tractor::target(flight.0.position, body.radius, near)
         });
-        let found = wants.then(|| tractor::target(flight.0.position, body.radius, nearby));
         let pulled = found.flatten().and_then(|entity| bodies.get(entity).ok());
         trigger::shine(Tool::TractorBeam, &mut lights, pulled.is_some());
         let Some((target, at, own)) = pulled else { continue };

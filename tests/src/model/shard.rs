@@ -33,7 +33,6 @@ pub(super) struct Body {
     pub record: EntityRecord,
     pub at: SectorId,
     pub queue: InputQueue,
-    adopted: bool,
 }
 
 #[derive(Debug)]
@@ -145,12 +144,6 @@ impl Shard {
             self.feed(now, Event::Crossed { id, to }, network);
         }
         self.feed(now, Event::Tick, network);
-        for (&id, body) in &mut self.bodies {
-            if std::mem::take(&mut body.adopted) {
-                let epoch = body.record.epoch;
-                network.send_up(now, self.id, ToServer::Adopted { id, epoch, tick: now, waited_us: 0 });
-            }
-        }
         if now.0.is_multiple_of(u64::from(TICK_HZ)) {
             let entities = self.bodies.values().map(|body| (body.record.net_id, body.record.epoch)).collect();
             network.send_up(now, self.id, ToServer::Census { tick: now, entities, inputs_applied: 0 });
@@ -190,7 +183,9 @@ impl Shard {
                         queue.admit(&pilot, input, now.max(record.tick));
                     }
                 }
-                self.bodies.insert(record.id, Body { at: record.sector, record, queue, adopted: true });
+                let (id, epoch) = (record.id, record.epoch);
+                self.bodies.insert(id, Body { at: record.sector, record, queue });
+                network.send_up(now, self.id, ToServer::Adopted { id, epoch, tick: now, waited_us: 0 });
             }
         }
     }
