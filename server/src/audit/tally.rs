@@ -153,6 +153,8 @@ pub struct Counters {
     pub thinned: u64,
     /// Delays before a room entered a peer's view because too much was entering already.
     pub rooms_delayed: u64,
+    /// Ticks that were left out because the server was more than two seconds behind the wall's time.
+    pub ticks_skipped: u64,
     /// Renewals of naia entities, see [`crate::replication::naia::renewal`].
     pub renewals: u64,
     /// Completed deals.

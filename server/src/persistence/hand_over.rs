@@ -57,8 +57,8 @@ fn hand_over_of(space: &mut Space, storage: &Storage, ids: &[EntityId]) {
 pub fn hand_over_changes(mut space: Space, storage: Res<Storage>, mut progress: ResMut<Progress>) {
     let share = space.mirror.len().div_ceil(HAND_OVER_TICKS as usize);
     let ids: Vec<EntityId> = space.mirror.ids_after(progress.0).take(share).collect();
-    // At the end it begins anew, also if fewer were left.
-    progress.0 = ids.last().copied().filter(|_| ids.len() == share);
+    // At the end it begins anew: no tick looks at nothing, so that a round takes ten.
+    progress.0 = ids.last().copied().filter(|last| space.mirror.ids_after(Some(*last)).next().is_some());
     hand_over_of(&mut space, &storage, &ids);
     if space.clock.tick.0.is_multiple_of(HAND_OVER_TICKS) {
         hand_over_tick(&space, &storage);

@@ -17,8 +17,9 @@ use std::{
 /// megabit: any playable link carries it.
 const PLAYER_BYTES_PER_SECOND: u64 = 64 * 1024;
 
-/// What a player may save up for the contents of new sectors, bytes: two seconds' worth.
-const PLAYER_BURST_BYTES: u64 = 2 * PLAYER_BYTES_PER_SECOND;
+/// What a player may save up for the contents of new sectors, bytes. Well under QUIC's buffer for a player's datagrams
+/// (64 KiB), which drops the oldest without saying which.
+const PLAYER_BURST_BYTES: u64 = 48 * 1024;
 
 /// How often an audience gets a sector's motion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,7 +39,7 @@ impl Class {
         match center {
             None => Self::Border,
             Some(center) if center == sector => Self::Own,
-            Some(center) if center.x.abs_diff(sector.x) + center.y.abs_diff(sector.y) == 1 => Self::Edge,
+            Some(center) if center.x.abs_diff(sector.x).saturating_add(center.y.abs_diff(sector.y)) == 1 => Self::Edge,
             Some(_) => Self::Corner,
         }
     }
@@ -90,6 +91,11 @@ impl Member {
         }
     }
 
+    /// Whether there is room for this many bytes now, or as much as there ever is.
+    pub fn has_room_for(&self, bytes: usize) -> bool {
+        self.allowance >= (bytes as u64).min(PLAYER_BURST_BYTES)
+    }
+
     /// Takes the lengths of datagrams from the budget, in order, until one is too long for it. Returns how many there is
     /// room for.
     pub fn spend(&mut self, lengths: impl IntoIterator<Item = usize>) -> usize {
@@ -112,9 +118,26 @@ impl Member {
 #[derive(Debug)]
 pub struct Audience {
     /// The sectors, nearest first, so that an exhausted budget thins the far ones.
-    pub sources: Vec<(Class, SectorId)>,
+    sources: Vec<(Class, SectorId)>,
     /// The peers.
     pub members: Vec<Member>,
+}
+
+impl Audience {
+    /// The sectors that are due at this tick, nearest class first. Within a class another one is first at each tick, so
+    /// that an exhausted budget leaves each out in its turn.
+    pub fn due(&self, now: SimTick) -> impl Iterator<Item = SectorId> + '_ {
+        let turned = self.sources.chunk_by(|(class, _), (next, _)| class == next).flat_map(move |same| {
+            let first = now.0 as usize % same.len();
+            same[first..].iter().chain(&same[..first])
+        });
+        turned.filter(move |(class, sector)| class.is_due(*sector, now)).map(|(_, sector)| *sector)
+    }
+
+    /// Whether it gets a sector's motion at all.
+    pub fn gets(&self, sector: SectorId) -> bool {
+        self.sources.iter().any(|(_, source)| *source == sector)
+    }
 }
 
 /// All audiences.
@@ -178,9 +201,12 @@ impl Audiences {
         Some(member)
     }
 
-    /// The membership of a peer.
-    pub fn member_mut(&mut self, address: &SocketAddr) -> Option<&mut Member> {
+    /// A peer that gets a sector's motion.
+    pub fn member_of(&mut self, address: &SocketAddr, sector: SectorId) -> Option<&mut Member> {
         let audience = self.all.get_mut(self.of_peer.get(address)?)?;
+        if !audience.gets(sector) {
+            return None;
+        }
         audience.members.iter_mut().find(|member| member.address == *address)
     }
 

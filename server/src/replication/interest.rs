@@ -89,7 +89,7 @@ pub struct Interest {
     views: BTreeMap<SocketAddr, View>,
     /// The same views, by what is sent.
     audiences: Audiences,
-    /// Sectors that came into a peer's view in this tick: it gets everything in them.
+    /// Sectors that came into a peer's view: it gets everything in them. At most the sectors of all views.
     newcomers: Vec<(SocketAddr, SectorId)>,
     /// A peer has gone: shards may hold other leases than when the views were made.
     peer_gone: bool,
@@ -137,9 +137,14 @@ impl Interest {
         &mut self.audiences
     }
 
-    /// Takes the sectors that came into peers' views in this tick.
+    /// Takes the sectors that came into peers' views.
     pub fn take_newcomers(&mut self) -> Vec<(SocketAddr, SectorId)> {
         std::mem::take(&mut self.newcomers)
+    }
+
+    /// A sector whose content a peer's budget did not allow yet: it is taken again in the next tick.
+    pub fn postpone(&mut self, address: SocketAddr, sector: SectorId) {
+        self.newcomers.push((address, sector));
     }
 
     /// A peer's view has changed: from now on it belongs to another audience.

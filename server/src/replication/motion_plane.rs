@@ -17,12 +17,16 @@ use sidereal_protocol::{
     },
 };
 
-/// A change is sent for this many ticks: the slowest class of subscribers gets every third packet, so that each change
-/// is in one that it gets.
+/// A change is in the packets of this many ticks: the slowest class of subscribers gets every third one. It arrives
+/// before the first of them, at the tick before.
 pub const CHANGE_WINDOW_TICKS: u64 = 3;
 
-/// Every entity is sent once in this many ticks (a second), changed or not.
-const REFRESH_TICKS: u64 = TICK_HZ as u64;
+/// Every entity is in a packet once in this many ticks, changed or not. A prime number, so that the classes that get every
+/// second or third packet also get each entity, after 2 s and 3 s at the latest.
+const REFRESH_TICKS: u64 = 29;
+
+/// A state that is not followed by another one is extrapolated for this many ticks at most: a second.
+const MAX_COAST_TICKS: u64 = TICK_HZ as u64;
 
 /// Maximum number of shots and hits kept for one sector: a tick's fire of a hundred ships, times the ticks for which
 /// they are repeated. Further ones are dropped and counted.
@@ -296,15 +300,19 @@ impl MotionPlane {
                 .entries
                 .iter()
                 .filter(|(net_id, entry)| {
-                    now.since(entry.changed_at) < CHANGE_WINDOW_TICKS
+                    now.since(entry.changed_at) <= CHANGE_WINDOW_TICKS
                         || (now.0 + u64::from(net_id.0)).is_multiple_of(REFRESH_TICKS)
                 })
                 .map(|(net_id, entry)| motion_at(*net_id, entry, cell.tick))
                 .collect();
             let beams: Vec<Beam> = recent(&cell.beams, now);
             let news = SectorNews { motions: &motions, shots: &shots, hits: &hits, beams: &beams };
-            let packets = encode(sector, cell.tick, news);
+            let mut packets = encode(sector, cell.tick, news);
             self.packed += packets.len() as u64;
+            // If there is no room for all of them, each is left out in its turn.
+            if let Some(first) = (now.0 as usize).checked_rem(packets.len()) {
+                packets.rotate_left(first);
+            }
             cell.packed = Some((now, packets));
         }
         cell.packed.as_ref().map_or(&[], |(_, packets)| packets)
@@ -325,13 +333,13 @@ impl MotionPlane {
 }
 
 fn recent<T: Copy>(items: &[(SimTick, T)], now: SimTick) -> Vec<T> {
-    items.iter().filter(|(seen, _)| now.since(*seen) < SHOT_REPEATS).map(|(_, item)| *item).collect()
+    items.iter().filter(|(seen, _)| now.since(*seen) <= SHOT_REPEATS).map(|(_, item)| *item).collect()
 }
 
 /// An entry at the packet's tick: a state whose update was lost is extrapolated, for a second at most. One that waits
 /// for an authority is not: the next authority continues from that state.
 fn motion_at(net_id: NetId, entry: &Entry, tick: SimTick) -> Motion {
-    let behind = if entry.waits { 0 } else { tick.since(entry.tick).min(REFRESH_TICKS) };
+    let behind = if entry.waits { 0 } else { tick.since(entry.tick).min(MAX_COAST_TICKS) };
     let state = match behind {
         0 => entry.state,
         behind => entry.state.coast(behind as f64 * TICK_SECONDS),
@@ -427,7 +435,7 @@ mod tests {
         let sent = |plane: &mut MotionPlane, tick: u64| {
             plane.packets(HERE, SimTick(tick)).iter().map(|packet| packet.motions).sum::<u32>()
         };
-        let resting: u32 = (10..40).map(|tick| sent(&mut plane, tick)).sum();
+        let resting: u32 = (10..10 + REFRESH_TICKS).map(|tick| sent(&mut plane, tick)).sum();
         assert_eq!(resting, 1);
         let mut changes = Vec::new();
         let moving: u32 = (40..70)
@@ -437,6 +445,41 @@ mod tests {
             })
             .sum();
         assert_eq!(moving, 30);
+    }
+
+    /// Whatever the sector and whatever the tick at which something happens: every class gets it, and every class gets
+    /// what rests as well.
+    #[test]
+    fn no_class_misses_a_change_a_shot_or_what_rests() {
+        use crate::replication::audience::Class;
+        for class in [Class::Own, Class::Edge, Class::Corner, Class::Border] {
+            for (x, arrival) in (0..6).flat_map(|x| (100..106).map(move |tick| (x, tick))) {
+                let here = SectorId::new(x, x / 2);
+                let mut plane = MotionPlane::default();
+                let mut changes = Vec::new();
+                let start = here.origin() + DVec2::splat(10.0);
+                let state = FlightState { position: start, ..FlightState::default() };
+                plane.place(NetId(5), here, Some(A), state, SimTick(1), SimTick(1));
+                let moved = FlightState { position: start + DVec2::X, ..state };
+                let motion = Motion { net_id: NetId(5), state: moved, glow: EngineGlow::default() };
+                let id = sidereal_protocol::rules::shot::ShotId { shooter: NetId(5), tick: SimTick(arrival) };
+                let shot = Shot::new(id, here, start, DVec2::new(100.0, 0.0));
+                let update = SectorUpdate { motions: vec![motion], shots: vec![shot], ..update(here, arrival, 0.0) };
+                plane.apply(A, &update, SimTick(arrival), &mut changes);
+                // It arrives before the clock advances to the tick that publishes it first.
+                let received = |plane: &mut MotionPlane, ticks: std::ops::Range<u64>| {
+                    let due = ticks.map(SimTick).filter(|tick| class.is_due(here, *tick));
+                    let packets: Vec<SectorPacket> = due.flat_map(|tick| plane.packets(here, tick).to_vec()).collect();
+                    let updates =
+                        packets.iter().map(|packet| SectorUpdate::decode(&packet.bytes).expect("an own packet"));
+                    updates.fold((0, 0), |sum, update| (sum.0 + update.motions.len(), sum.1 + update.shots.len()))
+                };
+                let (motions, shots) = received(&mut plane, arrival + 1..arrival + 4);
+                assert!(motions > 0 && shots > 0, "{class:?} at {x}, {arrival}: {motions} motions, {shots} shots");
+                let rested = received(&mut plane, arrival + 10..arrival + 10 + 3 * REFRESH_TICKS);
+                assert!(rested.0 > 0, "{class:?} at {x}: what rests never comes");
+            }
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::{
     accounts::tickets::TicketOffice,
     accounts::{Accounts, HashCost},
     audit::report::{Readings, Report, Shown},
+    audit::tally::Tally,
     build_app,
     db::{Database, DatabaseLock, META_SEED, META_TICK, Store, StoreConfig},
     handle_arrivals,
@@ -104,17 +105,19 @@ pub fn run(config: &Config) -> Result<(), Failure> {
         let started = Instant::now();
         crash::fault_point("main");
         running.status.beat(started);
-        if started >= pace.next_update(running.transport.has_input_for_naia()) {
+        if started >= pace.next_update(started, running.transport.has_input_for_naia()) {
             running.app.update();
             pace.updated(started, Instant::now(), running.app.world().resource::<NewTick>().is_new());
+            running.app.world_mut().resource_mut::<Tally>().ticks_skipped = pace.skipped;
         } else {
             handle_arrivals(&mut running.app);
         }
         // Never past a tick.
         let pause = (started + MIN_INTERVAL).min(pace.next_tick());
         std::thread::sleep(pause.saturating_duration_since(Instant::now()));
-        let next = pace.next_update(running.transport.has_input_for_naia());
-        waker.wait(next.saturating_duration_since(Instant::now()));
+        let now = Instant::now();
+        let next = pace.next_update(now, running.transport.has_input_for_naia());
+        waker.wait(next.saturating_duration_since(now));
     }
     finish(running, config).map_err(Failure::Later)
 }

@@ -7,8 +7,8 @@
 use sidereal_protocol::world::tick::{TICK_DURATION, TICK_SECONDS};
 use std::time::{Duration, Instant};
 
-/// If the ticks are further behind than this, they are not made up for: a machine that was suspended would run after the
-/// wall's time for hours.
+/// If the ticks are further behind than this, they are not made up for: after a minute of overload the world would run
+/// after the wall's time for hours.
 const MAX_BEHIND: Duration = Duration::from_secs(2);
 
 /// naia's clock may be a moment behind ours: when an update brought no tick, the next one is this much later.
@@ -44,10 +44,11 @@ impl Pace {
         self.due.max(self.possible)
     }
 
-    /// When the next update is due. `for_naia`: naia has something to read.
-    pub fn next_update(&self, for_naia: bool) -> Instant {
-        let tick = self.next_tick();
-        if for_naia { tick.min(self.update_possible) } else { tick }
+    /// When the next update is due, as seen at `now`. `for_naia`: naia has something to read. Shortly before a tick its
+    /// packets wait for the tick: an update then would make it early.
+    pub fn next_update(&self, now: Instant, for_naia: bool) -> Instant {
+        let for_packets = self.update_possible.max(now);
+        if for_naia && for_packets < self.possible { for_packets } else { self.next_tick() }
     }
 
     /// An update has run from `start` to `end`, and made a tick or not.
@@ -109,9 +110,30 @@ mod tests {
         let mut pace = Pace::new(start);
         let end = start + Duration::from_millis(10);
         pace.updated(start, end, true);
-        assert_eq!(pace.next_update(true), start + TICK_DURATION.max(Duration::from_secs_f64(TICK_SECONDS)));
+        let tick = start + TICK_DURATION.max(Duration::from_secs_f64(TICK_SECONDS));
+        assert_eq!(pace.next_update(end, true), tick, "30 ms after it is too close to the tick");
         let short = start + Duration::from_millis(1);
         pace.updated(start, short, false);
-        assert_eq!(pace.next_update(true), short + MIN_UPDATE_INTERVAL);
+        assert_eq!(pace.next_update(short, true), short + MIN_UPDATE_INTERVAL);
+        assert_eq!(pace.next_update(short, false), tick);
+    }
+
+    #[test]
+    fn naias_packets_do_not_make_ticks_early() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start);
+        let (mut now, mut ticks) = (start, 0u32);
+        while ticks < 3_000 {
+            now = pace.next_update(now, true);
+            // naia makes a tick in any update that is late enough.
+            let makes_tick = ticks == 0 || now >= pace.possible;
+            let end = now + Duration::from_millis(3);
+            pace.updated(now, end, makes_tick);
+            ticks += u32::from(makes_tick);
+            now = end;
+        }
+        let wall = Duration::from_secs_f64(f64::from(ticks - 1) * TICK_SECONDS);
+        assert!(now + Duration::from_millis(1) > start + wall, "{:?} early", start + wall - now);
+        assert!(now < start + wall + Duration::from_millis(10), "{:?} late", now - (start + wall));
     }
 }

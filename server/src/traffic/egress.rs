@@ -6,7 +6,6 @@ use crate::{
     clock::Clock,
     players::session::Players,
     replication::{
-        audience::Audience,
         interest::Interest,
         motion_plane::{MotionPlane, SectorPacket},
     },
@@ -59,14 +58,13 @@ pub fn publish_motion(
 ) {
     let now = clock.tick;
     let mut batch = LaneBatch::default();
-    welcome_newcomers(&mut interest, &motion, &mut batch, &mut tally);
-    for Audience { sources, members } in interest.audiences().iter_mut() {
+    for audience in interest.audiences().iter_mut() {
         let mut bundle = Bundle::default();
-        for (_, sector) in sources.iter().filter(|(class, sector)| class.is_due(*sector, now)) {
-            bundle.add(motion.packets(*sector, now));
+        for sector in audience.due(now) {
+            bundle.add(motion.packets(sector, now));
         }
         let (datagrams, motions) = bundle.finish();
-        for member in members {
+        for member in &mut audience.members {
             member.refill();
             if datagrams.is_empty() {
                 continue;
@@ -78,12 +76,12 @@ pub fn publish_motion(
             }
         }
     }
+    welcome_newcomers(&mut interest, &motion, &mut batch, &mut tally);
     tally.sector_packets += motion.take_packed();
     link.transport.send_batch(batch);
 }
 
-/// Sends everything in a sector to the peers into whose view it came. It counts against their budgets: what is left out
-/// follows within a second, as everything is sent once a second.
+/// Sends everything in a sector to the peers into whose view it came, as far as their budgets allow it after what moves.
 fn welcome_newcomers(interest: &mut Interest, motion: &MotionPlane, batch: &mut LaneBatch, tally: &mut Tally) {
     let mut packed: BTreeMap<SectorId, (SharedDatagrams, Vec<u32>)> = BTreeMap::new();
     for (address, sector) in interest.take_newcomers() {
@@ -92,7 +90,11 @@ fn welcome_newcomers(interest: &mut Interest, motion: &MotionPlane, batch: &mut 
             bundle.add(&motion.full_packets(sector));
             bundle.finish()
         });
-        let Some(member) = interest.audiences().member_mut(&address) else { continue };
+        let Some(member) = interest.audiences().member_of(&address, sector) else { continue };
+        if !member.has_room_for(datagrams.payload_lengths().sum()) {
+            interest.postpone(address, sector);
+            continue;
+        }
         let count = member.spend(datagrams.payload_lengths());
         batch.push(&member.peer, datagrams, count);
         if member.is_player() {

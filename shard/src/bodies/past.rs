@@ -42,6 +42,8 @@ pub struct Past {
 impl Past {
     /// Adds a sample. It replaces an older one of the same tick; one older than all of [`SAMPLES`] is dropped.
     pub fn note(&mut self, tick: SimTick, state: FlightState) {
+        // Whatever rested here has moved on elsewhere, if it is a ghost now.
+        self.rests = false;
         let index = self.samples.partition_point(|(known, _)| *known < tick);
         if let Some(known) = self.samples.get_mut(index)
             && known.0 == tick

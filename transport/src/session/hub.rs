@@ -18,6 +18,9 @@ use crate::naia::acks::HEARTBEAT_BYTES;
 use crate::session::waker::Waker;
 use crate::stats::TrafficCounters;
 
+/// The most parcels that wait for the network thread: those of eight ticks for 2,000 sessions, two for each.
+const MAX_PARCELS: usize = 32_768;
+
 /// Locks. A poisoned lock is used as it is: the data are queues, each valid after every operation.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -203,9 +206,14 @@ impl<S: Listed> Hub<S> {
         lock(&self.dirty).push(session);
     }
 
-    /// Adds parcels to what the next flush sends, and empties `parcels`.
+    /// Adds parcels to what the next flush sends, and empties `parcels`. If the network thread takes none, the oldest
+    /// are dropped and counted.
     pub(crate) fn push_parcels(&self, parcels: &mut Vec<Parcel<S>>) {
-        lock(&self.parcels).append(parcels);
+        let mut waiting = lock(&self.parcels);
+        waiting.append(parcels);
+        let surplus = waiting.len().saturating_sub(MAX_PARCELS);
+        let dropped: usize = waiting.drain(..surplus).map(|parcel| parcel.count).sum();
+        self.counters.lane_dropped_outbound.add(dropped as u64);
     }
 
     /// Moves the parcels of the flush into `parcels`, which is empty. Its memory is used for the next ones.
