@@ -23,6 +23,11 @@ use std::{
 /// How long all clients may take to see everything: logins cost a core some 50 ms each.
 const JOIN_DEADLINE: Duration = Duration::from_secs(180);
 
+/// Changes of each entity that a measurement holds at least: a server that makes few ticks is measured for longer, at
+/// most [`LONGEST`] times as long. Else a tick that is on its way at the start or the end would weigh too much.
+const LEAST_CHANGES: u64 = 60;
+const LONGEST: f64 = 5.0;
+
 /// The pause between two questions.
 const ASK_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -154,6 +159,11 @@ impl Bench<'_> {
         let (first_tick, first_at) = probe.tick(server)?;
         let begin = moment(server, clients, &mut probe)?;
         std::thread::sleep(Duration::from_secs_f64(self.options.seconds));
+        let enough = begin.changes + LEAST_CHANGES * u64::from(self.entities);
+        let longest = Duration::from_secs_f64(self.options.seconds * LONGEST);
+        while begin.at.elapsed() < longest && probe.changes(server)? < enough {
+            std::thread::sleep(ASK_INTERVAL);
+        }
         let end = moment(server, clients, &mut probe)?;
         let (last_tick, last_at) = probe.tick(server)?;
         if end.fleet.failed > 0 {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 /// One measured interval.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
-    /// Players in it.
+    /// Connected players in it.
     pub players: u32,
     /// Its middle, seconds since the first one began.
     pub at_s: f64,

@@ -63,7 +63,8 @@ impl Moment {
     /// The figures since `earlier`. `ticks_per_s` is measured apart; `start` is when the first interval began.
     pub fn since(&self, earlier: &Self, ticks_per_s: f64, start: Instant) -> Interval {
         let seconds = (self.at - earlier.at).as_secs_f64();
-        let players = self.fleet.ready;
+        // In a fight some are without a ship for a moment: they receive what the others do.
+        let players = self.fleet.connected;
         let each = f64::from(players.max(1));
         let cores = |ns: u64| ns as f64 / 1e9 / seconds;
         let server_ns = match (&self.server, &earlier.server) {
