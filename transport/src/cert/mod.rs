@@ -19,7 +19,7 @@ use wtransport::tls::rustls::pki_types::pem::PemObject;
 use wtransport::tls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use wtransport::tls::rustls::server::ParsedCertificate;
 use wtransport::tls::rustls::sign::CertifiedKey;
-use wtransport::tls::rustls::{self, CertificateError, DigitallySignedStruct, SignatureScheme};
+use wtransport::tls::rustls::{self, CertificateError, CipherSuite, DigitallySignedStruct, SignatureScheme};
 use wtransport::tls::self_signed::time::OffsetDateTime;
 
 pub use live::LiveCertificate;
@@ -123,8 +123,11 @@ fn in_file(path: &Path, error: impl std::fmt::Display) -> TransportError {
     TransportError::IdentityFile { path: path.to_owned(), reason: error.to_string() }
 }
 
+/// ring, with AES-128 first: it needs a third less time than AES-256 for a packet, and nobody breaks either.
 fn provider() -> Arc<CryptoProvider> {
-    Arc::new(ring::default_provider())
+    let mut provider = ring::default_provider();
+    provider.cipher_suites.sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
+    Arc::new(provider)
 }
 
 /// Accepts the one certificate with the pinned hash, from a peer that proves that it holds the key.

@@ -58,14 +58,24 @@ const CHUNK_BYTES: usize = 32 << 10;
 /// players got the error that no server answers.
 const INITIAL_RTT: Duration = Duration::from_millis(100);
 
+/// How long a receiver may wait before it acknowledges: a tick and a little. So an acknowledgement leaves with the next
+/// tick's packet instead of alone. QUIC allows no more than the round trip, or 25 ms if that is shorter.
+const MAX_ACK_DELAY: Duration = Duration::from_millis(40);
+/// Packets that it may receive in that time before it acknowledges at once.
+const UNACKNOWLEDGED_PACKETS: u32 = 10;
+
 /// quinn's settings, the same for both ends of a connection of this kind.
 pub(crate) fn transport_config(limits: &Limits, kind: PeerKind) -> quinn::TransportConfig {
     let (window, send_window) = match kind {
         PeerKind::Player => (PLAYER_STREAM_WINDOW_BYTES, PLAYER_SEND_WINDOW_BYTES),
         PeerKind::Shard => (SHARD_STREAM_WINDOW_BYTES, 2 * u64::from(SHARD_STREAM_WINDOW_BYTES)),
     };
+    // Browsers do not know the extension, and acknowledge as they like.
+    let mut acknowledgements = quinn::AckFrequencyConfig::default();
+    acknowledgements.max_ack_delay(Some(MAX_ACK_DELAY)).ack_eliciting_threshold(UNACKNOWLEDGED_PACKETS.into());
     let mut config = quinn::TransportConfig::default();
     config
+        .ack_frequency_config(Some(acknowledgements))
         .max_concurrent_bidi_streams(MAX_BIDI_STREAMS.into())
         .max_concurrent_uni_streams(MAX_UNI_STREAMS.into())
         .stream_receive_window(window.into())

@@ -1,0 +1,144 @@
+//! Measures what a tick's datagrams cost the server's network thread: many sessions, each of which gets the same two
+//! lane datagrams and sends one short one in every tick, over real sockets on loopback.
+//!
+//! `cargo run --release -p sidereal-transport --example fan_out -- 100 10 16`: sessions, seconds, and over how many
+//! moments of a tick the clients' sending is spread. Linux only: it reads `/proc`.
+
+use std::error::Error;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use naia_bevy_client::transport::Socket as _;
+use naia_bevy_server::transport::Socket as _;
+use sidereal_transport::{
+    ClientHandle, ClientNetwork, ConnectOptions, Identity, LaneBatch, LanePeer, Limits, LinkStatus, ListenerConfig,
+    PeerKind, ServerConfig, ServerHandle, SharedDatagrams, bind,
+};
+
+const USAGE: &str = "give sessions (1 to 2000), seconds (1 to 60), and moments of a tick (1 to 16)";
+const PROTOCOL_VERSION: u32 = 1;
+const TICK: Duration = Duration::from_nanos(1_000_000_000 / 30);
+const WARM_UP_TICKS: u32 = 60;
+/// The payloads of a tick, bytes.
+const OUT: [usize; 2] = [1_100, 60];
+const IN: usize = 40;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<usize> = std::env::args().skip(1).map(|text| text.parse()).collect::<Result<_, _>>()?;
+    let (sessions, seconds, moments) = match arguments[..] {
+        [] => (100, 10, 16),
+        [sessions @ 1..=2000, seconds @ 1..=60, moments @ 1..=16] => (sessions, seconds as u32, moments),
+        _ => return Err(USAGE.into()),
+    };
+    let any = "127.0.0.1:0".parse()?;
+    let limits = Limits {
+        sessions_per_address: 4 * sessions,
+        handshakes_per_network: 0,
+        unproven_handshakes: 1_000,
+        ..Limits::default()
+    };
+    let (server, socket) = bind(ServerConfig {
+        listeners: vec![ListenerConfig { kind: PeerKind::Player, addr: any }],
+        identity: Identity::self_signed(&["localhost"])?,
+        player_certificate: None,
+        allowed_origins: Default::default(),
+        protocol_version: PROTOCOL_VERSION,
+        limits,
+    })?;
+    let (verdicts, mut admitted, _packets_out, _packets_in) = Box::new(socket).listen();
+    let network = ClientNetwork::new()?;
+    let address = server.local_addr(PeerKind::Player).ok_or("no listener")?;
+    let options = ConnectOptions::new(address, PeerKind::Player, server.certificate_hash(), PROTOCOL_VERSION);
+
+    let (mut clients, mut halves, mut peers) = (Vec::new(), Vec::new(), Vec::new());
+    while peers.len() < sessions || clients.iter().any(|c: &ClientHandle| c.status() != LinkStatus::Connected) {
+        // A few at a time: each handshake costs half a millisecond.
+        if clients.len() < sessions.min(peers.len() + 32) {
+            let (client, socket) = network.connector(options.clone());
+            halves.push(Box::new(socket).connect_with_auth(b"yes".to_vec()));
+            clients.push(client);
+        }
+        while let Some((address, ..)) = server.poll_auth() {
+            server.admit(&address);
+        }
+        while let Ok(Some((address, _))) = admitted.receive() {
+            verdicts.accept(&address, &"token".to_owned()).map_err(|_| "a session ended")?;
+            peers.push(server.lane_peer(&address).ok_or("a session ended")?);
+        }
+        if server.poll_closed().is_some() {
+            return Err("a session ended".into());
+        }
+        server.flush();
+        server.waker().wait(Duration::from_millis(1));
+    }
+
+    run(&server, &clients, &peers, WARM_UP_TICKS, moments);
+    let (before, began) = (figures(&server, &clients)?, Instant::now());
+    let ticks = 30 * seconds;
+    run(&server, &clients, &peers, ticks, moments);
+    let (after, took) = (figures(&server, &clients)?, began.elapsed());
+    let per = f64::from(ticks) * sessions as f64;
+    println!("{sessions} sessions, {ticks} ticks in {:.1} s, {moments} moments of a tick", took.as_secs_f64());
+    let net_us = (after.net_ns - before.net_ns) as f64 / 1_000.0;
+    println!("player-net: {:.2} µs per session and tick, {:.1} % of a core", net_us / per, {
+        net_us / took.as_micros() as f64 * 100.0
+    });
+    let share = |part: u64, whole: f64| part as f64 / whole * 100.0;
+    println!(
+        "arrived: {:.1} % of the datagrams out, {:.1} % of those in",
+        share(after.out - before.out, per * OUT.len() as f64),
+        share(after.received - before.received, per)
+    );
+    Ok(())
+}
+
+/// So many ticks: each sends to every session, and every client sends.
+fn run(server: &ServerHandle, clients: &[ClientHandle], peers: &[LanePeer], ticks: u32, moments: usize) {
+    let input = Bytes::from(vec![7; IN]);
+    let datagrams = SharedDatagrams::new(OUT.map(|bytes| vec![1; bytes]));
+    let start = Instant::now();
+    for tick in 0..ticks {
+        let mut batch = LaneBatch::default();
+        for peer in peers {
+            batch.push(peer, &datagrams, datagrams.len());
+        }
+        server.send_batch(batch);
+        server.flush();
+        for moment in 0..moments {
+            for client in clients.iter().skip(moment).step_by(moments) {
+                client.send_lane(input.clone());
+                client.flush();
+            }
+            for client in clients {
+                while client.recv_lane().is_some() {}
+            }
+            let due = TICK * tick + TICK * (moment as u32 + 1) / moments as u32;
+            std::thread::sleep(due.saturating_sub(start.elapsed()));
+            while server.recv_lane().is_some() {}
+        }
+    }
+}
+
+/// Totals so far.
+struct Figures {
+    net_ns: u64,
+    out: u64,
+    received: u64,
+}
+
+fn figures(server: &ServerHandle, clients: &[ClientHandle]) -> Result<Figures, Box<dyn Error>> {
+    let mut net_ns = 0;
+    for task in fs::read_dir("/proc/self/task")? {
+        let folder = task?.path();
+        if fs::read_to_string(folder.join("comm"))?.trim() == "player-net" {
+            let times = fs::read_to_string(folder.join("schedstat"))?;
+            net_ns += times.split_whitespace().next().ok_or("an empty schedstat")?.parse::<u64>()?;
+        }
+    }
+    Ok(Figures {
+        net_ns,
+        out: clients.iter().map(|client| client.stats().lane_received).sum(),
+        received: server.stats().traffic.lane_received,
+    })
+}
