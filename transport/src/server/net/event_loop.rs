@@ -1,0 +1,193 @@
+//! A listener's network thread: one loop over its socket, its connections' deadlines and what the main loop has queued.
+//!
+//! A round of the loop reads what has arrived, runs the connections that it concerns, passes the main loop's output to
+//! QUIC, and then lets every connection that has something to send do so, once. So a tick's datagrams, acknowledgements
+//! and stream data of a connection leave together, in as few packets and system calls as QUIC can.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::{Events, Interest, Poll, Token};
+use quinn_proto::{ServerConfig, Transmit};
+use sidereal_process::crash::fault_point;
+
+use super::connections::{Answer, Connections};
+use super::desk::Desk;
+use super::socket::Socket;
+use super::wake::NetworkWaker;
+use crate::session::ending::EndCause;
+
+const SOCKET: Token = Token(0);
+const WAKE: Token = Token(1);
+
+/// Batches of packets in one round: a flood must not keep the loop from sending.
+const MAX_BATCHES: usize = 8;
+/// The longest sleep. Nothing depends on it.
+const MAX_SLEEP: Duration = Duration::from_secs(1);
+/// How long a closed endpoint answers late packets.
+const CLOSED_LINGER: Duration = Duration::from_secs(1);
+
+pub(super) struct EventLoop {
+    poll: Poll,
+    waker: Arc<NetworkWaker>,
+    socket: Socket,
+    connections: Connections,
+    /// More packets may wait.
+    is_readable: bool,
+    /// Packets that the socket did not take. Nothing else is sent before them.
+    unsent: Option<Answer>,
+    buffer: Vec<u8>,
+    end: End,
+}
+
+/// How far the loop is on its way to its end.
+#[derive(Clone, Copy)]
+enum End {
+    Not,
+    /// Sessions are closed in order, until this moment.
+    Sessions(Instant),
+    /// Late packets are answered, until this moment.
+    Late(Instant),
+    Now,
+}
+
+impl EventLoop {
+    /// # Errors
+    /// The system's, if it has no event queue for the socket.
+    pub(super) fn new(socket: std::net::UdpSocket, config: ServerConfig, desk: Desk) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let waker = NetworkWaker::new(mio::Waker::new(poll.registry(), WAKE)?);
+        let mut socket = Socket::new(socket)?;
+        poll.registry().register(socket.source(), SOCKET, Interest::READABLE | Interest::WRITABLE)?;
+        let connections = Connections::new(desk, Arc::new(config), socket.may_fragment());
+        Ok(Self {
+            poll,
+            waker,
+            socket,
+            connections,
+            is_readable: true,
+            unsent: None,
+            buffer: Vec::new(),
+            end: End::Not,
+        })
+    }
+
+    pub(super) fn waker(&self) -> &Arc<NetworkWaker> {
+        &self.waker
+    }
+
+    /// Runs until it is stopped. A panic in one connection's code ends that connection. Any other panic ends all of
+    /// them, and the process, which logs it ([`sidereal_process::crash`]).
+    pub(super) fn run(mut self) {
+        let mut events = Events::with_capacity(8);
+        while !matches!(self.end, End::Now) {
+            fault_point("net");
+            if let Err(error) = self.sleep(&mut events) {
+                tracing::error!(%error, "the network's event queue failed");
+                break;
+            }
+            self.waker.rearm();
+            self.connections.desk.now = Instant::now();
+            self.receive();
+            self.connections.check_deadlines();
+            self.connections.step();
+            self.connections.take_output();
+            self.send();
+            self.close();
+        }
+        let desk = &self.connections.desk;
+        for session in desk.registry.all() {
+            if session.kind == desk.kind {
+                session.on_closed(EndCause::ClosedHere, "the server ended");
+            }
+        }
+    }
+
+    /// Sleeps until there is something to do.
+    fn sleep(&mut self, events: &mut Events) -> io::Result<()> {
+        let is_busy = self.is_readable || (self.connections.is_busy() && self.unsent.is_none());
+        let timeout = if is_busy {
+            Duration::ZERO
+        } else {
+            let until = |at: Instant| at.saturating_duration_since(Instant::now());
+            let deadline = self.connections.next_deadline().map_or(MAX_SLEEP, until);
+            match self.end {
+                End::Sessions(at) | End::Late(at) => deadline.min(until(at)).min(MAX_SLEEP),
+                End::Not | End::Now => deadline.min(MAX_SLEEP),
+            }
+        };
+        match self.poll.poll(events, Some(timeout)) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            polled => polled?,
+        }
+        self.is_readable |= events.iter().any(|event| event.token() == SOCKET && !event.is_write_closed());
+        Ok(())
+    }
+
+    fn receive(&mut self) {
+        for _ in 0..MAX_BATCHES {
+            if !self.is_readable {
+                return;
+            }
+            let connections = &mut self.connections;
+            self.is_readable = self.socket.receive(|meta, ecn, packet| connections.on_packet(meta, ecn, packet));
+            for Answer { transmit, contents } in self.connections.answers.drain(..) {
+                // One that the socket does not take is lost like any packet.
+                self.socket.send(&transmit, &contents);
+            }
+        }
+    }
+
+    fn send(&mut self) {
+        if let Some(Answer { transmit, contents }) = &self.unsent {
+            if !self.socket.send(transmit, contents) {
+                return;
+            }
+            self.unsent = None;
+        }
+        let (socket, unsent) = (&self.socket, &mut self.unsent);
+        let send = |transmit: &Transmit, contents: &[u8]| {
+            let is_sent = socket.send(transmit, contents);
+            if !is_sent {
+                *unsent = Some(Answer { transmit: copy_of(transmit), contents: contents[..transmit.size].to_vec() });
+            }
+            is_sent
+        };
+        self.connections.transmit(socket.max_segments(), &mut self.buffer, send);
+    }
+
+    /// Goes on with the end, if the loop is to end.
+    fn close(&mut self) {
+        let now = self.connections.desk.now;
+        match self.end {
+            End::Not if self.waker.is_stopped() => {
+                self.end = End::Sessions(now + self.connections.desk.limits().drain_deadline);
+                self.connections.begin_closing();
+            }
+            End::Sessions(deadline) => {
+                if now >= deadline {
+                    let left = self.connections.cut_off(|_| true);
+                    if left > 0 {
+                        tracing::warn!(left, "sessions did not end in time and are cut off");
+                    }
+                }
+                if self.connections.have_all_ended() {
+                    self.end = End::Late(now + CLOSED_LINGER);
+                }
+            }
+            End::Late(deadline) if now >= deadline || self.connections.are_all_gone() => self.end = End::Now,
+            End::Not | End::Late(_) | End::Now => {}
+        }
+    }
+}
+
+fn copy_of(transmit: &Transmit) -> Transmit {
+    Transmit {
+        destination: transmit.destination,
+        ecn: transmit.ecn,
+        size: transmit.size,
+        segment_size: transmit.segment_size,
+        src_ip: transmit.src_ip,
+    }
+}
