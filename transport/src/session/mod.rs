@@ -1,8 +1,8 @@
 //! One session: the queues between the main loop and the network, for either end of a connection, over
 //! the real network or the in-memory one. Runs in every process. It has no I/O.
 //!
-//! The *application side* queues data to send and reads what has arrived; the *network side* (`link`, `memory`) does
-//! the opposite. Everything is bounded by [`Limits`](crate::Limits).
+//! The *application side* queues data to send and reads what has arrived; the *network side* (the server's `net`, the
+//! client's `link`, `memory`) does the opposite. Everything is bounded by [`Limits`](crate::Limits).
 
 pub(crate) mod ending;
 pub(crate) mod hub;

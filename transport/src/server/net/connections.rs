@@ -25,6 +25,19 @@ pub(super) struct Answer {
     pub(super) contents: Vec<u8>,
 }
 
+/// The size of the packets that QUIC sends alone: probes of a new path.
+const PROBE_BYTES: usize = 1200;
+
+/// Whether a connection has nothing to send after `transmit`, which could have had so many `segments`: asking it would
+/// cost as much again. QUIC sends its probes of a path alone, and its last words too.
+fn is_all(transmit: &Transmit, segments: usize, quic: &quinn_proto::Connection) -> bool {
+    let is_full = match transmit.segment_size {
+        Some(size) => transmit.size > (segments - 1) * size,
+        None => segments == 1,
+    };
+    !is_full && transmit.size != PROBE_BYTES && !quic.is_handshaking() && !quic.is_closed()
+}
+
 pub(super) struct Connections {
     pub(super) desk: Desk,
     endpoint: Endpoint,
@@ -242,6 +255,9 @@ impl Connections {
                 let Some(transmit) = peer.quic.poll_transmit(now, segments, buffer) else { return true };
                 if !send(&transmit, buffer) {
                     return false;
+                }
+                if is_all(&transmit, segments, &peer.quic) {
+                    return true;
                 }
             }
         });

@@ -16,6 +16,7 @@ use super::connections::{Answer, Connections};
 use super::desk::Desk;
 use super::socket::Socket;
 use super::wake::NetworkWaker;
+use crate::PeerKind;
 use crate::session::ending::EndCause;
 
 const SOCKET: Token = Token(0);
@@ -23,6 +24,12 @@ const WAKE: Token = Token(1);
 
 /// Batches of packets in one round: a flood must not keep the loop from sending.
 const MAX_BATCHES: usize = 8;
+/// The least time between two rounds that read packets of players: hundreds of players send at any time, and each wake
+/// costs more than a packet. So packets that arrive within this time are read together. The main loop's output does not
+/// wait for it.
+const PLAYERS_INTERVAL: Duration = Duration::from_millis(1);
+/// The same for shards: they are few, and everybody waits for what they send.
+const SHARDS_INTERVAL: Duration = Duration::from_micros(200);
 /// The longest sleep. Nothing depends on it.
 const MAX_SLEEP: Duration = Duration::from_secs(1);
 /// How long a closed endpoint answers late packets.
@@ -35,6 +42,8 @@ pub(super) struct EventLoop {
     connections: Connections,
     /// More packets may wait.
     is_readable: bool,
+    /// The last round has read packets.
+    has_read: bool,
     /// Packets that the socket did not take. Nothing else is sent before them.
     unsent: Option<Answer>,
     buffer: Vec<u8>,
@@ -67,6 +76,7 @@ impl EventLoop {
             socket,
             connections,
             is_readable: true,
+            has_read: false,
             unsent: None,
             buffer: Vec::new(),
             end: End::Not,
@@ -106,7 +116,13 @@ impl EventLoop {
 
     /// Sleeps until there is something to do.
     fn sleep(&mut self, events: &mut Events) -> io::Result<()> {
-        let is_busy = self.is_readable || (self.connections.is_busy() && self.unsent.is_none());
+        let is_blocked = self.unsent.is_some();
+        if self.has_read && !self.is_readable && !is_blocked && !self.connections.is_busy() {
+            self.pause();
+            self.is_readable = true;
+            return Ok(());
+        }
+        let is_busy = self.is_readable || (self.connections.is_busy() && !is_blocked);
         let timeout = if is_busy {
             Duration::ZERO
         } else {
@@ -121,17 +137,35 @@ impl EventLoop {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             polled => polled?,
         }
-        self.is_readable |= events.iter().any(|event| event.token() == SOCKET && !event.is_write_closed());
+        self.is_readable |= events.iter().any(|event| event.token() == SOCKET);
         Ok(())
     }
 
+    /// Sleeps until packets may be read again.
+    fn pause(&self) {
+        let interval = match self.connections.desk.kind {
+            PeerKind::Player => PLAYERS_INTERVAL,
+            PeerKind::Shard => SHARDS_INTERVAL,
+        };
+        let begun = self.connections.desk.now;
+        let until = self.connections.next_deadline().map_or(begun + interval, |at| at.min(begun + interval));
+        let left = until.saturating_duration_since(Instant::now());
+        if !left.is_zero() {
+            self.waker.park(left);
+        }
+    }
+
     fn receive(&mut self) {
+        self.has_read = false;
         for _ in 0..MAX_BATCHES {
             if !self.is_readable {
                 return;
             }
-            let connections = &mut self.connections;
-            self.is_readable = self.socket.receive(|meta, ecn, packet| connections.on_packet(meta, ecn, packet));
+            let (connections, has_read) = (&mut self.connections, &mut self.has_read);
+            self.is_readable = self.socket.receive(|meta, ecn, packet| {
+                *has_read = true;
+                connections.on_packet(meta, ecn, packet);
+            });
             for Answer { transmit, contents } in self.connections.answers.drain(..) {
                 // One that the socket does not take is lost like any packet.
                 self.socket.send(&transmit, &contents);

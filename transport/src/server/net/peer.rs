@@ -219,14 +219,14 @@ impl Peer {
 
     fn judge_request(&mut self, id: StreamId, request: &SessionRequest, desk: &mut Desk) {
         if request.path() != SESSION_PATH {
-            return self.refuse_request(id, &SessionResponse::not_found(), "unknown path", request.path(), desk);
+            let what = format!("unknown path {:?}", request.path());
+            return self.refuse_request(id, &SessionResponse::not_found(), &what, desk);
         }
-        let origin = request.origin();
-        if !desk.allowed_origins.allows(origin) {
+        if !desk.allowed_origins.allows(request.origin()) {
             desk.registry.admission.refused_origin.one();
-            let what = "a page from which players may not connect (--allow-origin)";
-            log_limited!(info, remote = %self.remote, ?origin, what, "peer refused");
-            return self.refuse_request(id, &SessionResponse::forbidden(), what, origin.unwrap_or_default(), desk);
+            let what = format!("a page of {:?}, from which players may not connect (--allow-origin)", request.origin());
+            log_limited!(info, remote = %self.remote, what, "peer refused");
+            return self.refuse_request(id, &SessionResponse::forbidden(), &what, desk);
         }
         match self.http.accept_request(&mut self.quic, id) {
             Ok(session_id) => self.datagrams = Some(Datagrams::new(session_id)),
@@ -234,9 +234,9 @@ impl Peer {
         }
     }
 
-    fn refuse_request(&mut self, id: StreamId, answer: &SessionResponse, what: &str, of: &str, desk: &mut Desk) {
+    fn refuse_request(&mut self, id: StreamId, answer: &SessionResponse, what: &str, desk: &mut Desk) {
         desk.registry.admission.failed_handshake.one();
-        tracing::debug!(remote = %self.remote, what, of, "connection failed");
+        tracing::debug!(remote = %self.remote, what, "connection failed");
         Http::refuse_request(&mut self.quic, id, answer);
         self.settle(desk);
         self.linger(String::new(), Outcome::Rejected, desk);
@@ -288,11 +288,10 @@ impl Peer {
 
     /// The main loop has something for this connection.
     pub(super) fn on_output(&mut self, datagrams: &mut Vec<OutDatagram>, has_stream_output: bool, desk: &mut Desk) {
+        if matches!(self.stage, Stage::Judged) {
+            self.take_verdict(desk);
+        }
         match self.stage {
-            Stage::Judged => {
-                datagrams.clear();
-                self.take_verdict(desk);
-            }
             Stage::Open => {
                 if let Some(own) = &self.datagrams {
                     own.send(&mut self.quic, datagrams, &desk.registry.counters());
@@ -304,7 +303,7 @@ impl Peer {
                     self.read(desk);
                 }
             }
-            Stage::Opening | Stage::Lingering { .. } | Stage::Ended => datagrams.clear(),
+            Stage::Opening | Stage::Judged | Stage::Lingering { .. } | Stage::Ended => datagrams.clear(),
         }
     }
 
