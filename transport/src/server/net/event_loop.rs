@@ -191,27 +191,28 @@ impl EventLoop {
         self.connections.transmit(socket.max_segments(), &mut self.buffer, send);
     }
 
-    /// Goes on with the end, if the loop is to end.
+    /// Goes on with the end as far as possible, if the loop is to end.
     fn close(&mut self) {
         let now = self.connections.desk.now;
-        match self.end {
-            End::Not if self.waker.is_stopped() => {
-                self.end = End::Sessions(now + self.connections.desk.limits().drain_deadline);
-                self.connections.begin_closing();
-            }
-            End::Sessions(deadline) => {
-                if now >= deadline {
-                    let left = self.connections.cut_off(|_| true);
-                    if left > 0 {
-                        tracing::warn!(left, "sessions did not end in time and are cut off");
-                    }
-                }
-                if self.connections.have_all_ended() {
-                    self.end = End::Late(now + CLOSED_LINGER);
+        if matches!(self.end, End::Not) && self.waker.is_stopped() {
+            self.end = End::Sessions(now + self.connections.desk.limits().drain_deadline);
+            self.connections.begin_closing();
+        }
+        if let End::Sessions(deadline) = self.end {
+            if now >= deadline {
+                let left = self.connections.cut_off(|_| true);
+                if left > 0 {
+                    tracing::warn!(left, "sessions did not end in time and are cut off");
                 }
             }
-            End::Late(deadline) if now >= deadline || self.connections.are_all_gone() => self.end = End::Now,
-            End::Not | End::Late(_) | End::Now => {}
+            if self.connections.have_all_ended() {
+                self.end = End::Late(now + CLOSED_LINGER);
+            }
+        }
+        if let End::Late(deadline) = self.end
+            && (now >= deadline || self.connections.are_all_gone())
+        {
+            self.end = End::Now;
         }
     }
 }
