@@ -1,11 +1,15 @@
 //! Measures what a tick's datagrams cost the server's network thread: many sessions, each of which gets the same two
 //! lane datagrams and sends one short one in every tick, over real sockets on loopback.
 //!
+//! The machine's speed changes with what else runs on it, so the same run measures a plain packet of UDP over loopback,
+//! and the cost is also reported in such packets.
+//!
 //! `cargo run --release -p sidereal-transport --example fan_out -- 100 10 16`: sessions, seconds, and over how many
 //! moments of a tick the clients' sending is spread. Linux only: it reads `/proc`.
 
 use std::error::Error;
 use std::fs;
+use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -74,16 +78,22 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 
     run(&server, &clients, &peers, WARM_UP_TICKS, moments);
+    let plain_before_us = plain_packet_us()?;
     let (before, began) = (figures(&server, &clients)?, Instant::now());
     let ticks = 30 * seconds;
     run(&server, &clients, &peers, ticks, moments);
     let (after, took) = (figures(&server, &clients)?, began.elapsed());
+    let plain_us = f64::midpoint(plain_before_us, plain_packet_us()?);
     let per = f64::from(ticks) * sessions as f64;
     println!("{sessions} sessions, {ticks} ticks in {:.1} s, {moments} moments of a tick", took.as_secs_f64());
     let net_us = (after.net_ns - before.net_ns) as f64 / 1_000.0;
     println!("player-net: {:.2} µs per session and tick, {:.1} % of a core", net_us / per, {
         net_us / took.as_micros() as f64 * 100.0
     });
+    println!(
+        "a plain packet, sent and received: {plain_us:.2} µs; so a session's tick costs {:.1} of them",
+        net_us / per / plain_us
+    );
     let share = |part: u64, whole: f64| part as f64 / whole * 100.0;
     println!(
         "arrived: {:.1} % of the datagrams out, {:.1} % of those in",
@@ -91,6 +101,26 @@ fn main() -> Result<(), Box<dyn Error>> {
         share(after.received - before.received, per)
     );
     Ok(())
+}
+
+/// The processor time of sending and receiving a plain UDP packet of a tick's size over loopback, µs.
+fn plain_packet_us() -> Result<f64, Box<dyn Error>> {
+    const PACKETS: u32 = 20_000;
+    let (from, to) = (UdpSocket::bind("127.0.0.1:0")?, UdpSocket::bind("127.0.0.1:0")?);
+    let target = to.local_addr()?;
+    to.set_read_timeout(Some(Duration::from_secs(1)))?;
+    let mut packet = vec![0; OUT.iter().sum()];
+    let before_ns = on_processor_ns("/proc/thread-self/schedstat")?;
+    for _ in 0..PACKETS {
+        from.send_to(&packet, target)?;
+        to.recv(&mut packet)?;
+    }
+    let ns = on_processor_ns("/proc/thread-self/schedstat")? - before_ns;
+    Ok(ns as f64 / 1_000.0 / f64::from(PACKETS))
+}
+
+fn on_processor_ns(schedstat: impl AsRef<std::path::Path>) -> Result<u64, Box<dyn Error>> {
+    Ok(fs::read_to_string(schedstat)?.split_whitespace().next().ok_or("an empty schedstat")?.parse()?)
 }
 
 /// So many ticks: each sends to every session, and every client sends.
@@ -132,8 +162,7 @@ fn figures(server: &ServerHandle, clients: &[ClientHandle]) -> Result<Figures, B
     for task in fs::read_dir("/proc/self/task")? {
         let folder = task?.path();
         if fs::read_to_string(folder.join("comm"))?.trim() == "player-net" {
-            let times = fs::read_to_string(folder.join("schedstat"))?;
-            net_ns += times.split_whitespace().next().ok_or("an empty schedstat")?.parse::<u64>()?;
+            net_ns += on_processor_ns(folder.join("schedstat"))?;
         }
     }
     Ok(Figures {

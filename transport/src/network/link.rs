@@ -1,5 +1,5 @@
-//! A session over a real WebTransport connection: the network side of [`Session`], the same for both ends.
-//! Runs on the network thread of every process but the browser.
+//! A client's session over a real WebTransport connection: the network side of [`Session`]. Runs on the network thread of
+//! a native client. The server's end is [`server::net`](crate::server); what both ends share is here.
 //!
 //! Datagrams are passed to quinn without an await between them, all of one session before those of the next: when
 //! quinn's connection task runs, it packs what waits into as few packets and system calls as it can. A send costs per
@@ -22,17 +22,16 @@ use wtransport::{Connection, RecvStream, SendStream, VarInt, quinn};
 
 use crate::limits::Limits;
 use crate::session::ending::{EndCause, SessionEnd};
-use crate::session::hub::Parcel;
 use crate::session::wire::{Frame, MAX_FRAME_BODY_BYTES, Malformed, OutDatagram, clean_reason, framed};
 use crate::session::{End, Hub, Next, Session};
 use crate::{PeerKind, session::wire};
 
 /// Close code of a session that ended in order.
-const CODE_OK: VarInt = VarInt::from_u32(0);
+pub(crate) const CODE_OK: u32 = 0;
 /// Close code of a session that was ended for its peer's violation.
-const CODE_VIOLATION: VarInt = VarInt::from_u32(1);
+pub(crate) const CODE_VIOLATION: u32 = 1;
 /// Close code of a session that failed at this end.
-const CODE_FAILED: VarInt = VarInt::from_u32(2);
+pub(crate) const CODE_FAILED: u32 = 2;
 
 /// The close reason of a session whose own code panicked.
 pub(crate) const FAILED: &str = "this session has failed at the end that closes it, which has logged why; try again";
@@ -51,7 +50,7 @@ const PLAYER_STREAM_WINDOW_BYTES: u32 = 64 << 10;
 /// Unacknowledged data that QUIC keeps for a peer: beyond it, frames wait in the session's bounded queue.
 const PLAYER_SEND_WINDOW_BYTES: u64 = 1 << 20;
 /// Frames are passed to QUIC in pieces of about this size.
-const CHUNK_BYTES: usize = 32 << 10;
+pub(crate) const CHUNK_BYTES: usize = 32 << 10;
 
 /// The assumed round trip before one is measured: a lost packet of a handshake is resent after three times this. QUIC's
 /// own 333 ms (RFC 9002, 6.2.2) allow two attempts within the deadline of a connect, so that at 10 % loss one of twenty
@@ -104,44 +103,25 @@ pub(crate) fn udp_socket(addr: SocketAddr, limits: &Limits) -> std::io::Result<s
 
 /// Sends what the sessions of a hub have queued, after each flush. Ends with its task.
 pub(crate) async fn run_flusher(hub: Arc<Hub>) {
-    let mut flush = Flush::default();
+    let mut datagrams = Vec::new();
     loop {
         fault_point("net");
         hub.flush_wake.notified().await;
-        flush.run(&hub);
+        flush(&hub, &mut datagrams);
     }
 }
 
-/// Passes what is queued to QUIC, without waiting. Its buffers are used again at the next flush.
-#[derive(Default)]
-pub(crate) struct Flush {
-    datagrams: Vec<OutDatagram>,
-    parcels: Vec<Parcel<Session>>,
-}
-
-impl Flush {
-    pub(crate) fn run(&mut self, hub: &Hub) {
-        for session in hub.take_dirty() {
-            let writer_has_work = session.take_datagrams(&mut self.datagrams);
-            match session.quic.get() {
-                Some(quic) => quic.send(&mut self.datagrams, &hub.counters),
-                None => self.datagrams.clear(),
-            }
-            if writer_has_work {
-                session.writer_wake.notify_one();
-            }
+/// Passes what is queued to QUIC, without waiting. Its buffer is used again at the next flush.
+fn flush(hub: &Hub, datagrams: &mut Vec<OutDatagram>) {
+    for session in hub.take_dirty() {
+        let writer_has_work = session.take_datagrams(datagrams);
+        match session.quic.get() {
+            Some(quic) => quic.send(datagrams, &hub.counters),
+            None => datagrams.clear(),
         }
-        hub.take_parcels(&mut self.parcels);
-        let (mut sent, mut bytes) = (0, 0);
-        for Parcel { session, datagrams, count } in self.parcels.drain(..) {
-            let datagrams = &datagrams[..count.min(datagrams.len())];
-            if let Some(quic) = session.quic.get() {
-                sent += datagrams.len() as u64;
-                bytes += quic.send_shared(datagrams, &hub.counters);
-            }
+        if writer_has_work {
+            session.writer_wake.notify_one();
         }
-        hub.counters.lane_sent.add(sent);
-        hub.counters.lane_bytes_sent.add(bytes);
     }
 }
 
@@ -175,22 +155,22 @@ fn spawn_part<T: Send + 'static>(
         let done = contain_task(part).await;
         if let Err(panicked) = &done {
             tracing::error!(remote = %connection.remote_address(), %panicked, "a session's part");
-            connection.close(CODE_FAILED, FAILED.as_bytes());
+            connection.close(CODE_FAILED.into(), FAILED.as_bytes());
         }
         done.ok()
     })
 }
 
 /// Ends a session whose own task panics.
-pub(crate) struct EndOnPanic {
-    pub(crate) session: Arc<Session>,
-    pub(crate) connection: Connection,
+struct EndOnPanic {
+    session: Arc<Session>,
+    connection: Connection,
 }
 
 impl Drop for EndOnPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.connection.close(CODE_FAILED, FAILED.as_bytes());
+            self.connection.close(CODE_FAILED.into(), FAILED.as_bytes());
             self.session.on_closed(EndCause::Failed, FAILED);
         }
     }
@@ -221,7 +201,7 @@ async fn write_stream(session: Arc<Session>, connection: Connection, mut send: S
             Next::Frame(_) => {}
             Next::Wait => session.writer_wake.notified().await,
             Next::Close(close) if close.cause.is_immediate() => {
-                connection.close(CODE_VIOLATION, close.reason.as_bytes());
+                connection.close(CODE_VIOLATION.into(), close.reason.as_bytes());
                 return;
             }
             Next::Close(close) => {
@@ -232,7 +212,7 @@ async fn write_stream(session: Arc<Session>, connection: Connection, mut send: S
                     }
                 })
                 .await;
-                connection.close(CODE_OK, close.reason.as_bytes());
+                connection.close(CODE_OK.into(), close.reason.as_bytes());
                 return;
             }
         }
@@ -260,7 +240,7 @@ async fn write_chunk(session: &Session, connection: &Connection, send: &mut Send
     };
     let is_written = matches!(timeout(limit, write).await, Ok(Ok(())));
     if !is_written {
-        connection.close(code, close.reason.as_bytes());
+        connection.close(code.into(), close.reason.as_bytes());
     }
     is_written
 }
@@ -303,7 +283,7 @@ async fn read_stream(session: Arc<Session>, connection: Connection, mut recv: Re
                 session.on_naia_frame(packet);
             }
             Ok(Frame::Goodbye(reason)) => {
-                connection.close(CODE_OK, reason.as_bytes());
+                connection.close(CODE_OK.into(), reason.as_bytes());
                 return Some(reason);
             }
             Err(what) => {
@@ -349,7 +329,8 @@ pub(crate) async fn write_framed(send: &mut SendStream, body: &[u8]) -> bool {
 pub(crate) fn explain(error: &ConnectionError, idle_timeout: Duration) -> SessionEnd {
     let (cause, reason) = match error {
         ConnectionError::ApplicationClosed(close) => {
-            let cause = if close.code() == CODE_FAILED { EndCause::Failed } else { EndCause::ClosedByPeer };
+            let cause =
+                if close.code() == VarInt::from_u32(CODE_FAILED) { EndCause::Failed } else { EndCause::ClosedByPeer };
             let reason = wire::clean_reason(close.reason());
             (cause, if reason.is_empty() { "closed by the peer".to_owned() } else { reason })
         }

@@ -2,4 +2,5 @@
 
 pub(crate) mod link;
 pub mod memory;
+pub(crate) mod path;
 pub(crate) mod quic;

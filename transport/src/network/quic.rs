@@ -1,12 +1,10 @@
-//! Passes one session's datagrams to its QUIC connection. Runs on the network thread of every process but the browser.
+//! Passes one session's datagrams to its QUIC connection. Runs on the network thread of a native client.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use wtransport::{Connection, quinn};
 
-use crate::server::batch::SHARED_PREFIX;
 use crate::session::wire::OutDatagram;
 use crate::stats::TrafficCounters;
 
@@ -19,38 +17,12 @@ pub(crate) struct QuicLink {
 
 impl QuicLink {
     pub(crate) fn new(connection: &Connection) -> Self {
-        let mut header = BytesMut::new();
-        // HTTP/3 datagrams start with the id of the session's stream divided by four (RFC 9297).
-        put_varint(&mut header, connection.session_id().into_u64() / 4);
-        Self { connection: connection.quic_connection().clone(), session_header: header.freeze() }
+        let session_header = session_header(connection.session_id().into_u64());
+        Self { connection: connection.quic_connection().clone(), session_header }
     }
 
     pub(crate) fn remote_address(&self) -> SocketAddr {
         self.connection.remote_address()
-    }
-
-    pub(crate) fn round_trip(&self) -> Duration {
-        self.connection.rtt()
-    }
-
-    /// Sends datagrams that many sessions share. Returns their payloads' bytes.
-    pub(crate) fn send_shared(&self, datagrams: &[Bytes], counters: &TrafficCounters) -> u64 {
-        let is_first_session = self.session_header[..] == SHARED_PREFIX[..1];
-        let mut room = self.connection.datagram_send_buffer_space();
-        let mut payload_bytes = 0;
-        for shared in datagrams {
-            payload_bytes += (shared.len() - SHARED_PREFIX.len()) as u64;
-            let datagram = if is_first_session {
-                shared.clone()
-            } else {
-                let mut own = BytesMut::with_capacity(self.session_header.len() + shared.len());
-                own.put_slice(&self.session_header);
-                own.put_slice(&shared[1..]);
-                own.freeze()
-            };
-            self.pass(datagram, &mut room, counters);
-        }
-        payload_bytes
     }
 
     pub(crate) fn send(&self, datagrams: &mut Vec<OutDatagram>, counters: &TrafficCounters) {
@@ -76,6 +48,13 @@ impl QuicLink {
             Err(_) => counters.sends_to_closed.one(),
         }
     }
+}
+
+/// What precedes every datagram of a session: the id of its stream divided by four (RFC 9297).
+pub(crate) fn session_header(session_id: u64) -> Bytes {
+    let mut header = BytesMut::new();
+    put_varint(&mut header, session_id / 4);
+    header.freeze()
 }
 
 fn put_varint(out: &mut BytesMut, value: u64) {

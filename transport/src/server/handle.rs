@@ -67,7 +67,7 @@ impl ServerHandle {
 
     /// The smoothed round trip to the peer, as QUIC's acknowledgements measure it; `None` over the in-memory network.
     pub fn round_trip(&self, session: &SocketAddr) -> Option<Duration> {
-        Some(self.core.registry.get(session)?.quic.get()?.round_trip())
+        Some(self.core.registry.get(session)?.path.get()?.round_trip())
     }
 
     /// The next peer that waits for a verdict, with its kind and its credential. The game judges it with

@@ -4,9 +4,9 @@
 pub(crate) mod batch;
 mod core;
 mod door;
-mod endpoint;
 mod handle;
 mod naia;
+mod net;
 mod origin;
 
 use std::net::SocketAddr;
@@ -59,5 +59,5 @@ pub struct ServerConfig {
 /// When a listener cannot be bound (the text names it, its address and the remedy), or the certificate does not fit its
 /// key.
 pub fn bind(config: ServerConfig) -> Result<(ServerHandle, ServerSocket), TransportError> {
-    endpoint::bind(config).map(handle::pair)
+    net::bind(config).map(handle::pair)
 }

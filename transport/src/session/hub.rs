@@ -8,7 +8,8 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -49,8 +50,10 @@ pub(crate) struct Hub<S> {
     pub(crate) limits: Limits,
     pub(crate) counters: Arc<TrafficCounters>,
     pub(crate) waker: Waker,
-    /// Wakes the network thread when [`Hub::take_dirty`] or [`Hub::take_parcels`] has something.
+    /// Wakes the network's task when [`Hub::take_dirty`] has something. Not if there is a `network`.
     pub(crate) flush_wake: Notify,
+    /// Wakes a server's network thread when [`Hub::take_dirty`] or [`Hub::take_parcels`] has something.
+    network: OnceLock<task::Waker>,
     ready: Mutex<Ready<S>>,
     /// Sessions with naia packets whose delivery is to be confirmed to naia.
     unacknowledged: Mutex<VecDeque<Arc<S>>>,
@@ -116,6 +119,7 @@ impl<S: Listed> Hub<S> {
             counters,
             waker,
             flush_wake: Notify::new(),
+            network: OnceLock::new(),
             ready: Mutex::default(),
             unacknowledged: Mutex::default(),
             dirty: Mutex::default(),
@@ -235,7 +239,20 @@ impl<S: Listed> Hub<S> {
     pub(crate) fn wake_network(&self) {
         if self.has_output() {
             self.counters.flushes.one();
-            self.flush_wake.notify_one();
+            self.nudge_network();
         }
+    }
+
+    /// Wakes it without a flush.
+    pub(crate) fn nudge_network(&self) {
+        match self.network.get() {
+            Some(network) => network.wake_by_ref(),
+            None => self.flush_wake.notify_one(),
+        }
+    }
+
+    /// The network thread that serves this hub's sessions. The first one counts.
+    pub(crate) fn set_network(&self, network: task::Waker) {
+        let _ = self.network.set(network);
     }
 }

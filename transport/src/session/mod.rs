@@ -1,8 +1,8 @@
 //! One session: the queues between the main loop and the network, for either end of a connection, over
 //! the real network or the in-memory one. Runs in every process. It has no I/O.
 //!
-//! The *application side* queues data to send and reads what has arrived; the *network side* (`link`, `memory`) does
-//! the opposite. Everything is bounded by [`Limits`](crate::Limits).
+//! The *application side* queues data to send and reads what has arrived; the *network side* (the server's `net`, the
+//! client's `link`, `memory`) does the opposite. Everything is bounded by [`Limits`](crate::Limits).
 
 pub(crate) mod ending;
 pub(crate) mod hub;
@@ -24,7 +24,7 @@ use crate::PeerKind;
 use crate::naia::acks::Acks;
 use crate::naia::guard::Guard;
 #[cfg(not(target_family = "wasm"))]
-use crate::network::quic::QuicLink;
+use crate::network::{path::PeerPath, quic::QuicLink};
 use crate::session::ending::{EndCause, SessionEnd};
 use crate::session::hub::{Inbound, lock};
 use crate::session::wire::{AuthReply, OutFrame, cut};
@@ -73,9 +73,12 @@ pub(crate) struct Session {
     pub(crate) room_wake: Notify,
     /// Bytes of frames that may wait to be sent, and to be read.
     stream_limits: StreamLimits,
-    /// The real network's sending half; not set in memory.
+    /// A client's sending half; set over the real network.
     #[cfg(not(target_family = "wasm"))]
     pub(crate) quic: OnceLock<QuicLink>,
+    /// The connection at a server's end; set over the real network.
+    #[cfg(not(target_family = "wasm"))]
+    pub(crate) path: OnceLock<Arc<PeerPath>>,
     /// The number of the session's link in an in-memory network; not set otherwise.
     pub(crate) memory_link: OnceLock<usize>,
     inner: Mutex<Inner>,
@@ -111,6 +114,8 @@ struct Inner {
     lane_in: InQueue,
     stream_in: InQueue,
     stream_in_bytes: usize,
+    /// The network's loop waits for room in the stream's queue.
+    room_awaited: bool,
     /// The session has ended, which is reported once its stream is read.
     ended: bool,
     reported: bool,
@@ -160,6 +165,8 @@ impl Session {
             stream_limits,
             #[cfg(not(target_family = "wasm"))]
             quic: OnceLock::new(),
+            #[cfg(not(target_family = "wasm"))]
+            path: OnceLock::new(),
             memory_link: OnceLock::new(),
             inner: Mutex::new(Inner {
                 remote: None,
@@ -183,6 +190,7 @@ impl Session {
                 lane_in: InQueue::default(),
                 stream_in: InQueue::default(),
                 stream_in_bytes: 0,
+                room_awaited: false,
                 ended: false,
                 reported: false,
             }),
@@ -256,6 +264,10 @@ impl Session {
     }
 
     pub(crate) fn remote(&self) -> Option<SocketAddr> {
+        #[cfg(not(target_family = "wasm"))]
+        if let Some(path) = self.path.get() {
+            return Some(path.remote_address());
+        }
         #[cfg(not(target_family = "wasm"))]
         if let Some(quic) = self.quic.get() {
             return Some(quic.remote_address());

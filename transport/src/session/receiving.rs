@@ -123,6 +123,14 @@ impl Session {
         inner.stream_in_bytes == 0 || inner.stream_in_bytes + bytes <= self.stream_limits.inbound_bytes
     }
 
+    /// The same; if there is no room, the session is marked dirty once something was read.
+    pub(crate) fn await_stream_room(&self, bytes: usize) -> bool {
+        let mut inner = lock(&self.inner);
+        let has_room = inner.stream_in_bytes == 0 || inner.stream_in_bytes + bytes <= self.stream_limits.inbound_bytes;
+        inner.room_awaited = !has_room;
+        has_room
+    }
+
     /// A data frame has arrived, at this time of the network. The caller has waited for room.
     pub(crate) fn on_frame(self: &Arc<Self>, payload: Bytes, now_ms: u64) {
         let mut inner = lock(&self.inner);
@@ -203,8 +211,15 @@ impl Listed for Session {
                     inner.stream_in_bytes -= frame.len();
                 }
                 let report = self.take_report(&mut inner);
+                let is_awaited = std::mem::take(&mut inner.room_awaited);
+                if is_awaited {
+                    self.mark_dirty(&mut inner);
+                }
                 drop(inner);
                 self.room_wake.notify_one();
+                if is_awaited {
+                    self.hub.nudge_network();
+                }
                 if report {
                     self.hub.mark_ready(self.clone(), Inbound::Closed);
                 }
