@@ -27,7 +27,7 @@ const MAX_BATCHES: usize = 8;
 /// The least time between two rounds that read packets of players: hundreds of players send at any time, and each wake
 /// costs more than a packet. So packets that arrive within this time are read together. The main loop's output does not
 /// wait for it.
-const PLAYERS_INTERVAL: Duration = Duration::from_millis(2);
+const PLAYERS_INTERVAL: Duration = Duration::from_millis(1);
 /// The same for shards: they are few, and everybody waits for what they send.
 const SHARDS_INTERVAL: Duration = Duration::from_micros(200);
 /// The longest sleep. Nothing depends on it.
