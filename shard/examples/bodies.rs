@@ -17,7 +17,7 @@ use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use sidereal_protocol::{
     DVec2,
-    frames::control::{Lease, ToServer, ToShard},
+    frames::control::{Lease, ShipInputs, ToServer, ToShard},
     packets::input::Input,
     record::{DroneMind, EntityKind, EntityRecord, OreLoad, Pilot, ShipHull, Structure},
     rules::{
@@ -230,7 +230,7 @@ impl World {
             let turn = if phase % 200 < 150 { 60 } else { -90 };
             let controls = Controls { thrust: 127, turn, buttons };
             let inputs = vec![Input { tick: SimTick(self.tick), controls, view_lag: 0 }];
-            self.send(ToShard::Inputs { id: self.ships[index], boarding: 0, rewind: 8, inputs });
+            self.send(ToShard::Inputs(vec![ShipInputs { id: self.ships[index], boarding: 0, rewind: 8, inputs }]));
         }
     }
 }

@@ -15,7 +15,9 @@ use super::super::door::Verdict;
 use super::desk::Desk;
 use super::peer::Peer;
 use super::timers::Timers;
+use crate::network::link::FAILED;
 use crate::session::Session;
+use crate::session::ending::{EndCause, SessionEnd};
 use crate::session::hub::Parcel;
 use crate::session::wire::OutDatagram;
 
@@ -23,19 +25,6 @@ use crate::session::wire::OutDatagram;
 pub(super) struct Answer {
     pub(super) transmit: Transmit,
     pub(super) contents: Vec<u8>,
-}
-
-/// The size of the packets that QUIC sends alone: probes of a new path.
-const PROBE_BYTES: usize = 1200;
-
-/// Whether a connection has nothing to send after `transmit`, which could have had so many `segments`: asking it would
-/// cost as much again. QUIC sends its probes of a path alone, and its last words too.
-fn is_all(transmit: &Transmit, segments: usize, quic: &quinn_proto::Connection) -> bool {
-    let is_full = match transmit.segment_size {
-        Some(size) => transmit.size > (segments - 1) * size,
-        None => segments == 1,
-    };
-    !is_full && transmit.size != PROBE_BYTES && !quic.is_handshaking() && !quic.is_closed()
 }
 
 pub(super) struct Connections {
@@ -170,8 +159,10 @@ impl Connections {
             let slot = self.queue[at];
             let (desk, peers) = (&mut self.desk, &mut self.peers);
             let Some(peer) = peers.get_mut(slot).and_then(Option::as_deref_mut) else { continue };
-            if let Err(panicked) = contain(|| peer.step(desk)) {
-                self.fail(slot, &panicked);
+            match contain(|| peer.step(desk)) {
+                Ok(()) if peer.is_over() => self.forget(slot),
+                Ok(()) => {}
+                Err(panicked) => self.fail(slot, &panicked),
             }
         }
     }
@@ -231,6 +222,9 @@ impl Connections {
             let slot = queue[done];
             is_blocked = !self.transmit_of(slot, segments, buffer, &mut send);
             done += 1;
+            if is_blocked {
+                self.enqueue(slot);
+            }
         }
         queue.drain(..done);
         // Others may have been queued meanwhile.
@@ -253,11 +247,10 @@ impl Connections {
             loop {
                 buffer.clear();
                 let Some(transmit) = peer.quic.poll_transmit(now, segments, buffer) else { return true };
+                // Until QUIC has nothing more: a batch may end early, and only its empty answer tells its congestion
+                // control that the window was not used up.
                 if !send(&transmit, buffer) {
                     return false;
-                }
-                if is_all(&transmit, segments, &peer.quic) {
-                    return true;
                 }
             }
         });
@@ -304,9 +297,15 @@ impl Connections {
             self.enqueue(slot);
         } else {
             // It fails even at its end: it is forgotten.
-            self.endpoint.handle_event(ConnectionHandle(slot), EndpointEvent::drained());
-            self.remove(slot);
+            let _ = contain(|| peer.finish(SessionEnd::new(EndCause::Failed, FAILED), desk));
+            self.forget(slot);
         }
+    }
+
+    /// Removes a connection that QUIC still has.
+    fn forget(&mut self, slot: usize) {
+        self.endpoint.handle_event(ConnectionHandle(slot), EndpointEvent::drained());
+        self.remove(slot);
     }
 
     /// From now on nobody is let in. Connections without a session end at once.
@@ -323,8 +322,10 @@ impl Connections {
             let Some(peer) = peers[slot].as_deref_mut() else { continue };
             if !peer.has_ended() && is_meant(peer) {
                 count += 1;
-                peer.cut_off(desk);
-                self.enqueue(slot);
+                match contain(|| peer.cut_off(desk)) {
+                    Ok(()) => self.enqueue(slot),
+                    Err(panicked) => self.fail(slot, &panicked),
+                }
             }
         }
         count

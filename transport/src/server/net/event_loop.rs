@@ -14,7 +14,7 @@ use sidereal_process::crash::fault_point;
 
 use super::connections::{Answer, Connections};
 use super::desk::Desk;
-use super::socket::Socket;
+use super::socket::{Left, Socket};
 use super::wake::NetworkWaker;
 use crate::PeerKind;
 use crate::session::ending::EndCause;
@@ -22,8 +22,8 @@ use crate::session::ending::EndCause;
 const SOCKET: Token = Token(0);
 const WAKE: Token = Token(1);
 
-/// Batches of packets in one round: a flood must not keep the loop from sending.
-const MAX_BATCHES: usize = 8;
+/// How long a round reads packets, with the batch that it has begun: a flood must not keep the loop from sending.
+const MAX_RECEIVE: Duration = Duration::from_millis(1);
 /// The least time between two rounds that read packets of players: hundreds of players send at any time, and each wake
 /// costs more than a packet. So packets that arrive within this time are read together. The main loop's output does not
 /// wait for it.
@@ -68,7 +68,7 @@ impl EventLoop {
         let poll = Poll::new()?;
         let waker = NetworkWaker::new(mio::Waker::new(poll.registry(), WAKE)?);
         let mut socket = Socket::new(socket)?;
-        poll.registry().register(socket.source(), SOCKET, Interest::READABLE | Interest::WRITABLE)?;
+        poll.registry().register(socket.source(), SOCKET, Interest::READABLE)?;
         let connections = Connections::new(desk, Arc::new(config), socket.may_fragment());
         Ok(Self {
             poll,
@@ -137,7 +137,9 @@ impl EventLoop {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             polled => polled?,
         }
-        self.is_readable |= events.iter().any(|event| event.token() == SOCKET);
+        let is_of_packets =
+            |event: &mio::event::Event| event.token() == SOCKET && (event.is_readable() || event.is_error());
+        self.is_readable |= events.iter().any(is_of_packets);
         Ok(())
     }
 
@@ -157,15 +159,15 @@ impl EventLoop {
 
     fn receive(&mut self) {
         self.has_read = false;
-        for _ in 0..MAX_BATCHES {
-            if !self.is_readable {
-                return;
-            }
+        while self.is_readable && self.connections.desk.now.elapsed() < MAX_RECEIVE {
             let (connections, has_read) = (&mut self.connections, &mut self.has_read);
-            self.is_readable = self.socket.receive(|meta, ecn, packet| {
+            let left = self.socket.receive(|meta, ecn, packet| {
                 *has_read = true;
                 connections.on_packet(meta, ecn, packet);
             });
+            self.is_readable = left == Left::More;
+            // It is read again after a pause.
+            self.has_read |= left == Left::Trouble;
             for Answer { transmit, contents } in self.connections.answers.drain(..) {
                 // One that the socket does not take is lost like any packet.
                 self.socket.send(&transmit, &contents);
@@ -174,6 +176,19 @@ impl EventLoop {
     }
 
     fn send(&mut self) {
+        let was_blocked = self.unsent.is_some();
+        self.send_all();
+        let is_blocked = self.unsent.is_some();
+        // Asked for always, the event queue would report every packet that has left.
+        if is_blocked != was_blocked {
+            let interest = if is_blocked { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+            if let Err(error) = self.poll.registry().reregister(self.socket.source(), SOCKET, interest) {
+                tracing::error!(%error, "the network's event queue failed");
+            }
+        }
+    }
+
+    fn send_all(&mut self) {
         if let Some(Answer { transmit, contents }) = &self.unsent {
             if !self.socket.send(transmit, contents) {
                 return;

@@ -28,7 +28,11 @@ use crate::session::wire::{AuthReply, MAX_REQUEST_BYTES, OutDatagram, clean_reas
 /// How long a refused peer has to read the reason.
 const REFUSAL_LINGER: Duration = Duration::from_secs(1);
 
-/// The progress of a connection. Each stage but the last may have a deadline.
+/// How long QUIC may answer late packets of a connection that has ended. It would be three times its estimate of the
+/// round trip, which the peer's acknowledgements can make as long as they like.
+const ENDED_LINGER: Duration = Duration::from_secs(3);
+
+/// The progress of a connection. Each stage may have a deadline.
 pub(super) enum Stage {
     /// QUIC, TLS, HTTP/3, the request for a session and the auth request.
     Opening,
@@ -94,6 +98,11 @@ impl Peer {
 
     pub(super) fn has_ended(&self) -> bool {
         matches!(self.stage, Stage::Ended)
+    }
+
+    /// Whether it may be forgotten although QUIC would still answer late packets.
+    pub(super) fn is_over(&self) -> bool {
+        self.has_ended() && self.deadline.is_none()
     }
 
     pub(super) fn remote(&self) -> SocketAddr {
@@ -413,16 +422,19 @@ impl Peer {
     }
 
     /// The connection has ended.
-    fn finish(&mut self, end: SessionEnd, desk: &mut Desk) {
+    pub(super) fn finish(&mut self, end: SessionEnd, desk: &mut Desk) {
         let stage = std::mem::replace(&mut self.stage, Stage::Ended);
         if matches!(stage, Stage::Ended) {
             return;
         }
-        self.deadline = None;
         self.settle(desk);
         desk.leave(self.ip);
         let goodbye = if matches!(stage, Stage::Open) { self.read_rest(end.cause, desk) } else { None };
         self.stream = None;
+        // What it sent and nobody will read; QUIC may keep the connection for a while.
+        while self.quic.datagrams().recv().is_some() {}
+        self.http = Http::default();
+        self.deadline = Some(desk.now + ENDED_LINGER);
         match (stage, self.session.take()) {
             (Stage::Opening, None) => {
                 desk.registry.admission.failed_handshake.one();

@@ -8,6 +8,9 @@ use mio::net::UdpSocket;
 use quinn_proto::EcnCodepoint;
 use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSocketState};
 
+/// Messages in one read, at most. Each may be some fifty packets that the system has joined, so that a batch is some
+/// hundred packets.
+const MESSAGES: usize = if BATCH_SIZE < 8 { BATCH_SIZE } else { 8 };
 /// Room for one received message: the longest UDP packet, or the segments that the system has joined (GRO).
 const MESSAGE_BYTES: usize = 64 << 10;
 /// Packets of one connection in one system call (GSO). As many as quinn sends: more would be a burst that a small
@@ -18,7 +21,18 @@ pub(super) struct Socket {
     io: UdpSocket,
     state: UdpSocketState,
     buffer: Vec<u8>,
-    metas: [RecvMeta; BATCH_SIZE],
+    metas: [RecvMeta; MESSAGES],
+}
+
+/// What a read leaves behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Left {
+    /// More packets may wait.
+    More,
+    /// The event queue reports the next ones.
+    Nothing,
+    /// The system had an error: more packets may wait, but it may have the same one again.
+    Trouble,
 }
 
 impl Socket {
@@ -27,8 +41,8 @@ impl Socket {
         Ok(Self {
             io: UdpSocket::from_std(socket),
             state,
-            buffer: vec![0; BATCH_SIZE * MESSAGE_BYTES],
-            metas: [RecvMeta::default(); BATCH_SIZE],
+            buffer: vec![0; MESSAGES * MESSAGE_BYTES],
+            metas: [RecvMeta::default(); MESSAGES],
         })
     }
 
@@ -46,18 +60,18 @@ impl Socket {
     }
 
     /// Reads one batch and passes each packet to `packet`, with its source, its destination and its mark of
-    /// congestion. Returns whether more may wait.
-    pub(super) fn receive(&mut self, mut packet: impl FnMut(&RecvMeta, Option<EcnCodepoint>, BytesMut)) -> bool {
+    /// congestion.
+    pub(super) fn receive(&mut self, mut packet: impl FnMut(&RecvMeta, Option<EcnCodepoint>, BytesMut)) -> Left {
         let mut messages = self.buffer.chunks_mut(MESSAGE_BYTES).map(IoSliceMut::new);
-        let mut slices: [IoSliceMut<'_>; BATCH_SIZE] =
+        let mut slices: [IoSliceMut<'_>; MESSAGES] =
             std::array::from_fn(|_| messages.next().expect("the buffer has room for a batch"));
         let count = match self.state.recv((&self.io).into(), &mut slices, &mut self.metas) {
             Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Left::Nothing,
             Err(error) => {
                 // An error of one packet, like an answer of ICMP: the next one may be readable.
                 tracing::debug!(%error, "a packet could not be received");
-                return error.kind() == io::ErrorKind::Interrupted || error.kind() == io::ErrorKind::ConnectionReset;
+                return Left::Trouble;
             }
         };
         for (meta, message) in self.metas[..count].iter().zip(self.buffer.chunks(MESSAGE_BYTES)) {
@@ -67,7 +81,7 @@ impl Socket {
             }
         }
         // A batch that is not full has emptied the queue; the event queue reports what arrives later.
-        count == BATCH_SIZE
+        if count == MESSAGES { Left::More } else { Left::Nothing }
     }
 
     /// Sends packets of one connection. False if the system takes none now. Other errors count as sent: QUIC sends
