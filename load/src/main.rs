@@ -90,13 +90,21 @@ fn run_comparison(options: &CompareOptions) -> anyhow::Result<()> {
 }
 
 fn run_load(options: &LoadOptions) -> anyhow::Result<()> {
+    if let Some(folder) = &options.report {
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        sidereal_client::run::check_writable(&folder.join("report.json"))?;
+    }
     let report = load::run(options, None, &mut Lines { is_terminal: std::io::stderr().is_terminal(), last: (0, 0) })?;
     println!("{}", report.markdown());
     if let Some(folder) = &options.report {
         report.write(folder)?;
     }
     match report.totals.fault() {
-        None => Ok(()),
+        None => {
+            let reason = || report.broken.as_deref().unwrap_or("nothing was measured");
+            anyhow::ensure!(options.ramp || !report.intervals.is_empty(), "{}", reason());
+            Ok(())
+        }
         Some(fault) => anyhow::bail!("{fault}"),
     }
 }

@@ -49,7 +49,7 @@ impl Role {
     }
 }
 
-/// The same as the program `sidereal-shard`.
+/// A shard as `sidereal-shard` runs it, without its report and its exit statuses.
 fn run_shard(arguments: &ShardArguments) -> Result<()> {
     let stop = sidereal_process::stop_flag(arguments.die_with_stdin)?;
     let network = ClientNetwork::new().context("cannot start the network")?;

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Sessions that the server accepts from this machine.
+/// Sessions that the server accepts from this machine: twice the most `--clients`.
 const MAX_SESSIONS: &str = "8192";
 
 /// How long the world may take until its central sectors are simulated.
@@ -78,7 +78,7 @@ impl ServerProcess {
         let environment = [("SIDEREAL_SHARD_SECRET", shard_secret.as_str())];
         let log = folder.join("server.log");
         let mut child = Spawned::start("the server", program, arguments, &environment, &log)?;
-        let ready = child.wait_for_file(&ready_file).with_context(|| tail(&log))?;
+        let ready = child.wait_for_file(&ready_file)?;
         Ok(Self { child, ready, shard_secret })
     }
 
@@ -115,13 +115,6 @@ impl ServerProcess {
     }
 }
 
-/// The last lines of a log, for an error.
-fn tail(log: &Path) -> String {
-    let text = std::fs::read_to_string(log).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(3)..].join(" / ")
-}
-
 /// Reads a server's `/ready` and `/metrics`.
 #[derive(Debug, Clone)]
 pub struct Ops {
@@ -145,13 +138,16 @@ impl Ops {
     /// When they are not in time.
     pub fn wait_until_ready(&self) -> Result<()> {
         let deadline = Instant::now() + READY_DEADLINE;
+        let mut last = String::new();
         while Instant::now() < deadline {
-            if self.agent.get(format!("http://{}/ready", self.address)).call().is_ok_and(|a| a.status() == 200) {
-                return Ok(());
+            match self.agent.get(format!("http://{}/ready", self.address)).call() {
+                Ok(answer) if answer.status() == 200 => return Ok(()),
+                Ok(answer) => last = format!("status {}", answer.status()),
+                Err(error) => last = error.to_string(),
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        bail!("the world is not ready after {} s", READY_DEADLINE.as_secs())
+        bail!("http://{}/ready: not ready after {} s: {last}", self.address, READY_DEADLINE.as_secs())
     }
 
     /// The present metrics.
@@ -159,7 +155,8 @@ impl Ops {
     /// # Errors
     /// When the server does not answer.
     pub fn metrics(&self) -> Result<Metrics> {
-        let mut answer = self.agent.get(format!("http://{}/metrics", self.address)).call()?;
+        let url = format!("http://{}/metrics", self.address);
+        let mut answer = self.agent.get(&url).call().with_context(|| format!("cannot read {url}"))?;
         Ok(Metrics(answer.body_mut().read_to_string()?))
     }
 

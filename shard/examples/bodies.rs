@@ -159,8 +159,8 @@ impl World {
         let mut app = App::new();
         app.add_plugins(SimPlugin).init_resource::<Stopwatch>();
         for (index, (_, set)) in PASSES.iter().enumerate() {
-            let before = index.checked_sub(1).map(|index| PASSES[index].1.clone());
-            let watch = note_time.before(set.clone());
+            let before = index.checked_sub(1).map(|index| PASSES[index].1);
+            let watch = note_time.before(*set);
             match before {
                 Some(before) => app.add_systems(SimStep, watch.after(before)),
                 None => app.add_systems(SimStep, watch),

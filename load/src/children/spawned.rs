@@ -27,6 +27,14 @@ pub struct Spawned {
     child: Child,
     stdin: Option<ChildStdin>,
     lines: Receiver<String>,
+    log: PathBuf,
+}
+
+/// The last lines of a log, for an error.
+fn tail(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(3)..].join(" / ")
 }
 
 impl Spawned {
@@ -42,7 +50,12 @@ impl Spawned {
         log: &Path,
     ) -> Result<Self> {
         let errors = std::fs::File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
-        let mut child = Command::new(program)
+        let mut command = Command::new(program);
+        // The options of a world of the user's must not change this one.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SIDEREAL_")) {
+            command.env_remove(name);
+        }
+        let mut child = command
             .args(arguments)
             .envs(environment.iter().copied())
             .stdin(Stdio::piped())
@@ -61,7 +74,7 @@ impl Spawned {
                 }
             }
         });
-        Ok(Self { name: name.to_owned(), child, stdin, lines })
+        Ok(Self { name: name.to_owned(), child, stdin, lines, log: log.to_owned() })
     }
 
     /// Its process id.
@@ -74,10 +87,12 @@ impl Spawned {
     /// # Errors
     /// When it does not answer in time, or not as expected.
     pub fn ask<T: DeserializeOwned>(&mut self, request: &str) -> Result<T> {
+        // Answers that came too late.
+        while self.lines.try_recv().is_ok() {}
         let stdin = self.stdin.as_mut().context("its standard input is closed")?;
         writeln!(stdin, "{request}")
             .and_then(|()| stdin.flush())
-            .with_context(|| format!("{} has ended", self.name))?;
+            .with_context(|| format!("{} has ended: {}", self.name, tail(&self.log)))?;
         self.read()
     }
 
@@ -89,7 +104,7 @@ impl Spawned {
         match self.lines.recv_timeout(ANSWER_DEADLINE) {
             Ok(line) => serde_json::from_str(&line).with_context(|| format!("{} answered {line:?}", self.name)),
             Err(RecvTimeoutError::Timeout) => bail!("{} does not answer", self.name),
-            Err(RecvTimeoutError::Disconnected) => bail!("{} has ended", self.name),
+            Err(RecvTimeoutError::Disconnected) => bail!("{} has ended: {}", self.name, tail(&self.log)),
         }
     }
 

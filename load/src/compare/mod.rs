@@ -10,8 +10,8 @@
 //!
 //! Only the server process is measured. (b) carries the whole game besides: sessions, ships, their exact states once a
 //! tick, rocks, the database, metrics. (a) carries nothing else, and each of its values is as wide as the motion
-//! plane's (`protocol::packets::precision`). Both servers are the same loop, with naia on a single-threaded executor
-//! and its bandwidth limit lifted.
+//! plane's (`protocol::packets::precision`). Both run naia on a single-threaded executor, with its bandwidth limit lifted.
+//! (a) runs a whole update at most every 2 ms, (b) has the real server's loop.
 
 pub mod mover;
 pub mod naia_clients;

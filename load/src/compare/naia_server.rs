@@ -1,6 +1,7 @@
 //! The server of way (a): the entities as naia's replicated components, in one room with all users.
 //!
-//! Runs in a process of its own. Its loop, its schedule's executor and naia's settings are those of the real server.
+//! Runs in a process of its own. Its schedule's executor and naia's settings are those of the real server; its loop is a
+//! plain one.
 
 use super::mover::{self, Mover, Path};
 use crate::children::conversation::{Conversation, answer};
@@ -30,11 +31,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The same as the real server's: see `sidereal_server::run`.
+/// The longest sleep: naia's tick is at most this late.
 const MAX_SLEEP: Duration = Duration::from_millis(3);
+/// The least time between two updates: packets that arrive within it are read together.
 const MIN_INTERVAL: Duration = Duration::from_millis(2);
 
-/// Sessions at most: all come from this machine.
+/// Sessions at most, all from this machine: four times the most clients of a case.
 const MAX_SESSIONS: usize = 4_096;
 
 /// The options of the role.

@@ -13,7 +13,7 @@ pub struct Interval {
     pub at_s: f64,
     /// Its length, seconds.
     pub seconds: f64,
-    /// Ticks of the server in a second. 30.3 is right: a tick is 33 ms long.
+    /// Ticks of the server in a second; 30 if it keeps up.
     pub ticks_per_s: f64,
     /// Half of the server's ticks took at most so long, ms.
     pub tick_p50_ms: f64,
@@ -37,9 +37,10 @@ pub struct Interval {
     pub handoffs: f64,
     /// Changes of sector.
     pub crossings: f64,
-    /// From the first player's receipt of a tick's motion to the last one's, ms: half of the ticks...
+    /// From the first receipt of a tick's motion by a player to the last one's, within one client process, ms; of the
+    /// worst process: half of the ticks...
     pub spread_p50_ms: f64,
-    /// ...and 99 of 100. By the clocks of the client processes, which look every few milliseconds.
+    /// ...and 99 of 100. The client processes look every few milliseconds.
     pub spread_p99_ms: f64,
     /// Resident memory of the server, MiB.
     pub server_mib: f64,
@@ -166,8 +167,8 @@ mod tests {
     fn the_first_fault_of_a_run_is_named() {
         let good = Totals { wanted: 3, connected: 3, with_motions: 3, ..Totals::default() };
         assert_eq!(good.fault(), None);
-        let deaf = Totals { with_motions: 1, ..good.clone() };
-        assert_eq!(deaf.fault().as_deref(), Some("2 players received no motion"));
+        let without_motion = Totals { with_motions: 1, ..good.clone() };
+        assert_eq!(without_motion.fault().as_deref(), Some("2 players received no motion"));
         let lossy = Totals { inputs_lost: 4, ..good };
         assert_eq!(lossy.fault().as_deref(), Some("4 inputs were lost"));
     }

@@ -55,13 +55,13 @@ impl Moment {
         self.server.as_ref().map_or(CpuSource::Schedstat, |times| times.source)
     }
 
-    /// A counter of the server's.
-    pub fn counter(&self, name: &str) -> f64 {
-        self.metrics.get(name).unwrap_or(0.0)
+    /// A counter of the server's; an error if there is none of this name.
+    fn counter(&self, name: &str) -> Result<f64> {
+        self.metrics.value(name)
     }
 
     /// The figures since `earlier`. `ticks_per_s` is measured apart; `start` is when the first interval began.
-    pub fn since(&self, earlier: &Self, ticks_per_s: f64, start: Instant) -> Interval {
+    pub fn since(&self, earlier: &Self, ticks_per_s: f64, start: Instant) -> Result<Interval> {
         let seconds = (self.at - earlier.at).as_secs_f64();
         // In a fight some are without a ship for a moment: they receive what the others do.
         let players = self.fleet.connected;
@@ -73,7 +73,7 @@ impl Moment {
         };
         let total_ns: u64 = server_ns.values().sum();
         let motions = self.fleet.motions.saturating_sub(earlier.fleet.motions) as f64;
-        let counted = |name: &str| self.counter(name) - earlier.counter(name);
+        let counted = |name: &str| -> Result<f64> { Ok(self.counter(name)? - earlier.counter(name)?) };
         let before = earlier.metrics.labelled("sidereal_tick_ms_bucket", "le");
         let buckets: Vec<(f64, f64)> = self
             .metrics
@@ -84,8 +84,8 @@ impl Moment {
                 Some((bound.parse().ok().filter(|b: &f64| b.is_finite())?, now - before))
             })
             .collect();
-        let ticks = counted("sidereal_tick_ms_count");
-        Interval {
+        let ticks = counted("sidereal_tick_ms_count")?;
+        Ok(Interval {
             players,
             at_s: (earlier.at - start).as_secs_f64() + seconds / 2.0,
             seconds,
@@ -99,11 +99,11 @@ impl Moment {
             ns_per_motion: if motions > 0.0 { total_ns as f64 / motions } else { 0.0 },
             bytes_per_player_s: self.fleet.bytes.saturating_sub(earlier.fleet.bytes) as f64 / seconds / each,
             worst_second_bytes: self.fleet.worst_second_bytes as f64,
-            handoffs: counted("sidereal_handoffs_total"),
-            crossings: counted("sidereal_crossings_total"),
+            handoffs: counted("sidereal_handoffs_total")?,
+            crossings: counted("sidereal_crossings_total")?,
             spread_p50_ms: self.fleet.spread_p50_ms,
             spread_p99_ms: self.fleet.spread_p99_ms,
-            server_mib: self.counter("sidereal_resident_kib") / 1024.0,
-        }
+            server_mib: self.counter("sidereal_resident_kib")? / 1024.0,
+        })
     }
 }

@@ -6,7 +6,7 @@ use super::{
     measure::{Measured, Moment},
 };
 use crate::{
-    children::spawned::Spawned,
+    children::{spawned::Spawned, threads::ThreadTimes},
     fleet::FleetSample,
     world::{Ops, ServerProcess, this_program},
 };
@@ -16,7 +16,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long the players of a step may take to be in space, plus so long for each of them: a login costs a core 50 ms.
+/// How long the players of a step may take to be in space, plus so long for each of them: ten times the 50 ms of a core
+/// that a login costs, because clients share the cores.
 const JOIN_DEADLINE: Duration = Duration::from_secs(60);
 const JOIN_EACH: Duration = Duration::from_millis(500);
 
@@ -26,7 +27,8 @@ const SETTLE_DEADLINE: Duration = Duration::from_secs(5);
 /// The pause between two questions.
 const ASK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Intervals that a run with one number of players is split into at most; none is shorter than a second.
+/// Intervals that a run with one number of players is split into at most: enough for a chart. None is shorter than a
+/// second, unless the whole run is.
 const MAX_INTERVALS: u32 = 12;
 
 /// What a run shows while it goes on.
@@ -39,13 +41,14 @@ pub trait Progress {
     fn measured(&mut self, interval: &Interval);
 }
 
-/// The processes of a run.
+/// The processes of a run, in the order in which they are to end: players leave first, then the shards hand over, then
+/// the server ends. Fields are dropped in their order.
 struct Run<'a> {
     options: &'a LoadOptions,
+    fleets: Vec<Spawned>,
+    shards: Vec<Spawned>,
     server: Option<ServerProcess>,
     server_pid: Option<u32>,
-    shards: Vec<Spawned>,
-    fleets: Vec<Spawned>,
     ops: Ops,
 }
 
@@ -114,7 +117,7 @@ impl<'a> Run<'a> {
     fn start(options: &'a LoadOptions, program: &Path, folder: &Path) -> Result<Self> {
         let (mut server, mut shards) = (None, Vec::new());
         let (http, ops, server_pid) = match (&options.attach, &options.ops) {
-            (Some(http), Some(ops)) => (http.clone(), Ops::new(ops.clone()), options.server_pid),
+            (Some(http), Some(ops)) => (http.clone(), Ops::new(ops.to_string()), options.server_pid),
             _ => {
                 let started = ServerProcess::start(program, folder, options.shards as usize, options.seed)?;
                 for number in 1..=options.shards as usize {
@@ -126,16 +129,19 @@ impl<'a> Run<'a> {
             }
         };
         ops.wait_until_ready()?;
+        if let Some(pid) = server_pid {
+            ThreadTimes::of(pid).context("the CPU time of the server cannot be read: is its id right?")?;
+        }
         let scene = clap::ValueEnum::to_possible_value(&options.scene).context("every scene has a name")?;
         let mut fleets = Vec::new();
         for number in 0..options.processes {
             let name = format!("players-{number}");
-            let seed = (options.seed.wrapping_mul(100) + u64::from(number)).to_string();
+            let seed = options.seed.wrapping_mul(100).wrapping_add(u64::from(number)).to_string();
             let arguments =
                 ["role", "players", "--http", &http, "--count", "0", "--seed", &seed, "--scene", scene.get_name()];
             fleets.push(Spawned::start(&name, program, arguments, &[], &folder.join(format!("{name}.log")))?);
         }
-        Ok(Self { options, server, server_pid, shards, fleets, ops })
+        Ok(Self { options, fleets, shards, server, server_pid, ops })
     }
 
     /// All fleets' counters together.
@@ -201,7 +207,7 @@ impl<'a> Run<'a> {
         let end = self.moment()?;
         let (last_tick, last_at) = self.ops.tick_edge()?;
         let ticks_per_s = (last_tick - first_tick) / (last_at - first_at).as_secs_f64();
-        Ok((end.since(&begin, ticks_per_s, start), end.cpu_source()))
+        Ok((end.since(&begin, ticks_per_s, start)?, end.cpu_source()))
     }
 
     /// Releases the controls, waits for the last acknowledgements, and ends all processes.
@@ -213,7 +219,7 @@ impl<'a> Run<'a> {
             sample = self.sample("sample")?;
         }
         let metrics = self.ops.metrics()?;
-        let counted = |name: &str| metrics.get(name).unwrap_or(0.0) as u64;
+        let counted = |name: &str| -> Result<u64> { Ok(metrics.value(name)? as u64) };
         let totals = Totals {
             wanted: sample.wanted,
             connected: sample.connected,
@@ -228,13 +234,9 @@ impl<'a> Run<'a> {
             inputs_unknown: sample.inputs_unknown,
             malformed: sample.malformed,
             deaths: sample.deaths,
-            entities_lost: counted("sidereal_lost_total"),
-            entities_doubled: counted("sidereal_doubled_total"),
+            entities_lost: counted("sidereal_lost_total")?,
+            entities_doubled: counted("sidereal_doubled_total")?,
         };
-        // Players leave first, then the shards hand over, then the server ends.
-        self.fleets.iter_mut().for_each(Spawned::end);
-        self.shards.iter_mut().for_each(Spawned::end);
-        drop(self.server);
         Ok(totals)
     }
 }

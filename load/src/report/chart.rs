@@ -8,7 +8,7 @@ const HEIGHT: f64 = 300.0;
 /// Space round the plot for the axes, pixels: left, right, top, bottom.
 const MARGINS: (f64, f64, f64, f64) = (64.0, 150.0, 34.0, 44.0);
 
-/// Colours of the lines, told apart by people who see fewer colours too.
+/// Colours of the lines, distinguishable for colour-blind readers (Okabe and Ito).
 const COLORS: [&str; 8] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5c00", "#555555"];
 
 /// One line.
@@ -39,7 +39,10 @@ impl Chart {
         let points = || self.lines.iter().flat_map(|line| &line.points).filter(|(x, y)| x.is_finite() && y.is_finite());
         let (left, right, top, bottom) = MARGINS;
         let (first_x, last_x) = range(points().map(|(x, _)| *x));
-        let highest = points().map(|(_, y)| *y).chain(self.limit.iter().map(|(_, value)| *value)).fold(0.0, f64::max);
+        let highest = points()
+            .map(|(_, y)| *y)
+            .chain(self.limit.iter().map(|(_, value)| *value).filter(|value| value.is_finite()))
+            .fold(0.0, f64::max);
         let y_step = nice_step(highest / 5.0);
         let y_end = (highest / y_step).ceil().max(1.0) * y_step;
         let x_at = |x: f64| left + (x - first_x) / (last_x - first_x) * (WIDTH - left - right);
@@ -83,7 +86,7 @@ impl Chart {
             HEIGHT - 10.0,
             escaped(&self.x_title)
         );
-        if let Some((name, value)) = &self.limit {
+        if let Some((name, value)) = self.limit.as_ref().filter(|(_, value)| value.is_finite()) {
             let at = y_at(*value);
             let _ = writeln!(
                 svg,

@@ -160,10 +160,10 @@ impl LoadReport {
         let totals = &self.totals;
         let _ = writeln!(
             text,
-            "## Nothing lost\n\n\
+            "## Losses\n\n\
              {} of {} players connected at the end, {} received motion, {} failed. {} inputs sent, {} applied, {} lost, {} \
              applied twice, {} still open, {} of unknown fate (the ship was lost, or two seconds without an answer). {} \
-             ships lost in fights. Entities lost: {}, doubled: {}. Undecodable packets: {}.",
+             ships lost. Entities lost: {}, doubled: {}. Undecodable packets: {}.",
             totals.connected,
             totals.wanted,
             totals.with_motions,

@@ -149,7 +149,7 @@ pub struct Counters {
     pub motions_delivered: u64,
     /// Bytes of the motions sent.
     pub motion_bytes: u64,
-    /// Packets held back by a player's byte budget.
+    /// Datagrams held back by a player's byte budget.
     pub thinned: u64,
     /// Delays before a room entered a peer's view because too much was entering already.
     pub rooms_delayed: u64,

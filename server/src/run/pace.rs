@@ -7,8 +7,8 @@
 use sidereal_protocol::world::tick::{TICK_DURATION, TICK_SECONDS};
 use std::time::{Duration, Instant};
 
-/// If the ticks are further behind than this, they are not made up for: after a minute of overload the world would run
-/// after the wall's time for hours.
+/// If the ticks are further behind than this, the rest is given up. naia's interval is 1 % shorter than a tick, so a
+/// minute of overload would be made up for only after 100 minutes.
 const MAX_BEHIND: Duration = Duration::from_secs(2);
 
 /// naia's clock may be a moment behind ours: when an update brought no tick, the next one is this much later.

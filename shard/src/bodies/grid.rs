@@ -1,7 +1,7 @@
-//! All bodies of a tick by their place, so that weapons and beams look only at what is near.
+//! All bodies of a tick by their place, so that weapons and tools look only at what is near.
 //!
 //! Runs in the shard, after the motion of the tick. The grid is built by the first system of a tick that asks for it,
-//! and again after a body was added or removed; in a tick in which nobody shoots or pulls it is not built. A body is in
+//! and again after a body was added or removed; in a tick in which nobody shoots, mines or pulls it is not built. A body is in
 //! each cell that its square touches, so that one large body does not widen the search for all others.
 
 use crate::bodies::{
@@ -26,8 +26,8 @@ impl Plugin for GridPlugin {
 /// Width of a cell, units: a few times that of a common body.
 const CELL: f64 = 128.0;
 
-/// Limit of the cells along one side of a body; a larger body is found as if it were that large. The largest valid
-/// radius, 500 units, needs nine.
+/// Limit of the cells along one side of a body, from its lower left corner: beyond them it is not found. The largest
+/// valid radius, 500 units, needs nine.
 const MAX_BODY_CELLS: i64 = 16;
 
 #[derive(Debug, Clone, Copy)]
@@ -140,7 +140,8 @@ fn all_cells(low: DVec2, high: DVec2) -> impl Iterator<Item = (i64, i64)> {
 /// The cells of a body's square, up to [`MAX_BODY_CELLS`] along a side.
 fn cells(low: DVec2, high: DVec2) -> impl Iterator<Item = (i64, i64)> {
     let ((left, bottom), (right, top)) = (cell_of(low), cell_of(high));
-    let (right, top) = (right.min(left.saturating_add(MAX_BODY_CELLS)), top.min(bottom.saturating_add(MAX_BODY_CELLS)));
+    let (right, top) =
+        (right.min(left.saturating_add(MAX_BODY_CELLS - 1)), top.min(bottom.saturating_add(MAX_BODY_CELLS - 1)));
     (bottom..=top).flat_map(move |y| (left..=right).map(move |x| (x, y)))
 }
 

@@ -123,12 +123,7 @@ impl ServerHandle {
     /// [`MAX_LANE_BYTES`](crate::MAX_LANE_BYTES) are refused and counted. When the session's queue is full, its oldest
     /// lane datagram is dropped and counted.
     pub fn send_lane(&self, session: &SocketAddr, payload: Bytes) {
-        self.send_lane_to([session], payload);
-    }
-
-    /// [`send_lane`](Self::send_lane) of the same bytes to many sessions: encoded once, shared by all.
-    pub fn send_lane_to<'a>(&self, sessions: impl IntoIterator<Item = &'a SocketAddr>, payload: Bytes) {
-        self.core.registry.for_each(sessions, |session| session.send_lane(payload.clone()));
+        self.core.registry.for_each([session], |session| session.send_lane(payload.clone()));
     }
 
     /// The next lane payload of any session, in turn.

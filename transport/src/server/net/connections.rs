@@ -21,8 +21,8 @@ use crate::session::ending::{EndCause, SessionEnd};
 use crate::session::hub::Parcel;
 use crate::session::wire::OutDatagram;
 
-/// A packet that no connection sends: a retry, a refusal.
-pub(super) struct Answer {
+/// A packet, or a batch of one connection's packets, that is ready for the socket.
+pub(super) struct Outgoing {
     pub(super) transmit: Transmit,
     pub(super) contents: Vec<u8>,
 }
@@ -35,8 +35,8 @@ pub(super) struct Connections {
     timers: Timers,
     /// Connections with something to do, each once.
     queue: Vec<usize>,
-    /// Answers of the endpoint; sent after each batch of packets.
-    pub(super) answers: Vec<Answer>,
+    /// Packets of the endpoint itself (retries, refusals); sent after each batch of packets.
+    pub(super) answers: Vec<Outgoing>,
     is_closing: bool,
     /// Buffers that are used again.
     due: Vec<usize>,
@@ -96,7 +96,7 @@ impl Connections {
                 }
             }
             Some(DatagramEvent::NewConnection(incoming)) => self.on_incoming(incoming, contents),
-            Some(DatagramEvent::Response(transmit)) => self.answers.push(Answer { transmit, contents }),
+            Some(DatagramEvent::Response(transmit)) => self.answers.push(Outgoing { transmit, contents }),
             None => {}
         }
     }
@@ -111,13 +111,13 @@ impl Connections {
         match self.desk.judge(ip, incoming.remote_address_validated()) {
             Verdict::Serve => self.accept(incoming, contents),
             Verdict::Retry => match self.endpoint.retry(incoming, &mut contents) {
-                Ok(transmit) => self.answers.push(Answer { transmit, contents }),
+                Ok(transmit) => self.answers.push(Outgoing { transmit, contents }),
                 Err(error) => self.endpoint.ignore(error.into_incoming()),
             },
             Verdict::Ignore(_) => self.endpoint.ignore(incoming),
             Verdict::Refuse(_) => {
                 let transmit = self.endpoint.refuse(incoming, &mut contents);
-                self.answers.push(Answer { transmit, contents });
+                self.answers.push(Outgoing { transmit, contents });
             }
         }
     }
@@ -137,7 +137,7 @@ impl Connections {
                 self.desk.settle();
                 self.desk.leave(ip);
                 if let Some(transmit) = error.response {
-                    self.answers.push(Answer { transmit, contents });
+                    self.answers.push(Outgoing { transmit, contents });
                 }
             }
         }

@@ -12,7 +12,7 @@ use mio::{Events, Interest, Poll, Token};
 use quinn_proto::{ServerConfig, Transmit};
 use sidereal_process::crash::fault_point;
 
-use super::connections::{Answer, Connections};
+use super::connections::{Connections, Outgoing};
 use super::desk::Desk;
 use super::socket::{Left, Socket};
 use super::wake::NetworkWaker;
@@ -45,7 +45,7 @@ pub(super) struct EventLoop {
     /// The last round has read packets.
     has_read: bool,
     /// Packets that the socket did not take. Nothing else is sent before them.
-    unsent: Option<Answer>,
+    unsent: Option<Outgoing>,
     buffer: Vec<u8>,
     end: End,
 }
@@ -167,8 +167,8 @@ impl EventLoop {
             });
             self.is_readable = left == Left::More;
             // It is read again after a pause.
-            self.has_read |= left == Left::Trouble;
-            for Answer { transmit, contents } in self.connections.answers.drain(..) {
+            self.has_read |= left == Left::Failed;
+            for Outgoing { transmit, contents } in self.connections.answers.drain(..) {
                 // One that the socket does not take is lost like any packet.
                 self.socket.send(&transmit, &contents);
             }
@@ -189,7 +189,7 @@ impl EventLoop {
     }
 
     fn send_all(&mut self) {
-        if let Some(Answer { transmit, contents }) = &self.unsent {
+        if let Some(Outgoing { transmit, contents }) = &self.unsent {
             if !self.socket.send(transmit, contents) {
                 return;
             }
@@ -199,7 +199,7 @@ impl EventLoop {
         let send = |transmit: &Transmit, contents: &[u8]| {
             let is_sent = socket.send(transmit, contents);
             if !is_sent {
-                *unsent = Some(Answer { transmit: copy_of(transmit), contents: contents[..transmit.size].to_vec() });
+                *unsent = Some(Outgoing { transmit: copy_of(transmit), contents: contents[..transmit.size].to_vec() });
             }
             is_sent
         };

@@ -8,8 +8,8 @@ use mio::net::UdpSocket;
 use quinn_proto::EcnCodepoint;
 use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSocketState};
 
-/// Messages in one read, at most. Each may be some fifty packets that the system has joined, so that a batch is some
-/// hundred packets.
+/// Messages in one read, at most. Each may be some fifty packets that the system has joined (GRO), so a batch is up to 400
+/// packets.
 const MESSAGES: usize = if BATCH_SIZE < 8 { BATCH_SIZE } else { 8 };
 /// Room for one received message: the longest UDP packet, or the segments that the system has joined (GRO).
 const MESSAGE_BYTES: usize = 64 << 10;
@@ -32,7 +32,7 @@ pub(super) enum Left {
     /// The event queue reports the next ones.
     Nothing,
     /// The system had an error: more packets may wait, but it may have the same one again.
-    Trouble,
+    Failed,
 }
 
 impl Socket {
@@ -71,7 +71,7 @@ impl Socket {
             Err(error) => {
                 // An error of one packet, like an answer of ICMP: the next one may be readable.
                 tracing::debug!(%error, "a packet could not be received");
-                return Left::Trouble;
+                return Left::Failed;
             }
         };
         for (meta, message) in self.metas[..count].iter().zip(self.buffer.chunks(MESSAGE_BYTES)) {
