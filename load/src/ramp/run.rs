@@ -47,6 +47,7 @@ struct Run<'a> {
     options: &'a LoadOptions,
     fleets: Vec<Spawned>,
     shards: Vec<Spawned>,
+    #[expect(dead_code, reason = "it is held until the others have ended")]
     server: Option<ServerProcess>,
     server_pid: Option<u32>,
     ops: Ops,

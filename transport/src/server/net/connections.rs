@@ -11,11 +11,11 @@ use quinn_proto::{
 use quinn_udp::RecvMeta;
 use sidereal_process::crash::{contain, fault_point};
 
-use super::super::door::Verdict;
 use super::desk::Desk;
 use super::peer::Peer;
 use super::timers::Timers;
 use crate::network::link::FAILED;
+use crate::server::door::Verdict;
 use crate::session::Session;
 use crate::session::ending::{EndCause, SessionEnd};
 use crate::session::hub::Parcel;

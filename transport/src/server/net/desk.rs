@@ -6,10 +6,11 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::super::door::{Door, Full, Rate, Verdict};
 use crate::PeerKind;
 use crate::limits::Limits;
-use crate::server::{AllowedOrigins, Registry};
+use crate::server::door::{Door, Full, Rate, Verdict};
+use crate::server::origin::AllowedOrigins;
+use crate::server::registry::Registry;
 use crate::session::wire::Refusal;
 use crate::session::{Hub, Session};
 
