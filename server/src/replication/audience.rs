@@ -117,6 +117,7 @@ impl Member {
 /// The peers with one view.
 #[derive(Debug)]
 pub struct Audience {
+    key: Key,
     /// The sectors, nearest first, so that an exhausted budget thins the far ones.
     sources: Vec<(Class, SectorId)>,
     /// The peers.
@@ -146,7 +147,6 @@ pub struct Audiences {
     /// In the order of their numbers, which rise.
     all: BTreeMap<u64, Audience>,
     numbers: HashMap<Key, u64>,
-    keys: BTreeMap<u64, Key>,
     of_peer: BTreeMap<SocketAddr, u64>,
     next: u64,
 }
@@ -180,9 +180,8 @@ impl Audiences {
         sources.sort_unstable();
         let number = self.next;
         self.next += 1;
-        self.all.insert(number, Audience { sources, members: Vec::new() });
         self.numbers.insert(key.clone(), number);
-        self.keys.insert(number, key);
+        self.all.insert(number, Audience { key, sources, members: Vec::new() });
         number
     }
 
@@ -193,10 +192,8 @@ impl Audiences {
         let place = audience.members.iter().position(|member| member.address == *address)?;
         let member = audience.members.swap_remove(place);
         if audience.members.is_empty() {
+            self.numbers.remove(&audience.key);
             self.all.remove(&number);
-            if let Some(key) = self.keys.remove(&number) {
-                self.numbers.remove(&key);
-            }
         }
         Some(member)
     }
@@ -213,15 +210,5 @@ impl Audiences {
     /// All, in the order in which they came to be.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Audience> {
         self.all.values_mut()
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.all.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.all.is_empty()
     }
 }

@@ -220,6 +220,7 @@ impl MotionPlane {
     /// Applies a shard's update; appends the entities that changed their sector.
     pub fn apply(&mut self, from: ShardId, update: &SectorUpdate, now: SimTick, changes: &mut Vec<SectorChange>) {
         // Those that come from other sectors, before this sector's cell is borrowed for all of them.
+        let mut accepted: Vec<&Motion> = Vec::with_capacity(update.motions.len());
         for motion in &update.motions {
             let Some(place) = self.places.get_mut(&motion.net_id) else {
                 self.stale += 1;
@@ -231,6 +232,7 @@ impl MotionPlane {
             }
             let old_sector = place.sector;
             if old_sector == update.sector {
+                accepted.push(motion);
                 continue;
             }
             let Some(old) = self.cells.get_mut(&old_sector) else { continue };
@@ -239,15 +241,12 @@ impl MotionPlane {
             }
             old.remove(motion.net_id);
             place.sector = update.sector;
+            accepted.push(motion);
             changes.push(SectorChange { net_id: motion.net_id, from: old_sector, to: update.sector });
         }
         let cell = self.cells.entry(update.sector).or_default();
         let mut hint = 0;
-        for motion in &update.motions {
-            let is_here = |place: &Place| place.authority == Some(from) && place.sector == update.sector;
-            if !self.places.get(&motion.net_id).is_some_and(is_here) {
-                continue;
-            }
+        for motion in accepted {
             let entry =
                 Entry { state: motion.state, glow: motion.glow, tick: update.tick, changed_at: now, waits: false };
             match cell.find(motion.net_id, &mut hint) {

@@ -6,6 +6,7 @@ use crate::{
     clock::Clock,
     players::session::Players,
     replication::{
+        audience::Member,
         interest::Interest,
         motion_plane::{MotionPlane, SectorPacket},
     },
@@ -16,15 +17,22 @@ use sidereal_protocol::{packets::bundle::Bundler, world::sector::SectorId};
 use sidereal_transport::{LaneBatch, SharedDatagrams};
 use std::collections::BTreeMap;
 
-/// Sectors' packets, joined to datagrams that any number of peers get.
+/// Sectors' packets that are being joined.
 #[derive(Default)]
-struct Bundle {
+struct OpenBundle {
     bundler: Bundler,
     /// Motions in each datagram.
     motions: Vec<u32>,
 }
 
-impl Bundle {
+/// Sectors' packets, joined to datagrams that any number of peers get.
+struct Bundle {
+    datagrams: SharedDatagrams,
+    /// Motions in each datagram.
+    motions: Vec<u32>,
+}
+
+impl OpenBundle {
     fn add(&mut self, packets: &[SectorPacket]) {
         for packet in packets {
             let index = self.bundler.push(&packet.bytes);
@@ -33,8 +41,24 @@ impl Bundle {
         }
     }
 
-    fn finish(self) -> (SharedDatagrams, Vec<u32>) {
-        (SharedDatagrams::new(self.bundler.finish()), self.motions)
+    fn finish(self) -> Bundle {
+        Bundle { datagrams: SharedDatagrams::new(self.bundler.finish()), motions: self.motions }
+    }
+}
+
+impl Bundle {
+    /// Sends a member as much as its budget allows. What is left out for a player is counted as thinned out.
+    fn deliver(&self, member: &mut Member, batch: &mut LaneBatch, tally: &mut Tally) {
+        if self.datagrams.is_empty() {
+            return;
+        }
+        let count = member.spend(self.datagrams.payload_lengths());
+        batch.push(&member.peer, &self.datagrams, count);
+        if member.is_player() {
+            tally.thinned += (self.datagrams.len() - count) as u64;
+            tally.motions_delivered += self.motions.iter().take(count).map(|motions| u64::from(*motions)).sum::<u64>();
+            tally.motion_bytes += self.datagrams.payload_lengths().take(count).sum::<usize>() as u64;
+        }
     }
 }
 
@@ -59,21 +83,14 @@ pub fn publish_motion(
     let now = clock.tick;
     let mut batch = LaneBatch::default();
     for audience in interest.audiences().iter_mut() {
-        let mut bundle = Bundle::default();
+        let mut bundle = OpenBundle::default();
         for sector in audience.due(now) {
             bundle.add(motion.packets(sector, now));
         }
-        let (datagrams, motions) = bundle.finish();
+        let bundle = bundle.finish();
         for member in &mut audience.members {
             member.refill();
-            if datagrams.is_empty() {
-                continue;
-            }
-            let count = member.spend(datagrams.payload_lengths());
-            batch.push(&member.peer, &datagrams, count);
-            if member.is_player() {
-                note_delivery(&mut tally, &datagrams, &motions, count);
-            }
+            bundle.deliver(member, &mut batch, &mut tally);
         }
     }
     welcome_newcomers(&mut interest, &motion, &mut batch, &mut tally);
@@ -83,31 +100,20 @@ pub fn publish_motion(
 
 /// Sends everything in a sector to the peers into whose view it came, as far as their budgets allow it after what moves.
 fn welcome_newcomers(interest: &mut Interest, motion: &MotionPlane, batch: &mut LaneBatch, tally: &mut Tally) {
-    let mut packed: BTreeMap<SectorId, (SharedDatagrams, Vec<u32>)> = BTreeMap::new();
+    let mut packed: BTreeMap<SectorId, Bundle> = BTreeMap::new();
     for (address, sector) in interest.take_newcomers() {
-        let (datagrams, motions) = packed.entry(sector).or_insert_with(|| {
-            let mut bundle = Bundle::default();
+        let bundle = packed.entry(sector).or_insert_with(|| {
+            let mut bundle = OpenBundle::default();
             bundle.add(&motion.full_packets(sector));
             bundle.finish()
         });
         let Some(member) = interest.audiences().member_of(&address, sector) else { continue };
-        if !member.has_room_for(datagrams.payload_lengths().sum()) {
+        if !member.has_room_for(bundle.datagrams.payload_lengths().sum()) {
             interest.postpone(address, sector);
             continue;
         }
-        let count = member.spend(datagrams.payload_lengths());
-        batch.push(&member.peer, datagrams, count);
-        if member.is_player() {
-            note_delivery(tally, datagrams, motions, count);
-        }
+        bundle.deliver(member, batch, tally);
     }
-}
-
-/// Counts the first `count` of a bundle's datagrams as sent to a player, and the rest as thinned out.
-fn note_delivery(tally: &mut Tally, datagrams: &SharedDatagrams, motions: &[u32], count: usize) {
-    tally.thinned += (datagrams.len() - count) as u64;
-    tally.motions_delivered += motions.iter().take(count).map(|motions| u64::from(*motions)).sum::<u64>();
-    tally.motion_bytes += datagrams.payload_lengths().take(count).sum::<usize>() as u64;
 }
 
 /// Passes everything of this update to the network at once.

@@ -82,16 +82,6 @@ impl LaneBatch {
         };
         parcels.push(Parcel { session: peer.0.clone(), datagrams: datagrams.0.clone(), count });
     }
-
-    /// The number of sessions that get something; one that was added twice counts twice.
-    pub fn len(&self) -> usize {
-        self.players.len() + self.shards.len()
-    }
-
-    /// Whether nothing was added.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
 }
 
 #[cfg(test)]

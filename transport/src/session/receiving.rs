@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::rates::Admission;
-use super::{End, Phase, Session};
+use super::{End, Inner, Phase, Session};
 use crate::limits::{MAX_LANE_BYTES, MAX_NAIA_PACKET_BYTES, MAX_PLAYER_FRAME_BYTES};
 use crate::naia::acks::HEARTBEAT_BYTES;
 use crate::session::ending::EndCause;
@@ -119,14 +119,17 @@ impl Session {
 
     /// Whether a frame of `bytes` may be queued now. One frame always may if none waits.
     pub(crate) fn has_stream_room(&self, bytes: usize) -> bool {
-        let inner = lock(&self.inner);
+        self.has_room(&lock(&self.inner), bytes)
+    }
+
+    fn has_room(&self, inner: &Inner, bytes: usize) -> bool {
         inner.stream_in_bytes == 0 || inner.stream_in_bytes + bytes <= self.stream_limits.inbound_bytes
     }
 
     /// The same; if there is no room, the session is marked dirty once something was read.
     pub(crate) fn await_stream_room(&self, bytes: usize) -> bool {
         let mut inner = lock(&self.inner);
-        let has_room = inner.stream_in_bytes == 0 || inner.stream_in_bytes + bytes <= self.stream_limits.inbound_bytes;
+        let has_room = self.has_room(&inner, bytes);
         inner.room_awaited = !has_room;
         has_room
     }
