@@ -1,6 +1,7 @@
 //! Process matters of every program of Sidereal: stop signals, panics, and the resources that the process uses.
 
 pub mod crash;
+pub mod threads;
 
 mod log_limit;
 

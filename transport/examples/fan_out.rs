@@ -5,8 +5,10 @@
 //! and the cost is also reported in such packets.
 //!
 //! `cargo run --release -p sidereal-transport --example fan_out -- 100 10 16`: sessions, seconds, and over how many
-//! moments of a tick the clients' sending is spread. Linux only: it reads `/proc`.
+//! moments of a tick the clients' sending is spread. A fourth number compares in the same run: one endpoint, then so many
+//! with the sessions spread over them, twice each. Linux only: it reads `/proc`.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;
 use std::net::UdpSocket;
@@ -15,12 +17,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use naia_bevy_client::transport::Socket as _;
 use naia_bevy_server::transport::Socket as _;
+use sidereal_process::threads::thread_times;
 use sidereal_transport::{
     ClientHandle, ClientNetwork, ConnectOptions, Identity, LaneBatch, LanePeer, Limits, LinkStatus, ListenerConfig,
     PeerKind, ServerConfig, ServerHandle, SharedDatagrams, bind,
 };
 
-const USAGE: &str = "give sessions (1 to 2000), seconds (1 to 60), and moments of a tick (1 to 16)";
+const USAGE: &str =
+    "give sessions (1 to 2000), seconds (1 to 60), moments of a tick (1 to 16), and endpoints (2 to 16) to compare";
 const PROTOCOL_VERSION: u32 = 1;
 const TICK: Duration = Duration::from_nanos(1_000_000_000 / 30);
 const WARM_UP_TICKS: u32 = 60;
@@ -28,13 +32,33 @@ const WARM_UP_TICKS: u32 = 60;
 const OUT: [usize; 2] = [1_100, 60];
 const IN: usize = 40;
 
+/// What is measured.
+#[derive(Clone, Copy)]
+struct Load {
+    sessions: usize,
+    seconds: u32,
+    moments: usize,
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<usize> = std::env::args().skip(1).map(|text| text.parse()).collect::<Result<_, _>>()?;
-    let (sessions, seconds, moments) = match arguments[..] {
-        [] => (100, 10, 16),
-        [sessions @ 1..=2000, seconds @ 1..=60, moments @ 1..=16] => (sessions, seconds as u32, moments),
+    let (load, endpoints) = match arguments[..] {
+        [] => (Load { sessions: 100, seconds: 10, moments: 16 }, 1),
+        [sessions @ 1..=2000, seconds @ 1..=60, moments @ 1..=16] => {
+            (Load { sessions, seconds: seconds as u32, moments }, 1)
+        }
+        [sessions @ 1..=2000, seconds @ 1..=60, moments @ 1..=16, endpoints @ 2..=16] => {
+            (Load { sessions, seconds: seconds as u32, moments }, endpoints)
+        }
         _ => return Err(USAGE.into()),
     };
+    let rounds: &[usize] = if endpoints == 1 { &[1] } else { &[1, endpoints, 1, endpoints] };
+    rounds.iter().try_for_each(|endpoints| measure(load, *endpoints))
+}
+
+/// Measures a server with so many endpoints, over which the sessions are spread.
+fn measure(load: Load, endpoints: usize) -> Result<(), Box<dyn Error>> {
+    let Load { sessions, seconds, moments } = load;
     let any = "127.0.0.1:0".parse()?;
     let limits = Limits {
         sessions_per_address: 4 * sessions,
@@ -43,7 +67,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         ..Limits::default()
     };
     let (server, socket) = bind(ServerConfig {
-        listeners: vec![ListenerConfig { kind: PeerKind::Player, addr: any }],
+        listeners: vec![ListenerConfig { kind: PeerKind::Player, addr: any }; endpoints],
         identity: Identity::self_signed(&["localhost"])?,
         player_certificate: None,
         allowed_origins: Default::default(),
@@ -52,14 +76,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     })?;
     let (verdicts, mut admitted, _packets_out, _packets_in) = Box::new(socket).listen();
     let network = ClientNetwork::new()?;
-    let address = server.local_addr(PeerKind::Player).ok_or("no listener")?;
-    let options = ConnectOptions::new(address, PeerKind::Player, server.certificate_hash(), PROTOCOL_VERSION);
+    let addresses = server.local_addrs(PeerKind::Player);
 
     let (mut clients, mut halves, mut peers) = (Vec::new(), Vec::new(), Vec::new());
     while peers.len() < sessions || clients.iter().any(|c: &ClientHandle| c.status() != LinkStatus::Connected) {
         // A few at a time: each handshake costs half a millisecond.
         if clients.len() < sessions.min(peers.len() + 32) {
-            let (client, socket) = network.connector(options.clone());
+            let address = addresses[clients.len() % endpoints];
+            let options = ConnectOptions::new(address, PeerKind::Player, server.certificate_hash(), PROTOCOL_VERSION);
+            let (client, socket) = network.connector(options);
             halves.push(Box::new(socket).connect_with_auth(b"yes".to_vec()));
             clients.push(client);
         }
@@ -85,21 +110,29 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (after, took) = (figures(&server, &clients)?, began.elapsed());
     let plain_us = f64::midpoint(plain_before_us, plain_packet_us()?);
     let per = f64::from(ticks) * sessions as f64;
-    println!("{sessions} sessions, {ticks} ticks in {:.1} s, {moments} moments of a tick", took.as_secs_f64());
-    let net_us = (after.net_ns - before.net_ns) as f64 / 1_000.0;
-    println!("player-net: {:.2} µs per session and tick, {:.1} % of a core", net_us / per, {
-        net_us / took.as_micros() as f64 * 100.0
-    });
     println!(
-        "a plain packet, sent and received: {plain_us:.2} µs; so a session's tick costs {:.1} of them",
+        "{sessions} sessions at {endpoints} endpoints, {ticks} ticks in {:.1} s, {moments} moments of a tick",
+        took.as_secs_f64()
+    );
+    let share_of_core = |us: f64| us / took.as_micros() as f64 * 100.0;
+    let mut net_us = 0.0;
+    for (thread, now) in &after.net_ns {
+        let us = (now - before.net_ns.get(thread).unwrap_or(&0)) as f64 / 1_000.0;
+        println!("  {thread}: {:.1} % of a core", share_of_core(us));
+        net_us += us;
+    }
+    println!("  all: {:.2} µs per session and tick, {:.1} % of a core", net_us / per, share_of_core(net_us));
+    println!(
+        "  a plain packet, sent and received: {plain_us:.2} µs; so a session's tick costs {:.1} of them",
         net_us / per / plain_us
     );
     let share = |part: u64, whole: f64| part as f64 / whole * 100.0;
     println!(
-        "arrived: {:.1} % of the datagrams out, {:.1} % of those in",
+        "  arrived: {:.1} % of the datagrams out, {:.1} % of those in",
         share(after.out - before.out, per * OUT.len() as f64),
         share(after.received - before.received, per)
     );
+    server.shutdown("the end");
     Ok(())
 }
 
@@ -152,17 +185,17 @@ fn run(server: &ServerHandle, clients: &[ClientHandle], peers: &[LanePeer], tick
 
 /// Totals so far.
 struct Figures {
-    net_ns: u64,
+    /// By the name of the network thread.
+    net_ns: BTreeMap<String, u64>,
     out: u64,
     received: u64,
 }
 
 fn figures(server: &ServerHandle, clients: &[ClientHandle]) -> Result<Figures, Box<dyn Error>> {
-    let mut net_ns = 0;
-    for task in fs::read_dir("/proc/self/task")? {
-        let folder = task?.path();
-        if fs::read_to_string(folder.join("comm"))?.trim() == "player-net" {
-            net_ns += on_processor_ns(folder.join("schedstat"))?;
+    let mut net_ns = BTreeMap::new();
+    for thread in thread_times(std::process::id())? {
+        if thread.name.starts_with("player-net-") {
+            net_ns.insert(thread.name, thread.ns);
         }
     }
     Ok(Figures {

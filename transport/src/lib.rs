@@ -79,7 +79,7 @@ pub use server::{
 pub use session::ending::{EndCause, SessionEnd};
 pub use session::waker::Waker;
 pub use session::wire::{CERTIFICATES_DIFFER, VERSIONS_DIFFER};
-pub use stats::{ClientStats, ServerStats};
+pub use stats::{ClientStats, EndpointStats, ServerStats};
 
 /// The kind of a peer. Each kind has a listener of its own, and a credential of one is refused by the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

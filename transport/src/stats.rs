@@ -2,6 +2,7 @@
 //!
 //! Counters only grow. They are totals; the log names the peers.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 macro_rules! counters {
@@ -24,6 +25,15 @@ macro_rules! counters {
             /// Every counter with its name, for metrics and reports.
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($name), self.$name),)*].into_iter()
+            }
+        }
+
+        impl std::ops::Add for $stats {
+            type Output = Self;
+
+            /// The sum of both, counter by counter.
+            fn add(self, other: Self) -> Self {
+                Self { $($name: self.$name + other.$name,)* }
             }
         }
     };
@@ -155,6 +165,19 @@ pub struct ServerStats {
     pub traffic: TrafficStats,
     /// How connections arrived and were refused.
     pub admission: AdmissionStats,
+}
+
+/// The counters of one endpoint of a server: a UDP port, and the network thread that serves it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointStats {
+    /// The name of its thread, such as `player-net-0`.
+    pub thread: String,
+    /// Where it listens.
+    pub addr: SocketAddr,
+    /// Sessions that are open there now, or wait for a verdict.
+    pub sessions: usize,
+    /// Their traffic.
+    pub traffic: TrafficStats,
 }
 
 /// A client's counters: the traffic of its one session.

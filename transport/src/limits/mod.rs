@@ -42,7 +42,7 @@ pub struct Limits {
     /// How long a closing side waits for its stream to reach the peer.
     pub drain_deadline: Duration,
 
-    /// Connections of one listener that are not yet sessions. More are refused and counted.
+    /// Connections of players, and of shards, that are not yet sessions, at all listeners. More are refused and counted.
     pub pending_total: usize,
     /// Above this many pending connections, unvalidated addresses must be validated (QUIC retry).
     pub pending_retry_above: usize,
@@ -57,8 +57,8 @@ pub struct Limits {
     /// Handshakes that one network (as above) may start in a second, with a burst of ten seconds' worth. More are not
     /// answered, and counted. 0 means no limit.
     pub handshakes_per_network: u32,
-    /// Handshakes that a listener accepts in a second, and as a burst. More are not answered, and counted. Each costs
-    /// the server half a millisecond or more. 0 means no limit.
+    /// Handshakes that all listeners of players, and that of shards, accept in a second, and as a burst. More are not
+    /// answered, and counted. Each costs the server half a millisecond or more. 0 means no limit.
     pub handshakes_total: u32,
     /// Handshakes in a second with unvalidated addresses, which may be forged. Above it they must be validated (QUIC
     /// retry).

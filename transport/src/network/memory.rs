@@ -195,7 +195,7 @@ impl MemoryNetwork {
     /// [`ServerHandle::shutdown`] ends them cleanly before that.
     pub fn server(&self, protocol_version: u32) -> (ServerHandle, ServerSocket) {
         let mut net = lock(&self.shared);
-        let registry = Registry::new(net.limits.clone(), protocol_version);
+        let registry = Registry::new(&net.limits, protocol_version, 1);
         net.server = Some(Arc::downgrade(&registry));
         let backend = Box::new(ServerEnd { net: self.shared.clone(), registry: registry.clone() });
         ServerHandle::new(server::Core { registry, backend, gate: Default::default() })
@@ -466,7 +466,8 @@ impl Net {
                 .on_closed(EndCause::Lost, "no server answers in this network; make one with MemoryNetwork::server");
             return;
         };
-        match registry.admit(request, link.kind, link.client.address) {
+        let hub = &registry.hubs_of(link.kind)[0];
+        match registry.admit(request, link.kind, hub, link.client.address) {
             Ok(session) => {
                 let _ = session.memory_link.set(index);
                 link.server = Some(session);
@@ -498,12 +499,12 @@ struct ServerEnd {
 }
 
 impl server::Backend for ServerEnd {
-    fn local_addr(&self, kind: PeerKind) -> Option<SocketAddr> {
+    fn local_addrs(&self, kind: PeerKind) -> Vec<SocketAddr> {
         let port = match kind {
             PeerKind::Player => 1,
             PeerKind::Shard => 2,
         };
-        Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+        vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))]
     }
 
     fn certificate_hash(&self) -> [u8; 32] {
@@ -536,7 +537,7 @@ impl Drop for ServerEnd {
         let mut net = lock(&self.net);
         let now_ms = net.now_ms;
         for link in &mut net.links {
-            let ours = |server: &Arc<Session>| Arc::ptr_eq(&server.hub, self.registry.hub(server.kind));
+            let ours = |server: &Arc<Session>| self.registry.hubs().iter().any(|hub| Arc::ptr_eq(&server.hub, hub));
             // Closed ones still have their goodbye on the way.
             if link.server.as_ref().is_some_and(|s| ours(s) && s.close_request().is_none()) {
                 link.cut_since.get_or_insert(now_ms);

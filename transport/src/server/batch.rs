@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::PeerKind;
 use crate::limits::MAX_LANE_BYTES;
 use crate::session::Session;
 use crate::session::hub::Parcel;
@@ -69,18 +68,18 @@ impl std::fmt::Debug for LanePeer {
 /// ([`ServerHandle::send_batch`](super::ServerHandle::send_batch)).
 #[derive(Default)]
 pub struct LaneBatch {
-    pub(super) players: Vec<Parcel<Session>>,
-    pub(super) shards: Vec<Parcel<Session>>,
+    /// One list for each network thread, by the index of its hub.
+    pub(super) by_hub: Vec<Vec<Parcel<Session>>>,
 }
 
 impl LaneBatch {
     /// Adds the first `count` of `datagrams` for a session.
     pub fn push(&mut self, peer: &LanePeer, datagrams: &SharedDatagrams, count: usize) {
-        let parcels = match peer.0.kind {
-            PeerKind::Player => &mut self.players,
-            PeerKind::Shard => &mut self.shards,
-        };
-        parcels.push(Parcel { session: peer.0.clone(), datagrams: datagrams.0.clone(), count });
+        let hub = peer.0.hub.index;
+        if hub >= self.by_hub.len() {
+            self.by_hub.resize_with(hub + 1, Vec::new);
+        }
+        self.by_hub[hub].push(Parcel { session: peer.0.clone(), datagrams: datagrams.0.clone(), count });
     }
 }
 

@@ -9,12 +9,21 @@ use crate::PeerKind;
 
 /// The network behind a server: real or in memory. Dropping it ends it.
 pub(crate) trait Backend: Send + Sync {
-    fn local_addr(&self, kind: PeerKind) -> Option<SocketAddr>;
+    /// Where the endpoints of this kind listen, in the order of their hubs.
+    fn local_addrs(&self, kind: PeerKind) -> Vec<SocketAddr>;
     fn certificate_hash(&self) -> [u8; 32];
     fn flush(&self);
     fn shutdown(&self);
     /// Whether the network still runs.
     fn is_running(&self) -> bool;
+}
+
+/// The name of an endpoint's network thread. Linux shows 15 bytes of it.
+pub(crate) fn thread_name(kind: PeerKind, index: usize) -> String {
+    match kind {
+        PeerKind::Player => format!("player-net-{index}"),
+        PeerKind::Shard => "shard-net".to_owned(),
+    }
 }
 
 /// The shared state of all handles of one server.

@@ -1,5 +1,6 @@
 //! Limits what strangers may cost: which connections may start a handshake, decided on their first packet. No I/O, no
-//! clock of its own. Each listener has one, so that players cannot use up places and handshakes of shards.
+//! clock of its own. The listeners of one kind share one: a peer gains nothing by using several ports, and players cannot
+//! use up places and handshakes of shards.
 //!
 //! The source address of a first packet may be forged. So a peer with an unvalidated address (QUIC's retry validates
 //! it) never counts against the rate of its network, and takes at most half of its places.

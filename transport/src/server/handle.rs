@@ -8,7 +8,7 @@ use bytes::Bytes;
 use naia_bevy_server::{BigMapKey, UserKey};
 
 use super::batch::{LaneBatch, LanePeer};
-use super::core::Core;
+use super::core::{Core, thread_name};
 use super::naia::ServerSocket;
 use crate::PeerKind;
 use crate::error::StreamError;
@@ -16,7 +16,7 @@ use crate::session::Phase;
 use crate::session::ending::{EndCause, SessionEnd};
 use crate::session::hub::Inbound;
 use crate::session::waker::Waker;
-use crate::stats::ServerStats;
+use crate::stats::{EndpointStats, ServerStats};
 
 pub(super) fn pair(core: Core) -> (ServerHandle, ServerSocket) {
     let core = Arc::new(core);
@@ -39,9 +39,32 @@ impl ServerHandle {
         pair(core)
     }
 
-    /// The address of the listener for this kind, with its real port.
+    /// The address of the first listener for this kind, with its real port.
     pub fn local_addr(&self, kind: PeerKind) -> Option<SocketAddr> {
-        self.core.backend.local_addr(kind)
+        self.local_addrs(kind).first().copied()
+    }
+
+    /// The addresses of all listeners for this kind, in the order of the configuration.
+    pub fn local_addrs(&self, kind: PeerKind) -> Vec<SocketAddr> {
+        self.core.backend.local_addrs(kind)
+    }
+
+    /// The counters of each endpoint for this kind, in the same order.
+    pub fn endpoints(&self, kind: PeerKind) -> Vec<EndpointStats> {
+        let hubs = self.core.registry.hubs_of(kind).iter().enumerate();
+        hubs.zip(self.local_addrs(kind))
+            .map(|((index, hub), addr)| EndpointStats {
+                thread: thread_name(kind, index),
+                addr,
+                sessions: hub.sessions(),
+                traffic: hub.counters.snapshot(),
+            })
+            .collect()
+    }
+
+    /// The number of admitted sessions at each endpoint for this kind, in the same order.
+    pub fn admitted_by_endpoint(&self, kind: PeerKind) -> impl Iterator<Item = usize> {
+        self.core.registry.hubs_of(kind).iter().map(|hub| hub.admitted())
     }
 
     /// SHA-256 of the DER form of the certificate, which clients pin.
@@ -85,6 +108,7 @@ impl ServerHandle {
 
     /// Admits a peer: naia takes it at its next receive.
     pub fn admit(&self, session: &SocketAddr) {
+        self.core.registry.note_admitted(session);
         self.core.gate.admit(*session);
     }
 
@@ -115,8 +139,9 @@ impl ServerHandle {
     /// Queues a tick's lane datagrams of many sessions for the next [`flush`](Self::flush). A session whose network
     /// takes no more loses its oldest lane datagrams; those are counted.
     pub fn send_batch(&self, mut batch: LaneBatch) {
-        self.core.registry.hub(PeerKind::Shard).push_parcels(&mut batch.shards);
-        self.core.registry.hub(PeerKind::Player).push_parcels(&mut batch.players);
+        for (hub, parcels) in self.core.registry.hubs().iter().zip(&mut batch.by_hub) {
+            hub.push_parcels(parcels);
+        }
     }
 
     /// Queues a lane datagram for the next [`flush`](Self::flush). Payloads over
@@ -153,14 +178,14 @@ impl ServerHandle {
     /// Whether something has arrived that only an update with naia handles: naia's packets, auth requests, the ends of
     /// sessions.
     pub fn has_input_for_naia(&self) -> bool {
-        self.core.registry.hubs().into_iter().any(|hub| hub.has_input_for_naia())
+        self.core.registry.hubs().iter().any(|hub| hub.has_input_for_naia())
     }
 
     /// The next session that has ended, so that naia's user can be disconnected. Each is returned once, after all of its
     /// stream frames were read; then the session is unknown. Includes sessions that this end closed, and rejected ones.
     pub fn poll_closed(&self) -> Option<(SocketAddr, SessionEnd)> {
         let registry = &self.core.registry;
-        let session = registry.hubs().into_iter().find_map(|hub| hub.pop_closed())?;
+        let session = registry.hubs().iter().find_map(|hub| hub.pop_closed())?;
         registry.remove(&session.address);
         registry.admission.ended.one();
         let end = match session.phase() {
@@ -207,12 +232,12 @@ impl ServerHandle {
         let registry = &self.core.registry;
         ServerStats {
             sessions: registry.len() as u64,
-            traffic: registry.counters().snapshot(),
+            traffic: registry.traffic(),
             admission: registry.admission.snapshot(),
         }
     }
 
-    /// Whether the network thread runs: only [`shutdown`](Self::shutdown) ends it.
+    /// Whether all network threads run: only [`shutdown`](Self::shutdown) ends them.
     pub fn is_running(&self) -> bool {
         self.core.backend.is_running()
     }

@@ -39,11 +39,12 @@ pub struct ListenerConfig {
 /// The configuration of a server.
 #[derive(Debug)]
 pub struct ServerConfig {
-    /// The listeners, at most one of each kind.
+    /// The listeners: any number for players, each with a network thread of its own, and at most one for shards. The
+    /// limits hold over all of them together.
     pub listeners: Vec<ListenerConfig>,
     /// The certificate of all listeners, as long as they run.
     pub identity: Identity,
-    /// The certificate of the players' listener instead, if any.
+    /// The certificate of the players' listeners instead, if any.
     pub player_certificate: Option<LiveCertificate>,
     /// The pages from which players' browsers may connect.
     pub allowed_origins: AllowedOrigins,

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::ops::Add;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -15,17 +16,16 @@ use crate::session::hub::{Inbound, lock};
 use crate::session::waker::Waker;
 use crate::session::wire::{AuthRequest, Refusal};
 use crate::session::{End, Hub, Session};
-use crate::stats::{AdmissionCounters, TrafficCounters};
+use crate::stats::{AdmissionCounters, TrafficStats};
 
 pub(crate) struct Registry {
-    players: Arc<Hub>,
-    /// A hub of their own: players' queues take nothing from it.
-    shards: Arc<Hub>,
+    /// That of the shards, then one for each endpoint of players.
+    hubs: Vec<Arc<Hub>>,
+    /// The players' hub that is read first next time.
+    turn: AtomicUsize,
     pub(crate) admission: AdmissionCounters,
     pub(crate) protocol_version: u32,
     sessions: RwLock<HashMap<SocketAddr, Arc<Session>>>,
-    player_count: AtomicUsize,
-    shard_count: AtomicUsize,
     next_id: AtomicU64,
     users: Mutex<Users>,
 }
@@ -43,55 +43,68 @@ struct Users {
 }
 
 impl Registry {
-    pub(crate) fn new(limits: Limits, protocol_version: u32) -> Arc<Self> {
-        let players = Hub::new(limits);
+    /// For a server with so many endpoints of players, at least one.
+    pub(crate) fn new(limits: &Limits, protocol_version: u32, player_endpoints: usize) -> Arc<Self> {
         Arc::new(Self {
-            shards: players.beside(),
-            players,
+            hubs: Hub::of_server(limits, player_endpoints.max(1)),
+            turn: AtomicUsize::new(0),
             admission: AdmissionCounters::default(),
             protocol_version,
             sessions: RwLock::default(),
-            player_count: AtomicUsize::new(0),
-            shard_count: AtomicUsize::new(0),
             next_id: AtomicU64::new(1),
             users: Mutex::default(),
         })
     }
 
-    pub(crate) fn hub(&self, kind: PeerKind) -> &Arc<Hub> {
+    /// The hubs of one kind of peers: one for each endpoint.
+    pub(crate) fn hubs_of(&self, kind: PeerKind) -> &[Arc<Hub>] {
+        let (shards, players) = self.hubs.split_at(1);
         match kind {
-            PeerKind::Player => &self.players,
-            PeerKind::Shard => &self.shards,
+            PeerKind::Player => players,
+            PeerKind::Shard => shards,
         }
     }
 
-    /// Both, the shards' first: they must wait least.
-    pub(crate) fn hubs(&self) -> [&Arc<Hub>; 2] {
-        [&self.shards, &self.players]
+    /// All, the shards' first: they must wait least.
+    pub(crate) fn hubs(&self) -> &[Arc<Hub>] {
+        &self.hubs
     }
 
-    /// The same for both.
-    pub(crate) fn counters(&self) -> &TrafficCounters {
-        &self.players.counters
+    /// The traffic of all sessions together.
+    pub(crate) fn traffic(&self) -> TrafficStats {
+        self.hubs.iter().map(|hub| hub.counters.snapshot()).fold(TrafficStats::default(), Add::add)
     }
 
-    /// The same for both.
+    /// The same for all hubs.
     pub(crate) fn waker(&self) -> &Waker {
-        &self.players.waker
+        &self.hubs[0].waker
     }
 
     /// The next heartbeat that confirms delivery to naia.
     pub(crate) fn pop_heartbeat(&self) -> Option<(SocketAddr, [u8; HEARTBEAT_BYTES])> {
-        self.hubs().into_iter().find_map(|hub| hub.pop_heartbeat())
+        self.hubs.iter().find_map(|hub| hub.pop_heartbeat())
     }
 
-    /// The next naia packet, lane payload or stream frame of any session.
+    /// The next naia packet, lane payload or stream frame of any session: of the shards', then of each endpoint of
+    /// players in turn, so that none of them waits for a crowd at another.
     pub(crate) fn pop(&self, way: Inbound) -> Option<(SocketAddr, Bytes)> {
-        self.hubs().into_iter().find_map(|hub| hub.pop(way))
+        let players = self.hubs_of(PeerKind::Player);
+        self.hubs_of(PeerKind::Shard).iter().find_map(|hub| hub.pop(way)).or_else(|| {
+            let first = self.turn.fetch_add(1, Ordering::Relaxed) % players.len();
+            let (later, sooner) = players.split_at(first);
+            sooner.iter().chain(later).find_map(|hub| hub.pop(way))
+        })
     }
 
-    /// Checks an auth request, makes a session of it and passes the auth to the game.
-    pub(crate) fn admit(&self, body: &Bytes, kind: PeerKind, remote: SocketAddr) -> Result<Arc<Session>, Refusal> {
+    /// Checks an auth request that came in at the endpoint of `hub`, makes a session of it and passes the auth to the
+    /// game. Sessions of all endpoints are numbered together.
+    pub(crate) fn admit(
+        &self,
+        body: &Bytes,
+        kind: PeerKind,
+        hub: &Arc<Hub>,
+        remote: SocketAddr,
+    ) -> Result<Arc<Session>, Refusal> {
         let request = AuthRequest::admit(body, self.protocol_version, kind).inspect_err(|refusal| {
             let admission = &self.admission;
             match refusal {
@@ -101,12 +114,11 @@ impl Registry {
             }
             log_limited!(info, %remote, %kind, reason = refusal.reason(), "peer refused");
         })?;
-        let hub = self.hub(kind);
         let address = synthetic_address(self.next_id.fetch_add(1, Ordering::Relaxed));
         let session = Session::new(hub.clone(), End::Server, kind, address);
         session.set_remote(remote);
         self.sessions.write().unwrap_or_else(PoisonError::into_inner).insert(address, session.clone());
-        self.count(kind).fetch_add(1, Ordering::Relaxed);
+        hub.add_session();
         self.admission.auth_requests.one();
         hub.push_auth(address, request.auth);
         Ok(session)
@@ -114,7 +126,7 @@ impl Registry {
 
     /// The next auth request.
     pub(crate) fn next_auth(&self) -> Option<(SocketAddr, Bytes)> {
-        self.hubs().into_iter().find_map(|hub| hub.pop_auth())
+        self.hubs.iter().find_map(|hub| hub.pop_auth())
     }
 
     /// naia makes its next user of this session.
@@ -125,6 +137,15 @@ impl Registry {
         // One that was removed meanwhile would never be removed again.
         if self.get(&address).is_some() {
             users.sessions.insert(user, address);
+        }
+    }
+
+    /// The game has admitted the session.
+    pub(crate) fn note_admitted(&self, address: &SocketAddr) {
+        if let Some(session) = self.get(address)
+            && !session.was_admitted.swap(true, Ordering::Relaxed)
+        {
+            session.hub.admit_session();
         }
     }
 
@@ -159,7 +180,7 @@ impl Registry {
         for address in addresses {
             match sessions.get(address) {
                 Some(session) => f(session),
-                None => self.counters().sends_to_closed.one(),
+                None => self.hubs[0].counters.sends_to_closed.one(),
             }
         }
     }
@@ -174,20 +195,13 @@ impl Registry {
 
     /// The sessions of a kind that [`remove`](Self::remove) has not taken out yet.
     pub(crate) fn len_of(&self, kind: PeerKind) -> usize {
-        self.count(kind).load(Ordering::Relaxed)
-    }
-
-    fn count(&self, kind: PeerKind) -> &AtomicUsize {
-        match kind {
-            PeerKind::Player => &self.player_count,
-            PeerKind::Shard => &self.shard_count,
-        }
+        self.hubs_of(kind).iter().map(|hub| hub.sessions()).sum()
     }
 
     pub(crate) fn remove(&self, address: &SocketAddr) {
         let removed = self.sessions.write().unwrap_or_else(PoisonError::into_inner).remove(address);
         let Some(session) = removed else { return };
-        self.count(session.kind).fetch_sub(1, Ordering::Relaxed);
+        session.hub.remove_session(session.was_admitted.load(Ordering::Relaxed));
         session.discard_inbound();
         let mut users = lock(&self.users);
         let before = users.sessions.len();

@@ -47,6 +47,8 @@ pub(crate) trait Listed {
 }
 
 pub(crate) struct Hub<S> {
+    /// The hub's place among those of its server; zero at a client.
+    pub(crate) index: usize,
     pub(crate) limits: Limits,
     pub(crate) counters: Arc<TrafficCounters>,
     pub(crate) waker: Waker,
@@ -60,7 +62,12 @@ pub(crate) struct Hub<S> {
     dirty: Mutex<Vec<Arc<S>>>,
     /// Lane datagrams of a tick, one entry for each session that gets some.
     parcels: Mutex<Vec<Parcel<S>>>,
-    inbound_datagrams: AtomicUsize,
+    /// Places of inbound datagrams that are taken, in all hubs that share them.
+    inbound_datagrams: Arc<AtomicUsize>,
+    /// Sessions that are not removed yet.
+    sessions: AtomicUsize,
+    /// Of these, those that the game has admitted.
+    admitted: AtomicUsize,
 }
 
 /// Lane datagrams for one session. Many sessions may share them.
@@ -105,18 +112,23 @@ impl<S> Ready<S> {
 
 impl<S: Listed> Hub<S> {
     pub(crate) fn new(limits: Limits) -> Arc<Self> {
-        Self::sharing(limits, Arc::default(), Waker::new())
+        Self::sharing(0, limits, Waker::new(), Arc::default())
     }
 
-    /// Another hub for the same main loop.
-    pub(crate) fn beside(&self) -> Arc<Self> {
-        Self::sharing(self.limits.clone(), self.counters.clone(), self.waker.clone())
+    /// The hubs of a server, which has one main loop: that of the shards, then one for each of the players'
+    /// `endpoints`. Players share the places of inbound datagrams, and take none of the shards'.
+    pub(crate) fn of_server(limits: &Limits, endpoints: usize) -> Vec<Arc<Self>> {
+        let (waker, of_players) = (Waker::new(), Arc::default());
+        let players = |index| Self::sharing(index, limits.clone(), waker.clone(), Arc::clone(&of_players));
+        let shards = Self::sharing(0, limits.clone(), waker.clone(), Arc::default());
+        std::iter::once(shards).chain((1..=endpoints).map(players)).collect()
     }
 
-    fn sharing(limits: Limits, counters: Arc<TrafficCounters>, waker: Waker) -> Arc<Self> {
+    fn sharing(index: usize, limits: Limits, waker: Waker, inbound_datagrams: Arc<AtomicUsize>) -> Arc<Self> {
         Arc::new(Self {
+            index,
             limits,
-            counters,
+            counters: Arc::default(),
             waker,
             flush_wake: Notify::new(),
             network: OnceLock::new(),
@@ -124,8 +136,36 @@ impl<S: Listed> Hub<S> {
             unacknowledged: Mutex::default(),
             dirty: Mutex::default(),
             parcels: Mutex::default(),
-            inbound_datagrams: AtomicUsize::new(0),
+            inbound_datagrams,
+            sessions: AtomicUsize::new(0),
+            admitted: AtomicUsize::new(0),
         })
+    }
+
+    /// Counts a session of the server's.
+    pub(crate) fn add_session(&self) {
+        self.sessions.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A session that was counted is admitted.
+    pub(crate) fn admit_session(&self) {
+        self.admitted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A session that was counted is removed.
+    pub(crate) fn remove_session(&self, was_admitted: bool) {
+        self.sessions.fetch_sub(1, Ordering::Relaxed);
+        self.admitted.fetch_sub(was_admitted.into(), Ordering::Relaxed);
+    }
+
+    /// The server's sessions here that were admitted and are not removed yet.
+    pub(crate) fn admitted(&self) -> usize {
+        self.admitted.load(Ordering::Relaxed)
+    }
+
+    /// The server's sessions here that are not removed yet.
+    pub(crate) fn sessions(&self) -> usize {
+        self.sessions.load(Ordering::Relaxed)
     }
 
     // Inbound.

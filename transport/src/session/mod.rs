@@ -14,6 +14,7 @@ pub(crate) mod wire;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use bytes::Bytes;
@@ -67,6 +68,8 @@ pub(crate) struct Session {
     pub(crate) kind: PeerKind,
     pub(crate) end: End,
     pub(crate) hub: Arc<Hub>,
+    /// The game has admitted it, at a server's end.
+    pub(crate) was_admitted: AtomicBool,
     /// Wakes the stream's writer, and the task that waits for the verdict.
     pub(crate) writer_wake: Notify,
     /// Wakes the stream's reader, which waits for room.
@@ -160,6 +163,7 @@ impl Session {
             kind,
             end,
             hub,
+            was_admitted: AtomicBool::new(false),
             writer_wake: Notify::new(),
             room_wake: Notify::new(),
             stream_limits,

@@ -1,7 +1,8 @@
-//! What all connections of a listener share: its limits, its door and its clock.
+//! What all connections of a listener share: its limits, its door and its clock. Listeners of the same kind share the
+//! door, and so its clock.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -11,29 +12,51 @@ use crate::limits::Limits;
 use crate::server::door::{Door, Full, Rate, Verdict};
 use crate::server::origin::AllowedOrigins;
 use crate::server::registry::Registry;
+use crate::session::hub::lock;
 use crate::session::wire::Refusal;
 use crate::session::{Hub, Session};
+
+/// The door of all listeners of one kind, with its clock.
+#[derive(Clone)]
+pub(super) struct Entrance {
+    door: Arc<Mutex<Door>>,
+    opened: Instant,
+}
+
+impl Entrance {
+    pub(super) fn new(limits: &Limits, kind: PeerKind) -> Self {
+        Self { door: Arc::new(Mutex::new(Door::new(limits, kind))), opened: Instant::now() }
+    }
+}
 
 pub(super) struct Desk {
     pub(super) kind: PeerKind,
     pub(super) registry: Arc<Registry>,
     pub(super) allowed_origins: AllowedOrigins,
-    door: Door,
+    hub: Arc<Hub>,
+    /// Locked for each attempt to connect, and at a connection's end; never for a packet of a connection.
+    door: Arc<Mutex<Door>>,
     opened: Instant,
     /// The time of this round of the loop.
     pub(super) now: Instant,
 }
 
 impl Desk {
-    pub(super) fn new(kind: PeerKind, registry: Arc<Registry>, allowed_origins: AllowedOrigins) -> Self {
-        let door = Door::new(&registry.hub(kind).limits, kind);
-        let now = Instant::now();
-        Self { kind, registry, allowed_origins, door, opened: now, now }
+    /// For the listener of `hub`.
+    pub(super) fn new(
+        kind: PeerKind,
+        registry: Arc<Registry>,
+        hub: Arc<Hub>,
+        allowed_origins: AllowedOrigins,
+        entrance: &Entrance,
+    ) -> Self {
+        let Entrance { door, opened } = entrance.clone();
+        Self { kind, registry, allowed_origins, hub, door, opened, now: Instant::now() }
     }
 
     /// The state shared by the sessions of this listener's thread.
     pub(super) fn hub(&self) -> &Arc<Hub> {
-        self.registry.hub(self.kind)
+        &self.hub
     }
 
     pub(super) fn limits(&self) -> &Limits {
@@ -47,7 +70,8 @@ impl Desk {
 
     /// Judges and counts an attempt.
     pub(super) fn judge(&mut self, ip: IpAddr, is_proven: bool) -> Verdict {
-        let verdict = self.door.judge(ip, is_proven, self.registry.len_of(self.kind), self.now_ms());
+        let (sessions, now_ms) = (self.registry.len_of(self.kind), self.now_ms());
+        let verdict = lock(&self.door).judge(ip, is_proven, sessions, now_ms);
         let admission = &self.registry.admission;
         admission.attempts.one();
         match verdict {
@@ -63,16 +87,16 @@ impl Desk {
 
     /// Makes a session of an auth request.
     pub(super) fn admit(&self, request: &Bytes, remote: SocketAddr) -> Result<Arc<Session>, Refusal> {
-        self.registry.admit(request, self.kind, remote)
+        self.registry.admit(request, self.kind, &self.hub, remote)
     }
 
     /// A connection has its verdict.
     pub(super) fn settle(&mut self) {
-        self.door.settle();
+        lock(&self.door).settle();
     }
 
     /// A connection has ended.
     pub(super) fn leave(&mut self, ip: IpAddr) {
-        self.door.leave(ip);
+        lock(&self.door).leave(ip);
     }
 }

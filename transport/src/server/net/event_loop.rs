@@ -108,7 +108,7 @@ impl EventLoop {
         }
         let desk = &self.connections.desk;
         for session in desk.registry.all() {
-            if session.kind == desk.kind {
+            if Arc::ptr_eq(&session.hub, desk.hub()) {
                 session.on_closed(EndCause::ClosedHere, "the server ended");
             }
         }

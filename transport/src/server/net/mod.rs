@@ -1,4 +1,4 @@
-//! The network threads of a server, one for each listener: QUIC, HTTP/3 and WebTransport in an event loop of their own.
+//! The network threads of a server, one for each listener (one of shards, one or more of players): QUIC, HTTP/3 and WebTransport in an event loop of their own.
 //!
 //! A client's end is `quinn` and `wtransport` on tokio, whose tasks and channels cost little there. A server has
 //! hundreds of connections that all send in every tick, and pays them hundreds of times. So it drives QUIC's state
@@ -19,6 +19,7 @@ mod socket;
 mod timers;
 mod wake;
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -27,10 +28,10 @@ use quinn_proto::ServerConfig as QuicConfig;
 use quinn_proto::crypto::rustls::QuicServerConfig;
 use wtransport::tls::WEBTRANSPORT_ALPN;
 
-use self::desk::Desk;
+use self::desk::{Desk, Entrance};
 use self::event_loop::EventLoop;
 use self::wake::NetworkWaker;
-use super::core::{Backend, Core};
+use super::core::{Backend, Core, thread_name};
 use super::registry::Registry;
 use super::{ListenerConfig, ServerConfig};
 use crate::PeerKind;
@@ -41,17 +42,28 @@ use crate::session::ending::EndCause;
 use crate::session::hub::lock;
 
 pub(super) fn bind(config: ServerConfig) -> Result<Core, TransportError> {
-    let registry = Registry::new(config.limits.clone(), config.protocol_version);
+    let player_listeners = config.listeners.iter().filter(|listener| listener.kind == PeerKind::Player).count();
+    let registry = Registry::new(&config.limits, config.protocol_version, player_listeners);
+    let players = Entrance::new(&config.limits, PeerKind::Player);
+    let shards = Entrance::new(&config.limits, PeerKind::Shard);
     let certificate_hash = config.identity.certificate_hash();
     let own_certificate = LiveCertificate::new(&config.identity)?;
 
     // All are bound before the first runs.
     let mut bound = Vec::new();
-    let mut addresses = Vec::new();
+    let mut addresses: Vec<(PeerKind, SocketAddr)> = Vec::new();
     for &ListenerConfig { kind, addr } in &config.listeners {
         let bind_error = |source| BindError::new(kind, addr, source);
         let socket = link::udp_socket(addr, &config.limits).map_err(bind_error)?;
+        let index = addresses.iter().filter(|(of, _)| *of == kind).count();
         addresses.push((kind, socket.local_addr().map_err(bind_error)?));
+        let Some(hub) = registry.hubs_of(kind).get(index).cloned() else {
+            return Err(TransportError::Network(io::Error::other("there can be one listener of shards only")));
+        };
+        let entrance = match kind {
+            PeerKind::Player => &players,
+            PeerKind::Shard => &shards,
+        };
         let certificate = match &config.player_certificate {
             Some(certificate) if kind == PeerKind::Player => certificate,
             _ => &own_certificate,
@@ -61,10 +73,10 @@ pub(super) fn bind(config: ServerConfig) -> Result<Core, TransportError> {
         let mut quic = QuicConfig::with_crypto(Arc::new(tls));
         quic.transport_config(Arc::new(link::transport_config(&config.limits, kind)))
             .max_incoming(config.limits.pending_total);
-        let desk = Desk::new(kind, registry.clone(), config.allowed_origins.clone());
+        let desk = Desk::new(kind, registry.clone(), hub.clone(), config.allowed_origins.clone(), entrance);
         let event_loop = EventLoop::new(socket, quic, desk).map_err(TransportError::Network)?;
-        registry.hub(kind).set_network(event_loop.waker().clone().into());
-        bound.push((kind, event_loop));
+        hub.set_network(event_loop.waker().clone().into());
+        bound.push((thread_name(kind, index), event_loop));
     }
 
     let mut backend = Network {
@@ -74,12 +86,10 @@ pub(super) fn bind(config: ServerConfig) -> Result<Core, TransportError> {
         wakers: bound.iter().map(|(_, event_loop)| event_loop.waker().clone()).collect(),
         threads: Mutex::default(),
     };
-    for (kind, event_loop) in bound {
-        // Each listener has one, so that no crowd of strangers at the players' port delays the shards' packets.
-        let thread = std::thread::Builder::new()
-            .name(format!("{kind}-net"))
-            .spawn(move || event_loop.run())
-            .map_err(TransportError::Network)?;
+    for (name, event_loop) in bound {
+        // Each listener has one, so that no crowd of strangers at the players' ports delays the shards' packets.
+        let thread =
+            std::thread::Builder::new().name(name).spawn(move || event_loop.run()).map_err(TransportError::Network)?;
         backend.threads.get_mut().unwrap_or_else(PoisonError::into_inner).push(thread);
     }
     Ok(Core { registry, backend: Box::new(backend), gate: Default::default() })
@@ -95,8 +105,8 @@ struct Network {
 }
 
 impl Backend for Network {
-    fn local_addr(&self, kind: PeerKind) -> Option<SocketAddr> {
-        self.addresses.iter().find_map(|&(of, address)| (of == kind).then_some(address))
+    fn local_addrs(&self, kind: PeerKind) -> Vec<SocketAddr> {
+        self.addresses.iter().filter(|(of, _)| *of == kind).map(|&(_, address)| address).collect()
     }
 
     fn certificate_hash(&self) -> [u8; 32] {

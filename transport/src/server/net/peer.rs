@@ -303,7 +303,7 @@ impl Peer {
         match self.stage {
             Stage::Open => {
                 if let Some(own) = &self.datagrams {
-                    own.send(&mut self.quic, datagrams, desk.registry.counters());
+                    own.send(&mut self.quic, datagrams, &desk.hub().counters);
                 }
                 if has_stream_output {
                     self.write(desk);
@@ -320,7 +320,7 @@ impl Peer {
     pub(super) fn send_shared(&mut self, datagrams: &[Bytes], desk: &Desk) -> (u64, u64) {
         match (&self.stage, &self.datagrams) {
             (Stage::Open, Some(own)) => {
-                let bytes = own.send_shared(&mut self.quic, datagrams, desk.registry.counters());
+                let bytes = own.send_shared(&mut self.quic, datagrams, &desk.hub().counters);
                 (datagrams.len() as u64, bytes)
             }
             _ => (0, 0),
