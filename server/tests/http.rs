@@ -6,9 +6,9 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use http_world::{World, ann};
+use http_world::{World, ann, player_door};
 use serde_json::{Value, json};
-use sidereal_server::accounts::tickets::TicketError;
+use sidereal_server::accounts::tickets::{TicketError, TicketOffice};
 use sidereal_server::db::{Store, StoreConfig};
 use sidereal_server::http::{BODY_LIMIT_BYTES, HEARTBEAT_LIMIT, HttpError, HttpLimits, HttpServer, MetricsText};
 use uuid::Uuid;
@@ -40,6 +40,29 @@ fn who_registers_and_logs_in_gets_a_ticket_that_is_good_once() {
     assert_eq!(Some(ticket.account_id.to_string().as_str()), registered["account_id"].as_str());
     assert!(!ticket.account_id.is_nil() && ticket.account_id != Uuid::max());
     assert_eq!(world.tickets.redeem(token, world.tickets.now_ms()), Err(TicketError::Used));
+}
+
+#[test]
+fn tickets_name_the_endpoint_with_the_fewest_players_and_a_page_may_connect_to_all() {
+    let world = World::with(HttpLimits::default(), |state| {
+        state.players.others = vec![player_door(7779), player_door(7780)];
+        // Two players are at the first endpoint.
+        state.tickets = TicketOffice::spreading(3, |sessions| sessions.extend([2, 0, 0]));
+    });
+    assert_eq!(world.post("/api/register", &ann()).0, 201);
+    let mut ports = Vec::new();
+    for _ in 0..5 {
+        let (status, login) = world.post("/api/login", &json!({ "user": "ann", "password": "correct horse" }));
+        assert_eq!(status, 200, "{login}");
+        let address = login["player_addr"].as_str().expect("an address");
+        assert_eq!(login["web_transport_url"], format!("https://{address}/sidereal"));
+        ports.push(address.rsplit_once(':').expect("a port").1.to_owned());
+    }
+    assert_eq!(ports, ["7779", "7780", "7779", "7780", "7777"]);
+    // Whoever has no ticket gets the first.
+    let (status, answer) = world.get("/api/world");
+    let answer: Value = serde_json::from_str(&answer).expect("JSON");
+    assert_eq!((status, &answer["player_addr"]), (200, &json!("127.0.0.1:7777")));
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut shard = sidereal_shard::build_app(&config, handle, socket);
 
     // A ticket stands for a login; HTTP is not needed here.
-    let ticket = tickets.issue(Uuid::from_u128(7), "ada", tickets.now_ms()).map_err(|_| "no room for a ticket")?;
+    let ticket = tickets.issue(Uuid::from_u128(7), "ada", tickets.now_ms()).map_err(|_| "no room for a ticket")?.token;
     let (handle, socket) = network.connector(PeerKind::Player, PROTOCOL_VERSION);
     let mut player = sidereal_client::build_app(ClientConfig { ticket }, handle, socket);
     player.insert_resource(PilotIntent { controls: Controls { thrust: 100, ..Controls::default() }, respawn: true });

@@ -180,7 +180,7 @@ impl Cluster {
                 account
             }
         };
-        self.tickets.issue(account.id, name, self.tickets.now_ms()).expect("there is room")
+        self.tickets.issue(account.id, name, self.tickets.now_ms()).expect("there is room").token
     }
 
     fn connect(&mut self, name: &str) -> (App, ClientHandle) {

@@ -20,7 +20,7 @@ use sidereal_protocol::{
 use sidereal_server::db::Database;
 use sidereal_transport::{ClientNetwork, LinkStatus};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     path::Path,
@@ -325,6 +325,48 @@ fn http_says(address: SocketAddr, request: &[u8], hangs_up: bool) -> String {
     }
     let _ = stream.read_to_end(&mut answer);
     String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[test]
+#[cfg_attr(feature = "test-clock", ignore = "needs the real clock: run it without the feature test-clock")]
+fn logins_spread_players_over_the_ports_and_all_of_them_play() {
+    let mut world = World::start_with(folder(), 1, &[("--player-threads", "3")]);
+    let at = |server: &Server, endpoint: u32| {
+        server.metric(&format!("sidereal_endpoint_sessions{{thread=\"player-net-{endpoint}\"}}"))
+    };
+    // A ticket counts for the port that it names, used or not.
+    let ports: BTreeSet<u16> =
+        ["ann", "bob", "cyd"].iter().map(|user| world.server.ticket(user).player_addr.port()).collect();
+    assert_eq!(ports.len(), 3);
+    assert!(ports.contains(&world.server.player_addr.port()));
+    let bots = world.bots(6);
+    world.server.wait_until("two at each port", |server| (0..3).all(|endpoint| at(server, endpoint) == 2));
+    world.play_on(6, 3);
+    for endpoint in 0..3 {
+        let sent = format!("sidereal_endpoint_lane_sent_total{{thread=\"player-net-{endpoint}\"}}");
+        assert!(world.server.metric(&sent) > 0, "{sent}");
+    }
+    if cfg!(target_os = "linux") {
+        let each: f64 = (0..3)
+            .map(|endpoint| {
+                world.server.figure(&format!("sidereal_thread_cpu_seconds_total{{thread=\"player-net-{endpoint}\"}}"))
+            })
+            .sum();
+        assert!(each > 0.0 && world.server.figure("sidereal_player_net_cpu_seconds_total") >= each);
+    }
+    bots.noticed_nothing();
+    // A ticket is as good at another port than the one that it names.
+    let other = world.server.player_addr;
+    let tickets = std::iter::repeat_with(|| world.server.ticket("ann"));
+    let mut login = tickets.take(3).find(|ticket| ticket.player_addr != other).expect("there are three ports");
+    login.player_addr = other;
+    let network = ClientNetwork::new().expect("a network");
+    let mut pilot = Pilot::enter(&network, login);
+    pilot.fly_until("a ship", |pilot| pilot.state() == &SessionState::InSpace);
+    assert!(at(&world.server, 0) > 0);
+    pilot.leave();
+    world.is_well();
+    world.stop();
 }
 
 #[test]

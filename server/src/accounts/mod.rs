@@ -11,6 +11,7 @@ pub(crate) mod hex;
 mod password;
 pub mod rate_limit;
 pub mod sessions;
+mod spread;
 pub mod supabase;
 pub mod tickets;
 pub(crate) mod turns;

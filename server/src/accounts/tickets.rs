@@ -5,6 +5,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -13,6 +14,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::accounts::hex;
+use crate::accounts::spread::{Spread, Turn};
 
 /// How long a ticket can be redeemed, ms: a client connects within a second or two of its login.
 pub const TICKET_LIFETIME_MS: u64 = 30_000;
@@ -39,6 +41,15 @@ pub struct Ticket {
     pub name: String,
 }
 
+/// A new ticket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewTicket {
+    /// 64 hexadecimal digits.
+    pub token: String,
+    /// The endpoint at which it is to be redeemed. At another one it is as good.
+    pub endpoint: usize,
+}
+
 /// Why a ticket was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum TicketError {
@@ -58,9 +69,6 @@ pub enum TicketError {
 #[error("the server is busy: try again in a few seconds")]
 pub struct TicketsFull;
 
-/// Expiry and serial number of a ticket: the order in which tickets are removed.
-type Turn = (u64, u64);
-
 #[derive(Debug)]
 struct Issued {
     ticket: Ticket,
@@ -68,19 +76,21 @@ struct Issued {
     used: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Tickets {
     issued: HashMap<[u8; TOKEN_BYTES], Issued>,
     order: BTreeMap<Turn, [u8; TOKEN_BYTES]>,
     /// The oldest first; no queue is empty.
     of_account: HashMap<Uuid, VecDeque<[u8; TOKEN_BYTES]>>,
     count: u64,
+    spread: Spread,
 }
 
 impl Tickets {
     fn forget(&mut self, token: &[u8; TOKEN_BYTES]) {
         let Some(Issued { ticket, turn, .. }) = self.issued.remove(token) else { return };
         self.order.remove(&turn);
+        self.spread.end(turn);
         if let Entry::Occupied(mut own) = self.of_account.entry(ticket.account_id) {
             own.get_mut().retain(|other| other != token);
             if own.get().is_empty() {
@@ -107,11 +117,21 @@ impl Tickets {
     }
 }
 
+/// Adds the number of sessions at each endpoint to a list.
+type Sessions = dyn Fn(&mut Vec<usize>) + Send + Sync;
+
 /// Issues and redeems tickets. Clones share them.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct TicketOffice {
     opened: Instant,
+    sessions: Arc<Sessions>,
     tickets: Arc<Mutex<Tickets>>,
+}
+
+impl fmt::Debug for TicketOffice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TicketOffice").field("opened", &self.opened).finish_non_exhaustive()
+    }
 }
 
 impl Default for TicketOffice {
@@ -121,9 +141,22 @@ impl Default for TicketOffice {
 }
 
 impl TicketOffice {
-    /// Makes an office without tickets.
+    /// Makes an office without tickets, for one endpoint.
     pub fn new() -> Self {
-        Self { opened: Instant::now(), tickets: Arc::default() }
+        Self::spreading(1, |_| {})
+    }
+
+    /// The same for several endpoints, over which it spreads players. `sessions` adds the number of sessions at each of
+    /// them to a list.
+    pub fn spreading(endpoints: usize, sessions: impl Fn(&mut Vec<usize>) + Send + Sync + 'static) -> Self {
+        let tickets = Tickets {
+            issued: HashMap::new(),
+            order: BTreeMap::new(),
+            of_account: HashMap::new(),
+            count: 0,
+            spread: Spread::new(endpoints),
+        };
+        Self { opened: Instant::now(), sessions: Arc::new(sessions), tickets: Arc::new(Mutex::new(tickets)) }
     }
 
     /// Milliseconds since the office was made: monotonic, and the same for every clone.
@@ -131,13 +164,15 @@ impl TicketOffice {
         self.opened.elapsed().as_millis() as u64
     }
 
-    /// Issues a ticket, 64 hexadecimal digits.
+    /// Issues a ticket, for the endpoint with the fewest players.
     ///
     /// # Errors
     /// [`TicketsFull`] if [`MAX_TICKETS`] are valid.
-    pub fn issue(&self, account_id: Uuid, name: &str, now_ms: u64) -> Result<String, TicketsFull> {
+    pub fn issue(&self, account_id: Uuid, name: &str, now_ms: u64) -> Result<NewTicket, TicketsFull> {
         let mut token = [0; TOKEN_BYTES];
         rand::rng().fill_bytes(&mut token);
+        let mut sessions = Vec::new();
+        (self.sessions)(&mut sessions);
         let mut tickets = self.lock();
         tickets.forget_expired(REMEMBER_EXPIRED_MS, now_ms);
         let own = tickets.of_account.get(&account_id);
@@ -154,12 +189,13 @@ impl TicketOffice {
         }
         tickets.count += 1;
         let turn = (now_ms.saturating_add(TICKET_LIFETIME_MS), tickets.count);
+        let endpoint = tickets.spread.choose(turn, &sessions, now_ms);
         let ticket = Ticket { account_id, name: name.to_owned() };
         tickets.order.insert(turn, token);
         tickets.of_account.entry(account_id).or_default().push_back(token);
         tickets.issued.insert(token, Issued { ticket, turn, used: false });
         drop(tickets);
-        Ok(hex::encode(&token))
+        Ok(NewTicket { token: hex::encode(&token), endpoint })
     }
 
     /// Redeems a ticket, once.
@@ -177,7 +213,9 @@ impl TicketOffice {
             return Err(TicketError::Expired);
         }
         issued.used = true;
-        Ok(issued.ticket.clone())
+        let (ticket, turn) = (issued.ticket.clone(), issued.turn);
+        tickets.spread.end(turn);
+        Ok(ticket)
     }
 
     fn lock(&self) -> MutexGuard<'_, Tickets> {
@@ -198,7 +236,34 @@ mod tests {
     const BOB: Uuid = Uuid::from_u128(8);
 
     fn issue(office: &TicketOffice, account: Uuid, now_ms: u64) -> String {
-        office.issue(account, "ann", now_ms).expect("there is room")
+        office.issue(account, "ann", now_ms).expect("there is room").token
+    }
+
+    #[test]
+    fn tickets_are_spread_over_endpoints_by_sessions_and_by_tickets_that_wait() {
+        let at = Arc::new(Mutex::new(vec![2, 0, 1]));
+        let sessions = at.clone();
+        let office = TicketOffice::spreading(3, move |counts| counts.extend(sessions.lock().expect("a list").iter()));
+        let mut account = 100;
+        let mut endpoint = |now_ms| {
+            account += 1;
+            office.issue(Uuid::from_u128(account), "x", now_ms).expect("there is room")
+        };
+        let first: Vec<NewTicket> = (0..4).map(|_| endpoint(0)).collect();
+        assert_eq!(first.iter().map(|ticket| ticket.endpoint).collect::<Vec<_>>(), [1, 1, 2, 0]);
+        // The first two are used: at another endpoint, which counts there.
+        assert!(first[..2].iter().all(|ticket| office.redeem(&ticket.token, 1).is_ok()));
+        *at.lock().expect("a list") = vec![4, 0, 1];
+        assert_eq!([endpoint(2).endpoint, endpoint(2).endpoint, endpoint(2).endpoint], [1, 1, 1]);
+        // Those that nobody uses count until they expire; so do those that an account's newer ones remove.
+        let later = TICKET_LIFETIME_MS + 2;
+        *at.lock().expect("a list") = vec![0, 0, 0];
+        for _ in 0..2 * MAX_TICKETS_PER_ACCOUNT {
+            office.issue(ANN, "ann", later).expect("there is room");
+        }
+        let waiting: Vec<usize> = (0..3).map(|_| endpoint(later).endpoint).collect();
+        assert_eq!(waiting.len(), 3);
+        assert_eq!(office.lock().spread.waiting(), MAX_TICKETS_PER_ACCOUNT + 3);
     }
 
     #[test]

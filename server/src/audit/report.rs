@@ -23,6 +23,7 @@ use bevy::{
 };
 use naia_bevy_server::Server;
 use serde::Serialize;
+use sidereal_transport::{EndpointStats, PeerKind};
 use std::{sync::Arc, time::Instant};
 
 /// The server's report at the end of a run; the launcher merges it with those of the other processes.
@@ -151,6 +152,16 @@ impl Readings<'_> {
     }
 }
 
+/// Writes what each endpoint carries.
+fn report_endpoints(endpoints: &[EndpointStats], text: &mut MetricsText) {
+    let sessions: Vec<(&str, usize)> = endpoints.iter().map(|of| (of.thread.as_str(), of.sessions)).collect();
+    text.gauges("sidereal_endpoint_sessions", "Sessions at each network thread.", "thread", &sessions);
+    let each = |value: fn(&EndpointStats) -> u64| endpoints.iter().map(move |of| (of.thread.as_str(), value(of)));
+    let (sent, received) = (each(|of| of.traffic.lane_sent), each(|of| of.traffic.lane_received));
+    text.counters("sidereal_endpoint_lane_sent_total", "Lane datagrams that it sent.", "thread", sent);
+    text.counters("sidereal_endpoint_lane_received_total", "Lane datagrams that it received.", "thread", received);
+}
+
 /// The start of this tick's work.
 #[derive(Debug, Default, Resource)]
 pub struct TickStart(Option<Instant>);
@@ -253,5 +264,10 @@ pub fn show_status(readings: Readings, shown: Option<Res<Shown>>) {
     for (name, value) in transport.traffic.iter().chain(transport.admission.iter()) {
         text.counter(&format!("sidereal_transport_{name}_total"), "Of the transport.", value);
     }
+    let endpoints: Vec<EndpointStats> = [PeerKind::Player, PeerKind::Shard]
+        .into_iter()
+        .flat_map(|kind| readings.link.transport.endpoints(kind))
+        .collect();
+    report_endpoints(&endpoints, &mut text);
     shown.0.set_metrics(text);
 }

@@ -28,7 +28,7 @@ use door::listener::GuardedListener;
 use door::peer::Peer;
 
 pub use routes::api::BODY_LIMIT_BYTES;
-pub use state::{HttpLimits, HttpState};
+pub use state::{HttpLimits, HttpState, PlayerDoor, PlayerDoors};
 pub use status::{HEARTBEAT_LIMIT, MetricsText, ServerStatus};
 pub use web::{MAX_WEB_BYTES, MAX_WEB_FILES, WebError, WebFiles};
 

@@ -25,10 +25,8 @@ pub struct HttpState {
     pub tickets: TicketOffice,
     /// The ECS thread's status.
     pub status: Arc<ServerStatus>,
-    /// The address at which players connect.
-    pub player_addr: String,
-    /// The same as `https://HOST:PORT`, for browsers.
-    pub player_origin: String,
+    /// Where players connect.
+    pub players: PlayerDoors,
     /// The certificate there.
     pub certificate: Arc<PlayerCertificate>,
     /// Whether this server uses HTTPS, with that certificate.
@@ -43,6 +41,36 @@ pub struct HttpState {
     pub rates: Rates,
     /// The number of trusted proxies in a row, the last of which connects here.
     pub trusted_proxies: usize,
+}
+
+/// An address at which players connect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlayerDoor {
+    /// `address:port`.
+    pub addr: String,
+    /// The same as `https://HOST:PORT`, for browsers.
+    pub origin: String,
+}
+
+/// All addresses at which players connect: one for each of the server's endpoints, in their order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlayerDoors {
+    /// That of the first endpoint, for whoever has no ticket.
+    pub first: PlayerDoor,
+    /// Those of the others.
+    pub others: Vec<PlayerDoor>,
+}
+
+impl PlayerDoors {
+    /// The one of an endpoint; the first for a number that no endpoint has.
+    pub fn of(&self, endpoint: usize) -> &PlayerDoor {
+        endpoint.checked_sub(1).and_then(|other| self.others.get(other)).unwrap_or(&self.first)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &PlayerDoor> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
 }
 
 /// Limits of connections and requests.

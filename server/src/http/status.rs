@@ -193,7 +193,29 @@ impl MetricsText {
 
     /// Adds values that rise and fall, distinguished by a label.
     pub fn gauges(&mut self, name: &str, help: &str, label: &str, values: &[(&str, usize)]) {
-        write!(self.text, "# HELP {name} {help}\n# TYPE {name} gauge\n").expect("a string takes whatever is written");
+        self.labelled(name, help, "gauge", label, values.iter().copied());
+    }
+
+    /// Adds values that only rise, distinguished by a label.
+    pub fn counters<'a>(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &str,
+        values: impl IntoIterator<Item = (&'a str, impl Display)>,
+    ) {
+        self.labelled(name, help, "counter", label, values);
+    }
+
+    fn labelled<'a>(
+        &mut self,
+        name: &str,
+        help: &str,
+        kind: &str,
+        label: &str,
+        values: impl IntoIterator<Item = (&'a str, impl Display)>,
+    ) {
+        write!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}\n").expect("a string takes whatever is written");
         for (which, value) in values {
             writeln!(self.text, "{name}{{{label}=\"{which}\"}} {value}").expect("a string takes whatever is written");
         }

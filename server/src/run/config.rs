@@ -5,9 +5,12 @@ use crate::{
     accounts::rate_limit::Rates,
     accounts::supabase::{Algorithm, KeyTimes, SupabaseConfig, SupabaseConfigError},
     persistence::retention::Retention,
-    run::door::DoorOptions,
+    run::{
+        door::DoorOptions,
+        player_ports::{MAX_PLAYER_THREADS, PlayerPorts, default_player_threads},
+    },
 };
-use clap::{Args, Parser};
+use clap::{Args, Parser, builder::RangedU64ValueParser};
 use sidereal_transport::AllowedOrigins;
 use std::{convert::Infallible, fmt, net::SocketAddr, path::PathBuf, str::FromStr};
 
@@ -78,18 +81,8 @@ fn origin(text: &str) -> Result<String, &'static str> {
     }
 }
 
-/// There is no address to advertise to players.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum AdvertiseError {
-    /// It listens on all of the machine's addresses, and none was named for players.
-    #[error(
-        "--player-addr {0} is every address of this machine, and players cannot connect to that: name the one that \
-         they reach with --advertise-player-addr, or give it as --player-addr"
-    )]
-    ListensEverywhere(SocketAddr),
-    /// Players cannot connect to the advertised address.
-    #[error("--advertise-player-addr {0} is not an address that players can connect to: name the one that they reach")]
-    Unspecified(SocketAddr),
+fn player_threads() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=MAX_PLAYER_THREADS)
 }
 
 /// The default database.
@@ -112,17 +105,13 @@ impl Config {
         database_url(self.database_url.as_ref())
     }
 
-    /// The address that logins give to players, when the system has bound `player_addr` to `bound`.
-    ///
-    /// # Errors
-    /// [`AdvertiseError`].
-    pub fn advertised_player_addr(&self, bound: SocketAddr) -> Result<SocketAddr, AdvertiseError> {
-        match self.advertise_player_addr {
-            Some(address) if address.ip().is_unspecified() => Err(AdvertiseError::Unspecified(address)),
-            Some(address) if address.port() == 0 => Ok(SocketAddr::new(address.ip(), bound.port())),
-            Some(address) => Ok(address),
-            None if bound.ip().is_unspecified() => Err(AdvertiseError::ListensEverywhere(self.player_addr)),
-            None => Ok(bound),
+    /// What decides the ports of players.
+    pub fn player_ports(&self) -> PlayerPorts {
+        PlayerPorts {
+            listen: self.player_addr,
+            threads: self.player_threads,
+            advertise: self.advertise_player_addr,
+            shard_port: self.shard_addr.port(),
         }
     }
 
@@ -150,8 +139,13 @@ pub struct Config {
     /// Where players connect (UDP, WebTransport); port 0 takes any free one.
     #[arg(long, env = "SIDEREAL_PLAYER_ADDR", value_parser = address, default_value = "127.0.0.1:7777")]
     pub player_addr: SocketAddr,
+    /// Network threads for players. Each has a UDP port of its own, from that of --player-addr on, without that of
+    /// --shard-addr; logins spread players over them. The default is one for every four cores, at most four.
+    #[arg(long, env = "SIDEREAL_PLAYER_THREADS", value_parser = player_threads(), default_value_t = default_player_threads())]
+    pub player_threads: usize,
     /// The address that logins give to players if it is not --player-addr: an address of a router or a relay, or the
-    /// reachable one when --player-addr is 0.0.0.0 or ::. Port 0 means the port of --player-addr.
+    /// reachable one when --player-addr is 0.0.0.0 or ::. Port 0 means the port of --player-addr; another one is that of
+    /// the first of several network threads.
     #[arg(long, env = "SIDEREAL_ADVERTISE_PLAYER_ADDR", value_parser = address)]
     pub advertise_player_addr: Option<SocketAddr>,
     /// The host name of that address for browsers: a name of the certificate in --tls-certificate.
@@ -319,7 +313,8 @@ mod tests {
         let secret = ["sidereal-server", "--shard-secret", "x"];
         let config = Config::try_parse_from(secret.iter().chain(arguments)).expect("a good command line");
         let bound = bound.parse().expect("an address");
-        config.advertised_player_addr(bound).map(|address| address.to_string()).map_err(|error| error.to_string())
+        let advertised = config.player_ports().advertised(&[bound]);
+        advertised.map(|addresses| addresses[0].to_string()).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -360,6 +355,23 @@ mod tests {
     }
 
     #[test]
+    fn the_number_of_network_threads_is_the_machines_or_the_operators() {
+        let parse = |arguments: &[&str]| {
+            let secret = ["sidereal-server", "--shard-secret", "x"];
+            let config = Config::try_parse_from(secret.iter().chain(arguments)).map_err(|error| error.to_string());
+            config.map(|config| config.player_ports().threads)
+        };
+        if std::env::var_os("SIDEREAL_PLAYER_THREADS").is_none() {
+            assert_eq!(parse(&[]), Ok(default_player_threads()));
+        }
+        assert_eq!(parse(&["--player-threads", "3"]), Ok(3));
+        for wrong in ["0", "17", "many"] {
+            let error = parse(&["--player-threads", wrong]).expect_err("out of range");
+            assert!(error.contains("--player-threads") && error.contains(wrong), "{error}");
+        }
+    }
+
+    #[test]
     fn https_needs_a_certificate_its_key_and_a_host_name() {
         let parse = |arguments: &[&str]| {
             let secret = ["sidereal-server", "--shard-secret", "x"];
@@ -382,8 +394,8 @@ mod tests {
         let parse = |arguments: &[&str]| Config::try_parse_from(secret.iter().chain(arguments)).expect("a good one");
         let relayed = parse(&["--player-addr", "127.0.0.1:0", "--advertise-player-addr", "192.0.2.7:7777"]);
         let bound = "127.0.0.1:40000".parse().expect("an address");
-        let told = relayed.advertised_player_addr(bound).expect("players can connect there");
-        assert_eq!(relayed.player_origin(told), "https://192.0.2.7:7777");
+        let told = relayed.player_ports().advertised(&[bound]).expect("players can connect there");
+        assert_eq!(relayed.player_origin(told[0]), "https://192.0.2.7:7777");
         assert!(relayed.allowed_origins().allows(Some("https://192.0.2.7")));
 
         let everywhere =

@@ -5,6 +5,7 @@ pub mod config;
 pub mod db_tool;
 pub mod door;
 pub mod pace;
+pub mod player_ports;
 pub mod shutdown;
 
 use crate::{
@@ -19,7 +20,7 @@ use crate::{
     build_app,
     db::{Database, DatabaseLock, META_SEED, META_TICK, Store, StoreConfig},
     handle_arrivals,
-    http::{HttpLimits, HttpServer, HttpState, ServerStatus, WebFiles},
+    http::{HttpLimits, HttpServer, HttpState, PlayerDoor, PlayerDoors, ServerStatus, WebFiles},
     persistence::storage::Storage,
     run::certificate::{CertificateKeeper, KeeperThread},
     run::config::Config,
@@ -38,6 +39,7 @@ use sidereal_protocol::{
 use sidereal_transport::{Identity, ListenerConfig, PeerKind, ServerConfig, ServerHandle, TransportError, bind};
 use std::{
     fmt,
+    net::SocketAddr,
     path::Path,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
@@ -127,8 +129,10 @@ fn start(config: &Config) -> anyhow::Result<Running> {
         check_writable(path)?;
     }
     check_shard_secret(&config.shard_secret.0)?;
-    // Checked before anything is changed; the port is known after binding.
-    config.advertised_player_addr(config.player_addr)?;
+    // Checked before anything is changed; the ports are known after binding.
+    let ports = config.player_ports();
+    let wanted_addrs = ports.listening()?;
+    ports.advertised(&wanted_addrs)?;
     let web = config.web.web_dir.as_deref().map(WebFiles::load).transpose()?.map(Arc::new);
     let identity = Identity::self_signed(&own_names(config))?;
     let keeper = certificate_keeper(config, &identity)?;
@@ -139,25 +143,32 @@ fn start(config: &Config) -> anyhow::Result<Running> {
     let database = Database::open(&url)?.guarded_by(&lock)?;
     let (world_seed, is_new) = world_seed(&database, config.seed)?;
     let start_tick = start_tick(&database)?;
-    let tickets = TicketOffice::new();
     let accounts = Accounts::new(database.clone(), HashCost::PRODUCTION)
         .map_err(|error| error.context("cannot set up password hashing"))?;
     let shard_certificate_hash = hex::encode(&identity.certificate_hash());
     let (transport, socket) = bind(ServerConfig {
-        listeners: vec![
-            ListenerConfig { kind: PeerKind::Player, addr: config.player_addr },
-            ListenerConfig { kind: PeerKind::Shard, addr: config.shard_addr },
-        ],
+        listeners: wanted_addrs
+            .iter()
+            .map(|&addr| ListenerConfig { kind: PeerKind::Player, addr })
+            .chain([ListenerConfig { kind: PeerKind::Shard, addr: config.shard_addr }])
+            .collect(),
         identity,
         player_certificate: Some(certificate.live.clone()),
         allowed_origins: config.allowed_origins(),
         protocol_version: PROTOCOL_VERSION,
         limits: config.door.limits(),
     })
-    .map_err(with_flag)?;
-    let address = |kind| transport.local_addr(kind).context("the transport does not say where it listens");
-    let (player_addr, shard_addr) = (address(PeerKind::Player)?, address(PeerKind::Shard)?);
-    let advertised_addr = config.advertised_player_addr(player_addr)?;
+    .map_err(|error| with_flag(error, config))?;
+    let player_addrs = transport.local_addrs(PeerKind::Player);
+    let shard_addr = transport.local_addr(PeerKind::Shard).context("the transport does not say where it listens")?;
+    let advertised_addrs = ports.advertised(&player_addrs)?;
+    let players = player_doors(config, &advertised_addrs).context("the transport does not say where it listens")?;
+    let tickets = {
+        let transport = transport.clone();
+        TicketOffice::spreading(player_addrs.len(), move |counts| {
+            counts.extend(transport.admitted_by_endpoint(PeerKind::Player));
+        })
+    };
     let status = Arc::new(ServerStatus::default());
     let state = HttpState {
         accounts,
@@ -165,8 +176,7 @@ fn start(config: &Config) -> anyhow::Result<Running> {
         supabase,
         tickets: tickets.clone(),
         status: status.clone(),
-        player_addr: advertised_addr.to_string(),
-        player_origin: config.player_origin(advertised_addr),
+        players,
         certificate,
         is_tls: config.web.tls_certificate.is_some(),
         web,
@@ -183,7 +193,7 @@ fn start(config: &Config) -> anyhow::Result<Running> {
     let store = Store::start(database, StoreConfig::default());
     store.prune(config.retention.age());
     let network = transport.clone();
-    status.watch("the network thread", move || network.is_running());
+    status.watch("a network thread", move || network.is_running());
     for (name, thread) in store.threads() {
         status.watch(name, move || thread.is_running());
     }
@@ -200,10 +210,12 @@ fn start(config: &Config) -> anyhow::Result<Running> {
     app.insert_resource(Shown(status.clone()));
     app.finish();
     app.cleanup();
-    info!(%player_addr, %advertised_addr, %shard_addr, http_addr = %http.local_addr, ops_addr = %operations.local_addr, seed = world_seed, tick = start_tick.0, "server is up");
+    let (player_addrs, advertised_addrs) = (texts(&player_addrs), texts(&advertised_addrs));
+    info!(?player_addrs, ?advertised_addrs, %shard_addr, http_addr = %http.local_addr, ops_addr = %operations.local_addr, seed = world_seed, tick = start_tick.0, "server is up");
     if let Some(path) = &config.ready_file {
         let ready = serde_json::json!({
-            "player_addr": player_addr.to_string(),
+            "player_addr": player_addrs.first(),
+            "player_addrs": player_addrs,
             "shard_addr": shard_addr.to_string(),
             "http_addr": http.local_addr.to_string(),
             "ops_addr": operations.local_addr.to_string(),
@@ -213,6 +225,18 @@ fn start(config: &Config) -> anyhow::Result<Running> {
     }
     let keeping = keeper.start().context("cannot start the certificate's thread")?;
     Ok(Running { app, transport, http, operations, status, _certificate: keeping, _lock: lock })
+}
+
+fn texts(addresses: &[SocketAddr]) -> Vec<String> {
+    addresses.iter().map(ToString::to_string).collect()
+}
+
+/// What players are given, for each endpoint; `None` if there is none.
+fn player_doors(config: &Config, advertised: &[SocketAddr]) -> Option<PlayerDoors> {
+    let mut doors = advertised
+        .iter()
+        .map(|&address| PlayerDoor { addr: address.to_string(), origin: config.player_origin(address) });
+    Some(PlayerDoors { first: doors.next()?, others: doors.collect() })
 }
 
 /// The names in a self-signed certificate.
@@ -231,8 +255,11 @@ fn certificate_keeper(config: &Config, own: &Identity) -> anyhow::Result<Certifi
 }
 
 /// Names the flag of an address that cannot be used.
-fn with_flag(error: TransportError) -> anyhow::Error {
+fn with_flag(error: TransportError, config: &Config) -> anyhow::Error {
     match error {
+        TransportError::Bind(error) if error.kind == PeerKind::Player && error.addr != config.player_addr => {
+            anyhow::anyhow!("{error} (--player-addr and --player-threads)")
+        }
         TransportError::Bind(error) => anyhow::anyhow!("{error} (--{}-addr)", error.kind),
         other => other.into(),
     }

@@ -13,7 +13,7 @@ use sidereal_server::accounts::sessions::Sessions;
 use sidereal_server::accounts::tickets::TicketOffice;
 use sidereal_server::accounts::{Accounts, HashCost, Registration};
 use sidereal_server::db::Database;
-use sidereal_server::http::{HttpLimits, HttpServer, HttpState, ServerStatus};
+use sidereal_server::http::{HttpLimits, HttpServer, HttpState, PlayerDoor, PlayerDoors, ServerStatus};
 use sidereal_server::run::certificate::PlayerCertificate;
 use sidereal_transport::Identity;
 
@@ -59,6 +59,11 @@ impl Answer {
     }
 }
 
+/// What players are given for a port.
+pub fn player_door(port: u16) -> PlayerDoor {
+    PlayerDoor { addr: format!("127.0.0.1:{port}"), origin: format!("https://127.0.0.1:{port}") }
+}
+
 /// The state of a server without rate limits.
 pub fn state(limits: HttpLimits) -> (Database, HttpState) {
     let database = Database::open(":memory:").expect("memory is there");
@@ -69,8 +74,7 @@ pub fn state(limits: HttpLimits) -> (Database, HttpState) {
         supabase: None,
         tickets: TicketOffice::new(),
         status: Arc::default(),
-        player_addr: "127.0.0.1:7777".to_owned(),
-        player_origin: "https://127.0.0.1:7777".to_owned(),
+        players: PlayerDoors { first: player_door(7777), others: Vec::new() },
         certificate: Arc::new(PlayerCertificate::new(&identity, true).expect("a good key")),
         is_tls: false,
         web: None,

@@ -2,7 +2,9 @@
 
 use naia_bevy_client::transport::{IdentityReceiver, PacketReceiver, PacketSender, Socket};
 use sidereal_client::{
-    ClientConfig, FrameDelta, build_app, connect,
+    ClientConfig, FrameDelta,
+    account::LoginTicket,
+    build_app, connect,
     economy::deals::DealBook,
     flight::controls::PilotIntent,
     session::{self, SessionState},
@@ -25,7 +27,11 @@ pub struct Pilot {
 impl Pilot {
     /// Logs in as `user` and connects.
     pub fn connect(network: &ClientNetwork, server: &Server, user: &str) -> Self {
-        let login = server.ticket(user);
+        Self::enter(network, server.ticket(user))
+    }
+
+    /// Connects with a ticket to the address in it.
+    pub fn enter(network: &ClientNetwork, login: LoginTicket) -> Self {
         let (handle, socket) = connect(network, &login);
         let app = build_app(ClientConfig { ticket: login.ticket }, handle.clone(), socket);
         Self { app, handle, last: Instant::now() }

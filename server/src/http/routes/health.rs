@@ -1,9 +1,10 @@
 //! Health and metrics. Of these the public address serves only `/live` and `/ready`; the operations address, which has
 //! its own thread, serves all.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -11,11 +12,15 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router, middleware};
 use serde_json::json;
+use sidereal_process::threads::thread_times;
 
 use crate::http::door::peer::note_request_start;
 use crate::http::refusal::refuse;
 use crate::http::state::HttpState;
 use crate::http::status::{HEARTBEAT_LIMIT, MetricsText, ServerStatus};
+
+/// The first part of the names of the network threads of players.
+const PLAYER_THREADS: &str = "player-net-";
 
 /// The routes of the operations address.
 pub(in crate::http) fn router(state: HttpState) -> Router {
@@ -52,6 +57,28 @@ pub(in crate::http) fn ready(status: &ServerStatus) -> Response {
     refuse(StatusCode::SERVICE_UNAVAILABLE, error).into_response()
 }
 
+/// The CPU time of this process's threads, where the system counts it; those of the same name together.
+fn thread_metrics(text: &mut MetricsText) {
+    let Ok(threads) = thread_times(std::process::id()) else { return };
+    let mut by_name: BTreeMap<&str, u64> = BTreeMap::new();
+    for thread in &threads {
+        *by_name.entry(&thread.name).or_default() += thread.ns;
+    }
+    let of_players = by_name.iter().filter(|(name, _)| name.starts_with(PLAYER_THREADS)).map(|(_, ns)| ns).sum();
+    let seconds = |ns: u64| Duration::from_nanos(ns).as_secs_f64();
+    text.counters(
+        "sidereal_thread_cpu_seconds_total",
+        "CPU time of the server's threads.",
+        "thread",
+        by_name.iter().map(|(name, ns)| (*name, seconds(*ns))),
+    );
+    text.counter(
+        "sidereal_player_net_cpu_seconds_total",
+        "CPU time of all network threads of players.",
+        seconds(of_players),
+    );
+}
+
 async fn metrics(State(state): State<Arc<HttpState>>) -> Response {
     let mut own = MetricsText::default();
     let hashed_kib = state.accounts.hashed_kib();
@@ -64,6 +91,7 @@ async fn metrics(State(state): State<Arc<HttpState>>) -> Response {
     let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     own.counter("sidereal_certificate_changes_total", "New certificates for players' connections.", read(changes));
     own.counter("sidereal_certificate_refusals_total", "New certificates that were rejected.", read(refusals));
+    thread_metrics(&mut own);
     let text = state.status.metrics_text(own);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }

@@ -89,10 +89,11 @@ async fn web_file(api: Shared, request: Request) -> Response {
 
 /// Security headers of all answers to browsers.
 fn security_headers(state: &HttpState) -> HeaderMap {
+    let origins: Vec<&str> = state.players.iter().map(|door| door.origin.as_str()).collect();
     let policy = format!(
         "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self' {}; img-src 'self' data:; \
          object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
-        state.player_origin
+        origins.join(" ")
     );
     let policy = HeaderValue::try_from(policy).expect("a host and a port are visible characters");
     let fixed = HeaderValue::from_static;

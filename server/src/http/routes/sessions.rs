@@ -43,12 +43,17 @@ pub(in crate::http) fn registration_is_closed(api: &Api) -> Refusal {
 impl Api {
     /// Issues a ticket.
     pub fn ticket_for(&self, account: Uuid, name: &str) -> Result<TicketAnswer<'_>, Refusal> {
-        let ticket = self.tickets.issue(account, name, self.tickets.now_ms()).map_err(|_| {
+        let issued = self.tickets.issue(account, name, self.tickets.now_ms()).map_err(|_| {
             self.count(|counts| &counts.tickets_refused);
             self.busy()
         })?;
         self.count(|counts| &counts.tickets);
-        Ok(TicketAnswer { ticket, door: self.door(), expires_in_s: TICKET_LIFETIME_MS / 1_000, account_id: account })
+        Ok(TicketAnswer {
+            ticket: issued.token,
+            door: self.door(issued.endpoint),
+            expires_in_s: TICKET_LIFETIME_MS / 1_000,
+            account_id: account,
+        })
     }
 
     /// Runs `work` with the sessions on a blocking thread.

@@ -20,13 +20,14 @@ pub(in crate::http) struct Door<'a> {
 }
 
 impl Api {
-    /// The present values.
-    pub fn door(&self) -> Door<'_> {
+    /// The present values, for a player of this endpoint.
+    pub fn door(&self, endpoint: usize) -> Door<'_> {
+        let place = self.players.of(endpoint);
         // Read once, so that both fields refer to the same certificate.
         let certificate_hashes = self.certificate.hashes();
         Door {
-            player_addr: &self.player_addr,
-            web_transport_url: format!("{}{SESSION_PATH}", self.player_origin),
+            player_addr: &place.addr,
+            web_transport_url: format!("{}{SESSION_PATH}", place.origin),
             certificate_hash: certificate_hashes[0].clone(),
             certificate_hashes,
             certificate_pinned: self.certificate.is_pinned,
@@ -44,6 +45,6 @@ struct World<'a> {
 
 pub(in crate::http) async fn world(api: Shared) -> Response {
     let world =
-        World { protocol_version: PROTOCOL_VERSION, server_version: env!("CARGO_PKG_VERSION"), door: api.door() };
+        World { protocol_version: PROTOCOL_VERSION, server_version: env!("CARGO_PKG_VERSION"), door: api.door(0) };
     ([(header::CACHE_CONTROL, "no-store")], Json(world)).into_response()
 }
