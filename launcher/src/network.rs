@@ -46,6 +46,12 @@ pub enum NetworkError {
         /// The jitter.
         jitter_ms: f64,
     },
+    /// The relay for players leads to one port.
+    #[error(
+        "--player-threads {0} needs as many ports, and a simulated network has one: leave --player-threads out, or \
+         --latency-ms, --jitter-ms and --loss"
+    )]
+    PlayerThreads(u32),
 }
 
 impl AddedNetwork {
@@ -58,6 +64,9 @@ impl AddedNetwork {
         let Options { latency_ms, jitter_ms, loss, .. } = *options;
         if !options.adds_network() {
             return Ok(None);
+        }
+        if let Some(threads) = options.player_threads.filter(|threads| *threads > 1) {
+            return Err(NetworkError::PlayerThreads(threads));
         }
         let in_range = |flag, value: Option<f64>, max: f64| match value.unwrap_or(0.0) {
             value if (0.0..=max).contains(&value) => Ok(value),
@@ -151,6 +160,7 @@ mod tests {
             (&["--latency-ms", "5", "--jitter-ms", "6"], "--jitter-ms"),
             (&["--jitter-ms", "6"], "--latency-ms"),
             (&["--loss", "0.6"], "--loss"),
+            (&["--loss", "0.1", "--player-threads", "2"], "--player-threads 2"),
         ] {
             let error = wanted(arguments).expect_err("out of range");
             assert!(error.contains(named), "{error}");

@@ -72,6 +72,11 @@ pub struct Options {
     #[arg(long, value_name = "PORT", env = "SIDEREAL_PLAYER_PORT", default_value_t = 7777)]
     pub player_port: u16,
 
+    /// The server's network threads for players: each has a UDP port of its own, from --player-port on, without that of
+    /// --shard-port [default: one for every four cores, at most 4; with a simulated network 1].
+    #[arg(long, value_name = "N", env = "SIDEREAL_PLAYER_THREADS", value_parser = clap::value_parser!(u32).range(1..=16))]
+    pub player_threads: Option<u32>,
+
     /// UDP port for shards; 0 = any free port.
     #[arg(long, value_name = "PORT", env = "SIDEREAL_SHARD_PORT", default_value_t = 7778)]
     pub shard_port: u16,
@@ -171,6 +176,7 @@ mod tests {
         for (arguments, named) in [
             (["--shards", "0"], "--shards"),
             (["--player-port", "70000"], "--player-port"),
+            (["--player-threads", "17"], "--player-threads"),
             (["--seconds", "soon"], "--seconds"),
             (["--latency-ms", "much"], "--latency-ms"),
             (["--sharts", "2"], "--sharts"),

@@ -151,6 +151,11 @@ impl World {
         ] {
             command.args([flag, &format!("127.0.0.1:{port}")]);
         }
+        // The relay before the players' door has one port, and leads to one.
+        let player_threads = if relays.is_some() { Some(1) } else { options.player_threads };
+        if let Some(threads) = player_threads {
+            command.args(["--player-threads", &threads.to_string()]);
+        }
         if let Some(relays) = relays {
             command.args(["--advertise-player-addr", &relays.players]);
         }
@@ -287,6 +292,9 @@ mod tests {
         assert!(server.contains("--player-addr 127.0.0.1:7777 --shard-addr 127.0.0.1:7778 --http-addr 127.0.0.1:0"));
         assert!(server.contains("--ops-addr 127.0.0.1:0"), "{server}");
         assert!(server.contains("--expect-shards 4") && server.contains("--seed 5"), "{server}");
+        assert!(!server.contains("--player-threads"), "the server knows how many its machine can use");
+        let threads = arguments(&self::world(&["--player-threads", "3"]).server(None));
+        assert!(threads.contains("--player-threads 3"), "{threads}");
         let bots = arguments(&world.bots(&endpoints()).expect("wanted"));
         assert!(bots.contains("--count 3") && bots.contains("--seconds 9 --seed 5 --gather"), "{bots}");
         let traders = self::world(&["--bots", "3", "--mission", "trade"]);
@@ -315,7 +323,7 @@ mod tests {
         assert_eq!(relays, RelayAddrs { players: "127.0.0.1:1".into(), shards: "127.0.0.1:2".into() });
         let server = arguments(&world.server(Some(&relays)));
         assert!(server.contains("--player-addr 127.0.0.1:0 --shard-addr 127.0.0.1:0 --http-addr 127.0.0.1:7779"));
-        assert!(server.contains("--advertise-player-addr 127.0.0.1:1"), "{server}");
+        assert!(server.contains("--player-threads 1 --advertise-player-addr 127.0.0.1:1"), "{server}");
         world.tell_relays(&endpoints()).expect("written");
         let told = Door::ALL.map(|door| std::fs::read_to_string(world.target_file(door)).expect("written"));
         assert_eq!(told, ["127.0.0.1:1\n", "127.0.0.1:2\n"]);

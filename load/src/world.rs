@@ -47,15 +47,16 @@ pub fn this_program() -> Result<PathBuf> {
 }
 
 impl ServerProcess {
-    /// Starts `program` in the role of a server, with a new database and its log in `folder`.
+    /// Starts `program` in the role of a server with so many network threads for players, with a new database and its log
+    /// in `folder`.
     ///
     /// # Errors
     /// When it does not start.
-    pub fn start(program: &Path, folder: &Path, shards: usize, seed: u64) -> Result<Self> {
+    pub fn start(program: &Path, folder: &Path, shards: u32, player_threads: u32, seed: u64) -> Result<Self> {
         let ready_file = folder.join("ready.json");
         let shard_secret = format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>());
         let database = format!("sqlite:{}", folder.join("world.sqlite").display());
-        let (shards, seed) = (shards.to_string(), seed.to_string());
+        let (shards, player_threads, seed) = (shards.to_string(), player_threads.to_string(), seed.to_string());
         let ready_path = ready_file.display().to_string();
         let mut arguments = vec!["role", "server", "--die-with-stdin", "--ready-file", &ready_path];
         for address in ["--player-addr", "--shard-addr", "--http-addr", "--ops-addr"] {
@@ -74,7 +75,16 @@ impl ServerProcess {
         ] {
             arguments.extend([unlimited, "0"]);
         }
-        arguments.extend(["--database-url", &database, "--expect-shards", &shards, "--seed", &seed]);
+        arguments.extend([
+            "--database-url",
+            &database,
+            "--expect-shards",
+            &shards,
+            "--player-threads",
+            &player_threads,
+            "--seed",
+            &seed,
+        ]);
         let environment = [("SIDEREAL_SHARD_SECRET", shard_secret.as_str())];
         let log = folder.join("server.log");
         let mut child = Spawned::start("the server", program, arguments, &environment, &log)?;

@@ -1,6 +1,7 @@
 //! A small load test from end to end: all players connect, see motion, and each of their inputs is applied once.
 
 use sidereal_load::{
+    children::threads::is_player_net,
     fleet::Scene,
     ramp::{
         LoadOptions,
@@ -27,6 +28,7 @@ fn options(scene: Scene) -> LoadOptions {
         seconds: 2.0,
         warm_up: 0.5,
         shards: 1,
+        player_threads: 3,
         seed: 3,
         processes: 2,
         ramp: true,
@@ -61,6 +63,8 @@ fn all_players_see_motion_and_every_input_is_applied_once() {
     assert!(totals.inputs_applied + totals.inputs_unknown >= totals.inputs_sent, "{totals:?}");
     for interval in &report.intervals {
         assert!(interval.motions_per_player_s > 0.0 && interval.bytes_per_player_s > 0.0, "{interval:?}");
+        let threads = interval.server_cores.keys().filter(|name| is_player_net(name));
+        assert_eq!(threads.count(), 3, "{interval:?}");
         assert!(interval.tick_p99_ms >= interval.tick_p50_ms && interval.tick_p50_ms > 0.0, "{interval:?}");
     }
     let folder = tempfile::tempdir().expect("a temporary folder");

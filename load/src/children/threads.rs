@@ -2,13 +2,12 @@
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, fs, path::Path};
+pub use sidereal_process::threads::MAIN;
+use sidereal_process::threads::thread_times;
+use std::collections::BTreeMap;
 
-/// Length of a tick of `/proc/<pid>/stat`, ns: Linux counts in hundredths of a second on every architecture.
-const STAT_TICK_NS: u64 = 10_000_000;
-
-/// The name under which the first thread of a process is counted: its own is that of the program.
-pub const MAIN: &str = "main";
+/// The first part of the names of all network threads of players, and the name of their sum.
+pub const PLAYER_NET: &str = "player-net";
 
 /// Where a figure comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,22 +34,13 @@ impl ThreadTimes {
     /// # Errors
     /// When there is no such process, or the system has no `/proc`.
     pub fn of(pid: u32) -> Result<Self> {
-        let folder = format!("/proc/{pid}/task");
-        let tasks = fs::read_dir(&folder).with_context(|| format!("cannot read {folder}"))?;
+        let threads = thread_times(pid).with_context(|| format!("cannot read /proc/{pid}/task"))?;
         let mut times = Self { source: CpuSource::Schedstat, by_name: BTreeMap::new() };
-        for task in tasks.flatten() {
-            let path = task.path();
-            // A thread may end meanwhile.
-            let Some((ns, source)) = cpu_ns(&path) else { continue };
-            let is_main = task.file_name().to_str() == Some(pid.to_string().as_str());
-            let name = match is_main {
-                true => MAIN.to_owned(),
-                false => fs::read_to_string(path.join("comm")).unwrap_or_default().trim().to_owned(),
-            };
-            if source == CpuSource::Stat {
-                times.source = source;
+        for thread in threads {
+            if !thread.is_exact {
+                times.source = CpuSource::Stat;
             }
-            *times.by_name.entry(name).or_default() += ns;
+            *times.by_name.entry(thread.name).or_default() += thread.ns;
         }
         Ok(times)
     }
@@ -62,43 +52,14 @@ impl ThreadTimes {
     }
 }
 
-fn cpu_ns(task: &Path) -> Option<(u64, CpuSource)> {
-    let exact = fs::read_to_string(task.join("schedstat")).ok().and_then(|text| schedstat_ns(&text));
-    if let Some(ns) = exact {
-        return Some((ns, CpuSource::Schedstat));
-    }
-    Some((stat_ns(&fs::read_to_string(task.join("stat")).ok()?)?, CpuSource::Stat))
-}
-
-/// The time on a CPU; `None` if the kernel does not count it.
-fn schedstat_ns(text: &str) -> Option<u64> {
-    let mut fields = text.split_whitespace().map(str::parse::<u64>);
-    let (ran, _waited, slices) = (fields.next()?.ok()?, fields.next()?.ok()?, fields.next()?.ok()?);
-    (ran > 0 || slices == 0).then_some(ran)
-}
-
-fn stat_ns(text: &str) -> Option<u64> {
-    // The thread's name, in parentheses, may contain anything; fields are counted after it.
-    let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
-    let user: u64 = fields.get(11)?.parse().ok()?;
-    let system: u64 = fields.get(12)?.parse().ok()?;
-    Some((user + system) * STAT_TICK_NS)
+/// Whether this is the name of a network thread of players.
+pub fn is_player_net(name: &str) -> bool {
+    name.starts_with(PLAYER_NET)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn both_forms_are_read_and_a_kernel_that_does_not_count_is_detected() {
-        assert_eq!(schedstat_ns("188993 3739969 2\n"), Some(188_993));
-        assert_eq!(schedstat_ns("0 0 0\n"), Some(0));
-        assert_eq!(schedstat_ns("0 0 17\n"), None);
-        assert_eq!(schedstat_ns(""), None);
-        let stat = "7 (a (strange) name) S 1 1 1 0 -1 4194560 1 0 0 0 3 4 0 0 20 0 1 0 100";
-        assert_eq!(stat_ns(stat), Some(7 * STAT_TICK_NS));
-        assert_eq!(stat_ns("nothing"), None);
-    }
 
     #[test]
     #[cfg(target_os = "linux")]

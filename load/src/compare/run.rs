@@ -108,7 +108,7 @@ impl Bench<'_> {
 
     fn run_motion_plane(&self) -> Result<(WayFigures, CpuSource)> {
         let ServerProcess { child: mut server, ready, shard_secret } =
-            ServerProcess::start(self.program, self.folder, 1, 1)?;
+            ServerProcess::start(self.program, self.folder, 1, 1, 1)?;
         let ops = Ops::new(ready.ops_addr.to_string());
         let (entities, rate_hz) = (self.entities.to_string(), self.options.rate_hz.to_string());
         let (address, count) = (ready.shard_addr.to_string(), self.clients.to_string());

@@ -31,6 +31,9 @@ pub struct LoadOptions {
     /// Shards of the world
     #[arg(long, default_value_t = 1, conflicts_with = "attach", value_parser = clap::value_parser!(u32).range(1..=64))]
     pub shards: u32,
+    /// Network threads of the server for players, each with a UDP port of its own
+    #[arg(long, default_value_t = 1, conflicts_with = "attach", value_parser = clap::value_parser!(u32).range(1..=16))]
+    pub player_threads: u32,
     /// The world, the players' names and their flights follow from it; ten digits fit into a name
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(..=9_999_999_999))]
     pub seed: u64,

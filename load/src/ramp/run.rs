@@ -120,7 +120,8 @@ impl<'a> Run<'a> {
         let (http, ops, server_pid) = match (&options.attach, &options.ops) {
             (Some(http), Some(ops)) => (http.clone(), Ops::new(ops.to_string()), options.server_pid),
             _ => {
-                let started = ServerProcess::start(program, folder, options.shards as usize, options.seed)?;
+                let started =
+                    ServerProcess::start(program, folder, options.shards, options.player_threads, options.seed)?;
                 for number in 1..=options.shards as usize {
                     shards.push(started.start_shard(program, folder, number)?);
                 }

@@ -1,6 +1,7 @@
 //! The report of a load test: Markdown with charts.
 
 mod chart;
+mod threads;
 
 pub use chart::{Chart, Line};
 
@@ -9,10 +10,7 @@ use crate::{
     ramp::figures::{Interval, LoadReport},
 };
 use anyhow::{Context, Result};
-use std::{collections::BTreeSet, fmt::Write as _, path::Path};
-
-/// Server threads that use less of a core than this in every interval are added up in charts.
-const SMALL_THREAD_CORES: f64 = 0.005;
+use std::{fmt::Write as _, path::Path};
 
 impl LoadReport {
     /// The charts, with the names of their files.
@@ -90,16 +88,7 @@ impl LoadReport {
     }
 
     fn cpu_lines(&self, line: &dyn Fn(&str, &dyn Fn(&Interval) -> f64) -> Line) -> Vec<Line> {
-        let cores = |interval: &Interval, thread: &str| interval.server_cores.get(thread).copied().unwrap_or(0.0);
-        let names: BTreeSet<&String> =
-            self.intervals.iter().flat_map(|interval| interval.server_cores.keys()).collect();
-        let is_large = |name: &str| self.intervals.iter().any(|interval| cores(interval, name) >= SMALL_THREAD_CORES);
-        let large: Vec<&String> = names.into_iter().filter(|name| is_large(name)).collect();
-        let mut lines: Vec<Line> =
-            large.iter().map(|name| line(&format!("server: {name}"), &|interval| cores(interval, name))).collect();
-        lines.push(line("server: other", &|interval| {
-            interval.server_total_cores() - large.iter().fold(0.0, |sum, name| sum + cores(interval, name))
-        }));
+        let mut lines = threads::lines(&self.intervals, line);
         lines.push(line("shards", &|interval| interval.shard_cores));
         lines.push(line("clients", &|interval| interval.client_cores));
         lines
@@ -154,6 +143,10 @@ impl LoadReport {
             );
         }
         text.push('\n');
+        let threads = threads::table(&self.intervals);
+        if !threads.is_empty() {
+            let _ = writeln!(text, "{threads}");
+        }
         for (file, chart) in self.charts() {
             let _ = writeln!(text, "![{}]({file})\n", chart.title);
         }
@@ -258,7 +251,8 @@ mod tests {
             players,
             seconds: 2.0,
             ticks_per_s: 30.3,
-            server_cores: [("main".to_owned(), 0.2), ("player-net".to_owned(), 0.3), ("ops".to_owned(), 0.001)].into(),
+            server_cores: [("main".to_owned(), 0.2), ("player-net-0".to_owned(), 0.3), ("ops".to_owned(), 0.001)]
+                .into(),
             ..Interval::default()
         };
         let report = LoadReport {
@@ -276,13 +270,13 @@ mod tests {
         };
         let text = report.markdown();
         assert!(text.contains("**25 players** held all limits; then tick p99 of 40.0 ms"), "{text}");
-        assert_eq!(text.lines().filter(|line| line.starts_with("| 25 |") || line.starts_with("| 50 |")).count(), 2);
+        assert_eq!(text.lines().filter(|line| line.starts_with("| 25 |") || line.starts_with("| 50 |")).count(), 4);
         for (file, chart) in report.charts() {
             assert!(text.contains(&format!("({file})")));
             assert_eq!(check_svg(&chart.svg()), Ok(()), "{file}");
         }
         let names: Vec<String> = report.charts()[2].1.lines.iter().map(|line| line.name.clone()).collect();
-        assert_eq!(names, ["server: main", "server: player-net", "server: other", "shards", "clients"]);
+        assert_eq!(names, ["server: main", "server: player-net-0", "server: other", "shards", "clients"]);
     }
 
     #[test]
