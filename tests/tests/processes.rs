@@ -341,7 +341,7 @@ fn logins_spread_players_over_the_ports_and_all_of_them_play() {
     assert!(ports.contains(&world.server.player_addr.port()));
     let bots = world.bots(6);
     world.server.wait_until("two at each port", |server| (0..3).all(|endpoint| at(server, endpoint) == 2));
-    world.play_on(6, 3);
+    world.play_on(6, 10);
     for endpoint in 0..3 {
         let sent = format!("sidereal_endpoint_lane_sent_total{{thread=\"player-net-{endpoint}\"}}");
         assert!(world.server.metric(&sent) > 0, "{sent}");
