@@ -179,14 +179,18 @@ fn terminate(process: &Process) {
     assert!(killed.success());
 }
 
-/// It has ended by a panic in a thread whose name ends with this, and its last line says so.
+/// It has ended by a panic in a thread whose name ends with this, and its last line says so. The first network thread for
+/// players has a number behind its name.
 #[track_caller]
 fn assert_crashed(process: Process, program: &str, thread: &str, fault: &str) {
     let ended = process.end();
     let line = ended.stderr.iter().rev().find(|line| !line.is_empty()).map_or("", String::as_str);
     let name = line.strip_prefix(&format!("{program}: crashed in the thread ")).and_then(|rest| rest.split(' ').next());
     let planted = format!("planted in {fault}");
-    assert!(name.is_some_and(|name| name.ends_with(thread)) && line.ends_with(&planted), "{ended:#?}");
+    assert!(
+        name.is_some_and(|name| name.trim_end_matches("-0").ends_with(thread)) && line.ends_with(&planted),
+        "{ended:#?}"
+    );
     assert_eq!(ended.code, Some(i32::from(CRASHED)), "{ended:#?}");
 }
 
