@@ -292,7 +292,7 @@ mod tests {
         assert!(server.contains("--player-addr 127.0.0.1:7777 --shard-addr 127.0.0.1:7778 --http-addr 127.0.0.1:0"));
         assert!(server.contains("--ops-addr 127.0.0.1:0"), "{server}");
         assert!(server.contains("--expect-shards 4") && server.contains("--seed 5"), "{server}");
-        assert!(!server.contains("--player-threads"), "the server knows how many its machine can use");
+        assert!(!server.contains("--player-threads"), "the server's default follows its machine");
         let threads = arguments(&self::world(&["--player-threads", "3"]).server(None));
         assert!(threads.contains("--player-threads 3"), "{threads}");
         let bots = arguments(&world.bots(&endpoints()).expect("wanted"));

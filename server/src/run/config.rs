@@ -394,8 +394,8 @@ mod tests {
         let parse = |arguments: &[&str]| Config::try_parse_from(secret.iter().chain(arguments)).expect("a good one");
         let relayed = parse(&["--player-addr", "127.0.0.1:0", "--advertise-player-addr", "192.0.2.7:7777"]);
         let bound = "127.0.0.1:40000".parse().expect("an address");
-        let told = relayed.player_ports().advertised(&[bound]).expect("players can connect there");
-        assert_eq!(relayed.player_origin(told[0]), "https://192.0.2.7:7777");
+        let advertised = relayed.player_ports().advertised(&[bound]).expect("players can connect there");
+        assert_eq!(relayed.player_origin(advertised[0]), "https://192.0.2.7:7777");
         assert!(relayed.allowed_origins().allows(Some("https://192.0.2.7")));
 
         let everywhere =

@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn players_are_told_addresses_that_they_can_connect_to() {
+    fn players_are_given_addresses_that_they_can_connect_to() {
         for (listen, advertise) in [("0.0.0.0:0", None), ("[::]:0", None), ("0.0.0.0:0", Some("[::]:9"))] {
             let ports = of(listen, 1, advertise);
             let bound = SocketAddr::new(ports.listen.ip(), 4000);

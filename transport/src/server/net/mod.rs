@@ -1,4 +1,5 @@
-//! The network threads of a server, one for each listener (one of shards, one or more of players): QUIC, HTTP/3 and WebTransport in an event loop of their own.
+//! The network threads of a server, one for each listener (one for shards, one or more for players): QUIC, HTTP/3 and
+//! WebTransport in an event loop of their own.
 //!
 //! A client's end is `quinn` and `wtransport` on tokio, whose tasks and channels cost little there. A server has
 //! hundreds of connections that all send in every tick, and pays them hundreds of times. So it drives QUIC's state
